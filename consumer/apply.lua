@@ -1,0 +1,136 @@
+-- One plan, applied whole or not at all. The guard's rule is position.compare; a test proves the two equal.
+--
+-- KEYS  guard, [config], [balance], [portfolio], removed..., cleared...
+-- ARGV  1 guard's field   2 mode   3 epoch  4 origin  5 lineage  6 order  7 ts_ms  8 topic  9 partition  10 offset
+--       11 lineage gap ms   12 seconds the guard outlives a deleted user
+--       13 balance's TTL or ''   14 balance
+--       15 to 19 how many: changed, whole, portfolio (fields and values each count), removed keys, messages (two each)
+--       20... changed, whole, portfolio, channel and body of each message
+--       The order of a version compares as text: its numbers are padded, for a number here has only 53 bits.
+-- Reply  verdict, config (-1 none, 0 updated, 1 created), portfolio (-1 none, 0 absent, 1 updated),
+--        keys cleared, subscribers reached, the version that stood there or ''
+
+local guard, field, mode = KEYS[1], ARGV[1], ARGV[2]
+local epoch, origin, lineage, order, ts = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+local topic, partition, offset, gap = ARGV[8], ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
+
+local function comparable(one, other)
+  if one == other then return true end
+  local kind, server = string.match(one, '^([^:]*):(.*)$')
+  local other_kind, other_server = string.match(other, '^([^:]*):(.*)$')
+  return kind == other_kind and (server == '0' or other_server == '0')
+end
+
+local function verdict(stored)
+  if not stored then return 'newer' end
+  local s_epoch, s_origin, s_lineage, s_order, s_ts, s_topic, s_partition, s_offset =
+    string.match(stored, '^(%d+)|(%a)|([^|]*)|([^|]*)|(%d+)|([^|]*)|(%d+)|(%d+)')
+  if not s_epoch then return nil end
+  s_epoch, s_ts, s_offset = tonumber(s_epoch), tonumber(s_ts), tonumber(s_offset)
+  if epoch ~= s_epoch then return epoch > s_epoch and 'newer' or 'stale' end
+  local same_partition = topic == s_topic and partition == s_partition
+  local lies_later = same_partition and offset > s_offset
+  local clearly_later = ts > s_ts + gap
+  if s_origin == 'i' and same_partition then
+    if offset == s_offset then return 'duplicate' end
+    return lies_later and 'newer' or 'stale'
+  end
+  if comparable(lineage, s_lineage) then
+    if order > s_order then return 'newer' end
+    if order == s_order and lies_later and origin == 'r' then return 'newer' end
+    if lies_later and clearly_later then return 'new_lineage' end
+    return order == s_order and 'duplicate' or 'stale'
+  end
+  if same_partition then
+    if offset == s_offset then return 'duplicate' end
+    return lies_later and 'new_lineage' or 'stale'
+  end
+  return clearly_later and 'new_lineage' or 'stale'
+end
+
+local stored = redis.call('HGET', guard, field)
+local said = verdict(stored)
+if not said then return redis.error_reply('GUARD the version of ' .. field .. ' in ' .. guard .. ' is not readable') end
+local deleted = stored and string.sub(stored, -2) == '|d'
+local refused = said == 'stale' or said == 'duplicate'
+if mode == 'fill' then refused = said == 'stale' or deleted end
+if refused then return {said, -1, -1, 0, 0, stored or ''} end
+
+local changed, whole, mirrored = tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
+local removed, messages = tonumber(ARGV[18]), tonumber(ARGV[19])
+local next_key = 2
+local function take(wanted)
+  if not wanted then return nil end
+  next_key = next_key + 1
+  return KEYS[next_key - 1]
+end
+local config, balance, portfolio = take(whole > 0), take(ARGV[13] ~= ''), take(mirrored > 0)
+local first_removed = next_key
+
+-- A key of the wrong type is found before anything is written, for a script is not rolled back.
+local function kind_of(key) return key and redis.call('TYPE', key).ok end
+local function is_other(kind) return kind and kind ~= 'hash' and kind ~= 'none' end
+local config_kind, portfolio_kind = kind_of(config), kind_of(portfolio)
+if is_other(config_kind) then return redis.error_reply('WRONGTYPE ' .. config .. ' is no hash') end
+if is_other(portfolio_kind) then return redis.error_reply('WRONGTYPE ' .. portfolio .. ' is no hash') end
+local config_exists, portfolio_exists = config_kind == 'hash', portfolio_kind == 'hash'
+
+local at_changed = 20
+local at_whole = at_changed + changed
+local at_mirrored = at_whole + whole
+local at_messages = at_mirrored + mirrored
+local reply = {said, config and (config_exists and 0 or 1) or -1, portfolio and (portfolio_exists and 1 or 0) or -1,
+  0, 0, stored or ''}
+
+local function fill()
+  local filled = 0
+  for i = at_whole, at_mirrored - 1, 2 do
+    filled = filled + redis.call('HSETNX', config, ARGV[i], ARGV[i + 1])
+  end
+  if balance and redis.call('SET', balance, ARGV[14], 'EX', ARGV[13], 'NX') then filled = filled + 1 end
+  if filled == 0 then reply[1] = 'duplicate' end
+end
+
+local function write()
+  if config then
+    if config_exists then
+      redis.call('HSET', config, unpack(ARGV, at_changed, at_whole - 1))
+    else
+      redis.call('HSET', config, unpack(ARGV, at_whole, at_mirrored - 1))
+    end
+  end
+  if balance then redis.call('SET', balance, ARGV[14], 'EX', ARGV[13]) end
+  if portfolio_exists then redis.call('HSET', portfolio, unpack(ARGV, at_mirrored, at_messages - 1)) end
+end
+
+local function clear_and_tell()
+  if #KEYS >= first_removed then reply[4] = redis.call('UNLINK', unpack(KEYS, first_removed)) end
+  for i = at_messages, at_messages + messages - 1, 2 do
+    reply[5] = reply[5] + redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
+  end
+end
+
+if mode == 'fill' and stored then
+  fill()
+  return reply
+end
+
+-- The guard goes first: where memory is short, it is this write that is refused, with nothing written yet. If a later
+-- step fails all the same the old guard is put back, so that the plan counts as not applied and can be tried again.
+local version = table.concat(
+  {ARGV[3], origin, lineage, order, ARGV[7], topic, partition, ARGV[10]}, '|') .. (removed > 0 and '|d' or '')
+redis.call('HSET', guard, field, version)
+local ok, failure = pcall(function()
+  if mode == 'fill' then fill() else write() end
+  clear_and_tell()
+end)
+if not ok then
+  if stored then redis.call('HSET', guard, field, stored) else redis.call('HDEL', guard, field) end
+  return redis.error_reply(type(failure) == 'table' and failure.err or tostring(failure))
+end
+if removed > 0 then
+  redis.call('EXPIRE', guard, ARGV[12])
+elseif deleted then
+  redis.call('PERSIST', guard)
+end
+return reply

@@ -1,0 +1,135 @@
+"""The command line.
+
+Exit codes: 0 done; 1 it ran and found something wrong; 2 wrong usage or setting; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consumer import __version__, config, log
+from consumer.errors import CdcError, ConfigError
+from consumer.rules import reference
+
+app = typer.Typer(
+    name="cdc-consumer",
+    help="Makes Redis follow a relational database, by way of Debezium and Kafka.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", envvar="CDC_CONFIG", help="TOML file of settings.")]
+Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="host:port, comma separated.")]
+Prefix = Annotated[str | None, typer.Option("--topic-prefix", help="Debezium's topic.prefix.")]
+RedisUrl = Annotated[str | None, typer.Option("--redis-url", help="redis://host:port/db")]
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    config_file: ConfigFile = None,
+    bootstrap_servers: Brokers = None,
+    topic_prefix: Prefix = None,
+    group_id: Annotated[str | None, typer.Option(help="The consumer group.")] = None,
+    topics: Annotated[str | None, typer.Option(help="Exact topic names, comma separated.")] = None,
+    redis_url: RedisUrl = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics and the probes; 0 for none.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="auto, json or console.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Follow the topics and keep Redis right, until SIGTERM."""
+    from consumer import service
+
+    settings = config.load(
+        {
+            "kafka": {
+                "bootstrap_servers": bootstrap_servers,
+                "topic_prefix": topic_prefix,
+                "group_id": group_id,
+                "topics": topics,
+            },
+            "redis": {"url": redis_url},
+            "metrics": {"port": metrics_port},
+            "log": {"format": log_format, "level": log_level},
+        },
+        config_file,
+    )
+    log.configure(settings.log)
+    stop = service.Stop()
+    stop.listen()
+    service.run(settings, reference(), stop)
+    if stop.by == signal.SIGINT:
+        raise typer.Exit(130)
+
+
+@app.command()
+def record(
+    topics: Annotated[list[str], typer.Argument(help="Topics to record, from their beginning to their end now.")],
+    to: Annotated[Path, typer.Option("--to", help="File to write; gzip if it ends in .gz.")],
+    config_file: ConfigFile = None,
+    bootstrap_servers: Brokers = None,
+) -> None:
+    """Write the records of live topics to a file, bytes as on the wire."""
+    from consumer import recording
+    from consumer.topic_reader import read_to_end
+
+    settings = config.load({"kafka": {"bootstrap_servers": bootstrap_servers}}, config_file)
+    log.configure(settings.log)
+    count = recording.write(read_to_end(settings.kafka, topics), to)
+    typer.echo(f"{count} records of {len(topics)} topics in {to}", err=True)
+
+
+@app.command()
+def plan(
+    file: Annotated[Path, typer.Argument(help="A recording, or what `kcat -J` prints; - for standard input.")] = Path(
+        "-"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a record.")] = False,
+) -> None:
+    """The plan of recorded changes: what would be done, and why. Touches nothing."""
+    from consumer import recording
+    from consumer.decision import Outcome, decide
+    from consumer.report import to_json, to_text
+
+    rules = reference()
+    is_any_rejected = False
+    for source_record in recording.read(file):
+        decision = decide(source_record, rules)
+        is_any_rejected |= decision.outcome is Outcome.REJECTED
+        typer.echo(to_json(source_record, decision) if as_json else to_text(source_record, decision))
+    if is_any_rejected:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """The program's entry: errors end as one sentence and an exit code, never as a traceback."""
+    try:
+        app()
+    except CdcError as error:
+        typer.echo(f"cdc-consumer: {error}", err=True)
+        if error.advice:
+            typer.echo(f"  what to do: {error.advice}", err=True)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except BrokenPipeError:
+        # Whoever read our output has enough; what is still buffered would raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

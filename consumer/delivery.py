@@ -1,0 +1,84 @@
+"""Plans delivered to the sink: tried until each has its answer, for as long as that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import tenacity
+
+from consumer.effect import Plan
+from consumer.errors import ServerError, ServerUnavailable
+from consumer.protocols import Applied, Sink
+
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 10.0
+
+
+@dataclass(slots=True)
+class Delivery:
+    """Answers by the plan's place in the sequence: what Redis did, or why it will never do it.
+
+    A plan in neither was not tried, because an earlier one of the same user was refused.
+    """
+
+    answers: dict[int, Applied] = field(default_factory=dict)
+    refused: dict[int, ServerError] = field(default_factory=dict)
+
+    def take(self, plans: Sequence[Plan], sink: Sink) -> None:
+        """Try once what has no answer yet.
+
+        Raises:
+            ServerUnavailable: some of it should be tried again.
+
+        """
+        blocked = {plans[at].guard for at in self.refused}
+        left = [
+            (at, plan)
+            for at, plan in enumerate(plans)
+            if at not in self.answers and at not in self.refused and plan.guard not in blocked
+        ]
+        again = None
+        for number, answer in sink.apply([plan for _, plan in left]):
+            if isinstance(answer, Applied):
+                self.answers[left[number][0]] = answer
+            elif isinstance(answer, ServerUnavailable):
+                again = answer
+            else:
+                self.refused[left[number][0]] = answer
+        if again is not None:
+            raise again
+
+
+def deliver(
+    plans: Sequence[Plan],
+    sink: Sink,
+    *,
+    sleep: Callable[[float], None],
+    on_wait: Callable[[ServerError, float], None],
+    should_stop: Callable[[], bool],
+) -> Delivery | None:
+    """Every plan's answer, or None if told to stop while the sink was away.
+
+    Between attempts ``sleep`` is called with growing, jittered pauses in seconds; ``on_wait`` is told of each before.
+    """
+    delivery = Delivery()
+
+    def waits(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, ServerError) and state.next_action:
+            on_wait(error, state.next_action.sleep)
+
+    attempts = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(ServerUnavailable),
+        wait=tenacity.wait_exponential_jitter(initial=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
+        stop=lambda _: should_stop(),
+        sleep=sleep,
+        before_sleep=waits,
+        reraise=True,
+    )
+    try:
+        attempts(delivery.take, plans, sink)
+    except ServerUnavailable:
+        return None
+    return delivery

@@ -1,0 +1,94 @@
+"""Effects: one Redis action each, as data; and the plan, the effects of one change of one user in their order.
+
+The order is fixed by the type: state, then invalidations, then messages, so that a subscriber who recomputes at once
+sees the new world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from consumer.keys import UserId
+from consumer.position import Version
+
+Fields: TypeAlias = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Write ``changed`` to the hash at ``key`` if it exists, ``whole`` if it does not."""
+
+    key: str
+    changed: Fields
+    whole: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Write ``fields`` to the hash at ``key`` only if it exists; it belongs to somebody else."""
+
+    key: str
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Set the string at ``key``, to expire after ``ttl_s`` seconds."""
+
+    key: str
+    value: str
+    ttl_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """The user is gone: remove these keys of theirs."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidate:
+    """Clear derived keys, and every key that begins with one of ``prefixes``."""
+
+    keys: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Send ``body`` to the subscribers of ``channel``."""
+
+    channel: str
+    body: str
+
+
+class Mode(StrEnum):
+    """How a plan meets what stands in Redis.
+
+    CHANGE overwrites what is older. FILL writes only what is missing: for reads whose position is not to be trusted.
+    """
+
+    CHANGE = "change"
+    FILL = "fill"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one change does to one user. ``reasons`` name the rules that said so, for people."""
+
+    user: UserId
+    table: str
+    guard: str
+    version: Version
+    mode: Mode = Mode.CHANGE
+    config: Upsert | None = None
+    balance: Put | None = None
+    portfolio: Update | None = None
+    removed: Remove | None = None
+    cleared: Invalidate = field(default_factory=Invalidate)
+    messages: tuple[Publish, ...] = ()
+    reasons: tuple[str, ...] = ()

@@ -1,0 +1,113 @@
+"""A decoded value to a change event: Debezium's envelope, and what else lies in its topics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from consumer.codec import Decoded, decode
+from consumer.errors import NotAnEnvelope, RecordError, Unsupported
+from consumer.event import ChangeEvent, Ignored, Operation, RowImage, Tombstone
+from consumer.position import from_source
+from consumer.record import SourceRecord
+
+_FLATTENED = (
+    "set no ExtractNewRecordState (flattening) transformation on the connector: the old row image is gone with it"
+)
+
+
+def parse(record: SourceRecord) -> ChangeEvent | Tombstone | Ignored:
+    """What ``record`` says.
+
+    Raises:
+        RecordError: with the record's place, and the envelope's field at fault.
+
+    """
+    try:
+        return _parse(record)
+    except RecordError as error:
+        error.place = record.place
+        raise
+
+
+def _parse(record: SourceRecord) -> ChangeEvent | Tombstone | Ignored:
+    if record.value is None:
+        return Tombstone()
+    decoded = decode(record.value)
+    envelope = decoded.payload
+    if not isinstance(envelope, dict):
+        raise NotAnEnvelope("the value is no JSON object")
+    if "op" not in envelope:
+        return _without_operation(envelope)
+    op = _operation(envelope["op"])
+    if op is Operation.MESSAGE:
+        return Ignored("a logical decoding message, no row")
+    source = envelope.get("source")
+    if not isinstance(source, dict):
+        raise NotAnEnvelope("missing", field="source")
+    table = source.get("table")
+    if not isinstance(table, str) or not table:
+        raise NotAnEnvelope("missing", field="source.table")
+    if op is Operation.TRUNCATE:
+        raise Unsupported(
+            f"TRUNCATE of {table}",
+            field="op",
+            advice="Redis was not touched; if the table was really emptied, remove its users' keys by an audit",
+        )
+    before, after = _image(envelope, "before"), _image(envelope, "after")
+    if after is None and op is not Operation.DELETE:
+        raise NotAnEnvelope(f"no row image for op {op}", field="after")
+    return ChangeEvent(
+        table=table,
+        op=op,
+        key=_key(record.key),
+        before=before,
+        after=after,
+        position=from_source(source),
+        transaction_id=_transaction(envelope, source),
+        place=record.place,
+        schema=decoded.columns,
+    )
+
+
+def _without_operation(value: Mapping[str, Any]) -> Ignored:
+    """Debezium's own topics carry no ``op``; anything else without one is no change event."""
+    if value.get("status") in ("BEGIN", "END") and "id" in value:
+        return Ignored("transaction metadata")
+    if "ddl" in value or "tableChanges" in value:
+        return Ignored("a schema change")
+    if value.keys() == {"ts_ms"}:
+        return Ignored("a heartbeat")
+    raise NotAnEnvelope("missing: not a Debezium change event", field="op", advice=_FLATTENED)
+
+
+def _operation(op: object) -> Operation:
+    try:
+        return Operation(op)  # type: ignore[arg-type]  # any other object is a ValueError too
+    except ValueError:
+        raise NotAnEnvelope("not one of c, u, d, r, t, m", field="op") from None
+
+
+def _image(envelope: Mapping[str, Any], name: str) -> RowImage | None:
+    image = envelope.get(name)
+    if image is not None and not isinstance(image, dict):
+        raise NotAnEnvelope("should be a row or null", field=name)
+    return image
+
+
+def _key(key: bytes | None) -> RowImage:
+    """The key's columns; empty where the key is absent or not ours to read (the row image has them too)."""
+    if key is None:
+        return {}
+    try:
+        decoded: Decoded = decode(key)
+    except RecordError:
+        return {}
+    return decoded.payload if isinstance(decoded.payload, dict) else {}
+
+
+def _transaction(envelope: Mapping[str, Any], source: Mapping[str, Any]) -> str | None:
+    """The database transaction's id: from Debezium's transaction metadata, else from the source block."""
+    block = envelope.get("transaction")
+    found = block.get("id") if isinstance(block, dict) else source.get("gtid")
+    return found if isinstance(found, str) and found else None

@@ -1,0 +1,126 @@
+"""Every error this program raises on purpose.
+
+    CdcError
+    ├── ConfigError          a setting is wrong: exit 2, names the field
+    ├── ServerError          a server refused, or is not what it should be
+    │   └── ServerUnavailable    it may come back: retry
+    ├── RecordError          one Kafka record can't be understood
+    │   ├── Undecodable          the bytes are neither JSON nor a known wire format
+    │   ├── NotAnEnvelope        decoded, but no Debezium change event
+    │   ├── UnknownTable         a change event of a table that no rule names
+    │   ├── MissingColumn        a required column is not in the row image
+    │   ├── InvalidValue         a column's value is not of the column's kind
+    │   └── Unsupported          understood, but nothing can follow from it (truncate)
+    └── Halt                 the program must stop; nothing past the cause was committed
+
+No error carries a row value: what a person needs is where the record lies and which field is
+wrong, and that is in ``place``, ``field`` and ``problem``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class CdcError(Exception):
+    """Base of this program's errors. ``advice`` tells an operator what to do next, or is empty."""
+
+    advice: str = ""
+
+
+@dataclass(eq=False)
+class ConfigError(CdcError):
+    """A setting that can't be used. ``allowed`` says in words what would be."""
+
+    field: str
+    problem: str
+    allowed: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.problem}" + (f" (allowed: {self.allowed})" if self.allowed else "")
+
+
+@dataclass(eq=False)
+class ServerError(CdcError):
+    """A server answered, but refused or is not usable; trying again changes nothing."""
+
+    server: str
+    problem: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.server}: {self.problem}"
+
+
+@dataclass(eq=False)
+class ServerUnavailable(ServerError):
+    """A server that can't serve now and may again: wait and retry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record lies in Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]@{self.offset}"
+
+
+@dataclass(eq=False)
+class RecordError(CdcError):
+    """A record that can't be turned into a plan.
+
+    ``field`` is the column or envelope field at fault, or empty. ``place`` is filled in by whoever
+    knows where the record came from.
+    """
+
+    problem: str
+    field: str = ""
+    advice: str = ""
+    place: Place | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.place else ""
+        what = f"{self.field}: " if self.field else ""
+        return f"{where}{what}{self.problem}"
+
+
+class Undecodable(RecordError):
+    """The bytes are not of a wire format this program reads."""
+
+
+class NotAnEnvelope(RecordError):
+    """Decoded, but without the parts of a Debezium change event."""
+
+
+class UnknownTable(RecordError):
+    """A change event of a table that no rule names."""
+
+
+class MissingColumn(RecordError):
+    """A required column is not in the row image."""
+
+
+class InvalidValue(RecordError):
+    """A column's value is not of the kind the column should have."""
+
+
+class Unsupported(RecordError):
+    """A change that this program understands and must not act on, such as a truncate."""
+
+
+@dataclass(eq=False)
+class Halt(CdcError):
+    """Stop without committing past ``cause``."""
+
+    cause: CdcError
+
+    def __str__(self) -> str:
+        return f"stopped, nothing past this was committed: {self.cause}"
+
+    @property
+    def advice(self) -> str:  # type: ignore[override]  # derived here, a plain attribute elsewhere
+        return self.cause.advice

@@ -1,0 +1,80 @@
+"""The change event: one committed change of one row, as the rest of the program sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import Final, TypeAlias
+
+from consumer.errors import Place
+from consumer.position import SourcePosition
+
+
+class Operation(StrEnum):
+    """Debezium's ``op``."""
+
+    CREATE = "c"
+    UPDATE = "u"
+    DELETE = "d"
+    READ = "r"
+    TRUNCATE = "t"
+    MESSAGE = "m"
+
+
+class Unavailable(Enum):
+    """A value that the database did not send, such as an unchanged TOAST column: neither NULL nor a value."""
+
+    UNAVAILABLE = "unavailable"
+
+
+UNAVAILABLE: Final = Unavailable.UNAVAILABLE
+
+RowImage: TypeAlias = Mapping[str, object]
+"""Columns by name, as decoded: a column that is not in the mapping is absent, None is NULL."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSchema:
+    """What the wire says of one column's type, where it says anything.
+
+    ``name`` is Kafka Connect's semantic type (``io.debezium.time.MicroTimestamp``), ``scale`` that of a decimal.
+    """
+
+    name: str = ""
+    scale: int | None = None
+
+
+TableSchema: TypeAlias = Mapping[str, ColumnSchema]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEvent:
+    """One committed change of one row.
+
+    ``before`` is None where there is no old image (insert, snapshot read), ``after`` where there is no new one
+    (delete). ``key`` holds the columns of the record's key, ``schema`` what the wire said of the columns' types
+    (empty for JSON without schema). ``transaction_id`` joins the events of one database transaction.
+    """
+
+    table: str
+    op: Operation
+    key: RowImage
+    before: RowImage | None
+    after: RowImage | None
+    position: SourcePosition
+    transaction_id: str | None
+    place: Place
+    schema: TableSchema
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """The null value after a delete, for log compaction; the delete itself came before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A record that is known to carry no row change; ``reason`` says what it is."""
+
+    reason: str

@@ -1,0 +1,245 @@
+"""Which keys begin with a user's prefix (``financial_summary:live:123:``), without a scan for each change.
+
+:class:`TrackedIndex` keeps the names of all such keys in this process: CLIENT TRACKING in broadcast mode tells of every
+write under the prefix, on a connection of its own. While that index is cold, lost or refused, one SCAN pass serves all
+users of a batch.
+
+A key that somebody writes in the moment between the look-up and the script would be missed. So a look-up opens a window
+for its prefixes, and :meth:`KeyIndex.settle`, called when the script has answered, closes it: keys that turned up
+inside it are cleared too. The server sends what it has to tell of writes before the script no later than the script's
+answer, so the end of the window is the answer to a PING sent after it, on the tracking connection.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import redis
+import structlog
+
+_log = structlog.get_logger(__name__)
+_SCAN_COUNT = 1000
+_READ_TIMEOUT_S = 1.0
+_RECONNECT_PAUSE_S = 0.5
+_ANSWER_LIMIT_S = 5.0
+
+
+class KeyIndex(Protocol):
+    """Keys by prefix."""
+
+    def matching(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """The keys that begin with each prefix, and a window opened for each.
+
+        Raises:
+            redis.RedisError: the server had to be asked, and could not be.
+
+        """
+        ...
+
+    def settle(self, prefixes: Sequence[str]) -> None:
+        """The script has answered: close the windows, and clear what was written inside them."""
+        ...
+
+    def start(self) -> None:
+        """The server is there: begin to learn its keys."""
+        ...
+
+    def close(self) -> None:
+        """Stop."""
+        ...
+
+
+class ScanIndex:
+    """One SCAN pass for all prefixes of a batch, and one more for what was written meanwhile.
+
+    ``heads`` are what all prefixes of a kind begin with (``financial_summary:``).
+    """
+
+    def __init__(self, client: redis.Redis, heads: Sequence[str]) -> None:
+        self._client = client
+        self._heads = heads
+
+    def matching(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        found: dict[str, list[str]] = {prefix: [] for prefix in prefixes}
+        for prefix, key in split(self.keys(), self._heads):
+            if prefix in found:
+                found[prefix].append(key)
+        return found
+
+    def settle(self, prefixes: Sequence[str]) -> None:
+        late = [key for keys in self.matching(prefixes).values() for key in keys]
+        if late:
+            self._client.unlink(*late)
+
+    def start(self) -> None:
+        """There is nothing to learn ahead."""
+
+    def close(self) -> None:
+        """There is nothing to stop."""
+
+    def keys(self) -> Iterator[str]:
+        """Every key under the heads, by SCAN."""
+        for head in self._heads:
+            yield from self._client.scan_iter(match=f"{_escape(head)}*", count=_SCAN_COUNT)
+
+
+class TrackedIndex:
+    """The names of all keys under ``heads``, told by the server. ``client`` is for everything but the telling."""
+
+    def __init__(self, client: redis.Redis, heads: Sequence[str]) -> None:
+        self._client = client
+        self._heads = heads
+        self._scan = ScanIndex(client, heads)
+        self._lock = threading.Lock()
+        self._by_prefix: dict[str, set[str]] = {}
+        self._windows: Counter[str] = Counter()
+        self._closing: deque[tuple[float, Sequence[str]]] = deque()
+        self._unsettled: set[str] = set()
+        self._late: list[str] = []
+        self._warm = False
+        self._connection: Any = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="key-index", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow the server's writes; until the first pass is through, look-ups scan."""
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop following."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2 * _READ_TIMEOUT_S)
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether look-ups are answered without a scan."""
+        return self._warm
+
+    def matching(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        with self._lock:
+            if self._warm:
+                self._windows.update(prefixes)
+                return {prefix: tuple(self._by_prefix.pop(prefix, ())) for prefix in prefixes}
+        return self._scan.matching(prefixes)
+
+    def settle(self, prefixes: Sequence[str]) -> None:
+        with self._lock:
+            if self._warm and self._windows:
+                try:
+                    self._ping(prefixes)
+                    return
+                except redis.RedisError:
+                    self._forget()
+        self._scan.settle(prefixes)
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._connect()
+                while not self._stop.is_set():
+                    self._read_one()
+                    self._clear_late()
+            except (redis.RedisError, OSError) as error:
+                with self._lock:
+                    was_warm = self._warm
+                    self._forget()
+                if was_warm:
+                    _log.warning("key index lost, scanning instead", action="index.lost", error=type(error).__name__)
+                self._stop.wait(_RECONNECT_PAUSE_S)
+            finally:
+                if self._connection is not None:
+                    self._connection.disconnect()
+
+    def _connect(self) -> None:
+        pool = self._client.connection_pool
+        self._connection = pool.connection_class(**{**pool.connection_kwargs, "protocol": 3})
+        self._connection.connect()
+        # The client's own client-side cache hooks in at the same place; there is no public one.
+        self._connection._parser.set_invalidation_push_handler(self._told)  # noqa: SLF001
+        self._command("CLIENT", "TRACKING", "ON", "BCAST", *(p for head in self._heads for p in ("PREFIX", head)))
+        for prefix, key in split(self._scan.keys(), self._heads):
+            with self._lock:
+                if prefix in self._unsettled:
+                    self._late.append(key)
+                else:
+                    self._by_prefix.setdefault(prefix, set()).add(key)
+        self._clear_late()
+        with self._lock:
+            self._unsettled.clear()
+            self._warm = True
+        _log.debug("key index ready", action="index.ready")
+
+    def _command(self, *parts: str) -> None:
+        self._connection.send_command(*parts)
+        self._connection.read_response()
+
+    def _read_one(self) -> None:
+        """One push (taken by :meth:`_told`), or the answer to a PING, which closes the oldest window."""
+        try:
+            answer = self._connection.read_response(
+                push_request=True, timeout=_READ_TIMEOUT_S, disconnect_on_error=False
+            )
+        except redis.TimeoutError:
+            with self._lock:
+                # Also when idle: a connection that died without a word would leave the index silently out of date.
+                if self._closing and time.monotonic() - self._closing[0][0] > _ANSWER_LIMIT_S:
+                    raise
+                self._ping(())
+            return
+        if answer in ("PONG", b"PONG"):
+            with self._lock:
+                self._windows -= Counter(self._closing.popleft()[1] if self._closing else ())
+
+    def _ping(self, prefixes: Sequence[str]) -> None:
+        """With the lock held. The answer ends the windows of ``prefixes``."""
+        self._closing.append((time.monotonic(), prefixes))
+        self._connection.send_command("PING")
+
+    def _told(self, push: list[Any]) -> None:
+        """Called by the client for each invalidation: ``["invalidate", keys]``, keys None after a FLUSHALL."""
+        keys = push[1]
+        with self._lock:
+            if keys is None:
+                self._by_prefix.clear()
+                return
+            names = (key.decode() if isinstance(key, bytes) else key for key in keys)
+            for prefix, key in split(names, self._heads):
+                if self._windows[prefix] > 0:
+                    self._late.append(key)
+                else:
+                    self._by_prefix.setdefault(prefix, set()).add(key)
+
+    def _clear_late(self) -> None:
+        late, self._late = self._late, []
+        if late:
+            self._client.unlink(*late)
+
+    def _forget(self) -> None:
+        """With the lock held: the connection is gone, so nothing that was heard is complete any more. Users whose
+        windows were open may have keys that nobody told of: those are cleared with the next first pass.
+        """
+        self._unsettled.update(self._windows)
+        self._warm = False
+        self._by_prefix.clear()
+        self._windows.clear()
+        self._closing.clear()
+
+
+def split(keys: Iterable[str], heads: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each key with the user's prefix it begins with; keys that belong to no user are left out."""
+    patterns = [re.compile(rf"{re.escape(head)}[a-z][a-z0-9_]*:\d+:") for head in heads]
+    for key in keys:
+        for pattern in patterns:
+            if found := pattern.match(key):
+                yield found.group(), key
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"([\\*?\[\]])", r"\\\1", text)

@@ -1,0 +1,132 @@
+"""Prometheus metrics and probes of ``run``: ``/metrics``, ``/healthz``, ``/readyz``."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, make_wsgi_app
+
+from consumer import __version__
+from consumer.config import Metrics as MetricsSettings
+from consumer.decision import Outcome
+from consumer.effect import Plan
+from consumer.errors import ConfigError, ServerError
+from consumer.protocols import Observer, Source, Step
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics(Observer):
+    """Counts what the pipeline does. Labels are tables, outcomes and partitions: their number is bounded."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.registry = CollectorRegistry()
+        self.is_ready = False
+        self._clock = clock
+        own = self.registry
+        self._changes = Counter("cdc_changes", "Records by what became of them", ["topic", "outcome"], registry=own)
+        self._effects = Counter("cdc_effects", "Redis effects applied", ["kind"], registry=own)
+        self._from_commit = Histogram(
+            "commit_to_redis_seconds",
+            "From the source's commit time to Redis' answer",
+            buckets=_BUCKETS,
+            registry=own,
+        )
+        self._from_append = Histogram(
+            "cdc_append_to_redis_seconds", "From Kafka's timestamp to Redis' answer", buckets=_BUCKETS, registry=own
+        )
+        self._lag = Gauge(
+            "cdc_lag_records", "Records behind the end of a partition", ["topic", "partition"], registry=own
+        )
+        self._waits = Counter("cdc_redis_waits", "Attempts put off because Redis could not serve", registry=own)
+        self._waited = Counter("cdc_redis_wait_seconds", "Seconds spent waiting for Redis", registry=own)
+        Info("cdc_build", "This program", registry=own).info({"version": __version__})
+
+    def stepped(self, steps: Sequence[Step]) -> None:
+        now = self._clock()
+        for step in steps:
+            outcome = str(step.applied.verdict) if step.applied else str(step.decision.outcome)
+            if step.applied is not None and step.applied.is_accepted:
+                outcome = "applied"
+            self._changes.labels(step.record.topic, outcome).inc()
+            plan = step.decision.plan
+            if outcome != "applied" or plan is None or step.decision.outcome is not Outcome.PLANNED:
+                continue
+            self._from_append.observe(max(0.0, now - step.record.timestamp_ms / 1000))
+            self._from_commit.observe(max(0.0, now - plan.version.ts_ms / 1000))
+            for kind, count in _effects(plan).items():
+                self._effects.labels(kind).inc(count)
+
+    def waiting(self, error: ServerError, seconds: float) -> None:
+        self.is_ready = False
+        self._waits.inc()
+        self._waited.inc(seconds)
+
+    def resumed(self) -> None:
+        self.is_ready = True
+
+    def looked(self, source: Source) -> None:
+        lags = source.lag()
+        self.is_ready = bool(lags) or self.is_ready
+        self._lag.clear()
+        for partition, lag in lags.items():
+            self._lag.labels(partition.topic, str(partition.number)).set(lag)
+
+
+def _effects(plan: Plan) -> dict[str, int]:
+    return {
+        "config": int(plan.config is not None),
+        "balance": int(plan.balance is not None),
+        "portfolio": int(plan.portfolio is not None),
+        "remove": int(plan.removed is not None),
+        "clear": len(plan.cleared.keys) + len(plan.cleared.prefixes),
+        "publish": len(plan.messages),
+    }
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class' name
+        """A scrape every few seconds is no news."""
+
+
+def serve(settings: MetricsSettings, metrics: Metrics) -> Callable[[], None]:
+    """Serve until the answered function is called; a port of 0 serves nothing.
+
+    Raises:
+        ConfigError: the address can't be listened on.
+
+    """
+    if settings.port == 0:
+        return lambda: None
+    exposition = make_wsgi_app(metrics.registry)
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == "/metrics":
+            answer: Iterable[bytes] = exposition(environ, start_response)
+            return answer
+        known = {"/healthz": True, "/readyz": metrics.is_ready}
+        status = "404 Not Found" if path not in known else "200 OK" if known[path] else "503 Service Unavailable"
+        start_response(status, [("Content-Type", "text/plain")])
+        return [f"{status}\n".encode()]
+
+    try:
+        server = make_server(settings.host, settings.port, app, WSGIServer, _Quiet)
+    except OSError as error:
+        raise ConfigError(
+            "CDC_METRICS__PORT",
+            f"can't listen on {settings.host}:{settings.port}: {error.strerror}",
+            "a free port, or 0",
+        ) from None
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+
+    return stop

@@ -1,0 +1,172 @@
+"""Where in the database's log a change was committed, and which of two changes of a row is the newer.
+
+A *source position* is the database's own coordinate (binlog file and offset, LSN); a Kafka *offset* is where
+Debezium happened to write it. Positions order changes only within one *lineage*: the log of one server. The rule
+in :func:`compare` is the whole of the version guard; the sink's script holds the same rule, and a test proves the
+two equal.
+
+The sources of what is said of each database's log: Debezium's ``source`` block, as measured on real servers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from consumer.errors import NotAnEnvelope
+
+UNKNOWN_SERVER = "0"
+"""The server of a snapshot read: Debezium does not say which it was, only where its log stood."""
+
+
+class Origin(StrEnum):
+    """How a row came to be read: this decides how far its position can be trusted."""
+
+    STREAMED = "s"
+    SNAPSHOT = "r"
+    INCREMENTAL = "i"
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePosition:
+    """A place in a database's log.
+
+    ``order`` is text that sorts as the log does (numbers padded to a fixed width), so that a script without
+    64-bit integers can compare it. ``server`` names the lineage. ``ts_ms`` is the source's time in UTC
+    milliseconds: the commit's, or on some databases the statement's, which is no order between rows.
+    """
+
+    connector: str
+    server: str
+    order: str
+    ts_ms: int
+    origin: Origin
+
+    @property
+    def lineage(self) -> str:
+        """Connector kind and server: positions of two lineages can't be compared."""
+        return f"{self.connector}:{self.server}"
+
+
+def from_source(source: Mapping[str, object]) -> SourcePosition:
+    """The position in a Debezium ``source`` block.
+
+    Raises:
+        NotAnEnvelope: a part that orders changes is missing; a record without it must not count as newest.
+
+    """
+    connector = source.get("connector")
+    if connector not in ("mysql", "mariadb"):
+        raise NotAnEnvelope(f"no known connector: {connector!r}", field="source.connector")
+    file = source.get("file")
+    if not isinstance(file, str) or not (number := file.rpartition(".")[2]).isdecimal():
+        raise NotAnEnvelope("a binlog file name with a number is missing", field="source.file")
+    order = f"{int(number):010d}/{_number(source, 'pos'):020d}/{_number(source, 'row'):010d}"
+    return SourcePosition(
+        connector=connector,
+        server=str(_number(source, "server_id")),
+        order=order,
+        ts_ms=_number(source, "ts_ms"),
+        origin=_origin(source.get("snapshot")),
+    )
+
+
+def _origin(snapshot: object) -> Origin:
+    if snapshot in (None, False, "false"):
+        return Origin.STREAMED
+    return Origin.INCREMENTAL if snapshot == "incremental" else Origin.SNAPSHOT
+
+
+def _number(source: Mapping[str, object], name: str) -> int:
+    value = source.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise NotAnEnvelope("a number that is not negative is missing", field=f"source.{name}")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What the guard keeps of a change: its position, and the Kafka coordinates it came by.
+
+    ``epoch`` is the operator's: a higher one outranks every position.
+    """
+
+    epoch: int
+    origin: Origin
+    lineage: str
+    order: str
+    ts_ms: int
+    topic: str
+    partition: int
+    offset: int
+
+    def to_text(self) -> str:
+        """One line, as it stands in the guard's hash in Redis."""
+        return (
+            f"{self.epoch}|{self.origin}|{self.lineage}|{self.order}|{self.ts_ms}"
+            f"|{self.topic}|{self.partition}|{self.offset}"
+        )
+
+    @classmethod
+    def from_text(cls, text: str) -> Version:
+        """The inverse of :meth:`to_text`. Raises ValueError for any other text."""
+        epoch, origin, lineage, order, ts_ms, topic, partition, offset = text.split("|")
+        return cls(int(epoch), Origin(origin), lineage, order, int(ts_ms), topic, int(partition), int(offset))
+
+
+class Verdict(StrEnum):
+    """What the guard says to a change."""
+
+    NEWER = "newer"
+    NEW_LINEAGE = "new_lineage"
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+
+
+def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> Verdict:
+    """Whether ``candidate`` may overwrite what ``stored`` wrote.
+
+    Within one lineage the position decides. A record that lies *later* in the same partition, at a *lower*
+    position, with a source time *clearly* later (by more than ``lineage_gap_ms``) is no duplicate, for a duplicate
+    carries its old time: the server's log began again (RESET MASTER, a restored server), and it opens a new lineage.
+    An incremental read may carry a position that is too new for its value, so after it only the partition's order
+    counts.
+    A second snapshot of an idle database reads at the same position: it is as true as the first, and may heal.
+    Between lineages only the order within one Kafka partition is known, and across partitions only time.
+    """
+    if stored is None:
+        return Verdict.NEWER
+    if candidate.epoch != stored.epoch:
+        return Verdict.NEWER if candidate.epoch > stored.epoch else Verdict.STALE
+    same_partition = candidate.topic == stored.topic and candidate.partition == stored.partition
+    lies_later = same_partition and candidate.offset > stored.offset
+    clearly_later = candidate.ts_ms > stored.ts_ms + lineage_gap_ms
+    if same_partition and stored.origin is Origin.INCREMENTAL:
+        return _by_offset(candidate, stored, Verdict.NEWER)
+    if _comparable(candidate.lineage, stored.lineage):
+        if candidate.order > stored.order:
+            return Verdict.NEWER
+        if lies_later and candidate.order == stored.order and candidate.origin is Origin.SNAPSHOT:
+            return Verdict.NEWER
+        if lies_later and clearly_later:
+            return Verdict.NEW_LINEAGE
+        return Verdict.DUPLICATE if candidate.order == stored.order else Verdict.STALE
+    if same_partition:
+        return _by_offset(candidate, stored, Verdict.NEW_LINEAGE)
+    return Verdict.NEW_LINEAGE if clearly_later else Verdict.STALE
+
+
+def _by_offset(candidate: Version, stored: Version, later: Verdict) -> Verdict:
+    if candidate.offset == stored.offset:
+        return Verdict.DUPLICATE
+    return later if candidate.offset > stored.offset else Verdict.STALE
+
+
+def _comparable(one: str, other: str) -> bool:
+    """Same lineage; a snapshot read, which does not name its server, is taken for one of the same connector's."""
+    if one == other:
+        return True
+    connector, _, server = one.partition(":")
+    other_connector, _, other_server = other.partition(":")
+    return connector == other_connector and UNKNOWN_SERVER in (server, other_server)

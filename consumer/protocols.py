@@ -1,0 +1,109 @@
+"""What the pipeline needs of the world: a source of records, a sink for plans, and somebody who watches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from consumer.decision import Decision
+from consumer.effect import Plan
+from consumer.errors import ServerError
+from consumer.position import Verdict
+from consumer.record import SourceRecord
+from consumer.watermark import Partition
+
+
+class Source(Protocol):
+    """Records in the order of each partition, and the offsets that are done."""
+
+    def poll(self, timeout_s: float) -> Sequence[SourceRecord]:
+        """The next records, or none after ``timeout_s``.
+
+        Raises:
+            ServerError: reading can't go on.
+
+        """
+        ...
+
+    def commit(self, offsets: Mapping[Partition, int]) -> bool:
+        """Commit the next offset of each partition. False: not now, or no longer ours; nothing is lost by that."""
+        ...
+
+    def idle(self, seconds: float) -> None:
+        """Let time pass without taking records and without losing the membership of the group."""
+        ...
+
+    def lag(self) -> Mapping[Partition, int]:
+        """Records behind the end of each assigned partition, as far as known."""
+        ...
+
+    def close(self) -> None:
+        """Leave."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What Redis answered to a plan.
+
+    ``config_created`` is None where the plan wrote no config hash; ``portfolio_updated`` is None where it wrote no
+    portfolio field and False where the hash did not exist. ``stored`` is the guard's version before, or "".
+    """
+
+    verdict: Verdict
+    config_created: bool | None
+    portfolio_updated: bool | None
+    cleared: int
+    receivers: int
+    stored: str
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the plan was carried out, rather than refused as old."""
+        return self.verdict in (Verdict.NEWER, Verdict.NEW_LINEAGE)
+
+
+class Sink(Protocol):
+    """Where plans go."""
+
+    def apply(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Applied | ServerError]]:
+        """Apply ``plans``; of one user's, each only after the one before it was acknowledged.
+
+        Yields the index of each plan with its answer as answers come in. A plan that was refused by the server yields
+        a ServerError, and the later plans of that user are not tried.
+
+        Raises:
+            ServerUnavailable: the connection failed; plans without an answer may or may not have been applied, and
+                can be applied again.
+
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One record, what was decided about it, and what Redis answered where there was a plan."""
+
+    record: SourceRecord
+    decision: Decision
+    applied: Applied | None
+
+
+class Observer:
+    """Told of what the pipeline does; for metrics, logs and the demo. Does nothing by itself."""
+
+    def stepped(self, steps: Sequence[Step]) -> None:
+        """These records are done, in this order."""
+
+    def waiting(self, error: ServerError, seconds: float) -> None:
+        """The sink can't serve; the next attempt is ``seconds`` away."""
+
+    def resumed(self) -> None:
+        """The sink serves again."""
+
+    def committed(self, offsets: Mapping[Partition, int]) -> None:
+        """These offsets were committed."""
+
+    def looked(self, source: Source) -> None:
+        """Called between polls, at most once a second."""

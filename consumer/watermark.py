@@ -1,0 +1,64 @@
+"""Which offset may be committed: the end of the unbroken run of finished records of each partition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Partition(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    number: int
+
+
+@dataclass(slots=True)
+class _Run:
+    """Offsets begun and not yet past, oldest first; ``done`` are those of them that are finished."""
+
+    begun: dict[int, None] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+    next: int | None = None
+
+
+class Watermark:
+    """Tracks records from poll to acknowledged application.
+
+    An offset here is a record's own; what is answered is always the offset of the *next* record to read. Offsets
+    may have gaps (compaction, transaction markers): only those that were begun count.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[Partition, _Run] = {}
+
+    def begin(self, partition: Partition, offset: int) -> None:
+        """A record was polled. Offsets of a partition are begun in their order."""
+        self._runs.setdefault(partition, _Run()).begun[offset] = None
+
+    def finish(self, partition: Partition, offset: int) -> None:
+        """All that follows from a record is done. Unknown to a partition that was forgotten since."""
+        run = self._runs.get(partition)
+        if run is None or offset not in run.begun:
+            return
+        run.done.add(offset)
+        while run.begun and (first := next(iter(run.begun))) in run.done:
+            run.done.discard(first)
+            del run.begun[first]
+            run.next = first + 1
+
+    def committable(self) -> Mapping[Partition, int]:
+        """The next offset of each partition in which records have finished since it was last taken."""
+        return {partition: run.next for partition, run in self._runs.items() if run.next is not None}
+
+    def committed(self, offsets: Mapping[Partition, int]) -> None:
+        """These were committed, and need not be again."""
+        for partition, offset in offsets.items():
+            run = self._runs.get(partition)
+            if run is not None and run.next == offset:
+                run.next = None
+
+    def forget(self, partition: Partition) -> None:
+        """The partition is somebody else's now."""
+        self._runs.pop(partition, None)
