@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from consumer import __version__, config, log
-from consumer.errors import CdcError, ConfigError
+from consumer.errors import CdcError, ConfigError, ServerError
 from consumer.rules import reference
 
 app = typer.Typer(
@@ -114,6 +114,32 @@ def plan(
         typer.echo(to_json(source_record, decision) if as_json else to_text(source_record, decision))
     if is_any_rejected:
         raise typer.Exit(1)
+
+
+connectors = typer.Typer(name="connect", help="The connectors in connect/, over Kafka Connect's REST API.")
+app.add_typer(connectors)
+
+
+@connectors.command()
+def apply(
+    files: Annotated[list[Path], typer.Argument(help="Connector files, such as connect/mysql.json.")],
+    config_file: ConfigFile = None,
+    url: Annotated[str | None, typer.Option(help="Kafka Connect's REST API.")] = None,
+    wait_s: Annotated[float, typer.Option(help="How long to wait until the tasks run, in seconds.", min=0)] = 60.0,
+) -> None:
+    """Create or update connectors, placeholders filled from the environment, and wait until their tasks run."""
+    from consumer.connect import ConnectApi, load_connector
+
+    settings = config.load({"connect": {"url": url}}, config_file)
+    wanted = [load_connector(file, os.environ) for file in files]
+    with ConnectApi(settings.connect.url) as api:
+        for connector in wanted:
+            if problems := api.validate(connector):
+                found = "; ".join(f"{name}: {', '.join(texts)}" for name, texts in problems.items())
+                raise ServerError(f"connector {connector.name}", f"Connect refuses it: {found}")
+            api.apply(connector)
+            api.wait_running(connector.name, wait_s)
+            typer.echo(f"{connector.name} runs")
 
 
 def main() -> None:

@@ -78,6 +78,12 @@ class Redis(_Section):
     tracking: bool = Field(True, description="follow writes under wildcard keys; else one SCAN pass per batch")
 
 
+class Connect(_Section):
+    """Kafka Connect, for the commands that manage connectors."""
+
+    url: str = Field("http://localhost:8083", pattern=r"^https?://\S+$", description="its REST API, http:// or https://")
+
+
 class Guard(_Section):
     """What outranks a stored version."""
 
@@ -115,6 +121,7 @@ class Settings(BaseSettings):
 
     kafka: Kafka = Kafka()
     redis: Redis = Redis()
+    connect: Connect = Connect()
     guard: Guard = Guard()
     metrics: Metrics = Metrics()
     log: Log = Log()

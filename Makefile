@@ -1,0 +1,50 @@
+# Two commands for a newcomer: `make demo` and `make test`. `make help` lists them all.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo live test check unit stack record-demo format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --editable . --group dev --constraint constraints.txt
+	@touch $@
+
+demo: $(READY) ## the main job on recorded topics: pip only, no Java, no Docker, no root
+	@$(BIN)/python -m demo $(ARGS)
+
+live: $(READY) ## the real servers, the consumer and a script of admin changes (ARGS=--exit to end after it)
+	@$(BIN)/python -m demo.live $(ARGS)
+
+test: check ## lint, types, and every test on the real servers
+	$(BIN)/pytest $(ARGS)
+
+unit: $(READY) ## only the tests that need no servers but Redis
+	$(BIN)/pytest -m "not stack" $(ARGS)
+
+check: $(READY) ## lint, format, types, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## let ruff rewrite the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+stack: $(READY) ## the real servers alone, until Ctrl-C
+	$(BIN)/python -m tests.stack up $(ARGS)
+
+record-demo: $(READY) ## record the demo's topics anew from the real servers
+	$(BIN)/python -m demo.record $(ARGS)
+
+clean: ## remove what the targets made here
+	rm -rf $(VENV) .stack .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
