@@ -119,7 +119,8 @@ end
 -- step fails all the same the old guard is put back, so that the plan counts as not applied and can be tried again.
 local version = table.concat(
   {ARGV[3], origin, lineage, order, ARGV[7], topic, partition, ARGV[10]}, '|') .. (removed > 0 and '|d' or '')
-redis.call('HSET', guard, field, version)
+local taken = redis.pcall('HSET', guard, field, version)
+if type(taken) == 'table' and taken.err then return taken end
 local ok, failure = pcall(function()
   if mode == 'fill' then fill() else write() end
   clear_and_tell()

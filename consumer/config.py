@@ -81,7 +81,9 @@ class Redis(_Section):
 class Connect(_Section):
     """Kafka Connect, for the commands that manage connectors."""
 
-    url: str = Field("http://localhost:8083", pattern=r"^https?://\S+$", description="its REST API, http:// or https://")
+    url: str = Field(
+        "http://localhost:8083", pattern=r"^https?://\S+$", description="its REST API, http:// or https://"
+    )
 
 
 class Guard(_Section):

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from consumer.decision import Decision
-from consumer.effect import Fields, Plan
+from consumer.effect import Fields, Mode, Plan, Publish
 from consumer.event import Operation
 from consumer.record import SourceRecord
 
@@ -43,7 +43,7 @@ def _effects(plan: Plan) -> Iterator[dict[str, Any]]:
             "key": plan.config.key,
             "changed": plan.config.changed,
             "whole": plan.config.whole,
-            "only_missing": plan.mode == "fill",
+            "only_missing": plan.mode is Mode.FILL,
         }
     if plan.balance is not None:
         yield {
@@ -51,9 +51,9 @@ def _effects(plan: Plan) -> Iterator[dict[str, Any]]:
             "key": plan.balance.key,
             "value": plan.balance.value,
             "ttl_s": plan.balance.ttl_s,
-            "only_missing": plan.mode == "fill",
+            "only_missing": plan.mode is Mode.FILL,
         }
-    if plan.portfolio is not None and plan.mode != "fill":
+    if plan.portfolio is not None and plan.mode is not Mode.FILL:
         yield {"effect": "update", "key": plan.portfolio.key, "fields": plan.portfolio.fields}
     if plan.removed is not None:
         yield {"effect": "remove", "keys": plan.removed.keys}
@@ -65,32 +65,50 @@ def _effects(plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def to_text(record: SourceRecord, decision: Decision) -> str:
-    """Several lines: where the record lay, what it was, what follows from it and why."""
+    """Several lines: where the record lay, what it was, then :func:`plan_text` or the reason for there being none."""
     what = ""
     if (event := decision.event) is not None:
         what = f"  {_OPERATIONS.get(event.op, event.op)} of {event.table}"
-    if (plan := decision.plan) is None:
+    if decision.plan is None:
         return f"{record.place}{what}\n  {decision.outcome:9} {decision.reason}"
-    return "\n".join([f"{record.place}{what} {plan.user}", *_lines(plan)])
+    return f"{record.place}{what}\n" + plan_text(decision.plan)
 
 
-def _lines(plan: Plan) -> Iterator[str]:
-    yield from (f"  because   {reason}" for reason in plan.reasons)
-    only = " where missing" if plan.mode == "fill" else ""
-    if plan.config is not None:
-        yield f"  write     {plan.config.key}  {_pairs(plan.config.changed)}{only}"
+def plan_text(plan: Plan) -> str:
+    """A plan as lines of a verb and what it acts on, in the order of application; the scenarios are written so too."""
+    return "\n".join(f"  {verb:9} {what}" for verb, what in _lines(plan))
+
+
+def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
+    yield "user", str(plan.user)
+    yield from (("because", reason) for reason in plan.reasons)
+    is_fill = plan.mode is Mode.FILL
+    if plan.config is not None and not is_fill:
+        yield "write", f"{plan.config.key}  {_pairs(plan.config.changed)}"
+    if plan.config is not None and plan.config.whole != plan.config.changed:
+        yield "or whole", f"{plan.config.key}  {_pairs(plan.config.whole)}"
+    elif plan.config is not None and is_fill:
+        yield "fill", f"{plan.config.key}  {_pairs(plan.config.whole)}"
     if plan.balance is not None:
-        yield f"  set       {plan.balance.key} = {plan.balance.value} for {plan.balance.ttl_s} s{only}"
-    if plan.portfolio is not None and not only:
-        yield f"  if exists {plan.portfolio.key}  {_pairs(plan.portfolio.fields)}"
+        yield "fill" if is_fill else "set", f"{plan.balance.key}={plan.balance.value} for {plan.balance.ttl_s} s"
+    if plan.portfolio is not None and not is_fill:
+        yield "if exists", f"{plan.portfolio.key}  {_pairs(plan.portfolio.fields)}"
     if plan.removed is not None:
-        yield f"  remove    {', '.join(plan.removed.keys)}"
-    cleared = [*plan.cleared.keys, *(f"{prefix}*" for prefix in plan.cleared.prefixes)]
-    if cleared:
-        yield f"  clear     {', '.join(cleared)}"
+        yield from (("remove", key) for key in plan.removed.keys)
+    yield from (("clear", key) for key in plan.cleared.keys)
+    yield from (("clear", f"{prefix}*") for prefix in plan.cleared.prefixes)
     for message in plan.messages:
-        body = msgspec.json.decode(message.body)
-        yield f"  publish   {message.channel}  {body['event_type']}"
+        yield "publish", _message(message)
+
+
+def _message(message: Publish) -> str:
+    body = msgspec.json.decode(message.body)
+    groups = f" ({_group(body['old_group'])} -> {_group(body['new_group'])})" if body["group_changed"] else ""
+    return f"{message.channel}  {body['event_type']}{groups}  {_pairs(body['updated_fields'])}".rstrip()
+
+
+def _group(name: str | None) -> str:
+    return "unknown" if name is None else name or "''"
 
 
 def _pairs(fields: Fields) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from hashlib import sha1
 from importlib.resources import files
@@ -24,23 +25,23 @@ _SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 _URL = "redis://host:port/db or rediss://host:port/db"
 
-# Error replies of a server that may accept the same plan later; all others are answers about the plan itself.
-_TEMPORARY = (
-    "LOADING",
-    "READONLY",
-    "BUSY",
-    "OOM",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "NOREPLICAS",
-    "MISCONF",
-    "NOSCRIPT",
-    "NOAUTH",
-    "WRONGPASS",
-    "NOPERM",
-    "max number of clients reached",
+# Error replies of a server that may accept the same plan later; all others are answers about the plan itself. The
+# client turns some into exceptions of their own and cuts off their code.
+_TEMPORARY = frozenset(
+    {"LOADING", "READONLY", "BUSY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "MISCONF", "NOSCRIPT"}
+    | {"NOAUTH", "WRONGPASS", "NOPERM"}
 )
+_CODES: tuple[tuple[type[redis.RedisError], str], ...] = (
+    (redis.OutOfMemoryError, "OOM"),
+    (redis.ReadOnlyError, "READONLY"),
+    (redis.exceptions.NoScriptError, "NOSCRIPT"),
+    (redis.exceptions.NoPermissionError, "NOPERM"),
+    (redis.exceptions.MasterDownError, "MASTERDOWN"),
+    (redis.exceptions.ClusterDownError, "CLUSTERDOWN"),
+    (redis.exceptions.TryAgainError, "TRYAGAIN"),
+)
+# Before Redis 7 the error of a command in a script is wrapped: "@user_script: 12: -OOM command not allowed".
+_WRAPPED = re.compile(r"-([A-Z]+) ")
 
 
 class RedisSink:
@@ -163,11 +164,14 @@ def connect(server: Redis) -> redis.Redis:
 def translate(error: Exception) -> ServerError:
     """A client's exception, or an error reply, as this program's: one that may pass, or one that will not."""
     text = str(error)
-    if isinstance(error, (redis.ConnectionError, redis.TimeoutError)) or text.startswith(_TEMPORARY):
+    if isinstance(error, (redis.ConnectionError, redis.TimeoutError)):
         return ServerUnavailable("Redis", text)
-    if isinstance(error, redis.ResponseError | redis.exceptions.LockError):
-        return ServerError("Redis", text)
-    return ServerError("Redis", f"{type(error).__name__}: {text}")
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), "")
+    if not code:
+        wrapped = _WRAPPED.search(text)
+        code = wrapped.group(1) if wrapped else text.partition(" ")[0]
+    problem = text if text.startswith(code) else f"{code} {text}"
+    return ServerUnavailable("Redis", problem) if code in _TEMPORARY else ServerError("Redis", problem)
 
 
 def _first_of_each_user(

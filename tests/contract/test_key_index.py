@@ -1,0 +1,91 @@
+"""Keys by prefix: the index and the scan answer alike, and what is written meanwhile goes too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+import structlog
+
+from consumer.key_index import KeyIndex, ScanIndex, TrackedIndex
+
+HEADS = ("financial_summary:",)
+MINE = "financial_summary:live:1:"
+
+
+def _eventually(holds: Callable[[], bool], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def tracked(client: redis.Redis) -> Iterator[TrackedIndex]:
+    client.mset({f"{MINE}day": "x", "financial_summary:live:11:day": "x", "financial_summary:nobody": "x"})
+    index = TrackedIndex(client, HEADS)
+    index.start()
+    _eventually(lambda: index.is_warm)
+    yield index
+    index.close()
+
+
+def test_what_was_there_before_the_start_is_known(tracked: TrackedIndex) -> None:
+    assert tracked.matching([MINE]) == {MINE: (f"{MINE}day",)}
+
+
+def test_scan_and_index_answer_alike(client: redis.Redis, tracked: TrackedIndex) -> None:
+    scan: KeyIndex = ScanIndex(client, HEADS)
+    asked = [MINE, "financial_summary:live:11:", "financial_summary:live:12:"]
+    assert {prefix: list(keys) for prefix, keys in tracked.matching(asked).items()} == scan.matching(asked)
+
+
+def test_a_later_write_is_told(client: redis.Redis, tracked: TrackedIndex) -> None:
+    client.set(f"{MINE}week", "x")
+    time.sleep(0.2)
+    assert set(tracked.matching([MINE])[MINE]) == {f"{MINE}day", f"{MINE}week"}
+
+
+@pytest.mark.parametrize("kind", [ScanIndex, TrackedIndex])
+def test_a_key_written_inside_the_window_is_cleared(
+    client: redis.Redis, kind: type[ScanIndex] | type[TrackedIndex]
+) -> None:
+    index = kind(client, HEADS)
+    index.start()
+    if isinstance(index, TrackedIndex):
+        _eventually(lambda: index.is_warm)
+    index.matching([MINE])
+    client.set(f"{MINE}late", "x")
+    client.set("financial_summary:live:11:late", "x")
+    index.settle([MINE])
+    _eventually(lambda: not client.exists(f"{MINE}late"))
+    assert client.exists("financial_summary:live:11:late")
+    index.close()
+
+
+def test_a_key_written_after_the_window_stays(client: redis.Redis, tracked: TrackedIndex) -> None:
+    tracked.matching([MINE])
+    tracked.settle([MINE])
+    time.sleep(0.2)
+    client.set(f"{MINE}fresh", "x")
+    time.sleep(0.2)
+    assert client.exists(f"{MINE}fresh")
+
+
+def test_a_lost_connection_is_made_again_and_nothing_is_missed(client: redis.Redis, tracked: TrackedIndex) -> None:
+    tracked.matching([MINE])  # a window is open when the connection goes
+    with structlog.testing.capture_logs() as lines:
+        for each in client.client_list():
+            if "t" in each["flags"] or "B" in each["flags"]:
+                client.client_kill_filter(_id=each["id"])
+        client.set(f"{MINE}meanwhile", "x")
+        _eventually(lambda: any(line["action"] == "index.lost" for line in lines))
+        _eventually(lambda: tracked.is_warm)
+    assert not client.exists(f"{MINE}meanwhile")
+
+
+def test_flushing_the_server_empties_the_index(client: redis.Redis, tracked: TrackedIndex) -> None:
+    client.flushall()
+    _eventually(lambda: not tracked.matching([MINE])[MINE])

@@ -1,0 +1,78 @@
+"""The stack for pytest. In ``tests/conftest.py``: ``pytest_plugins = ["tests.stack.fixtures"]``."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.stack.errors import MissingTool
+from tests.stack.registration import Registration, registered
+from tests.stack.roster import DATABASES, KINDS, REDIS
+from tests.stack.stack import Stack
+from tests.stack.trading import Trading
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("stack", "real servers")
+    group.addoption("--stack", choices=KINDS, default="native", help="where the real servers come from")
+    group.addoption("--databases", default="mysql", help=f"comma separated, of {', '.join(DATABASES)}")
+    group.addoption("--redis", default="standalone", help=f"comma separated, of {', '.join(REDIS)}")
+    group.addoption("--registry", action="store_true", help="with a schema registry")
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """The servers, once a run. Without a tool they need: skipped with the command, but a failure in CI."""
+    option = request.config.getoption
+    databases, servers = option("--databases").split(","), option("--redis").split(",")
+    try:
+        running = Stack.start(databases, servers, option("--registry"), kind=option("--stack"))
+    except MissingTool as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no stack in CI: {missing}", pytrace=False)
+        pytest.skip(str(missing))
+    with running:
+        yield running
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """A ``topic.prefix`` of this test alone."""
+    return f"t{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def group_id(topic_prefix: str) -> str:
+    """A consumer group of this test alone."""
+    return f"group-{topic_prefix}"
+
+
+@pytest.fixture
+def trading(stack: Stack) -> Iterator[Trading]:
+    """The platform's tables on MySQL, empty, written with the application's account."""
+    with stack.mysql.connect(stack.mysql.logins.app) as connection:
+        tables = Trading(connection)
+        tables.clear()
+        yield tables
+
+
+@pytest.fixture
+def connector(stack: Stack, trading: Trading, topic_prefix: str) -> Iterator[Registration]:
+    """connect/mysql.json, running under this test's prefix, its (empty) snapshot complete.
+
+    ``trading`` comes first, so that the tables are empty before the connector reads them.
+    """
+    with registered(stack, stack.mysql, topic_prefix) as registration:
+        yield registration
+
+
+@pytest.fixture
+def redis_client(stack: Stack) -> Iterator[redis.Redis]:
+    """A client of a Redis without keys. It answers with text."""
+    with stack.redis.connect() as client:
+        client.flushall()
+        yield client

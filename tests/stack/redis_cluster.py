@@ -1,0 +1,120 @@
+"""A Redis Cluster of three masters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import redis as client
+
+from tests.stack import redis
+from tests.stack.native import Launch, Place, Process
+from tests.stack.redis import Redis
+from tests.stack.server import Server
+
+NODES = 3
+SLOTS = 16_384
+BUS = 10_000  # the distance from a node's port to the one on which nodes talk
+AGREEMENT_TIMEOUT_S = 30.0
+SETTINGS = {"cluster-enabled": "yes", "cluster-node-timeout": "2000", "cluster-require-full-coverage": "yes"}
+
+
+class Nodes:
+    """The ``Runtime`` of several servers as one; faults hit all of them, a single one has its own."""
+
+    def __init__(self, nodes: Sequence[Redis]) -> None:
+        self._nodes = nodes
+
+    @property
+    def running(self) -> bool:
+        return all(node.runtime.running for node in self._nodes)
+
+    @property
+    def log(self) -> str:
+        return self._nodes[0].runtime.log
+
+    def tail(self) -> str:
+        return "\n".join(f"[{node.name}]\n{node.runtime.tail()}" for node in self._nodes)
+
+    def start(self) -> None:
+        for node in self._nodes:
+            node.runtime.start()
+
+    def stop(self, timeout_s: float) -> None:
+        self._each(lambda node: node.runtime.stop(timeout_s))
+
+    def kill(self) -> None:
+        self._each(lambda node: node.runtime.kill())
+
+    def freeze(self) -> None:
+        self._each(lambda node: node.runtime.freeze())
+
+    def thaw(self) -> None:
+        self._each(lambda node: node.runtime.thaw())
+
+    def discard(self) -> None:
+        self._each(lambda node: node.runtime.discard())
+
+    def _each(self, act: Callable[[Redis], None]) -> None:
+        for node in self._nodes:
+            act(node)
+
+
+class RedisCluster(Server):
+    """The cluster; ``nodes`` are its masters, each with faults of its own."""
+
+    name = "redis-cluster"
+
+    def __init__(self, nodes: Sequence[Redis]) -> None:
+        super().__init__(Nodes(nodes), nodes[0].host, nodes[0].port)
+        self.nodes = tuple(nodes)
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://{','.join(node.address for node in self.nodes)}/"
+
+    def connect(self) -> client.RedisCluster:
+        """A client that answers with text."""
+        return client.RedisCluster(host=self.host, port=self.port, decode_responses=True)
+
+    def ping(self) -> None:
+        for node in self.nodes:
+            node.ping()
+            if self._set_up_done and not _agrees(node):
+                raise ConnectionError(f"{node.name} is not in the cluster yet")
+
+    def set_up(self) -> None:
+        """Deal out the slots, introduce the nodes, and wait until each knows of all."""
+        share = -(-SLOTS // NODES)
+        for number, node in enumerate(self.nodes):
+            with node.connect() as connection:
+                slots = range(number * share, min((number + 1) * share, SLOTS))
+                connection.execute_command("CLUSTER ADDSLOTS", *slots)
+                connection.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+                connection.execute_command("CLUSTER MEET", self.host, self.port)
+        deadline = time.monotonic() + AGREEMENT_TIMEOUT_S
+        while not all(_agrees(node) for node in self.nodes):
+            if time.monotonic() > deadline:
+                raise self._failed("its nodes did not agree")
+            time.sleep(0.05)
+
+    def exports(self) -> dict[str, str]:
+        return {"CDC_REDIS__URL": self.url, "STACK_REDIS_CLUSTER_URL": self.url}
+
+
+def _agrees(node: Redis) -> bool:
+    with node.connect() as connection:
+        info = connection.execute_command("CLUSTER INFO")
+    found: Mapping[str, str] = info if isinstance(info, dict) else {}
+    return found.get("cluster_state") == "ok" and int(found.get("cluster_known_nodes", 0)) == NODES
+
+
+def native(place: Place) -> RedisCluster:
+    return RedisCluster([_node(place, f"redis-cluster-{number}") for number in range(1, NODES + 1)])
+
+
+def _node(place: Place, name: str) -> Redis:
+    port = place.ports.take(name, BUS)
+    node = Redis(Process(place, name, lambda: Launch(redis.command(place, name, port, SETTINGS))), place.host, port)
+    node.name = name
+    return node

@@ -1,0 +1,74 @@
+"""A connector that lives for one test: its own prefix, its own server id, its topics deleted after it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from consumer.connect import Connector, load_connector
+from tests.stack.login import DATABASE, PROJECT
+from tests.stack.mysql import MySql
+from tests.stack.stack import Stack
+from tests.stack.wire import Record, read
+
+FILES = {"mysql": PROJECT / "connect" / "mysql.json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A running connector whose initial snapshot is complete: from here on changes are streamed."""
+
+    connector: Connector
+    prefix: str
+
+    def topic(self, table: str) -> str:
+        return f"{self.prefix}.{DATABASE}.{table}"
+
+
+def load(stack: Stack, database: MySql, prefix: str, **values: str) -> Connector:
+    """The connector file of ``database`` for this stack; ``values`` are placeholders to set otherwise."""
+    known = {
+        **database.connector_values(),
+        "CDC_TOPIC_PREFIX": prefix,
+        "CDC_CONNECT_BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
+        "CDC_MASK_SALT": secrets.token_hex(8),
+        # Two connectors with one id throw each other off the server.
+        "CDC_MYSQL_SERVER_ID": str(10_000 + secrets.randbelow(2_000_000_000)),
+    }
+    return load_connector(FILES[database.name], known | values)
+
+
+@contextmanager
+def registered(
+    stack: Stack, database: MySql, prefix: str, overrides: Mapping[str, str] | None = None, **values: str
+) -> Iterator[Registration]:
+    """Apply the connector and wait for the end of its snapshot. ``overrides`` replace lines of its config."""
+    loaded = load(stack, database, prefix, **values)
+    connector = loaded.model_copy(update={"config": loaded.config | dict(overrides or {})})
+    with stack.connect.api() as api:
+        api.apply(connector)
+        try:
+            api.wait_running(connector.name)
+            read(stack.kafka, [f"{prefix}.notifications"], _snapshot_complete)
+            yield Registration(connector, prefix)
+        finally:
+            api.delete(connector.name)
+            delete_topics(stack, prefix)
+
+
+def delete_topics(stack: Stack, prefix: str) -> None:
+    """Delete every topic of a prefix, the heartbeat's too."""
+    admin = stack.kafka.admin()
+    try:
+        mine = [topic for topic in admin.list_topics() if prefix in topic.split(".")]
+        if mine:
+            admin.delete_topics(mine)
+    finally:
+        admin.close()
+
+
+def _snapshot_complete(records: list[Record]) -> bool:
+    said = [(each.envelope["aggregate_type"], each.envelope["type"]) for each in records]
+    return ("Initial Snapshot", "COMPLETED") in said

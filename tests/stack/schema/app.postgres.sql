@@ -1,0 +1,6 @@
+-- The platform's own account: the application that writes rows. Not part of connect/grants, because a
+-- real deployment has it already.
+CREATE ROLE ${APP_USER} LOGIN PASSWORD '${APP_PASSWORD}';
+GRANT USAGE ON SCHEMA ${CDC_POSTGRES_DATABASE} TO ${APP_USER};
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${CDC_POSTGRES_DATABASE} TO ${APP_USER};
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA ${CDC_POSTGRES_DATABASE} TO ${APP_USER};

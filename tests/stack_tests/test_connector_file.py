@@ -1,0 +1,93 @@
+"""connect/*.json and the REST client without any server: files, placeholders, failures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from consumer.connect import ConnectApi, Connector, load_connector
+from consumer.errors import ConfigError, ServerError, ServerUnavailable
+from tests.stack.login import PROJECT
+
+MYSQL = PROJECT / "connect" / "mysql.json"
+VALUES = {
+    "CDC_MYSQL_HOST": "db",
+    "CDC_MYSQL_PASSWORD": "p'$\"\\",
+    "CDC_MASK_SALT": "salt-1",
+    "CDC_CONNECT_BOOTSTRAP_SERVERS": "kafka:9092",
+}
+
+
+def _api(answer: httpx.Response | Exception) -> ConnectApi:
+    def respond(request: httpx.Request) -> httpx.Response:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return ConnectApi("http://connect:8083", transport=httpx.MockTransport(respond))
+
+
+def test_placeholders_are_filled_in_keys_and_values() -> None:
+    connector = load_connector(MYSQL, VALUES)
+    assert connector.name == "trading-mysql"
+    assert connector.config["database.password"] == VALUES["CDC_MYSQL_PASSWORD"]
+    assert "column.mask.hash.v2.SHA-256.with.salt.salt-1" in connector.config
+    assert not any("${" in text for item in connector.config.items() for text in item)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_missing_value_names_the_placeholder_and_the_file(name: str) -> None:
+    rest = {key: value for key, value in VALUES.items() if key != name}
+    with pytest.raises(ConfigError, match=rf"{name}.*mysql\.json"):
+        load_connector(MYSQL, rest)
+
+
+@pytest.mark.parametrize("text", ["{", '{"name": "n"}', '{"name": "n", "config": {"a": 1}}'])
+def test_a_file_that_is_no_connector_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "wrong.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"wrong\.json"):
+        load_connector(path, {})
+
+
+def test_a_connector_shows_no_secret() -> None:
+    connector = load_connector(MYSQL, VALUES)
+    assert VALUES["CDC_MYSQL_PASSWORD"] not in f"{connector!r} {connector}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (httpx.ConnectError("refused"), ServerUnavailable),
+        (httpx.ReadTimeout("slow"), ServerUnavailable),
+        (httpx.Response(409, json={"message": "rebalance"}), ServerUnavailable),
+        (httpx.Response(503, text="starting"), ServerUnavailable),
+        (httpx.Response(400, json={"message": "bad password hunter2, salt pepper"}), ServerError),
+    ],
+)
+def test_every_failure_is_one_of_ours_and_shows_no_secret(
+    answer: httpx.Response | Exception, kind: type[ServerError]
+) -> None:
+    secret = Connector(name="n", config={"database.password": "hunter2", "x.with.salt.pepper": "y"})
+    with _api(answer) as api, pytest.raises(ServerError) as failure:
+        api.apply(secret)
+    assert type(failure.value) is kind
+    assert "hunter2" not in str(failure.value)
+    assert "pepper" not in str(failure.value)
+
+
+def test_a_failed_task_shows_the_first_lines_of_its_trace() -> None:
+    trace = "org.X: stopped\n\tat a.b(C.java:1)\nCaused by: Access denied\n\tat d.e(F.java:2)\n"
+    status = {"connector": {"state": "RUNNING"}, "tasks": [{"state": "FAILED", "trace": trace}]}
+    with _api(httpx.Response(200, content=json.dumps(status))) as api, pytest.raises(ServerError) as failure:
+        api.wait_running("n", timeout_s=0)
+    assert str(failure.value) == "connector n: failed: org.X: stopped / Caused by: Access denied"
+
+
+def test_a_connector_that_never_runs_is_given_up() -> None:
+    status = {"connector": {"state": "RUNNING"}, "tasks": []}
+    with _api(httpx.Response(200, content=json.dumps(status))) as api, pytest.raises(ServerUnavailable):
+        api.wait_running("n", timeout_s=0)

@@ -1,0 +1,134 @@
+"""Bytes to envelopes: what Kafka Connect writes, and what is not that."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.decision import Outcome, decide
+from consumer.envelope import parse
+from consumer.errors import NotAnEnvelope, RecordError, Undecodable, Unsupported
+from consumer.event import ChangeEvent, Ignored, Tombstone
+from consumer.record import SourceRecord
+from consumer.rules import reference
+from tests.scenario import load_all
+
+DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0].record(7)
+
+
+def _record(value: object) -> SourceRecord:
+    return replace(DEPOSIT, value=value if isinstance(value, bytes | None) else json.dumps(value).encode())
+
+
+def _envelope(**changes: object) -> dict[str, object]:
+    assert DEPOSIT.value is not None
+    return {**json.loads(DEPOSIT.value), **changes}
+
+
+def test_an_envelope_with_its_schema_decides_the_same() -> None:
+    row = [{"type": "string", "optional": True, "field": "wallet_balance"}]
+    schema = {"type": "struct", "fields": [{"type": "struct", "fields": row, "optional": True, "field": "after"}]}
+    wrapped = decide(_record({"schema": schema, "payload": _envelope()}), reference())
+    assert wrapped.plan == decide(DEPOSIT, reference()).plan
+    assert wrapped.plan is not None
+
+
+def test_a_precise_decimal_is_read_with_the_schemas_scale() -> None:
+    parameters = {"scale": "6", "connect.decimal.precision": "18"}
+    column = {"type": "bytes", "name": "org.apache.kafka.connect.data.Decimal", "parameters": parameters}
+    row = [column | {"field": "wallet_balance"}]
+    schema = {"type": "struct", "fields": [{"type": "struct", "fields": row, "field": "after"}]}
+    envelope = _envelope()
+    before, after = envelope["before"], envelope["after"]
+    assert isinstance(before, dict)
+    assert isinstance(after, dict)
+    before["wallet_balance"], after["wallet_balance"] = "AA==", "Bf2CIA=="
+    plan = decide(_record({"schema": schema, "payload": envelope}), reference()).plan
+    assert plan is not None
+    assert plan.balance is not None
+    assert plan.balance.value == "100.50"
+
+
+def test_a_tombstone_is_not_a_delete() -> None:
+    assert isinstance(parse(_record(None)), Tombstone)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"ts_ms": 1},
+        {"status": "BEGIN", "id": "uuid:7", "event_count": None, "data_collections": None, "ts_ms": 1},
+        {"source": {}, "databaseName": "trading", "ddl": "ALTER TABLE x", "tableChanges": []},
+        {"op": "m", "message": {"prefix": "p", "content": ""}, "source": {}},
+    ],
+)
+def test_debeziums_other_records_are_ignored(value: object) -> None:
+    assert isinstance(parse(_record(value)), Ignored)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "field"),
+    [
+        (b"", Undecodable, ""),
+        (b"\x00\x01\x02", Undecodable, ""),
+        (b'{"op": "u"', Undecodable, ""),
+        (b"[1]", NotAnEnvelope, ""),
+        ({"id": 1, "wallet_balance": "1.00"}, NotAnEnvelope, "op"),
+        (_envelope(op="x"), NotAnEnvelope, "op"),
+        (_envelope(op=["u"]), NotAnEnvelope, "op"),
+        (_envelope(op="t"), Unsupported, "op"),
+        (_envelope(source=None), NotAnEnvelope, "source"),
+        (_envelope(source={"connector": "mysql"}), NotAnEnvelope, "source.table"),
+        (_envelope(source={"connector": "oracle", "table": "live_users"}), NotAnEnvelope, "source.connector"),
+        (_envelope(after=None), NotAnEnvelope, "after"),
+        (_envelope(before=[1]), NotAnEnvelope, "before"),
+    ],
+)
+def test_what_is_no_envelope_says_where_and_which_field(value: object, kind: type[RecordError], field: str) -> None:
+    with pytest.raises(kind) as refusal:
+        parse(_record(value))
+    assert refusal.value.field == field
+    assert str(refusal.value).startswith("trading.trading.live_users[0]@7: ")
+
+
+def test_an_update_without_the_old_image_says_what_to_set() -> None:
+    decision = decide(_record(_envelope(before=None)), reference())
+    assert decision.outcome is Outcome.REJECTED
+    assert decision.error is not None
+    assert "REPLICA IDENTITY FULL" in decision.error.advice
+
+
+def test_an_unknown_table_is_named() -> None:
+    source = _envelope()["source"]
+    assert isinstance(source, dict)
+    decision = decide(_record(_envelope(source=source | {"table": "invoices"})), reference())
+    assert decision.outcome is Outcome.REJECTED
+    assert "'invoices'" in decision.reason
+
+
+@given(
+    st.binary(max_size=200)
+    | st.recursive(
+        st.none() | st.booleans() | st.text(),
+        lambda each: st.dictionaries(
+            st.sampled_from(["op", "source", "after", "before", "schema", "payload", "table"]), each
+        ),
+    ).map(lambda value: json.dumps(value).encode())
+)
+def test_no_bytes_raise_anything_else(value: bytes) -> None:
+    assert decide(_record(value), reference()).outcome in Outcome
+
+
+def test_an_error_repeats_no_value() -> None:
+    event = parse(DEPOSIT)
+    assert isinstance(event, ChangeEvent)
+    for column in ("wallet_balance", "status", "group"):
+        envelope = _envelope()
+        after = envelope["after"]
+        assert isinstance(after, dict)
+        after[column] = {"secret": "hunter2"}
+        assert "hunter2" not in decide(_record(envelope), reference()).reason

@@ -1,0 +1,82 @@
+"""Settings: where they come from, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from consumer.config import load
+from consumer.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith("CDC_")]:
+        monkeypatch.delenv(name)
+
+
+def test_defaults_work_on_a_developers_machine() -> None:
+    settings = load()
+    assert settings.kafka.bootstrap_servers == "localhost:9092"
+    assert settings.kafka.group_id == "cdc-consumer"
+    assert settings.kafka.topic_prefix == "trading"
+    assert settings.redis.url.get_secret_value() == "redis://localhost:6379/0"
+    assert settings.metrics.port == 9108
+
+
+def test_flags_then_environment_then_file_then_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "cdc.toml"
+    file.write_text('[kafka]\ngroup_id = "file"\ntopic_prefix = "file"\ntopics = ["a", "b"]\n[guard]\nepoch = 3\n')
+    monkeypatch.setenv("CDC_KAFKA__GROUP_ID", "environment")
+    monkeypatch.setenv("CDC_KAFKA__TOPIC_PREFIX", "environment")
+    settings = load({"kafka": {"group_id": "flag", "topics": None}}, file)
+    assert settings.kafka.group_id == "flag"
+    assert settings.kafka.topic_prefix == "environment"
+    assert settings.kafka.topics == ("a", "b")
+    assert settings.guard.epoch == 3
+    assert settings.metrics.port == 9108
+
+
+def test_topics_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDC_KAFKA__TOPICS", "a.b.c, d.e.f,")
+    assert load().kafka.topics == ("a.b.c", "d.e.f")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("CDC_KAFKA__BOOTSTRAP_SERVERS", "localhost", "host:port"),
+        ("CDC_KAFKA__TOPIC_PREFIX", "", "at least 1"),
+        ("CDC_METRICS__PORT", "70000", "65535"),
+        ("CDC_METRICS__PORT", "http", "integer"),
+        ("CDC_LOG__LEVEL", "loud", "'info'"),
+        ("CDC_KAFKA__SECURITY__PROTOCOL", "TLS", "'SSL'"),
+        ("CDC_KAFKA__TOPCIS", "a", "topics"),
+        ("CDC_CONNECT__URL", "nowhere", "http://"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as refusal:
+        load()
+    assert refusal.value.field == name
+    assert said in str(refusal.value)
+
+
+def test_a_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDC_REDIS__URL", "redis://user:hunter2@host/0")
+    assert "hunter2" not in repr(load())
+
+
+def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="absent"):
+        load(file=tmp_path / "absent.toml")
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("= no TOML")
+    with pytest.raises(ConfigError, match=r"wrong\.toml"):
+        load(file=wrong)

@@ -1,0 +1,49 @@
+"""The rules as text: every scenario decides as it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from consumer.decision import decide
+from consumer.report import plan_text
+from consumer.rules import reference
+from tests.scenario import Scenario, Unreadable, load, load_all
+
+SCENARIOS = load_all()
+
+
+def test_there_are_scenarios() -> None:
+    assert len(SCENARIOS) >= 25
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=[each.title for each in SCENARIOS])
+def test_scenario(scenario: Scenario) -> None:
+    for offset, (change, expected) in enumerate(zip(scenario.changes, scenario.outcomes, strict=True)):
+        decision = decide(change.record(offset), reference())
+        if decision.plan is None:
+            found = [f"{decision.outcome} {decision.reason}"]
+        else:
+            found = [re.sub(r"\s+", " ", line.strip()) for line in plan_text(decision.plan).splitlines()]
+        if not any(line.startswith("or whole") for line in expected):
+            found = [line for line in found if not line.startswith("or whole")]
+        assert found == expected, f"{scenario.place}: {scenario.title}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "upsert live_users 1 at 2024-01-15T10:30:00Z\nplan\n  user live:1",
+        "update live_users 1 at 2024-01-15T10:30:00Z\n  group VIP\nplan\n  user live:1",
+        "update other_users 1 at 2024-01-15T10:30:00Z\nplan\n  user live:1",
+        "delete live_users 1 at 2024-01-15T10:30:00Z\nplan\n  shout loudly",
+        "delete live_users 1 at 2024-01-15T10:30:00Z",
+    ],
+)
+def test_a_word_that_is_not_known_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.txt"
+    path.write_text(f"## Wrong\n{text}\n")
+    with pytest.raises(Unreadable, match=r"wrong\.txt:"):
+        list(load(path))

@@ -1,0 +1,108 @@
+"""Values: one canonical text each, exact for money."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.errors import InvalidValue
+from consumer.event import ColumnSchema
+from consumer.value import Kind, canonical, money, timestamp
+
+MONEY = st.decimals(min_value=-(10**12), max_value=10**12, places=6) | st.decimals(
+    allow_nan=False, allow_infinity=False, min_value=-(10**30), max_value=10**30
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10000.500000", "10000.50"),
+        ("10000.5", "10000.50"),
+        ("10000", "10000.00"),
+        ("0.123456", "0.123456"),
+        ("0.000000", "0.00"),
+        ("-0.000000", "0.00"),
+        ("-12.340000", "-12.34"),
+        ("1E+3", "1000.00"),
+        ("-1.5e-3", "-0.0015"),
+        ("007.50", "7.50"),
+        ("123456789012345678901234.123456", "123456789012345678901234.123456"),
+    ],
+)
+def test_money_text(text: str, expected: str) -> None:
+    assert canonical(text, Kind.MONEY, 6) == expected
+
+
+@given(MONEY)
+def test_money_is_exact_and_plain(number: Decimal) -> None:
+    text = money(number)
+    assert Decimal(text) == number
+    assert "E" not in text.upper()
+    places = text.partition(".")[2]
+    assert len(places) >= 2
+    assert len(places) == 2 or not places.endswith("0")
+    assert not (number == 0 and text.startswith("-"))
+
+
+@given(MONEY)
+def test_every_spelling_of_a_number_is_one_text(number: Decimal) -> None:
+    spellings = {
+        str(number),
+        format(number, "f"),
+        f"{number:e}",
+        format(number, "f") + ("0" if "." in str(number) else ""),
+    }
+    assert {canonical(text, Kind.MONEY, 6) for text in spellings} == {money(number)}
+
+
+@given(st.integers(-(2**80), 2**80), st.integers(0, 12))
+def test_precise_decimals_are_unscaled_big_endian(unscaled: int, scale: int) -> None:
+    size = (unscaled.bit_length() + 8) // 8
+    text = b64encode(unscaled.to_bytes(size, "big", signed=True)).decode()
+    schema = ColumnSchema("org.apache.kafka.connect.data.Decimal", scale)
+    found = canonical(text, Kind.MONEY, 6, schema)
+    digits = tuple(int(digit) for digit in str(abs(unscaled)))
+    assert found is not None
+    assert Decimal(found) == Decimal((int(unscaled < 0), digits, -scale))
+
+
+@pytest.mark.parametrize("value", [1.5, "NaN", "Infinity", "twelve", "", True, [], "1e999999999", "1" * 100])
+def test_what_is_no_money_is_refused_without_repeating_it(value: object) -> None:
+    with pytest.raises(InvalidValue) as refusal:
+        canonical(value, Kind.MONEY, 6)
+    assert str(value) not in str(refusal.value) or value in ("", [])
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(True, "1"), (False, "0"), (0, "0"), (-3, "-3"), ("MAM001", "MAM001"), ("", ""), (None, None)],
+)
+def test_whole_numbers_and_flags(value: object, expected: str | None) -> None:
+    assert canonical(value, Kind.INTEGER, 0) == expected
+
+
+@given(st.datetimes(min_value=datetime(1975, 1, 1), max_value=datetime(2900, 1, 1)))
+def test_every_unit_of_time_is_one_text(moment: datetime) -> None:
+    moment = moment.replace(microsecond=moment.microsecond // 1000 * 1000, tzinfo=UTC)
+    ms = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    expected = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    assert timestamp(ms) == expected
+    spellings: list[object] = [ms, ms * 1000, ms * 1_000_000, moment.isoformat(), moment, expected]
+    assert {canonical(each, Kind.TIME, 0) for each in spellings} == {expected}
+
+
+def test_the_schema_says_the_unit_where_there_is_one() -> None:
+    micro = ColumnSchema("io.debezium.time.MicroTimestamp")
+    assert canonical(1_000_000, Kind.TIME, 0, micro) == "1970-01-01T00:00:01.000Z"
+
+
+@pytest.mark.parametrize("value", ["yesterday", 1.5, True, 10**30])
+def test_what_is_no_time_is_refused(value: object) -> None:
+    with pytest.raises(InvalidValue):
+        canonical(value, Kind.TIME, 0)

@@ -1,0 +1,58 @@
+"""Watermarks: only the unbroken run of finished records is committed."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.watermark import Partition, Watermark
+
+ONE, OTHER = Partition("t", 0), Partition("t", 1)
+
+
+@given(
+    st.lists(st.integers(0, 50), unique=True)
+    .map(sorted)
+    .flatmap(lambda offsets: st.tuples(st.just(offsets), st.permutations(offsets)))
+)
+def test_nothing_past_an_unfinished_record_is_committable(case: tuple[list[int], list[int]]) -> None:
+    offsets, finishing = case
+    watermark = Watermark()
+    for offset in offsets:
+        watermark.begin(ONE, offset)
+    finished = set()
+    for offset in finishing:
+        watermark.finish(ONE, offset)
+        finished.add(offset)
+        unfinished = [each for each in offsets if each not in finished]
+        done = [each for each in offsets if not unfinished or each < unfinished[0]]
+        assert watermark.committable() == ({ONE: done[-1] + 1} if done else {})
+
+
+def test_partitions_are_apart() -> None:
+    watermark = Watermark()
+    watermark.begin(ONE, 5)
+    watermark.begin(OTHER, 5)
+    watermark.finish(OTHER, 5)
+    assert watermark.committable() == {OTHER: 6}
+
+
+def test_what_was_committed_is_not_committed_again() -> None:
+    watermark = Watermark()
+    watermark.begin(ONE, 5)
+    watermark.begin(ONE, 6)
+    watermark.finish(ONE, 5)
+    offsets = watermark.committable()
+    watermark.finish(ONE, 6)
+    watermark.committed(offsets)
+    assert watermark.committable() == {ONE: 7}
+    watermark.committed({ONE: 7})
+    assert watermark.committable() == {}
+
+
+def test_a_partition_that_was_forgotten_takes_no_late_answer() -> None:
+    watermark = Watermark()
+    watermark.begin(ONE, 5)
+    watermark.forget(ONE)
+    watermark.finish(ONE, 5)
+    assert watermark.committable() == {}
