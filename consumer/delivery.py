@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import tenacity
-
 from consumer.effect import Plan
 from consumer.errors import ServerError, ServerUnavailable
+from consumer.patience import patiently
 from consumer.protocols import Applied, Sink
-
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 10.0
 
 
 @dataclass(slots=True)
@@ -55,30 +51,13 @@ def deliver(
     sink: Sink,
     *,
     sleep: Callable[[float], None],
-    on_wait: Callable[[ServerError, float], None],
+    on_wait: Callable[[ServerUnavailable, float], None],
     should_stop: Callable[[], bool],
 ) -> Delivery | None:
-    """Every plan's answer, or None if told to stop while the sink was away.
-
-    Between attempts ``sleep`` is called with growing, jittered pauses in seconds; ``on_wait`` is told of each before.
-    """
+    """Every plan's answer, or None if told to stop while the sink was away; the rest as in ``patiently``."""
     delivery = Delivery()
-
-    def waits(state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, ServerError) and state.next_action:
-            on_wait(error, state.next_action.sleep)
-
-    attempts = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(ServerUnavailable),
-        wait=tenacity.wait_exponential_jitter(initial=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
-        stop=lambda _: should_stop(),
-        sleep=sleep,
-        before_sleep=waits,
-        reraise=True,
-    )
     try:
-        attempts(delivery.take, plans, sink)
+        patiently(lambda: delivery.take(plans, sink), sleep=sleep, on_wait=on_wait, should_stop=should_stop)
     except ServerUnavailable:
         return None
     return delivery

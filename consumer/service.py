@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TypeVar
 
 import structlog
-import tenacity
 
 from consumer import metrics
 from consumer.config import Settings
 from consumer.errors import ServerUnavailable
+from consumer.patience import patiently
 from consumer.pipeline import Pipeline
 from consumer.rules import Rules
 from consumer.sink import RedisSink
 from consumer.source import KafkaSource
 
 _log = structlog.get_logger(__name__)
-_T = TypeVar("_T")
 
 
 class Stop:
@@ -54,20 +51,23 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         ConfigError: before anything was read: a setting can't be used.
         Halt: a record can't be applied; nothing past it was committed.
         ServerError: Kafka can't go on.
-
     """
     with ExitStack() as exits:
         watching = metrics.Metrics()
         exits.callback(metrics.serve(settings.metrics, watching))
         sink = RedisSink(settings.redis, settings.guard, rules)
         exits.callback(sink.close)
-        if _patiently(sink.reach, stop) is None:
-            return
         pipeline = Pipeline(sink, rules, observer=watching, commit_interval_s=settings.kafka.commit_interval_ms / 1000)
         tables = [table.table for table in rules.tables]
-        source = _patiently(lambda: KafkaSource(settings.kafka, tables, pipeline.revoked), stop)
-        if source is None:
-            return
+
+        def connect() -> KafkaSource:
+            return KafkaSource(settings.kafka, tables, pipeline.revoked)
+
+        try:
+            patiently(sink.reach, sleep=stop.wait, on_wait=_waits, should_stop=stop)
+            source = patiently(connect, sleep=stop.wait, on_wait=_waits, should_stop=stop)
+        except ServerUnavailable:
+            return  # told to stop before there was anything to follow
         exits.callback(source.close)
         if not _topics(source, stop):
             return
@@ -77,25 +77,8 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         _log.info("stopped; everything that was done is committed", action="run.stopped")
 
 
-def _patiently(attempt: Callable[[], _T], stop: Stop) -> _T | None:
-    """What ``attempt`` answers, tried until the server is there; None if told to stop before."""
-
-    def waits(state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        _log.warning("waiting for a server", action="start.waiting", error=str(error))
-
-    tries = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(ServerUnavailable),
-        wait=tenacity.wait_exponential_jitter(initial=0.5, max=10),
-        stop=lambda _: stop(),
-        sleep=stop.wait,
-        before_sleep=waits,
-        reraise=True,
-    )
-    try:
-        return tries(attempt)
-    except ServerUnavailable:
-        return None
+def _waits(error: ServerUnavailable, seconds: float) -> None:
+    _log.warning("waiting for a server", action="start.waiting", error=str(error), again_in_s=round(seconds, 1))
 
 
 def _topics(source: KafkaSource, stop: Stop) -> bool:

@@ -106,7 +106,10 @@ class KafkaSource:
                 "the group's offsets",
             ) from None
         except KafkaError as error:
-            raise ServerUnavailable("Kafka", type(error).__name__) from None
+            if not error.retriable:
+                raise ServerError("Kafka", type(error).__name__) from None
+            _log.warning("poll failed, trying again", action="poll.retry", error=type(error).__name__)
+            return []
         return [to_record(record) for records in polled.values() for record in records]
 
     def commit(self, offsets: Mapping[Partition, int]) -> bool:

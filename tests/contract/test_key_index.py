@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import redis
 import structlog
 
 from consumer.key_index import KeyIndex, ScanIndex, TrackedIndex
+from tests.redis_view import eventually
 
 HEADS = ("financial_summary:",)
 MINE = "financial_summary:live:1:"
-
-
-def _eventually(holds: Callable[[], bool], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -27,7 +21,7 @@ def tracked(client: redis.Redis) -> Iterator[TrackedIndex]:
     client.mset({f"{MINE}day": "x", "financial_summary:live:11:day": "x", "financial_summary:nobody": "x"})
     index = TrackedIndex(client, HEADS)
     index.start()
-    _eventually(lambda: index.is_warm)
+    eventually(lambda: index.is_warm)
     yield index
     index.close()
 
@@ -55,12 +49,12 @@ def test_a_key_written_inside_the_window_is_cleared(
     index = kind(client, HEADS)
     index.start()
     if isinstance(index, TrackedIndex):
-        _eventually(lambda: index.is_warm)
+        eventually(lambda: index.is_warm)
     index.matching([MINE])
     client.set(f"{MINE}late", "x")
     client.set("financial_summary:live:11:late", "x")
     index.settle([MINE])
-    _eventually(lambda: not client.exists(f"{MINE}late"))
+    eventually(lambda: not client.exists(f"{MINE}late"))
     assert client.exists("financial_summary:live:11:late")
     index.close()
 
@@ -81,11 +75,11 @@ def test_a_lost_connection_is_made_again_and_nothing_is_missed(client: redis.Red
             if "t" in each["flags"] or "B" in each["flags"]:
                 client.client_kill_filter(_id=each["id"])
         client.set(f"{MINE}meanwhile", "x")
-        _eventually(lambda: any(line["action"] == "index.lost" for line in lines))
-        _eventually(lambda: tracked.is_warm)
+        eventually(lambda: any(line["action"] == "index.lost" for line in lines))
+        eventually(lambda: tracked.is_warm)
     assert not client.exists(f"{MINE}meanwhile")
 
 
 def test_flushing_the_server_empties_the_index(client: redis.Redis, tracked: TrackedIndex) -> None:
     client.flushall()
-    _eventually(lambda: not tracked.matching([MINE])[MINE])
+    eventually(lambda: not tracked.matching([MINE])[MINE])

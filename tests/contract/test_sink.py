@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -20,6 +18,7 @@ from consumer.position import Verdict
 from consumer.protocols import Applied
 from consumer.rules import reference
 from consumer.sink import RedisSink
+from tests.redis_view import Listener, dump, eventually
 from tests.scenario import Change, Scenario, load_all
 
 SCENARIOS = {each.title: each for each in load_all()}
@@ -46,34 +45,6 @@ def apply(sink: RedisSink, *plans: Plan) -> list[Applied]:
     answers = [answer for _, answer in sorted(sink.apply(plans), key=lambda pair: pair[0])]
     assert all(isinstance(answer, Applied) for answer in answers), answers
     return [answer for answer in answers if isinstance(answer, Applied)]
-
-
-def dump(client: redis.Redis) -> dict[str, bytes]:
-    """Every key with its exact content and whether it expires."""
-    raw = redis.Redis(
-        connection_pool=redis.ConnectionPool(**client.get_connection_kwargs() | {"decode_responses": False})
-    )
-    with raw:
-        return {key: raw.dump(key) or b"" for key in client.scan_iter()}
-
-
-class Listener:
-    """A subscriber of every channel; :meth:`heard` answers (channel, message) in their order."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._pubsub = client.pubsub()
-        self._pubsub.psubscribe("*")
-        assert self._pubsub.get_message(timeout=2)
-
-    def heard(self) -> list[tuple[str, dict[str, object]]]:
-        found = []
-        while message := self._pubsub.get_message(timeout=0.1):
-            if message["type"] == "pmessage":
-                found.append((message["channel"], json.loads(message["data"])))
-        return found
-
-    def close(self) -> None:
-        self._pubsub.close()
 
 
 def test_a_hash_that_exists_gets_only_what_changed(sink: RedisSink, client: redis.Redis) -> None:
@@ -126,7 +97,7 @@ def test_a_wildcard_key_written_since_the_start_goes_too(sink: RedisSink, client
     for offset in range(1, 30):
         client.set(f"financial_summary:live:123:{offset}", "stale")
         apply(sink, replace(plan_of("A deposit", offset), messages=()))
-        _eventually(lambda: not client.keys("financial_summary:live:123:*"))
+        eventually(lambda: not client.keys("financial_summary:live:123:*"))
 
 
 def test_messages_come_last_and_once(sink: RedisSink, client: redis.Redis) -> None:
@@ -272,7 +243,7 @@ def test_a_server_that_hangs_is_unavailable_and_nothing_is_doubled(redis_url: st
     client.client_pause(500)
     with pytest.raises(ServerUnavailable):
         list(sink.apply([plan_of("A deposit", 1)]))
-    _eventually(client.ping)
+    eventually(client.ping)
     apply(sink, plan_of("A deposit", 1))
     assert [channel for channel, _ in listener.heard()] == ["user_updates", "balance_updates"]
     listener.close()
@@ -292,10 +263,3 @@ def test_wrong_credentials_are_a_setting_at_fault(redis_url: str) -> None:
     with pytest.raises(ConfigError, match="CDC_REDIS__URL") as refusal:
         RedisSink(Redis(url=SecretStr(url)), Guard(), reference()).reach()
     assert "wrong@" not in str(refusal.value)
-
-
-def _eventually(holds: Callable[[], bool], seconds: float = 2.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)

@@ -1,0 +1,111 @@
+"""The pages of docs/ against the code: settings, log actions, metrics, messages, links."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, SecretStr
+
+from consumer import recording
+from consumer.config import PREFIX, Settings
+from consumer.decision import decide
+from consumer.metrics import Metrics
+from consumer.rules import reference
+from tests.docs.markdown import PROJECT, blocks, pages, rows
+
+DOCS = PROJECT / "docs"
+_ACTION = re.compile(r'\baction="([a-z._]+)"')
+_LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
+
+
+def _defaults(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        full = f"{prefix}{name}".upper()
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _defaults(kind, f"{full}__")
+            continue
+        value = field.get_default(call_default_factory=True, validated_data={})
+        yield full, _shown(value)
+
+
+def _shown(value: object) -> str:
+    if value is None or value == ():
+        return "–"
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def test_every_setting_is_described_with_its_default() -> None:
+    described = {name: default for name, default in rows(DOCS / "settings.md", 2) if name.startswith(PREFIX)}
+    assert described == dict(_defaults(Settings, PREFIX))
+
+
+def test_settings_in_the_readme_agree() -> None:
+    defaults = dict(_defaults(Settings, PREFIX))
+    named = {name: default for name, default in rows(PROJECT / "README.md", 2) if name.startswith(PREFIX)}
+    assert named
+    assert named.items() <= defaults.items()
+
+
+def test_every_log_action_is_described() -> None:
+    said = {action for file in (PROJECT / "consumer").glob("*.py") for action in _ACTION.findall(file.read_text())}
+    described = {action for (action,) in rows(DOCS / "operations.md", 1) if re.fullmatch(r"[a-z]+\.[a-z_]+", action)}
+    assert described == said
+
+
+def test_every_metric_is_described() -> None:
+    exported = {family.name for family in Metrics().registry.collect()}
+    named = {name for (name,) in rows(DOCS / "operations.md", 1) if re.fullmatch(r"[a-z]+(_[a-z]+)+", name)}
+    assert named == exported
+
+
+def test_the_message_in_the_docs_is_one_of_the_recording() -> None:
+    (shown,) = (json.loads(text) for text in blocks(DOCS / "events.md", "json"))
+    described = {name for (cell,) in rows(DOCS / "events.md", 1) for name in cell.replace("`", "").split(", ")}
+    records = recording.read(PROJECT / "demo" / "recordings" / "trading.jsonl.gz")
+    plans = [plan for record in records if (plan := decide(record, reference()).plan) is not None]
+    sent = [json.loads(message.body) for plan in plans for message in plan.messages]
+    assert set(shown) in [set(body) for body in sent]
+    assert set(shown) <= described
+    types = {body["event_type"] for body in sent}
+    assert types <= described
+
+
+def test_every_channel_and_event_type_is_described() -> None:
+    rules = reference()
+    every = (*rules.consequences, rules.profile, rules.outside)
+    channels = {channel for each in every for channel in each.channels} | {rules.names.lifecycle_channel}
+    described = {cell for (cell,) in rows(DOCS / "events.md", 1)}
+    source = (PROJECT / "consumer" / "plan.py").read_text()
+    types = set(re.findall(r'"(\w+_(?:change|update|created|deleted))"', source)) - {"last_admin_update"}
+    assert len(types) == 5
+    assert channels | types <= described
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(PROJECT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = [target for target in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in target]
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_module_has_its_layer() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    modules = {file.stem for file in (PROJECT / "consumer").glob("*.py")} - {"__init__"}
+    layers = {name for line in text.splitlines() if line.startswith("|") for name in re.findall(r"`([a-z_]+)`", line)}
+    assert modules <= layers
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    packages = {re.split(r"[\[<>=~! ]", each, maxsplit=1)[0] for each in project["dependencies"]}
+    record = (DOCS / "decisions" / "0001-dependencies.md").read_text(encoding="utf-8")
+    first_cells = {name for line in record.splitlines() if line.startswith("|") for name in re.findall(r"[\w-]+", line)}
+    assert packages <= first_cells
+    assert [extra for extra in project["optional-dependencies"] if f"`{extra}`" not in record] == []

@@ -1,0 +1,145 @@
+"""The whole way: SQL in, Redis keys and messages out, with the program as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.redis_view import Listener, eventually
+from tests.stack import Stack
+from tests.stack.child import GUARD
+from tests.stack.registration import Registration, registered
+from tests.stack.trading import Trading
+
+# Users that are there before the snapshot, so that every topic exists from the beginning.
+WITNESS = 900
+
+
+class Process:
+    """``cdc-consumer run`` as a child that does not outlive the test."""
+
+    def __init__(self, environment: dict[str, str], log: Path, *arguments: str) -> None:
+        self.log = log
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
+        command = [str(Path(sys.executable).with_name("cdc-consumer")), "run", *arguments]
+        with log.open("ab") as out:
+            self._guard = subprocess.Popen(
+                [sys.executable, str(GUARD), "--", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=out,
+                env=clean | environment,
+            )
+        assert self._guard.stdout is not None
+        self.pid = int(self._guard.stdout.readline())
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, seconds: float = 20.0) -> int:
+        """The exit code; 128 + N for signal N."""
+        code = self._guard.wait(seconds)
+        for pipe in (self._guard.stdin, self._guard.stdout):
+            assert pipe is not None
+            pipe.close()
+        return code
+
+    def close(self) -> None:
+        if self._guard.poll() is None:
+            self.send(signal.SIGKILL)
+        self.wait()
+
+    def said(self) -> str:
+        """Everything it wrote to stderr."""
+        return self.log.read_text()
+
+
+@dataclass(frozen=True)
+class System:
+    """A database, Debezium, Kafka, Redis, and this program's settings to join them."""
+
+    stack: Stack
+    trading: Trading
+    redis: redis.Redis
+    listener: Listener
+    registration: Registration
+    environment: Mapping[str, str]
+    folder: Path
+
+    @contextmanager
+    def running(self, *arguments: str, **environment: str) -> Iterator[Process]:
+        """The consumer, until the end of the block."""
+        log = self.folder / "consumer.log"
+        process = Process({**self.environment, **environment}, log, *arguments)
+        try:
+            yield process
+        finally:
+            process.close()
+
+    def config(self, user_id: int, user_type: str = "live") -> dict[str, str]:
+        found = self.redis.hgetall(f"user:{{{user_type}:{user_id}}}:config")
+        return {str(name): str(value) for name, value in found.items()}
+
+    def field(self, user_id: int, name: str, user_type: str = "live") -> str | None:
+        return self.config(user_id, user_type).get(name)
+
+    def balance(self, user_id: int, user_type: str = "live") -> str:
+        return str(self.redis.get(f"user_balance:{user_type}:{user_id}"))
+
+    def heard(self, user_id: int, user_type: str = "live") -> list[tuple[str, dict[str, Any]]]:
+        return self.listener.heard(user_id, user_type)
+
+    def channels(self, user_id: int, user_type: str = "live") -> list[str]:
+        return [channel for channel, _ in self.heard(user_id, user_type)]
+
+    def passed(self, user_id: int, table: str = "live_users") -> None:
+        """Wait until everything that was committed for this user so far has been through, by a change behind it."""
+        user_type = table.partition("_")[0]
+        (count,) = self.trading.row(table, user_id, "country_id")
+        self.trading.update(table, user_id, country_id=(count or 0) + 1)
+        eventually(lambda: self.field(user_id, "country_id", user_type) == str((count or 0) + 1))
+
+
+@pytest.fixture
+def system(
+    stack: Stack, trading: Trading, redis_client: redis.Redis, topic_prefix: str, group_id: str, tmp_path: Path
+) -> Iterator[System]:
+    """Clean tables with one witness each, fresh topics, a fresh group, an empty Redis; the consumer is not started."""
+    trading.insert("live_users", id=WITNESS)
+    trading.insert("demo_users", id=WITNESS)
+    listener = Listener(redis_client)
+    with registered(stack, stack.mysql, topic_prefix) as registration:
+        yield System(
+            stack,
+            trading,
+            redis_client,
+            listener,
+            registration,
+            {
+                "CDC_KAFKA__BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
+                "CDC_KAFKA__TOPIC_PREFIX": topic_prefix,
+                "CDC_KAFKA__GROUP_ID": group_id,
+                "CDC_REDIS__URL": stack.redis.url,
+                "CDC_METRICS__PORT": "0",
+            },
+            tmp_path,
+        )
+    listener.close()
+
+
+@pytest.fixture
+def live(system: System) -> Iterator[System]:
+    """The system with the consumer running, the snapshot in Redis."""
+    with system.running():
+        eventually(lambda: system.config(WITNESS) and system.config(WITNESS, "demo"), what=system.folder.name)
+        yield system

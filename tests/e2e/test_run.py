@@ -1,0 +1,198 @@
+"""``cdc-consumer run`` as a program: started with little, stopped, killed, fed with what it can't use."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from kafka import KafkaProducer
+
+from tests.e2e.conftest import WITNESS, Process, System
+from tests.redis_view import eventually
+from tests.stack.port import Ports
+
+pytestmark = pytest.mark.stack
+CHANGES, USERS = 5000, 50
+
+
+def test_three_settings_follow_a_prefix_that_somebody_else_chose(system: System, tmp_path: Path) -> None:
+    names = ("CDC_KAFKA__BOOTSTRAP_SERVERS", "CDC_KAFKA__TOPIC_PREFIX", "CDC_REDIS__URL")
+    process = Process({name: system.environment[name] for name in names}, tmp_path / "log")
+    try:
+        eventually(lambda: system.config(WITNESS))
+        with urllib.request.urlopen("http://127.0.0.1:9108/metrics") as answer:
+            assert b"cdc_changes_total" in answer.read()
+    finally:
+        process.close()
+
+
+def test_probes_and_a_stop_in_good_order(system: System) -> None:
+    port = Ports().take("metrics")
+
+    def status(path: str) -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    with system.running(CDC_METRICS__PORT=str(port)) as process:
+        eventually(lambda: system.config(WITNESS))
+        assert status("/healthz") == 200
+        eventually(lambda: status("/readyz") == 200)
+        assert status("/elsewhere") == 404
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+    assert "run.stopped" in process.said()
+    assert committed(system) == 2, "both snapshot reads were committed at the end"
+
+
+def test_interrupted_by_hand(system: System) -> None:
+    with system.running() as process:
+        eventually(lambda: system.config(WITNESS))
+        process.send(signal.SIGINT)
+        assert process.wait() == 130
+    assert "Traceback" not in process.said()
+
+
+def test_killed_in_the_middle_of_changes_it_goes_on_and_doubles_nothing(system: System) -> None:
+    """Kill -9 during 5,000 changes: in the end every user is right, and each change was told once on each channel."""
+    for user_id in range(1, USERS + 1):
+        system.trading.insert("live_users", id=user_id, wallet_balance=0)
+    with system.running():
+        eventually(lambda: all(system.config(user_id) for user_id in range(1, USERS + 1)))
+    system.listener._heard.clear()
+    with system.running() as process:
+        eventually(lambda: "partitions assigned" in process.said())
+        for change in range(CHANGES):
+            user_id, amount = change % USERS + 1, Decimal(change) / 100 + 1
+            if change % 10 == 9:
+                system.trading.update("live_users", user_id, wallet_balance=amount, group=f"G{change}")
+            else:
+                system.trading.update("live_users", user_id, wallet_balance=amount)
+            if change == CHANGES // 2:
+                process.send(signal.SIGKILL)
+        assert process.wait() == 128 + signal.SIGKILL
+    with system.running():
+        rows = {
+            user_id: system.trading.row("live_users", user_id, "wallet_balance", "group")
+            for user_id in range(1, USERS + 1)
+        }
+
+        def equal() -> bool:
+            return all(
+                Decimal(system.field(user_id, "wallet_balance") or "-1") == balance
+                and Decimal(system.balance(user_id)) == balance
+                and system.field(user_id, "group") == group
+                for user_id, (balance, group) in rows.items()
+            )
+
+        eventually(equal, 60)
+        eventually(lambda: len(system.listener._heard) >= CHANGES * 2 + CHANGES // 10 * 2, 60)
+    told = Counter(channel for channel, _ in system.listener.heard())
+    changed_groups = CHANGES // 10
+    assert told == {
+        "user_updates": CHANGES,
+        "balance_updates": CHANGES,
+        "admin_user_updates": changed_groups,
+        "group_updates": changed_groups,
+    }
+    ids = Counter((channel, message["event_id"]) for channel, message in system.listener.heard())
+    assert set(ids.values()) == {1}
+
+
+def test_a_second_group_reads_everything_again_and_moves_nothing(system: System) -> None:
+    with system.running():
+        for amount in range(1, 20):
+            system.trading.update("live_users", WITNESS, wallet_balance=amount)
+        eventually(lambda: system.field(WITNESS, "wallet_balance") == "19.00")
+    system.listener.heard()
+    system.listener._heard.clear()
+    with system.redis.monitor() as monitor, system.running(CDC_KAFKA__GROUP_ID="another"):
+        time.sleep(5)
+        system.redis.echo("end")
+        commands = []
+        while (line := monitor.next_command()["command"]) != "ECHO end":
+            commands.append(line)
+    assert sum(line.startswith("EVALSHA") for line in commands) >= 21, "it did read them"
+    writes = ("HSET", "SET ", "UNLINK", "DEL", "PUBLISH", "HDEL", "EXPIRE", "HSETNX", "PERSIST")
+    assert [line for line in commands if line.upper().startswith(writes)] == []
+    assert system.listener.heard() == []
+
+
+def test_a_record_that_is_no_event_stops_it_and_is_not_passed(system: System) -> None:
+    topic = system.registration.topic("live_users")
+    producer = KafkaProducer(bootstrap_servers=system.stack.kafka.bootstrap_servers, acks="all")
+    sent = producer.send(topic, key=b'{"id":5}', value=b"hunter2 is no JSON", partition=0).get(10)
+    producer.close()
+    for _ in range(2):
+        with system.running() as process:
+            assert process.wait() == 1
+        assert f"{topic}[0]@{sent.offset}: 18 bytes that are not JSON" in process.said()
+        assert "Traceback" not in process.said()
+        assert "hunter2" not in process.said()
+    assert committed(system, partition=0) in (None, sent.offset)
+
+
+def test_waits_for_servers_and_topics_that_come_later(system: System) -> None:
+    system.stack.redis.stop()
+    try:
+        with system.running() as process:
+            eventually(lambda: "start.waiting" in process.said())
+            system.stack.redis.start()
+            eventually(lambda: system.config(WITNESS), 30)
+    finally:
+        system.stack.redis.start()
+
+
+def test_redis_away_for_a_while_loses_nothing(system: System) -> None:
+    with system.running() as process:
+        eventually(lambda: system.config(WITNESS))
+        system.stack.redis.freeze()
+        for amount in range(1, 20):
+            system.trading.update("live_users", WITNESS, wallet_balance=amount)
+        eventually(lambda: "redis.waiting" in process.said(), 30)
+        system.stack.redis.thaw()
+        eventually(lambda: system.field(WITNESS, "wallet_balance") == "19.00", 30)
+    told = [message["updated_fields"] for channel, message in system.heard(WITNESS) if channel == "balance_updates"]
+    assert told == [{"wallet_balance": f"{amount}.00"} for amount in range(1, 20)]
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"CDC_KAFKA__BOOTSTRAP_SERVERS": "nowhere"}, "CDC_KAFKA__BOOTSTRAP_SERVERS"),
+        ({"CDC_REDIS__URL": "http://x"}, "CDC_REDIS__URL"),
+        ({"CDC_METRICS__PORT": "99999"}, "CDC_METRICS__PORT"),
+        ({"CDC_CONFIG": "/nowhere/cdc.toml"}, "CDC_CONFIG"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_and_exit_2(environment: dict[str, str], said: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
+    command = [str(Path(sys.executable).with_name("cdc-consumer")), "run"]
+    ended = subprocess.run(command, env=clean | environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def committed(system: System, partition: int | None = None) -> int | None:
+    """How many records of the user tables the group has committed; None where it has committed nothing."""
+    admin = system.stack.kafka.admin()
+    try:
+        offsets = admin.list_consumer_group_offsets(system.environment["CDC_KAFKA__GROUP_ID"])
+        found = [
+            each.offset for part, each in offsets.items() if partition in (None, part.partition) and each.offset >= 0
+        ]
+    finally:
+        admin.close()
+    return sum(found) if found else None

@@ -1,0 +1,124 @@
+"""The loop on a recording and a real Redis: nothing is committed that was not acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+import redis
+
+from consumer.effect import Plan
+from consumer.errors import Halt, ServerError, ServerUnavailable
+from consumer.pipeline import Pipeline
+from consumer.protocols import Applied, Observer, Step
+from consumer.record import SourceRecord
+from consumer.recording import RecordedSource
+from consumer.rules import reference
+from consumer.sink import RedisSink
+from consumer.watermark import Partition
+from tests.scenario import load_all
+
+TOPIC = Partition("trading.trading.live_users", 0)
+DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0]
+
+
+class Seen(Observer):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.waits: list[float] = []
+        self.resumes = 0
+
+    def stepped(self, steps: Sequence[Step]) -> None:
+        self.steps += steps
+
+    def waiting(self, error: ServerError, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def resumed(self) -> None:
+        self.resumes += 1
+
+
+class FailingSink:
+    """A sink in front of another, which raises or answers what ``faults`` say, call by call, before it passes on."""
+
+    def __init__(self, inner: RedisSink, faults: list[Exception]) -> None:
+        self._inner = inner
+        self._faults = faults
+
+    def apply(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Applied | ServerError]]:
+        if self._faults:
+            raise self._faults.pop(0)
+        yield from self._inner.apply(plans)
+
+
+def deposits(count: int) -> list[SourceRecord]:
+    return [DEPOSIT.record(offset) for offset in range(count)]
+
+
+def test_what_was_applied_is_committed(sink: RedisSink, client: redis.Redis) -> None:
+    source, seen = RecordedSource(deposits(10), step=3), Seen()
+    run_all(source, sink, seen)
+    assert source.offsets == {TOPIC: 10}
+    assert [step.record.offset for step in seen.steps] == list(range(10))
+    assert client.get("user_balance:live:123") == "10000.50"
+
+
+def test_a_bad_record_halts_and_everything_before_it_is_committed(sink: RedisSink) -> None:
+    records = deposits(10)
+    records[6] = replace(records[6], value=b"no JSON")
+    source, seen = RecordedSource(records, step=4), Seen()
+    with pytest.raises(Halt, match=r"live_users\[0\]@6: 7 bytes that are not JSON"):
+        run_all(source, sink, seen)
+    assert source.offsets == {TOPIC: 6}
+    assert [step.record.offset for step in seen.steps] == list(range(6))
+
+
+def test_a_refused_plan_halts_at_its_record(sink: RedisSink, client: redis.Redis) -> None:
+    client.set("user:{live:123}:config", "no hash")
+    source = RecordedSource(deposits(3))
+    with pytest.raises(Halt, match=r"live_users\[0\]@0: Redis refused the change: WRONGTYPE"):
+        run_all(source, sink)
+    assert source.offsets == {}
+
+
+def test_redis_away_is_waited_for_with_growing_pauses(sink: RedisSink) -> None:
+    away: list[Exception] = [ServerUnavailable("Redis", "refused") for _ in range(5)]
+    source, seen = RecordedSource(deposits(3)), Seen()
+    Pipeline(FailingSink(sink, away), reference(), observer=seen).run(source, lambda: len(seen.steps) == 3)
+    assert source.offsets == {TOPIC: 3}
+    assert len(seen.waits) == 5
+    assert seen.waits[-1] > seen.waits[0]
+    assert seen.resumes == 1
+
+
+def test_told_to_stop_while_redis_is_away_nothing_is_committed(sink: RedisSink) -> None:
+    source, seen = RecordedSource(deposits(3)), Seen()
+    away: list[Exception] = [ServerUnavailable("Redis", "refused") for _ in range(50)]
+    Pipeline(FailingSink(sink, away), reference(), observer=seen).run(source, lambda: len(seen.waits) >= 3)
+    assert source.offsets == {}
+
+
+def test_ignored_records_move_the_offset_too(sink: RedisSink, client: redis.Redis) -> None:
+    tombstones = [replace(record, value=None) for record in deposits(3)]
+    source = RecordedSource(tombstones)
+    run_all(source, sink)
+    assert source.offsets == {TOPIC: 3}
+    assert client.keys("*") == []
+
+
+def test_a_revoked_partition_is_committed_then_forgotten(sink: RedisSink) -> None:
+    source = RecordedSource(deposits(4), step=2)
+    pipeline = Pipeline(sink, reference(), commit_interval_s=1e9)
+    polls = iter([False, True])
+    pipeline.run(source, lambda: next(polls))
+    assert source.offsets == {TOPIC: 2}
+    source.offsets.clear()
+    pipeline.revoked([TOPIC])
+    assert source.offsets == {}
+
+
+def run_all(source: RecordedSource, sink: RedisSink | FailingSink, seen: Seen | None = None) -> None:
+    Pipeline(sink, reference(), observer=seen).run(source, lambda: source.is_at_end)

@@ -1,0 +1,60 @@
+"""What a test sees of Redis: every key's exact content, and every message that a subscriber gets."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+
+
+def dump(client: redis.Redis, pattern: str = "*") -> dict[str, bytes]:
+    """The exact content of every key that matches."""
+    kwargs = client.get_connection_kwargs() | {"decode_responses": False}
+    with redis.Redis(connection_pool=redis.ConnectionPool(**kwargs)) as raw:
+        return {key: raw.dump(key) or b"" for key in client.scan_iter(match=pattern, count=1000)}
+
+
+def eventually(holds: Callable[[], object], seconds: float = 15.0, what: str = "") -> None:
+    """Wait until ``holds`` answers something true."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, what or "it did not happen in time"
+        time.sleep(0.005)
+
+
+class Listener:
+    """A subscriber of every channel, in a thread of its own."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._heard: list[tuple[str, dict[str, Any]]] = []
+        self._pubsub = client.pubsub()
+        self._pubsub.psubscribe("*")
+        assert self._pubsub.get_message(timeout=5)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0.05)
+            if message:
+                self._heard.append((message["channel"], json.loads(message["data"])))
+
+    def heard(self, user_id: int | None = None, user_type: str = "live") -> list[tuple[str, dict[str, Any]]]:
+        """(channel, message) in the order of arrival, of all users or of one; give it a moment to arrive."""
+        time.sleep(0.1)
+        wanted = (user_type, user_id)
+        return [
+            (channel, body)
+            for channel, body in self._heard
+            if user_id is None or (body["user_type"], body["user_id"]) == wanted
+        ]
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._pubsub.close()
