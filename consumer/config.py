@@ -6,6 +6,7 @@ under ``[kafka]``. Every setting is described in ``docs/settings.md``, which a t
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ from pydantic_settings import (
 from consumer.errors import ConfigError
 
 PREFIX = "CDC_"
+# Sections of commands that are yet to come; a deployment may have them set already.
+_LATER = {"DATABASE", "API", "REGISTRY"}
 
 
 class _Section(BaseModel):
@@ -136,6 +139,7 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Se
         ConfigError: naming the first setting at fault and what is allowed there.
 
     """
+    _refuse_unknown_sections(os.environ)
     if file is not None and not file.is_file():
         raise ConfigError("CDC_CONFIG", f"no such file: {file}", "a TOML file")
 
@@ -158,6 +162,16 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Se
     except ValueError as error:
         # Not TOML, or an environment variable that should be a table.
         raise ConfigError(f"{file or 'environment'}", str(error), "TOML tables as in docs/settings.md") from None
+
+
+def _refuse_unknown_sections(environment: Mapping[str, str]) -> None:
+    """The settings library passes over a section that it does not know, and a misspelt one would go unseen."""
+    for name in sorted(environment):
+        section, nested, _ = name.removeprefix(PREFIX).partition("__")
+        known = {each.upper() for each in Settings.model_fields} | _LATER
+        if name.startswith(PREFIX) and nested and section.upper() not in known:
+            sections = ", ".join(f"{PREFIX}{each.upper()}__…" for each in Settings.model_fields)
+            raise ConfigError(name, "no such section", sections)
 
 
 def _given(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,10 @@ users of a batch.
 
 A key that somebody writes in the moment between the look-up and the script would be missed. So a look-up opens a window
 for its prefixes, and :meth:`KeyIndex.settle`, called when the script has answered, closes it: keys that turned up
-inside it are cleared too. The server sends what it has to tell of writes before the script no later than the script's
-answer, so the end of the window is the answer to a PING sent after it, on the tracking connection.
+inside it are cleared too, unless the plan was refused. The server sends what it has to tell of writes before the
+script no later than the script's answer, so the end of the window is the answer to a PING sent after it, on the
+tracking connection. Nothing is taken out of the index but what the server says was touched, so that a plan that
+failed finds its keys again.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import redis
@@ -41,8 +44,11 @@ class KeyIndex(Protocol):
         """
         ...
 
-    def settle(self, prefixes: Sequence[str]) -> None:
-        """The script has answered: close the windows, and clear what was written inside them."""
+    def settle(self, prefixes: Sequence[str], refused: Collection[str]) -> None:
+        """The script has answered, or failed: close the windows of ``prefixes``, as they were looked up.
+
+        What was written inside them is cleared, but for the ``refused``: their plans changed nothing.
+        """
         ...
 
     def start(self) -> None:
@@ -71,8 +77,9 @@ class ScanIndex:
                 found[prefix].append(key)
         return found
 
-    def settle(self, prefixes: Sequence[str]) -> None:
-        late = [key for keys in self.matching(prefixes).values() for key in keys]
+    def settle(self, prefixes: Sequence[str], refused: Collection[str]) -> None:
+        changed = [prefix for prefix in prefixes if prefix not in refused]
+        late = [key for keys in self.matching(changed).values() for key in keys] if changed else []
         if late:
             self._client.unlink(*late)
 
@@ -88,6 +95,18 @@ class ScanIndex:
             yield from self._client.scan_iter(match=f"{_escape(head)}*", count=_SCAN_COUNT)
 
 
+@dataclass(slots=True)
+class _Window:
+    """A prefix between look-up and answer: how many look-ups are open, and the keys that were touched meanwhile.
+
+    That includes the keys that the script removed. ``is_cleared``: a plan was accepted, or may have been.
+    """
+
+    open: int = 0
+    touched: set[str] = field(default_factory=set)
+    is_cleared: bool = False
+
+
 class TrackedIndex:
     """The names of all keys under ``heads``, told by the server. ``client`` is for everything but the telling."""
 
@@ -97,8 +116,8 @@ class TrackedIndex:
         self._scan = ScanIndex(client, heads)
         self._lock = threading.Lock()
         self._by_prefix: dict[str, set[str]] = {}
-        self._windows: Counter[str] = Counter()
-        self._closing: deque[tuple[float, Sequence[str]]] = deque()
+        self._windows: dict[str, _Window] = {}
+        self._closing: deque[tuple[float, Sequence[str], Collection[str]]] = deque()
         self._unsettled: set[str] = set()
         self._late: list[str] = []
         self._warm = False
@@ -125,19 +144,20 @@ class TrackedIndex:
     def matching(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
         with self._lock:
             if self._warm:
-                self._windows.update(prefixes)
-                return {prefix: tuple(self._by_prefix.pop(prefix, ())) for prefix in prefixes}
+                for prefix in prefixes:
+                    self._windows.setdefault(prefix, _Window()).open += 1
+                return {prefix: tuple(self._by_prefix.get(prefix, ())) for prefix in prefixes}
         return self._scan.matching(prefixes)
 
-    def settle(self, prefixes: Sequence[str]) -> None:
+    def settle(self, prefixes: Sequence[str], refused: Collection[str]) -> None:
         with self._lock:
-            if self._warm and self._windows:
+            if self._warm and all(prefix in self._windows for prefix in prefixes):
                 try:
-                    self._ping(prefixes)
+                    self._ping(prefixes, refused)
                     return
                 except redis.RedisError:
                     self._forget()
-        self._scan.settle(prefixes)
+        self._scan.settle(prefixes, refused)
 
     def _follow(self) -> None:
         while not self._stop.is_set():
@@ -191,16 +211,37 @@ class TrackedIndex:
                 # Also when idle: a connection that died without a word would leave the index silently out of date.
                 if self._closing and time.monotonic() - self._closing[0][0] > _ANSWER_LIMIT_S:
                     raise
-                self._ping(())
+                self._ping((), ())
             return
         if answer in ("PONG", b"PONG"):
             with self._lock:
-                self._windows -= Counter(self._closing.popleft()[1] if self._closing else ())
+                self._close_windows()
 
-    def _ping(self, prefixes: Sequence[str]) -> None:
+    def _ping(self, prefixes: Sequence[str], refused: Collection[str]) -> None:
         """With the lock held. The answer ends the windows of ``prefixes``."""
-        self._closing.append((time.monotonic(), prefixes))
+        self._closing.append((time.monotonic(), prefixes, refused))
         self._connection.send_command("PING")
+
+    def _close_windows(self) -> None:
+        """With the lock held: the oldest PING was answered."""
+        if not self._closing:
+            return
+        _, prefixes, refused = self._closing.popleft()
+        for prefix in prefixes:
+            window = self._windows[prefix]
+            window.open -= 1
+            window.is_cleared |= prefix not in refused
+            if window.open:
+                continue
+            del self._windows[prefix]
+            known = self._by_prefix.setdefault(prefix, set())
+            if window.is_cleared:
+                known -= window.touched
+                self._late += window.touched
+            else:
+                known |= window.touched
+            if not known:
+                del self._by_prefix[prefix]
 
     def _told(self, push: list[Any]) -> None:
         """Called by the client for each invalidation: ``["invalidate", keys]``, keys None after a FLUSHALL."""
@@ -211,8 +252,8 @@ class TrackedIndex:
                 return
             names = (key.decode() if isinstance(key, bytes) else key for key in keys)
             for prefix, key in split(names, self._heads):
-                if self._windows[prefix] > 0:
-                    self._late.append(key)
+                if prefix in self._windows:
+                    self._windows[prefix].touched.add(key)
                 else:
                     self._by_prefix.setdefault(prefix, set()).add(key)
 

@@ -17,7 +17,7 @@ SOURCE = "admin_operation"
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The group before and after; ``old`` is None where it was NULL or the old row image did not say."""
+    """The group before and after; ``old`` is None where the old row image did not say."""
 
     old: str | None
     new: str

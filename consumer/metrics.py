@@ -17,6 +17,7 @@ from consumer.effect import Plan
 from consumer.errors import ConfigError, ServerError
 from consumer.protocols import Observer, Source, Step
 
+_LONGEST_TURN_S = 60.0
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -25,13 +26,15 @@ class Metrics(Observer):
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.registry = CollectorRegistry()
-        self.is_ready = False
+        self._is_following = False
+        self._is_waiting = False
         self._clock = clock
+        self._beat = clock()
         own = self.registry
         self._changes = Counter("cdc_changes", "Records by what became of them", ["topic", "outcome"], registry=own)
         self._effects = Counter("cdc_effects", "Redis effects applied", ["kind"], registry=own)
         self._from_commit = Histogram(
-            "commit_to_redis_seconds",
+            "cdc_commit_to_redis_seconds",
             "From the source's commit time to Redis' answer",
             buckets=_BUCKETS,
             registry=own,
@@ -47,7 +50,7 @@ class Metrics(Observer):
         Info("cdc_build", "This program", registry=own).info({"version": __version__})
 
     def stepped(self, steps: Sequence[Step]) -> None:
-        now = self._clock()
+        now = self._beat = self._clock()
         for step in steps:
             outcome = str(step.applied.verdict) if step.applied else str(step.decision.outcome)
             if step.applied is not None and step.applied.is_accepted:
@@ -62,19 +65,29 @@ class Metrics(Observer):
                 self._effects.labels(kind).inc(count)
 
     def waiting(self, error: ServerError, seconds: float) -> None:
-        self.is_ready = False
+        self._is_waiting = True
+        self._beat = self._clock()
         self._waits.inc()
         self._waited.inc(seconds)
 
     def resumed(self) -> None:
-        self.is_ready = True
+        self._is_waiting = False
 
     def looked(self, source: Source) -> None:
+        self._beat = self._clock()
         lags = source.lag()
-        self.is_ready = bool(lags) or self.is_ready
+        self._is_following = bool(lags)
         self._lag.clear()
         for partition, lag in lags.items():
             self._lag.labels(partition.topic, str(partition.number)).set(lag)
+
+    def is_alive(self) -> bool:
+        """Whether the loop has turned within the last minute, or has not begun yet."""
+        return not self._is_following or self._clock() - self._beat < _LONGEST_TURN_S
+
+    def is_ready(self) -> bool:
+        """Whether partitions are assigned and Redis was not away when last asked for something."""
+        return self._is_following and not self._is_waiting
 
 
 def _effects(plan: Plan) -> dict[str, int]:
@@ -93,8 +106,10 @@ class _Quiet(WSGIRequestHandler):
         """A scrape every few seconds is no news."""
 
 
-def serve(settings: MetricsSettings, metrics: Metrics) -> Callable[[], None]:
+def serve(settings: MetricsSettings, metrics: Metrics, is_reachable: Callable[[], bool]) -> Callable[[], None]:
     """Serve until the answered function is called; a port of 0 serves nothing.
+
+    ``is_reachable`` asks Redis, so that an idle program knows too.
 
     Raises:
         ConfigError: the address can't be listened on.
@@ -109,8 +124,13 @@ def serve(settings: MetricsSettings, metrics: Metrics) -> Callable[[], None]:
         if path == "/metrics":
             answer: Iterable[bytes] = exposition(environ, start_response)
             return answer
-        known = {"/healthz": True, "/readyz": metrics.is_ready}
-        status = "404 Not Found" if path not in known else "200 OK" if known[path] else "503 Service Unavailable"
+        known: dict[str, Callable[[], bool]] = {
+            "/healthz": metrics.is_alive,
+            "/readyz": lambda: metrics.is_ready() and is_reachable(),
+        }
+        status = "404 Not Found"
+        if path in known:
+            status = "200 OK" if known[path]() else "503 Service Unavailable"
         start_response(status, [("Content-Type", "text/plain")])
         return [f"{status}\n".encode()]
 

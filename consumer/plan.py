@@ -122,7 +122,7 @@ def _messages(
     event_type = "balance_change" if money_only else "admin_user_update"
     group = None
     if (change := found.fields.get(rules.group_field)) is not None:
-        group = Group(change.old, changed[rules.group_field])
+        group = Group((change.old or "") if change.old_known else None, changed[rules.group_field])
     general = body(event, user, event_type, changed, group)
     of_group = body(event, user, "user_group_change", changed, group)
     channels = dict.fromkeys(channel for each in follows for channel in each.rule.channels)

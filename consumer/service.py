@@ -54,9 +54,9 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
     """
     with ExitStack() as exits:
         watching = metrics.Metrics()
-        exits.callback(metrics.serve(settings.metrics, watching))
         sink = RedisSink(settings.redis, settings.guard, rules)
         exits.callback(sink.close)
+        exits.callback(metrics.serve(settings.metrics, watching, sink.is_reachable))
         pipeline = Pipeline(sink, rules, observer=watching, commit_interval_s=settings.kafka.commit_interval_ms / 1000)
         tables = [table.table for table in rules.tables]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
 import redis
+import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -20,6 +21,7 @@ from consumer.position import Verdict
 from consumer.protocols import Applied
 from consumer.rules import Rules
 
+_log = structlog.get_logger(__name__)
 _SCRIPT = files("consumer").joinpath("apply.lua").read_text()
 _SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
@@ -71,7 +73,19 @@ class RedisSink:
         except redis.RedisError as error:
             raise translate(error) from error
         self._index.start()
+        if str(self._client.info("memory").get("maxmemory_policy", "")).startswith("allkeys"):
+            _log.warning(
+                "Redis may evict any key: with a version gone, a duplicate of its user is taken for new",
+                action="redis.evicts",
+            )
         return version
+
+    def is_reachable(self) -> bool:
+        """Whether the server answers now."""
+        try:
+            return bool(self._client.ping())
+        except redis.RedisError:
+            return False
 
     def close(self) -> None:
         """Let the connections go."""
@@ -92,20 +106,31 @@ class RedisSink:
     def _apply_wave(self, plans: Sequence[Plan]) -> list[Applied | ServerError]:
         prefixes = [prefix for plan in plans for prefix in plan.cleared.prefixes]
         try:
-            found = self._index.matching(prefixes) if prefixes else {}
-            pipeline: Any = self._client.pipeline(transaction=False)
-            # Loading it each time costs a hash of the text, and a server that was restarted or flushed needs no case.
-            pipeline.execute_command("SCRIPT LOAD", _SCRIPT)
-            for plan in plans:
-                derived = [key for prefix in plan.cleared.prefixes for key in found.get(prefix, ())]
-                pipeline.execute_command("EVALSHA", _SHA, *self._arguments(plan, derived))
-            loaded, *replies = pipeline.execute(raise_on_error=False)
-            if prefixes:
-                self._index.settle(prefixes)
-            if isinstance(loaded, redis.RedisError):
-                raise loaded
+            if not prefixes:
+                return self._send(plans, {})
+            found = self._index.matching(prefixes)
+            refused: set[str] = set()
+            try:
+                answers = self._send(plans, found)
+                for plan, answer in zip(plans, answers, strict=True):
+                    if isinstance(answer, ServerError) or not answer.is_accepted:
+                        refused.update(plan.cleared.prefixes)
+            finally:
+                self._index.settle(prefixes, refused)
         except redis.RedisError as error:
             raise translate(error) from error
+        return answers
+
+    def _send(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> list[Applied | ServerError]:
+        pipeline: Any = self._client.pipeline(transaction=False)
+        # Loading it each time costs a hash of the text, and a server that was restarted or flushed needs no case.
+        pipeline.execute_command("SCRIPT LOAD", _SCRIPT)
+        for plan in plans:
+            derived = [key for prefix in plan.cleared.prefixes for key in found.get(prefix, ())]
+            pipeline.execute_command("EVALSHA", _SHA, *self._arguments(plan, derived))
+        loaded, *replies = pipeline.execute(raise_on_error=False)
+        if isinstance(loaded, redis.RedisError):
+            raise loaded
         return [translate(reply) if isinstance(reply, Exception) else _applied(reply) for reply in replies]
 
     def _arguments(self, plan: Plan, derived: list[str]) -> list[str | int]:

@@ -53,15 +53,34 @@ def test_a_key_written_inside_the_window_is_cleared(
     index.matching([MINE])
     client.set(f"{MINE}late", "x")
     client.set("financial_summary:live:11:late", "x")
-    index.settle([MINE])
+    index.settle([MINE], ())
     eventually(lambda: not client.exists(f"{MINE}late"))
     assert client.exists("financial_summary:live:11:late")
     index.close()
 
 
+@pytest.mark.parametrize("kind", [ScanIndex, TrackedIndex])
+def test_a_refused_plan_clears_nothing_and_its_keys_are_still_known(
+    client: redis.Redis, kind: type[ScanIndex] | type[TrackedIndex]
+) -> None:
+    client.set(f"{MINE}day", "x")
+    index = kind(client, HEADS)
+    index.start()
+    if isinstance(index, TrackedIndex):
+        eventually(lambda: index.is_warm)
+    index.matching([MINE])
+    client.set(f"{MINE}late", "x")
+    time.sleep(0.1)
+    index.settle([MINE], {MINE})
+    time.sleep(0.1)
+    assert client.exists(f"{MINE}day", f"{MINE}late") == 2
+    assert set(index.matching([MINE])[MINE]) == {f"{MINE}day", f"{MINE}late"}
+    index.close()
+
+
 def test_a_key_written_after_the_window_stays(client: redis.Redis, tracked: TrackedIndex) -> None:
     tracked.matching([MINE])
-    tracked.settle([MINE])
+    tracked.settle([MINE], ())
     time.sleep(0.2)
     client.set(f"{MINE}fresh", "x")
     time.sleep(0.2)

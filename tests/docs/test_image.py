@@ -53,7 +53,11 @@ def test_the_health_check_asks_healthz(is_up: bool) -> None:
     assert check[0] == "python"
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    stop = metrics.serve(MetricsSettings(host="127.0.0.1", port=port), metrics.Metrics()) if is_up else lambda: None
+    stop = (
+        metrics.serve(MetricsSettings(host="127.0.0.1", port=port), metrics.Metrics(), lambda: True)
+        if is_up
+        else lambda: None
+    )
     try:
         environment = os.environ | {"CDC_METRICS__PORT": str(port)}
         ran = subprocess.run(

@@ -49,7 +49,7 @@ def up(
     databases: Annotated[str, typer.Option(help=f"Of {', '.join(roster.DATABASES)}.")] = "mysql",
     redis: Annotated[str, typer.Option(help=f"Of {', '.join(roster.REDIS)}.")] = "standalone",
     registry: Annotated[bool, typer.Option("--registry", help="With a schema registry.")] = False,
-    stack: Annotated[str, typer.Option(help=f"One of {', '.join(roster.KINDS)}.")] = "native",
+    stack: Annotated[str, typer.Option(help=f"One of {', '.join(roster.KINDS)}.")] = "auto",
     port: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER, such as mysql=3306.")] = None,
 ) -> None:
     """Start the servers, write .stack/env, and stay until Ctrl-C or ``down``."""

@@ -18,7 +18,7 @@ from tests.stack.trading import Trading
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("stack", "real servers")
-    group.addoption("--stack", choices=KINDS, default="native", help="where the real servers come from")
+    group.addoption("--stack", choices=KINDS, default="auto", help="where the real servers come from")
     group.addoption("--databases", default="mysql", help=f"comma separated, of {', '.join(DATABASES)}")
     group.addoption("--redis", default="standalone", help=f"comma separated, of {', '.join(REDIS)}")
     group.addoption("--registry", action="store_true", help="with a schema registry")

@@ -34,7 +34,7 @@ class Wanted:
 
 def servers(kind: str, place: Place, wanted: Wanted) -> dict[str, Server]:
     """The servers, not started yet, in an order in which each comes after those it waits for."""
-    if kind == "docker" or (kind == "auto" and docker.answers()):
+    if kind == "docker":
         flush = wanted.flush_interval_ms
         found = docker.servers(place, wanted.databases, wanted.redis, wanted.registry, flush)
     else:

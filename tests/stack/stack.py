@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Self, TypeVar
 
-from tests.stack import roster
+from tests.stack import docker, roster
 from tests.stack.announce import Announcer
 from tests.stack.cache import Cache
 from tests.stack.child import Children
@@ -47,7 +48,7 @@ class Stack:
         redis: Sequence[str] = ("standalone",),
         registry: bool = False,
         *,
-        kind: str = "native",
+        kind: str = "auto",
         ports: Mapping[str, int] | None = None,
         redis_settings: Mapping[str, str] | None = None,
         flush_interval_ms: int = 1_000,
@@ -55,13 +56,25 @@ class Stack:
     ) -> Self:
         """Start the servers and return when each answers; on any failure end what had started.
 
-        ``logs`` is where logs go; they are kept after a failed start, because its error names them.
+        ``kind`` is ``native``, ``docker``, or ``auto``: Docker where an engine answers, but native servers after all
+        where the containers do not start. ``logs`` is where logs go; they are kept after a failed start, because its error names them.
         """
-        place = _place(ports or {}, logs)
+        settings = redis_settings or {}
+        wanted = roster.Wanted(tuple(databases), tuple(redis), registry, settings, flush_interval_ms)
+        if kind != "auto":
+            return cls._start_all(kind, wanted, ports or {}, logs)
+        if docker.answers():
+            try:
+                return cls._start_all("docker", wanted, ports or {}, logs)
+            except Exception as error:  # whatever the engine's client raises: there is another way
+                print(f"no stack from Docker, starting native servers: {error}", file=sys.stderr)
+        return cls._start_all("native", wanted, ports or {}, logs)
+
+    @classmethod
+    def _start_all(cls, kind: str, wanted: roster.Wanted, ports: Mapping[str, int], logs: Path | None) -> Self:
+        place = _place(ports, logs)
         stack: Self | None = None
         try:
-            settings = redis_settings or {}
-            wanted = roster.Wanted(tuple(databases), tuple(redis), registry, settings, flush_interval_ms)
             stack = cls(roster.servers(kind, place, wanted), place)
             stack._start()
         except BaseException as error:
