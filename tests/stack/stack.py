@@ -57,7 +57,8 @@ class Stack:
         """Start the servers and return when each answers; on any failure end what had started.
 
         ``kind`` is ``native``, ``docker``, or ``auto``: Docker where an engine answers, but native servers after all
-        where the containers do not start. ``logs`` is where logs go; they are kept after a failed start, because its error names them.
+        where the containers do not start. ``logs`` is where logs go; they are kept after a failed start,
+        because its error names them.
         """
         settings = redis_settings or {}
         wanted = roster.Wanted(tuple(databases), tuple(redis), registry, settings, flush_interval_ms)
@@ -66,7 +67,7 @@ class Stack:
         if docker.answers():
             try:
                 return cls._start_all("docker", wanted, ports or {}, logs)
-            except Exception as error:  # whatever the engine's client raises: there is another way
+            except Exception as error:  # the engine's client has many
                 print(f"no stack from Docker, starting native servers: {error}", file=sys.stderr)
         return cls._start_all("native", wanted, ports or {}, logs)
 
