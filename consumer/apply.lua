@@ -21,6 +21,8 @@ local function comparable(one, other)
   return kind == other_kind and (server == '0' or other_server == '0')
 end
 
+local function own_place(of) return string.match(of, '[^/]*$') end
+
 local function verdict(stored)
   if not stored then return 'newer' end
   local s_epoch, s_origin, s_lineage, s_order, s_ts, s_topic, s_partition, s_offset =
@@ -31,15 +33,17 @@ local function verdict(stored)
   local same_partition = topic == s_topic and partition == s_partition
   local lies_later = same_partition and offset > s_offset
   local clearly_later = ts > s_ts + gap
-  if s_origin == 'i' and same_partition then
+  local pair = origin .. s_origin
+  if same_partition and (s_origin == 'i' or pair == 'fr' or pair == 'rf') then
     if offset == s_offset then return 'duplicate' end
     return lies_later and 'newer' or 'stale'
   end
   if comparable(lineage, s_lineage) then
-    if order > s_order then return 'newer' end
+    local is_same_change = string.find(pair, 'f', 1, true) and own_place(order) == own_place(s_order)
+    if order > s_order and not is_same_change then return 'newer' end
     if order == s_order and lies_later and origin == 'r' then return 'newer' end
     if lies_later and clearly_later then return 'new_lineage' end
-    return order == s_order and 'duplicate' or 'stale'
+    return (order == s_order or is_same_change) and 'duplicate' or 'stale'
   end
   if same_partition then
     if offset == s_offset then return 'duplicate' end

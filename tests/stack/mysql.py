@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class MySql(Server):
     """MySQL, or a server that speaks its protocol. ``origin`` is how to get in before accounts exist."""
 
     name = "mysql"
+    quote = "`"
     grants = GRANTS / "mysql.sql"
     schema = SCHEMA / "mysql.sql"
     database = DATABASE
@@ -66,7 +68,9 @@ class MySql(Server):
             self.connect().close()
         else:
             if path := self._origin.get("unix_socket"):
-                Path(path).stat()
+                # The file is there before anybody listens, and the client leaks a socket that was refused.
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.connect(path)
             pymysql.connect(**self._origin).close()
 
     def set_up(self) -> None:
@@ -93,8 +97,7 @@ class MySql(Server):
         return urls | self.connector_values()
 
     def _grant_values(self) -> dict[str, str]:
-        # The grants are one file for MySQL and MariaDB, with MySQL's names.
-        return connector_values("mysql", self, self.logins.debezium) | self.logins.grant_values()
+        return self.connector_values() | self.logins.grant_values()
 
 
 def native(place: Place, settings: Mapping[str, str] | None = None) -> MySql:
