@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,9 +67,7 @@ class MySql(Server):
             self.connect().close()
         else:
             if path := self._origin.get("unix_socket"):
-                # The file is there before anybody listens, and the client leaks a socket that was refused.
-                with socket.socket(socket.AF_UNIX) as probe:
-                    probe.connect(path)
+                Path(path).stat()
             pymysql.connect(**self._origin).close()
 
     def set_up(self) -> None:
