@@ -68,7 +68,7 @@ local function take(wanted)
   next_key = next_key + 1
   return KEYS[next_key - 1]
 end
-local config, balance, portfolio = take(whole > 0), take(ARGV[13] ~= ''), take(mirrored > 0)
+local config, balance, portfolio = take(changed + whole > 0), take(ARGV[13] ~= ''), take(mirrored > 0)
 local first_removed = next_key
 
 -- A key of the wrong type is found before anything is written, for a script is not rolled back.
@@ -83,7 +83,7 @@ local at_changed = 20
 local at_whole = at_changed + changed
 local at_mirrored = at_whole + whole
 local at_messages = at_mirrored + mirrored
-local reply = {said, config and (config_exists and 0 or 1) or -1, portfolio and (portfolio_exists and 1 or 0) or -1,
+local reply = {said, config and (config_exists and 0 or whole > 0 and 1) or -1, portfolio and (portfolio_exists and 1 or 0) or -1,
   0, 0, stored or ''}
 
 local function fill()
@@ -99,7 +99,7 @@ local function write()
   if config then
     if config_exists then
       redis.call('HSET', config, unpack(ARGV, at_changed, at_whole - 1))
-    else
+    elseif whole > 0 then
       redis.call('HSET', config, unpack(ARGV, at_whole, at_mirrored - 1))
     end
   end

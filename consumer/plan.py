@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from consumer.diff import Diff, diff, whole_image
+from consumer.diff import Diff, diff, is_whole, whole_image
 from consumer.effect import Fields, Invalidate, Mode, Plan, Publish, Put, Remove, Update, Upsert
 from consumer.errors import InvalidValue, MissingColumn, UnknownTable, Unsupported
 from consumer.event import ChangeEvent, Operation, RowImage
@@ -44,13 +44,15 @@ def plan(event: ChangeEvent, rules: Rules) -> Plan | Nothing:
     user = _user(event.after, table)
     whole = whole_image(event.after, table, event.schema)
     if event.op is Operation.UPDATE:
-        if event.before is None:
+        before = {} if event.before is None and rules.accept_missing_before else event.before
+        if before is None:
             raise Unsupported(
                 f"an update of {event.table} without the old row image",
                 field="before",
-                advice="binlog_row_image=FULL on MySQL and MariaDB, REPLICA IDENTITY FULL on PostgreSQL",
+                advice=f"on PostgreSQL: ALTER TABLE {event.table} REPLICA IDENTITY FULL; or accept that every owned"
+                " column counts as changed then, with CDC_SOURCE__ACCEPT_MISSING_BEFORE=true",
             )
-        return _updated(event, table, rules, user, whole, event.before, event.after)
+        return _updated(event, table, rules, user, whole, before, event.after)
     return _appeared(event, table, rules, user, whole)
 
 
@@ -81,9 +83,8 @@ def _updated(
     stamps |= {"last_admin_update": now, "last_updated": now}
     config = None
     if changed:
-        config = Upsert(
-            render(rules.names.config, user), changed | stamps, _identity(user, table) | dict(whole) | stamps
-        )
+        image = _identity(user, table) | dict(whole) | stamps if is_whole(after, table) else {}
+        config = Upsert(render(rules.names.config, user), changed | stamps, image)
     return Plan(
         user=user,
         table=table.table,
@@ -135,6 +136,7 @@ def _appeared(event: ChangeEvent, table: UserTable, rules: Rules, user: UserId, 
     is_read = event.op is Operation.READ
     image = _identity(user, table) | dict(whole)
     stamps = {"last_updated": now} if is_read else {"last_admin_update": now, "last_updated": now}
+    knows_all = event.after is not None and is_whole(event.after, table)
     messages: tuple[Publish, ...] = ()
     if not is_read:
         messages = (Publish(rules.names.lifecycle_channel, body(event, user, "user_created", image)),)
@@ -144,7 +146,7 @@ def _appeared(event: ChangeEvent, table: UserTable, rules: Rules, user: UserId, 
         guard=render(rules.names.guard, user),
         version=_version(event, rules),
         mode=Mode.FILL if event.position.origin is Origin.INCREMENTAL else Mode.CHANGE,
-        config=Upsert(render(rules.names.config, user), image | stamps, image | stamps),
+        config=Upsert(render(rules.names.config, user), image | stamps, image | stamps if knows_all else {}),
         balance=_balance(user, whole, rules),
         portfolio=_portfolio(user, whole, now, rules),
         cleared=_cleared(user, rules.derived()) if is_read else Invalidate(),

@@ -112,9 +112,16 @@ class System:
 
 
 @pytest.fixture
+def overrides() -> Mapping[str, str]:
+    """Lines of the connector's configuration that a test sets otherwise, by parametrising this."""
+    return {}
+
+
+@pytest.fixture
 def system(
     stack: Stack,
     database: Database,
+    overrides: Mapping[str, str],
     trading: Trading,
     redis_client: redis.Redis,
     topic_prefix: str,
@@ -125,7 +132,7 @@ def system(
     trading.insert("live_users", id=WITNESS)
     trading.insert("demo_users", id=WITNESS)
     listener = Listener(redis_client)
-    with registered(stack, database, topic_prefix) as registration:
+    with registered(stack, database, topic_prefix, overrides) as registration:
         yield System(
             stack,
             database,

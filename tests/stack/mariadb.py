@@ -30,7 +30,9 @@ def native(place: Place) -> MariaDb:
     def prepare() -> Launch:
         installation = place.installation(f"mariadb-{VERSION}", lambda into: _fill(place, into))
         base = within_reach(installation, home, place.account)
-        common = ["--no-defaults", f"--basedir={base}", f"--datadir={home / 'data'}"]
+        # In a shared one a server that starts deletes the temporary tables of another.
+        scratch = place.directory("mariadb/tmp", place.account)
+        common = ["--no-defaults", f"--basedir={base}", f"--datadir={home / 'data'}", f"--tmpdir={scratch}"]
         install = [str(base / "scripts" / "mariadb-install-db"), *common, "--auth-root-authentication-method=normal"]
         place.children.run(install, place.log("mariadb"), cwd=home, account=place.account)
         options = {
