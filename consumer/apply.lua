@@ -41,7 +41,7 @@ local function verdict(stored)
   if comparable(lineage, s_lineage) then
     local is_same_change = string.find(pair, 'f', 1, true) and own_place(order) == own_place(s_order)
     if order > s_order and not is_same_change then return 'newer' end
-    if order == s_order and lies_later and origin == 'r' then return 'newer' end
+    if order == s_order and lies_later and string.find(pair, 'r', 1, true) then return 'newer' end
     if lies_later and clearly_later then return 'new_lineage' end
     return (order == s_order or is_same_change) and 'duplicate' or 'stale'
   end

@@ -61,7 +61,7 @@ def _parse(record: SourceRecord) -> ChangeEvent | Tombstone | Ignored:
         raise NotAnEnvelope(f"no row image for op {op}", field="after")
     if _PLACEHOLDER_BYTES in record.value:
         before, after = _with_unavailable(before, after)
-    position = from_source(source)
+    position = from_source(source, envelope.get("transaction"))
     return ChangeEvent(
         table=table,
         op=op,

@@ -71,8 +71,8 @@ class SourcePosition:
         return f"{self.connector}:{self.server}"
 
 
-def from_source(source: Mapping[str, object]) -> SourcePosition:
-    """The position in a Debezium ``source`` block.
+def from_source(source: Mapping[str, object], transaction: object = None) -> SourcePosition:
+    """The position in a Debezium ``source`` block; ``transaction`` is the envelope's block of that name, or None.
 
     Raises:
         NotAnEnvelope: a part that orders changes is missing; a record without it must not count as newest.
@@ -82,27 +82,40 @@ def from_source(source: Mapping[str, object]) -> SourcePosition:
     if connector == "postgresql":
         return _in_wal(source)
     if connector in ("mysql", "mariadb"):
-        return _in_binlog(str(connector), source)
+        return _in_binlog(str(connector), source, transaction)
     raise NotAnEnvelope(
         "names no known connector", field="source.connector", advice="MySQL, MariaDB and PostgreSQL are understood"
     )
 
 
-def _in_binlog(connector: str, source: Mapping[str, object]) -> SourcePosition:
-    """File, offset, row. Only MySQL with GTIDs tells when the transaction was committed."""
+def _in_binlog(connector: str, source: Mapping[str, object], transaction: object) -> SourcePosition:
+    """File, offset, row. Only MySQL with GTIDs tells when the transaction was committed.
+
+    MariaDB from 11.4 gives all rows of a transaction the offset at which it begins (unless
+    ``binlog_legacy_event_pos`` is on), so there Debezium's count of its rows is a fourth part.
+    """
     file = source.get("file")
     if not isinstance(file, str) or not (number := file.rpartition(".")[2]).isdecimal() or len(number) > 10:
         raise NotAnEnvelope("a binlog file name with a number is missing", field="source.file")
     origin = _origin(source.get("snapshot"))
+    order = f"{int(number):010d}/{_number(source, 'pos'):020d}/{_number(source, 'row'):010d}"
+    if connector == "mariadb":
+        order += f"/{_count(transaction):010d}"
     knows_commit = connector == "mysql" and source.get("gtid") is not None
     return SourcePosition(
         connector=connector,
         server=str(_number(source, "server_id")),
-        order=f"{int(number):010d}/{_number(source, 'pos'):020d}/{_number(source, 'row'):010d}",
+        order=order,
         ts_ms=_number(source, "ts_ms"),
         origin=origin,
         time=_time(origin, SourceTime.COMMIT if knows_commit else SourceTime.STATEMENT),
     )
+
+
+def _count(transaction: object) -> int:
+    """Which row of its database transaction this is, from 1; 0 where Debezium does not count, as in a snapshot."""
+    count = transaction.get("total_order") if isinstance(transaction, dict) else None
+    return count if isinstance(count, int) and count > 0 else 0
 
 
 def _in_wal(source: Mapping[str, object]) -> SourcePosition:
@@ -194,7 +207,8 @@ def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> 
     carries its old time: the server's log began again (RESET MASTER, a restored server), and it opens a new lineage.
     An incremental read may carry a position that is too new for its value, so after it only the partition's order
     counts.
-    A second snapshot of an idle database reads at the same position: it is as true as the first, and may heal.
+    A snapshot's position is where the log went on: a change that begins there came after it (MariaDB gives the first
+    one that very position). A second snapshot of an idle database reads at it again: as true as the first, it may heal.
     FIRST stands at its row's own place, which lies before that of a snapshot if its transaction was in progress then:
     between these two only the partition's order counts. Sent again, the same row may have its full position, or had
     it before: the same place of the row is the same change.
@@ -214,7 +228,7 @@ def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> 
         is_same_change = Origin.FIRST in origins and _own_place(candidate) == _own_place(stored)
         if candidate.order > stored.order and not is_same_change:
             return Verdict.NEWER
-        if lies_later and candidate.order == stored.order and candidate.origin is Origin.SNAPSHOT:
+        if lies_later and candidate.order == stored.order and Origin.SNAPSHOT in origins:
             return Verdict.NEWER
         if lies_later and clearly_later:
             return Verdict.NEW_LINEAGE

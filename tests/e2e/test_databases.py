@@ -76,6 +76,21 @@ def test_debeziums_other_topics_are_told_apart(system: System) -> None:
 
 
 @each_database
+def test_every_change_of_a_user_in_one_transaction_counts(system: System) -> None:
+    """The first transaction after the snapshot and another one, read at once: each of their changes is told once."""
+    for amounts in ((1, 2, 3), (4, 5)):
+        with system.trading.transaction():
+            for amount in amounts:
+                system.trading.update("live_users", WITNESS, wallet_balance=amount)
+    with system.running():
+        eventually(lambda: system.field(WITNESS, "wallet_balance") == "5.00")
+        told = [body for channel, body in system.heard(WITNESS) if channel == "balance_updates"]
+    assert [body["updated_fields"]["wallet_balance"] for body in told] == [f"{amount}.00" for amount in range(1, 6)]
+    assert len({body["event_id"] for body in told}) == 5
+    assert len({body["database_transaction_id"] for body in told}) == 2
+
+
+@each_database
 def test_a_schema_that_changes_under_load_loses_nothing(live: System) -> None:
     """A column more, INT to BIGINT and DECIMAL(18,6) to (20,8), while updates go on."""
     live.trading.insert("live_users", id=7, wallet_balance="0")
