@@ -34,7 +34,7 @@ local function verdict(stored)
   local lies_later = same_partition and offset > s_offset
   local clearly_later = ts > s_ts + gap
   local pair = origin .. s_origin
-  if same_partition and (s_origin == 'i' or pair == 'fr' or pair == 'rf') then
+  if same_partition and (string.find(pair, 'i', 1, true) or pair == 'fr' or pair == 'rf') then
     if offset == s_offset then return 'duplicate' end
     return lies_later and 'newer' or 'stale'
   end
@@ -57,6 +57,8 @@ local said = verdict(stored)
 if not said then return redis.error_reply('GUARD the version of ' .. field .. ' in ' .. guard .. ' is not readable') end
 local deleted = stored and string.sub(stored, -2) == '|d'
 local refused = said == 'stale' or said == 'duplicate'
+-- An operator's new epoch makes a snapshot's reads authoritative.
+if mode == 'fill' and stored and epoch > tonumber(string.match(stored, '^(%d+)')) then mode = 'change' end
 if mode == 'fill' then refused = said == 'stale' or deleted end
 if refused then return {said, -1, -1, 0, 0, stored or ''} end
 
@@ -118,7 +120,7 @@ local function fill()
     end
   end
   if balance and redis.call('SET', balance, ARGV[14], 'EX', ARGV[13], 'NX') then filled = filled + 1 end
-  if filled == 0 then reply[1] = 'duplicate' end
+  return filled
 end
 
 local function write()
@@ -137,14 +139,17 @@ local function write()
 end
 
 local function clear_and_tell()
-  if #KEYS >= first_removed then reply[4] = redis.call('UNLINK', unpack(KEYS, first_removed)) end
+  -- In slices: a script's stack holds some 8,000 values.
+  for i = first_removed, #KEYS, 1000 do
+    reply[4] = reply[4] + redis.call('UNLINK', unpack(KEYS, i, math.min(i + 999, #KEYS)))
+  end
   for i = at_messages, at_messages + messages - 1, 2 do
     reply[5] = reply[5] + redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
   end
 end
 
 if mode == 'fill' and stored then
-  fill()
+  if fill() > 0 then clear_and_tell() else reply[1] = 'duplicate' end
   return reply
 end
 

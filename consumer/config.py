@@ -171,8 +171,8 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Se
         return _FromFile(**_given(flags or {}))
     except ValidationError as error:
         raise _config_error(error) from None
-    except ValueError as error:
-        # Not TOML, or an environment variable that should be a table.
+    except (ValueError, OSError) as error:
+        # Not readable, not TOML, or an environment variable that should be a table.
         raise ConfigError(f"{file or 'environment'}", str(error), "TOML tables as in docs/settings.md") from None
 
 

@@ -38,7 +38,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """``changes`` to plan, by index; ``carriers`` of the events that are part of a later one, by index."""
+    """``changes`` to plan, by index; ``carriers``: the next event that an event is part of, by index."""
 
     changes: Mapping[int, Joined]
     carriers: Mapping[int, int]
@@ -46,10 +46,12 @@ class Join:
 
 def join(subjects: Mapping[int, Subject]) -> Join:
     """Join what belongs together. Indexes are the records' places, in the order in which they were read."""
-    told: dict[tuple[str, UserId], list[Details]] = {}
+    told: dict[tuple[str, UserId], dict[tuple[str, int], Details]] = {}
     for each in subjects.values():
         if each.linked is not None and each.linked.turn is Turn.DONE and each.event.transaction_id:
-            told.setdefault((each.event.transaction_id, each.user), []).append(each.linked.details)
+            # By row: Debezium may have sent it twice.
+            rows = told.setdefault((each.event.transaction_id, each.user), {})
+            rows[each.event.table, each.linked.key] = each.linked.details
     changes: dict[int, Joined] = {}
     carriers: dict[int, int] = {}
     last: dict[tuple[str, str, UserId], int] = {}
@@ -62,10 +64,11 @@ def join(subjects: Mapping[int, Subject]) -> Join:
         earlier = last.get(where)
         if earlier is not None and (one := _one_change(changes[earlier].event, event)) is not None:
             del changes[earlier]
-            carriers = {member: at if by == earlier else by for member, by in carriers.items()} | {earlier: at}
+            carriers[earlier] = at
             event = one
         last[where] = at
-        changes[at] = Joined(event, _details(told.get((each.event.transaction_id, each.user), ())))
+        rows = told.get((each.event.transaction_id, each.user), {})
+        changes[at] = Joined(event, _details(list(rows.values())))
     return Join(changes, carriers)
 
 
@@ -73,8 +76,11 @@ def _one_change(earlier: ChangeEvent, later: ChangeEvent) -> ChangeEvent | None:
     """Two changes of a row as one, at the later's position; None where they stay two (delete, then insert).
 
     The images between are kept. The earlier change may have been applied before, by itself, when the program was
-    stopped: so a column that changed and changed back must still be written.
+    stopped: so a column that changed and changed back must still be written. What Debezium sent again lies no later in
+    the log, and is left for the guard to refuse: joined to it, a newer change would take its old place.
     """
+    if later.position.lineage != earlier.position.lineage or later.position.order <= earlier.position.order:
+        return None
     if later.op is Operation.UPDATE and earlier.op in (Operation.CREATE, Operation.UPDATE):
         assert earlier.after is not None  # it is no delete
         return replace(later, op=earlier.op, before=earlier.before, between=(*earlier.between, earlier.after))

@@ -17,6 +17,8 @@ from consumer.watermark import Partition, Watermark
 
 _log = structlog.get_logger(__name__)
 _POLL_S = 0.2
+_FEW = 500
+"""As many records at once are a backlog, and no reason to wait for more."""
 
 
 class Pipeline:
@@ -54,7 +56,7 @@ class Pipeline:
         self._source = source
         try:
             while not should_stop():
-                if records := self._poll(source):
+                if records := self._poll(source, should_stop):
                     self._take(source, records, should_stop)
                 if self._clock() - self._committed_at >= self._commit_interval_s:
                     self._commit()
@@ -64,19 +66,21 @@ class Pipeline:
         finally:
             self._commit()
 
-    def _poll(self, source: Source) -> list[SourceRecord]:
-        """The next records, with those that arrive within the linger behind them."""
+    def _poll(self, source: Source, should_stop: Callable[[], bool]) -> list[SourceRecord]:
+        """The next records; if they are few, with those that arrive within the linger behind them."""
         records = list(source.poll(_POLL_S))
         until = self._clock() + self._linger_s
-        while records and (left := until - self._clock()) > 0:
-            records += source.poll(left)
+        while 0 < len(records) < _FEW and not should_stop() and (left := until - self._clock()) > 0:
+            records += source.poll(min(left, _POLL_S))
         return records
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """The partitions go to another member: commit what is done, then forget them."""
-        self._commit()
-        for partition in partitions:
-            self._watermark.forget(partition)
+        try:
+            self._commit()
+        finally:
+            for partition in partitions:
+                self._watermark.forget(partition)
 
     def _take(self, source: Source, records: Sequence[SourceRecord], should_stop: Callable[[], bool]) -> None:
         for record in records:
@@ -110,9 +114,10 @@ class Pipeline:
         """Records are done when they have their answer, need none, or are part of another that is done."""
 
         def is_done(at: int) -> bool:
-            carrier = decisions[at].carrier
-            if carrier is not None:
-                return carrier < len(decisions) and is_done(carrier)
+            while (carrier := decisions[at].carrier) is not None:
+                if carrier >= len(decisions):
+                    return False
+                at = carrier
             return at in answers or decisions[at].plan is None
 
         done = [at for at in range(len(decisions)) if is_done(at)]

@@ -17,6 +17,7 @@ from consumer.rules import Consequence, Rules, UserTable
 from consumer.value import timestamp
 
 _NO_DETAILS: Mapping[str, object] = {}
+_LONGEST_ID = 20
 
 
 def user_of(event: ChangeEvent, table: UserTable) -> UserId:
@@ -29,7 +30,7 @@ def user_of(event: ChangeEvent, table: UserTable) -> UserId:
     if table.key not in row:
         raise MissingColumn(f"the key is not in the row image of {table.table}", field=table.key)
     number = row[table.key]
-    if isinstance(number, str) and number.isascii() and number.isdecimal():
+    if isinstance(number, str) and number.isascii() and number.isdecimal() and len(number) < _LONGEST_ID:
         number = int(number)
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:
         raise InvalidValue("a user id is a whole number that is not negative", field=table.key)
@@ -160,6 +161,8 @@ def _messages(
     general = body(case.event, case.user, event_type, changed, group, details)
     of_group = body(case.event, case.user, "user_group_change", changed, group, details)
     channels = dict.fromkeys(channel for each in follows for channel in each.rule.channels)
+    if group is None:
+        channels.pop(rules.names.group_channel, None)
     return tuple(Publish(name, of_group if name == rules.names.group_channel else general) for name in channels)
 
 

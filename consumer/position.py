@@ -205,7 +205,7 @@ def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> 
     Within one lineage the position decides. A record that lies *later* in the same partition, at a *lower*
     position, with a source time *clearly* later (by more than ``lineage_gap_ms``) is no duplicate, for a duplicate
     carries its old time: the server's log began again (RESET MASTER, a restored server), and it opens a new lineage.
-    An incremental read may carry a position that is too new for its value, so after it only the partition's order
+    An incremental read may carry a position that is too new for its value, so beside it only the partition's order
     counts.
     A snapshot's position is where the log went on: a change that begins there came after it (MariaDB gives the first
     one that very position). A second snapshot of an idle database reads at it again: as true as the first, it may heal.
@@ -222,7 +222,7 @@ def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> 
     lies_later = same_partition and candidate.offset > stored.offset
     clearly_later = candidate.ts_ms > stored.ts_ms + lineage_gap_ms
     origins = (candidate.origin, stored.origin)
-    if same_partition and (stored.origin is Origin.INCREMENTAL or origins in _FIRST_AND_SNAPSHOT):
+    if same_partition and (Origin.INCREMENTAL in origins or origins in _FIRST_AND_SNAPSHOT):
         return _by_offset(candidate, stored, Verdict.NEWER)
     if _comparable(candidate.lineage, stored.lineage):
         is_same_change = Origin.FIRST in origins and _own_place(candidate) == _own_place(stored)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from decimal import Decimal
 
 import redis
@@ -65,6 +66,11 @@ def history(plan: list[tuple[int, str, int, bool]]) -> tuple[list[SourceRecord],
     return records, rows
 
 
+def sent_again(records: list[SourceRecord], crash: int, count: int) -> list[SourceRecord]:
+    """What lies in Kafka after Connect was killed and wrote the last ``count`` records before ``crash`` again."""
+    return [*records[:crash], *records[max(0, crash - count) : crash], *records[crash:]]
+
+
 def _run(batch: list[SourceRecord], sink: RedisSink) -> None:
     source = RecordedSource(batch, step=100)
     Pipeline(sink, reference()).run(source, lambda: source.is_at_end)
@@ -78,8 +84,9 @@ def test_the_end_is_the_same(client: redis.Redis, plan: list[tuple[int, str, int
     sink = RedisSink(Redis.model_validate({"url": url, "tracking": False}), Guard(), reference())
     records, rows = history(plan)
     partitions: dict[str, list[SourceRecord]] = defaultdict(list)
-    for record in records:
-        partitions[record.topic].append(record)
+    for record in sent_again(records, data.draw(st.integers(0, len(records))), data.draw(st.integers(0, 6))):
+        lies = partitions[record.topic]
+        lies.append(replace(record, offset=len(lies)))
     at = dict.fromkeys(partitions, 0)
     rewinds = 3
     while any(at[topic] < len(partitions[topic]) for topic in partitions):
