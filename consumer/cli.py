@@ -25,6 +25,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# As many records as `run` takes at once by default: events of one database transaction are joined within them.
+_PLANNED_TOGETHER = 500
+
 ConfigFile = Annotated[Path | None, typer.Option("--config", envvar="CDC_CONFIG", help="TOML file of settings.")]
 Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="host:port, comma separated.")]
 Prefix = Annotated[str | None, typer.Option("--topic-prefix", help="Debezium's topic.prefix.")]
@@ -109,15 +112,15 @@ def plan(
 ) -> None:
     """The plan of recorded changes: what would be done, and why. Touches nothing."""
     from consumer import recording
-    from consumer.decision import Outcome, decide
+    from consumer.decision import Outcome, decide_all
     from consumer.report import to_json, to_text
 
     rules = mapping.load(config.load({"mapping": mapping_file}, config_file).mapping)
     is_any_rejected = False
-    for source_record in recording.read(file):
-        decision = decide(source_record, rules)
-        is_any_rejected |= decision.outcome is Outcome.REJECTED
-        typer.echo(to_json(source_record, decision) if as_json else to_text(source_record, decision))
+    for batch in recording.batches(recording.read(file), _PLANNED_TOGETHER):
+        for source_record, decision in zip(batch, decide_all(batch, rules), strict=True):
+            is_any_rejected |= decision.outcome is Outcome.REJECTED
+            typer.echo(to_json(source_record, decision) if as_json else to_text(source_record, decision))
     if is_any_rejected:
         raise typer.Exit(1)
 

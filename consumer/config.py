@@ -57,6 +57,9 @@ class Kafka(_Section):
     security: Security = Security()
     max_poll_records: int = Field(500, ge=1, le=100_000, description="records taken in one step")
     commit_interval_ms: int = Field(1000, ge=0, description="how often finished offsets are committed")
+    linger_ms: int = Field(
+        0, ge=0, le=60_000, description="how long to wait for other events of the same database transaction"
+    )
     session_timeout_ms: int = Field(10_000, ge=1000, description="silence after which the group gives us up")
     max_poll_interval_ms: int = Field(300_000, ge=1000, description="longest time between two polls")
 

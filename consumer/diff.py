@@ -30,6 +30,14 @@ class Diff:
     fields: Mapping[str, Change]
     outside: tuple[str, ...]
 
+    def then(self, later: Diff) -> Diff:
+        """Both changes as one: whatever changed in either, from its first value to its last."""
+        fields = dict(self.fields)
+        for name, change in later.fields.items():
+            first = fields.get(name, change)
+            fields[name] = Change(first.old, change.new, first.old_known)
+        return Diff(fields, tuple(dict.fromkeys((*self.outside, *later.outside))))
+
 
 def whole_image(row: RowImage, table: UserTable, schema: TableSchema) -> dict[str, str]:
     """Every owned field of a row in Redis form, NULL as ``""`` or as the column's default.

@@ -94,7 +94,7 @@ def _effects(plan: Plan) -> dict[str, int]:
     return {
         "config": int(plan.config is not None),
         "balance": int(plan.balance is not None),
-        "portfolio": int(plan.portfolio is not None),
+        "update": int(plan.update is not None),
         "remove": int(plan.removed is not None),
         "clear": len(plan.cleared.keys) + len(plan.cleared.prefixes),
         "publish": len(plan.messages),

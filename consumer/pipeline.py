@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from consumer.decision import Decision, decide
+from consumer.decision import Decision, decide_all
 from consumer.delivery import deliver
 from consumer.errors import Halt, RecordError, ServerError
-from consumer.protocols import Observer, Sink, Source, Step
+from consumer.protocols import Applied, Observer, Sink, Source, Step
 from consumer.record import SourceRecord
 from consumer.rules import Rules
 from consumer.watermark import Partition, Watermark
@@ -29,12 +29,14 @@ class Pipeline:
         *,
         observer: Observer | None = None,
         commit_interval_s: float = 1.0,
+        linger_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sink = sink
         self._rules = rules
         self._observer = observer or Observer()
         self._commit_interval_s = commit_interval_s
+        self._linger_s = linger_s
         self._clock = clock
         self._watermark = Watermark()
         self._committed_at = clock()
@@ -52,8 +54,7 @@ class Pipeline:
         self._source = source
         try:
             while not should_stop():
-                records = source.poll(_POLL_S)
-                if records:
+                if records := self._poll(source):
                     self._take(source, records, should_stop)
                 if self._clock() - self._committed_at >= self._commit_interval_s:
                     self._commit()
@@ -63,6 +64,14 @@ class Pipeline:
         finally:
             self._commit()
 
+    def _poll(self, source: Source) -> list[SourceRecord]:
+        """The next records, with those that arrive within the linger behind them."""
+        records = list(source.poll(_POLL_S))
+        until = self._clock() + self._linger_s
+        while records and (left := until - self._clock()) > 0:
+            records += source.poll(left)
+        return records
+
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """The partitions go to another member: commit what is done, then forget them."""
         self._commit()
@@ -70,8 +79,11 @@ class Pipeline:
             self._watermark.forget(partition)
 
     def _take(self, source: Source, records: Sequence[SourceRecord], should_stop: Callable[[], bool]) -> None:
-        decided, rejection = self._decide(records)
-        planned = [(at, decision.plan) for at, (_, decision) in enumerate(decided) if decision.plan is not None]
+        for record in records:
+            self._watermark.begin(_partition(record), record.offset)
+        decisions = decide_all(records, self._rules)
+        rejected = next((at for at, decision in enumerate(decisions) if decision.error is not None), len(records))
+        planned = [(at, decision.plan) for at, decision in enumerate(decisions[:rejected]) if decision.plan is not None]
         delivery = deliver(
             [plan for _, plan in planned],
             self._sink,
@@ -83,33 +95,30 @@ class Pipeline:
             return  # told to stop while Redis is away: nothing of this is committed, so nothing is lost
         self._serves_again()
         answers = {planned[number][0]: answer for number, answer in delivery.answers.items()}
-        steps = [
-            Step(record, decision, answers.get(at))
-            for at, (record, decision) in enumerate(decided)
-            if decision.plan is None or at in answers
-        ]
-        for step in steps:
-            self._watermark.finish(Partition(step.record.topic, step.record.partition), step.record.offset)
-        self._observer.stepped(steps)
+        self._finish(records, decisions[:rejected], answers)
         if delivery.refused:
             number, error = min(delivery.refused.items())
-            place = decided[planned[number][0]][0].place
-            raise Halt(RecordError(f"Redis refused the change: {error.problem}", place=place))
-        if rejection is not None:
+            raise Halt(
+                RecordError(f"Redis refused the change: {error.problem}", place=records[planned[number][0]].place)
+            )
+        if (rejection := decisions[rejected].error if rejected < len(records) else None) is not None:
             raise Halt(rejection)
 
-    def _decide(
-        self, records: Sequence[SourceRecord]
-    ) -> tuple[list[tuple[SourceRecord, Decision]], RecordError | None]:
-        """Decisions up to the first record that is rejected, and its error."""
-        decided: list[tuple[SourceRecord, Decision]] = []
-        for record in records:
-            self._watermark.begin(Partition(record.topic, record.partition), record.offset)
-            decision = decide(record, self._rules)
-            if decision.error is not None:
-                return decided, decision.error
-            decided.append((record, decision))
-        return decided, None
+    def _finish(
+        self, records: Sequence[SourceRecord], decisions: Sequence[Decision], answers: Mapping[int, Applied]
+    ) -> None:
+        """Records are done when they have their answer, need none, or are part of another that is done."""
+
+        def is_done(at: int) -> bool:
+            carrier = decisions[at].carrier
+            if carrier is not None:
+                return carrier < len(decisions) and is_done(carrier)
+            return at in answers or decisions[at].plan is None
+
+        done = [at for at in range(len(decisions)) if is_done(at)]
+        for at in done:
+            self._watermark.finish(_partition(records[at]), records[at].offset)
+        self._observer.stepped([Step(records[at], decisions[at], answers.get(at)) for at in done])
 
     def _waits(self, error: ServerError, seconds: float) -> None:
         if self._waiting_since is None:
@@ -130,3 +139,7 @@ class Pipeline:
         if offsets and self._source is not None and self._source.commit(offsets):
             self._watermark.committed(offsets)
             self._observer.committed(offsets)
+
+
+def _partition(record: SourceRecord) -> Partition:
+    return Partition(record.topic, record.partition)

@@ -57,8 +57,14 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         sink = RedisSink(settings.redis, settings.guard, rules)
         exits.callback(sink.close)
         exits.callback(metrics.serve(settings.metrics, watching, sink.is_reachable))
-        pipeline = Pipeline(sink, rules, observer=watching, commit_interval_s=settings.kafka.commit_interval_ms / 1000)
-        tables = [table.table for table in rules.tables]
+        pipeline = Pipeline(
+            sink,
+            rules,
+            observer=watching,
+            commit_interval_s=settings.kafka.commit_interval_ms / 1000,
+            linger_s=settings.kafka.linger_ms / 1000,
+        )
+        tables = rules.captured()
 
         def connect() -> KafkaSource:
             return KafkaSource(settings.kafka, tables, pipeline.revoked)

@@ -99,9 +99,9 @@ class RedisSink:
             failed = set()
             for (number, plan), answer in zip(wave, self._apply_wave([plan for _, plan in wave]), strict=True):
                 if isinstance(answer, ServerError):
-                    failed.add(plan.guard)
+                    failed.add((plan.guard, plan.table))
                 yield number, answer
-            waiting = [(number, plan) for number, plan in waiting if plan.guard not in failed]
+            waiting = [(number, plan) for number, plan in waiting if (plan.guard, plan.table) not in failed]
 
     def _apply_wave(self, plans: Sequence[Plan]) -> list[Applied | ServerError]:
         prefixes = [prefix for plan in plans for prefix in plan.cleared.prefixes]
@@ -143,9 +143,9 @@ class RedisSink:
         if plan.balance is not None:
             keys.append(plan.balance.key)
             balance, ttl = plan.balance.value, str(plan.balance.ttl_s)
-        if plan.portfolio is not None:
-            keys.append(plan.portfolio.key)
-            mirrored = _flat(plan.portfolio.fields)
+        if plan.update is not None:
+            keys.append(plan.update.key)
+            mirrored = _flat(plan.update.fields)
         removed = plan.removed.keys if plan.removed is not None else ()
         keys += [*removed, *plan.cleared.keys, *derived]
         messages = [part for message in plan.messages for part in (message.channel, message.body)]
@@ -158,6 +158,7 @@ class RedisSink:
             *(version.topic, version.partition, version.offset),
             *(self._gap, self._tombstone_ttl, ttl, balance),
             *(len(changed), len(whole), len(mirrored), len(removed), len(messages)),
+            "1" if plan.update is not None and plan.update.is_kept else "",
             *changed,
             *whole,
             *mirrored,
@@ -205,14 +206,16 @@ def _first_of_each_user(
     """A later plan of a user goes only after the earlier was acknowledged: if that one failed, the guard would take
     the later one, refuse the retry as old, and what only the earlier one wrote would be lost.
     """
-    first: dict[str, tuple[int, Plan]] = {}
+    first: dict[tuple[str, str], tuple[int, Plan]] = {}
     rest = []
     for numbered in waiting:
-        if numbered[1].guard in first:
+        version = numbered[1].guard, numbered[1].table
+        if version in first:
             rest.append(numbered)
         else:
-            first[numbered[1].guard] = numbered
-    return list(first.values()), rest
+            first[version] = numbered
+    # Those that tell nobody go first: who hears of a deposit finds its transaction's fields there.
+    return sorted(first.values(), key=lambda numbered: bool(numbered[1].messages)), rest
 
 
 def _flat(fields: Any) -> list[str]:

@@ -73,7 +73,18 @@ class KafkaSource:
             return ", ".join(sorted(set(self._settings.topics) - present))
         found = sorted(topic for topic in present if re.match(self._pattern, topic))
         _refuse_twice(found)
+        self._warn_if_apart(found)
         return "" if found else f"topics like {self._settings.topic_prefix}.<db or schema>.<captured table>"
+
+    def _warn_if_apart(self, topics: Sequence[str]) -> None:
+        """A user's tables meet on one member only where the topics have the same number of partitions."""
+        counts = {topic: len(self._consumer.partitions_for_topic(topic) or ()) for topic in topics}
+        if len(set(counts.values())) > 1:
+            _log.warning(
+                "topics differ in their number of partitions: one database transaction may be told as several messages",
+                action="start.not_copartitioned",
+                partitions=counts,
+            )
 
     def subscribe(self) -> None:
         """Join the group."""

@@ -73,11 +73,11 @@ def test_a_missing_hash_comes_back_whole(sink: RedisSink, client: redis.Redis) -
 
 def test_a_portfolio_is_updated_but_never_made(sink: RedisSink, client: redis.Redis) -> None:
     (answer,) = apply(sink, plan_of("A deposit", 1))
-    assert answer.portfolio_updated is False
+    assert answer.updated is False
     assert not client.exists(PORTFOLIO)
     client.hset(PORTFOLIO, "positions", "3")
     (answer,) = apply(sink, plan_of("The group", 2))
-    assert answer.portfolio_updated is True
+    assert answer.updated is True
     assert client.hgetall(PORTFOLIO) == {"positions": "3", "group": "VIP", "group_updated_at": AT}
 
 
