@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, combinations_with_replacement, pairwise
-from typing import Any, TypeAlias
+from itertools import combinations_with_replacement, pairwise
+from typing import TypeAlias
 
 from consumer.errors import InvalidValue
 from consumer.keys import check_template, check_user_type, collision, covers
 from consumer.message import OWN_FIELDS
-from consumer.rules import Column, Rules, UserTable
+from consumer.rules import Column, Consequence, Rules, UserTable
 from consumer.value import Kind, canonical
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -51,9 +51,8 @@ def faults(rules: Rules) -> Iterator[Fault]:
 def _tables(rules: Rules) -> Iterator[Fault]:
     if not rules.tables:
         yield Fault(("tables",), "no table of users", "one [[tables]] or more")
-    linked = linked_tables(rules)
     names = [(("tables", place, "table"), table.table) for place, table in enumerate(rules.tables)]
-    names += [(("linked", place, "table"), table.table) for place, table in enumerate(linked)]
+    names += [(("linked", place, "table"), table.table) for place, table in enumerate(rules.linked)]
     yield from _repeated(names, "a table of this name is there already: {}")
     yield from _empty(names, "the name of a table")
     types = [(("tables", place, "user_type"), table.user_type) for place, table in enumerate(rules.tables)]
@@ -115,6 +114,8 @@ def _consequences(rules: Rules) -> Iterator[Fault]:
     names = [(("consequences", place, "name"), each.name) for place, each in enumerate(rules.consequences)]
     yield from _empty(names, "the name of the rule, which plans show")
     yield from _repeated(names, "two rules of one name: {}")
+    if rules.group_field in rules.financial:
+        yield Fault(("group_field",), f"{rules.group_field} is a field of money", "a field that is not in financial")
     for place, each in enumerate(rules.consequences):
         if not each.fields:
             yield Fault(("consequences", place, "fields"), "empty: nothing would call for this rule")
@@ -123,15 +124,10 @@ def _consequences(rules: Rules) -> Iterator[Fault]:
             yield Fault((name, "fields"), f"{name} has no fields of its own", "leave it out")
 
 
-def linked_tables(rules: Rules) -> tuple[Any, ...]:
-    """Tables of rows that belong to users, where the rules know such."""
-    return getattr(rules, "linked", ())
-
-
 def _linked(rules: Rules) -> Iterator[Fault]:
     owned = {column.field for table in rules.tables for column in table.columns} | _EVERY_HASH
     types = {table.user_type for table in rules.tables}
-    for place, table in enumerate(linked_tables(rules)):
+    for place, table in enumerate(rules.linked):
         path: Path = ("linked", place)
         if bool(table.user_type) == bool(table.user_type_column):
             yield Fault(path, "whose rows these are", "either user_type or user_type_column")
@@ -156,7 +152,7 @@ def _channels(rules: Rules) -> Iterator[Fault]:
     yield from _empty(named, "the name of a channel")
 
 
-def _rules_with_paths(rules: Rules) -> Iterator[tuple[Path, Any]]:
+def _rules_with_paths(rules: Rules) -> Iterator[tuple[Path, Consequence]]:
     for place, each in enumerate(rules.consequences):
         yield ("consequences", place), each
     yield ("profile",), rules.profile
@@ -172,9 +168,10 @@ def _user_types(rules: Rules) -> Iterator[Fault]:
 
 
 def _cleared(rules: Rules) -> Iterator[tuple[Path, str]]:
-    linked: Iterator[tuple[Path, Any]] = ((("linked", place), each) for place, each in enumerate(linked_tables(rules)))
-    for path, each in chain(_rules_with_paths(rules), linked):
-        yield from (((*path, "clears", place), template) for place, template in enumerate(each.clears))
+    clears = [(path, each.clears) for path, each in _rules_with_paths(rules)]
+    clears += [(("linked", place), each.clears) for place, each in enumerate(rules.linked)]
+    for path, templates in clears:
+        yield from (((*path, "clears", place), template) for place, template in enumerate(templates))
 
 
 def _templates(rules: Rules) -> Iterator[Fault]:
