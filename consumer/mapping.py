@@ -94,7 +94,9 @@ def _read(data: dict[str, Any]) -> Rules | list[Fault]:
         # By way of JSON, for strictness there still lets an array be a tuple or a set.
         return _Root.model_validate_json(json.dumps({"rules": whole})).rules
     except ValidationError as error:
-        return [_fault(each) for each in error.errors(include_url=False, include_input=False)]
+        found = error.errors(include_url=False, include_input=False)
+        # A key that is missing may well be the one that is misspelt beside it.
+        return [_fault(each) for each in sorted(found, key=lambda each: each["type"] == "missing")]
 
 
 def _merged(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

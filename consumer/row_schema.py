@@ -37,7 +37,18 @@ def reader_schemas(rules: Rules) -> dict[str, dict[str, Any]]:
     A column that must be there has no default. The union of a column's types lists every type that is understood.
     """
     of_users = {table.table: reader_schema(table.table, table.key, table.columns) for table in rules.tables}
-    return of_users | {table.table: reader_schema(table.table, table.key, _linked(table)) for table in rules.linked}
+    return of_users | {table.table: _linked_schema(table) for table in rules.linked}
+
+
+def _linked_schema(table: LinkedTable) -> dict[str, Any]:
+    """Of a linked table, whose ids are numbers and whose other required columns are text, and nothing else."""
+    schema = reader_schema(table.table, table.key, _linked(table))
+    for field in schema["fields"]:
+        if field["name"] in (table.key, table.user_id):
+            field |= {"type": ["int", "long"], "kind": "id"}
+        elif "default" not in field:
+            field["type"] = ["null", "string"]
+    return schema
 
 
 def _linked(table: LinkedTable) -> Iterator[Column]:

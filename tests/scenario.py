@@ -22,7 +22,7 @@ _VERBS = (
 )
 _CHANGE = re.compile(rf"({'|'.join(_OPERATIONS)}) (\w+) (\S+) at (\S+)")
 _NUMBERS = (
-    {"user_id", "admin_id"}
+    {"user_id", "admin_id", "account_id"}
     | {"leverage", "status", "is_active", "country_id", "mam_id", "mam_status", "pam_id", "pam_status"}
     | {
         "copytrader_id",

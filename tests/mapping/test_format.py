@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from consumer import mapping, toml_lines
 from consumer.decision import decide
-from consumer.rules import Column, Consequence, Names, Rules, UserTable, reference
+from consumer.rules import Column, Consequence, Enrichment, LinkedTable, Names, Rules, UserTable, reference
 from consumer.value import Kind
 from tests.docs.markdown import PROJECT, blocks, rows
 from tests.scenario import load_all
@@ -184,7 +184,7 @@ def test_the_mappings_in_the_docs_are_accepted(block: str) -> None:
 
 def test_every_key_is_described() -> None:
     described = {name for (cell,) in rows(PROJECT / "docs" / "mapping.md", 1) for name in re.findall(r"[a-z_]+", cell)}
-    for kind in (Rules, Names, UserTable, Column, Consequence):
+    for kind in (Rules, Names, UserTable, Column, Consequence, LinkedTable, Enrichment):
         assert {field.name for field in fields(kind)} - {"tables", "consequences", "profile", "outside"} - {
             "names",
             "linked",

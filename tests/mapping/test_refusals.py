@@ -12,7 +12,8 @@ import pytest
 from consumer import mapping
 from consumer.errors import ConfigError
 
-GOOD = (Path(__file__).parent / "broker.toml").read_text()
+GOOD, _HEADER, _REST = (Path(__file__).parent / "broker.toml").read_text().partition("[[linked]]\n")
+LINKED = _HEADER + _REST
 
 # What is replaced in the good mapping, by what, and what is said; the line is that of the change's last line.
 WRONG = {
@@ -92,6 +93,36 @@ def test_it_is_refused_with_its_line(old: str, new: str, said: str | None) -> No
         mapping.parse(text, "mine.toml")
     line = text.count("\n", 0, start + len(new.rstrip("\n"))) + 1
     assert str(refusal.value).startswith(f"mine.toml:{line}"), str(refusal.value)
+    assert said in str(refusal.value)
+
+
+WRONG_LINKED = {
+    "a name that a table of users has": ('"ledger"', '"live_accounts"', "table of this name"),
+    "nobody's rows": ('user_type_column = "account_type"', "", "either user_type or user_type_column"),
+    "a type without a table": ('user_type_column = "account_type"', 'user_type = "vip"', "users has the type vip"),
+    "nothing is ever done": ('["booked"]', "[]", "no row would ever count"),
+    "a balance": ('"last_entry"', '"wallet_balance"', "belongs to the user's row"),
+    "a time in a user's column": ('"last_entry_at"', '"frozen_until"', "belongs to the user's row"),
+    "a key without the id": ("risk:<type>:<id>", "risk:<type>", "both <type> and <id>"),
+    "a key that holds state": ("risk:<type>:<id>", "cash/<type>/<id>", "holds what stands in the database"),
+    "a field that messages have": ('field = "transaction_id"', 'field = "user_id"', "of their own"),
+    "an unknown key": ("enriches = [{ column", "enriches = [{ colum", "linked.enriches.colum: no such key"),
+}
+
+
+def test_the_linked_table_is_accepted_as_it_is() -> None:
+    assert len(mapping.parse(GOOD + LINKED).linked) == 1
+
+
+@pytest.mark.parametrize(("old", "new", "said"), WRONG_LINKED.values(), ids=WRONG_LINKED)
+def test_a_wrong_linked_table_is_refused_with_its_line(old: str, new: str, said: str) -> None:
+    text = GOOD + LINKED.replace(old, new)
+    line = text[: text.index("[[linked]]")].count("\n") + 1
+    if new:
+        line += LINKED[: LINKED.index(old)].count("\n")
+    with pytest.raises(ConfigError) as refusal:
+        mapping.parse(text, "mine.toml")
+    assert str(refusal.value).startswith(f"mine.toml:{line}: linked"), str(refusal.value)
     assert said in str(refusal.value)
 
 

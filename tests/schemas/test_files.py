@@ -26,9 +26,9 @@ SPECIFICATION = Path(__file__).parent / "asyncapi-3.0.0.schema.json.gz"
 def test_the_files_are_what_the_models_and_the_rules_say() -> None:
     generated = documents()
     found = {file for file in FOLDER.rglob("*") if file.suffix in (".avsc", ".json")}
-    assert found == set(generated), "run: python -m schemas"
+    assert found == set(generated), "run: make schemas"
     for file, content in generated.items():
-        assert file.read_text(encoding="utf-8") == content, f"{file.name}: run python -m schemas"
+        assert file.read_text(encoding="utf-8") == content, f"{file.name}: run make schemas"
 
 
 def test_the_documents_channels_are_the_mappings() -> None:
