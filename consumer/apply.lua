@@ -21,6 +21,8 @@ local function comparable(one, other)
   return kind == other_kind and (server == '0' or other_server == '0')
 end
 
+local function own_place(of) return string.match(of, '[^/]*$') end
+
 local function verdict(stored)
   if not stored then return 'newer' end
   local s_epoch, s_origin, s_lineage, s_order, s_ts, s_topic, s_partition, s_offset =
@@ -31,15 +33,17 @@ local function verdict(stored)
   local same_partition = topic == s_topic and partition == s_partition
   local lies_later = same_partition and offset > s_offset
   local clearly_later = ts > s_ts + gap
-  if s_origin == 'i' and same_partition then
+  local pair = origin .. s_origin
+  if same_partition and (s_origin == 'i' or pair == 'fr' or pair == 'rf') then
     if offset == s_offset then return 'duplicate' end
     return lies_later and 'newer' or 'stale'
   end
   if comparable(lineage, s_lineage) then
-    if order > s_order then return 'newer' end
-    if order == s_order and lies_later and origin == 'r' then return 'newer' end
+    local is_same_change = string.find(pair, 'f', 1, true) and own_place(order) == own_place(s_order)
+    if order > s_order and not is_same_change then return 'newer' end
+    if order == s_order and lies_later and string.find(pair, 'r', 1, true) then return 'newer' end
     if lies_later and clearly_later then return 'new_lineage' end
-    return order == s_order and 'duplicate' or 'stale'
+    return (order == s_order or is_same_change) and 'duplicate' or 'stale'
   end
   if same_partition then
     if offset == s_offset then return 'duplicate' end
@@ -64,7 +68,7 @@ local function take(wanted)
   next_key = next_key + 1
   return KEYS[next_key - 1]
 end
-local config, balance, update = take(whole > 0), take(ARGV[13] ~= ''), take(updated > 0)
+local config, balance, update = take(changed + whole > 0), take(ARGV[13] ~= ''), take(updated > 0)
 local first_removed = next_key
 
 -- A key of the wrong type is found before anything is written, for a script is not rolled back.
@@ -79,7 +83,8 @@ local at_changed = 21
 local at_whole = at_changed + changed
 local at_updated = at_whole + whole
 local at_messages = at_updated + updated
-local reply = {said, config and (config_exists and 0 or 1) or -1, update and (update_exists and 1 or 0) or -1,
+local reply = {said, config and (config_exists and 0 or whole > 0 and 1) or -1,
+  update and (update_exists and 1 or 0) or -1,
   0, 0, stored or ''}
 
 -- Fields of linked tables are kept beside the version with a '+' before their name, for a hash that is made later.
@@ -105,7 +110,7 @@ local function fill()
   for i = at_whole, at_updated - 1, 2 do
     filled = filled + redis.call('HSETNX', config, ARGV[i], ARGV[i + 1])
   end
-  if config and not config_exists then with_kept() end
+  if whole > 0 and not config_exists then with_kept() end
   if ARGV[20] ~= '' and not stored then keep() end
   if update_exists then
     for i = at_updated, at_messages - 1, 2 do
@@ -120,7 +125,7 @@ local function write()
   if config then
     if config_exists then
       redis.call('HSET', config, unpack(ARGV, at_changed, at_whole - 1))
-    else
+    elseif whole > 0 then
       redis.call('HSET', config, unpack(ARGV, at_whole, at_updated - 1))
       with_kept()
     end

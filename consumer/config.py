@@ -92,6 +92,14 @@ class Connect(_Section):
     )
 
 
+class Source(_Section):
+    """What to make of changes that tell less than they should."""
+
+    accept_missing_before: bool = Field(
+        False, description="take an update without its old row image as a change of every owned column"
+    )
+
+
 class Guard(_Section):
     """What outranks a stored version."""
 
@@ -131,6 +139,7 @@ class Settings(BaseSettings):
     kafka: Kafka = Kafka()
     redis: Redis = Redis()
     connect: Connect = Connect()
+    source: Source = Source()
     guard: Guard = Guard()
     metrics: Metrics = Metrics()
     log: Log = Log()

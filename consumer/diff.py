@@ -62,6 +62,11 @@ def whole_image(row: RowImage, table: UserTable, schema: TableSchema) -> dict[st
     return image
 
 
+def is_whole(row: RowImage, table: UserTable) -> bool:
+    """Whether the row tells every owned column: none of them is an unchanged value that the database did not send."""
+    return UNAVAILABLE not in row.values() or not any(row.get(column.name) is UNAVAILABLE for column in table.columns)
+
+
 def redis_text(value: str | None, column: Column) -> str:
     """A canonical value as the string that Redis holds."""
     if value is None:

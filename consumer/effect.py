@@ -19,7 +19,10 @@ Fields: TypeAlias = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """Write ``changed`` to the hash at ``key`` if it exists, ``whole`` if it does not."""
+    """Write ``changed`` to the hash at ``key`` if it exists, ``whole`` if it does not.
+
+    ``whole`` is empty where the change did not tell every field: then a hash that does not exist is not made.
+    """
 
     key: str
     changed: Fields

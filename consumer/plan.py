@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
 
-from consumer.diff import Diff, diff, whole_image
+from consumer.diff import Diff, diff, is_whole, whole_image
 from consumer.effect import Fields, Invalidate, Mode, Nothing, Plan, Publish, Put, Remove, Update, Upsert
 from consumer.errors import InvalidValue, MissingColumn, Unsupported
 from consumer.event import ChangeEvent, Operation, RowImage
@@ -50,13 +50,15 @@ def plan(
     case = _Case(event, table, user, rules, whole_image(event.after, table, event.schema))
     if event.op is not Operation.UPDATE:
         return _appeared(case)
-    if event.before is None:
+    before = {} if event.before is None and rules.accept_missing_before else event.before
+    if before is None:
         raise Unsupported(
             f"an update of {event.table} without the old row image",
             field="before",
-            advice="binlog_row_image=FULL on MySQL and MariaDB, REPLICA IDENTITY FULL on PostgreSQL",
+            advice=f"on PostgreSQL: ALTER TABLE {event.table} REPLICA IDENTITY FULL; or accept that every owned"
+            " column counts as changed then, with CDC_SOURCE__ACCEPT_MISSING_BEFORE=true",
         )
-    return _updated(case, event.before, event.after, details)
+    return _updated(case, before, event.after, details)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,12 @@ class _Case:
     def image(self) -> dict[str, str]:
         """The whole config hash but for its time fields."""
         return {"id": str(self.user.id), "user_type": self.user.user_type, **self.table.constants, **self.whole}
+
+    def upsert(self, changed: Fields, stamps: Fields) -> Upsert:
+        """What goes to the config hash. No hash is made of a row that was not sent whole."""
+        is_complete = self.event.after is not None and is_whole(self.event.after, self.table)
+        whole = self.image | dict(stamps) if is_complete else {}
+        return Upsert(render(self.rules.names.config, self.user), {**changed, **stamps}, whole)
 
     def balance(self) -> Put | None:
         if self.rules.balance_field not in self.whole:
@@ -111,16 +119,13 @@ def _updated(case: _Case, before: RowImage, after: RowImage, details: Mapping[st
     changed = {name: case.whole[name] for name in found.fields}
     stamps = dict.fromkeys((stamp for each in follows for stamp in each.rule.stamps), case.now)
     stamps |= {"last_admin_update": case.now, "last_updated": case.now}
-    config = None
-    if changed:
-        config = Upsert(render(rules.names.config, case.user), changed | stamps, case.image | stamps)
     is_financial = not rules.financial.isdisjoint(changed)
     return Plan(
         user=case.user,
         table=case.table.table,
         guard=render(rules.names.guard, case.user),
         version=case.event.version(rules.epoch),
-        config=config,
+        config=case.upsert(changed, stamps) if changed else None,
         balance=case.balance() if rules.balance_field in changed else None,
         update=case.portfolio(changed),
         cleared=Invalidate.of(case.user, (template for each in follows for template in each.rule.clears)),
@@ -172,7 +177,7 @@ def _appeared(case: _Case) -> Plan:
         guard=render(rules.names.guard, case.user),
         version=event.version(rules.epoch),
         mode=Mode.FILL if event.is_incremental else Mode.CHANGE,
-        config=Upsert(render(rules.names.config, case.user), case.image | stamps, case.image | stamps),
+        config=case.upsert(case.image, stamps),
         balance=case.balance(),
         update=None if event.is_incremental else case.portfolio(case.whole),
         cleared=Invalidate.of(case.user, rules.derived()) if is_read else Invalidate(),

@@ -85,8 +85,8 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
     yield from (("because", reason) for reason in plan.reasons)
     is_fill = plan.mode is Mode.FILL
     if plan.config is not None and not is_fill:
-        yield "write", f"{plan.config.key}  {_pairs(plan.config.changed)}"
-    if plan.config is not None and plan.config.whole != plan.config.changed:
+        yield "write" if plan.config.whole else "if exists", f"{plan.config.key}  {_pairs(plan.config.changed)}"
+    if plan.config is not None and plan.config.whole and plan.config.whole != plan.config.changed:
         yield "or whole", f"{plan.config.key}  {_pairs(plan.config.whole)}"
     elif plan.config is not None and is_fill:
         yield "fill", f"{plan.config.key}  {_pairs(plan.config.whole)}"

@@ -123,6 +123,7 @@ class Rules:
     ``consequences`` apply to fields, ``profile`` to every changed field that is not in ``financial``, ``outside`` to
     columns without a field. ``balance_field`` is the field that the balance string and ``group_field`` the one that
     messages about groups speak of. ``epoch`` is the operator's: raised, it outranks every stored version.
+    ``accept_missing_before``: an update without its old row image is taken as a change of every owned column.
     """
 
     tables: tuple[UserTable, ...]
@@ -136,6 +137,7 @@ class Rules:
     group_field: str = "group"
     balance_ttl_s: int = 3600
     epoch: int = 0
+    accept_missing_before: bool = False
 
     def table(self, name: str) -> UserTable | None:
         """The rules of a user table, None where nobody named it."""
