@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check unit stack record-demo format clean
+.PHONY: help demo live test check unit stack record-demo schemas format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ check: $(READY) ## lint, format, types, import directions
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+schemas: $(READY) ## write schemas/ anew from the rules and the models
+	$(BIN)/python -m schemas
 
 format: $(READY) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .

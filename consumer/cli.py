@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from consumer import __version__, config, log
+from consumer import __version__, config, log, mapping
 from consumer.errors import CdcError, ConfigError, ServerError
-from consumer.rules import reference
 
 app = typer.Typer(
     name="cdc-consumer",
@@ -31,6 +31,7 @@ _PLANNED_TOGETHER = 500
 ConfigFile = Annotated[Path | None, typer.Option("--config", envvar="CDC_CONFIG", help="TOML file of settings.")]
 Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="host:port, comma separated.")]
 Prefix = Annotated[str | None, typer.Option("--topic-prefix", help="Debezium's topic.prefix.")]
+MappingFile = Annotated[Path | None, typer.Option("--mapping", help="TOML file of the mapping; else the reference.")]
 RedisUrl = Annotated[str | None, typer.Option("--redis-url", help="redis://host:port/db")]
 
 
@@ -46,6 +47,7 @@ def _version(
 @app.command()
 def run(
     config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
     bootstrap_servers: Brokers = None,
     topic_prefix: Prefix = None,
     group_id: Annotated[str | None, typer.Option(help="The consumer group.")] = None,
@@ -60,6 +62,7 @@ def run(
 
     settings = config.load(
         {
+            "mapping": mapping_file,
             "kafka": {
                 "bootstrap_servers": bootstrap_servers,
                 "topic_prefix": topic_prefix,
@@ -72,10 +75,11 @@ def run(
         },
         config_file,
     )
+    rules = replace(mapping.load(settings.mapping), epoch=settings.guard.epoch)
     log.configure(settings.log)
     stop = service.Stop()
     stop.listen()
-    service.run(settings, reference(), stop)
+    service.run(settings, rules, stop)
     if stop.by == signal.SIGINT:
         raise typer.Exit(130)
 
@@ -103,13 +107,15 @@ def plan(
         "-"
     ),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a record.")] = False,
+    config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
 ) -> None:
     """The plan of recorded changes: what would be done, and why. Touches nothing."""
     from consumer import recording
     from consumer.decision import Outcome, decide_all
     from consumer.report import to_json, to_text
 
-    rules = reference()
+    rules = mapping.load(config.load({"mapping": mapping_file}, config_file).mapping)
     is_any_rejected = False
     for batch in recording.batches(recording.read(file), _PLANNED_TOGETHER):
         for source_record, decision in zip(batch, decide_all(batch, rules), strict=True):
@@ -117,6 +123,12 @@ def plan(
             typer.echo(to_json(source_record, decision) if as_json else to_text(source_record, decision))
     if is_any_rejected:
         raise typer.Exit(1)
+
+
+@app.command("mapping")
+def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = None) -> None:
+    """The mapping in force as TOML, complete: what a file of one's own may begin with."""
+    typer.echo(mapping.to_toml(mapping.load(config.load({"mapping": mapping_file}, config_file).mapping)), nl=False)
 
 
 connectors = typer.Typer(name="connect", help="The connectors in connect/, over Kafka Connect's REST API.")

@@ -135,6 +135,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
+    mapping: Path | None = Field(None, description="TOML file of the mapping; without one, the reference")
     kafka: Kafka = Kafka()
     redis: Redis = Redis()
     connect: Connect = Connect()
@@ -182,7 +183,9 @@ def _refuse_unknown_sections(environment: Mapping[str, str]) -> None:
         section, nested, _ = name.removeprefix(PREFIX).partition("__")
         known = {each.upper() for each in Settings.model_fields} | _LATER
         if name.startswith(PREFIX) and nested and section.upper() not in known:
-            sections = ", ".join(f"{PREFIX}{each.upper()}__…" for each in Settings.model_fields)
+            sections = ", ".join(
+                f"{PREFIX}{each.upper()}__…" for each, field in Settings.model_fields.items() if field.default
+            )
             raise ConfigError(name, "no such section", sections)
 
 

@@ -22,7 +22,7 @@ _VERBS = (
 )
 _CHANGE = re.compile(rf"({'|'.join(_OPERATIONS)}) (\w+) (\S+) at (\S+)")
 _NUMBERS = (
-    {"user_id", "admin_id"}
+    {"user_id", "admin_id", "account_id"}
     | {"leverage", "status", "is_active", "country_id", "mam_id", "mam_status", "pam_id", "pam_status"}
     | {
         "copytrader_id",
@@ -111,7 +111,7 @@ def load(path: Path) -> Iterator[Scenario]:
     Raises:
         Unreadable: naming file and line.
     """
-    rows = _rows()
+    rows = _rows(path.parent)
     scenario: Scenario | None = None
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         place = f"{path.name}:{number}"
@@ -158,7 +158,8 @@ def _read_line(scenario: Scenario, line: str, place: str, rows: dict[str, dict[s
 
 def _change(operation: str, table: str, user_id: str, time: str, row: dict[str, str]) -> Change:
     number: object = int(user_id) if user_id.lstrip("-").isdecimal() else user_id
-    image = {"id": number} | {column: _value(column, text) for column, text in row.items()}
+    key = next((column for column, text in row.items() if text == "KEY"), "id")
+    image = {column: _value(column, text) for column, text in row.items()} | {key: number}
     before = None if operation in ("insert", "read", "incremental") else dict(image)
     after = None if operation == "delete" else dict(image)
     return Change(operation, table, number, time, before, after)
@@ -184,9 +185,10 @@ def _value(column: str, text: str) -> object:
     return int(text) if column in _NUMBERS and text.lstrip("-").isdecimal() else text
 
 
-def _rows() -> dict[str, dict[str, str]]:
+def _rows(folder: Path) -> dict[str, dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
-    for line in (FOLDER / "rows.txt").read_text().splitlines():
+    file = folder / "rows.txt"
+    for line in (file if file.exists() else FOLDER / "rows.txt").read_text().splitlines():
         if line and not line.startswith((" ", "#")):
             table = rows.setdefault(line.strip(), {})
         elif line.startswith(" "):
