@@ -9,13 +9,16 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from consumer import __version__, config, log
 from consumer.errors import CdcError, ConfigError, ServerError
 from consumer.rules import reference
+
+if TYPE_CHECKING:
+    from consumer.avro import Schemas
 
 app = typer.Typer(
     name="cdc-consumer",
@@ -100,20 +103,40 @@ def plan(
         "-"
     ),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a record.")] = False,
+    schemas: Annotated[
+        Path | None, typer.Option(help="JSON file of Avro schemas by id, instead of a schema registry.")
+    ] = None,
+    config_file: ConfigFile = None,
 ) -> None:
-    """The plan of recorded changes: what would be done, and why. Touches nothing."""
+    """The plan of recorded changes: what would be done, and why. Touches nothing; Avro asks the schema registry."""
     from consumer import recording
     from consumer.decision import Outcome, decide
     from consumer.report import to_json, to_text
 
     rules = reference()
+    known = _schemas(schemas, config_file)
     is_any_rejected = False
     for source_record in recording.read(file):
-        decision = decide(source_record, rules)
+        decision = decide(source_record, rules, known)
         is_any_rejected |= decision.outcome is Outcome.REJECTED
         typer.echo(to_json(source_record, decision) if as_json else to_text(source_record, decision))
     if is_any_rejected:
         raise typer.Exit(1)
+
+
+def _schemas(file: Path | None, config_file: Path | None) -> Schemas:
+    """Where Avro's schemas come from: the file, else the registry that is configured, else nowhere."""
+    from consumer import recording
+    from consumer.avro import NO_SCHEMAS, KnownSchemas
+
+    if file is not None:
+        return KnownSchemas(recording.read_schemas(file))
+    settings = config.load({}, config_file)
+    if settings.registry.url is None:
+        return NO_SCHEMAS
+    from consumer.registry import Registry
+
+    return Registry(settings.registry)
 
 
 connectors = typer.Typer(name="connect", help="The connectors in connect/, over Kafka Connect's REST API.")

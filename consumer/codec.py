@@ -1,6 +1,7 @@
 """Bytes of a Kafka record to a decoded value, the wire format told apart per record.
 
-Today: JSON as Kafka Connect's JsonConverter writes it, with or without its schema around the payload.
+JSON as Kafka Connect's JsonConverter writes it, with or without its schema around the payload; or Avro in Confluent's
+wire format, which begins with byte 0, as no JSON does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from consumer import avro
+from consumer.avro import Schemas
 from consumer.errors import Undecodable
 from consumer.event import ColumnSchema, TableSchema
 
@@ -33,19 +36,32 @@ class _WithSchema(msgspec.Struct):
     payload: msgspec.Raw
 
 
+class _Field(msgspec.Struct):
+    """What is read of a Connect schema, and of each field in it."""
+
+    field: str = ""
+    name: str | None = None
+    parameters: dict[str, str] | None = None
+    fields: list[_Field] = []
+
+
 _json = msgspec.json.Decoder()
+_json_schema = msgspec.json.Decoder(_Field)
 _json_with_schema = msgspec.json.Decoder(_WithSchema)
 
 
-def decode(data: bytes) -> Decoded:
+def decode(data: bytes, schemas: Schemas) -> Decoded:
     """The value in ``data``.
 
     Raises:
-        Undecodable: the bytes are not JSON.
+        Undecodable: the bytes are neither JSON nor Avro of a known schema.
+        ServerError: from ``schemas``, which only Avro asks.
 
     """
     if not data:
         raise Undecodable("empty")
+    if data[0] == avro.MAGIC:
+        return Decoded(*avro.decode(data, schemas))
     try:
         if data[:9] == b'{"schema"':
             wrapped = _json_with_schema.decode(data)
@@ -55,23 +71,22 @@ def decode(data: bytes) -> Decoded:
         # The decoder's own words may quote the record, so they are not repeated here.
         raise Undecodable(
             f"{len(data)} bytes that are not JSON",
-            advice="expected: Kafka Connect's JsonConverter, with or without schemas",
+            advice="expected: Kafka Connect's JsonConverter, with or without schemas, or Avro in Confluent's format",
         ) from None
 
 
 @lru_cache(maxsize=256)
 def _row_schema(raw: bytes) -> TableSchema:
     """The columns' types from the Connect schema of an envelope, or of a key."""
-    schema = _json.decode(raw)
-    if not isinstance(schema, dict):
-        return _NO_SCHEMA
-    fields = schema.get("fields") or []
-    rows = [field for field in fields if field.get("field") in ("after", "before") and field.get("fields")]
-    columns = rows[0]["fields"] if rows else fields
-    return {str(column.get("field")): _column(column) for column in columns}
+    try:
+        fields = _json_schema.decode(raw).fields
+    except msgspec.DecodeError:
+        return _NO_SCHEMA  # a schema of a plain value, or none that Connect wrote: the payload speaks for itself
+    rows = [each for each in fields if each.field in ("after", "before") and each.fields]
+    return {column.field: _column(column) for column in (rows[0].fields if rows else fields)}
 
 
-def _column(column: dict[str, Any]) -> ColumnSchema:
-    name = str(column.get("name") or "")
-    scale = (column.get("parameters") or {}).get("scale") if name == _DECIMAL else None
-    return ColumnSchema(name, None if scale is None else int(scale))
+def _column(column: _Field) -> ColumnSchema:
+    scale = column.parameters.get("scale", "") if column.parameters and column.name == _DECIMAL else ""
+    is_scale = len(scale) <= 3 and scale.removeprefix("-").isdecimal() and scale.isascii()
+    return ColumnSchema(column.name or "", int(scale) if is_scale else None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from consumer.avro import NO_SCHEMAS, Schemas
+from consumer.decimals import spelled
 from consumer.effect import Plan
 from consumer.envelope import parse
 from consumer.errors import RecordError
@@ -34,15 +36,22 @@ class Decision:
     error: RecordError | None = None
 
 
-def decide(record: SourceRecord, rules: Rules) -> Decision:
-    """What to do about ``record``; never raises for bad input, but answers with a rejection that has its place."""
+def decide(record: SourceRecord, rules: Rules, schemas: Schemas = NO_SCHEMAS) -> Decision:
+    """What to do about ``record``; never raises for bad input, but answers with a rejection that has its place.
+
+    Raises:
+        ServerError: from ``schemas``, which only Avro asks.
+
+    """
     event: ChangeEvent | Tombstone | Ignored | None = None
     try:
-        event = parse(record)
+        event = parse(record, schemas)
         if isinstance(event, Tombstone):
             return Decision(Outcome.IGNORED, "a tombstone: the delete came before it")
         if isinstance(event, Ignored):
             return Decision(Outcome.IGNORED, event.reason)
+        if (table := rules.table(event.table)) is not None:
+            event = spelled(event, table.money())
         planned = plan(event, rules)
     except RecordError as error:
         error.place = record.place

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from consumer.codec import Decoded, decode
+from consumer.avro import NO_SCHEMAS, Schemas
+from consumer.codec import decode
 from consumer.errors import NotAnEnvelope, RecordError, Unsupported
 from consumer.event import ChangeEvent, Ignored, Operation, RowImage, Tombstone
 from consumer.position import from_source
@@ -16,28 +17,30 @@ _FLATTENED = (
 )
 
 
-def parse(record: SourceRecord) -> ChangeEvent | Tombstone | Ignored:
-    """What ``record`` says.
+def parse(record: SourceRecord, schemas: Schemas = NO_SCHEMAS) -> ChangeEvent | Tombstone | Ignored:
+    """What ``record`` says; ``schemas`` are for Avro.
 
     Raises:
         RecordError: with the record's place, and the envelope's field at fault.
+        ServerError: from ``schemas``.
 
     """
     try:
-        return _parse(record)
+        return _parse(record, schemas)
     except RecordError as error:
         error.place = record.place
         raise
 
 
-def _parse(record: SourceRecord) -> ChangeEvent | Tombstone | Ignored:
+def _parse(record: SourceRecord, schemas: Schemas) -> ChangeEvent | Tombstone | Ignored:
     if record.value is None:
         return Tombstone()
-    decoded = decode(record.value)
+    decoded = decode(record.value, schemas)
     envelope = decoded.payload
     if not isinstance(envelope, dict):
-        raise NotAnEnvelope("the value is no JSON object")
-    if "op" not in envelope:
+        raise NotAnEnvelope("the value is no object")
+    # A flattened row may have a column named op; an envelope has an image or a source beside it.
+    if "op" not in envelope or envelope.keys().isdisjoint(("before", "after", "source")):
         return _without_operation(envelope)
     op = _operation(envelope["op"])
     if op is Operation.MESSAGE:
@@ -60,7 +63,7 @@ def _parse(record: SourceRecord) -> ChangeEvent | Tombstone | Ignored:
     return ChangeEvent(
         table=table,
         op=op,
-        key=_key(record.key),
+        key=_key(record.key, schemas),
         before=before,
         after=after,
         position=from_source(source),
@@ -95,15 +98,15 @@ def _image(envelope: Mapping[str, Any], name: str) -> RowImage | None:
     return image
 
 
-def _key(key: bytes | None) -> RowImage:
+def _key(key: bytes | None, schemas: Schemas) -> RowImage:
     """The key's columns; empty where the key is absent or not ours to read (the row image has them too)."""
     if key is None:
         return {}
     try:
-        decoded: Decoded = decode(key)
+        payload: object = decode(key, schemas).payload
     except RecordError:
         return {}
-    return decoded.payload if isinstance(decoded.payload, dict) else {}
+    return payload if isinstance(payload, dict) else {}
 
 
 def _transaction(envelope: Mapping[str, Any], source: Mapping[str, Any]) -> str | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
+from consumer.avro import NO_SCHEMAS, Schemas
+from consumer.columns import ColumnWatch
 from consumer.decision import Decision, decide
 from consumer.delivery import deliver
-from consumer.errors import Halt, RecordError, ServerError
+from consumer.errors import Halt, RecordError, ServerError, ServerUnavailable
+from consumer.patience import patiently
 from consumer.protocols import Observer, Sink, Source, Step
 from consumer.record import SourceRecord
 from consumer.rules import Rules
@@ -17,6 +20,7 @@ from consumer.watermark import Partition, Watermark
 
 _log = structlog.get_logger(__name__)
 _POLL_S = 0.2
+REDIS = "Redis"
 
 
 class Pipeline:
@@ -27,12 +31,15 @@ class Pipeline:
         sink: Sink,
         rules: Rules,
         *,
+        schemas: Schemas = NO_SCHEMAS,
         observer: Observer | None = None,
         commit_interval_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sink = sink
         self._rules = rules
+        self._schemas = schemas
+        self._columns = ColumnWatch(rules)
         self._observer = observer or Observer()
         self._commit_interval_s = commit_interval_s
         self._clock = clock
@@ -40,6 +47,7 @@ class Pipeline:
         self._committed_at = clock()
         self._looked_at = float("-inf")
         self._waiting_since: float | None = None
+        self._waiting_for = ""
         self._source: Source | None = None
 
     def run(self, source: Source, should_stop: Callable[[], bool]) -> None:
@@ -70,7 +78,15 @@ class Pipeline:
             self._watermark.forget(partition)
 
     def _take(self, source: Source, records: Sequence[SourceRecord], should_stop: Callable[[], bool]) -> None:
-        decided, rejection = self._decide(records)
+        for record in records:
+            self._watermark.begin(Partition(record.topic, record.partition), record.offset)
+        try:
+            decided, rejection = patiently(
+                lambda: self._decide(records), sleep=source.idle, on_wait=self._waits, should_stop=should_stop
+            )
+        except ServerUnavailable:
+            return  # told to stop while the registry is away
+        self._serves_again()
         planned = [(at, decision.plan) for at, (_, decision) in enumerate(decided) if decision.plan is not None]
         delivery = deliver(
             [plan for _, plan in planned],
@@ -91,6 +107,7 @@ class Pipeline:
         for step in steps:
             self._watermark.finish(Partition(step.record.topic, step.record.partition), step.record.offset)
         self._observer.stepped(steps)
+        self._look_at_columns(decision for _, decision in decided)
         if delivery.refused:
             number, error = min(delivery.refused.items())
             place = decided[planned[number][0]][0].place
@@ -104,24 +121,41 @@ class Pipeline:
         """Decisions up to the first record that is rejected, and its error."""
         decided: list[tuple[SourceRecord, Decision]] = []
         for record in records:
-            self._watermark.begin(Partition(record.topic, record.partition), record.offset)
-            decision = decide(record, self._rules)
+            decision = decide(record, self._rules, self._schemas)
             if decision.error is not None:
                 return decided, decision.error
             decided.append((record, decision))
         return decided, None
 
+    def _look_at_columns(self, decisions: Iterable[Decision]) -> None:
+        """Columns that the mapping does not name, and optional ones that are gone: counted, and each told once."""
+        for drift, count in self._columns.counted(each.event for each in decisions if each.event is not None).items():
+            self._observer.drifted(drift, count)
+            if not self._columns.is_first(drift):
+                continue
+            if drift.is_unknown:
+                _log.info("no rule names a column", action="column.unknown", table=drift.table, column=drift.column)
+            else:
+                _log.warning("rows lack a column", action="column.missing", table=drift.table, column=drift.column)
+
     def _waits(self, error: ServerError, seconds: float) -> None:
         if self._waiting_since is None:
             self._waiting_since = self._clock()
-            _log.warning("Redis can't serve, waiting; nothing is lost", action="redis.waiting", error=error.problem)
+            self._waiting_for = error.server
+            if error.server == REDIS:
+                _log.warning("Redis can't serve, waiting; nothing is lost", action="redis.waiting", error=error.problem)
+            else:
+                _log.warning("no schemas, waiting; nothing is lost", action="registry.waiting", error=str(error))
         self._observer.waiting(error, seconds)
 
     def _serves_again(self) -> None:
         if self._waiting_since is not None:
             waited = self._clock() - self._waiting_since
             self._waiting_since = None
-            _log.info("Redis serves again", action="redis.resumed", waited_s=round(waited, 1))
+            if self._waiting_for == REDIS:
+                _log.info("Redis serves again", action="redis.resumed", waited_s=round(waited, 1))
+            else:
+                _log.info("the registry serves again", action="registry.resumed", waited_s=round(waited, 1))
             self._observer.resumed()
 
     def _commit(self) -> None:
