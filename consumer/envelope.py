@@ -75,6 +75,8 @@ def _parse(record: SourceRecord, schemas: Schemas) -> ChangeEvent | Tombstone | 
 
 def _without_operation(value: Mapping[str, Any]) -> Ignored:
     """Debezium's own topics carry no ``op``; anything else without one is no change event."""
+    if not value.keys().isdisjoint(("__op", "__deleted")):
+        raise NotAnEnvelope("missing: a flattened row", field="op", advice=_FLATTENED)
     if value.get("status") in ("BEGIN", "END") and "id" in value:
         return Ignored("transaction metadata")
     if "ddl" in value or "tableChanges" in value:

@@ -15,6 +15,8 @@ from consumer.position import Origin, Version
 from consumer.rules import Consequence, Rules, UserTable
 from consumer.value import timestamp
 
+_LONGEST_ID = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
@@ -174,9 +176,9 @@ def _user(row: RowImage, table: UserTable) -> UserId:
     if table.key not in row:
         raise MissingColumn(f"the key is not in the row image of {table.table}", field=table.key)
     number = row[table.key]
-    if isinstance(number, str) and number.isascii() and number.isdecimal():
+    if isinstance(number, str) and number.isascii() and number.isdecimal() and len(number) <= _LONGEST_ID:
         number = int(number)
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 10**_LONGEST_ID:
         raise InvalidValue("a user id is a whole number that is not negative", field=table.key)
     return UserId(table.user_type, number)
 

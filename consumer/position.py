@@ -60,7 +60,8 @@ def from_source(source: Mapping[str, object]) -> SourcePosition:
     if connector not in ("mysql", "mariadb"):
         raise NotAnEnvelope(f"no known connector: {connector!r}", field="source.connector")
     file = source.get("file")
-    if not isinstance(file, str) or not (number := file.rpartition(".")[2]).isdecimal():
+    # Longer ones would not sort as text of a fixed width.
+    if not isinstance(file, str) or not ((number := file.rpartition(".")[2]).isdecimal() and len(number) <= 10):
         raise NotAnEnvelope("a binlog file name with a number is missing", field="source.file")
     order = f"{int(number):010d}/{_number(source, 'pos'):020d}/{_number(source, 'row'):010d}"
     return SourcePosition(
@@ -80,7 +81,7 @@ def _origin(snapshot: object) -> Origin:
 
 def _number(source: Mapping[str, object], name: str) -> int:
     value = source.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 10**20:
         raise NotAnEnvelope("a number that is not negative is missing", field=f"source.{name}")
     return value
 
