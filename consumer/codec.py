@@ -6,8 +6,8 @@ wire format, which begins with byte 0, as no JSON does.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -18,6 +18,8 @@ from consumer.errors import Undecodable
 from consumer.event import ColumnSchema, TableSchema
 
 _NO_SCHEMA: TableSchema = {}
+_TAIL = 80
+_MOST_SCHEMAS = 256
 _DECIMAL = "org.apache.kafka.connect.data.Decimal"
 
 
@@ -33,7 +35,7 @@ class _WithSchema(msgspec.Struct):
     """JsonConverter's ``schemas.enable=true``; the schema stays bytes, for it is the same in every record."""
 
     schema: msgspec.Raw
-    payload: msgspec.Raw
+    payload: Any
 
 
 class _Field(msgspec.Struct):
@@ -46,6 +48,7 @@ class _Field(msgspec.Struct):
 
 
 _json = msgspec.json.Decoder()
+_encode = msgspec.json.Encoder().encode
 _json_schema = msgspec.json.Decoder(_Field)
 _json_with_schema = msgspec.json.Decoder(_WithSchema)
 
@@ -64,10 +67,14 @@ def decode(data: bytes, schemas: Schemas) -> Decoded:
         return Decoded(*avro.decode(data, schemas))
     try:
         if data[:9] == b'{"schema"':
-            wrapped = _json_with_schema.decode(data)
-            return Decoded(_json.decode(wrapped.payload), _row_schema(bytes(wrapped.schema)))
-        return Decoded(_json.decode(data), _NO_SCHEMA)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
+            with suppress(msgspec.ValidationError):  # a row with a column of that name, not a schema around a payload
+                wrapped = _json_with_schema.decode(data)
+                return Decoded(wrapped.payload, _row_schema(bytes(wrapped.schema)))
+        value = _json.decode(data)
+        if isinstance(value, dict) and value.keys() == {"schema", "payload"}:
+            return Decoded(value["payload"], _row_schema(_encode(value["schema"])))  # not as Connect spells it
+        return Decoded(value, _NO_SCHEMA)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # The decoder's own words may quote the record, so they are not repeated here.
         raise Undecodable(
             f"{len(data)} bytes that are not JSON",
@@ -75,9 +82,25 @@ def decode(data: bytes, schemas: Schemas) -> Decoded:
         ) from None
 
 
-@lru_cache(maxsize=256)
+_known: dict[tuple[int, bytes], tuple[bytes, TableSchema]] = {}
+
+
 def _row_schema(raw: bytes) -> TableSchema:
-    """The columns' types from the Connect schema of an envelope, or of a key."""
+    """The columns' types from the Connect schema of an envelope, or of a key.
+
+    It is long and the same in record after record. So it is found by its length and its end, which names the table,
+    and compared whole: a hash over all of it would cost more than the payload.
+    """
+    place = (len(raw), raw[-_TAIL:])
+    found = _known.get(place)
+    if found is None or found[0] != raw:
+        if len(_known) >= _MOST_SCHEMAS:
+            _known.clear()
+        found = _known[place] = (raw, _read_schema(raw))
+    return found[1]
+
+
+def _read_schema(raw: bytes) -> TableSchema:
     try:
         fields = _json_schema.decode(raw).fields
     except msgspec.DecodeError:

@@ -56,6 +56,31 @@ def test_a_precise_decimal_is_read_with_the_schemas_scale() -> None:
     assert plan.balance.value == "100.50"
 
 
+@pytest.mark.parametrize("spelling", ['{"schema":%s,"payload":%s}', '{ "schema": %s, "payload": %s }', "%s%s"])
+def test_the_schema_is_found_however_it_is_spelled(spelling: str) -> None:
+    column = {"field": "created_at", "type": "int64", "name": "io.debezium.time.MicroTimestamp"}
+    schema, payload = json.dumps({"fields": [{"field": "after", "fields": [column]}]}), json.dumps({"after": {}})
+    text = spelling % (schema, payload) if "{" in spelling else f'{{"payload":{payload},"schema":{schema}}}'
+    for _ in range(2):
+        found = decode(text.encode(), NO_SCHEMAS)
+        assert found.payload == {"after": {}}
+        assert found.columns["created_at"].name == "io.debezium.time.MicroTimestamp"
+
+
+def test_schemas_of_one_length_are_told_apart() -> None:
+    for name in ("a.MicroTimestamp", "b.MicroTimestamp", "a.MicroTimestamp"):
+        fields = [{"field": "t", "name": name}, {"field": "x" * 100, "name": ""}]
+        assert (
+            decode(json.dumps({"schema": {"fields": fields}, "payload": 1}).encode(), NO_SCHEMAS).columns["t"].name
+            == name
+        )
+
+
+def test_a_row_with_a_column_named_schema_is_no_schema() -> None:
+    with pytest.raises(NotAnEnvelope):
+        parse(_record({"schema": "public", "id": 1}))
+
+
 def test_a_tombstone_is_not_a_delete() -> None:
     assert isinstance(parse(_record(None)), Tombstone)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from typer.testing import CliRunner
+
+from consumer.cli import app
 from consumer.decision import Decision, Outcome
-from tests.wire.formats import DOUBLES, FORMATS, REFERENCE, Format
+from tests.wire.formats import DOUBLES, FORMATS, RECORDINGS, REFERENCE, Format
 from tests.wire.plans import comparable, decided
 from tests.wire.taken import Taken, saved
 from tests.wire.truth import check_equal, check_truth
@@ -61,3 +65,14 @@ def _advice(decision: Decision) -> str:
     assert decision.outcome is Outcome.REJECTED
     assert decision.error is not None
     return decision.error.advice
+
+
+def test_the_command_reads_avro_with_its_schemas_beside_it() -> None:
+    name = "avro-precise-connect-keys"
+    recorded, schemas = str(RECORDINGS / f"{name}.jsonl.gz"), str(RECORDINGS / f"{name}.schemas.json")
+    planned = CliRunner().invoke(app, ["plan", "--json", recorded, "--schemas", schemas])
+    lines = [json.loads(line) for line in planned.output.splitlines()]
+    assert [each["outcome"] for each in lines] == [str(decision.outcome) for _, decision in decided(saved(name))]
+    without = CliRunner().invoke(app, ["plan", recorded], env={"CDC_REGISTRY__URL": None, "CDC_CONFIG": None})
+    assert without.exit_code == 1
+    assert "no schema registry is configured" in without.output

@@ -107,3 +107,28 @@ def test_no_registry_configured_stops_it_with_advice(environment: dict[str, str]
     assert "no schema registry is configured" in process.said()
     assert "what to do: set CDC_REGISTRY__URL" in process.said()
     assert "Traceback" not in process.said()
+
+
+def test_a_table_altered_in_the_middle_of_a_load(
+    stack: Stack, trading: Trading, redis_client: redis.Redis, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Each ALTER is another schema id; every change is told once and in its order, by the process that began."""
+    listener = Listener(redis_client)
+    trading.insert("live_users", id=7, wallet_balance="0")
+    alters = {60: changes.EVOLUTION[0], 120: changes.EVOLUTION[2], 180: changes.EVOLUTION[4], 240: changes.EVOLUTION[6]}
+    with running(environment, tmp_path / "log") as process, stack.mysql.connect() as connection:
+        eventually(lambda: redis_client.exists(USER), 30)
+        try:
+            for amount in range(1, 301):
+                trading.update("live_users", 7, wallet_balance=amount)
+                if amount in alters:
+                    Trading(connection).execute(alters[amount])
+            eventually(lambda: redis_client.hget(USER, "wallet_balance") == "300.00", 30)
+        finally:
+            changes.run(Trading(connection), changes.RESTORED)
+        eventually(lambda: not redis_client.exists(USER))
+    told = [message["updated_fields"] for channel, message in listener.heard(7) if channel == "balance_updates"]
+    listener.close()
+    assert told == [{"wallet_balance": f"{amount}.00"} for amount in range(1, 301)]
+    for line in ("column.unknown", '"column": "loyalty"', '"column": "tier"', "column.missing", '"sending_orders"'):
+        assert line in process.said()
