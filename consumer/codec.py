@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -18,8 +19,6 @@ from consumer.errors import Undecodable
 from consumer.event import ColumnSchema, TableSchema
 
 _NO_SCHEMA: TableSchema = {}
-_TAIL = 80
-_MOST_SCHEMAS = 256
 _DECIMAL = "org.apache.kafka.connect.data.Decimal"
 
 
@@ -82,25 +81,9 @@ def decode(data: bytes, schemas: Schemas) -> Decoded:
         ) from None
 
 
-_known: dict[tuple[int, bytes], tuple[bytes, TableSchema]] = {}
-
-
+@lru_cache(maxsize=256)
 def _row_schema(raw: bytes) -> TableSchema:
-    """The columns' types from the Connect schema of an envelope, or of a key.
-
-    It is long and the same in record after record. So it is found by its length and its end, which names the table,
-    and compared whole: a hash over all of it would cost more than the payload.
-    """
-    place = (len(raw), raw[-_TAIL:])
-    found = _known.get(place)
-    if found is None or found[0] != raw:
-        if len(_known) >= _MOST_SCHEMAS:
-            _known.clear()
-        found = _known[place] = (raw, _read_schema(raw))
-    return found[1]
-
-
-def _read_schema(raw: bytes) -> TableSchema:
+    """The columns' types from the Connect schema of an envelope, or of a key: long, and the same in every record."""
     try:
         fields = _json_schema.decode(raw).fields
     except msgspec.DecodeError:
