@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 ARGS ?=
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check unit stack record-demo schemas format clean
+.PHONY: help demo live test check unit fuzz stack record-demo record-wire schemas format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +40,9 @@ check: $(READY) ## lint, format, types, import directions
 schemas: $(READY) ## write schemas/ anew from the rules and the models
 	$(BIN)/python -m schemas
 
+fuzz: $(READY) ## damage real records for SECONDS=60: no exception but this program's own
+	$(BIN)/python -m tests.wire.fuzz --seconds $(SECONDS) $(ARGS)
+
 format: $(READY) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -48,6 +52,9 @@ stack: $(READY) ## the real servers alone, until Ctrl-C
 
 record-demo: $(READY) ## record the demo's topics anew from the real servers
 	$(BIN)/python -m demo.record $(ARGS)
+
+record-wire: $(READY) ## record every wire format anew from the real servers
+	$(BIN)/python -m tests.wire.record
 
 clean: ## remove what the targets made here
 	rm -rf $(VENV) .stack .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -10,12 +10,15 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from consumer import __version__, config, log, mapping
 from consumer.errors import CdcError, ConfigError, ServerError
+
+if TYPE_CHECKING:
+    from consumer.avro import Schemas
 
 app = typer.Typer(
     name="cdc-consumer",
@@ -107,18 +110,23 @@ def plan(
         "-"
     ),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a record.")] = False,
+    schemas: Annotated[
+        Path | None, typer.Option(help="JSON file of Avro schemas by id, instead of a schema registry.")
+    ] = None,
     config_file: ConfigFile = None,
     mapping_file: MappingFile = None,
 ) -> None:
-    """The plan of recorded changes: what would be done, and why. Touches nothing."""
+    """The plan of recorded changes: what would be done, and why. Touches nothing; Avro asks the schema registry."""
     from consumer import recording
     from consumer.decision import Outcome, decide_all
     from consumer.report import to_json, to_text
 
-    rules = mapping.load(config.load({"mapping": mapping_file}, config_file).mapping)
+    settings = config.load({"mapping": mapping_file}, config_file)
+    rules = mapping.load(settings.mapping)
+    known = _schemas(schemas, settings)
     is_any_rejected = False
     for batch in recording.batches(recording.read(file), _PLANNED_TOGETHER):
-        for source_record, decision in zip(batch, decide_all(batch, rules), strict=True):
+        for source_record, decision in zip(batch, decide_all(batch, rules, known), strict=True):
             is_any_rejected |= decision.outcome is Outcome.REJECTED
             typer.echo(to_json(source_record, decision) if as_json else to_text(source_record, decision))
     if is_any_rejected:
@@ -129,6 +137,20 @@ def plan(
 def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = None) -> None:
     """The mapping in force as TOML, complete: what a file of one's own may begin with."""
     typer.echo(mapping.to_toml(mapping.load(config.load({"mapping": mapping_file}, config_file).mapping)), nl=False)
+
+
+def _schemas(file: Path | None, settings: config.Settings) -> Schemas:
+    """Where Avro's schemas come from: the file, else the registry that is configured, else nowhere."""
+    from consumer import recording
+    from consumer.avro import NO_SCHEMAS, KnownSchemas
+
+    if file is not None:
+        return KnownSchemas(recording.read_schemas(file))
+    if settings.registry.url is None:
+        return NO_SCHEMAS
+    from consumer.registry import Registry
+
+    return Registry(settings.registry)
 
 
 connectors = typer.Typer(name="connect", help="The connectors in connect/, over Kafka Connect's REST API.")

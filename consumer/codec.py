@@ -1,16 +1,20 @@
 """Bytes of a Kafka record to a decoded value, the wire format told apart per record.
 
-Today: JSON as Kafka Connect's JsonConverter writes it, with or without its schema around the payload.
+JSON as Kafka Connect's JsonConverter writes it, with or without its schema around the payload; or Avro in Confluent's
+wire format, which begins with byte 0, as no JSON does.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
+from consumer import avro
+from consumer.avro import Schemas
 from consumer.errors import Undecodable
 from consumer.event import ColumnSchema, TableSchema
 
@@ -30,48 +34,65 @@ class _WithSchema(msgspec.Struct):
     """JsonConverter's ``schemas.enable=true``; the schema stays bytes, for it is the same in every record."""
 
     schema: msgspec.Raw
-    payload: msgspec.Raw
+    payload: Any
+
+
+class _Field(msgspec.Struct):
+    """What is read of a Connect schema, and of each field in it."""
+
+    field: str = ""
+    name: str | None = None
+    parameters: dict[str, str] | None = None
+    fields: list[_Field] = []
 
 
 _json = msgspec.json.Decoder()
+_encode = msgspec.json.Encoder().encode
+_json_schema = msgspec.json.Decoder(_Field)
 _json_with_schema = msgspec.json.Decoder(_WithSchema)
 
 
-def decode(data: bytes) -> Decoded:
+def decode(data: bytes, schemas: Schemas) -> Decoded:
     """The value in ``data``.
 
     Raises:
-        Undecodable: the bytes are not JSON.
+        Undecodable: the bytes are neither JSON nor Avro of a known schema.
+        ServerError: from ``schemas``, which only Avro asks.
 
     """
     if not data:
         raise Undecodable("empty")
+    if data[0] == avro.MAGIC:
+        return Decoded(*avro.decode(data, schemas))
     try:
         if data[:9] == b'{"schema"':
-            wrapped = _json_with_schema.decode(data)
-            return Decoded(_json.decode(wrapped.payload), _row_schema(bytes(wrapped.schema)))
-        return Decoded(_json.decode(data), _NO_SCHEMA)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
+            with suppress(msgspec.ValidationError):  # a row with a column of that name, not a schema around a payload
+                wrapped = _json_with_schema.decode(data)
+                return Decoded(wrapped.payload, _row_schema(bytes(wrapped.schema)))
+        value = _json.decode(data)
+        if isinstance(value, dict) and value.keys() == {"schema", "payload"}:
+            return Decoded(value["payload"], _row_schema(_encode(value["schema"])))  # not as Connect spells it
+        return Decoded(value, _NO_SCHEMA)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # The decoder's own words may quote the record, so they are not repeated here.
         raise Undecodable(
             f"{len(data)} bytes that are not JSON",
-            advice="expected: Kafka Connect's JsonConverter, with or without schemas",
+            advice="expected: Kafka Connect's JsonConverter, with or without schemas, or Avro in Confluent's format",
         ) from None
 
 
 @lru_cache(maxsize=256)
 def _row_schema(raw: bytes) -> TableSchema:
-    """The columns' types from the Connect schema of an envelope, or of a key."""
-    schema = _json.decode(raw)
-    if not isinstance(schema, dict):
-        return _NO_SCHEMA
-    fields = schema.get("fields") or []
-    rows = [field for field in fields if field.get("field") in ("after", "before") and field.get("fields")]
-    columns = rows[0]["fields"] if rows else fields
-    return {str(column.get("field")): _column(column) for column in columns}
+    """The columns' types from the Connect schema of an envelope, or of a key: long, and the same in every record."""
+    try:
+        fields = _json_schema.decode(raw).fields
+    except msgspec.DecodeError:
+        return _NO_SCHEMA  # a schema of a plain value, or none that Connect wrote: the payload speaks for itself
+    rows = [each for each in fields if each.field in ("after", "before") and each.fields]
+    return {column.field: _column(column) for column in (rows[0].fields if rows else fields)}
 
 
-def _column(column: dict[str, Any]) -> ColumnSchema:
-    name = str(column.get("name") or "")
-    scale = (column.get("parameters") or {}).get("scale") if name == _DECIMAL else None
-    return ColumnSchema(name, None if scale is None else int(scale))
+def _column(column: _Field) -> ColumnSchema:
+    scale = column.parameters.get("scale", "") if column.parameters and column.name == _DECIMAL else ""
+    is_scale = len(scale) <= 3 and scale.removeprefix("-").isdecimal() and scale.isascii()
+    return ColumnSchema(column.name or "", int(scale) if is_scale else None)

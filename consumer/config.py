@@ -25,7 +25,7 @@ from consumer.errors import ConfigError
 
 PREFIX = "CDC_"
 # Sections of commands that are yet to come; a deployment may have them set already.
-_LATER = {"DATABASE", "API", "REGISTRY"}
+_LATER = {"DATABASE", "API"}
 
 
 class _Section(BaseModel):
@@ -84,6 +84,20 @@ class Redis(_Section):
     tracking: bool = Field(True, description="follow writes under wildcard keys; else one SCAN pass per batch")
 
 
+class Registry(_Section):
+    """The schema registry; needed for Avro only."""
+
+    url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s@]+$",
+        description="base of Confluent's API, http:// or https://, no password in it",
+    )
+    user: str | None = None
+    password: SecretStr | None = None
+    ca: Path | None = Field(None, description="file of the certificate authority")
+    timeout_ms: int = Field(5000, ge=10, description="how long one answer may take")
+
+
 class Connect(_Section):
     """Kafka Connect, for the commands that manage connectors."""
 
@@ -138,6 +152,7 @@ class Settings(BaseSettings):
     mapping: Path | None = Field(None, description="TOML file of the mapping; without one, the reference")
     kafka: Kafka = Kafka()
     redis: Redis = Redis()
+    registry: Registry = Registry()
     connect: Connect = Connect()
     source: Source = Source()
     guard: Guard = Guard()

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from consumer.avro import NO_SCHEMAS, Schemas
+from consumer.decimals import spelled
 from consumer.effect import Nothing, Plan
 from consumer.envelope import parse
 from consumer.errors import Place, RecordError, UnknownTable
@@ -41,20 +43,23 @@ class Decision:
     carrier: int | None = None
 
 
-def decide(record: SourceRecord, rules: Rules) -> Decision:
+def decide(record: SourceRecord, rules: Rules, schemas: Schemas = NO_SCHEMAS) -> Decision:
     """What to do about one record by itself; never raises for bad input."""
-    return decide_all([record], rules)[0]
+    return decide_all([record], rules, schemas)[0]
 
 
-def decide_all(records: Sequence[SourceRecord], rules: Rules) -> list[Decision]:
+def decide_all(records: Sequence[SourceRecord], rules: Rules, schemas: Schemas = NO_SCHEMAS) -> list[Decision]:
     """What to do about each of ``records``, which were read together, in their order.
 
     Never raises for bad input, but answers with a rejection that has its place.
+
+    Raises:
+        ServerError: from ``schemas``, which only Avro asks.
     """
     decisions: dict[int, Decision] = {}
     subjects: dict[int, Subject] = {}
     for at, record in enumerate(records):
-        found = _subject(record, rules)
+        found = _subject(record, rules, schemas)
         if isinstance(found, Subject):
             subjects[at] = found
         else:
@@ -68,18 +73,19 @@ def decide_all(records: Sequence[SourceRecord], rules: Rules) -> list[Decision]:
     return [decisions[at] for at in range(len(records))]
 
 
-def _subject(record: SourceRecord, rules: Rules) -> Subject | Decision:
+def _subject(record: SourceRecord, rules: Rules, schemas: Schemas) -> Subject | Decision:
     """The user that a record is about, or a decision where there is none."""
     event: ChangeEvent | Tombstone | Ignored | None = None
     try:
-        event = parse(record)
+        event = parse(record, schemas)
         if isinstance(event, Tombstone):
             return Decision(Outcome.IGNORED, "a tombstone: the delete came before it")
         if isinstance(event, Ignored):
             return Decision(Outcome.IGNORED, event.reason)
         if (table := rules.table(event.table)) is not None:
-            return Subject(event, user_of(event, table))
+            return Subject(spelled(event, table.money()), user_of(event, table))
         if (linked := rules.linked_table(event.table)) is not None:
+            event = spelled(event, linked.money())
             if (change := linked_change(event, linked, rules)) is not None:
                 return Subject(event, change.user, change)
             return Decision(Outcome.NOTHING, "a row of a type of user that no table holds", event)

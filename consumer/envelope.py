@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from consumer.codec import Decoded, decode
+from consumer.avro import NO_SCHEMAS, Schemas
+from consumer.codec import decode
 from consumer.errors import NotAnEnvelope, RecordError, Unsupported
 from consumer.event import UNAVAILABLE, ChangeEvent, Ignored, Operation, RowImage, Tombstone
 from consumer.position import Origin, SourcePosition, from_source
@@ -18,28 +19,30 @@ _PLACEHOLDER = "__debezium_unavailable_value"
 _PLACEHOLDER_BYTES = _PLACEHOLDER.encode()
 
 
-def parse(record: SourceRecord) -> ChangeEvent | Tombstone | Ignored:
-    """What ``record`` says.
+def parse(record: SourceRecord, schemas: Schemas = NO_SCHEMAS) -> ChangeEvent | Tombstone | Ignored:
+    """What ``record`` says; ``schemas`` are for Avro.
 
     Raises:
         RecordError: with the record's place, and the envelope's field at fault.
+        ServerError: from ``schemas``.
 
     """
     try:
-        return _parse(record)
+        return _parse(record, schemas)
     except RecordError as error:
         error.place = record.place
         raise
 
 
-def _parse(record: SourceRecord) -> ChangeEvent | Tombstone | Ignored:
+def _parse(record: SourceRecord, schemas: Schemas) -> ChangeEvent | Tombstone | Ignored:
     if record.value is None:
         return Tombstone()
-    decoded = decode(record.value)
+    decoded = decode(record.value, schemas)
     envelope = decoded.payload
     if not isinstance(envelope, dict):
-        raise NotAnEnvelope("the value is no JSON object")
-    if "op" not in envelope:
+        raise NotAnEnvelope("the value is no object")
+    # A flattened row may have a column named op; an envelope has an image or a source beside it.
+    if "op" not in envelope or envelope.keys().isdisjoint(("before", "after", "source")):
         return _without_operation(envelope)
     op = _operation(envelope["op"])
     if op is Operation.MESSAGE:
@@ -65,7 +68,7 @@ def _parse(record: SourceRecord) -> ChangeEvent | Tombstone | Ignored:
     return ChangeEvent(
         table=table,
         op=op,
-        key=_key(record.key),
+        key=_key(record.key, schemas),
         before=before,
         after=after,
         position=position,
@@ -77,6 +80,8 @@ def _parse(record: SourceRecord) -> ChangeEvent | Tombstone | Ignored:
 
 def _without_operation(value: Mapping[str, Any]) -> Ignored:
     """Debezium's own topics carry no ``op``; anything else without one is no change event."""
+    if not value.keys().isdisjoint(("__op", "__deleted")):
+        raise NotAnEnvelope("missing: a flattened row", field="op", advice=_FLATTENED)
     if value.get("status") in ("BEGIN", "END") and "id" in value:
         return Ignored("transaction metadata")
     if "ddl" in value or "tableChanges" in value:
@@ -109,15 +114,15 @@ def _with_unavailable(before: RowImage | None, after: RowImage | None) -> tuple[
     return None if before is None else old, None if after is None else new
 
 
-def _key(key: bytes | None) -> RowImage:
+def _key(key: bytes | None, schemas: Schemas) -> RowImage:
     """The key's columns; empty where the key is absent or not ours to read (the row image has them too)."""
     if key is None:
         return {}
     try:
-        decoded: Decoded = decode(key)
+        payload: object = decode(key, schemas).payload
     except RecordError:
         return {}
-    return decoded.payload if isinstance(decoded.payload, dict) else {}
+    return payload if isinstance(payload, dict) else {}
 
 
 def _transaction(envelope: Mapping[str, Any], source: Mapping[str, Any], position: SourcePosition) -> str | None:

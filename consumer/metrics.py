@@ -12,6 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, make_wsgi_app
 
 from consumer import __version__
+from consumer.columns import Drift
 from consumer.config import Metrics as MetricsSettings
 from consumer.decision import Outcome
 from consumer.effect import Plan
@@ -46,6 +47,18 @@ class Metrics(Observer):
         self._lag = Gauge(
             "cdc_lag_records", "Records behind the end of a partition", ["topic", "partition"], registry=own
         )
+        self._unknown = Counter(
+            "cdc_unknown_columns",
+            "Changes with a column that the mapping does not name",
+            ["table", "column"],
+            registry=own,
+        )
+        self._missing = Counter(
+            "cdc_missing_columns", "Changes without an optional column", ["table", "column"], registry=own
+        )
+        self._registry_waits = Counter(
+            "cdc_registry_waits", "Attempts put off because the schema registry could not serve", registry=own
+        )
         self._waits = Counter("cdc_redis_waits", "Attempts put off because Redis could not serve", registry=own)
         self._waited = Counter("cdc_redis_wait_seconds", "Seconds spent waiting for Redis", registry=own)
         Info("cdc_build", "This program", registry=own).info({"version": __version__})
@@ -68,11 +81,18 @@ class Metrics(Observer):
     def waiting(self, error: ServerError, seconds: float) -> None:
         self._is_waiting = True
         self._beat = self._clock()
+        if error.server != "Redis":
+            self._registry_waits.inc()
+            return
         self._waits.inc()
         self._waited.inc(seconds)
 
     def resumed(self) -> None:
         self._is_waiting = False
+
+    def drifted(self, drift: Drift, count: int) -> None:
+        counter = self._unknown if drift.is_unknown else self._missing
+        counter.labels(drift.table, drift.column).inc(count)
 
     def looked(self, source: Source) -> None:
         self._beat = self._clock()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
+from consumer.avro import NO_SCHEMAS, Schemas
+from consumer.columns import ColumnWatch
 from consumer.decision import Decision, decide_all
 from consumer.delivery import deliver
-from consumer.errors import Halt, RecordError, ServerError
+from consumer.errors import Halt, RecordError, ServerError, ServerUnavailable
+from consumer.patience import patiently
 from consumer.protocols import Applied, Observer, Sink, Source, Step
 from consumer.record import SourceRecord
 from consumer.rules import Rules
@@ -19,6 +22,7 @@ _log = structlog.get_logger(__name__)
 _POLL_S = 0.2
 _FEW = 500
 """As many records at once are a backlog, and no reason to wait for more."""
+REDIS = "Redis"
 
 
 class Pipeline:
@@ -29,6 +33,7 @@ class Pipeline:
         sink: Sink,
         rules: Rules,
         *,
+        schemas: Schemas = NO_SCHEMAS,
         observer: Observer | None = None,
         commit_interval_s: float = 1.0,
         linger_s: float = 0.0,
@@ -36,6 +41,8 @@ class Pipeline:
     ) -> None:
         self._sink = sink
         self._rules = rules
+        self._schemas = schemas
+        self._columns = ColumnWatch(rules)
         self._observer = observer or Observer()
         self._commit_interval_s = commit_interval_s
         self._linger_s = linger_s
@@ -44,6 +51,7 @@ class Pipeline:
         self._committed_at = clock()
         self._looked_at = float("-inf")
         self._waiting_since: float | None = None
+        self._waiting_for = ""
         self._source: Source | None = None
 
     def run(self, source: Source, should_stop: Callable[[], bool]) -> None:
@@ -85,7 +93,16 @@ class Pipeline:
     def _take(self, source: Source, records: Sequence[SourceRecord], should_stop: Callable[[], bool]) -> None:
         for record in records:
             self._watermark.begin(_partition(record), record.offset)
-        decisions = decide_all(records, self._rules)
+        try:
+            decisions = patiently(
+                lambda: decide_all(records, self._rules, self._schemas),
+                sleep=source.idle,
+                on_wait=self._waits,
+                should_stop=should_stop,
+            )
+        except ServerUnavailable:
+            return  # told to stop while the registry is away
+        self._serves_again()
         rejected = next((at for at, decision in enumerate(decisions) if decision.error is not None), len(records))
         planned = [(at, decision.plan) for at, decision in enumerate(decisions[:rejected]) if decision.plan is not None]
         delivery = deliver(
@@ -100,6 +117,7 @@ class Pipeline:
         self._serves_again()
         answers = {planned[number][0]: answer for number, answer in delivery.answers.items()}
         self._finish(records, decisions[:rejected], answers)
+        self._look_at_columns(decisions[:rejected])
         if delivery.refused:
             number, error = min(delivery.refused.items())
             raise Halt(
@@ -125,17 +143,35 @@ class Pipeline:
             self._watermark.finish(_partition(records[at]), records[at].offset)
         self._observer.stepped([Step(records[at], decisions[at], answers.get(at)) for at in done])
 
+    def _look_at_columns(self, decisions: Iterable[Decision]) -> None:
+        """Columns that the mapping does not name, and optional ones that are gone: counted, and each told once."""
+        for drift, count in self._columns.counted(each.event for each in decisions if each.event is not None).items():
+            self._observer.drifted(drift, count)
+            if not self._columns.is_first(drift):
+                continue
+            if drift.is_unknown:
+                _log.info("no rule names a column", action="column.unknown", table=drift.table, column=drift.column)
+            else:
+                _log.warning("rows lack a column", action="column.missing", table=drift.table, column=drift.column)
+
     def _waits(self, error: ServerError, seconds: float) -> None:
         if self._waiting_since is None:
             self._waiting_since = self._clock()
-            _log.warning("Redis can't serve, waiting; nothing is lost", action="redis.waiting", error=error.problem)
+            self._waiting_for = error.server
+            if error.server == REDIS:
+                _log.warning("Redis can't serve, waiting; nothing is lost", action="redis.waiting", error=error.problem)
+            else:
+                _log.warning("no schemas, waiting; nothing is lost", action="registry.waiting", error=str(error))
         self._observer.waiting(error, seconds)
 
     def _serves_again(self) -> None:
         if self._waiting_since is not None:
             waited = self._clock() - self._waiting_since
             self._waiting_since = None
-            _log.info("Redis serves again", action="redis.resumed", waited_s=round(waited, 1))
+            if self._waiting_for == REDIS:
+                _log.info("Redis serves again", action="redis.resumed", waited_s=round(waited, 1))
+            else:
+                _log.info("the registry serves again", action="registry.resumed", waited_s=round(waited, 1))
             self._observer.resumed()
 
     def _commit(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from consumer.columns import Drift
 from consumer.decision import Decision
 from consumer.effect import Plan
 from consumer.errors import ServerError
@@ -97,10 +98,13 @@ class Observer:
         """These records are done, in this order."""
 
     def waiting(self, error: ServerError, seconds: float) -> None:
-        """The sink can't serve; the next attempt is ``seconds`` away."""
+        """The sink or the registry can't serve; the next attempt is ``seconds`` away."""
 
     def resumed(self) -> None:
-        """The sink serves again."""
+        """It serves again."""
+
+    def drifted(self, drift: Drift, count: int) -> None:
+        """``count`` changes had a column that the mapping does not name, or lacked an optional one."""
 
     def committed(self, offsets: Mapping[Partition, int]) -> None:
         """These offsets were committed."""

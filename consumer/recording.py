@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
+import msgspec
+
 from consumer.errors import ConfigError, Undecodable
 from consumer.record import SourceRecord, from_line, to_line
 from consumer.watermark import Partition
@@ -34,6 +36,19 @@ def read(path: Path) -> Iterator[SourceRecord]:
             except Undecodable as error:
                 error.problem = f"{path}, line {number}: {error.problem}"
                 raise
+
+
+def read_schemas(path: Path) -> dict[int, str]:
+    """Avro schemas that lie beside a recording: a JSON object of their text by id.
+
+    Raises:
+        ConfigError: the file can't be read, or holds something else.
+
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[int, str])
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError("--schemas", f"{path}: {error}", "a JSON object of schema texts by id") from None
 
 
 @contextmanager

@@ -6,7 +6,7 @@ A *field* is a column's name in the config hash; most often the two are the same
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -38,7 +38,8 @@ class UserTable:
     """A table whose rows are users of one type.
 
     ``constants`` are fields that every config hash of this table holds. ``outside`` are columns, or patterns of them
-    (``bank_*``), that have no field but whose change is news all the same; all others change nothing.
+    (``bank_*``), that have no field but whose change is news all the same; all others change nothing. Of those the ones
+    in ``ignored`` are known to; a column that is named nowhere is reported.
     """
 
     table: str
@@ -47,6 +48,11 @@ class UserTable:
     key: str = "id"
     constants: Mapping[str, str] = field(default_factory=dict)
     outside: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    def money(self) -> Iterator[tuple[str, int]]:
+        """The money columns with their scales."""
+        return ((column.name, column.scale) for column in self.columns if column.kind is Kind.MONEY)
 
     def is_outside(self, column: str) -> bool:
         """Whether a change of ``column``, which has no field, is news."""
@@ -84,6 +90,10 @@ class LinkedTable:
     time_field: str = ""
     clears: tuple[str, ...] = ()
     enriches: tuple[Enrichment, ...] = ()
+
+    def money(self) -> Iterator[tuple[str, int]]:
+        """The money columns with their scales."""
+        return ((each.column, each.scale) for each in self.enriches if each.kind is Kind.MONEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +229,7 @@ _REQUESTS = LinkedTable(
     user_type="live",
     enriches=(Enrichment("request_id", "request_id"),),
 )
+_IGNORED = ("password", "view_password", "security_*", "created_at", "updated_at")
 _STATS = ("user_stats:<type>:<id>", "user_summary:<type>:<id>")
 _MARGIN = "user_margin_calc:<type>:<id>"
 
@@ -227,8 +238,10 @@ def reference() -> Rules:
     """The mapping of the reference deployment."""
     return Rules(
         tables=(
-            UserTable("live_users", "live", _BOTH + _LIVE, outside=_OUTSIDE),
-            UserTable("demo_users", "demo", _BOTH, constants={"sending_orders": "rock"}, outside=_OUTSIDE),
+            UserTable("live_users", "live", _BOTH + _LIVE, outside=_OUTSIDE, ignored=_IGNORED),
+            UserTable(
+                "demo_users", "demo", _BOTH, constants={"sending_orders": "rock"}, outside=_OUTSIDE, ignored=_IGNORED
+            ),
         ),
         linked=(_TRANSACTIONS, _REQUESTS),
         consequences=(

@@ -10,10 +10,12 @@ from dataclasses import replace
 import structlog
 
 from consumer import metrics
+from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.config import Settings
 from consumer.errors import ServerUnavailable
 from consumer.patience import patiently
 from consumer.pipeline import Pipeline
+from consumer.registry import Registry
 from consumer.rules import Rules
 from consumer.sink import RedisSink
 from consumer.source import KafkaSource
@@ -59,9 +61,14 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         sink = RedisSink(settings.redis, settings.guard, rules)
         exits.callback(sink.close)
         exits.callback(metrics.serve(settings.metrics, watching, sink.is_reachable))
+        schemas: Schemas = NO_SCHEMAS
+        if settings.registry.url is not None:
+            schemas = registry = Registry(settings.registry)
+            exits.callback(registry.close)
         pipeline = Pipeline(
             sink,
             rules,
+            schemas=schemas,
             observer=watching,
             commit_interval_s=settings.kafka.commit_interval_ms / 1000,
             linger_s=settings.kafka.linger_ms / 1000,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 
@@ -30,7 +30,11 @@ class Kind(StrEnum):
 
 _NO_SCHEMA = ColumnSchema()
 _PLAIN_MONEY = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
 _LONGEST_MONEY = 80
+_LONGEST_UNSCALED = 34
+_HUGE = 10**_LONGEST_MONEY
+_MS_PER_DAY = 86_400_000
 _DOUBLE = "set decimal.handling.mode=string on the connector: a double has lost digits already"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -78,10 +82,14 @@ def _second(seconds: int) -> str:
 def _money(value: object, scale: int, schema: ColumnSchema) -> str:
     if isinstance(value, str):
         return _money_text(value, schema.scale if schema.scale is not None else scale, schema.scale is not None)
+    if isinstance(value, bytes):
+        return money(_unscaled(value, _scale_of(schema)))
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _HUGE:
+        return money(Decimal(value))
     if isinstance(value, Decimal) and value.is_finite():
         return money(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return money(Decimal(value))
+    if isinstance(value, Mapping) and value.keys() == {"scale", "value"}:
+        return _variable_scale(value)
     if isinstance(value, float):
         raise InvalidValue("money as a floating point number", advice=_DOUBLE)
     raise InvalidValue("should be a decimal as text")
@@ -91,7 +99,7 @@ def _money(value: object, scale: int, schema: ColumnSchema) -> str:
 def _money_text(text: str, scale: int, is_unscaled: bool) -> str:
     """``is_unscaled``: the schema says that the text is base64 of the unscaled integer (precise mode)."""
     if is_unscaled:
-        return money(_unscaled(text, scale))
+        return money(_unscaled(_base64(text), scale))
     if len(text) > _LONGEST_MONEY:
         raise InvalidValue("a decimal of more than 80 characters")
     if _PLAIN_MONEY.fullmatch(text):
@@ -99,20 +107,43 @@ def _money_text(text: str, scale: int, is_unscaled: bool) -> str:
         if whole in ("0", "-0") and not places.strip("0"):
             return "0.00"
         return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        raise InvalidValue("not a decimal", advice="set decimal.handling.mode=string on the connector") from None
-    if not number.is_finite() or abs(number.adjusted()) > _LONGEST_MONEY:
-        raise InvalidValue("not a finite decimal of a sensible size")
+    if not _NUMBER.fullmatch(text):
+        raise InvalidValue("not a decimal", advice="set decimal.handling.mode=string on the connector")
+    number = Decimal(text)
+    if abs(number.adjusted()) > _LONGEST_MONEY:
+        raise InvalidValue("not a decimal of a sensible size")
     return money(number)
 
 
-def _unscaled(text: str, scale: int) -> Decimal:
+def _variable_scale(value: Mapping[object, object]) -> str:
+    """Debezium's struct for a NUMERIC without a scale of its own."""
+    scale, unscaled = value["scale"], value["value"]
+    if not isinstance(scale, int) or isinstance(scale, bool) or abs(scale) > _LONGEST_MONEY:
+        raise InvalidValue("should be a decimal with its scale")
+    if isinstance(unscaled, str):
+        unscaled = _base64(unscaled)
+    if not isinstance(unscaled, bytes):
+        raise InvalidValue("should be an unscaled decimal")
+    return money(_unscaled(unscaled, scale))
+
+
+def _scale_of(schema: ColumnSchema) -> int:
+    if schema.scale is None:
+        raise InvalidValue("bytes that the schema does not call a decimal")
+    return schema.scale
+
+
+def _base64(text: str) -> bytes:
     try:
-        data = b64decode(text, validate=True)
+        return b64decode(text, validate=True)
     except (Base64Error, ValueError):
         raise InvalidValue("should be base64 of an unscaled decimal") from None
+
+
+def _unscaled(data: bytes, scale: int) -> Decimal:
+    """The number whose big-endian two's complement is ``data``, moved by ``scale`` decimals."""
+    if not data or len(data) > _LONGEST_UNSCALED or abs(scale) > _LONGEST_MONEY:
+        raise InvalidValue("not an unscaled decimal of a sensible size")
     # Scaling by a constructor, not by scaleb: the decimal context would round beyond 28 digits.
     unscaled = int.from_bytes(data, "big", signed=True)
     digits = tuple(int(digit) for digit in str(abs(unscaled)))
@@ -123,17 +154,27 @@ def _integer(value: object, scale: int, schema: ColumnSchema) -> str:
     """Whole numbers and flags. Text is passed on: a deployment may hold ``MAM001`` where another holds a number."""
     if isinstance(value, bool):
         return "1" if value else "0"
-    if isinstance(value, int):
+    if isinstance(value, int) and abs(value) < _HUGE:
         return str(value)
     if isinstance(value, str):
-        return value
+        return value if schema.scale is None else _whole(_base64(value), schema)
+    if isinstance(value, bytes):
+        return _whole(value, schema)
     raise InvalidValue("should be a whole number, a flag or text")
+
+
+def _whole(data: bytes, schema: ColumnSchema) -> str:
+    """An integer that came as a decimal, as BIGINT UNSIGNED may."""
+    number = _unscaled(data, _scale_of(schema))
+    if number != number.to_integral_value():
+        raise InvalidValue("should be a whole number")
+    return format(number.to_integral_value(), "f")
 
 
 def _text(value: object, scale: int, schema: ColumnSchema) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _HUGE:
         return str(value)
     raise InvalidValue("should be text")
 
@@ -146,7 +187,10 @@ def _time(value: object, scale: int, schema: ColumnSchema) -> str:
     if isinstance(value, datetime):
         return timestamp((value.astimezone(UTC) - _EPOCH) // timedelta(milliseconds=1))
     if isinstance(value, int) and not isinstance(value, bool):
-        unit = _UNITS_PER_MS.get(schema.name.rpartition(".")[2]) or _guess_unit(value, schema)
+        name = schema.name.rpartition(".")[2]
+        if name == "Date":
+            return timestamp(value * _MS_PER_DAY)
+        unit = _UNITS_PER_MS.get(name) or _guess_unit(value, schema)
         return timestamp(value // unit)
     if isinstance(value, str):
         try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 import redis
 
+from consumer.avro import AvroSchema, Schemas
+from consumer.columns import Drift
 from consumer.effect import Plan
 from consumer.errors import Halt, ServerError, ServerUnavailable
 from consumer.pipeline import Pipeline
@@ -18,6 +21,7 @@ from consumer.rules import reference
 from consumer.sink import RedisSink
 from consumer.watermark import Partition
 from tests.scenario import load_all
+from tests.wire.taken import saved
 
 TOPIC = Partition("trading.trading.live_users", 0)
 DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0]
@@ -30,6 +34,7 @@ class Seen(Observer):
         self.steps: list[Step] = []
         self.waits: list[float] = []
         self.resumes = 0
+        self.drifts: Counter[Drift] = Counter()
 
     def stepped(self, steps: Sequence[Step]) -> None:
         self.steps += steps
@@ -39,6 +44,9 @@ class Seen(Observer):
 
     def resumed(self) -> None:
         self.resumes += 1
+
+    def drifted(self, drift: Drift, count: int) -> None:
+        self.drifts[drift] += count
 
 
 class FailingSink:
@@ -99,6 +107,52 @@ def test_told_to_stop_while_redis_is_away_nothing_is_committed(sink: RedisSink) 
     away: list[Exception] = [ServerUnavailable("Redis", "refused") for _ in range(50)]
     Pipeline(FailingSink(sink, away), reference(), observer=seen).run(source, lambda: len(seen.waits) >= 3)
     assert source.offsets == {}
+
+
+class FailingSchemas:
+    """Schemas from a recording, behind a registry that raises what ``faults`` say first."""
+
+    def __init__(self, inner: Schemas, faults: list[Exception]) -> None:
+        self._inner = inner
+        self._faults = faults
+
+    def schema(self, number: int) -> AvroSchema:
+        if self._faults:
+            raise self._faults.pop(0)
+        return self._inner.schema(number)
+
+
+def test_a_registry_away_is_waited_for_and_nothing_is_lost(sink: RedisSink, client: redis.Redis) -> None:
+    taken = saved("avro-precise-adaptive")
+    records = [record for record in taken.records if "live_users" in record.topic][:4]
+    away: list[Exception] = [ServerUnavailable("schema registry", "refused") for _ in range(4)]
+    source, seen = RecordedSource(records), Seen()
+    schemas = FailingSchemas(taken.schemas, away)
+    Pipeline(sink, reference(), schemas=schemas, observer=seen).run(source, lambda: len(seen.steps) == 4)
+    assert source.offsets == {TOPIC: 4}
+    assert (len(seen.waits), seen.resumes) == (4, 1)
+    assert client.hget("user:{live:1}:config", "group") == "VIP"
+
+
+def test_told_to_stop_while_the_registry_is_away_nothing_is_committed(sink: RedisSink, client: redis.Redis) -> None:
+    taken = saved("avro-precise-adaptive")
+    source, seen = RecordedSource(taken.records[:4]), Seen()
+    away: list[Exception] = [ServerUnavailable("schema registry", "refused") for _ in range(50)]
+    pipeline = Pipeline(sink, reference(), schemas=FailingSchemas(taken.schemas, away), observer=seen)
+    pipeline.run(source, lambda: len(seen.waits) >= 3)
+    assert source.offsets == {}
+    assert client.keys("*") == []
+
+
+def test_a_new_column_is_counted_for_each_change(sink: RedisSink) -> None:
+    taken = saved("json-string-isostring")
+    seen = Seen()
+    run_all(RecordedSource([each for each in taken.records if "_users" in each.topic]), sink, seen)
+    told = {(drift.column, drift.is_unknown): count for drift, count in seen.drifts.items()}
+    assert told[("loyalty", True)] == 1
+    assert told[("tier", True)] >= 3
+    assert told[("sending_orders", False)] >= 3
+    assert len(told) == 3
 
 
 def test_ignored_records_move_the_offset_too(sink: RedisSink, client: redis.Redis) -> None:

@@ -29,8 +29,9 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """The servers, once a run. Without a tool they need: skipped with the command, but a failure in CI."""
     option = request.config.getoption
     databases, servers = option("--databases").split(","), option("--redis").split(",")
+    registry = option("--registry") or any(item.get_closest_marker("registry") for item in request.session.items)
     try:
-        running = Stack.start(databases, servers, option("--registry"), kind=option("--stack"))
+        running = Stack.start(databases, servers, registry, kind=option("--stack"))
     except MissingTool as missing:
         if os.environ.get("CI") == "true":
             pytest.fail(f"no stack in CI: {missing}", pytrace=False)

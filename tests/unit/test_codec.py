@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.avro import NO_SCHEMAS, KnownSchemas
+from consumer.codec import decode
 from consumer.decision import Outcome, decide
 from consumer.envelope import parse
 from consumer.errors import NotAnEnvelope, RecordError, Undecodable, Unsupported
@@ -16,6 +18,7 @@ from consumer.event import ChangeEvent, Ignored, Tombstone
 from consumer.record import SourceRecord
 from consumer.rules import reference
 from tests.scenario import load_all
+from tests.unit.test_avro import encoded
 
 DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0].record(7)
 
@@ -53,6 +56,31 @@ def test_a_precise_decimal_is_read_with_the_schemas_scale() -> None:
     assert plan.balance.value == "100.50"
 
 
+@pytest.mark.parametrize("spelling", ['{"schema":%s,"payload":%s}', '{ "schema": %s, "payload": %s }', "%s%s"])
+def test_the_schema_is_found_however_it_is_spelled(spelling: str) -> None:
+    column = {"field": "created_at", "type": "int64", "name": "io.debezium.time.MicroTimestamp"}
+    schema, payload = json.dumps({"fields": [{"field": "after", "fields": [column]}]}), json.dumps({"after": {}})
+    text = spelling % (schema, payload) if "{" in spelling else f'{{"payload":{payload},"schema":{schema}}}'
+    for _ in range(2):
+        found = decode(text.encode(), NO_SCHEMAS)
+        assert found.payload == {"after": {}}
+        assert found.columns["created_at"].name == "io.debezium.time.MicroTimestamp"
+
+
+def test_schemas_of_one_length_are_told_apart() -> None:
+    for name in ("a.MicroTimestamp", "b.MicroTimestamp", "a.MicroTimestamp"):
+        fields = [{"field": "t", "name": name}, {"field": "x" * 100, "name": ""}]
+        assert (
+            decode(json.dumps({"schema": {"fields": fields}, "payload": 1}).encode(), NO_SCHEMAS).columns["t"].name
+            == name
+        )
+
+
+def test_a_row_with_a_column_named_schema_is_no_schema() -> None:
+    with pytest.raises(NotAnEnvelope):
+        parse(_record({"schema": "public", "id": 1}))
+
+
 def test_a_tombstone_is_not_a_delete() -> None:
     assert isinstance(parse(_record(None)), Tombstone)
 
@@ -78,6 +106,11 @@ def test_debeziums_other_records_are_ignored(value: object) -> None:
         (b'{"op": "u"', Undecodable, ""),
         (b"[1]", NotAnEnvelope, ""),
         ({"id": 1, "wallet_balance": "1.00"}, NotAnEnvelope, "op"),
+        ({"id": 1, "wallet_balance": "1.00", "__op": "u", "__deleted": "false"}, NotAnEnvelope, "op"),
+        # A flattened row with columns of these names.
+        ({"id": 1, "op": "buy"}, NotAnEnvelope, "op"),
+        ({"id": 1, "op": "u", "ts_ms": 5}, NotAnEnvelope, "op"),
+        ({"id": 1, "ddl": "x", "__op": "c"}, NotAnEnvelope, "op"),
         (_envelope(op="x"), NotAnEnvelope, "op"),
         (_envelope(op=["u"]), NotAnEnvelope, "op"),
         (_envelope(op="t"), Unsupported, "op"),
@@ -93,6 +126,47 @@ def test_what_is_no_envelope_says_where_and_which_field(value: object, kind: typ
         parse(_record(value))
     assert refusal.value.field == field
     assert str(refusal.value).startswith("trading.trading.live_users[0]@7: ")
+
+
+@pytest.mark.parametrize("row", [{"id": 1}, {"id": 1, "op": "u"}, {"id": 1, "__op": "u", "ddl": ""}])
+@pytest.mark.parametrize("is_avro", [False, True])
+def test_a_flattened_row_says_that_the_old_image_is_gone(row: dict[str, object], is_avro: bool) -> None:
+    value, schemas = json.dumps(row).encode(), NO_SCHEMAS
+    if is_avro:
+        fields = [{"name": name, "type": ["null", "string" if name != "id" else "int"]} for name in row]
+        schema = {"type": "record", "name": "Value", "fields": fields}
+        value, schemas = encoded(row, schema, 3), KnownSchemas({3: json.dumps(schema)})
+    with pytest.raises(NotAnEnvelope) as refusal:
+        parse(_record(value), schemas)
+    assert "ExtractNewRecordState" in refusal.value.advice
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=10),
+        st.none() | st.booleans() | st.integers(-(2**63), 2**64) | st.text(),
+    ),
+    st.booleans(),
+)
+def test_json_is_read_as_it_was_written(row: dict[str, object], is_wrapped: bool) -> None:
+    payload = {"before": None, "after": row}
+    schema = {"type": "struct", "fields": [{"field": "after", "fields": [{"field": "x", "name": "y"}]}]}
+    data = json.dumps({"schema": schema, "payload": payload} if is_wrapped else payload).encode()
+    assert decode(data, NO_SCHEMAS).payload == payload
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [None, 7, [], {"fields": None}, {"fields": [7]}, {"fields": [{"field": "after", "fields": 7}]}]
+    + [
+        {"fields": [{"field": "a", "name": "org.apache.kafka.connect.data.Decimal", "parameters": {"scale": scale}}]}
+        for scale in ("", "x", "9" * 5000, 7)
+    ],
+)
+def test_a_schema_that_connect_did_not_write_says_nothing(schema: object) -> None:
+    found = decode(json.dumps({"schema": schema, "payload": {"a": 1}}).encode(), NO_SCHEMAS)
+    assert found.payload == {"a": 1}
+    assert all(column.scale is None for column in found.columns.values())
 
 
 def test_an_update_without_the_old_image_says_what_to_set() -> None:

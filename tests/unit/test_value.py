@@ -106,3 +106,73 @@ def test_the_schema_says_the_unit_where_there_is_one() -> None:
 def test_what_is_no_time_is_refused(value: object) -> None:
     with pytest.raises(InvalidValue):
         canonical(value, Kind.TIME, 0)
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=6, min_value=-(10**12), max_value=10**12))
+def test_text_base64_and_bytes_are_one_amount(number: Decimal) -> None:
+    """(18,6): what string mode, precise JSON and precise Avro say of the same number."""
+    unscaled = int(number.scaleb(6))
+    data = unscaled.to_bytes((unscaled.bit_length() + 8) // 8, "big", signed=True)
+    decimal = ColumnSchema("org.apache.kafka.connect.data.Decimal", 6)
+    spellings: list[tuple[object, ColumnSchema]] = [
+        (f"{number:f}", ColumnSchema()),
+        (b64encode(data).decode(), decimal),
+        (data, decimal),
+        ({"scale": 6, "value": data}, ColumnSchema("io.debezium.data.VariableScaleDecimal")),
+        ({"scale": 6, "value": b64encode(data).decode()}, ColumnSchema()),
+    ]
+    assert {canonical(value, Kind.MONEY, 2, schema) for value, schema in spellings} == {money(number)}
+
+
+@given(st.integers(-(10**12) + 1, 10**12 - 1))
+def test_two_decimals_keep_two(unscaled: int) -> None:
+    """(12,2), against integers alone."""
+    sign, whole, cents = "-" if unscaled < 0 else "", *divmod(abs(unscaled), 100)
+    expected = f"{sign}{whole}.{cents:02d}"
+    data = unscaled.to_bytes(6, "big", signed=True)
+    assert canonical(expected, Kind.MONEY, 2) == expected
+    assert canonical(b64encode(data).decode(), Kind.MONEY, 6, ColumnSchema("Decimal", 2)) == expected
+    assert canonical(data, Kind.MONEY, 6, ColumnSchema("Decimal", 2)) == expected
+
+
+@given(st.floats())
+def test_no_float_is_money(number: float) -> None:
+    with pytest.raises(InvalidValue, match="floating point"):
+        canonical(number, Kind.MONEY, 6)
+
+
+@pytest.mark.parametrize(
+    ("value", "schema"),
+    [
+        (b"\x01", ColumnSchema()),
+        (b"", ColumnSchema("Decimal", 6)),
+        (b"\x01" * 100, ColumnSchema("Decimal", 6)),
+        (b"\x01", ColumnSchema("Decimal", 10**9)),
+        ("A" * 8000, ColumnSchema("Decimal", 6)),
+        ({"scale": 6}, ColumnSchema()),
+        ({"scale": 10**9, "value": b"\x01"}, ColumnSchema()),
+        ({"scale": True, "value": b"\x01"}, ColumnSchema()),
+        ({"scale": 6, "value": 7}, ColumnSchema()),
+        ("1_000", ColumnSchema()),
+        ("१२", ColumnSchema()),
+        (" 1", ColumnSchema()),
+        (10**80, ColumnSchema()),
+    ],
+)
+def test_what_is_no_amount_of_any_format(value: object, schema: ColumnSchema) -> None:
+    with pytest.raises(InvalidValue):
+        canonical(value, Kind.MONEY, 6, schema)
+
+
+def test_a_whole_number_that_came_as_a_decimal() -> None:
+    """BIGINT UNSIGNED with bigint.unsigned.handling.mode=precise."""
+    data = (2**64 - 1).to_bytes(9, "big", signed=True)
+    whole = ColumnSchema("org.apache.kafka.connect.data.Decimal", 0)
+    assert canonical(data, Kind.INTEGER, 0, whole) == canonical(b64encode(data).decode(), Kind.INTEGER, 0, whole)
+    assert canonical(data, Kind.INTEGER, 0, whole) == "18446744073709551615"
+    with pytest.raises(InvalidValue):
+        canonical(data, Kind.INTEGER, 0, ColumnSchema("Decimal", 1))
+
+
+def test_a_date_is_midnight() -> None:
+    assert canonical(19723, Kind.TIME, 0, ColumnSchema("io.debezium.time.Date")) == "2024-01-01T00:00:00.000Z"

@@ -1,0 +1,99 @@
+"""Writer schemas from a registry with Confluent's REST API, each asked for once: an id never changes its meaning."""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx
+
+from consumer.avro import AvroSchema, no_such_schema, read_schema
+from consumer.config import Registry as RegistrySettings
+from consumer.errors import ConfigError, ServerError, ServerUnavailable, Undecodable
+
+SERVER = "schema registry"
+_NOT_CONFLUENT = "CDC_REGISTRY__URL should be the base of Confluent's API (Apicurio: …/apis/ccompat/v7)"
+
+
+class Registry:
+    """A schema registry."""
+
+    def __init__(self, settings: RegistrySettings, transport: httpx.BaseTransport | None = None) -> None:
+        if settings.url is None:
+            raise ConfigError("CDC_REGISTRY__URL", "is not set", "http:// or https://")
+        self._schemas: dict[int, AvroSchema] = {}
+        auth = None
+        if settings.user is not None:
+            auth = (settings.user, settings.password.get_secret_value() if settings.password else "")
+        self._client = httpx.Client(
+            base_url=settings.url.rstrip("/"),
+            auth=auth,
+            timeout=settings.timeout_ms / 1000,
+            verify=_trusting(settings),
+            headers={"Accept": "application/vnd.schemaregistry.v1+json, application/json"},
+            transport=transport,
+        )
+
+    def close(self) -> None:
+        """Leave."""
+        self._client.close()
+
+    def schema(self, number: int) -> AvroSchema:
+        """The schema of that id.
+
+        Raises:
+            Undecodable: there is none, or it is not Avro.
+            ServerUnavailable: the registry can't answer now.
+            ServerError: it refuses, or is no registry.
+
+        """
+        found = self._schemas.get(number)
+        if found is None:
+            found = self._schemas[number] = self._ask(number)
+        return found
+
+    def _ask(self, number: int) -> AvroSchema:
+        try:
+            answer = self._client.get(f"/schemas/ids/{number}")
+        except httpx.TransportError as error:
+            raise ServerUnavailable(self._name, f"{type(error).__name__}: {error}") from None
+        status = answer.status_code
+        if status in (408, 425, 429) or answer.is_server_error:
+            raise ServerUnavailable(self._name, f"answers {status} {answer.reason_phrase}")
+        if status in (401, 403):
+            raise ServerError(
+                self._name,
+                f"answers {status}",
+                "CDC_REGISTRY__USER and CDC_REGISTRY__PASSWORD of an account that may read",
+            )
+        body = _object(answer)
+        if status == 404 and "error_code" in body:
+            raise no_such_schema(number, "in the registry")
+        text = body.get("schema")
+        if not answer.is_success or not isinstance(text, str):
+            raise ServerError(self._name, f"answers {status} without a schema", _NOT_CONFLUENT)
+        if (kind := body.get("schemaType", "AVRO")) != "AVRO":
+            raise Undecodable(f"schema {number} is of type {kind}", advice="use an Avro or JSON converter")
+        if body.get("references"):
+            raise Undecodable(f"schema {number} refers to others", advice="let the converter register whole schemas")
+        return read_schema(text)
+
+    @property
+    def _name(self) -> str:
+        return f"{SERVER} {self._client.base_url}".rstrip("/")
+
+
+def _object(answer: httpx.Response) -> dict[str, object]:
+    try:
+        body = answer.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _trusting(settings: RegistrySettings) -> ssl.SSLContext | bool:
+    if settings.ca is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=settings.ca)
+    except OSError as error:  # an SSLError is one too: no certificate in the file
+        raise ConfigError("CDC_REGISTRY__CA", f"{settings.ca}: {error.strerror or error}", "a PEM file") from None

@@ -1,0 +1,39 @@
+"""What was decided about a recording, in a form that two formats can be compared in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from consumer.decision import Decision, Outcome, decide
+from consumer.record import SourceRecord
+from consumer.report import to_json
+from consumer.rules import reference
+from tests.wire.taken import Taken
+
+# Connectors read their snapshots one after another, so the times of these differ.
+_SNAPSHOT_TIMES = ("last_updated",)
+
+
+def decided(taken: Taken) -> list[tuple[SourceRecord, Decision]]:
+    """Every record with its decision, table by table in the order of its partition."""
+    rules = reference()
+    return [(record, decide(record, rules, taken.schemas)) for record in taken.records]
+
+
+def comparable(taken: Taken) -> list[dict[str, Any]]:
+    """All decisions but for the Kafka coordinates, which a reason may name too."""
+    return [_without_place(record, decision) for record, decision in decided(taken)]
+
+
+def _without_place(record: SourceRecord, decision: Decision) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(to_json(record, decision))
+    del found["offset"], found["partition"]
+    if decision.outcome is Outcome.REJECTED:
+        found["reason"] = decision.reason.replace(str(record.place), "")
+    if "snapshot read" in decision.reason:
+        for effect in found["effects"]:
+            for image in (effect.get("changed", {}), effect.get("whole", {}), effect.get("fields", {})):
+                for name in [name for name in image if name in _SNAPSHOT_TIMES or name.endswith("_updated_at")]:
+                    del image[name]
+    return found
