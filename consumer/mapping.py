@@ -38,10 +38,6 @@ class _Root(BaseModel):
     rules: Rules
 
 
-# What the rules hold that is no part of a mapping.
-_SETTINGS = {"epoch": "CDC_GUARD__EPOCH", "accept_missing_before": "CDC_SOURCE__ACCEPT_MISSING_BEFORE"}
-
-
 def load(file: Path | None) -> Rules:
     """The mapping in ``file``, the reference without one.
 
@@ -86,9 +82,8 @@ def _read(data: dict[str, Any]) -> Rules | list[Fault]:
     extends = data.pop("extends", None)
     if extends not in (None, "reference"):
         return [Fault(("extends",), "no mapping of this name", '"reference", or leave it out')]
-    for name, setting in _SETTINGS.items():
-        if name in data:
-            return [Fault((name,), "this is a setting", setting)]
+    if "epoch" in data:
+        return [Fault(("epoch",), "the epoch is a setting", "CDC_GUARD__EPOCH")]
     if strange := list(_strange(data, ())):
         return strange
     whole = _merged(_plain(reference()), data) if extends else data
@@ -127,7 +122,7 @@ def _strange(value: object, path: toml_lines.Path) -> Iterator[Fault]:
 def _fault(error: Any) -> Fault:
     path = tuple(error["loc"][1:])
     if error["type"] == "unexpected_keyword_argument":
-        return Fault(path, "no such key", ", ".join(sorted(_keys(path[:-1]) - _SETTINGS.keys())))
+        return Fault(path, "no such key", ", ".join(sorted(_keys(path[:-1]) - {"epoch"})))
     if error["type"] in ("missing", "missing_argument"):
         return Fault(path, "missing")
     return Fault(path, error["msg"].replace("Input should be", "should be"))
@@ -177,7 +172,7 @@ def _plain(rules: Rules) -> dict[str, Any]:
     plain = {
         field.name: _value(getattr(rules, field.name), complete=True)
         for field in dataclasses.fields(rules)
-        if field.name not in _SETTINGS
+        if field.name != "epoch"
     }
     for name, implied in _IMPLIED.items():
         plain[name] = {key: value for key, value in plain[name].items() if value != implied.get(key)}
