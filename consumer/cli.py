@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,7 +77,7 @@ def run(
         },
         config_file,
     )
-    rules = replace(mapping.load(settings.mapping), epoch=settings.guard.epoch)
+    rules = mapping.load(settings.mapping)
     log.configure(settings.log)
     stop = service.Stop()
     stop.listen()
