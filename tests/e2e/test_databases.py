@@ -90,6 +90,40 @@ def test_every_change_of_a_user_in_one_transaction_counts(system: System) -> Non
     assert len({body["database_transaction_id"] for body in told}) == 2
 
 
+@pytest.mark.slow
+@each_database
+def test_connect_killed_under_load_loses_nothing_and_doubles_nothing(live: System) -> None:
+    """Debezium sends again what it had not noted as sent, on PostgreSQL at positions that it no longer knows whole."""
+    amounts: list[str] = []
+    done = threading.Event()
+
+    def load() -> None:
+        while not done.is_set():
+            with live.trading.transaction():
+                for _ in range(3):
+                    amounts.append(f"{len(amounts) + 1}.00")
+                    live.trading.update("live_users", WITNESS, wallet_balance=amounts[-1])
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        time.sleep(1.0)
+        live.stack.connect.kill()
+        live.stack.connect.start()
+        time.sleep(1.0)
+    finally:
+        done.set()
+        thread.join()
+    eventually(lambda: live.field(WITNESS, "wallet_balance") == amounts[-1], 60)
+    told = [
+        body["updated_fields"]["wallet_balance"]
+        for channel, body in live.heard(WITNESS)
+        if channel == "balance_updates"
+    ]
+    assert told == amounts
+
+
 @each_database
 def test_a_schema_that_changes_under_load_loses_nothing(live: System) -> None:
     """A column more, INT to BIGINT and DECIMAL(18,6) to (20,8), while updates go on."""

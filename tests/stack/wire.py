@@ -10,6 +10,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
+from consumer.record import SourceRecord
 from tests.stack.kafka import Kafka
 
 POLL_MS = 50
@@ -24,6 +25,11 @@ class Record:
     offset: int
     key: bytes | None
     value: bytes | None
+
+    @property
+    def source_record(self) -> SourceRecord:
+        """The record as the program takes it."""
+        return SourceRecord(self.topic, self.partition, self.offset, 0, self.key, self.value)
 
     @property
     def envelope(self) -> Any:

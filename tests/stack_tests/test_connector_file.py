@@ -38,6 +38,30 @@ def test_placeholders_are_filled_in_keys_and_values() -> None:
     assert not any("${" in text for item in connector.config.items() for text in item)
 
 
+@pytest.mark.parametrize("kind", ["mysql", "mariadb", "postgres"])
+def test_the_connectors_differ_only_where_their_databases_do(kind: str) -> None:
+    """What is captured, masked, how it is keyed and written, and which topics it makes, is one decision."""
+    values = {name.replace("MYSQL", kind.upper()): value for name, value in VALUES.items()}
+    values |= {"CDC_POSTGRES_SCHEMA": "trading"}
+    own: tuple[str, ...] = (
+        "connector.class",
+        "database.",
+        "schema.",
+        "slot.",
+        "plugin.",
+        "publication.",
+        "snapshot.locking",
+    )
+    own += ("include.schema.changes", "inconsistent.schema")
+
+    def shared(connector: Connector) -> dict[str, str]:
+        return {name: value for name, value in connector.config.items() if not name.startswith(own)}
+
+    found = load_connector(MYSQL.with_name(f"{kind}.json"), values)
+    assert found.name == f"trading-{kind}"
+    assert shared(found) == shared(load_connector(MYSQL, VALUES))
+
+
 @pytest.mark.parametrize("name", VALUES)
 def test_a_missing_value_names_the_placeholder_and_the_file(name: str) -> None:
     rest = {key: value for key, value in VALUES.items() if key != name}
