@@ -7,7 +7,7 @@ ARGS ?=
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check unit fuzz stack record-demo record-wire format clean
+.PHONY: help demo live test check unit fuzz stack record-demo record-wire schemas format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ check: $(READY) ## lint, format, types, import directions
 
 fuzz: $(READY) ## damage real records for SECONDS=60: no exception but this program's own
 	$(BIN)/python -m tests.wire.fuzz --seconds $(SECONDS) $(ARGS)
+
+schemas: $(READY) ## write schemas/ anew from the rules and the models
+	$(BIN)/python -m schemas
 
 format: $(READY) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .

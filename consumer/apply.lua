@@ -1,13 +1,13 @@
 -- One plan, applied whole or not at all. The guard's rule is position.compare; a test proves the two equal.
 --
--- KEYS  guard, [config], [balance], [portfolio], removed..., cleared...
+-- KEYS  guard, [config], [balance], [a hash to update only if it exists], removed..., cleared...
 -- ARGV  1 guard's field   2 mode   3 epoch  4 origin  5 lineage  6 order  7 ts_ms  8 topic  9 partition  10 offset
 --       11 lineage gap ms   12 seconds the guard outlives a deleted user
 --       13 balance's TTL or ''   14 balance
---       15 to 19 how many: changed, whole, portfolio (fields and values each count), removed keys, messages (two each)
---       20... changed, whole, portfolio, channel and body of each message
+--       15 to 19 how many: changed, whole, update (fields and values each count), removed keys, messages (two each)
+--       20 '1' to keep the update's fields beside the version   21... changed, whole, update, channel and body of each message
 --       The order of a version compares as text: its numbers are padded, for a number here has only 53 bits.
--- Reply  verdict, config (-1 none, 0 updated, 1 created), portfolio (-1 none, 0 absent, 1 updated),
+-- Reply  verdict, config (-1 none, 0 updated, 1 created), update (-1 none, 0 absent, 1 updated),
 --        keys cleared, subscribers reached, the version that stood there or ''
 
 local guard, field, mode = KEYS[1], ARGV[1], ARGV[2]
@@ -21,6 +21,8 @@ local function comparable(one, other)
   return kind == other_kind and (server == '0' or other_server == '0')
 end
 
+local function own_place(of) return string.match(of, '[^/]*$') end
+
 local function verdict(stored)
   if not stored then return 'newer' end
   local s_epoch, s_origin, s_lineage, s_order, s_ts, s_topic, s_partition, s_offset =
@@ -31,15 +33,17 @@ local function verdict(stored)
   local same_partition = topic == s_topic and partition == s_partition
   local lies_later = same_partition and offset > s_offset
   local clearly_later = ts > s_ts + gap
-  if s_origin == 'i' and same_partition then
+  local pair = origin .. s_origin
+  if same_partition and (string.find(pair, 'i', 1, true) or pair == 'fr' or pair == 'rf') then
     if offset == s_offset then return 'duplicate' end
     return lies_later and 'newer' or 'stale'
   end
   if comparable(lineage, s_lineage) then
-    if order > s_order then return 'newer' end
-    if order == s_order and lies_later and origin == 'r' then return 'newer' end
+    local is_same_change = string.find(pair, 'f', 1, true) and own_place(order) == own_place(s_order)
+    if order > s_order and not is_same_change then return 'newer' end
+    if order == s_order and lies_later and string.find(pair, 'r', 1, true) then return 'newer' end
     if lies_later and clearly_later then return 'new_lineage' end
-    return order == s_order and 'duplicate' or 'stale'
+    return (order == s_order or is_same_change) and 'duplicate' or 'stale'
   end
   if same_partition then
     if offset == s_offset then return 'duplicate' end
@@ -53,10 +57,12 @@ local said = verdict(stored)
 if not said then return redis.error_reply('GUARD the version of ' .. field .. ' in ' .. guard .. ' is not readable') end
 local deleted = stored and string.sub(stored, -2) == '|d'
 local refused = said == 'stale' or said == 'duplicate'
+-- An operator's new epoch makes a snapshot's reads authoritative.
+if mode == 'fill' and stored and epoch > tonumber(string.match(stored, '^(%d+)')) then mode = 'change' end
 if mode == 'fill' then refused = said == 'stale' or deleted end
 if refused then return {said, -1, -1, 0, 0, stored or ''} end
 
-local changed, whole, mirrored = tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
+local changed, whole, updated = tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
 local removed, messages = tonumber(ARGV[18]), tonumber(ARGV[19])
 local next_key = 2
 local function take(wanted)
@@ -64,54 +70,86 @@ local function take(wanted)
   next_key = next_key + 1
   return KEYS[next_key - 1]
 end
-local config, balance, portfolio = take(whole > 0), take(ARGV[13] ~= ''), take(mirrored > 0)
+local config, balance, update = take(changed + whole > 0), take(ARGV[13] ~= ''), take(updated > 0)
 local first_removed = next_key
 
 -- A key of the wrong type is found before anything is written, for a script is not rolled back.
 local function kind_of(key) return key and redis.call('TYPE', key).ok end
 local function is_other(kind) return kind and kind ~= 'hash' and kind ~= 'none' end
-local config_kind, portfolio_kind = kind_of(config), kind_of(portfolio)
+local config_kind, update_kind = kind_of(config), kind_of(update)
 if is_other(config_kind) then return redis.error_reply('WRONGTYPE ' .. config .. ' is no hash') end
-if is_other(portfolio_kind) then return redis.error_reply('WRONGTYPE ' .. portfolio .. ' is no hash') end
-local config_exists, portfolio_exists = config_kind == 'hash', portfolio_kind == 'hash'
+if is_other(update_kind) then return redis.error_reply('WRONGTYPE ' .. update .. ' is no hash') end
+local config_exists, update_exists = config_kind == 'hash', update_kind == 'hash'
 
-local at_changed = 20
+local at_changed = 21
 local at_whole = at_changed + changed
-local at_mirrored = at_whole + whole
-local at_messages = at_mirrored + mirrored
-local reply = {said, config and (config_exists and 0 or 1) or -1, portfolio and (portfolio_exists and 1 or 0) or -1,
+local at_updated = at_whole + whole
+local at_messages = at_updated + updated
+local reply = {said, config and (config_exists and 0 or whole > 0 and 1) or -1,
+  update and (update_exists and 1 or 0) or -1,
   0, 0, stored or ''}
+
+-- Fields of linked tables are kept beside the version with a '+' before their name, for a hash that is made later.
+local function with_kept()
+  local known = redis.call('HGETALL', guard)
+  for i = 1, #known, 2 do
+    if string.sub(known[i], 1, 1) == '+' then redis.call('HSETNX', config, string.sub(known[i], 2), known[i + 1]) end
+  end
+end
+
+local function keep()
+  for i = at_updated, at_messages - 1, 2 do redis.call('HSET', guard, '+' .. ARGV[i], ARGV[i + 1]) end
+end
+
+local function forget_kept()
+  for _, name in ipairs(redis.call('HKEYS', guard)) do
+    if string.sub(name, 1, 1) == '+' then redis.call('HDEL', guard, name) end
+  end
+end
 
 local function fill()
   local filled = 0
-  for i = at_whole, at_mirrored - 1, 2 do
+  for i = at_whole, at_updated - 1, 2 do
     filled = filled + redis.call('HSETNX', config, ARGV[i], ARGV[i + 1])
   end
+  if whole > 0 and not config_exists then with_kept() end
+  if ARGV[20] ~= '' and not stored then keep() end
+  if update_exists then
+    for i = at_updated, at_messages - 1, 2 do
+      filled = filled + redis.call('HSETNX', update, ARGV[i], ARGV[i + 1])
+    end
+  end
   if balance and redis.call('SET', balance, ARGV[14], 'EX', ARGV[13], 'NX') then filled = filled + 1 end
-  if filled == 0 then reply[1] = 'duplicate' end
+  return filled
 end
 
 local function write()
   if config then
     if config_exists then
       redis.call('HSET', config, unpack(ARGV, at_changed, at_whole - 1))
-    else
-      redis.call('HSET', config, unpack(ARGV, at_whole, at_mirrored - 1))
+    elseif whole > 0 then
+      redis.call('HSET', config, unpack(ARGV, at_whole, at_updated - 1))
+      with_kept()
     end
   end
   if balance then redis.call('SET', balance, ARGV[14], 'EX', ARGV[13]) end
-  if portfolio_exists then redis.call('HSET', portfolio, unpack(ARGV, at_mirrored, at_messages - 1)) end
+  if update_exists then redis.call('HSET', update, unpack(ARGV, at_updated, at_messages - 1)) end
+  if ARGV[20] ~= '' then keep() end
+  if removed > 0 then forget_kept() end
 end
 
 local function clear_and_tell()
-  if #KEYS >= first_removed then reply[4] = redis.call('UNLINK', unpack(KEYS, first_removed)) end
+  -- In slices: a script's stack holds some 8,000 values.
+  for i = first_removed, #KEYS, 1000 do
+    reply[4] = reply[4] + redis.call('UNLINK', unpack(KEYS, i, math.min(i + 999, #KEYS)))
+  end
   for i = at_messages, at_messages + messages - 1, 2 do
     reply[5] = reply[5] + redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
   end
 end
 
 if mode == 'fill' and stored then
-  fill()
+  if fill() > 0 then clear_and_tell() else reply[1] = 'duplicate' end
   return reply
 end
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer import __version__, config, log
+from consumer import __version__, config, log, mapping
 from consumer.errors import CdcError, ConfigError, ServerError
-from consumer.rules import reference
 
 if TYPE_CHECKING:
     from consumer.avro import Schemas
@@ -28,9 +28,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# As many records as `run` takes at once by default: events of one database transaction are joined within them.
+_PLANNED_TOGETHER = 500
+
 ConfigFile = Annotated[Path | None, typer.Option("--config", envvar="CDC_CONFIG", help="TOML file of settings.")]
 Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="host:port, comma separated.")]
 Prefix = Annotated[str | None, typer.Option("--topic-prefix", help="Debezium's topic.prefix.")]
+MappingFile = Annotated[Path | None, typer.Option("--mapping", help="TOML file of the mapping; else the reference.")]
 RedisUrl = Annotated[str | None, typer.Option("--redis-url", help="redis://host:port/db")]
 
 
@@ -46,6 +50,7 @@ def _version(
 @app.command()
 def run(
     config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
     bootstrap_servers: Brokers = None,
     topic_prefix: Prefix = None,
     group_id: Annotated[str | None, typer.Option(help="The consumer group.")] = None,
@@ -60,6 +65,7 @@ def run(
 
     settings = config.load(
         {
+            "mapping": mapping_file,
             "kafka": {
                 "bootstrap_servers": bootstrap_servers,
                 "topic_prefix": topic_prefix,
@@ -72,10 +78,11 @@ def run(
         },
         config_file,
     )
+    rules = replace(mapping.load(settings.mapping), epoch=settings.guard.epoch)
     log.configure(settings.log)
     stop = service.Stop()
     stop.listen()
-    service.run(settings, reference(), stop)
+    service.run(settings, rules, stop)
     if stop.by == signal.SIGINT:
         raise typer.Exit(130)
 
@@ -107,31 +114,38 @@ def plan(
         Path | None, typer.Option(help="JSON file of Avro schemas by id, instead of a schema registry.")
     ] = None,
     config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
 ) -> None:
     """The plan of recorded changes: what would be done, and why. Touches nothing; Avro asks the schema registry."""
     from consumer import recording
-    from consumer.decision import Outcome, decide
+    from consumer.decision import Outcome, decide_all
     from consumer.report import to_json, to_text
 
-    rules = reference()
-    known = _schemas(schemas, config_file)
+    settings = config.load({"mapping": mapping_file}, config_file)
+    rules = mapping.load(settings.mapping)
+    known = _schemas(schemas, settings)
     is_any_rejected = False
-    for source_record in recording.read(file):
-        decision = decide(source_record, rules, known)
-        is_any_rejected |= decision.outcome is Outcome.REJECTED
-        typer.echo(to_json(source_record, decision) if as_json else to_text(source_record, decision))
+    for batch in recording.batches(recording.read(file), _PLANNED_TOGETHER):
+        for source_record, decision in zip(batch, decide_all(batch, rules, known), strict=True):
+            is_any_rejected |= decision.outcome is Outcome.REJECTED
+            typer.echo(to_json(source_record, decision) if as_json else to_text(source_record, decision))
     if is_any_rejected:
         raise typer.Exit(1)
 
 
-def _schemas(file: Path | None, config_file: Path | None) -> Schemas:
+@app.command("mapping")
+def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = None) -> None:
+    """The mapping in force as TOML, complete: what a file of one's own may begin with."""
+    typer.echo(mapping.to_toml(mapping.load(config.load({"mapping": mapping_file}, config_file).mapping)), nl=False)
+
+
+def _schemas(file: Path | None, settings: config.Settings) -> Schemas:
     """Where Avro's schemas come from: the file, else the registry that is configured, else nowhere."""
     from consumer import recording
     from consumer.avro import NO_SCHEMAS, KnownSchemas
 
     if file is not None:
         return KnownSchemas(recording.read_schemas(file))
-    settings = config.load({}, config_file)
     if settings.registry.url is None:
         return NO_SCHEMAS
     from consumer.registry import Registry

@@ -57,6 +57,9 @@ class Kafka(_Section):
     security: Security = Security()
     max_poll_records: int = Field(500, ge=1, le=100_000, description="records taken in one step")
     commit_interval_ms: int = Field(1000, ge=0, description="how often finished offsets are committed")
+    linger_ms: int = Field(
+        0, ge=0, le=60_000, description="how long to wait for other events of the same database transaction"
+    )
     session_timeout_ms: int = Field(10_000, ge=1000, description="silence after which the group gives us up")
     max_poll_interval_ms: int = Field(300_000, ge=1000, description="longest time between two polls")
 
@@ -103,6 +106,14 @@ class Connect(_Section):
     )
 
 
+class Source(_Section):
+    """What to make of changes that tell less than they should."""
+
+    accept_missing_before: bool = Field(
+        False, description="take an update without its old row image as a change of every owned column"
+    )
+
+
 class Guard(_Section):
     """What outranks a stored version."""
 
@@ -138,10 +149,12 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
+    mapping: Path | None = Field(None, description="TOML file of the mapping; without one, the reference")
     kafka: Kafka = Kafka()
     redis: Redis = Redis()
     registry: Registry = Registry()
     connect: Connect = Connect()
+    source: Source = Source()
     guard: Guard = Guard()
     metrics: Metrics = Metrics()
     log: Log = Log()
@@ -174,8 +187,8 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Se
         return _FromFile(**_given(flags or {}))
     except ValidationError as error:
         raise _config_error(error) from None
-    except ValueError as error:
-        # Not TOML, or an environment variable that should be a table.
+    except (ValueError, OSError) as error:
+        # Not readable, not TOML, or an environment variable that should be a table.
         raise ConfigError(f"{file or 'environment'}", str(error), "TOML tables as in docs/settings.md") from None
 
 
@@ -185,7 +198,9 @@ def _refuse_unknown_sections(environment: Mapping[str, str]) -> None:
         section, nested, _ = name.removeprefix(PREFIX).partition("__")
         known = {each.upper() for each in Settings.model_fields} | _LATER
         if name.startswith(PREFIX) and nested and section.upper() not in known:
-            sections = ", ".join(f"{PREFIX}{each.upper()}__…" for each in Settings.model_fields)
+            sections = ", ".join(
+                f"{PREFIX}{each.upper()}__…" for each, field in Settings.model_fields.items() if field.default
+            )
             raise ConfigError(name, "no such section", sections)
 
 

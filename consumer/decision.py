@@ -1,17 +1,20 @@
-"""A source record to a decision: decode, parse, plan, in one pure step that every command shares."""
+"""Source records to decisions: decode, parse, join, plan, in one pure step that every command shares."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.decimals import spelled
-from consumer.effect import Plan
+from consumer.effect import Nothing, Plan
 from consumer.envelope import parse
-from consumer.errors import RecordError
+from consumer.errors import Place, RecordError, UnknownTable
 from consumer.event import ChangeEvent, Ignored, Tombstone
-from consumer.plan import Nothing, plan
+from consumer.join import Details, Subject, join
+from consumer.linked import linked_change, plan_linked
+from consumer.plan import plan, user_of
 from consumer.record import SourceRecord
 from consumer.rules import Rules
 
@@ -27,22 +30,52 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``event`` and ``plan`` are there where the record got so far, ``error`` where it was rejected."""
+    """``event`` and ``plan`` are there where the record got so far, ``error`` where it was rejected.
+
+    ``carrier`` is the place, among the records decided together, of the record whose plan does this one's work too.
+    """
 
     outcome: Outcome
     reason: str
     event: ChangeEvent | None = None
     plan: Plan | None = None
     error: RecordError | None = None
+    carrier: int | None = None
 
 
 def decide(record: SourceRecord, rules: Rules, schemas: Schemas = NO_SCHEMAS) -> Decision:
-    """What to do about ``record``; never raises for bad input, but answers with a rejection that has its place.
+    """What to do about one record by itself; raises as :func:`decide_all`."""
+    return decide_all([record], rules, schemas)[0]
+
+
+def decide_all(records: Sequence[SourceRecord], rules: Rules, schemas: Schemas = NO_SCHEMAS) -> list[Decision]:
+    """What to do about each of ``records``, which were read together, in their order.
+
+    Never raises for bad input, but answers with a rejection that has its place.
 
     Raises:
         ServerError: from ``schemas``, which only Avro asks.
 
     """
+    decisions: dict[int, Decision] = {}
+    subjects: dict[int, Subject] = {}
+    for at, record in enumerate(records):
+        found = _subject(record, rules, schemas)
+        if isinstance(found, Subject):
+            subjects[at] = found
+        else:
+            decisions[at] = found
+    joined = join(subjects)
+    for at, change in joined.changes.items():
+        decisions[at] = _planned(replace(subjects[at], event=change.event), change.details, rules)
+    for at, carrier in joined.carriers.items():
+        reason = f"part of {records[carrier].place}: one database transaction"
+        decisions[at] = Decision(Outcome.NOTHING, reason, subjects[at].event, carrier=carrier)
+    return [decisions[at] for at in range(len(records))]
+
+
+def _subject(record: SourceRecord, rules: Rules, schemas: Schemas) -> Subject | Decision:
+    """The user that a record is about, or a decision where there is none."""
     event: ChangeEvent | Tombstone | Ignored | None = None
     try:
         event = parse(record, schemas)
@@ -51,12 +84,39 @@ def decide(record: SourceRecord, rules: Rules, schemas: Schemas = NO_SCHEMAS) ->
         if isinstance(event, Ignored):
             return Decision(Outcome.IGNORED, event.reason)
         if (table := rules.table(event.table)) is not None:
-            event = spelled(event, table.money())
-        planned = plan(event, rules)
+            return Subject(spelled(event, table.money()), user_of(event, table))
+        if (linked := rules.linked_table(event.table)) is not None:
+            event = spelled(event, linked.money())
+            if (change := linked_change(event, linked, rules)) is not None:
+                return Subject(event, change.user, change)
+            return Decision(Outcome.NOTHING, "a row of a type of user that no table holds", event)
+        raise UnknownTable(
+            f"no rule names the table {event.table!r}",
+            field="source.table",
+            advice="name it in the mapping, or leave its topic out",
+        )
     except RecordError as error:
-        error.place = record.place
-        change = event if isinstance(event, ChangeEvent) else None
-        return Decision(Outcome.REJECTED, str(error), change, error=error)
+        return _rejected(error, record.place, event if isinstance(event, ChangeEvent) else None)
+
+
+def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
+    event = subject.event
+    try:
+        planned: Plan | Nothing
+        if (table := rules.table(event.table)) is not None:
+            planned = plan(event, table, rules, details)
+        else:
+            linked = rules.linked_table(event.table)
+            assert linked is not None  # a subject's table is one of the two
+            assert subject.linked is not None
+            planned = plan_linked(event, linked, subject.linked, rules)
+    except RecordError as error:
+        return _rejected(error, event.place, event)
     if isinstance(planned, Nothing):
         return Decision(Outcome.NOTHING, planned.reason, event)
     return Decision(Outcome.PLANNED, "; ".join(planned.reasons), event, planned)
+
+
+def _rejected(error: RecordError, place: Place, event: ChangeEvent | None) -> Decision:
+    error.place = place
+    return Decision(Outcome.REJECTED, str(error), event, error=error)

@@ -15,7 +15,7 @@ from consumer.protocols import Applied, Sink
 class Delivery:
     """Answers by the plan's place in the sequence: what Redis did, or why it will never do it.
 
-    A plan in neither was not tried, because an earlier one of the same user was refused.
+    A plan in neither was not tried, because an earlier one of the same user and table was refused.
     """
 
     answers: dict[int, Applied] = field(default_factory=dict)
@@ -28,11 +28,11 @@ class Delivery:
             ServerUnavailable: some of it should be tried again.
 
         """
-        blocked = {plans[at].guard for at in self.refused}
+        blocked = {(plans[at].guard, plans[at].table) for at in self.refused}
         left = [
             (at, plan)
             for at, plan in enumerate(plans)
-            if at not in self.answers and at not in self.refused and plan.guard not in blocked
+            if at not in self.answers and at not in self.refused and (plan.guard, plan.table) not in blocked
         ]
         again = None
         for number, answer in sink.apply([plan for _, plan in left]):

@@ -30,6 +30,14 @@ class Diff:
     fields: Mapping[str, Change]
     outside: tuple[str, ...]
 
+    def then(self, later: Diff) -> Diff:
+        """Both changes as one: whatever changed in either, from its first value to its last."""
+        fields = dict(self.fields)
+        for name, change in later.fields.items():
+            first = fields.get(name, change)
+            fields[name] = Change(first.old, change.new, first.old_known)
+        return Diff(fields, tuple(dict.fromkeys((*self.outside, *later.outside))))
+
 
 def whole_image(row: RowImage, table: UserTable, schema: TableSchema) -> dict[str, str]:
     """Every owned field of a row in Redis form, NULL as ``""`` or as the column's default.
@@ -52,6 +60,11 @@ def whole_image(row: RowImage, table: UserTable, schema: TableSchema) -> dict[st
             continue
         image[column.field] = redis_text(_canonical(raw, column, schema), column)
     return image
+
+
+def is_whole(row: RowImage, table: UserTable) -> bool:
+    """Whether the row tells every owned column: none of them is an unchanged value that the database did not send."""
+    return UNAVAILABLE not in row.values() or not any(row.get(column.name) is UNAVAILABLE for column in table.columns)
 
 
 def redis_text(value: str | None, column: Column) -> str:

@@ -6,12 +6,12 @@ sees the new world.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from consumer.keys import UserId
+from consumer.keys import UserId, render
 from consumer.position import Version
 
 Fields: TypeAlias = Mapping[str, str]
@@ -19,7 +19,10 @@ Fields: TypeAlias = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """Write ``changed`` to the hash at ``key`` if it exists, ``whole`` if it does not."""
+    """Write ``changed`` to the hash at ``key`` if it exists, ``whole`` if it does not.
+
+    ``whole`` is empty where the change did not tell every field: then a hash that does not exist is not made.
+    """
 
     key: str
     changed: Fields
@@ -28,10 +31,14 @@ class Upsert:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Write ``fields`` to the hash at ``key`` only if it exists; it belongs to somebody else."""
+    """Write ``fields`` to the hash at ``key`` only if it exists; it belongs to somebody else.
+
+    ``is_kept``: they are kept beside the version too, and are part of the user's config hash whenever it is made.
+    """
 
     key: str
     fields: Fields
+    is_kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,15 @@ class Invalidate:
     keys: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, user: UserId, templates: Iterable[str]) -> Invalidate:
+        """The derived keys of ``user``; a template that ends in ``*`` means all keys that begin so."""
+        names = [render(template, user) for template in dict.fromkeys(templates)]
+        return cls(
+            keys=tuple(name for name in names if not name.endswith("*")),
+            prefixes=tuple(name[:-1] for name in names if name.endswith("*")),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Publish:
@@ -77,6 +93,13 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Nothing:
+    """A change from which nothing follows, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What one change does to one user. ``reasons`` name the rules that said so, for people."""
 
@@ -87,7 +110,7 @@ class Plan:
     mode: Mode = Mode.CHANGE
     config: Upsert | None = None
     balance: Put | None = None
-    portfolio: Update | None = None
+    update: Update | None = None
     removed: Remove | None = None
     cleared: Invalidate = field(default_factory=Invalidate)
     messages: tuple[Publish, ...] = ()

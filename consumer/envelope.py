@@ -8,13 +8,15 @@ from typing import Any
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.codec import decode
 from consumer.errors import NotAnEnvelope, RecordError, Unsupported
-from consumer.event import ChangeEvent, Ignored, Operation, RowImage, Tombstone
-from consumer.position import from_source
+from consumer.event import UNAVAILABLE, ChangeEvent, Ignored, Operation, RowImage, Tombstone
+from consumer.position import Origin, SourcePosition, from_source
 from consumer.record import SourceRecord
 
 _FLATTENED = (
     "set no ExtractNewRecordState (flattening) transformation on the connector: the old row image is gone with it"
 )
+_PLACEHOLDER = "__debezium_unavailable_value"
+_PLACEHOLDER_BYTES = _PLACEHOLDER.encode()
 
 
 def parse(record: SourceRecord, schemas: Schemas = NO_SCHEMAS) -> ChangeEvent | Tombstone | Ignored:
@@ -60,14 +62,17 @@ def _parse(record: SourceRecord, schemas: Schemas) -> ChangeEvent | Tombstone | 
     before, after = _image(envelope, "before"), _image(envelope, "after")
     if after is None and op is not Operation.DELETE:
         raise NotAnEnvelope(f"no row image for op {op}", field="after")
+    if _PLACEHOLDER_BYTES in record.value:
+        before, after = _with_unavailable(before, after)
+    position = from_source(source, envelope.get("transaction"))
     return ChangeEvent(
         table=table,
         op=op,
         key=_key(record.key, schemas),
         before=before,
         after=after,
-        position=from_source(source),
-        transaction_id=_transaction(envelope, source),
+        position=position,
+        transaction_id=_transaction(envelope, source, position),
         place=record.place,
         schema=decoded.columns,
     )
@@ -100,6 +105,15 @@ def _image(envelope: Mapping[str, Any], name: str) -> RowImage | None:
     return image
 
 
+def _with_unavailable(before: RowImage | None, after: RowImage | None) -> tuple[RowImage | None, RowImage | None]:
+    """Debezium's placeholder as what it is: unchanged, so where the old row has the value, it is the new row's too."""
+    old = {} if before is None else before
+    old = {name: UNAVAILABLE if value == _PLACEHOLDER else value for name, value in old.items()}
+    new = {} if after is None else after
+    new = {name: old.get(name, UNAVAILABLE) if value == _PLACEHOLDER else value for name, value in new.items()}
+    return None if before is None else old, None if after is None else new
+
+
 def _key(key: bytes | None, schemas: Schemas) -> RowImage:
     """The key's columns; empty where the key is absent or not ours to read (the row image has them too)."""
     if key is None:
@@ -111,8 +125,17 @@ def _key(key: bytes | None, schemas: Schemas) -> RowImage:
     return payload if isinstance(payload, dict) else {}
 
 
-def _transaction(envelope: Mapping[str, Any], source: Mapping[str, Any]) -> str | None:
-    """The database transaction's id: from Debezium's transaction metadata, else from the source block."""
+def _transaction(envelope: Mapping[str, Any], source: Mapping[str, Any], position: SourcePosition) -> str | None:
+    """The database transaction's id: from Debezium's transaction metadata, else from the source block.
+
+    PostgreSQL's is ``txId:lsn`` with another lsn in each row, so the txId alone is the transaction's.
+    """
     block = envelope.get("transaction")
-    found = block.get("id") if isinstance(block, dict) else source.get("gtid")
+    found = block.get("id") if isinstance(block, dict) else None
+    if position.connector != "postgresql":
+        found = found or source.get("gtid")
+    elif isinstance(found, str):
+        found = found.partition(":")[0]
+    elif position.origin in (Origin.STREAMED, Origin.FIRST) and isinstance(source.get("txId"), int):
+        found = str(source["txId"])
     return found if isinstance(found, str) and found else None

@@ -8,7 +8,7 @@ from enum import Enum, StrEnum
 from typing import Final, TypeAlias
 
 from consumer.errors import Place
-from consumer.position import SourcePosition
+from consumer.position import Origin, SourcePosition, Version
 
 
 class Operation(StrEnum):
@@ -54,7 +54,8 @@ class ChangeEvent:
 
     ``before`` is None where there is no old image (insert, snapshot read), ``after`` where there is no new one
     (delete). ``key`` holds the columns of the record's key, ``schema`` what the wire said of the columns' types
-    (empty for JSON without schema). ``transaction_id`` joins the events of one database transaction.
+    (empty for JSON without schema). ``transaction_id`` joins the events of one database transaction. ``between`` are
+    the row's images between ``before`` and ``after``, where this event stands for several.
     """
 
     table: str
@@ -66,6 +67,26 @@ class ChangeEvent:
     transaction_id: str | None
     place: Place
     schema: TableSchema
+    between: tuple[RowImage, ...] = ()
+
+    def version(self, epoch: int) -> Version:
+        """What the guard keeps of this change."""
+        position, place = self.position, self.place
+        return Version(
+            epoch=epoch,
+            origin=position.origin,
+            lineage=position.lineage,
+            order=position.order,
+            ts_ms=position.ts_ms,
+            topic=place.topic,
+            partition=place.partition,
+            offset=place.offset,
+        )
+
+    @property
+    def is_incremental(self) -> bool:
+        """Whether it was read by an incremental snapshot: true at some time, but not surely at its position."""
+        return self.position.origin is Origin.INCREMENTAL
 
 
 @dataclass(frozen=True, slots=True)

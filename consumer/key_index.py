@@ -44,10 +44,10 @@ class KeyIndex(Protocol):
         """
         ...
 
-    def settle(self, prefixes: Sequence[str], refused: Collection[str]) -> None:
+    def settle(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
         """The script has answered, or failed: close the windows of ``prefixes``, as they were looked up.
 
-        What was written inside them is cleared, but for the ``refused``: their plans changed nothing.
+        What was written inside those of ``accepted`` is cleared. The plans of the others changed nothing.
         """
         ...
 
@@ -69,6 +69,8 @@ class ScanIndex:
     def __init__(self, client: redis.Redis, heads: Sequence[str]) -> None:
         self._client = client
         self._heads = heads
+        self._owed: set[str] = set()
+        """Prefixes that still have to be cleared, because a pass failed."""
 
     def matching(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
         found: dict[str, list[str]] = {prefix: [] for prefix in prefixes}
@@ -77,11 +79,14 @@ class ScanIndex:
                 found[prefix].append(key)
         return found
 
-    def settle(self, prefixes: Sequence[str], refused: Collection[str]) -> None:
-        changed = [prefix for prefix in prefixes if prefix not in refused]
-        late = [key for keys in self.matching(changed).values() for key in keys] if changed else []
+    def settle(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
+        self._owed.update(accepted)
+        if not self._owed:
+            return
+        late = [key for keys in self.matching(sorted(self._owed)).values() for key in keys]
         if late:
             self._client.unlink(*late)
+        self._owed.clear()
 
     def start(self) -> None:
         """There is nothing to learn ahead."""
@@ -121,6 +126,7 @@ class TrackedIndex:
         self._unsettled: set[str] = set()
         self._late: list[str] = []
         self._warm = False
+        self._is_lost = False
         self._connection: Any = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="key-index", daemon=True)
@@ -149,15 +155,15 @@ class TrackedIndex:
                 return {prefix: tuple(self._by_prefix.get(prefix, ())) for prefix in prefixes}
         return self._scan.matching(prefixes)
 
-    def settle(self, prefixes: Sequence[str], refused: Collection[str]) -> None:
+    def settle(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
         with self._lock:
             if self._warm and all(prefix in self._windows for prefix in prefixes):
                 try:
-                    self._ping(prefixes, refused)
+                    self._ping(prefixes, accepted)
                     return
                 except redis.RedisError:
                     self._forget()
-        self._scan.settle(prefixes, refused)
+        self._scan.settle(prefixes, accepted)
 
     def _follow(self) -> None:
         while not self._stop.is_set():
@@ -166,11 +172,12 @@ class TrackedIndex:
                 while not self._stop.is_set():
                     self._read_one()
                     self._clear_late()
-            except (redis.RedisError, OSError) as error:
+            except Exception as error:  # whatever ends this loop, look-ups must not go on trusting it
                 with self._lock:
-                    was_warm = self._warm
+                    is_news = self._warm or not self._is_lost
+                    self._is_lost = True
                     self._forget()
-                if was_warm:
+                if is_news:
                     _log.warning("key index lost, scanning instead", action="index.lost", error=type(error).__name__)
                 self._stop.wait(_RECONNECT_PAUSE_S)
             finally:
@@ -194,6 +201,7 @@ class TrackedIndex:
         with self._lock:
             self._unsettled.clear()
             self._warm = True
+            self._is_lost = False
         _log.debug("key index ready", action="index.ready")
 
     def _command(self, *parts: str) -> None:
@@ -217,20 +225,20 @@ class TrackedIndex:
             with self._lock:
                 self._close_windows()
 
-    def _ping(self, prefixes: Sequence[str], refused: Collection[str]) -> None:
+    def _ping(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
         """With the lock held. The answer ends the windows of ``prefixes``."""
-        self._closing.append((time.monotonic(), prefixes, refused))
-        self._connection.send_command("PING")
+        self._closing.append((time.monotonic(), prefixes, accepted))
+        self._connection.send_command("PING", check_health=False)
 
     def _close_windows(self) -> None:
         """With the lock held: the oldest PING was answered."""
         if not self._closing:
             return
-        _, prefixes, refused = self._closing.popleft()
+        _, prefixes, accepted = self._closing.popleft()
         for prefix in prefixes:
             window = self._windows[prefix]
             window.open -= 1
-            window.is_cleared |= prefix not in refused
+            window.is_cleared |= prefix in accepted
             if window.open:
                 continue
             del self._windows[prefix]
@@ -250,7 +258,7 @@ class TrackedIndex:
             if keys is None:
                 self._by_prefix.clear()
                 return
-            names = (key.decode() if isinstance(key, bytes) else key for key in keys)
+            names = (key.decode(errors="surrogateescape") if isinstance(key, bytes) else key for key in keys)
             for prefix, key in split(names, self._heads):
                 if prefix in self._windows:
                     self._windows[prefix].touched.add(key)
@@ -258,9 +266,11 @@ class TrackedIndex:
                     self._by_prefix.setdefault(prefix, set()).add(key)
 
     def _clear_late(self) -> None:
-        late, self._late = self._late, []
+        """Keys that could not be cleared now stay due."""
+        late = tuple(self._late)
         if late:
             self._client.unlink(*late)
+            del self._late[: len(late)]
 
     def _forget(self) -> None:
         """With the lock held: the connection is gone, so nothing that was heard is complete any more. Users whose

@@ -14,6 +14,19 @@ from consumer.value import timestamp
 SOURCE = "admin_operation"
 """The reference's name for whoever changed the row; subscribers filter on it."""
 
+OWN_FIELDS = frozenset(
+    {"event_id", "event_type", "user_id", "user_type", "updated_fields", "group_changed", "old_group", "new_group"}
+    | {"timestamp", "source", "source_position", "database_transaction_id", "transactions"}
+)
+"""Fields of messages that this module writes; whatever else a message says comes from rows of other tables."""
+
+
+FIELDS = frozenset(
+    {"event_id", "event_type", "user_id", "user_type", "updated_fields", "group_changed", "old_group", "new_group"}
+    | {"timestamp", "source", "source_position", "database_transaction_id"}
+)
+"""The fields that :func:`body` writes itself; all others are details."""
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -29,11 +42,13 @@ def body(
     event_type: str,
     updated_fields: Mapping[str, str],
     group: Group | None = None,
+    details: Mapping[str, object] | None = None,
 ) -> str:
     """One message as JSON text.
 
     ``updated_fields`` are config-hash fields in their Redis form and nothing else: the admin app writes them into
-    the hash as they are. ``event_id`` is the same on every channel of a change and in every replay of it.
+    the hash as they are. ``details`` are what rows of the same database transaction say. ``event_id``
+     is the same on every channel of a change and in every replay of it.
     """
     position = event.position
     message: dict[str, object] = {
@@ -52,4 +67,6 @@ def body(
         "source_position": {"table": event.table, "lineage": position.lineage, "order": position.order},
         "database_transaction_id": event.transaction_id,
     }
+    if details:
+        message |= details
     return msgspec.json.encode(message).decode()

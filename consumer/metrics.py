@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -114,14 +115,22 @@ def _effects(plan: Plan) -> dict[str, int]:
     return {
         "config": int(plan.config is not None),
         "balance": int(plan.balance is not None),
-        "portfolio": int(plan.portfolio is not None),
+        "update": int(plan.update is not None),
         "remove": int(plan.removed is not None),
         "clear": len(plan.cleared.keys) + len(plan.cleared.prefixes),
         "publish": len(plan.messages),
     }
 
 
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each request: one that hangs must not keep the others from their answer."""
+
+    daemon_threads = True
+
+
 class _Quiet(WSGIRequestHandler):
+    timeout = 5
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class' name
         """A scrape every few seconds is no news."""
 
@@ -155,7 +164,7 @@ def serve(settings: MetricsSettings, metrics: Metrics, is_reachable: Callable[[]
         return [f"{status}\n".encode()]
 
     try:
-        server = make_server(settings.host, settings.port, app, WSGIServer, _Quiet)
+        server = make_server(settings.host, settings.port, app, _Server, _Quiet)
     except OSError as error:
         raise ConfigError(
             "CDC_METRICS__PORT",

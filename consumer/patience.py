@@ -10,7 +10,7 @@ import tenacity
 from consumer.errors import ServerUnavailable
 
 _FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 10.0
+_LONGEST_PAUSE_S = 5.0
 
 _T = TypeVar("_T")
 

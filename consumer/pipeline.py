@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.columns import ColumnWatch
-from consumer.decision import Decision, decide
+from consumer.decision import Decision, decide_all
 from consumer.delivery import deliver
 from consumer.errors import Halt, RecordError, ServerError, ServerUnavailable
 from consumer.patience import patiently
-from consumer.protocols import Observer, Sink, Source, Step
+from consumer.protocols import Applied, Observer, Sink, Source, Step
 from consumer.record import SourceRecord
 from consumer.rules import Rules
 from consumer.watermark import Partition, Watermark
@@ -21,6 +21,8 @@ from consumer.watermark import Partition, Watermark
 _log = structlog.get_logger(__name__)
 _POLL_S = 0.2
 REDIS = "Redis"
+_FEW = 500
+"""As many records at once are a backlog, and no reason to wait for more."""
 
 
 class Pipeline:
@@ -34,6 +36,7 @@ class Pipeline:
         schemas: Schemas = NO_SCHEMAS,
         observer: Observer | None = None,
         commit_interval_s: float = 1.0,
+        linger_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sink = sink
@@ -42,6 +45,7 @@ class Pipeline:
         self._columns = ColumnWatch(rules)
         self._observer = observer or Observer()
         self._commit_interval_s = commit_interval_s
+        self._linger_s = linger_s
         self._clock = clock
         self._watermark = Watermark()
         self._committed_at = clock()
@@ -60,8 +64,7 @@ class Pipeline:
         self._source = source
         try:
             while not should_stop():
-                records = source.poll(_POLL_S)
-                if records:
+                if records := self._poll(source, should_stop):
                     self._take(source, records, should_stop)
                 if self._clock() - self._committed_at >= self._commit_interval_s:
                     self._commit()
@@ -71,23 +74,37 @@ class Pipeline:
         finally:
             self._commit()
 
+    def _poll(self, source: Source, should_stop: Callable[[], bool]) -> list[SourceRecord]:
+        """The next records; if they are few, with those that arrive within the linger behind them."""
+        records = list(source.poll(_POLL_S))
+        until = self._clock() + self._linger_s
+        while 0 < len(records) < _FEW and not should_stop() and (left := until - self._clock()) > 0:
+            records += source.poll(min(left, _POLL_S))
+        return records
+
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """The partitions go to another member: commit what is done, then forget them."""
-        self._commit()
-        for partition in partitions:
-            self._watermark.forget(partition)
+        try:
+            self._commit()
+        finally:
+            for partition in partitions:
+                self._watermark.forget(partition)
 
     def _take(self, source: Source, records: Sequence[SourceRecord], should_stop: Callable[[], bool]) -> None:
         for record in records:
-            self._watermark.begin(Partition(record.topic, record.partition), record.offset)
+            self._watermark.begin(_partition(record), record.offset)
         try:
-            decided, rejection = patiently(
-                lambda: self._decide(records), sleep=source.idle, on_wait=self._waits, should_stop=should_stop
+            decisions = patiently(
+                lambda: decide_all(records, self._rules, self._schemas),
+                sleep=source.idle,
+                on_wait=self._waits,
+                should_stop=should_stop,
             )
         except ServerUnavailable:
-            return  # told to stop while the registry is away
+            return  # told to stop while the registry is away: nothing of this is committed
         self._serves_again()
-        planned = [(at, decision.plan) for at, (_, decision) in enumerate(decided) if decision.plan is not None]
+        rejected = next((at for at, decision in enumerate(decisions) if decision.error is not None), len(records))
+        planned = [(at, decision.plan) for at, decision in enumerate(decisions[:rejected]) if decision.plan is not None]
         delivery = deliver(
             [plan for _, plan in planned],
             self._sink,
@@ -99,33 +116,32 @@ class Pipeline:
             return  # told to stop while Redis is away: nothing of this is committed, so nothing is lost
         self._serves_again()
         answers = {planned[number][0]: answer for number, answer in delivery.answers.items()}
-        steps = [
-            Step(record, decision, answers.get(at))
-            for at, (record, decision) in enumerate(decided)
-            if decision.plan is None or at in answers
-        ]
-        for step in steps:
-            self._watermark.finish(Partition(step.record.topic, step.record.partition), step.record.offset)
-        self._observer.stepped(steps)
-        self._look_at_columns(decision for _, decision in decided)
+        self._finish(records, decisions[:rejected], answers)
+        self._look_at_columns(decisions[:rejected])
         if delivery.refused:
             number, error = min(delivery.refused.items())
-            place = decided[planned[number][0]][0].place
-            raise Halt(RecordError(f"Redis refused the change: {error.problem}", place=place))
-        if rejection is not None:
+            raise Halt(
+                RecordError(f"Redis refused the change: {error.problem}", place=records[planned[number][0]].place)
+            )
+        if (rejection := decisions[rejected].error if rejected < len(records) else None) is not None:
             raise Halt(rejection)
 
-    def _decide(
-        self, records: Sequence[SourceRecord]
-    ) -> tuple[list[tuple[SourceRecord, Decision]], RecordError | None]:
-        """Decisions up to the first record that is rejected, and its error."""
-        decided: list[tuple[SourceRecord, Decision]] = []
-        for record in records:
-            decision = decide(record, self._rules, self._schemas)
-            if decision.error is not None:
-                return decided, decision.error
-            decided.append((record, decision))
-        return decided, None
+    def _finish(
+        self, records: Sequence[SourceRecord], decisions: Sequence[Decision], answers: Mapping[int, Applied]
+    ) -> None:
+        """Records are done when they have their answer, need none, or are part of another that is done."""
+
+        def is_done(at: int) -> bool:
+            while (carrier := decisions[at].carrier) is not None:
+                if carrier >= len(decisions):
+                    return False
+                at = carrier
+            return at in answers or decisions[at].plan is None
+
+        done = [at for at in range(len(decisions)) if is_done(at)]
+        for at in done:
+            self._watermark.finish(_partition(records[at]), records[at].offset)
+        self._observer.stepped([Step(records[at], decisions[at], answers.get(at)) for at in done])
 
     def _look_at_columns(self, decisions: Iterable[Decision]) -> None:
         """Columns that the mapping does not name, and optional ones that are gone: counted, and each told once."""
@@ -164,3 +180,7 @@ class Pipeline:
         if offsets and self._source is not None and self._source.commit(offsets):
             self._watermark.committed(offsets)
             self._observer.committed(offsets)
+
+
+def _partition(record: SourceRecord) -> Partition:
+    return Partition(record.topic, record.partition)

@@ -1,59 +1,105 @@
-"""A change event and the rules to a plan: the decision core. Pure: the same event always gives the same plan."""
+"""A change of a user's row and the rules to a plan: the decision core. The same event always gives the same plan."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
 
-from consumer.diff import Diff, diff, whole_image
-from consumer.effect import Fields, Invalidate, Mode, Plan, Publish, Put, Remove, Update, Upsert
-from consumer.errors import InvalidValue, MissingColumn, UnknownTable, Unsupported
+from consumer.diff import Diff, diff, is_whole, whole_image
+from consumer.effect import Fields, Invalidate, Mode, Nothing, Plan, Publish, Put, Remove, Update, Upsert
+from consumer.errors import InvalidValue, MissingColumn, Unsupported
 from consumer.event import ChangeEvent, Operation, RowImage
 from consumer.keys import UserId, render
 from consumer.message import Group, body
-from consumer.position import Origin, Version
 from consumer.rules import Consequence, Rules, UserTable
 from consumer.value import timestamp
 
+_NO_DETAILS: Mapping[str, object] = {}
 _LONGEST_ID = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """A change from which nothing follows, and why."""
-
-    reason: str
-
-
-def plan(event: ChangeEvent, rules: Rules) -> Plan | Nothing:
-    """What follows from ``event``.
+def user_of(event: ChangeEvent, table: UserTable) -> UserId:
+    """The user whose row changed.
 
     Raises:
-        UnknownTable: no rule names the table.
-        MissingColumn, InvalidValue: the row image can't be used; the error names the column.
-
+        MissingColumn, InvalidValue: the row's key can't be used.
     """
-    table = rules.table(event.table)
-    if table is None:
-        raise UnknownTable(
-            f"no rule names the table {event.table!r}",
-            field="source.table",
-            advice="name it in the mapping, or leave its topic out",
+    row = event.after if event.after is not None else event.before or event.key
+    if table.key not in row:
+        raise MissingColumn(f"the key is not in the row image of {table.table}", field=table.key)
+    number = row[table.key]
+    if isinstance(number, str) and number.isascii() and number.isdecimal() and len(number) < _LONGEST_ID:
+        number = int(number)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise InvalidValue("a user id is a whole number that is not negative", field=table.key)
+    return UserId(table.user_type, number)
+
+
+def plan(
+    event: ChangeEvent, table: UserTable, rules: Rules, details: Mapping[str, object] = _NO_DETAILS
+) -> Plan | Nothing:
+    """What follows from a change of a row of ``table``. ``details`` are what linked rows say of a change of money.
+
+    Raises:
+        MissingColumn, InvalidValue, Unsupported: the row images can't be used; the error names the column.
+    """
+    user = user_of(event, table)
+    if event.op is Operation.DELETE or event.after is None:
+        return _deleted(event, user, rules)
+    case = _Case(event, table, user, rules, whole_image(event.after, table, event.schema))
+    if event.op is not Operation.UPDATE:
+        return _appeared(case)
+    before = {} if event.before is None and rules.accept_missing_before else event.before
+    if before is None:
+        raise Unsupported(
+            f"an update of {event.table} without the old row image",
+            field="before",
+            advice=f"on PostgreSQL: ALTER TABLE {event.table} REPLICA IDENTITY FULL; or accept that every owned"
+            " column counts as changed then, with CDC_SOURCE__ACCEPT_MISSING_BEFORE=true",
         )
-    if event.op is Operation.DELETE:
-        return _deleted(event, table, rules)
-    assert event.after is not None  # the envelope's parser refuses every other op without it
-    user = _user(event.after, table)
-    whole = whole_image(event.after, table, event.schema)
-    if event.op is Operation.UPDATE:
-        if event.before is None:
-            raise Unsupported(
-                f"an update of {event.table} without the old row image",
-                field="before",
-                advice="binlog_row_image=FULL on MySQL and MariaDB, REPLICA IDENTITY FULL on PostgreSQL",
-            )
-        return _updated(event, table, rules, user, whole, event.before, event.after)
-    return _appeared(event, table, rules, user, whole)
+    return _updated(case, before, event.after, details)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A user's row that is there after the change: ``whole`` are its owned fields in Redis form."""
+
+    event: ChangeEvent
+    table: UserTable
+    user: UserId
+    rules: Rules
+    whole: Fields
+
+    @property
+    def now(self) -> str:
+        """The change's own time: a replay writes the same bytes."""
+        return timestamp(self.event.position.ts_ms)
+
+    @property
+    def image(self) -> dict[str, str]:
+        """The whole config hash but for its time fields."""
+        return {"id": str(self.user.id), "user_type": self.user.user_type, **self.table.constants, **self.whole}
+
+    def upsert(self, changed: Fields, stamps: Fields) -> Upsert:
+        """What goes to the config hash. No hash is made of a row that was not sent whole."""
+        is_complete = self.event.after is not None and is_whole(self.event.after, self.table)
+        whole = self.image | dict(stamps) if is_complete else {}
+        return Upsert(render(self.rules.names.config, self.user), {**changed, **stamps}, whole)
+
+    def balance(self) -> Put | None:
+        if self.rules.balance_field not in self.whole:
+            return None
+        key = render(self.rules.names.balance, self.user)
+        return Put(key, self.whole[self.rules.balance_field], self.rules.balance_ttl_s)
+
+    def portfolio(self, fields: Fields) -> Update | None:
+        mirrored: dict[str, str] = {}
+        for each in self.rules.consequences:
+            if each.portfolio and (present := {name: fields[name] for name in fields if name in each.fields}):
+                mirrored |= present | dict.fromkeys(each.portfolio_stamps, self.now)
+        return Update(render(self.rules.names.portfolio, self.user), mirrored) if mirrored else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,38 +110,27 @@ class _Followed:
     columns: tuple[str, ...]
 
 
-def _updated(
-    event: ChangeEvent,
-    table: UserTable,
-    rules: Rules,
-    user: UserId,
-    whole: Fields,
-    before: RowImage,
-    after: RowImage,
-) -> Plan | Nothing:
-    found = diff(before, after, table, event.schema)
+def _updated(case: _Case, before: RowImage, after: RowImage, details: Mapping[str, object]) -> Plan | Nothing:
+    rules = case.rules
+    images = (before, *case.event.between, after)
+    found = reduce(Diff.then, (diff(*pair, case.table, case.event.schema) for pair in pairwise(images)))
     if not found.fields and not found.outside:
         return Nothing("no column that matters changed")
-    now = timestamp(event.position.ts_ms)
     follows = _follow(found, rules)
-    changed = {name: whole[name] for name in found.fields}
-    stamps = {stamp: now for each in follows for stamp in each.rule.stamps}
-    stamps |= {"last_admin_update": now, "last_updated": now}
-    config = None
-    if changed:
-        config = Upsert(
-            render(rules.names.config, user), changed | stamps, _identity(user, table) | dict(whole) | stamps
-        )
+    changed = {name: case.whole[name] for name in found.fields}
+    stamps = dict.fromkeys((stamp for each in follows for stamp in each.rule.stamps), case.now)
+    stamps |= {"last_admin_update": case.now, "last_updated": case.now}
+    is_financial = not rules.financial.isdisjoint(changed)
     return Plan(
-        user=user,
-        table=table.table,
-        guard=render(rules.names.guard, user),
-        version=_version(event, rules),
-        config=config,
-        balance=_balance(user, whole, rules) if rules.balance_field in changed else None,
-        portfolio=_portfolio(user, changed, now, rules),
-        cleared=_cleared(user, (template for each in follows for template in each.rule.clears)),
-        messages=_messages(event, user, found, changed, follows, rules),
+        user=case.user,
+        table=case.table.table,
+        guard=render(rules.names.guard, case.user),
+        version=case.event.version(rules.epoch),
+        config=case.upsert(changed, stamps) if changed else None,
+        balance=case.balance() if rules.balance_field in changed else None,
+        update=case.portfolio(changed),
+        cleared=Invalidate.of(case.user, (template for each in follows for template in each.rule.clears)),
+        messages=_messages(case, found, follows, details if is_financial else _NO_DETAILS),
         reasons=tuple(f"{each.rule.name}: {', '.join(each.columns)}" for each in follows),
     )
 
@@ -112,112 +147,58 @@ def _follow(found: Diff, rules: Rules) -> tuple[_Followed, ...]:
 
 
 def _messages(
-    event: ChangeEvent,
-    user: UserId,
-    found: Diff,
-    changed: Fields,
-    follows: tuple[_Followed, ...],
-    rules: Rules,
+    case: _Case, found: Diff, follows: tuple[_Followed, ...], details: Mapping[str, object]
 ) -> tuple[Publish, ...]:
     """Each channel once, whatever the number of rules that named it."""
+    rules = case.rules
+    changed = {name: case.whole[name] for name in found.fields}
     money_only = rules.financial.issuperset(changed) and not found.outside
     event_type = "balance_change" if money_only else "admin_user_update"
     group = None
-    if (change := found.fields.get(rules.group_field)) is not None:
+    change = found.fields.get(rules.group_field)
+    if change is not None and not (change.old_known and change.old == change.new):
         group = Group((change.old or "") if change.old_known else None, changed[rules.group_field])
-    general = body(event, user, event_type, changed, group)
-    of_group = body(event, user, "user_group_change", changed, group)
+    general = body(case.event, case.user, event_type, changed, group, details)
+    of_group = body(case.event, case.user, "user_group_change", changed, group, details)
     channels = dict.fromkeys(channel for each in follows for channel in each.rule.channels)
+    if group is None:
+        channels.pop(rules.names.group_channel, None)
     return tuple(Publish(name, of_group if name == rules.names.group_channel else general) for name in channels)
 
 
-def _appeared(event: ChangeEvent, table: UserTable, rules: Rules, user: UserId, whole: Fields) -> Plan:
+def _appeared(case: _Case) -> Plan:
     """An insert or a snapshot read: the whole image counts. A read is no news, so nobody is told."""
-    now = timestamp(event.position.ts_ms)
+    event, rules = case.event, case.rules
     is_read = event.op is Operation.READ
-    image = _identity(user, table) | dict(whole)
-    stamps = {"last_updated": now} if is_read else {"last_admin_update": now, "last_updated": now}
+    stamps = {"last_updated": case.now} if is_read else {"last_admin_update": case.now, "last_updated": case.now}
     messages: tuple[Publish, ...] = ()
     if not is_read:
-        messages = (Publish(rules.names.lifecycle_channel, body(event, user, "user_created", image)),)
+        messages = (Publish(rules.names.lifecycle_channel, body(event, case.user, "user_created", case.image)),)
     return Plan(
-        user=user,
-        table=table.table,
-        guard=render(rules.names.guard, user),
-        version=_version(event, rules),
-        mode=Mode.FILL if event.position.origin is Origin.INCREMENTAL else Mode.CHANGE,
-        config=Upsert(render(rules.names.config, user), image | stamps, image | stamps),
-        balance=_balance(user, whole, rules),
-        portfolio=_portfolio(user, whole, now, rules),
-        cleared=_cleared(user, rules.derived()) if is_read else Invalidate(),
+        user=case.user,
+        table=case.table.table,
+        guard=render(rules.names.guard, case.user),
+        version=event.version(rules.epoch),
+        mode=Mode.FILL if event.is_incremental else Mode.CHANGE,
+        config=case.upsert(case.image, stamps),
+        balance=case.balance(),
+        update=None if event.is_incremental else case.portfolio(case.whole),
+        cleared=Invalidate.of(case.user, rules.derived()) if is_read else Invalidate(),
         messages=messages,
         reasons=("snapshot read" if is_read else "user created",),
     )
 
 
-def _deleted(event: ChangeEvent, table: UserTable, rules: Rules) -> Plan:
-    user = _user(event.before or event.key, table)
+def _deleted(event: ChangeEvent, user: UserId, rules: Rules) -> Plan:
     names = rules.names
-    keys = tuple(render(template, user) for template in (names.config, names.balance, names.portfolio))
     return Plan(
         user=user,
-        table=table.table,
+        table=event.table,
         guard=render(names.guard, user),
-        version=_version(event, rules),
-        removed=Remove(keys),
-        cleared=_cleared(user, rules.derived()),
+        version=event.version(rules.epoch),
+        removed=Remove(tuple(render(each, user) for each in (names.config, names.balance, names.portfolio))),
+        cleared=Invalidate.of(user, rules.derived()),
         # No fields: the admin app writes them into the hash, and would bring the user back.
         messages=(Publish(names.lifecycle_channel, body(event, user, "user_deleted", {})),),
         reasons=("user deleted",),
-    )
-
-
-def _user(row: RowImage, table: UserTable) -> UserId:
-    if table.key not in row:
-        raise MissingColumn(f"the key is not in the row image of {table.table}", field=table.key)
-    number = row[table.key]
-    if isinstance(number, str) and number.isascii() and number.isdecimal() and len(number) <= _LONGEST_ID:
-        number = int(number)
-    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 10**_LONGEST_ID:
-        raise InvalidValue("a user id is a whole number that is not negative", field=table.key)
-    return UserId(table.user_type, number)
-
-
-def _identity(user: UserId, table: UserTable) -> dict[str, str]:
-    return {"id": str(user.id), "user_type": user.user_type, **table.constants}
-
-
-def _portfolio(user: UserId, fields: Fields, now: str, rules: Rules) -> Update | None:
-    mirrored: dict[str, str] = {}
-    for each in rules.consequences:
-        if each.portfolio and (present := {name: fields[name] for name in fields if name in each.fields}):
-            mirrored |= present | dict.fromkeys(each.portfolio_stamps, now)
-    return Update(render(rules.names.portfolio, user), mirrored) if mirrored else None
-
-
-def _balance(user: UserId, whole: Fields, rules: Rules) -> Put | None:
-    if rules.balance_field not in whole:
-        return None
-    return Put(render(rules.names.balance, user), whole[rules.balance_field], rules.balance_ttl_s)
-
-
-def _cleared(user: UserId, templates: Iterable[str]) -> Invalidate:
-    names = [render(template, user) for template in dict.fromkeys(templates)]
-    return Invalidate(
-        keys=tuple(name for name in names if not name.endswith("*")),
-        prefixes=tuple(name[:-1] for name in names if name.endswith("*")),
-    )
-
-
-def _version(event: ChangeEvent, rules: Rules) -> Version:
-    position, place = event.position, event.place
-    return Version(
-        epoch=rules.epoch,
-        origin=position.origin,
-        lineage=position.lineage,
-        order=position.order,
-        ts_ms=position.ts_ms,
-        topic=place.topic,
-        partition=place.partition,
-        offset=place.offset,
     )

@@ -10,6 +10,7 @@ The sources of what is said of each database's log: Debezium's ``source`` block,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,15 +18,35 @@ from enum import StrEnum
 from consumer.errors import NotAnEnvelope
 
 UNKNOWN_SERVER = "0"
-"""The server of a snapshot read: Debezium does not say which it was, only where its log stood."""
+"""The server of a snapshot read: Debezium does not say which it was, only where its log stood. On PostgreSQL it never
+says, so that one lineage is all there is."""
+
+_SEQUENCE = re.compile(r'\[(?:null|"(\d{1,20})"),"(\d{1,20})"\]')
 
 
 class Origin(StrEnum):
-    """How a row came to be read: this decides how far its position can be trusted."""
+    """How a row came to be read: this decides how far its position can be trusted.
+
+    FIRST is a streamed row of PostgreSQL in the first transaction after the connector started: Debezium does not know
+    yet which commit came before it.
+    """
 
     STREAMED = "s"
     SNAPSHOT = "r"
     INCREMENTAL = "i"
+    FIRST = "f"
+
+
+class SourceTime(StrEnum):
+    """What the source's time is the time of.
+
+    STATEMENT times are whole seconds, and a change that was committed later may carry an earlier one. READ is when a
+    snapshot read the row, which says nothing of when it was changed.
+    """
+
+    COMMIT = "commit"
+    STATEMENT = "statement"
+    READ = "read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +55,7 @@ class SourcePosition:
 
     ``order`` is text that sorts as the log does (numbers padded to a fixed width), so that a script without
     64-bit integers can compare it. ``server`` names the lineage. ``ts_ms`` is the source's time in UTC
-    milliseconds: the commit's, or on some databases the statement's, which is no order between rows.
+    milliseconds, and ``time`` says of what; it is no order between rows.
     """
 
     connector: str
@@ -42,6 +63,7 @@ class SourcePosition:
     order: str
     ts_ms: int
     origin: Origin
+    time: SourceTime
 
     @property
     def lineage(self) -> str:
@@ -49,28 +71,80 @@ class SourcePosition:
         return f"{self.connector}:{self.server}"
 
 
-def from_source(source: Mapping[str, object]) -> SourcePosition:
-    """The position in a Debezium ``source`` block.
+def from_source(source: Mapping[str, object], transaction: object = None) -> SourcePosition:
+    """The position in a Debezium ``source`` block; ``transaction`` is the envelope's block of that name, or None.
 
     Raises:
         NotAnEnvelope: a part that orders changes is missing; a record without it must not count as newest.
 
     """
     connector = source.get("connector")
-    if connector not in ("mysql", "mariadb"):
-        raise NotAnEnvelope(f"no known connector: {connector!r}", field="source.connector")
+    if connector == "postgresql":
+        return _in_wal(source)
+    if connector in ("mysql", "mariadb"):
+        return _in_binlog(str(connector), source, transaction)
+    raise NotAnEnvelope(
+        "names no known connector", field="source.connector", advice="MySQL, MariaDB and PostgreSQL are understood"
+    )
+
+
+def _in_binlog(connector: str, source: Mapping[str, object], transaction: object) -> SourcePosition:
+    """File, offset, row. Only MySQL with GTIDs tells when the transaction was committed.
+
+    MariaDB from 11.4 gives all rows of a transaction the offset at which it begins (unless
+    ``binlog_legacy_event_pos`` is on), so there Debezium's count of its rows is a fourth part.
+    """
     file = source.get("file")
-    # Longer ones would not sort as text of a fixed width.
-    if not isinstance(file, str) or not ((number := file.rpartition(".")[2]).isdecimal() and len(number) <= 10):
+    if not isinstance(file, str) or not (number := file.rpartition(".")[2]).isdecimal() or len(number) > 10:
         raise NotAnEnvelope("a binlog file name with a number is missing", field="source.file")
+    origin = _origin(source.get("snapshot"))
     order = f"{int(number):010d}/{_number(source, 'pos'):020d}/{_number(source, 'row'):010d}"
+    if connector == "mariadb":
+        order += f"/{_count(transaction):010d}"
+    knows_commit = connector == "mysql" and source.get("gtid") is not None
     return SourcePosition(
         connector=connector,
         server=str(_number(source, "server_id")),
         order=order,
         ts_ms=_number(source, "ts_ms"),
-        origin=_origin(source.get("snapshot")),
+        origin=origin,
+        time=_time(origin, SourceTime.COMMIT if knows_commit else SourceTime.STATEMENT),
     )
+
+
+def _count(transaction: object) -> int:
+    """Which row of its database transaction this is, from 1; 0 where Debezium does not count, as in a snapshot."""
+    count = transaction.get("total_order") if isinstance(transaction, dict) else None
+    return count if isinstance(count, int) and count > 0 else 0
+
+
+def _in_wal(source: Mapping[str, object]) -> SourcePosition:
+    """``sequence``: the commit before this transaction, then the row's own place. ``lsn`` alone is not monotonic, for
+    the rows of a transaction are sent at its commit, and another's may lie before them and be committed after.
+
+    Where the commit before is unknown the row's own place stands for it. For a snapshot read that is the place up to
+    which the snapshot sees everything.
+    """
+    sequence = source.get("sequence")
+    found = _SEQUENCE.fullmatch(sequence.replace(" ", "")) if isinstance(sequence, str) else None
+    if found is None:
+        raise NotAnEnvelope("the pair of log positions is missing", field="source.sequence")
+    before, own = found.groups()
+    origin = _origin(source.get("snapshot"))
+    if before is None and origin is Origin.STREAMED:
+        origin = Origin.FIRST
+    return SourcePosition(
+        connector="postgresql",
+        server=UNKNOWN_SERVER,
+        order=f"{int(before or own):020d}/{int(own):020d}",
+        ts_ms=_number(source, "ts_ms"),
+        origin=origin,
+        time=_time(origin, SourceTime.COMMIT),
+    )
+
+
+def _time(origin: Origin, streamed: SourceTime) -> SourceTime:
+    return SourceTime.READ if origin in (Origin.SNAPSHOT, Origin.INCREMENTAL) else streamed
 
 
 def _origin(snapshot: object) -> Origin:
@@ -131,9 +205,13 @@ def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> 
     Within one lineage the position decides. A record that lies *later* in the same partition, at a *lower*
     position, with a source time *clearly* later (by more than ``lineage_gap_ms``) is no duplicate, for a duplicate
     carries its old time: the server's log began again (RESET MASTER, a restored server), and it opens a new lineage.
-    An incremental read may carry a position that is too new for its value, so after it only the partition's order
+    An incremental read may carry a position that is too new for its value, so beside it only the partition's order
     counts.
-    A second snapshot of an idle database reads at the same position: it is as true as the first, and may heal.
+    A snapshot's position is where the log went on: a change that begins there came after it (MariaDB gives the first
+    one that very position). A second snapshot of an idle database reads at it again: as true as the first, it may heal.
+    FIRST stands at its row's own place, which lies before that of a snapshot if its transaction was in progress then:
+    between these two only the partition's order counts. Sent again, the same row may have its full position, or had
+    it before: the same place of the row is the same change.
     Between lineages only the order within one Kafka partition is known, and across partitions only time.
     """
     if stored is None:
@@ -143,19 +221,28 @@ def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> 
     same_partition = candidate.topic == stored.topic and candidate.partition == stored.partition
     lies_later = same_partition and candidate.offset > stored.offset
     clearly_later = candidate.ts_ms > stored.ts_ms + lineage_gap_ms
-    if same_partition and stored.origin is Origin.INCREMENTAL:
+    origins = (candidate.origin, stored.origin)
+    if same_partition and (Origin.INCREMENTAL in origins or origins in _FIRST_AND_SNAPSHOT):
         return _by_offset(candidate, stored, Verdict.NEWER)
     if _comparable(candidate.lineage, stored.lineage):
-        if candidate.order > stored.order:
+        is_same_change = Origin.FIRST in origins and _own_place(candidate) == _own_place(stored)
+        if candidate.order > stored.order and not is_same_change:
             return Verdict.NEWER
-        if lies_later and candidate.order == stored.order and candidate.origin is Origin.SNAPSHOT:
+        if lies_later and candidate.order == stored.order and Origin.SNAPSHOT in origins:
             return Verdict.NEWER
         if lies_later and clearly_later:
             return Verdict.NEW_LINEAGE
-        return Verdict.DUPLICATE if candidate.order == stored.order else Verdict.STALE
+        return Verdict.DUPLICATE if candidate.order == stored.order or is_same_change else Verdict.STALE
     if same_partition:
         return _by_offset(candidate, stored, Verdict.NEW_LINEAGE)
     return Verdict.NEW_LINEAGE if clearly_later else Verdict.STALE
+
+
+_FIRST_AND_SNAPSHOT = ((Origin.FIRST, Origin.SNAPSHOT), (Origin.SNAPSHOT, Origin.FIRST))
+
+
+def _own_place(version: Version) -> str:
+    return version.order.rpartition("/")[2]
 
 
 def _by_offset(candidate: Version, stored: Version, later: Verdict) -> Verdict:

@@ -48,13 +48,13 @@ class Source(Protocol):
 class Applied:
     """What Redis answered to a plan.
 
-    ``config_created`` is None where the plan wrote no config hash; ``portfolio_updated`` is None where it wrote no
-    portfolio field and False where the hash did not exist. ``stored`` is the guard's version before, or "".
+    ``config_created`` is None where the plan wrote no config hash; ``updated`` is None where it had nothing for a hash
+    that is only updated, and False where that hash did not exist. ``stored`` is the guard's version before, or "".
     """
 
     verdict: Verdict
     config_created: bool | None
-    portfolio_updated: bool | None
+    updated: bool | None
     cleared: int
     receivers: int
     stored: str
@@ -69,10 +69,10 @@ class Sink(Protocol):
     """Where plans go."""
 
     def apply(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Applied | ServerError]]:
-        """Apply ``plans``; of one user's, each only after the one before it was acknowledged.
+        """Apply ``plans``; of those of one user and table, each only after the one before it was acknowledged.
 
         Yields the index of each plan with its answer as answers come in. A plan that was refused by the server yields
-        a ServerError, and the later plans of that user are not tried.
+        a ServerError, and the later plans of that user and table are not tried.
 
         Raises:
             ServerUnavailable: the connection failed; plans without an answer may or may not have been applied, and

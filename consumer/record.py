@@ -76,12 +76,12 @@ def from_line(line: str | bytes) -> SourceRecord:
         timestamp_ms=_field(row, "timestamp_ms", int),
         key=_bytes(row.get("key"), "key"),
         value=_bytes(row.get("value"), "value"),
-        headers=tuple(_header(pair) for pair in row.get("headers") or ()),
+        headers=tuple(_header(pair) for pair in _headers(row)),
     )
 
 
 def _from_kcat(row: dict[str, Any]) -> SourceRecord:
-    headers = row.get("headers") or []
+    headers = _headers(row)
     pairs = zip(headers[::2], headers[1::2], strict=False)
     return SourceRecord(
         topic=_field(row, "topic", str),
@@ -92,6 +92,13 @@ def _from_kcat(row: dict[str, Any]) -> SourceRecord:
         value=_utf8(row.get("payload"), "payload"),
         headers=tuple((str(name), _utf8(value, "headers")) for name, value in pairs),
     )
+
+
+def _headers(row: dict[str, Any]) -> list[Any]:
+    headers = row.get("headers") or []
+    if not isinstance(headers, list):
+        raise Undecodable("should be a list", field="headers")
+    return headers
 
 
 def _field(row: dict[str, Any], name: str, kind: type[_T]) -> _T:

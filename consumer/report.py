@@ -10,6 +10,7 @@ import msgspec
 from consumer.decision import Decision
 from consumer.effect import Fields, Mode, Plan, Publish
 from consumer.event import Operation
+from consumer.message import FIELDS
 from consumer.record import SourceRecord
 
 _OPERATIONS = {
@@ -53,8 +54,8 @@ def _effects(plan: Plan) -> Iterator[dict[str, Any]]:
             "ttl_s": plan.balance.ttl_s,
             "only_missing": plan.mode is Mode.FILL,
         }
-    if plan.portfolio is not None and plan.mode is not Mode.FILL:
-        yield {"effect": "update", "key": plan.portfolio.key, "fields": plan.portfolio.fields}
+    if plan.update is not None:
+        yield {"effect": "update", "key": plan.update.key, "fields": plan.update.fields}
     if plan.removed is not None:
         yield {"effect": "remove", "keys": plan.removed.keys}
     if plan.cleared.keys or plan.cleared.prefixes:
@@ -84,15 +85,15 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
     yield from (("because", reason) for reason in plan.reasons)
     is_fill = plan.mode is Mode.FILL
     if plan.config is not None and not is_fill:
-        yield "write", f"{plan.config.key}  {_pairs(plan.config.changed)}"
-    if plan.config is not None and plan.config.whole != plan.config.changed:
+        yield "write" if plan.config.whole else "if exists", f"{plan.config.key}  {_pairs(plan.config.changed)}"
+    if plan.config is not None and plan.config.whole and plan.config.whole != plan.config.changed:
         yield "or whole", f"{plan.config.key}  {_pairs(plan.config.whole)}"
     elif plan.config is not None and is_fill:
         yield "fill", f"{plan.config.key}  {_pairs(plan.config.whole)}"
     if plan.balance is not None:
         yield "fill" if is_fill else "set", f"{plan.balance.key}={plan.balance.value} for {plan.balance.ttl_s} s"
-    if plan.portfolio is not None and not is_fill:
-        yield "if exists", f"{plan.portfolio.key}  {_pairs(plan.portfolio.fields)}"
+    if plan.update is not None:
+        yield "if exists", f"{plan.update.key}  {_pairs(plan.update.fields)}"
     if plan.removed is not None:
         yield from (("remove", key) for key in plan.removed.keys)
     yield from (("clear", key) for key in plan.cleared.keys)
@@ -104,7 +105,15 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
 def _message(message: Publish) -> str:
     body = msgspec.json.decode(message.body)
     groups = f" ({_group(body['old_group'])} -> {_group(body['new_group'])})" if body["group_changed"] else ""
-    return f"{message.channel}  {body['event_type']}{groups}  {_pairs(body['updated_fields'])}".rstrip()
+    said = f"{message.channel}  {body['event_type']}{groups}  {_pairs(body['updated_fields'])}".rstrip()
+    details = {name: value for name, value in body.items() if name not in FIELDS}
+    if not details:
+        return said
+    return f"{said}  with {' '.join(f'{name}={_detail(value)}' for name, value in details.items())}"
+
+
+def _detail(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _group(name: str | None) -> str:

@@ -60,6 +60,43 @@ class UserTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Enrichment:
+    """A column of a linked table that says more about a message: it goes in as ``field``."""
+
+    column: str
+    field: str
+    kind: Kind = Kind.TEXT
+    scale: int = 6
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedTable:
+    """A table whose rows belong to users and never set a balance, such as transactions and money requests.
+
+    The user's type stands in ``user_type_column``, or is always ``user_type``. A row counts once its ``status`` is one
+    of ``done``: then the columns in ``writes`` go to their fields of the config hash, if it exists, with the time in
+    ``time_field``, the derived keys in ``clears`` are cleared, and the messages that the same database transaction
+    causes for the user are enriched.
+    """
+
+    table: str
+    done: frozenset[str]
+    user_type: str = ""
+    user_type_column: str = ""
+    key: str = "id"
+    user_id: str = "user_id"
+    status: str = "status"
+    writes: Mapping[str, str] = field(default_factory=dict)
+    time_field: str = ""
+    clears: tuple[str, ...] = ()
+    enriches: tuple[Enrichment, ...] = ()
+
+    def money(self) -> Iterator[tuple[str, int]]:
+        """The money columns with their scales."""
+        return ((each.column, each.scale) for each in self.enriches if each.kind is Kind.MONEY)
+
+
+@dataclass(frozen=True, slots=True)
 class Consequence:
     """What follows when one of ``fields`` changes.
 
@@ -96,27 +133,39 @@ class Rules:
     ``consequences`` apply to fields, ``profile`` to every changed field that is not in ``financial``, ``outside`` to
     columns without a field. ``balance_field`` is the field that the balance string and ``group_field`` the one that
     messages about groups speak of. ``epoch`` is the operator's: raised, it outranks every stored version.
+    ``accept_missing_before``: an update without its old row image is taken as a change of every owned column.
     """
 
     tables: tuple[UserTable, ...]
     consequences: tuple[Consequence, ...]
     profile: Consequence
     outside: Consequence
+    linked: tuple[LinkedTable, ...] = ()
     names: Names = Names()
     financial: frozenset[str] = frozenset({"wallet_balance", "margin", "net_profit"})
     balance_field: str = "wallet_balance"
     group_field: str = "group"
     balance_ttl_s: int = 3600
     epoch: int = 0
+    accept_missing_before: bool = False
 
     def table(self, name: str) -> UserTable | None:
-        """The rules of a table, None where nobody named it."""
+        """The rules of a user table, None where nobody named it."""
         return next((table for table in self.tables if table.table == name), None)
+
+    def linked_table(self, name: str) -> LinkedTable | None:
+        """The rules of a linked table, None where nobody named it."""
+        return next((table for table in self.linked if table.table == name), None)
+
+    def captured(self) -> tuple[str, ...]:
+        """The names of all tables."""
+        return (*(table.table for table in self.tables), *(table.table for table in self.linked))
 
     def derived(self) -> tuple[str, ...]:
         """Templates of all derived keys, each once."""
-        every = (*self.consequences, self.profile, self.outside)
-        return tuple(dict.fromkeys(template for each in every for template in each.clears))
+        every = [each.clears for each in (*self.consequences, self.profile, self.outside)]
+        every += [each.clears for each in self.linked]
+        return tuple(dict.fromkeys(template for clears in every for template in clears))
 
 
 _BOTH = (
@@ -156,6 +205,31 @@ _OUTSIDE = (
     "address_proof*",
 )
 _IGNORED = ("password", "view_password", "security_*", "created_at", "updated_at")
+_TRANSACTIONS = LinkedTable(
+    "user_transactions",
+    done=frozenset({"completed"}),
+    user_type_column="user_type",
+    writes={"transaction_id": "last_transaction_id"},
+    time_field="last_transaction_at",
+    clears=(
+        "user_margin_calc:<type>:<id>",
+        "user_stats:<type>:<id>",
+        "user_summary:<type>:<id>",
+        "financial_summary:<type>:<id>:*",
+    ),
+    enriches=(
+        Enrichment("transaction_id", "transaction_id"),
+        Enrichment("type", "transaction_type"),
+        Enrichment("amount", "amount", Kind.MONEY),
+        Enrichment("admin_id", "admin_id", Kind.INTEGER),
+    ),
+)
+_REQUESTS = LinkedTable(
+    "money_requests",
+    done=frozenset({"approved"}),
+    user_type="live",
+    enriches=(Enrichment("request_id", "request_id"),),
+)
 _STATS = ("user_stats:<type>:<id>", "user_summary:<type>:<id>")
 _MARGIN = "user_margin_calc:<type>:<id>"
 
@@ -169,6 +243,7 @@ def reference() -> Rules:
                 "demo_users", "demo", _BOTH, constants={"sending_orders": "rock"}, outside=_OUTSIDE, ignored=_IGNORED
             ),
         ),
+        linked=(_TRANSACTIONS, _REQUESTS),
         consequences=(
             Consequence(
                 "financial",

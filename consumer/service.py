@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 
 import structlog
 
@@ -54,6 +55,7 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         Halt: a record can't be applied; nothing past it was committed.
         ServerError: Kafka can't go on.
     """
+    rules = replace(rules, epoch=settings.guard.epoch, accept_missing_before=settings.source.accept_missing_before)
     with ExitStack() as exits:
         watching = metrics.Metrics()
         sink = RedisSink(settings.redis, settings.guard, rules)
@@ -69,8 +71,9 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
             schemas=schemas,
             observer=watching,
             commit_interval_s=settings.kafka.commit_interval_ms / 1000,
+            linger_s=settings.kafka.linger_ms / 1000,
         )
-        tables = [table.table for table in rules.tables]
+        tables = rules.captured()
 
         def connect() -> KafkaSource:
             return KafkaSource(settings.kafka, tables, pipeline.revoked)

@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 _SCRIPT = files("consumer").joinpath("apply.lua").read_text()
 _SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
-_URL = "redis://host:port/db or rediss://host:port/db"
+_URL = "redis://user:password@host:port/db or rediss://…, special characters of the password percent-encoded"
 
 # Error replies of a server that may accept the same plan later; all others are answers about the plan itself. The
 # client turns some into exceptions of their own and cuts off their code.
@@ -53,7 +53,10 @@ class RedisSink:
         self._client = connect(server)
         heads = tuple(template.partition("<")[0] for template in rules.derived() if template.endswith("*"))
         self._index: KeyIndex = (
-            TrackedIndex(self._client, heads) if server.tracking and heads else ScanIndex(self._client, heads)
+            TrackedIndex(self._client, heads)
+            # Two threads write to and read from the index' connection, which a TLS connection does not allow.
+            if server.tracking and heads and not server.url.get_secret_value().startswith("rediss")
+            else ScanIndex(self._client, heads)
         )
         self._gap = str(guard.lineage_gap_ms)
         self._tombstone_ttl = str(guard.tombstone_ttl_s)
@@ -68,12 +71,13 @@ class RedisSink:
         """
         try:
             version = str(self._client.info("server")["redis_version"])
+            policy = str(self._client.info("memory").get("maxmemory_policy", ""))
         except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
             raise ConfigError("CDC_REDIS__URL", f"Redis refused the credentials: {error}", _URL) from None
         except redis.RedisError as error:
             raise translate(error) from error
         self._index.start()
-        if str(self._client.info("memory").get("maxmemory_policy", "")).startswith("allkeys"):
+        if policy.startswith("allkeys"):
             _log.warning(
                 "Redis may evict any key: with a version gone, a duplicate of its user is taken for new",
                 action="redis.evicts",
@@ -99,9 +103,9 @@ class RedisSink:
             failed = set()
             for (number, plan), answer in zip(wave, self._apply_wave([plan for _, plan in wave]), strict=True):
                 if isinstance(answer, ServerError):
-                    failed.add(plan.guard)
+                    failed.add((plan.guard, plan.table))
                 yield number, answer
-            waiting = [(number, plan) for number, plan in waiting if plan.guard not in failed]
+            waiting = [(number, plan) for number, plan in waiting if (plan.guard, plan.table) not in failed]
 
     def _apply_wave(self, plans: Sequence[Plan]) -> list[Applied | ServerError]:
         prefixes = [prefix for plan in plans for prefix in plan.cleared.prefixes]
@@ -109,14 +113,17 @@ class RedisSink:
             if not prefixes:
                 return self._send(plans, {})
             found = self._index.matching(prefixes)
-            refused: set[str] = set()
+            accepted = set(prefixes)  # unless the answers say otherwise: they may be lost, and the plans applied
             try:
                 answers = self._send(plans, found)
-                for plan, answer in zip(plans, answers, strict=True):
-                    if isinstance(answer, ServerError) or not answer.is_accepted:
-                        refused.update(plan.cleared.prefixes)
+                accepted = {
+                    prefix
+                    for plan, answer in zip(plans, answers, strict=True)
+                    if not isinstance(answer, ServerError) and answer.is_accepted
+                    for prefix in plan.cleared.prefixes
+                }
             finally:
-                self._index.settle(prefixes, refused)
+                self._index.settle(prefixes, accepted)
         except redis.RedisError as error:
             raise translate(error) from error
         return answers
@@ -143,9 +150,9 @@ class RedisSink:
         if plan.balance is not None:
             keys.append(plan.balance.key)
             balance, ttl = plan.balance.value, str(plan.balance.ttl_s)
-        if plan.portfolio is not None:
-            keys.append(plan.portfolio.key)
-            mirrored = _flat(plan.portfolio.fields)
+        if plan.update is not None:
+            keys.append(plan.update.key)
+            mirrored = _flat(plan.update.fields)
         removed = plan.removed.keys if plan.removed is not None else ()
         keys += [*removed, *plan.cleared.keys, *derived]
         messages = [part for message in plan.messages for part in (message.channel, message.body)]
@@ -158,6 +165,7 @@ class RedisSink:
             *(version.topic, version.partition, version.offset),
             *(self._gap, self._tombstone_ttl, ttl, balance),
             *(len(changed), len(whole), len(mirrored), len(removed), len(messages)),
+            "1" if plan.update is not None and plan.update.is_kept else "",
             *changed,
             *whole,
             *mirrored,
@@ -174,16 +182,20 @@ def connect(server: Redis) -> redis.Redis:
     """
     timeout_s = server.timeout_ms / 1000
     try:
-        return redis.Redis.from_url(
+        client = redis.Redis.from_url(
             server.url.get_secret_value(),
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
+            encoding_errors="surrogateescape",  # a key of somebody else's may hold any bytes
             protocol=2,
         )
-    except ValueError as error:
-        raise ConfigError("CDC_REDIS__URL", str(error), _URL) from None
+        client.connection_pool.make_connection()  # options that no connection knows are refused here
+        return client
+    except (ValueError, TypeError):
+        # The parser's own words may quote a piece of the password.
+        raise ConfigError("CDC_REDIS__URL", "not a Redis URL", _URL) from None
 
 
 def translate(error: Exception) -> ServerError:
@@ -205,14 +217,16 @@ def _first_of_each_user(
     """A later plan of a user goes only after the earlier was acknowledged: if that one failed, the guard would take
     the later one, refuse the retry as old, and what only the earlier one wrote would be lost.
     """
-    first: dict[str, tuple[int, Plan]] = {}
+    first: dict[tuple[str, str], tuple[int, Plan]] = {}
     rest = []
     for numbered in waiting:
-        if numbered[1].guard in first:
+        version = numbered[1].guard, numbered[1].table
+        if version in first:
             rest.append(numbered)
         else:
-            first[numbered[1].guard] = numbered
-    return list(first.values()), rest
+            first[version] = numbered
+    # Those that tell nobody go first: who hears of a deposit finds its transaction's fields there.
+    return sorted(first.values(), key=lambda numbered: bool(numbered[1].messages)), rest
 
 
 def _flat(fields: Any) -> list[str]:

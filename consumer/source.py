@@ -16,6 +16,7 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import (
     CommitFailedError,
     IncompatibleBrokerVersion,
+    KafkaConfigurationError,
     KafkaError,
     NoBrokersAvailable,
     NoOffsetForPartitionError,
@@ -32,7 +33,7 @@ _log = structlog.get_logger(__name__)
 _KEEP_ALIVE_S = 0.5
 _METADATA_AGE_MS = 3000
 _COMMIT_TIMEOUT_MS = 5000
-_LISTING_TIMEOUT_MS = 10_000
+_CLOSE_TIMEOUT_MS = 5000
 
 Revoked = Callable[[Sequence[Partition]], None]
 
@@ -73,7 +74,18 @@ class KafkaSource:
             return ", ".join(sorted(set(self._settings.topics) - present))
         found = sorted(topic for topic in present if re.match(self._pattern, topic))
         _refuse_twice(found)
+        self._warn_if_apart(found)
         return "" if found else f"topics like {self._settings.topic_prefix}.<db or schema>.<captured table>"
+
+    def _warn_if_apart(self, topics: Sequence[str]) -> None:
+        """A user's tables meet on one member only where the topics have the same number of partitions."""
+        counts = {topic: len(self._consumer.partitions_for_topic(topic) or ()) for topic in topics}
+        if len(set(counts.values())) > 1:
+            _log.warning(
+                "topics differ in their number of partitions: one database transaction may be told as several messages",
+                action="start.not_copartitioned",
+                partitions=counts,
+            )
 
     def subscribe(self) -> None:
         """Join the group."""
@@ -149,7 +161,7 @@ class KafkaSource:
         return lags
 
     def close(self) -> None:
-        self._consumer.close(autocommit=False)
+        self._consumer.close(autocommit=False, timeout_ms=_CLOSE_TIMEOUT_MS)
 
     def _assigned(self, partitions: Sequence[Partition]) -> None:
         self._ahead = [record for record in self._ahead if (record.topic, record.partition) not in partitions]
@@ -168,9 +180,13 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client 
         self._assigned(partitions)
 
     def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        if revoked:
-            _log.info("partitions revoked", action="group.revoked", partitions=len(revoked))
+        if not revoked:
+            return
+        _log.info("partitions revoked", action="group.revoked", partitions=len(revoked))
+        try:
             self._revoked([Partition(part.topic, part.partition) for part in revoked])
+        except Exception as error:  # the client would swallow it without a word
+            _log.exception("a listener failed", action="group.failed", error=type(error).__name__)
 
 
 def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
@@ -192,6 +208,10 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
         )
     except NoBrokersAvailable:
         raise ServerUnavailable("Kafka", f"no broker answers at {settings.bootstrap_servers}") from None
+    except (FileNotFoundError, PermissionError) as error:
+        raise ConfigError("CDC_KAFKA__SECURITY", f"{error.filename}: {error.strerror}", "readable files") from None
+    except (KafkaConfigurationError, AssertionError, ValueError, TypeError) as error:
+        raise ConfigError("CDC_KAFKA", str(error), "settings that go together") from None
     except (IncompatibleBrokerVersion, ssl.SSLError) as error:
         # The client says the former for a wrong password too.
         raise ConfigError(

@@ -111,7 +111,7 @@ class Narrator(Observer):
         heard = self._subscriber.until_now()
         after = dump.take(self._client)
         moved = dump.movement(self._before, after)
-        self._screen.line("Redis", wording.answer(applied), "green" if applied.is_accepted else "yellow")
+        self._screen.line("Redis", wording.answer(plan, applied), "green" if applied.is_accepted else "yellow")
         for number, text in enumerate(self._written(plan.user, moved, after)):
             self._screen.line("" if number else "wrote", text)
         derived, owned = wording.split(moved.removed, self._rules)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from consumer.diff import Change, diff
+from consumer.effect import Plan
 from consumer.event import ChangeEvent, Operation
 from consumer.position import Verdict
 from consumer.protocols import Applied
@@ -68,13 +69,14 @@ def _value(text: str | None) -> str:
     return "NULL" if text is None else text or '""'
 
 
-def answer(applied: Applied) -> str:
+def answer(plan: Plan, applied: Applied) -> str:
     """What Redis said to a plan."""
     parts = [VERDICTS[applied.verdict]]
     if applied.config_created is not None:
         parts.append("config hash created" if applied.config_created else "config hash updated")
-    if applied.portfolio_updated is not None:
-        parts.append("portfolio updated" if applied.portfolio_updated else "no portfolio, none made")
+    if applied.updated is not None and plan.update is not None:
+        what = plan.update.key.rpartition(":")[2]
+        parts.append(f"{what} updated" if applied.updated else f"no {what}, none made")
     if applied.cleared:
         parts.append(f"{applied.cleared} key{'' if applied.cleared == 1 else 's'} removed")
     return " · ".join(parts)

@@ -10,6 +10,8 @@ from typing import Any
 
 import redis
 
+from tests.schemas.validation import Invalid, validate
+
 
 def dump(client: redis.Redis, pattern: str = "*") -> dict[str, bytes]:
     """The exact content of every key that matches."""
@@ -27,10 +29,11 @@ def eventually(holds: Callable[[], object], seconds: float = 15.0, what: str = "
 
 
 class Listener:
-    """A subscriber of every channel, in a thread of its own."""
+    """A subscriber of every channel, in a thread of its own, which checks each message against its channel's schema."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._heard: list[tuple[str, dict[str, Any]]] = []
+        self._invalid: list[str] = []
         self._pubsub = client.pubsub()
         self._pubsub.psubscribe("*")
         assert self._pubsub.get_message(timeout=5)
@@ -42,11 +45,17 @@ class Listener:
         while not self._stop.is_set():
             message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0.05)
             if message:
-                self._heard.append((message["channel"], json.loads(message["data"])))
+                body = json.loads(message["data"])
+                self._heard.append((message["channel"], body))
+                try:
+                    validate(message["channel"], body)
+                except Invalid as problem:
+                    self._invalid.append(f"{problem} in {body}")
 
     def heard(self, user_id: int | None = None, user_type: str = "live") -> list[tuple[str, dict[str, Any]]]:
         """(channel, message) in the order of arrival, of all users or of one; give it a moment to arrive."""
         time.sleep(0.1)
+        assert self._invalid == []
         wanted = (user_type, user_id)
         return [
             (channel, body)

@@ -14,16 +14,21 @@ from consumer.record import SourceRecord
 
 FOLDER = Path(__file__).parent / "scenarios"
 _OPERATIONS = {"insert": "c", "update": "u", "delete": "d", "read": "r", "incremental": "r"}
+_TOGETHER = "in one database transaction"
 _OUTCOMES = ("plan", "nothing", "rejected")
 _VERBS = (
     *("user", "because", "write", "or whole", "fill", "set", "if exists", "remove", "clear", "publish"),
     *_OUTCOMES,
 )
 _CHANGE = re.compile(rf"({'|'.join(_OPERATIONS)}) (\w+) (\S+) at (\S+)")
-_NUMBERS = {"leverage", "status", "is_active", "country_id", "mam_id", "mam_status", "pam_id", "pam_status"} | {
-    "copytrader_id",
-    "copytrading_status",
-}
+_NUMBERS = (
+    {"user_id", "admin_id", "account_id"}
+    | {"leverage", "status", "is_active", "country_id", "mam_id", "mam_status", "pam_id", "pam_status"}
+    | {
+        "copytrader_id",
+        "copytrading_status",
+    }
+)
 
 
 class Unreadable(Exception):
@@ -41,10 +46,11 @@ class Change:
     before: dict[str, object] | None
     after: dict[str, object] | None
 
-    def record(self, offset: int) -> SourceRecord:
-        """The record that Debezium writes for it on MySQL, JSON without schema."""
+    def record(self, offset: int, transaction: int | None = None) -> SourceRecord:
+        """The record that Debezium writes for it on MySQL, JSON without schema, in its own database transaction."""
         ts_ms = _ms(self.time)
         snapshot = {"read": "true", "incremental": "incremental"}.get(self.operation, "false")
+        gtid = f"3e11fa47-71ca-11e1-9e33-c80aa9429562:{offset + 1 if transaction is None else transaction}"
         envelope = {
             "before": self.before,
             "after": self.after,
@@ -57,7 +63,7 @@ class Change:
                 "db": "trading",
                 "table": self.table,
                 "server_id": 0 if snapshot == "true" else 223344,
-                "gtid": None if snapshot == "true" else f"3e11fa47-71ca-11e1-9e33-c80aa9429562:{offset + 1}",
+                "gtid": None if snapshot == "true" else gtid,
                 "file": "binlog.000003",
                 "pos": 1000 + 100 * offset,
                 "row": 0,
@@ -85,6 +91,12 @@ class Scenario:
     changes: list[Change] = field(default_factory=list)
     outcomes: list[list[str]] = field(default_factory=list)
     is_in_outcome: bool = False
+    is_one_transaction: bool = False
+
+    def records(self) -> list[SourceRecord]:
+        """The changes as records that are read together."""
+        transaction = 1 if self.is_one_transaction else None
+        return [change.record(offset, transaction) for offset, change in enumerate(self.changes)]
 
 
 def load_all() -> list[Scenario]:
@@ -99,7 +111,7 @@ def load(path: Path) -> Iterator[Scenario]:
     Raises:
         Unreadable: naming file and line.
     """
-    rows = _rows()
+    rows = _rows(path.parent)
     scenario: Scenario | None = None
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         place = f"{path.name}:{number}"
@@ -126,6 +138,9 @@ def _read_line(scenario: Scenario, line: str, place: str, rows: dict[str, dict[s
             scenario.is_in_outcome = False
             scenario.changes.append(_change(operation, table, user_id, time, rows[table]))
             return
+        if text == _TOGETHER:
+            scenario.is_one_transaction = True
+            return
         verb, _, reason = text.partition(" ")
         if verb not in _OUTCOMES:
             raise Unreadable(f"{place}: neither a change nor an outcome: {text}")
@@ -143,7 +158,8 @@ def _read_line(scenario: Scenario, line: str, place: str, rows: dict[str, dict[s
 
 def _change(operation: str, table: str, user_id: str, time: str, row: dict[str, str]) -> Change:
     number: object = int(user_id) if user_id.lstrip("-").isdecimal() else user_id
-    image = {"id": number} | {column: _value(column, text) for column, text in row.items()}
+    key = next((column for column, text in row.items() if text == "KEY"), "id")
+    image = {column: _value(column, text) for column, text in row.items()} | {key: number}
     before = None if operation in ("insert", "read", "incremental") else dict(image)
     after = None if operation == "delete" else dict(image)
     return Change(operation, table, number, time, before, after)
@@ -169,9 +185,10 @@ def _value(column: str, text: str) -> object:
     return int(text) if column in _NUMBERS and text.lstrip("-").isdecimal() else text
 
 
-def _rows() -> dict[str, dict[str, str]]:
+def _rows(folder: Path) -> dict[str, dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
-    for line in (FOLDER / "rows.txt").read_text().splitlines():
+    file = folder / "rows.txt"
+    for line in (file if file.exists() else FOLDER / "rows.txt").read_text().splitlines():
         if line and not line.startswith((" ", "#")):
             table = rows.setdefault(line.strip(), {})
         elif line.startswith(" "):

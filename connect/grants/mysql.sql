@@ -1,4 +1,4 @@
--- The accounts around the connector on MySQL and MariaDB, each with the least that works.
+-- The accounts around the connector on MySQL, each with the least that works.
 -- Placeholders are filled in as in the connector's file; the tests' stack runs this file as it is.
 -- One statement ends with a semicolon at the end of a line.
 

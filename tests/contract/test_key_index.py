@@ -53,7 +53,7 @@ def test_a_key_written_inside_the_window_is_cleared(
     index.matching([MINE])
     client.set(f"{MINE}late", "x")
     client.set("financial_summary:live:11:late", "x")
-    index.settle([MINE], ())
+    index.settle([MINE], [MINE])
     eventually(lambda: not client.exists(f"{MINE}late"))
     assert client.exists("financial_summary:live:11:late")
     index.close()
@@ -71,7 +71,7 @@ def test_a_refused_plan_clears_nothing_and_its_keys_are_still_known(
     index.matching([MINE])
     client.set(f"{MINE}late", "x")
     time.sleep(0.1)
-    index.settle([MINE], {MINE})
+    index.settle([MINE], ())
     time.sleep(0.1)
     assert client.exists(f"{MINE}day", f"{MINE}late") == 2
     assert set(index.matching([MINE])[MINE]) == {f"{MINE}day", f"{MINE}late"}
@@ -80,7 +80,7 @@ def test_a_refused_plan_clears_nothing_and_its_keys_are_still_known(
 
 def test_a_key_written_after_the_window_stays(client: redis.Redis, tracked: TrackedIndex) -> None:
     tracked.matching([MINE])
-    tracked.settle([MINE], ())
+    tracked.settle([MINE], [MINE])
     time.sleep(0.2)
     client.set(f"{MINE}fresh", "x")
     time.sleep(0.2)

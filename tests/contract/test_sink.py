@@ -73,11 +73,11 @@ def test_a_missing_hash_comes_back_whole(sink: RedisSink, client: redis.Redis) -
 
 def test_a_portfolio_is_updated_but_never_made(sink: RedisSink, client: redis.Redis) -> None:
     (answer,) = apply(sink, plan_of("A deposit", 1))
-    assert answer.portfolio_updated is False
+    assert answer.updated is False
     assert not client.exists(PORTFOLIO)
     client.hset(PORTFOLIO, "positions", "3")
     (answer,) = apply(sink, plan_of("The group", 2))
-    assert answer.portfolio_updated is True
+    assert answer.updated is True
     assert client.hgetall(PORTFOLIO) == {"positions": "3", "group": "VIP", "group_updated_at": AT}
 
 
@@ -148,6 +148,18 @@ def test_a_subscriber_sees_the_new_world(sink: RedisSink, client: redis.Redis) -
     thread.join()
     pubsub.close()
     assert seen == ["10000.50", "10000.50", 0, 0]
+
+
+def test_a_change_that_does_not_tell_every_field_makes_no_hash(sink: RedisSink, client: redis.Redis) -> None:
+    partial = "An unchanged large text is neither"
+    (answer,) = apply(sink, plan_of(partial, 1))
+    assert answer.config_created is None
+    assert not client.exists(CONFIG)
+    client.hset(CONFIG, "margin", "0.00")
+    (answer,) = apply(sink, plan_of(partial, 2))
+    assert answer.config_created is False
+    assert client.hget(CONFIG, "margin") == "5.00"
+    assert not client.hexists(CONFIG, "sending_orders")
 
 
 def test_replayed_and_older_plans_move_nothing(sink: RedisSink, client: redis.Redis) -> None:

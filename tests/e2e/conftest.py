@@ -18,7 +18,7 @@ import redis
 from tests.redis_view import Listener, eventually
 from tests.stack import Stack
 from tests.stack.child import GUARD
-from tests.stack.registration import Registration, registered
+from tests.stack.registration import Database, Registration, registered
 from tests.stack.trading import Trading
 
 # Users that are there before the snapshot, so that every topic exists from the beginning.
@@ -69,6 +69,7 @@ class System:
     """A database, Debezium, Kafka, Redis, and this program's settings to join them."""
 
     stack: Stack
+    database: Database
     trading: Trading
     redis: redis.Redis
     listener: Listener
@@ -111,16 +112,30 @@ class System:
 
 
 @pytest.fixture
+def overrides() -> Mapping[str, str]:
+    """Lines of the connector's configuration that a test sets otherwise, by parametrising this."""
+    return {}
+
+
+@pytest.fixture
 def system(
-    stack: Stack, trading: Trading, redis_client: redis.Redis, topic_prefix: str, group_id: str, tmp_path: Path
+    stack: Stack,
+    database: Database,
+    overrides: Mapping[str, str],
+    trading: Trading,
+    redis_client: redis.Redis,
+    topic_prefix: str,
+    group_id: str,
+    tmp_path: Path,
 ) -> Iterator[System]:
     """Clean tables with one witness each, fresh topics, a fresh group, an empty Redis; the consumer is not started."""
     trading.insert("live_users", id=WITNESS)
     trading.insert("demo_users", id=WITNESS)
     listener = Listener(redis_client)
-    with registered(stack, stack.mysql, topic_prefix) as registration:
+    with registered(stack, database, topic_prefix, overrides) as registration:
         yield System(
             stack,
+            database,
             trading,
             redis_client,
             listener,

@@ -6,8 +6,9 @@ import pytest
 
 from tests.e2e.conftest import WITNESS, System
 from tests.redis_view import dump, eventually
+from tests.stack.roster import DATABASES
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.parametrize("database", DATABASES, indirect=True)]
 
 WHOLE = {
     *("id", "user_type", "wallet_balance", "margin", "net_profit", "leverage", "group", "status", "is_active"),
@@ -33,6 +34,7 @@ def user(system: System, **columns: object) -> None:
     """A live user 7 whose insert has been through, all derived keys there."""
     system.trading.insert("live_users", id=7, **{"country_id": 1, "wallet_balance": "100"} | columns)
     eventually(lambda: system.config(7))
+    eventually(lambda: any(body["user_id"] == 7 for _, body in list(system.listener._heard)))
     system.redis.mset(dict.fromkeys(DERIVED, "old"))
     system.listener._heard.clear()
 

@@ -163,14 +163,30 @@ def test_ignored_records_move_the_offset_too(sink: RedisSink, client: redis.Redi
     assert client.keys("*") == []
 
 
-def test_a_revoked_partition_is_committed_then_forgotten(sink: RedisSink) -> None:
-    source = RecordedSource(deposits(4), step=2)
-    pipeline = Pipeline(sink, reference(), commit_interval_s=1e9)
-    polls = iter([False, True])
-    pipeline.run(source, lambda: next(polls))
-    assert source.offsets == {TOPIC: 2}
-    source.offsets.clear()
-    pipeline.revoked([TOPIC])
+class RevokedInPoll(RecordedSource):
+    """A source that loses its partition while it is polled for the second time, as a group's member does."""
+
+    def __init__(self, records: list[SourceRecord], step: int) -> None:
+        super().__init__(records, step)
+        self.polls = 0
+        self.pipeline: Pipeline | None = None
+        self.at_revoke: dict[Partition, int] = {}
+
+    def poll(self, timeout_s: float) -> Sequence[SourceRecord]:
+        self.polls += 1
+        if self.polls == 2 and self.pipeline is not None:
+            self.pipeline.revoked([TOPIC])
+            self.at_revoke = dict(self.offsets)
+            self.offsets.clear()
+            return ()
+        return super().poll(timeout_s)
+
+
+def test_a_revoked_partition_is_committed_at_once_then_forgotten(sink: RedisSink) -> None:
+    source = RevokedInPoll(deposits(2), step=2)
+    source.pipeline = Pipeline(sink, reference(), commit_interval_s=1e9)
+    source.pipeline.run(source, lambda: source.polls >= 2)
+    assert source.at_revoke == {TOPIC: 2}
     assert source.offsets == {}
 
 

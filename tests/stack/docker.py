@@ -7,6 +7,8 @@ native stack would use, with the same settings.
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,8 +37,13 @@ def answers() -> bool:
         client.ping()
         client.close()
     except DockerException:
-        return False
-    return True
+        refused = True
+    else:
+        refused = False
+    with warnings.catch_warnings():  # the client leaves the socket open where nobody listens
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    return not refused
 
 
 class Container:

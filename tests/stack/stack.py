@@ -111,6 +111,10 @@ class Stack:
     def postgres(self) -> Postgres:
         return self._get("postgres", Postgres)
 
+    def database(self, name: str) -> MySql | Postgres:
+        """The database server of that name."""
+        return self.postgres if name == "postgres" else self._get(name, MySql)
+
     @property
     def redis_cluster(self) -> RedisCluster:
         return self._get("redis-cluster", RedisCluster)

@@ -31,7 +31,8 @@ def others() -> Iterator[Stack]:
 
 @pytest.mark.parametrize("name", ["mariadb", "postgres"])
 def test_a_database_has_the_reference_schema_and_keeps_rows_over_a_kill(others: Stack, name: str) -> None:
-    server, quote = (others.mariadb, "`") if name == "mariadb" else (others.postgres, '"')
+    server = others.database(name)
+    quote = server.quote
     with server.connect(server.logins.app) as connection:
         tables = Trading(connection, quote)
         tables.clear()

@@ -14,6 +14,7 @@ import pytest
 from tests.stack import Stack, StackError, StartFailed
 from tests.stack.child import Children
 from tests.stack.login import PROJECT
+from tests.stack.trading import Trading
 
 pytestmark = pytest.mark.stack
 
@@ -101,9 +102,8 @@ def test_a_frozen_redis_answers_nothing_until_it_is_thawed(stack: Stack) -> None
     stack.redis.wait_until_answers()
 
 
-def test_mysql_keeps_its_data_over_a_kill(stack: Stack) -> None:
-    with stack.mysql.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("INSERT INTO live_users (id, name, email, password) VALUES (7, 'n', 'e', 'p')")
+def test_mysql_keeps_its_data_over_a_kill(stack: Stack, trading: Trading) -> None:
+    trading.insert("live_users", id=7, name="n")
     stack.mysql.kill()
     stack.mysql.start()
     with stack.mysql.connect() as connection, connection.cursor() as cursor:

@@ -176,6 +176,35 @@ def test_an_update_without_the_old_image_says_what_to_set() -> None:
     assert "REPLICA IDENTITY FULL" in decision.error.advice
 
 
+def test_an_update_without_the_old_image_may_be_accepted_as_a_change_of_everything() -> None:
+    rules = replace(reference(), accept_missing_before=True)
+    plan = decide(_record(_envelope(before=None)), rules).plan
+    assert plan is not None
+    assert plan.config is not None
+    owned = {column.field for column in rules.tables[0].columns} & _envelope()["after"].keys()  # type: ignore[attr-defined]
+    assert owned <= plan.config.changed.keys()
+    assert {message.channel for message in plan.messages} >= {"user_updates", "balance_updates", "group_updates"}
+    assert all('"old_group":null' in message.body for message in plan.messages)
+
+
+@pytest.mark.parametrize(
+    ("transaction", "source", "expected"),
+    [
+        ({"id": "771:2200"}, {}, "771"),
+        (None, {"txId": 771}, "771"),
+        (None, {"txId": 771, "snapshot": "true"}, None),
+        (None, {"txId": None}, None),
+    ],
+)
+def test_a_transaction_of_postgresql_is_known_by_its_number(
+    transaction: object, source: dict[str, object], expected: str | None
+) -> None:
+    place = {"connector": "postgresql", "table": "live_users", "sequence": '["9","10"]', "ts_ms": 1}
+    event = parse(_record(_envelope(transaction=transaction, source=place | source)))
+    assert isinstance(event, ChangeEvent)
+    assert event.transaction_id == expected
+
+
 def test_an_unknown_table_is_named() -> None:
     source = _envelope()["source"]
     assert isinstance(source, dict)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from consumer import cli, service
 from consumer.config import load
 from consumer.errors import ConfigError
+from consumer.rules import Rules, reference
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +83,16 @@ def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     wrong.write_text("= no TOML")
     with pytest.raises(ConfigError, match=r"wrong\.toml"):
         load(file=wrong)
+
+
+def test_the_epoch_and_the_mapping_reach_the_rules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('extends = "reference"\nbalance_ttl_s = 60\n')
+    settings = tmp_path / "cdc.toml"
+    settings.write_text(f'mapping = "{file}"\n[guard]\nepoch = 7\n')
+    given: list[Rules] = []
+    monkeypatch.setattr(service.Stop, "listen", lambda stop: None)
+    monkeypatch.setattr("consumer.log.configure", lambda settings: None)
+    monkeypatch.setattr(service, "run", lambda settings, rules, stop: given.append(rules))
+    cli.run(config_file=settings)
+    assert given == [replace(reference(), balance_ttl_s=60, epoch=7)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.decision import decide
+from consumer.decision import decide_all
 from consumer.report import plan_text
 from consumer.rules import reference
 from tests.scenario import Scenario, Unreadable, load, load_all
@@ -21,8 +21,7 @@ def test_there_are_scenarios() -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[each.title for each in SCENARIOS])
 def test_scenario(scenario: Scenario) -> None:
-    for offset, (change, expected) in enumerate(zip(scenario.changes, scenario.outcomes, strict=True)):
-        decision = decide(change.record(offset), reference())
+    for decision, expected in zip(decide_all(scenario.records(), reference()), scenario.outcomes, strict=True):
         if decision.plan is None:
             found = [f"{decision.outcome} {decision.reason}"]
         else:

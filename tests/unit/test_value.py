@@ -15,7 +15,7 @@ from consumer.event import ColumnSchema
 from consumer.value import Kind, canonical, money, timestamp
 
 MONEY = st.decimals(min_value=-(10**12), max_value=10**12, places=6) | st.decimals(
-    allow_nan=False, allow_infinity=False, min_value=-(10**30), max_value=10**30
+    min_value=-(10**30), max_value=10**30, places=12
 )
 
 

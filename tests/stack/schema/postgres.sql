@@ -1,9 +1,9 @@
 -- The reference schema of the trading platform on PostgreSQL, in a schema called like the database,
 -- so that topics are named as on MySQL. One statement ends with a semicolon at the end of a line.
 
-CREATE SCHEMA ${CDC_POSTGRES_DATABASE};
-ALTER DATABASE ${CDC_POSTGRES_DATABASE} SET search_path = ${CDC_POSTGRES_DATABASE};
-SET search_path = ${CDC_POSTGRES_DATABASE};
+CREATE SCHEMA ${CDC_POSTGRES_SCHEMA};
+ALTER DATABASE ${CDC_POSTGRES_DATABASE} SET search_path = ${CDC_POSTGRES_SCHEMA};
+SET search_path = ${CDC_POSTGRES_SCHEMA};
 
 -- MySQL's ON UPDATE CURRENT_TIMESTAMP: a column that the statement itself sets is left alone.
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.updated_at = OLD.updated_at THEN NEW.updated_at = CURRENT_TIMESTAMP; END IF; RETURN NEW; END';

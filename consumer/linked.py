@@ -1,0 +1,135 @@
+"""Rows of linked tables, such as transactions and money requests: what they mean for the user they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from consumer.effect import Fields, Invalidate, Mode, Nothing, Plan, Update
+from consumer.errors import InvalidValue, MissingColumn
+from consumer.event import ChangeEvent, ColumnSchema, Operation, RowImage
+from consumer.keys import UserId, render
+from consumer.rules import LinkedTable, Rules
+from consumer.value import Kind, canonical, timestamp
+
+_NO_SCHEMA = ColumnSchema()
+
+
+class Turn(StrEnum):
+    """What a change of a linked row amounts to."""
+
+    DONE = "done"
+    TAKEN_BACK = "taken back"
+    NOT_DONE = "not done"
+    UNMOVED = "unmoved"
+    GONE = "gone"
+
+
+_WHY_NOTHING = {
+    Turn.NOT_DONE: "the row is not done yet, or never will be",
+    Turn.UNMOVED: "the row was done before, and what else changed in it is no news",
+    Turn.GONE: "the row was deleted; what it did stays done",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedChange:
+    """A linked row's change: whose it is, what it amounts to, the fields it writes and what it tells subscribers."""
+
+    user: UserId
+    key: int
+    turn: Turn
+    fields: Fields = field(default_factory=dict)
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+def linked_change(event: ChangeEvent, table: LinkedTable, rules: Rules) -> LinkedChange | None:
+    """What ``event`` means, or None where the row belongs to nobody that a user table holds.
+
+    Raises:
+        MissingColumn, InvalidValue: the row can't be used; the error names the column.
+    """
+    row = event.after if event.after is not None else event.before or {}
+    if event.op is Operation.DELETE and table.status not in row:
+        row = {**row, table.status: None}
+    user_type = table.user_type or _text(row, table.user_type_column, table)
+    if user_type not in {each.user_type for each in rules.tables}:
+        return None
+    user = UserId(user_type, _number(row, table.user_id, table))
+    turn = _turn(event, table)
+    key = _number(row, table.key, table)
+    if turn is not Turn.DONE:
+        return LinkedChange(user, key, turn)
+    fields = {name: _text(row, column, table) for column, name in table.writes.items()}
+    if fields and table.time_field:
+        fields[table.time_field] = timestamp(event.position.ts_ms)
+    return LinkedChange(user, key, turn, fields, _details(event, row, table))
+
+
+def plan_linked(event: ChangeEvent, table: LinkedTable, change: LinkedChange, rules: Rules) -> Plan | Nothing:
+    """What follows from a row of a linked table: never a balance, and no message of its own."""
+    if change.turn in _WHY_NOTHING:
+        return Nothing(_WHY_NOTHING[change.turn])
+    if not change.fields and not table.clears:
+        return Nothing("it enriches the message of the same database transaction, and changes nothing itself")
+    version = event.version(rules.epoch)
+    return Plan(
+        user=change.user,
+        table=table.table,
+        guard=render(rules.names.guard, change.user),
+        # Rows that one statement wrote may share a position; the key tells them apart.
+        version=replace(version, order=f"{version.order}/{change.key:020d}"),
+        mode=Mode.FILL if event.is_incremental else Mode.CHANGE,
+        # The hash may be made later, by the user's own row: which of the two is read first is chance.
+        update=Update(render(rules.names.config, change.user), change.fields, is_kept=True) if change.fields else None,
+        cleared=Invalidate.of(change.user, table.clears),
+        reasons=(f"{table.table}: {change.turn}",),
+    )
+
+
+def _turn(event: ChangeEvent, table: LinkedTable) -> Turn:
+    if event.op is Operation.DELETE:
+        return Turn.GONE
+    assert event.after is not None  # the envelope's parser refuses every other op without it
+    is_done = _text(event.after, table.status, table) in table.done
+    was_done = event.before is not None and event.before.get(table.status) in table.done
+    if is_done:
+        return Turn.UNMOVED if was_done else Turn.DONE
+    return Turn.TAKEN_BACK if was_done else Turn.NOT_DONE
+
+
+def _details(event: ChangeEvent, row: RowImage, table: LinkedTable) -> dict[str, object]:
+    """Numbers as numbers, money as exact text."""
+    details: dict[str, object] = {}
+    for each in table.enriches:
+        if each.column not in row:
+            continue
+        try:
+            text = canonical(row[each.column], each.kind, each.scale, event.schema.get(each.column, _NO_SCHEMA))
+        except InvalidValue as error:
+            error.field = each.column
+            raise
+        is_number = each.kind is Kind.INTEGER and text is not None and text.lstrip("-").isdecimal()
+        details[each.field] = int(text) if is_number and text is not None else text
+    return details
+
+
+def _text(row: RowImage, column: str, table: LinkedTable) -> str:
+    value = _required(row, column, table)
+    if not isinstance(value, str):
+        raise InvalidValue("should be text", field=column)
+    return value
+
+
+def _number(row: RowImage, column: str, table: LinkedTable) -> int:
+    value = _required(row, column, table)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidValue("should be a whole number that is not negative", field=column)
+    return value
+
+
+def _required(row: RowImage, column: str, table: LinkedTable) -> object:
+    if column not in row:
+        raise MissingColumn(f"not in the row image of {table.table}", field=column)
+    return row[column]
