@@ -37,11 +37,11 @@ check: $(READY) ## lint, format, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fuzz: $(READY) ## damage real records for SECONDS=60: no exception but this program's own
-	$(BIN)/python -m tests.wire.fuzz --seconds $(SECONDS) $(ARGS)
-
 schemas: $(READY) ## write schemas/ anew from the rules and the models
 	$(BIN)/python -m schemas
+
+fuzz: $(READY) ## damage real records for SECONDS=60: no exception but this program's own
+	$(BIN)/python -m tests.wire.fuzz --seconds $(SECONDS) $(ARGS)
 
 format: $(READY) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .

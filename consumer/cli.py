@@ -19,6 +19,7 @@ from consumer.errors import CdcError, ConfigError, ServerError
 
 if TYPE_CHECKING:
     from consumer.avro import Schemas
+    from consumer.rules import Rules
 
 app = typer.Typer(
     name="cdc-consumer",
@@ -78,7 +79,7 @@ def run(
         },
         config_file,
     )
-    rules = replace(mapping.load(settings.mapping), epoch=settings.guard.epoch)
+    rules = _rules(settings)
     log.configure(settings.log)
     stop = service.Stop()
     stop.listen()
@@ -122,7 +123,7 @@ def plan(
     from consumer.report import to_json, to_text
 
     settings = config.load({"mapping": mapping_file}, config_file)
-    rules = mapping.load(settings.mapping)
+    rules = _rules(settings)
     known = _schemas(schemas, settings)
     is_any_rejected = False
     for batch in recording.batches(recording.read(file), _PLANNED_TOGETHER):
@@ -137,6 +138,15 @@ def plan(
 def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = None) -> None:
     """The mapping in force as TOML, complete: what a file of one's own may begin with."""
     typer.echo(mapping.to_toml(mapping.load(config.load({"mapping": mapping_file}, config_file).mapping)), nl=False)
+
+
+def _rules(settings: config.Settings) -> Rules:
+    """The mapping in force, with what the settings say of it."""
+    return replace(
+        mapping.load(settings.mapping),
+        epoch=settings.guard.epoch,
+        accept_missing_before=settings.source.accept_missing_before,
+    )
 
 
 def _schemas(file: Path | None, settings: config.Settings) -> Schemas:

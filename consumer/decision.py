@@ -44,7 +44,7 @@ class Decision:
 
 
 def decide(record: SourceRecord, rules: Rules, schemas: Schemas = NO_SCHEMAS) -> Decision:
-    """What to do about one record by itself; raises as :func:`decide_all`."""
+    """What to do about one record by itself; never raises for bad input."""
     return decide_all([record], rules, schemas)[0]
 
 
@@ -55,7 +55,6 @@ def decide_all(records: Sequence[SourceRecord], rules: Rules, schemas: Schemas =
 
     Raises:
         ServerError: from ``schemas``, which only Avro asks.
-
     """
     decisions: dict[int, Decision] = {}
     subjects: dict[int, Subject] = {}

@@ -27,6 +27,8 @@ _IMPLIED: Mapping[str, Mapping[str, Any]] = {
     "profile": {"name": "profile", "fields": []},
     "outside": {"name": "outside the hash", "fields": []},
 }
+# Rules that belong to an operation and not to a deployment.
+_SETTINGS = {"epoch": "CDC_GUARD__EPOCH", "accept_missing_before": "CDC_SOURCE__ACCEPT_MISSING_BEFORE"}
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -82,8 +84,8 @@ def _read(data: dict[str, Any]) -> Rules | list[Fault]:
     extends = data.pop("extends", None)
     if extends not in (None, "reference"):
         return [Fault(("extends",), "no mapping of this name", '"reference", or leave it out')]
-    if "epoch" in data:
-        return [Fault(("epoch",), "the epoch is a setting", "CDC_GUARD__EPOCH")]
+    if settings := [name for name in _SETTINGS if name in data]:
+        return [Fault((settings[0],), "this is a setting, not part of a mapping", _SETTINGS[settings[0]])]
     if strange := list(_strange(data, ())):
         return strange
     whole = _merged(_plain(reference()), data) if extends else data
@@ -122,7 +124,7 @@ def _strange(value: object, path: toml_lines.Path) -> Iterator[Fault]:
 def _fault(error: Any) -> Fault:
     path = tuple(error["loc"][1:])
     if error["type"] == "unexpected_keyword_argument":
-        return Fault(path, "no such key", ", ".join(sorted(_keys(path[:-1]) - {"epoch"})))
+        return Fault(path, "no such key", ", ".join(sorted(_keys(path[:-1]) - _SETTINGS.keys())))
     if error["type"] in ("missing", "missing_argument"):
         return Fault(path, "missing")
     return Fault(path, error["msg"].replace("Input should be", "should be"))
@@ -172,7 +174,7 @@ def _plain(rules: Rules) -> dict[str, Any]:
     plain = {
         field.name: _value(getattr(rules, field.name), complete=True)
         for field in dataclasses.fields(rules)
-        if field.name != "epoch"
+        if field.name not in _SETTINGS
     }
     for name, implied in _IMPLIED.items():
         plain[name] = {key: value for key, value in plain[name].items() if value != implied.get(key)}

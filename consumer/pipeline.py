@@ -20,9 +20,9 @@ from consumer.watermark import Partition, Watermark
 
 _log = structlog.get_logger(__name__)
 _POLL_S = 0.2
-REDIS = "Redis"
 _FEW = 500
 """As many records at once are a backlog, and no reason to wait for more."""
+REDIS = "Redis"
 
 
 class Pipeline:
@@ -101,7 +101,7 @@ class Pipeline:
                 should_stop=should_stop,
             )
         except ServerUnavailable:
-            return  # told to stop while the registry is away: nothing of this is committed
+            return  # told to stop while the registry is away
         self._serves_again()
         rejected = next((at for at, decision in enumerate(decisions) if decision.error is not None), len(records))
         planned = [(at, decision.plan) for at, decision in enumerate(decisions[:rejected]) if decision.plan is not None]

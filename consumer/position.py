@@ -95,7 +95,8 @@ def _in_binlog(connector: str, source: Mapping[str, object], transaction: object
     ``binlog_legacy_event_pos`` is on), so there Debezium's count of its rows is a fourth part.
     """
     file = source.get("file")
-    if not isinstance(file, str) or not (number := file.rpartition(".")[2]).isdecimal() or len(number) > 10:
+    # Longer ones would not sort as text of a fixed width.
+    if not isinstance(file, str) or not ((number := file.rpartition(".")[2]).isdecimal() and len(number) <= 10):
         raise NotAnEnvelope("a binlog file name with a number is missing", field="source.file")
     origin = _origin(source.get("snapshot"))
     order = f"{int(number):010d}/{_number(source, 'pos'):020d}/{_number(source, 'row'):010d}"

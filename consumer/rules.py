@@ -204,7 +204,6 @@ _OUTSIDE = (
     "id_proof*",
     "address_proof*",
 )
-_IGNORED = ("password", "view_password", "security_*", "created_at", "updated_at")
 _TRANSACTIONS = LinkedTable(
     "user_transactions",
     done=frozenset({"completed"}),
@@ -230,6 +229,7 @@ _REQUESTS = LinkedTable(
     user_type="live",
     enriches=(Enrichment("request_id", "request_id"),),
 )
+_IGNORED = ("password", "view_password", "security_*", "created_at", "updated_at")
 _STATS = ("user_stats:<type>:<id>", "user_summary:<type>:<id>")
 _MARGIN = "user_margin_calc:<type>:<id>"
 

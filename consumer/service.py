@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import ExitStack
-from dataclasses import replace
 
 import structlog
 
@@ -55,7 +54,6 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         Halt: a record can't be applied; nothing past it was committed.
         ServerError: Kafka can't go on.
     """
-    rules = replace(rules, epoch=settings.guard.epoch, accept_missing_before=settings.source.accept_missing_before)
     with ExitStack() as exits:
         watching = metrics.Metrics()
         sink = RedisSink(settings.redis, settings.guard, rules)

@@ -55,7 +55,7 @@ class Listener:
     def heard(self, user_id: int | None = None, user_type: str = "live") -> list[tuple[str, dict[str, Any]]]:
         """(channel, message) in the order of arrival, of all users or of one; give it a moment to arrive."""
         time.sleep(0.1)
-        assert self._invalid == []
+        assert not self._invalid, "; ".join(self._invalid)
         wanted = (user_type, user_id)
         return [
             (channel, body)

@@ -189,4 +189,5 @@ def test_every_key_is_described() -> None:
             "names",
             "linked",
             "epoch",
+            "accept_missing_before",
         } <= described

@@ -75,6 +75,7 @@ WRONG = {
     "an empty channel of a rule": ('channels = ["tiers"]', 'channels = [" "]', "name of a channel"),
     "a time to live of nothing": ("balance_ttl_s = 60", "balance_ttl_s = 0", "1 or more"),
     "an epoch": ("balance_ttl_s = 60", "epoch = 3", "CDC_GUARD__EPOCH"),
+    "another setting": ("balance_ttl_s = 60", "accept_missing_before = true", "CDC_SOURCE__"),
     "no TOML": ("balance_ttl_s = 60", "balance_ttl_s = ", "TOML"),
     "a key twice": ("balance_ttl_s = 60", 'group_field = "tier"', "TOML"),
     "fields of profile": ("[profile]\n", '[profile]\nfields = ["tier"]\n', "no fields of its own"),

@@ -85,14 +85,14 @@ def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
         load(file=wrong)
 
 
-def test_the_epoch_and_the_mapping_reach_the_rules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_mapping_reaches_the_rules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('extends = "reference"\nbalance_ttl_s = 60\n')
     settings = tmp_path / "cdc.toml"
-    settings.write_text(f'mapping = "{file}"\n[guard]\nepoch = 7\n')
+    settings.write_text(f'mapping = "{file}"\n')
     given: list[Rules] = []
     monkeypatch.setattr(service.Stop, "listen", lambda stop: None)
     monkeypatch.setattr("consumer.log.configure", lambda settings: None)
     monkeypatch.setattr(service, "run", lambda settings, rules, stop: given.append(rules))
     cli.run(config_file=settings)
-    assert given == [replace(reference(), balance_ttl_s=60, epoch=7)]
+    assert given == [replace(reference(), balance_ttl_s=60)]
