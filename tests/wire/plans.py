@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from consumer.decision import Decision, Outcome, decide
+from consumer.decision import Decision, Outcome, decide_all
 from consumer.record import SourceRecord
 from consumer.report import to_json
 from consumer.rules import reference
@@ -16,9 +16,9 @@ _SNAPSHOT_TIMES = ("last_updated",)
 
 
 def decided(taken: Taken) -> list[tuple[SourceRecord, Decision]]:
-    """Every record with its decision, table by table in the order of its partition."""
-    rules = reference()
-    return [(record, decide(record, rules, taken.schemas)) for record in taken.records]
+    """Every record with its decision, all decided together: so money requests enrich what they caused."""
+    decisions = decide_all(taken.records, reference(), taken.schemas)
+    return list(zip(taken.records, decisions, strict=True))
 
 
 def comparable(taken: Taken) -> list[dict[str, Any]]:

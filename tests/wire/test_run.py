@@ -31,6 +31,18 @@ def running(environment: dict[str, str], log: Path) -> Iterator[Process]:
         process.close()
 
 
+def told(listener: Listener) -> list[object]:
+    """What was said of balances, in order."""
+    return [body["updated_fields"] for channel, body in listener.heard(7) if channel == "balance_updates"]
+
+
+@pytest.fixture
+def listener(redis_client: redis.Redis) -> Iterator[Listener]:
+    listening = Listener(redis_client)
+    yield listening
+    listening.close()
+
+
 @pytest.fixture
 def environment(
     stack: Stack, trading: Trading, redis_client: redis.Redis, topic_prefix: str, group_id: str
@@ -50,9 +62,8 @@ def environment(
 
 
 def test_a_deposit_a_group_and_a_delete(
-    trading: Trading, redis_client: redis.Redis, environment: dict[str, str], tmp_path: Path
+    trading: Trading, redis_client: redis.Redis, listener: Listener, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    listener = Listener(redis_client)
     with running(environment, tmp_path / "log") as process:
         eventually(lambda: redis_client.hget("user:{live:900}:config", "wallet_balance") == "5.00", 30)
         trading.insert("live_users", id=7, wallet_balance="100")
@@ -62,8 +73,8 @@ def test_a_deposit_a_group_and_a_delete(
         assert redis_client.get("user_balance:live:7") == "250.75"
         trading.delete("live_users", 7)
         eventually(lambda: not redis_client.exists(USER))
+        eventually(lambda: len(listener.heard(7)) >= 7)
         heard = [(channel, message["event_type"]) for channel, message in listener.heard(7)]
-    listener.close()
     assert heard == [
         ("user_updates", "user_created"),
         ("user_updates", "balance_change"),
@@ -77,11 +88,15 @@ def test_a_deposit_a_group_and_a_delete(
 
 
 def test_a_registry_away_for_a_while_loses_nothing(
-    stack: Stack, trading: Trading, redis_client: redis.Redis, environment: dict[str, str], tmp_path: Path
+    stack: Stack,
+    trading: Trading,
+    redis_client: redis.Redis,
+    listener: Listener,
+    environment: dict[str, str],
+    tmp_path: Path,
 ) -> None:
     """Behind a relay, for the registry itself forgets its schemas with a restart."""
     relay = Relay(Ports().take("relay"), stack.registry.host, stack.registry.port)
-    listener = Listener(redis_client)
     url = stack.registry.url.replace(stack.registry.address, relay.address)
     with running(environment | {"CDC_REGISTRY__URL": url}, tmp_path / "log") as process:
         eventually(lambda: "registry.waiting" in process.said(), 30)
@@ -91,13 +106,12 @@ def test_a_registry_away_for_a_while_loses_nothing(
         assert redis_client.keys("user*") == []
         with relay.open():
             eventually(lambda: redis_client.hget(USER, "wallet_balance") == "19.00", 30)
-        told = [message["updated_fields"] for channel, message in listener.heard(7) if channel == "balance_updates"]
-        assert told == [{"wallet_balance": f"{amount}.00"} for amount in range(1, 20)]
+        eventually(lambda: len(told(listener)) >= 19)
+        assert told(listener) == [{"wallet_balance": f"{amount}.00"} for amount in range(1, 20)]
         assert "registry.resumed" in process.said()
         # A known schema needs no registry any more.
         trading.update("live_users", 7, wallet_balance=77)
         eventually(lambda: redis_client.hget(USER, "wallet_balance") == "77.00")
-    listener.close()
 
 
 def test_no_registry_configured_stops_it_with_advice(environment: dict[str, str], tmp_path: Path) -> None:
@@ -110,10 +124,14 @@ def test_no_registry_configured_stops_it_with_advice(environment: dict[str, str]
 
 
 def test_a_table_altered_in_the_middle_of_a_load(
-    stack: Stack, trading: Trading, redis_client: redis.Redis, environment: dict[str, str], tmp_path: Path
+    stack: Stack,
+    trading: Trading,
+    redis_client: redis.Redis,
+    listener: Listener,
+    environment: dict[str, str],
+    tmp_path: Path,
 ) -> None:
     """Each ALTER is another schema id; every change is told once and in its order, by the process that began."""
-    listener = Listener(redis_client)
     trading.insert("live_users", id=7, wallet_balance="0")
     alters = {60: changes.EVOLUTION[0], 120: changes.EVOLUTION[2], 180: changes.EVOLUTION[4], 240: changes.EVOLUTION[6]}
     with running(environment, tmp_path / "log") as process, stack.mysql.connect() as connection:
@@ -127,8 +145,7 @@ def test_a_table_altered_in_the_middle_of_a_load(
         finally:
             changes.run(Trading(connection), changes.RESTORED)
         eventually(lambda: not redis_client.exists(USER))
-    told = [message["updated_fields"] for channel, message in listener.heard(7) if channel == "balance_updates"]
-    listener.close()
-    assert told == [{"wallet_balance": f"{amount}.00"} for amount in range(1, 301)]
+        eventually(lambda: len(told(listener)) >= 300)
+    assert told(listener) == [{"wallet_balance": f"{amount}.00"} for amount in range(1, 301)]
     for line in ("column.unknown", '"column": "loyalty"', '"column": "tier"', "column.missing", '"sending_orders"'):
         assert line in process.said()

@@ -28,6 +28,15 @@ def check_truth(taken: Taken) -> None:
     assert _values(_written(comparable(taken), "live:2"), "margin") == ["123456789012.123456"]
     assert _values(_written(comparable(taken), "live:3"), "net_profit") == ["-0.000001"]
     assert _values(_written(comparable(taken), "demo:1"), "net_profit") == ["0.00", "999999999999.999999"]
+    enriched = [
+        effect["message"]
+        for each in comparable(taken)
+        for effect in each["effects"]
+        if effect["effect"] == "publish" and "request_id" in effect["message"]
+    ]
+    assert [(each["amount"], each["request_id"], each["transaction_id"]) for each in enriched] == [
+        ("77.25", "REQ1", "TXN1")
+    ] * 2
 
 
 def check_equal(wire: Format, taken: Taken, reference: Taken) -> None:
