@@ -169,7 +169,10 @@ if not ok then
 end
 if removed > 0 then
   redis.call('EXPIRE', guard, ARGV[12])
-elseif deleted then
+elseif deleted or (whole > 0 and not config_exists) then
   redis.call('PERSIST', guard)
+elseif ARGV[20] ~= '' and not update_exists and not stored then
+  -- Of a user who is not there, and may never be.
+  redis.call('EXPIRE', guard, ARGV[12])
 end
 return reply

@@ -10,9 +10,9 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -24,6 +24,7 @@ from pydantic_settings import (
 from consumer.errors import ConfigError
 
 PREFIX = "CDC_"
+_TOPIC = r"^[a-zA-Z0-9._-]*$"
 # Sections of commands that are yet to come; a deployment may have them set already.
 _LATER = {"DATABASE", "API"}
 
@@ -43,13 +44,21 @@ class Security(_Section):
     certificate: Path | None = Field(None, description="file of this client's certificate")
     key: Path | None = Field(None, description="file of this client's key")
 
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if self.protocol.startswith("SASL") and (self.user is None or self.password is None):
+            raise ValueError(f"{self.protocol} needs a user and a password")
+        return self
+
 
 class Kafka(_Section):
     """The cluster, the group and the topics."""
 
     bootstrap_servers: str = Field("localhost:9092", description="host:port, comma separated")
     group_id: str = Field("cdc-consumer", min_length=1, description="the consumer group")
-    topic_prefix: str = Field("trading", min_length=1, description="Debezium's topic.prefix")
+    topic_prefix: str = Field(
+        "trading", min_length=1, pattern=_TOPIC, description="Debezium's topic.prefix: letters, digits, . _ and -"
+    )
     topics: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="exact topic names, comma separated; else every <prefix>.<db or schema>.<captured table>",
@@ -60,7 +69,9 @@ class Kafka(_Section):
     linger_ms: int = Field(
         0, ge=0, le=60_000, description="how long to wait for other events of the same database transaction"
     )
-    session_timeout_ms: int = Field(10_000, ge=1000, description="silence after which the group gives us up")
+    session_timeout_ms: int = Field(
+        10_000, ge=1000, le=300_000, description="silence after which the group gives us up"
+    )
     max_poll_interval_ms: int = Field(300_000, ge=1000, description="longest time between two polls")
 
     @field_validator("bootstrap_servers")
@@ -68,6 +79,13 @@ class Kafka(_Section):
     def _hosts(cls, value: str) -> str:
         if not all(re.fullmatch(r"\S+:\d{1,5}", part.strip()) for part in value.split(",")):
             raise ValueError("should be host:port, comma separated")
+        return value
+
+    @field_validator("topics")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [name for name in value if not re.fullmatch(r"[a-zA-Z0-9._-]+", name)]:
+            raise ValueError(f"{wrong[0]!r} can't be a topic's name")
         return value
 
     @field_validator("topics", mode="before")
@@ -117,7 +135,7 @@ class Source(_Section):
 class Guard(_Section):
     """What outranks a stored version."""
 
-    epoch: int = Field(0, ge=0, description="the operator's: a higher one outranks every stored version")
+    epoch: int = Field(0, ge=0, le=2**31, description="the operator's: a higher one outranks every stored version")
     lineage_gap_ms: int = Field(
         5000, ge=0, description="how much later a lower position must be to mean that the log began again"
     )

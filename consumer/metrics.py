@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -165,6 +166,10 @@ def serve(settings: MetricsSettings, metrics: Metrics, is_reachable: Callable[[]
 
     try:
         server = make_server(settings.host, settings.port, app, _Server, _Quiet)
+    except socket.gaierror:
+        raise ConfigError(
+            "CDC_METRICS__HOST", f"no such address: {settings.host}", "an address of this machine"
+        ) from None
     except OSError as error:
         raise ConfigError(
             "CDC_METRICS__PORT",

@@ -63,8 +63,8 @@ def from_line(line: str | bytes) -> SourceRecord:
     """
     try:
         row = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Undecodable(f"not a line of a recording: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Undecodable("not a line of a recording: no JSON") from None
     if not isinstance(row, dict):
         raise Undecodable("not a line of a recording: no JSON object")
     if "payload" in row or "ts" in row:

@@ -75,7 +75,10 @@ class RedisSink:
         except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
             raise ConfigError("CDC_REDIS__URL", f"Redis refused the credentials: {error}", _URL) from None
         except redis.RedisError as error:
-            raise translate(error) from error
+            found = translate(error)
+            if isinstance(found, ServerUnavailable):
+                raise found from error
+            raise ConfigError("CDC_REDIS__URL", f"Redis refused: {found.problem}", _URL) from None
         self._index.start()
         if policy.startswith("allkeys"):
             _log.warning(

@@ -17,13 +17,13 @@ from consumer.keys import UserId
 from consumer.pipeline import Pipeline
 from consumer.protocols import Observer
 from consumer.record import SourceRecord
-from consumer.recording import RecordedSource
 from consumer.rules import Rules, reference
 from consumer.sink import RedisSink
 from demo import dump, recorded, redis_server, state_table, story, subscriber, trading_services
 from demo.expectation import Expected
 from demo.lifeline import end_on_sigterm
 from demo.narrator import Narrator, RedisWentAway
+from demo.playback import OneTransactionAtATime
 from demo.redis_server import NoRedisServer, RedisServer
 from demo.replay import Witness
 from demo.screen import Screen
@@ -110,7 +110,7 @@ class Demo:
         )
 
     def _feed(self, records: list[SourceRecord], sink: RedisSink, observer: Observer) -> None:
-        source = RecordedSource(records, step=1)
+        source = OneTransactionAtATime(records)
         Pipeline(sink, self._rules, observer=observer).run(source, lambda: source.is_at_end)
 
     def _check(self, is_good: bool, good: str, bad: str) -> None:

@@ -47,6 +47,9 @@ class Expected:
 def of_database(connection: Connection, known: Iterable[str]) -> Expected:
     """Every row as its config hash. ``known`` are users that existed at some time."""
     users = {user: fields for user_type in _COLUMNS for user, fields in _rows(connection, user_type)}
+    for user, transaction in _last_transactions(connection):
+        if user in users:
+            users[user]["last_transaction_id"] = transaction
     return Expected(users, tuple(sorted(set(known) - users.keys())))
 
 
@@ -57,6 +60,18 @@ def _rows(connection: Connection, user_type: str) -> list[tuple[str, dict[str, s
         names = ", ".join(f"`{column}`" for column in columns)
         cursor.execute(f"SELECT id, {names} FROM {table} ORDER BY id")  # noqa: S608  # names from this file
         return [(f"{user_type}:{row[0]}", _hash(user_type, row[0], columns, row[1:])) for row in cursor.fetchall()]
+    finally:
+        cursor.close()
+
+
+def _last_transactions(connection: Connection) -> list[tuple[str, str]]:
+    """Users with their completed transactions, the last one last."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(
+            "SELECT user_type, user_id, transaction_id FROM user_transactions WHERE status = 'completed' ORDER BY id"
+        )
+        return [(f"{user_type}:{user_id}", transaction) for user_type, user_id, transaction in cursor.fetchall()]
     finally:
         cursor.close()
 

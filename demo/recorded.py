@@ -7,8 +7,8 @@ from typing import Final
 
 PREFIX: Final = "trading"
 DATABASE: Final = "trading"
-TABLES: Final = ("live_users", "demo_users")
-"""The tables whose topics are recorded: those that the consumer handles."""
+TABLES: Final = ("live_users", "demo_users", "user_transactions")
+"""The tables whose topics are recorded: those that the script writes to."""
 TOPICS: Final = tuple(f"{PREFIX}.{DATABASE}.{table}" for table in TABLES)
 
 _HERE = Path(__file__).with_name("recordings")

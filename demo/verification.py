@@ -11,7 +11,9 @@ from demo.dump import Dump
 from demo.expectation import Expected
 
 # Fields that carry the time of a change, and so are not in the database's row.
-STAMPS = frozenset({"last_updated", "last_admin_update", "last_balance_update", "last_group_update"})
+STAMPS = frozenset(
+    {"last_updated", "last_admin_update", "last_balance_update", "last_group_update", "last_transaction_at"}
+)
 _ABSENT = "nothing"
 
 
