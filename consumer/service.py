@@ -98,7 +98,10 @@ def _topics(source: KafkaSource, stop: Stop) -> bool:
     """Wait until there is something to follow; False if told to stop before."""
     said = ""
     while not stop():
-        missing = source.missing_topics()
+        try:
+            missing = source.missing_topics()
+        except ServerUnavailable as error:
+            missing = str(error)
         if not missing:
             return True
         if missing != said:

@@ -6,42 +6,37 @@ The client is kafka-python 2.3 (docs/decisions/0002-kafka-client.md); nothing of
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import structlog
-from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import (
     CommitFailedError,
-    IncompatibleBrokerVersion,
-    KafkaConfigurationError,
     KafkaError,
-    NoBrokersAvailable,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
 from kafka.structs import OffsetAndMetadata
 
 from consumer.config import Kafka
-from consumer.errors import ConfigError, ServerError, ServerUnavailable
+from consumer.errors import ConfigError, ServerError
+from consumer.kafka_client import open_consumer, to_record, topics
 from consumer.record import SourceRecord
 from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)
 _KEEP_ALIVE_S = 0.5
-_METADATA_AGE_MS = 3000
 _COMMIT_TIMEOUT_MS = 5000
 _CLOSE_TIMEOUT_MS = 5000
 
-Revoked = Callable[[Sequence[Partition]], None]
+OnPartitions = Callable[[Sequence[Partition]], None]
 
 
 class KafkaSource:
     """A member of a consumer group. ``on_revoked`` is called while the partitions may still be committed."""
 
-    def __init__(self, settings: Kafka, tables: Sequence[str], on_revoked: Revoked) -> None:
+    def __init__(self, settings: Kafka, tables: Sequence[str], on_revoked: OnPartitions) -> None:
         self._settings = settings
         self._pattern = topic_pattern(settings.topic_prefix, tables)
         self._is_held = False
@@ -63,29 +58,20 @@ class KafkaSource:
         """What is waited for, or "" when there is something to follow.
 
         Raises:
-            ConfigError: two topics carry the same table.
+            ConfigError: two topics carry the same table, or the broker refuses the settings.
+            ServerUnavailable: the broker does not answer.
 
         """
-        try:
-            present = self._consumer.topics()
-        except KafkaError as error:
-            return f"{type(error).__name__} while listing topics"
+        present = topics(self._settings)
         if self._settings.topics:
-            return ", ".join(sorted(set(self._settings.topics) - present))
-        found = sorted(topic for topic in present if re.match(self._pattern, topic))
+            found = sorted(set(self._settings.topics) & present.keys())
+            missing = ", ".join(sorted(set(self._settings.topics) - present.keys()))
+        else:
+            found = sorted(topic for topic in present if re.match(self._pattern, topic))
+            missing = "" if found else f"topics like {self._settings.topic_prefix}.<db or schema>.<captured table>"
         _refuse_twice(found)
-        self._warn_if_apart(found)
-        return "" if found else f"topics like {self._settings.topic_prefix}.<db or schema>.<captured table>"
-
-    def _warn_if_apart(self, topics: Sequence[str]) -> None:
-        """A user's tables meet on one member only where the topics have the same number of partitions."""
-        counts = {topic: len(self._consumer.partitions_for_topic(topic) or ()) for topic in topics}
-        if len(set(counts.values())) > 1:
-            _log.warning(
-                "topics differ in their number of partitions: one database transaction may be told as several messages",
-                action="start.not_copartitioned",
-                partitions=counts,
-            )
+        _warn_if_apart({topic: present[topic] for topic in found})
+        return missing
 
     def subscribe(self) -> None:
         """Join the group."""
@@ -170,7 +156,7 @@ class KafkaSource:
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client has no types
-    def __init__(self, assigned: Revoked, revoked: Revoked) -> None:
+    def __init__(self, assigned: OnPartitions, revoked: OnPartitions) -> None:
         self._assigned = assigned
         self._revoked = revoked
 
@@ -189,54 +175,19 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client 
             _log.exception("a listener failed", action="group.failed", error=type(error).__name__)
 
 
-def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
-    """A connected client, in no group unless ``options`` say so.
-
-    Raises:
-        ServerUnavailable: no broker answered.
-        ConfigError: a broker answered, but not to these credentials.
-
-    """
-    try:
-        return KafkaConsumer(
-            bootstrap_servers=[host.strip() for host in settings.bootstrap_servers.split(",")],
-            enable_auto_commit=False,
-            metadata_max_age_ms=_METADATA_AGE_MS,
-            fetch_max_wait_ms=100,
-            **_security(settings),
-            **options,
-        )
-    except NoBrokersAvailable:
-        raise ServerUnavailable("Kafka", f"no broker answers at {settings.bootstrap_servers}") from None
-    except (FileNotFoundError, PermissionError) as error:
-        raise ConfigError("CDC_KAFKA__SECURITY", f"{error.filename}: {error.strerror}", "readable files") from None
-    except (KafkaConfigurationError, AssertionError, ValueError, TypeError) as error:
-        raise ConfigError("CDC_KAFKA", str(error), "settings that go together") from None
-    except (IncompatibleBrokerVersion, ssl.SSLError) as error:
-        # The client says the former for a wrong password too.
-        raise ConfigError(
-            "CDC_KAFKA__SECURITY",
-            f"the broker at {settings.bootstrap_servers} refused the connection: {error}",
-            "the protocol, credentials and certificates that the listener asks for",
-        ) from None
-
-
-def _security(settings: Kafka) -> dict[str, Any]:
-    security = settings.security
-    return {
-        "security_protocol": security.protocol,
-        "sasl_mechanism": security.mechanism if security.protocol.startswith("SASL") else None,
-        "sasl_plain_username": security.user,
-        "sasl_plain_password": security.password.get_secret_value() if security.password else None,
-        "ssl_cafile": str(security.ca) if security.ca else None,
-        "ssl_certfile": str(security.certificate) if security.certificate else None,
-        "ssl_keyfile": str(security.key) if security.key else None,
-    }
-
-
 def topic_pattern(prefix: str, tables: Sequence[str]) -> str:
     """What the topics of the captured tables look like: ``<prefix>.<db or schema>.<table>``."""
     return rf"^{re.escape(prefix)}\.[^.]+\.({'|'.join(re.escape(table) for table in tables)})$"
+
+
+def _warn_if_apart(partitions: Mapping[str, int]) -> None:
+    """A user's tables meet on one member only where the topics have the same number of partitions."""
+    if len(set(partitions.values())) > 1:
+        _log.warning(
+            "topics differ in their number of partitions: one database transaction may be told as several messages",
+            action="start.not_copartitioned",
+            partitions=partitions,
+        )
 
 
 def _refuse_twice(topics: Sequence[str]) -> None:
@@ -250,18 +201,6 @@ def _refuse_twice(topics: Sequence[str]) -> None:
                 f"more than one topic carries the table {table}: {', '.join(found)}",
                 "the exact topics to follow, comma separated",
             )
-
-
-def to_record(record: Any) -> SourceRecord:
-    return SourceRecord(
-        record.topic,
-        record.partition,
-        record.offset,
-        record.timestamp,
-        record.key,
-        record.value,
-        tuple(record.headers),
-    )
 
 
 def _ranges(error: Exception) -> str:

@@ -9,8 +9,9 @@ from kafka.errors import KafkaError
 
 from consumer.config import Kafka
 from consumer.errors import ConfigError, ServerUnavailable
+from consumer.kafka_client import open_consumer, to_record
+from consumer.kafka_client import topics as present_topics
 from consumer.record import SourceRecord
-from consumer.source import open_consumer, to_record
 
 _POLL_MS = 500
 
@@ -23,12 +24,13 @@ def read_to_end(settings: Kafka, topics: Sequence[str]) -> Iterator[SourceRecord
         ServerUnavailable: the broker went away.
 
     """
+    present = present_topics(settings)
+    if missing := set(topics) - present.keys():
+        raise ConfigError("TOPIC", f"no such topic: {', '.join(sorted(missing))}", "a topic of this cluster")
     consumer = open_consumer(settings, auto_offset_reset="earliest")
     try:
-        if missing := set(topics) - consumer.topics():
-            raise ConfigError("TOPIC", f"no such topic: {', '.join(sorted(missing))}", "a topic of this cluster")
         for topic in topics:
-            for number in sorted(consumer.partitions_for_topic(topic) or ()):
+            for number in range(present[topic]):
                 part = TopicPartition(topic, number)
                 consumer.assign([part])
                 consumer.seek_to_beginning(part)

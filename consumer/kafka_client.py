@@ -1,0 +1,111 @@
+"""Connected Kafka clients, whose failures are this program's own errors; and what a cluster has of topics.
+
+kafka-python hides why a connection failed behind several exceptions, and waits for ever in some calls when a listener
+does not speak the protocol that was asked for; the calls here end.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.errors import IncompatibleBrokerVersion, KafkaConfigurationError, KafkaError, NoBrokersAvailable
+
+from consumer.config import Kafka
+from consumer.errors import ConfigError, ServerUnavailable
+from consumer.record import SourceRecord
+
+_REQUEST_TIMEOUT_MS = 10_000
+# How soon a topic that Debezium has just made is seen; the client's own five minutes are too long for a new table.
+_METADATA_AGE_MS = 3000
+# How long a broker may hold back an empty answer: short, for a poll in that time also sees the program's signals.
+_FETCH_WAIT_MS = 100
+
+_T = TypeVar("_T")
+
+
+def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
+    """A connected consumer, in no group unless ``options`` say so.
+
+    Raises:
+        ServerUnavailable: no broker answered.
+        ConfigError: a broker answered, but not to these settings.
+    """
+    return _translated(
+        settings,
+        lambda: KafkaConsumer(
+            **_connection(settings),
+            enable_auto_commit=False,
+            metadata_max_age_ms=_METADATA_AGE_MS,
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
+            **options,
+        ),
+    )
+
+
+def topics(settings: Kafka) -> Mapping[str, int]:
+    """Every topic with its number of partitions.
+
+    Raises:
+        ServerUnavailable, ConfigError: as :func:`open_consumer`.
+    """
+
+    def describe() -> Mapping[str, int]:
+        admin = KafkaAdminClient(**_connection(settings), request_timeout_ms=_REQUEST_TIMEOUT_MS)
+        try:
+            return {each["topic"]: len(each["partitions"]) for each in admin.describe_topics()}
+        finally:
+            admin.close()
+
+    return _translated(settings, describe)
+
+
+def _translated(settings: Kafka, attempt: Callable[[], _T]) -> _T:
+    try:
+        return attempt()
+    except NoBrokersAvailable:
+        raise ServerUnavailable("Kafka", f"no broker answers at {settings.bootstrap_servers}") from None
+    except (FileNotFoundError, PermissionError) as error:
+        raise ConfigError("CDC_KAFKA__SECURITY", f"{error.filename}: {error.strerror}", "readable files") from None
+    except (IncompatibleBrokerVersion, ssl.SSLError) as error:
+        # The client says the former of a wrong password, and of a listener that speaks another protocol.
+        raise ConfigError(
+            "CDC_KAFKA__SECURITY",
+            f"the broker at {settings.bootstrap_servers} refused the connection: {error}",
+            "the protocol, credentials and certificates that the listener asks for",
+        ) from None
+    except KafkaConfigurationError as error:
+        raise ConfigError("CDC_KAFKA", str(error), "settings that go together") from None
+    except KafkaError as error:
+        raise ServerUnavailable("Kafka", type(error).__name__) from None
+    except (AssertionError, ValueError, TypeError) as error:
+        raise ConfigError("CDC_KAFKA", str(error), "settings that go together") from None
+
+
+def _connection(settings: Kafka) -> dict[str, Any]:
+    security = settings.security
+    return {
+        "bootstrap_servers": [host.strip() for host in settings.bootstrap_servers.split(",")],
+        "security_protocol": security.protocol,
+        "sasl_mechanism": security.mechanism if security.protocol.startswith("SASL") else None,
+        "sasl_plain_username": security.user,
+        "sasl_plain_password": security.password.get_secret_value() if security.password else None,
+        "ssl_cafile": str(security.ca) if security.ca else None,
+        "ssl_certfile": str(security.certificate) if security.certificate else None,
+        "ssl_keyfile": str(security.key) if security.key else None,
+    }
+
+
+def to_record(record: Any) -> SourceRecord:
+    """The client's record as ours."""
+    return SourceRecord(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.key,
+        record.value,
+        tuple(record.headers),
+    )
