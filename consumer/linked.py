@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -14,6 +15,7 @@ from consumer.rules import LinkedTable, Rules
 from consumer.value import Kind, canonical, timestamp
 
 _NO_SCHEMA = ColumnSchema()
+_WHOLE = re.compile(r"-?[0-9]{1,20}")
 
 
 class Turn(StrEnum):
@@ -93,7 +95,8 @@ def _turn(event: ChangeEvent, table: LinkedTable) -> Turn:
         return Turn.GONE
     assert event.after is not None  # the envelope's parser refuses every other op without it
     is_done = _text(event.after, table.status, table) in table.done
-    was_done = event.before is not None and event.before.get(table.status) in table.done
+    status = None if event.before is None else event.before.get(table.status)
+    was_done = isinstance(status, str) and status in table.done
     if is_done:
         return Turn.UNMOVED if was_done else Turn.DONE
     return Turn.TAKEN_BACK if was_done else Turn.NOT_DONE
@@ -110,7 +113,7 @@ def _details(event: ChangeEvent, row: RowImage, table: LinkedTable) -> dict[str,
         except InvalidValue as error:
             error.field = each.column
             raise
-        is_number = each.kind is Kind.INTEGER and text is not None and text.lstrip("-").isdecimal()
+        is_number = each.kind is Kind.INTEGER and text is not None and _WHOLE.fullmatch(text)
         details[each.field] = int(text) if is_number and text is not None else text
     return details
 
@@ -124,7 +127,7 @@ def _text(row: RowImage, column: str, table: LinkedTable) -> str:
 
 def _number(row: RowImage, column: str, table: LinkedTable) -> int:
     value = _required(row, column, table)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**20:
         raise InvalidValue("should be a whole number that is not negative", field=column)
     return value
 
