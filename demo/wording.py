@@ -34,6 +34,7 @@ _WHY = {
     "outside the hash": "news, but Redis holds no such field: nothing is written, subscribers are told",
     "snapshot read": "the row stood there before: the whole hash is written, caches cleared, nobody told",
     "user created": "a new user: the whole row becomes the hash",
+    "user_transactions": "the ledger's row never sets a balance: it goes beside it, and into the messages of the change",
     "user deleted": "every key of the user goes, positions and orders stay",
 }
 
@@ -53,7 +54,9 @@ def differed(event: ChangeEvent, rules: Rules) -> str:
     table = rules.table(event.table)
     if event.op is Operation.DELETE:
         return "the row is gone"
-    if table is None or event.before is None or event.after is None:
+    if table is None:
+        return "a row of a table that says more about a change of money"
+    if event.before is None or event.after is None:
         return "there is no old row: every field is new"
     found = diff(event.before, event.after, table, event.schema)
     parts = [f"{name}  {_old(change)} → {_value(change.new)}" for name, change in found.fields.items()]
@@ -115,4 +118,6 @@ def message(heard: Heard) -> str:
     text = f"{len(told)} fields" if len(told) > 4 else fields(told) or "no fields"
     if heard.channel == "group_updates" and "old_group" in body:
         text = f"{body['old_group']} → {body['new_group']}"
-    return f"{heard.channel:<18}  {body['event_type']:<17}  {text}"
+    details = [str(body[name]) for name in ("transaction_id", "transaction_type", "amount") if name in body]
+    said = f"  ({', '.join(details)})" if details else ""
+    return f"{heard.channel:<18}  {body['event_type']:<17}  {text}{said}"
