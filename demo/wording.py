@@ -34,7 +34,7 @@ _WHY = {
     "outside the hash": "news, but Redis holds no such field: nothing is written, subscribers are told",
     "snapshot read": "the row stood there before: the whole hash is written, caches cleared, nobody told",
     "user created": "a new user: the whole row becomes the hash",
-    "user_transactions": "the ledger's row never sets a balance: it goes beside it, and into the messages of the change",
+    "user_transactions": "the ledger's row sets no balance: it stands beside it, and in the messages of the change",
     "user deleted": "every key of the user goes, positions and orders stay",
 }
 
