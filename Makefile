@@ -7,10 +7,10 @@ ARGS ?=
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check unit fuzz stack record-demo record-wire schemas format clean
+.PHONY: help demo live test check unit fuzz stack record-demo record-wire record-scenarios schemas format clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=python3.11"; exit 2; }
@@ -55,6 +55,9 @@ record-demo: $(READY) ## record the demo's topics anew from the real servers
 
 record-wire: $(READY) ## record every wire format anew from the real servers
 	$(BIN)/python -m tests.wire.record
+
+record-scenarios: $(READY) ## record the scenarios anew, from every database in JSON and Avro
+	$(BIN)/python -m tests.scenario_record $(ARGS)
 
 clean: ## remove what the targets made here
 	rm -rf $(VENV) .stack .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import msgspec
 
+from consumer.decision import Decision
 from consumer.record import SourceRecord
+from consumer.report import plan_text
 
 FOLDER = Path(__file__).parent / "scenarios"
 _OPERATIONS = {"insert": "c", "update": "u", "delete": "d", "read": "r", "incremental": "r"}
@@ -126,6 +128,16 @@ def load(path: Path) -> Iterator[Scenario]:
             _read_line(scenario, line, place, rows)
     if scenario is not None:
         yield _checked(scenario)
+
+
+def said(decision: Decision, expected: list[str]) -> list[str]:
+    """The decision in a scenario's words; without the whole hash where ``expected`` leaves that line out."""
+    if decision.plan is None:
+        return [f"{decision.outcome} {decision.reason}"]
+    found = [re.sub(r"\s+", " ", line.strip()) for line in plan_text(decision.plan).splitlines()]
+    if any(line.startswith("or whole") for line in expected):
+        return found
+    return [line for line in found if not line.startswith("or whole")]
 
 
 def _read_line(scenario: Scenario, line: str, place: str, rows: dict[str, dict[str, str]]) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from consumer.connect import Connector
 from tests.stack import registry
 from tests.stack.login import PROJECT
-from tests.stack.registration import delete_topics, load
+from tests.stack.registration import delete_topics, is_snapshot_complete, load
 from tests.stack.stack import Stack
-from tests.stack.wire import Record, read
+from tests.stack.wire import read
 
 RECORDINGS = PROJECT / "tests" / "recordings"
 TABLES = ("live_users", "demo_users", "user_transactions", "money_requests")
@@ -91,17 +91,10 @@ def connectors(stack: Stack, configs: Mapping[str, Mapping[str, str]]) -> Iterat
             exits.callback(api.delete, connector.name)
         for prefix in configs:
             api.wait_running(f"{prefix}-mysql")
-            read(stack.kafka, [f"{prefix}.notifications"], _is_snapshot_complete, timeout_s=60)
+            read(stack.kafka, [f"{prefix}.notifications"], is_snapshot_complete, timeout_s=60)
         yield
 
 
 def topics(prefix: str) -> list[str]:
     """The topics of the captured tables."""
     return [f"{prefix}.trading.{table}" for table in TABLES]
-
-
-def _is_snapshot_complete(records: list[Record]) -> bool:
-    """By the bytes: the text is the same in every format."""
-    return any(
-        b"Initial Snapshot" in value and b"COMPLETED" in value for value in (each.value or b"" for each in records)
-    )

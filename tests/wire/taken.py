@@ -68,7 +68,7 @@ def _read(stack: Stack, prefix: str, wire: Format) -> Taken:
             raise TimeoutError(f"{wire.name}: the last insert has not come; {len(records)} records have")
         time.sleep(0.2)
     renamed = [replace(each, topic=each.topic.replace(prefix, PREFIX, 1)) for each in records]
-    numbers = {number for each in records for number in (_number(each.key), _number(each.value)) if number}
+    numbers = {number for each in records for number in (schema_number(each.key), schema_number(each.value)) if number}
     return Taken(renamed, {number: schema_text(stack, number) for number in sorted(numbers)})
 
 
@@ -76,7 +76,7 @@ def _is_last(key: bytes) -> bool:
     return key == b'{"id":%d}' % changes.LAST or (key[:1] == b"\0" and key.endswith(b"\xc6\x01"))
 
 
-def _number(data: bytes | None) -> int:
+def schema_number(data: bytes | None) -> int:
     """The id of an Avro schema, 0 for JSON."""
     return int.from_bytes(data[1:5], "big") if data and data[0] == 0 else 0
 
