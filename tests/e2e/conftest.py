@@ -84,6 +84,9 @@ class System:
         process = Process({**self.environment, **environment}, log, *arguments)
         try:
             yield process
+        except BaseException as error:
+            error.add_note(f"the consumer said:\n{process.said()}")
+            raise
         finally:
             process.close()
 
