@@ -5,7 +5,7 @@ write under the prefix, on a connection of its own. While that index is cold, lo
 users of a batch.
 
 A key that somebody writes in the moment between the look-up and the script would be missed. So a look-up opens a window
-for its prefixes, and :meth:`KeyIndex.settle`, called when the script has answered, closes it: keys that turned up
+for its prefixes, and :meth:`TrackedIndex.settle`, called when the script has answered, closes it: keys that turned up
 inside it are cleared too, unless the plan was refused. The server sends what it has to tell of writes before the
 script no later than the script's answer, so the end of the window is the answer to a PING sent after it, on the
 tracking connection. Nothing is taken out of the index but what the server says was touched, so that a plan that
@@ -14,90 +14,22 @@ failed finds its keys again.
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import redis
 import structlog
 
+from consumer.scan_index import ScanIndex, split
+
 _log = structlog.get_logger(__name__)
-_SCAN_COUNT = 1000
 _READ_TIMEOUT_S = 1.0
 _RECONNECT_PAUSE_S = 0.5
 _ANSWER_LIMIT_S = 5.0
-
-
-class KeyIndex(Protocol):
-    """Keys by prefix."""
-
-    def matching(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        """The keys that begin with each prefix, and a window opened for each.
-
-        Raises:
-            redis.RedisError: the server had to be asked, and could not be.
-
-        """
-        ...
-
-    def settle(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
-        """The script has answered, or failed: close the windows of ``prefixes``, as they were looked up.
-
-        What was written inside those of ``accepted`` is cleared. The plans of the others changed nothing.
-        """
-        ...
-
-    def start(self) -> None:
-        """The server is there: begin to learn its keys."""
-        ...
-
-    def close(self) -> None:
-        """Stop."""
-        ...
-
-
-class ScanIndex:
-    """One SCAN pass for all prefixes of a batch, and one more for what was written meanwhile.
-
-    ``heads`` are what all prefixes of a kind begin with (``financial_summary:``).
-    """
-
-    def __init__(self, client: redis.Redis, heads: Sequence[str]) -> None:
-        self._client = client
-        self._heads = heads
-        self._owed: set[str] = set()
-        """Prefixes that still have to be cleared, because a pass failed."""
-
-    def matching(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        found: dict[str, list[str]] = {prefix: [] for prefix in prefixes}
-        for prefix, key in split(self.keys(), self._heads):
-            if prefix in found:
-                found[prefix].append(key)
-        return found
-
-    def settle(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
-        self._owed.update(accepted)
-        if not self._owed:
-            return
-        late = [key for keys in self.matching(sorted(self._owed)).values() for key in keys]
-        if late:
-            self._client.unlink(*late)
-        self._owed.clear()
-
-    def start(self) -> None:
-        """There is nothing to learn ahead."""
-
-    def close(self) -> None:
-        """There is nothing to stop."""
-
-    def keys(self) -> Iterator[str]:
-        """Every key under the heads, by SCAN."""
-        for head in self._heads:
-            yield from self._client.scan_iter(match=f"{_escape(head)}*", count=_SCAN_COUNT)
 
 
 @dataclass(slots=True)
@@ -281,16 +213,3 @@ class TrackedIndex:
         self._by_prefix.clear()
         self._windows.clear()
         self._closing.clear()
-
-
-def split(keys: Iterable[str], heads: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each key with the user's prefix it begins with; keys that belong to no user are left out."""
-    patterns = [re.compile(rf"{re.escape(head)}[a-z][a-z0-9_]*:\d+:") for head in heads]
-    for key in keys:
-        for pattern in patterns:
-            if found := pattern.match(key):
-                yield found.group(), key
-
-
-def _escape(text: str) -> str:
-    return re.sub(r"([\\*?\[\]])", r"\\\1", text)

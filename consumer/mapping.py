@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from consumer import mapping_faults, toml_lines
 from consumer.errors import ConfigError
 from consumer.mapping_faults import Fault
-from consumer.rules import Rules, reference
+from consumer.reference import reference
+from consumer.rules import Rules
 
 _WIDTH = 110
 # What a rule that applies to columns without being called for by fields need not say.

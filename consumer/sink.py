@@ -13,11 +13,12 @@ import structlog
 from consumer.config import Guard, Redis
 from consumer.effect import Plan
 from consumer.errors import ServerError
-from consumer.key_index import KeyIndex, ScanIndex, TrackedIndex
+from consumer.key_index import TrackedIndex
 from consumer.position import Verdict
 from consumer.protocols import Applied
 from consumer.redis_client import ask, connect, translate
 from consumer.rules import Rules
+from consumer.scan_index import KeyIndex, ScanIndex
 
 _log = structlog.get_logger(__name__)
 _SCRIPT = files("consumer").joinpath("apply.lua").read_text()

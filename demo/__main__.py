@@ -17,7 +17,8 @@ from consumer.keys import UserId
 from consumer.pipeline import Pipeline
 from consumer.protocols import Observer
 from consumer.record import SourceRecord
-from consumer.rules import Rules, reference
+from consumer.reference import reference
+from consumer.rules import Rules
 from consumer.sink import RedisSink
 from demo import dump, recorded, redis_server, state_table, story, subscriber, trading_services
 from demo.expectation import Expected

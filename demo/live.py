@@ -15,7 +15,7 @@ import typer
 
 from consumer.errors import CdcError
 from consumer.keys import UserId, render
-from consumer.rules import reference
+from consumer.reference import reference
 from demo import admin, by_hand, consumer_process, dump, expectation, idle_latency, recorded, state_table, subscriber
 from demo.admin_session import AdminSession
 from demo.by_hand import Addresses

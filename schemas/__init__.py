@@ -10,8 +10,8 @@ from pathlib import Path
 from consumer import __version__, recording
 from consumer.decision import decide_all
 from consumer.message_schema import asyncapi, schemas
+from consumer.reference import reference
 from consumer.row_schema import reader_schemas
-from consumer.rules import reference
 
 FOLDER = Path(__file__).parent
 _RECORDING = FOLDER.parent / "demo" / "recordings" / "trading.jsonl.gz"

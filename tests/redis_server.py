@@ -15,7 +15,7 @@ import redis
 from pydantic import SecretStr
 
 from consumer.config import Guard, Redis
-from consumer.rules import reference
+from consumer.reference import reference
 from consumer.sink import RedisSink
 from tests.stack.child import GUARD
 from tests.stack.redis import bundled

@@ -13,7 +13,7 @@ from consumer.effect import Mode, Plan
 from consumer.keys import UserId
 from consumer.position import Verdict, Version, compare
 from consumer.protocols import Applied
-from consumer.rules import reference
+from consumer.reference import reference
 from consumer.sink import RedisSink
 from tests.unit.test_position import GAP_MS, versions
 

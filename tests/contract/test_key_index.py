@@ -9,7 +9,8 @@ import pytest
 import redis
 import structlog
 
-from consumer.key_index import KeyIndex, ScanIndex, TrackedIndex
+from consumer.key_index import TrackedIndex
+from consumer.scan_index import KeyIndex, ScanIndex
 from tests.redis_view import eventually
 
 HEADS = ("financial_summary:",)

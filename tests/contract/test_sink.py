@@ -16,7 +16,7 @@ from consumer.effect import Invalidate, Plan, Publish
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from consumer.position import Verdict
 from consumer.protocols import Applied
-from consumer.rules import reference
+from consumer.reference import reference
 from consumer.sink import RedisSink
 from tests.redis_view import Listener, dump, eventually
 from tests.scenario import Change, Scenario, load_all

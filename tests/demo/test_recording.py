@@ -11,7 +11,7 @@ from consumer import recording
 from consumer.decision import Outcome, decide
 from consumer.event import Operation
 from consumer.record import SourceRecord
-from consumer.rules import reference
+from consumer.reference import reference
 from demo import recorded, story
 from demo.admin import STEPS
 from demo.expectation import Expected

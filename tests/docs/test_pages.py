@@ -15,7 +15,7 @@ from consumer import recording
 from consumer.config import PREFIX, Settings
 from consumer.decision import decide
 from consumer.metrics import Metrics
-from consumer.rules import reference
+from consumer.reference import reference
 from tests.docs.markdown import PROJECT, blocks, pages, rows
 
 DOCS = PROJECT / "docs"

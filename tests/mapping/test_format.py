@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from consumer import mapping, toml_lines
 from consumer.decision import decide
-from consumer.rules import Column, Consequence, Enrichment, LinkedTable, Names, Rules, UserTable, reference
+from consumer.reference import reference
+from consumer.rules import Column, Consequence, Enrichment, LinkedTable, Names, Rules, UserTable
 from consumer.value import Kind
 from tests.docs.markdown import PROJECT, blocks, rows
 from tests.scenario import load_all

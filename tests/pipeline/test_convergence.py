@@ -15,7 +15,7 @@ from consumer.config import Guard, Redis
 from consumer.pipeline import Pipeline
 from consumer.record import SourceRecord
 from consumer.recording import RecordedSource
-from consumer.rules import reference
+from consumer.reference import reference
 from consumer.sink import RedisSink
 from tests.scenario import Change, load_all
 

@@ -17,7 +17,7 @@ from consumer.pipeline import Pipeline
 from consumer.protocols import Applied, Observer, Step
 from consumer.record import SourceRecord
 from consumer.recording import RecordedSource
-from consumer.rules import reference
+from consumer.reference import reference
 from consumer.sink import RedisSink
 from consumer.watermark import Partition
 from tests.scenario import load_all

@@ -13,7 +13,8 @@ import pytest
 
 from consumer import mapping
 from consumer.message_schema import asyncapi, channels, event_type
-from consumer.rules import Rules, reference
+from consumer.reference import reference
+from consumer.rules import Rules
 from schemas import FOLDER, documents, examples
 from tests.docs.markdown import PROJECT
 from tests.schemas.validation import validate

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from consumer import mapping, recording
 from consumer.decision import decide_all
 from consumer.message_schema import MODELS, channels, event_type, schemas
-from consumer.rules import Enrichment, LinkedTable, Rules, reference
+from consumer.reference import reference
+from consumer.rules import Enrichment, LinkedTable, Rules
 from consumer.value import Kind
 from tests.docs.markdown import PROJECT
 from tests.scenario import load, load_all

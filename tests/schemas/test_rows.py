@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer import mapping
+from consumer.reference import reference
 from consumer.row_schema import incompatibilities, reader_schemas
-from consumer.rules import reference
 from schemas import FOLDER
 from tests.docs.markdown import PROJECT
 

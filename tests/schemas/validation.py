@@ -10,7 +10,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from consumer.message_schema import schemas
-from consumer.rules import Rules, reference
+from consumer.reference import reference
+from consumer.rules import Rules
 
 
 class Invalid(AssertionError):

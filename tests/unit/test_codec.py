@@ -16,7 +16,7 @@ from consumer.envelope import parse
 from consumer.errors import NotAnEnvelope, RecordError, Undecodable, Unsupported
 from consumer.event import ChangeEvent, Ignored, Tombstone
 from consumer.record import SourceRecord
-from consumer.rules import reference
+from consumer.reference import reference
 from tests.scenario import load_all
 from tests.unit.test_avro import encoded
 

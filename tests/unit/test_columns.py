@@ -8,7 +8,7 @@ from dataclasses import replace
 from consumer.columns import ColumnWatch, Drift
 from consumer.envelope import parse
 from consumer.event import ChangeEvent
-from consumer.rules import reference
+from consumer.reference import reference
 from tests.scenario import load_all
 
 DEPOSIT = parse(next(each for each in load_all() if each.title.startswith("A deposit")).changes[0].record(7))

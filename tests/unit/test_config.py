@@ -10,7 +10,8 @@ import pytest
 from consumer import cli, service
 from consumer.config import load
 from consumer.errors import ConfigError
-from consumer.rules import Rules, reference
+from consumer.reference import reference
+from consumer.rules import Rules
 
 
 @pytest.fixture(autouse=True)

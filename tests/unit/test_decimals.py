@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from consumer.decision import Outcome, decide
 from consumer.errors import InvalidValue
 from consumer.record import SourceRecord
-from consumer.rules import reference
+from consumer.reference import reference
 from tests.scenario import load_all
 
 DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0].record(7)

@@ -32,8 +32,8 @@ from consumer.findings import (
     warning,
 )
 from consumer.record import SourceRecord
+from consumer.reference import reference
 from consumer.registry import Registry
-from consumer.rules import reference
 from consumer.sampled import of_sample
 
 PROJECT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import pytest
 from consumer.avro import Schemas
 from consumer.decision import Decision, decide_all
 from consumer.record import SourceRecord
-from consumer.rules import reference
+from consumer.reference import reference
 from consumer.value import timestamp
 from tests.scenario import Scenario, load_all, said
 from tests.scenario_record import FORMATS, recorded

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from consumer.decision import decide_all
-from consumer.rules import reference
+from consumer.reference import reference
 from tests.scenario import Scenario, Unreadable, load, load_all, said
 
 SCENARIOS = load_all()

@@ -20,8 +20,8 @@ import msgspec
 from consumer.avro import KnownSchemas, Schemas
 from consumer.decision import decide
 from consumer.record import SourceRecord
+from consumer.reference import reference
 from consumer.report import to_json, to_text
-from consumer.rules import reference
 from tests.scenario import load_all
 from tests.wire.formats import DOUBLES, FORMATS
 from tests.wire.taken import saved

@@ -7,8 +7,8 @@ from typing import Any
 
 from consumer.decision import Decision, Outcome, decide_all
 from consumer.record import SourceRecord
+from consumer.reference import reference
 from consumer.report import to_json
-from consumer.rules import reference
 from tests.wire.taken import Taken
 
 # Connectors read their snapshots one after another, so the times of these differ.
