@@ -97,7 +97,12 @@ def _registry(registry: Registry, topics: Sequence[str], rules: Rules) -> Iterat
 
 def _connect(settings: Settings) -> Iterator[Finding]:
     prefix = settings.kafka.topic_prefix
-    with ConnectApi(settings.connect.url, timeout=_CONNECT_TIMEOUT_S) as api:
+    try:
+        opened = ConnectApi(settings.connect.url, timeout=_CONNECT_TIMEOUT_S)
+    except CdcError as error:
+        yield findings.of_error("connect", error)
+        return
+    with opened as api:
         try:
             names = api.names()
         except ServerError as error:

@@ -87,8 +87,12 @@ class ConnectApi:
 
     def __init__(self, url: str, timeout: float = 30.0, transport: httpx.BaseTransport | None = None) -> None:
         self.url = url.rstrip("/")
-        self._client = httpx.Client(base_url=self.url, timeout=timeout, transport=transport)
+        try:
+            self._client = httpx.Client(base_url=self.url, timeout=timeout, transport=transport)
+        except httpx.InvalidURL as error:
+            raise ConfigError("CDC_CONNECT__URL", str(error), "its REST API, http:// or https://") from None
         self._secrets: set[str] = set()
+        self._name = f"Kafka Connect {httpx.URL(self.url).copy_with(userinfo=b'')}"  # a URL may hold a password
 
     def __enter__(self) -> Self:
         return self
@@ -102,7 +106,7 @@ class ConnectApi:
     def names(self) -> list[str]:
         found = self._call("GET", "/connectors")
         if not isinstance(found, list):
-            raise ServerError(f"Kafka Connect {self.url}", "answers, but is no Kafka Connect")
+            raise ServerError(self._name, "answers, but is no Kafka Connect")
         return [str(name) for name in found]
 
     def validate(self, connector: Connector) -> dict[str, list[str]]:
@@ -173,16 +177,16 @@ class ConnectApi:
         try:
             answer = self._client.request(method, path, json=body)
         except httpx.TransportError as error:
-            raise ServerUnavailable(f"Kafka Connect {self.url}", f"{type(error).__name__}: {error}") from error
+            raise ServerUnavailable(self._name, f"{type(error).__name__}: {error}") from error
         if answer.is_success:
             try:
                 return answer.json() if answer.content else None
             except ValueError:
-                raise ServerError(f"Kafka Connect {self.url}", "answers, but not with JSON") from None
+                raise ServerError(self._name, "answers, but not with JSON") from None
         problem = f"{method} {path}: {answer.status_code} {self._redact(_reason(answer))}"
         # 404: not known yet, or no longer; 409: a rebalance is under way; 5xx: a worker that starts or stops.
         passing = answer.status_code in (404, 409) or answer.is_server_error
-        raise (ServerUnavailable if passing else ServerError)(f"Kafka Connect {self.url}", problem)
+        raise (ServerUnavailable if passing else ServerError)(self._name, problem)
 
 
 def _reason(answer: httpx.Response) -> str:

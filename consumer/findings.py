@@ -79,7 +79,8 @@ def to_json(finding: Finding) -> str:
 
 def of_redis(version: str, policy: str) -> Iterator[Finding]:
     """A server that answers."""
-    if int(version.partition(".")[0] or 0) < _OLDEST_REDIS:
+    major = version.partition(".")[0]
+    if major.isdecimal() and int(major) < _OLDEST_REDIS:
         yield failure("redis", f"version {version}", f"Redis {_OLDEST_REDIS} or later")
     elif policy.startswith("allkeys"):
         yield warning(

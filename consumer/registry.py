@@ -25,14 +25,17 @@ class Registry:
         auth = None
         if settings.user is not None:
             auth = (settings.user, settings.password.get_secret_value() if settings.password else "")
-        self._client = httpx.Client(
-            base_url=settings.url.rstrip("/"),
-            auth=auth,
-            timeout=settings.timeout_ms / 1000,
-            verify=_trusting(settings),
-            headers={"Accept": "application/vnd.schemaregistry.v1+json, application/json"},
-            transport=transport,
-        )
+        try:
+            self._client = httpx.Client(
+                base_url=settings.url.rstrip("/"),
+                auth=auth,
+                timeout=settings.timeout_ms / 1000,
+                verify=_trusting(settings),
+                headers={"Accept": "application/vnd.schemaregistry.v1+json, application/json"},
+                transport=transport,
+            )
+        except httpx.InvalidURL as error:
+            raise ConfigError("CDC_REGISTRY__URL", str(error), "http:// or https://") from None
 
     def close(self) -> None:
         """Leave."""

@@ -352,6 +352,22 @@ def test_a_trace_shows_its_first_line_and_no_secret() -> None:
         assert api.first_lines("Access denied: hunter2\n\tat x.Y\nCaused by: z", 1) == "Access denied: ***"
 
 
+def test_an_address_is_shown_without_its_password() -> None:
+    api = ConnectApi(
+        "http://me:hunter2@connect.test:8083", transport=httpx.MockTransport(lambda _: httpx.Response(500))
+    )
+    with api, pytest.raises(ServerError, match=r"Kafka Connect http://connect\.test:8083: ") as refusal:
+        api.names()
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_an_address_that_is_none_is_a_wrong_setting() -> None:
+    with pytest.raises(ConfigError, match="CDC_CONNECT__URL"):
+        ConnectApi("http://connect.test:port")
+    with pytest.raises(ConfigError, match="CDC_REGISTRY__URL"):
+        Registry(RegistrySettings(url="http://registry.test:port"))
+
+
 @pytest.mark.parametrize("answer", [httpx.Response(200, text="<html>"), httpx.Response(200, json={"a": 1})])
 def test_another_server_is_no_kafka_connect(answer: httpx.Response) -> None:
     api = ConnectApi("http://connect.test", transport=httpx.MockTransport(lambda _: answer))
