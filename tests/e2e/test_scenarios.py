@@ -82,17 +82,22 @@ def _through(system: System) -> None:
 
 
 def _check(system: System, scenario: Scenario) -> None:
-    """Make the changes, and hold every line of the plans against Redis and what was heard."""
+    """Make the changes, and hold every line of the plans against Redis and what was heard.
+
+    Where a plan says what to write if there is no hash, there is none.
+    """
     lines = [tuple(line.split(" ", 1)) for outcome in scenario.outcomes for line in outcome]
     system.listener.heard()
     system.listener._heard.clear()
-    owned: dict[str, str] = {}
+    owned: set[str] = set()
     for verb, what in lines:
         if verb == "if" and ":portfolio" in what:
             key, fields = _written(what.removeprefix("exists "))
             system.redis.hset(key, mapping=dict.fromkeys(fields, "old"))
+        elif verb == "or":
+            system.redis.delete(_written(what.removeprefix("whole "))[0])
         elif verb in ("clear", "remove") and not what.endswith(":config"):
-            owned[what.replace("*", "day")] = what
+            owned.add(what.replace("*", "day"))
     for key in owned:
         system.redis.delete(key)
         system.redis.set(key, "old")
@@ -106,8 +111,8 @@ def _check(system: System, scenario: Scenario) -> None:
 
 
 def _check_line(system: System, verb: str, what: str) -> None:
-    if verb in ("write", "if"):
-        key, fields = _written(what.removeprefix("exists "))
+    if verb in ("write", "if", "or"):
+        key, fields = _written(what.removeprefix("exists ").removeprefix("whole "))
         found = {name: _TIME.sub("TIME", str(value)) for name, value in system.redis.hgetall(key).items()}
         assert {name: found.get(name) for name in fields} == fields, what
     elif verb == "set":
