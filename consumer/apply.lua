@@ -59,7 +59,10 @@ local deleted = stored and string.sub(stored, -2) == '|d'
 local refused = said == 'stale' or said == 'duplicate'
 -- An operator's new epoch makes a snapshot's reads authoritative.
 if mode == 'fill' and stored and epoch > tonumber(string.match(stored, '^(%d+)')) then mode = 'change' end
-if mode == 'fill' then refused = said == 'stale' or deleted end
+if mode == 'fill' then
+  if deleted then said = 'stale' end
+  refused = said == 'stale'
+end
 if refused then return {said, -1, -1, 0, 0, stored or ''} end
 
 local changed, whole, updated = tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])

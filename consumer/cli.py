@@ -134,6 +134,26 @@ def plan(
         raise typer.Exit(1)
 
 
+@app.command()
+def check(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
+) -> None:
+    """Look at every server in the settings: ok, warning or failure, and what to do. Changes nothing."""
+    from consumer import findings
+    from consumer.check import check as checked
+
+    settings = config.load({"mapping": mapping_file}, config_file)
+    rules = _rules(settings)
+    log.configure(settings.log)
+    found = []
+    for finding in checked(settings, rules):
+        found.append(finding)
+        typer.echo(findings.to_json(finding) if as_json else findings.to_text(finding))
+    raise typer.Exit(findings.exit_code(found))
+
+
 @app.command("mapping")
 def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = None) -> None:
     """The mapping in force as TOML, complete: what a file of one's own may begin with."""

@@ -117,7 +117,7 @@ class Registry(_Section):
 
 
 class Connect(_Section):
-    """Kafka Connect, for the commands that manage connectors."""
+    """Kafka Connect, for the commands that manage connectors, and for ``check``."""
 
     url: str = Field(
         "http://localhost:8083", pattern=r"^https?://\S+$", description="its REST API, http:// or https://"

@@ -100,7 +100,10 @@ class ConnectApi:
         self._client.close()
 
     def names(self) -> list[str]:
-        return [str(name) for name in self._call("GET", "/connectors")]
+        found = self._call("GET", "/connectors")
+        if not isinstance(found, list):
+            raise ServerError(f"Kafka Connect {self.url}", "answers, but is no Kafka Connect")
+        return [str(name) for name in found]
 
     def validate(self, connector: Connector) -> dict[str, list[str]]:
         """What Connect has against the configuration, by setting; it tries the database's login too."""
@@ -118,6 +121,12 @@ class ConnectApi:
 
     def config(self, name: str) -> dict[str, str]:
         return dict(self._call("GET", f"/connectors/{name}/config"))
+
+    def connector(self, name: str) -> Connector:
+        """A connector that runs; from now on no error quotes its secrets."""
+        connector = Connector(name=name, config={key: str(value) for key, value in self.config(name).items()})
+        self._keep_secret(connector)
+        return connector
 
     def status(self, name: str) -> ConnectorStatus:
         found = self._call("GET", f"/connectors/{name}/status")
@@ -139,14 +148,15 @@ class ConnectApi:
             if status and status.running:
                 return
             if status and status.failed:
-                raise ServerError(f"connector {name}", f"failed: {self._first_lines(status.trace)}")
+                raise ServerError(f"connector {name}", f"failed: {self.first_lines(status.trace)}")
             if time.monotonic() > deadline:
                 raise ServerUnavailable(f"connector {name}", f"is not running after {timeout_s:g} s: {status}")
             time.sleep(POLL_S)
 
-    def _first_lines(self, trace: str) -> str:
+    def first_lines(self, trace: str, count: int = TRACE_LINES) -> str:
+        """The causes that a trace names, without secrets."""
         causes = [line.strip() for line in trace.splitlines() if not line.startswith("\tat ")]
-        return self._redact(" / ".join(causes[:TRACE_LINES]))
+        return self._redact(" / ".join(causes[:count]))
 
     def _keep_secret(self, connector: Connector) -> None:
         """Remember values that no error may show, as Connect's own messages may quote them."""
@@ -165,7 +175,10 @@ class ConnectApi:
         except httpx.TransportError as error:
             raise ServerUnavailable(f"Kafka Connect {self.url}", f"{type(error).__name__}: {error}") from error
         if answer.is_success:
-            return answer.json() if answer.content else None
+            try:
+                return answer.json() if answer.content else None
+            except ValueError:
+                raise ServerError(f"Kafka Connect {self.url}", "answers, but not with JSON") from None
         problem = f"{method} {path}: {answer.status_code} {self._redact(_reason(answer))}"
         # 404: not known yet, or no longer; 409: a rebalance is under way; 5xx: a worker that starts or stops.
         passing = answer.status_code in (404, 409) or answer.is_server_error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from urllib.parse import quote
 
 import httpx
 
@@ -51,9 +52,37 @@ class Registry:
             found = self._schemas[number] = self._ask(number)
         return found
 
+    def subjects(self) -> frozenset[str]:
+        """The names under which schemas are kept.
+
+        Raises:
+            ServerError: as :meth:`schema`.
+
+        """
+        answer = self._get("/subjects")
+        names = _json(answer)
+        if not answer.is_success or not isinstance(names, list):
+            raise ServerError(self._name, f"answers {answer.status_code} without subjects", _NOT_CONFLUENT)
+        return frozenset(map(str, names))
+
+    def latest(self, subject: str) -> str:
+        """The newest schema of a subject, as text.
+
+        Raises:
+            Undecodable, ServerError: as :meth:`schema`.
+
+        """
+        return self._schema(f"subject {subject}", self._get(f"/subjects/{quote(subject, safe='')}/versions/latest"))
+
     def _ask(self, number: int) -> AvroSchema:
+        answer = self._get(f"/schemas/ids/{number}")
+        if answer.status_code == 404 and "error_code" in _object(answer):
+            raise no_such_schema(number, "in the registry")
+        return read_schema(self._schema(f"schema {number}", answer))
+
+    def _get(self, path: str) -> httpx.Response:
         try:
-            answer = self._client.get(f"/schemas/ids/{number}")
+            answer = self._client.get(path)
         except httpx.TransportError as error:
             raise ServerUnavailable(self._name, f"{type(error).__name__}: {error}") from None
         status = answer.status_code
@@ -65,17 +94,18 @@ class Registry:
                 f"answers {status}",
                 "CDC_REGISTRY__USER and CDC_REGISTRY__PASSWORD of an account that may read",
             )
+        return answer
+
+    def _schema(self, what: str, answer: httpx.Response) -> str:
         body = _object(answer)
-        if status == 404 and "error_code" in body:
-            raise no_such_schema(number, "in the registry")
         text = body.get("schema")
         if not answer.is_success or not isinstance(text, str):
-            raise ServerError(self._name, f"answers {status} without a schema", _NOT_CONFLUENT)
+            raise ServerError(self._name, f"answers {answer.status_code} without a schema", _NOT_CONFLUENT)
         if (kind := body.get("schemaType", "AVRO")) != "AVRO":
-            raise Undecodable(f"schema {number} is of type {kind}", advice="use an Avro or JSON converter")
+            raise Undecodable(f"{what} is of type {kind}", advice="use an Avro or JSON converter")
         if body.get("references"):
-            raise Undecodable(f"schema {number} refers to others", advice="let the converter register whole schemas")
-        return read_schema(text)
+            raise Undecodable(f"{what} refers to others", advice="let the converter register whole schemas")
+        return text
 
     @property
     def _name(self) -> str:
@@ -83,11 +113,15 @@ class Registry:
 
 
 def _object(answer: httpx.Response) -> dict[str, object]:
-    try:
-        body = answer.json()
-    except ValueError:
-        return {}
+    body = _json(answer)
     return body if isinstance(body, dict) else {}
+
+
+def _json(answer: httpx.Response) -> object:
+    try:
+        return answer.json()
+    except ValueError:
+        return None
 
 
 def _trusting(settings: RegistrySettings) -> ssl.SSLContext | bool:

@@ -38,6 +38,7 @@ class KafkaSource:
 
     def __init__(self, settings: Kafka, tables: Sequence[str], on_revoked: OnPartitions) -> None:
         self._settings = settings
+        self._tables = tables
         self._pattern = topic_pattern(settings.topic_prefix, tables)
         self._is_held = False
         self._ahead: list[SourceRecord] = []
@@ -69,8 +70,9 @@ class KafkaSource:
         else:
             found = sorted(topic for topic in present if re.match(self._pattern, topic))
             missing = "" if found else f"topics like {self._settings.topic_prefix}.<db or schema>.<captured table>"
-        _refuse_twice(found)
-        _warn_if_apart({topic: present[topic] for topic in found})
+        captured = [topic for topic in found if topic.rpartition(".")[2] in self._tables]
+        _refuse_twice(captured)
+        _warn_if_apart({topic: present[topic] for topic in captured})
         return missing
 
     def subscribe(self) -> None:

@@ -1,7 +1,8 @@
-"""Topics read once from beginning to end, by a client that is in no group."""
+"""Topics read once, whole or only their newest records, by a client that is in no group."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 from kafka import TopicPartition
@@ -14,6 +15,10 @@ from consumer.kafka_client import topics as present_topics
 from consumer.record import SourceRecord
 
 _POLL_MS = 500
+# A look at a topic: so many records of each partition, not many more than so many in all, and not longer than that.
+_NEWEST = 10
+_NEWEST_IN_ALL = 500
+_LOOK_S = 10.0
 
 
 def read_to_end(settings: Kafka, topics: Sequence[str]) -> Iterator[SourceRecord]:
@@ -43,3 +48,33 @@ def read_to_end(settings: Kafka, topics: Sequence[str]) -> Iterator[SourceRecord
         raise ServerUnavailable("Kafka", type(error).__name__) from None
     finally:
         consumer.close(autocommit=False)
+
+
+def read_newest(settings: Kafka, topic: str) -> list[SourceRecord]:
+    """The last few records of each partition of ``topic``, as many as come within a few seconds.
+
+    Raises:
+        ServerUnavailable, ConfigError: as :func:`consumer.kafka_client.open_consumer`.
+
+    """
+    consumer = open_consumer(settings, auto_offset_reset="earliest")
+    found: list[SourceRecord] = []
+    deadline = time.monotonic() + _LOOK_S
+    try:
+        parts = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        each = max(1, min(_NEWEST, _NEWEST_IN_ALL // max(1, len(parts))))
+        first, ends = consumer.beginning_offsets(parts), consumer.end_offsets(parts)
+        parts = [part for part in parts if first[part] < ends[part]]
+        consumer.assign(parts)
+        for part in parts:
+            consumer.seek(part, max(first[part], ends[part] - each))
+        while time.monotonic() < deadline and any(consumer.position(part) < ends[part] for part in parts):
+            for part, records in consumer.poll(timeout_ms=_POLL_MS).items():
+                found += [to_record(record) for record in records if record.offset < ends[part]]
+    except KafkaError as error:
+        raise ServerUnavailable("Kafka", type(error).__name__) from None
+    finally:
+        consumer.close(autocommit=False)
+    if parts and not found and time.monotonic() >= deadline:
+        raise ServerUnavailable("Kafka", f"no record of {topic} within {_LOOK_S:g} s")
+    return found

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import redis
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from consumer.config import Guard, Redis
-from consumer.effect import Plan
+from consumer.effect import Mode, Plan
 from consumer.keys import UserId
-from consumer.position import Version, compare
+from consumer.position import Verdict, Version, compare
 from consumer.protocols import Applied
 from consumer.rules import reference
 from consumer.sink import RedisSink
@@ -19,19 +22,27 @@ def _plan(version: Version) -> Plan:
     return Plan(user=UserId("live", 1), table="live_users", guard="cdc:{live:1}", version=version)
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(stored=versions, candidate=versions)
-def test_the_script_says_what_the_rule_says(client: redis.Redis, stored: Version, candidate: Version) -> None:
+@settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(stored=versions, candidate=versions, is_deleted=st.booleans(), mode=st.sampled_from(Mode))
+def test_the_script_says_what_the_rule_says(
+    client: redis.Redis, stored: Version, candidate: Version, is_deleted: bool, mode: Mode
+) -> None:
     sink = _sink(client)
+    text = stored.to_text() + ("|d" if is_deleted else "")
     client.delete("cdc:{live:1}")
-    client.hset("cdc:{live:1}", "live_users", stored.to_text())
+    client.hset("cdc:{live:1}", "live_users", text)
     client.hset("cdc:{live:1}", "user_transactions", "another table's")
-    ((_, answer),) = sink.apply([_plan(candidate)])
+    ((_, answer),) = sink.apply([replace(_plan(candidate), mode=mode)])
     assert isinstance(answer, Applied)
-    assert answer.verdict is compare(candidate, stored, GAP_MS)
-    assert answer.stored == stored.to_text()
-    kept = candidate if answer.is_accepted else stored
-    assert client.hgetall("cdc:{live:1}") == {"live_users": kept.to_text(), "user_transactions": "another table's"}
+    expected = compare(candidate, stored, GAP_MS)
+    # A read that may only fill has nothing to fill here; an operator's new epoch makes it a change.
+    is_fill = mode is Mode.FILL and candidate.epoch <= stored.epoch
+    if is_fill:
+        expected = Verdict.STALE if is_deleted or expected is Verdict.STALE else Verdict.DUPLICATE
+    assert answer.verdict is expected
+    assert answer.stored == text
+    kept = candidate.to_text() if answer.is_accepted else text
+    assert client.hgetall("cdc:{live:1}") == {"live_users": kept, "user_transactions": "another table's"}
 
 
 def test_without_a_version_everything_is_newer(client: redis.Redis) -> None:

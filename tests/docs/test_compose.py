@@ -207,8 +207,17 @@ def _compose() -> list[str] | None:
     return None
 
 
+def _installed_in_ci() -> list[str] | None:
+    """In CI nothing is skipped for want of a tool: it is installed."""
+    if os.environ.get("CI") != "true":
+        return None
+    for command in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", "docker-compose"]):
+        subprocess.run(["apt-get", *command], capture_output=True, timeout=280, check=True)
+    return _compose()
+
+
 def test_docker_compose_accepts_the_file(services: dict[str, Any]) -> None:
-    command = _compose()
+    command = _compose() or _installed_in_ci()
     if command is None:
         pytest.skip("docker compose is missing, and needs no engine for this: apt-get install docker-compose")
     ran = subprocess.run(

@@ -1,0 +1,190 @@
+"""``cdc-consumer check`` on the real servers: what it says, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.e2e.conftest import WITNESS, System
+from tests.e2e.test_databases import ddl, default_identity, each_database, on_postgres
+from tests.redis_view import eventually
+from tests.stack import Stack
+from tests.stack.port import Ports
+from tests.stack.trading import Trading
+from tests.wire import changes
+from tests.wire.formats import avro_converter, connectors
+
+pytestmark = pytest.mark.stack
+CLI = str(Path(sys.executable).with_name("cdc-consumer"))
+
+
+def check(system: System, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
+    own = {**system.environment, "CDC_CONNECT__URL": system.stack.connect.url}
+    return subprocess.run(
+        [CLI, "check", *arguments],
+        env=clean | own | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def said(ran: subprocess.CompletedProcess[str], level: str) -> list[str]:
+    """What was found at that level, advice left out."""
+    assert "Traceback" not in ran.stdout + ran.stderr
+    return [line.split(maxsplit=1)[1] for line in ran.stdout.splitlines() if line.startswith(level)]
+
+
+def fill(system: System) -> None:
+    """A row in each table, so that each has its topic, and an update among the records."""
+    trading = system.trading
+    trading.insert("user_transactions", id=1, transaction_id="T1", user_id=WITNESS, type="deposit", amount="1")
+    trading.insert("money_requests", id=1, request_id="R1", user_id=WITNESS, type="deposit", amount="1")
+    for table in ("live_users", "demo_users"):
+        trading.update(table, WITNESS, wallet_balance="3141.59")
+    tables = ("live_users", "demo_users", "user_transactions", "money_requests")
+    eventually(lambda: all(f"topic {system.registration.topic(table)}" in check(system).stdout for table in tables), 20)
+    eventually(lambda: "none yet" not in check(system).stdout, 20)
+
+
+@each_database
+def test_all_is_well(system: System) -> None:
+    fill(system)
+    ran = check(system)
+    assert ran.returncode == 0, ran.stdout
+    assert said(ran, "warning") == []
+    assert said(ran, "failure") == []
+    subjects = [line.partition(":")[0] for line in said(ran, "ok")]
+    assert {"settings", "redis", "kafka", "registry", f"connector {system.registration.connector.name}"} <= set(
+        subjects
+    )
+    secrets = [system.registration.connector.config["database.password"], "3141.59"]
+    assert not any(secret in ran.stdout + ran.stderr for secret in secrets)
+
+
+def test_for_programs(system: System) -> None:
+    """The tables of transactions are empty, so their topics are missing: a warning each."""
+    ran = check(system, "--json")
+    assert ran.returncode == 0, ran.stdout
+    lines: list[dict[str, Any]] = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert {tuple(line) for line in lines} == {("level", "subject", "found", "advice")}
+    warned = [line["subject"] for line in lines if line["level"] == "warning"]
+    prefix = system.registration.prefix
+    tables = ["user_transactions", "money_requests"]
+    assert warned == [f"topic {prefix}.<db or schema>.{table}" for table in tables]
+
+
+def test_a_user_tables_topic_that_is_missing(system: System) -> None:
+    named = f"{system.registration.topic('live_users')},{system.registration.prefix}.trading.absent"
+    ran = check(system, CDC_KAFKA__TOPICS=named)
+    assert ran.returncode == 1
+    (line,) = said(ran, "failure")
+    assert "trading.absent: there is none" in line
+    ran = check(system, CDC_KAFKA__TOPIC_PREFIX="nobody")
+    assert ran.returncode == 1
+    assert [line.partition(":")[0] for line in said(ran, "failure")] == [
+        "topic nobody.<db or schema>.live_users",
+        "topic nobody.<db or schema>.demo_users",
+    ]
+    assert "none of its 1 connectors has topic.prefix=nobody" in ran.stdout
+
+
+@on_postgres
+def test_without_old_row_images_it_says_which_statement_to_run(system: System) -> None:
+    with default_identity(system):
+        system.trading.update("live_users", WITNESS, wallet_balance="3141.59")
+        eventually(lambda: check(system).returncode == 1, 20)
+        ran = check(system)
+        (line,) = said(ran, "failure")
+        assert "1 of 1 updates come without the old row image" in line
+        table = system.registration.topic("live_users").partition(".")[2]
+        statement = f"ALTER TABLE {table} REPLICA IDENTITY FULL;"
+        assert statement in ran.stdout
+        assert check(system, CDC_SOURCE__ACCEPT_MISSING_BEFORE="true").returncode == 0
+        ddl(system, statement)
+        system.trading.update("live_users", WITNESS, wallet_balance="5")
+        eventually(lambda: "the newest update has it" in check(system).stdout, 20)
+        assert check(system).returncode == 0
+
+
+@pytest.mark.parametrize("overrides", [{"decimal.handling.mode": "double", "provide.transaction.metadata": "false"}])
+def test_doubles_are_seen_in_the_records_and_in_the_connector(system: System) -> None:
+    ran = check(system)
+    assert ran.returncode == 1
+    assert any("money as a floating point number" in line for line in said(ran, "failure"))
+    assert any("decimal.handling.mode is double" in line for line in said(ran, "failure"))
+    assert any("provide.transaction.metadata is not true" in line for line in said(ran, "warning"))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {
+            "transforms": "userKey,flat",
+            "transforms.flat.type": "io.debezium.transforms.ExtractNewRecordState",
+            "transforms.flat.predicate": "users",
+            "predicates": "keyedByUserId,users",
+            "predicates.users.type": "org.apache.kafka.connect.transforms.predicates.TopicNameMatches",
+            "predicates.users.pattern": ".*_users",
+        }
+    ],
+)
+def test_flattened_events_are_seen_in_the_records_and_in_the_connector(system: System) -> None:
+    ran = check(system)
+    assert ran.returncode == 1
+    assert any(line.startswith("records of ") for line in said(ran, "failure"))
+    assert any("transforms.flat.type flattens" in line for line in said(ran, "failure"))
+
+
+def test_servers_that_are_down_are_lines(system: System) -> None:
+    nobody = f"127.0.0.1:{Ports().take('nobody')}"
+    ran = check(
+        system,
+        CDC_REDIS__URL=f"redis://:hunter2@{nobody}/0",
+        CDC_KAFKA__BOOTSTRAP_SERVERS=nobody,
+        CDC_CONNECT__URL=f"http://{nobody}",
+        CDC_REGISTRY__URL=f"http://{nobody}",
+    )
+    assert ran.returncode == 1
+    assert [line.partition(":")[0] for line in said(ran, "failure")] == ["redis", "kafka", "registry", "connect"]
+    assert "hunter2" not in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("CDC_REDIS__URL", "gopher://x"), ("CDC_KAFKA__LINGER_MS", "soon"), ("CDC_MAPPING", "none.toml")],
+)
+def test_a_wrong_setting(system: System, name: str, value: str) -> None:
+    ran = check(system, **{name: value})
+    assert ran.returncode == 2
+    assert name in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.registry
+def test_avro_is_compared_with_what_is_needed(
+    stack: Stack, trading: Trading, redis_client: redis.Redis, topic_prefix: str
+) -> None:
+    changes.run(trading, changes.BEFORE)
+    lines = avro_converter(stack, "value") | {"decimal.handling.mode": "double"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")} | {
+        "CDC_KAFKA__BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
+        "CDC_KAFKA__TOPIC_PREFIX": topic_prefix,
+        "CDC_REDIS__URL": stack.redis.url,
+        "CDC_REGISTRY__URL": stack.registry.url,
+    }
+    with connectors(stack, {topic_prefix: lines}):
+        ran = subprocess.run([CLI, "check"], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 1, ran.stdout
+    wanted = f"schema {topic_prefix}.trading.live_users-value: wallet_balance: double can not be read as money"
+    assert any(line.startswith(wanted) for line in said(ran, "failure"))
+    assert any("arrives as the default" in line for line in said(ran, "warning"))
