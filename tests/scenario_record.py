@@ -111,7 +111,7 @@ def _taken(stack: Stack, prefix: str, scenarios: Sequence[Scenario], incremental
         while True:
             producer.send(f"{prefix}.signals", key=prefix.encode(), value=json.dumps(request).encode(), partition=0)
             producer.flush(10)
-            time.sleep(1.0)  # between two askings, not until something has happened
+            time.sleep(1.0)  # between two askings; what ends the wait are the records
             try:
                 records = list(read_to_end(settings, topics(prefix)))
             except ConfigError:  # a topic comes with its first record
