@@ -53,7 +53,8 @@ class KafkaSource:
             heartbeat_interval_ms=settings.session_timeout_ms // 3,
             max_poll_interval_ms=settings.max_poll_interval_ms,
         )
-        self._listener = _Listener(self._assigned, on_revoked)
+        self._listener = _Listener(self._assigned, self._revoked)
+        self._on_revoked = on_revoked
 
     def missing_topics(self) -> str:
         """What is waited for, or "" when there is something to follow.
@@ -151,6 +152,13 @@ class KafkaSource:
     def close(self) -> None:
         self._consumer.close(autocommit=False, timeout_ms=_CLOSE_TIMEOUT_MS)
 
+    def _revoked(self, partitions: Sequence[Partition]) -> None:
+        # kafka-python 2.3.3: where a poll ends between a join and its answer after topics were added, the client takes
+        # itself for joined and never applies the new assignment; asked to join, it finishes. There is no public call.
+        self._consumer._coordinator.request_rejoin()  # noqa: SLF001
+        if partitions:
+            self._on_revoked(partitions)
+
     def _assigned(self, partitions: Sequence[Partition]) -> None:
         self._ahead = [record for record in self._ahead if (record.topic, record.partition) not in partitions]
         if self._is_held:
@@ -168,9 +176,8 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client 
         self._assigned(partitions)
 
     def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        if not revoked:
-            return
-        _log.info("partitions revoked", action="group.revoked", partitions=len(revoked))
+        if revoked:
+            _log.info("partitions revoked", action="group.revoked", partitions=len(revoked))
         try:
             self._revoked([Partition(part.topic, part.partition) for part in revoked])
         except Exception as error:  # the client would swallow it without a word
