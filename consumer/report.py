@@ -71,7 +71,8 @@ def to_text(record: SourceRecord, decision: Decision) -> str:
     if (event := decision.event) is not None:
         what = f"  {_OPERATIONS.get(event.op, event.op)} of {event.table}"
     if decision.plan is None:
-        return f"{record.place}{what}\n  {decision.outcome:9} {decision.reason}"
+        advice = f"\n  advice    {decision.error.advice}" if decision.error and decision.error.advice else ""
+        return f"{record.place}{what}\n  {decision.outcome:9} {decision.reason}{advice}"
     return f"{record.place}{what}\n" + plan_text(decision.plan)
 
 
