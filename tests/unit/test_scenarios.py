@@ -39,3 +39,9 @@ def test_a_word_that_is_not_known_is_refused(text: str, tmp_path: Path) -> None:
     path.write_text(f"## Wrong\n{text}\n")
     with pytest.raises(Unreadable, match=r"wrong\.txt:"):
         list(load(path))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=[each.title for each in SCENARIOS])
+def test_the_same_records_always_give_the_same_plan(scenario: Scenario) -> None:
+    once, again = (decide_all(scenario.records(), reference()) for _ in range(2))
+    assert [(each.reason, each.plan) for each in once] == [(each.reason, each.plan) for each in again]
