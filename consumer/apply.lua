@@ -59,6 +59,10 @@ local deleted = stored and string.sub(stored, -2) == '|d'
 local refused = said == 'stale' or said == 'duplicate'
 -- An operator's new epoch makes a snapshot's reads authoritative.
 if mode == 'fill' and stored and epoch > tonumber(string.match(stored, '^(%d+)')) then mode = 'change' end
+-- Of a linked table's many rows the last one read counts, as long as only reads stand there.
+if mode == 'fill' and ARGV[20] ~= '' and said == 'newer' and stored and string.match(stored, '^%d+|(%a)') == 'i' then
+  mode = 'change'
+end
 if mode == 'fill' then
   if deleted then said = 'stale' end
   refused = said == 'stale'
@@ -160,6 +164,10 @@ end
 -- step fails all the same the old guard is put back, so that the plan counts as not applied and can be tried again.
 local version = table.concat(
   {ARGV[3], origin, lineage, order, ARGV[7], topic, partition, ARGV[10]}, '|') .. (removed > 0 and '|d' or '')
+local others = false -- whether another table's version stands here
+for _, name in ipairs(ARGV[20] ~= '' and redis.call('HKEYS', guard) or {}) do
+  if string.sub(name, 1, 1) ~= '+' and name ~= field then others = true end
+end
 local taken = redis.pcall('HSET', guard, field, version)
 if type(taken) == 'table' and taken.err then return taken end
 local ok, failure = pcall(function()
@@ -172,9 +180,9 @@ if not ok then
 end
 if removed > 0 then
   redis.call('EXPIRE', guard, ARGV[12])
-elseif deleted or (whole > 0 and not config_exists) then
+elseif deleted or (whole > 0 and not (config_exists and stored)) then
   redis.call('PERSIST', guard)
-elseif ARGV[20] ~= '' and not update_exists and not stored then
+elseif ARGV[20] ~= '' and not update_exists and not stored and not others then
   -- Of a user who is not there, and may never be.
   redis.call('EXPIRE', guard, ARGV[12])
 end

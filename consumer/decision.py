@@ -11,9 +11,9 @@ from consumer.decimals import spelled
 from consumer.effect import Nothing, Plan
 from consumer.envelope import parse
 from consumer.errors import Place, RecordError, UnknownTable
-from consumer.event import ChangeEvent, Ignored, Tombstone
+from consumer.event import ChangeEvent, Ignored, Operation, Tombstone
 from consumer.join import Details, Subject, join
-from consumer.linked import linked_change, plan_linked
+from consumer.linked import DELETED, linked_change, plan_linked
 from consumer.plan import plan, user_of
 from consumer.record import SourceRecord
 from consumer.rules import Rules
@@ -85,6 +85,8 @@ def _subject(record: SourceRecord, rules: Rules, schemas: Schemas) -> Subject | 
         if (table := rules.table(event.table)) is not None:
             return Subject(spelled(event, table.money()), user_of(event, table))
         if (linked := rules.linked_table(event.table)) is not None:
+            if event.op is Operation.DELETE:
+                return Decision(Outcome.NOTHING, DELETED, event)
             event = spelled(event, linked.money())
             if (change := linked_change(event, linked, rules)) is not None:
                 return Subject(event, change.user, change)

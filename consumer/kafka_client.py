@@ -67,7 +67,7 @@ def _translated(settings: Kafka, attempt: Callable[[], _T]) -> _T:
         return attempt()
     except NoBrokersAvailable:
         raise ServerUnavailable("Kafka", f"no broker answers at {settings.bootstrap_servers}") from None
-    except (FileNotFoundError, PermissionError) as error:
+    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
         raise ConfigError("CDC_KAFKA__SECURITY", f"{error.filename}: {error.strerror}", "readable files") from None
     except (IncompatibleBrokerVersion, ssl.SSLError) as error:
         # The client says the former of a wrong password, and of a listener that speaks another protocol.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from consumer.effect import Fields, Invalidate, Mode, Nothing, Plan, Update
-from consumer.errors import InvalidValue, MissingColumn
+from consumer.errors import InvalidValue, MissingColumn, Unsupported
 from consumer.event import ChangeEvent, ColumnSchema, Operation, RowImage
 from consumer.keys import UserId, render
 from consumer.rules import LinkedTable, Rules
@@ -25,13 +25,12 @@ class Turn(StrEnum):
     TAKEN_BACK = "taken back"
     NOT_DONE = "not done"
     UNMOVED = "unmoved"
-    GONE = "gone"
 
 
+DELETED = "the row was deleted; what it did stays done"
 _WHY_NOTHING = {
     Turn.NOT_DONE: "the row is not done yet, or never will be",
     Turn.UNMOVED: "the row was done before, and what else changed in it is no news",
-    Turn.GONE: "the row was deleted; what it did stays done",
 }
 
 
@@ -52,9 +51,14 @@ def linked_change(event: ChangeEvent, table: LinkedTable, rules: Rules) -> Linke
     Raises:
         MissingColumn, InvalidValue: the row can't be used; the error names the column.
     """
-    row = event.after if event.after is not None else event.before or {}
-    if event.op is Operation.DELETE and table.status not in row:
-        row = {**row, table.status: None}
+    row = event.after
+    if row is None or (event.op is Operation.UPDATE and event.before is None and not rules.accept_missing_before):
+        raise Unsupported(
+            f"an update of {event.table} without the old row image",
+            field="before",
+            advice=f"on PostgreSQL: ALTER TABLE {event.table} REPLICA IDENTITY FULL; or accept that a row counts as"
+            " newly done then, with CDC_SOURCE__ACCEPT_MISSING_BEFORE=true",
+        )
     user_type = table.user_type or _text(row, table.user_type_column, table)
     if user_type not in {each.user_type for each in rules.tables}:
         return None
@@ -81,7 +85,7 @@ def plan_linked(event: ChangeEvent, table: LinkedTable, change: LinkedChange, ru
         table=table.table,
         guard=render(rules.names.guard, change.user),
         # Rows that one statement wrote may share a position; the key tells them apart.
-        version=replace(version, order=f"{version.order}/{change.key:020d}"),
+        version=replace(version, order=f"{version.order}.{change.key:020d}"),
         mode=Mode.FILL if event.is_incremental else Mode.CHANGE,
         # The hash may be made later, by the user's own row: which of the two is read first is chance.
         update=Update(render(rules.names.config, change.user), change.fields, is_kept=True) if change.fields else None,
@@ -91,8 +95,6 @@ def plan_linked(event: ChangeEvent, table: LinkedTable, change: LinkedChange, ru
 
 
 def _turn(event: ChangeEvent, table: LinkedTable) -> Turn:
-    if event.op is Operation.DELETE:
-        return Turn.GONE
     assert event.after is not None  # the envelope's parser refuses every other op without it
     is_done = _text(event.after, table.status, table) in table.done
     status = None if event.before is None else event.before.get(table.status)

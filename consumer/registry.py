@@ -86,7 +86,7 @@ class Registry:
     def _get(self, path: str) -> httpx.Response:
         try:
             answer = self._client.get(path)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise ServerUnavailable(self._name, f"{type(error).__name__}: {error}") from None
         status = answer.status_code
         if status in (408, 425, 429) or answer.is_server_error:
