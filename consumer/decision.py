@@ -105,7 +105,7 @@ def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
     try:
         planned: Plan | Nothing
         if (table := rules.table(event.table)) is not None:
-            planned = plan(event, table, rules, details)
+            planned = plan(event, table, subject.user, rules, details)
         else:
             linked = rules.linked_table(event.table)
             assert linked is not None  # a subject's table is one of the two

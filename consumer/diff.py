@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from consumer.errors import InvalidValue, MissingColumn
-from consumer.event import UNAVAILABLE, ColumnSchema, RowImage, TableSchema
+from consumer.errors import MissingColumn
+from consumer.event import UNAVAILABLE, RowImage, TableSchema
 from consumer.rules import Column, UserTable
-from consumer.value import canonical
+from consumer.value import of_column
 
-_NO_SCHEMA = ColumnSchema()
 _ABSENT = object()
 
 
@@ -108,8 +107,4 @@ def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchem
 
 
 def _canonical(raw: object, column: Column, schema: TableSchema) -> str | None:
-    try:
-        return canonical(raw, column.kind, column.scale, schema.get(column.name, _NO_SCHEMA))
-    except InvalidValue as error:
-        error.field = column.name
-        raise
+    return of_column(raw, column.name, column.kind, column.scale, schema)

@@ -9,12 +9,11 @@ from enum import StrEnum
 
 from consumer.effect import Fields, Invalidate, Mode, Nothing, Plan, Update
 from consumer.errors import InvalidValue, MissingColumn, Unsupported
-from consumer.event import ChangeEvent, ColumnSchema, Operation, RowImage
+from consumer.event import ChangeEvent, Operation, RowImage
 from consumer.keys import UserId, render
 from consumer.rules import LinkedTable, Rules
-from consumer.value import Kind, canonical, timestamp
+from consumer.value import Kind, of_column, timestamp
 
-_NO_SCHEMA = ColumnSchema()
 _WHOLE = re.compile(r"-?[0-9]{1,20}")
 
 
@@ -110,11 +109,7 @@ def _details(event: ChangeEvent, row: RowImage, table: LinkedTable) -> dict[str,
     for each in table.enriches:
         if each.column not in row:
             continue
-        try:
-            text = canonical(row[each.column], each.kind, each.scale, event.schema.get(each.column, _NO_SCHEMA))
-        except InvalidValue as error:
-            error.field = each.column
-            raise
+        text = of_column(row[each.column], each.column, each.kind, each.scale, event.schema)
         is_number = each.kind is Kind.INTEGER and text is not None and _WHOLE.fullmatch(text)
         details[each.field] = int(text) if is_number and text is not None else text
     return details

@@ -38,14 +38,13 @@ def user_of(event: ChangeEvent, table: UserTable) -> UserId:
 
 
 def plan(
-    event: ChangeEvent, table: UserTable, rules: Rules, details: Mapping[str, object] = _NO_DETAILS
+    event: ChangeEvent, table: UserTable, user: UserId, rules: Rules, details: Mapping[str, object] = _NO_DETAILS
 ) -> Plan | Nothing:
-    """What follows from a change of a row of ``table``. ``details`` are what linked rows say of a change of money.
+    """What follows from a change of ``user``'s row. ``details`` are what linked rows say of a change of money.
 
     Raises:
         MissingColumn, InvalidValue, Unsupported: the row images can't be used; the error names the column.
     """
-    user = user_of(event, table)
     if event.op is Operation.DELETE or event.after is None:
         return _deleted(event, user, rules)
     case = _Case(event, table, user, rules, whole_image(event.after, table, event.schema))
@@ -130,7 +129,7 @@ def _updated(case: _Case, before: RowImage, after: RowImage, details: Mapping[st
         balance=case.balance() if rules.balance_field in changed else None,
         update=case.portfolio(changed),
         cleared=Invalidate.of(case.user, (template for each in follows for template in each.rule.clears)),
-        messages=_messages(case, found, follows, details if is_financial else _NO_DETAILS),
+        messages=_messages(case, found, changed, follows, details if is_financial else _NO_DETAILS),
         reasons=tuple(f"{each.rule.name}: {', '.join(each.columns)}" for each in follows),
     )
 
@@ -147,11 +146,10 @@ def _follow(found: Diff, rules: Rules) -> tuple[_Followed, ...]:
 
 
 def _messages(
-    case: _Case, found: Diff, follows: tuple[_Followed, ...], details: Mapping[str, object]
+    case: _Case, found: Diff, changed: Fields, follows: tuple[_Followed, ...], details: Mapping[str, object]
 ) -> tuple[Publish, ...]:
     """Each channel once, whatever the number of rules that named it."""
     rules = case.rules
-    changed = {name: case.whole[name] for name in found.fields}
     money_only = rules.financial.issuperset(changed) and not found.outside
     event_type = "balance_change" if money_only else "admin_user_update"
     group = None
@@ -159,11 +157,13 @@ def _messages(
     if change is not None and not (change.old_known and change.old == change.new):
         group = Group((change.old or "") if change.old_known else None, changed[rules.group_field])
     general = body(case.event, case.user, event_type, changed, group, details)
-    of_group = body(case.event, case.user, "user_group_change", changed, group, details)
-    channels = dict.fromkeys(channel for each in follows for channel in each.rule.channels)
+    messages = dict.fromkeys((channel for each in follows for channel in each.rule.channels), general)
     if group is None:
-        channels.pop(rules.names.group_channel, None)
-    return tuple(Publish(name, of_group if name == rules.names.group_channel else general) for name in channels)
+        messages.pop(rules.names.group_channel, None)
+    elif rules.names.group_channel in messages:
+        of_group = body(case.event, case.user, "user_group_change", changed, group, details)
+        messages[rules.names.group_channel] = of_group
+    return tuple(Publish(channel, text) for channel, text in messages.items())
 
 
 def _appeared(case: _Case) -> Plan:

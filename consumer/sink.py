@@ -115,7 +115,7 @@ class RedisSink:
 
     def _arguments(self, plan: Plan, derived: list[str]) -> list[str | int]:
         keys = [plan.guard]
-        changed = whole = mirrored = []
+        changed = whole = updated = []
         if plan.config is not None:
             keys.append(plan.config.key)
             changed, whole = _flat(plan.config.changed), _flat(plan.config.whole)
@@ -125,7 +125,7 @@ class RedisSink:
             balance, ttl = plan.balance.value, str(plan.balance.ttl_s)
         if plan.update is not None:
             keys.append(plan.update.key)
-            mirrored = _flat(plan.update.fields)
+            updated = _flat(plan.update.fields)
         removed = plan.removed.keys if plan.removed is not None else ()
         keys += [*removed, *plan.cleared.keys, *derived]
         messages = [part for message in plan.messages for part in (message.channel, message.body)]
@@ -137,11 +137,11 @@ class RedisSink:
             *(version.epoch, version.origin.value, version.lineage, version.order, version.ts_ms),
             *(version.topic, version.partition, version.offset),
             *(self._gap, self._tombstone_ttl, ttl, balance),
-            *(len(changed), len(whole), len(mirrored), len(removed), len(messages)),
+            *(len(changed), len(whole), len(updated), len(removed), len(messages)),
             "1" if plan.update is not None and plan.update.is_kept else "",
             *changed,
             *whole,
-            *mirrored,
+            *updated,
             *messages,
         ]
 
@@ -149,8 +149,8 @@ class RedisSink:
 def _first_of_each_user(
     waiting: list[tuple[int, Plan]],
 ) -> tuple[list[tuple[int, Plan]], list[tuple[int, Plan]]]:
-    """A later plan of a user goes only after the earlier was acknowledged: if that one failed, the guard would take
-    the later one, refuse the retry as old, and what only the earlier one wrote would be lost.
+    """A later plan of a user and table goes only after the earlier was acknowledged: if that one failed, the guard
+    would take the later one, refuse the retry as old, and what only the earlier one wrote would be lost.
     """
     first: dict[tuple[str, str], tuple[int, Plan]] = {}
     rest = []
@@ -169,11 +169,11 @@ def _flat(fields: Any) -> list[str]:
 
 
 def _applied(reply: list[Any]) -> Applied:
-    verdict, config, portfolio, cleared, receivers, stored = reply
+    verdict, config, updated, cleared, receivers, stored = reply
     return Applied(
         Verdict(verdict),
         None if config < 0 else bool(config),
-        None if portfolio < 0 else bool(portfolio),
+        None if updated < 0 else bool(updated),
         cleared,
         receivers,
         stored,

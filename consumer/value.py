@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from consumer.errors import InvalidValue
-from consumer.event import ColumnSchema
+from consumer.event import ColumnSchema, TableSchema
 
 
 class Kind(StrEnum):
@@ -51,6 +51,19 @@ def canonical(value: object, kind: Kind, scale: int, schema: ColumnSchema = _NO_
     if value is None:
         return None
     return _RENDERERS[kind](value, scale, schema)
+
+
+def of_column(raw: object, name: str, kind: Kind, scale: int, columns: TableSchema) -> str | None:
+    """:func:`canonical` of the column ``name``, whose schema is in ``columns`` if the wire said one.
+
+    Raises:
+        InvalidValue: naming the column.
+    """
+    try:
+        return canonical(raw, kind, scale, columns.get(name, _NO_SCHEMA))
+    except InvalidValue as error:
+        error.field = name
+        raise
 
 
 def money(value: Decimal) -> str:
