@@ -3,7 +3,8 @@
     CdcError
     ├── ConfigError          a setting is wrong: exit 2, names the field
     ├── ServerError          a server refused, or is not what it should be
-    │   └── ServerUnavailable    it may come back: retry
+    │   ├── ServerUnavailable    it may come back: retry
+    │   └── Refused              it will never accept this one plan or record: dead letter
     ├── RecordError          one Kafka record can't be understood
     │   ├── Undecodable          the bytes are neither JSON nor a known wire format
     │   ├── NotAnEnvelope        decoded, but no Debezium change event
@@ -55,6 +56,11 @@ class ServerError(CdcError):
 @dataclass(eq=False)
 class ServerUnavailable(ServerError):
     """A server that can't serve now and may again: wait and retry."""
+
+
+@dataclass(eq=False)
+class Refused(ServerError):
+    """A server refused this one thing and always will, and would accept another: a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
