@@ -120,12 +120,14 @@ class Unsupported(RecordError):
 
 @dataclass(eq=False)
 class Halt(CdcError):
-    """Stop without committing past ``cause``."""
+    """Stop without committing past ``cause``. ``problem`` says why it was not passed over, where it might have been."""
 
     cause: CdcError
+    problem: str = ""
 
     def __str__(self) -> str:
-        return f"stopped, nothing past this was committed: {self.cause}"
+        why = f"{self.problem}; the first: " if self.problem else ""
+        return f"stopped, nothing past this was committed: {why}{self.cause}"
 
     @property
     def advice(self) -> str:  # type: ignore[override]  # derived here, a plain attribute elsewhere

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from consumer.columns import Drift
+from consumer.dead_letter import DeadLetter
 from consumer.decision import Decision
 from consumer.effect import Plan
 from consumer.errors import ServerError
@@ -72,7 +73,7 @@ class Sink(Protocol):
         """Apply ``plans``; of those of one user and table, each only after the one before it was acknowledged.
 
         Yields the index of each plan with its answer as answers come in. A plan that was refused by the server yields
-        a ServerError, and the later plans of that user and table are not tried.
+        a ServerError, and the later plans of that user and table are not tried; nor are they after UNHEALED.
 
         Raises:
             ServerUnavailable: the connection failed; plans without an answer may or may not have been applied, and
@@ -82,13 +83,31 @@ class Sink(Protocol):
         ...
 
 
+class DeadLetters(Protocol):
+    """Where records go that can't be applied."""
+
+    def send(self, letters: Sequence[DeadLetter]) -> None:
+        """Returns once all are safe. Called again with the same letters, it goes on where it was.
+
+        Raises:
+            ServerUnavailable: not yet; try again.
+            ServerError: a letter is refused for good.
+
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One record, what was decided about it, and what Redis answered where there was a plan."""
+    """One record, what was decided about it, and what Redis answered where there was a plan.
+
+    ``letter`` is there where it became a dead letter.
+    """
 
     record: SourceRecord
     decision: Decision
     applied: Applied | None
+    letter: DeadLetter | None = None
 
 
 class Observer:

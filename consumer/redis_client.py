@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from consumer.config import Redis
-from consumer.errors import ConfigError, ServerError, ServerUnavailable
+from consumer.errors import ConfigError, Refused, ServerError, ServerUnavailable
 
 _URL = "redis://user:password@host:port/db or rediss://…, special characters of the password percent-encoded"
 
@@ -95,4 +95,4 @@ def translate(error: Exception) -> ServerError:
         wrapped = _WRAPPED.search(text)
         code = wrapped.group(1) if wrapped else text.partition(" ")[0]
     problem = text if text.startswith(code) else f"{code} {text}"
-    return ServerUnavailable("Redis", problem) if code in _TEMPORARY else ServerError("Redis", problem)
+    return ServerUnavailable("Redis", problem) if code in _TEMPORARY else Refused("Redis", problem)

@@ -73,12 +73,12 @@ class RedisSink:
         waiting = list(enumerate(plans))
         while waiting:
             wave, waiting = _first_of_each_user(waiting)
-            failed = set()
+            blocked = set()
             for (number, plan), answer in zip(wave, self._apply_wave([plan for _, plan in wave]), strict=True):
-                if isinstance(answer, ServerError):
-                    failed.add((plan.guard, plan.table))
+                if isinstance(answer, ServerError) or answer.verdict is Verdict.UNHEALED:
+                    blocked.add((plan.guard, plan.table))
                 yield number, answer
-            waiting = [(number, plan) for number, plan in waiting if (plan.guard, plan.table) not in failed]
+            waiting = [(number, plan) for number, plan in waiting if (plan.guard, plan.table) not in blocked]
 
     def _apply_wave(self, plans: Sequence[Plan]) -> list[Applied | ServerError]:
         prefixes = [prefix for plan in plans for prefix in plan.cleared.prefixes]
@@ -139,6 +139,7 @@ class RedisSink:
             *(self._gap, self._tombstone_ttl, ttl, balance),
             *(len(changed), len(whole), len(updated), len(removed), len(messages)),
             "1" if plan.update is not None and plan.update.is_kept else "",
+            plan.extent.value,
             *changed,
             *whole,
             *updated,
