@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from consumer.dead_letter import DeadLetter
 from consumer.decision import Decision, Outcome
@@ -12,18 +12,21 @@ from consumer.errors import CdcError, RecordError, Refused
 from consumer.protocols import Applied, Step
 from consumer.record import SourceRecord
 from consumer.tolerance import Judged
+from consumer.watermark import Partition
 
 
 @dataclass(slots=True)
 class Batch:
     """Everything goes by a record's place in the batch. Records from ``end`` on are left for later.
 
+    Of records before ``told`` the messages went out before, and the dead letters are safe.
     ``errors`` are those that can't be applied, ``answers`` what Redis said to the others' plans.
     """
 
     records: Sequence[SourceRecord]
     decisions: Sequence[Decision]
     group: str
+    told: Mapping[Partition, int]
     end: int = field(init=False)
     errors: dict[int, CdcError] = field(init=False)
     answers: Mapping[int, Applied] = field(default_factory=dict)
@@ -36,7 +39,11 @@ class Batch:
     def plans(self) -> dict[int, Plan]:
         """What goes to Redis: plans, and the marks of users whose record can't be read, in their order."""
         found = ((at, self.decisions[at].plan or self.decisions[at].mark) for at in range(self.end))
-        return {at: plan for at, plan in found if plan is not None}
+        return {at: self.silenced(at, plan) for at, plan in found if plan is not None}
+
+    def silenced(self, at: int, plan: Plan) -> Plan:
+        """``plan`` without its messages if they went out before."""
+        return replace(plan, messages=()) if self._is_told(at) else plan
 
     def refuse(self, refused: Mapping[int, Refused]) -> None:
         """Redis will never take these plans: none of the records that they stand for can be applied."""
@@ -54,7 +61,7 @@ class Batch:
 
     def letters(self) -> list[DeadLetter]:
         """The dead letters of the records that can't be applied."""
-        return [self._letter(at) for at in sorted(self.errors) if at < self.end]
+        return [self._letter(at) for at in sorted(self.errors) if at < self.end and not self._is_told(at)]
 
     def cause(self, at: int) -> CdcError:
         """Why the record at ``at`` can't be applied, with its place."""
@@ -81,6 +88,10 @@ class Batch:
     def _is_done(self, at: int) -> bool:
         last = self._last(at)
         return last < self.end and (last in self.answers or self.decisions[last].plan is None)
+
+    def _is_told(self, at: int) -> bool:
+        record = self.records[at]
+        return record.offset < self.told.get(Partition(record.topic, record.partition), 0)
 
     def _last(self, at: int) -> int:
         """The record whose plan does this one's work too; most often itself."""

@@ -4,6 +4,7 @@
     ├── ConfigError          a setting is wrong: exit 2, names the field
     ├── ServerError          a server refused, or is not what it should be
     │   ├── ServerUnavailable    it may come back: retry
+    │   ├── Reconnected          it was away and is back: begin again where it says it is
     │   └── Refused              it will never accept this one plan or record: dead letter
     ├── RecordError          one Kafka record can't be understood
     │   ├── Undecodable          the bytes are neither JSON nor a known wire format
@@ -56,6 +57,11 @@ class ServerError(CdcError):
 @dataclass(eq=False)
 class ServerUnavailable(ServerError):
     """A server that can't serve now and may again: wait and retry."""
+
+
+@dataclass(eq=False)
+class Reconnected(ServerError):
+    """A server was away and is back, perhaps without what it acknowledged last."""
 
 
 @dataclass(eq=False)

@@ -32,6 +32,10 @@ class Source(Protocol):
         """Commit the next offset of each partition. False: not now, or no longer ours; nothing is lost by that."""
         ...
 
+    def seek(self, offsets: Mapping[Partition, int]) -> None:
+        """Go on from these offsets, where the partitions are still ours; records that are on their way are dropped."""
+        ...
+
     def idle(self, seconds: float) -> None:
         """Let time pass without taking records and without losing the membership of the group."""
         ...
@@ -78,8 +82,31 @@ class Sink(Protocol):
         Raises:
             ServerUnavailable: the connection failed; plans without an answer may or may not have been applied, and
                 can be applied again.
+            Reconnected: the connection was lost since the last call; nothing was done.
 
         """
+        ...
+
+    def remember(self, offsets: Mapping[Partition, int]) -> None:
+        """Keep, beside the plans that were applied, how far each partition is done: it is lost if they are.
+
+        Raises:
+            ServerUnavailable, Reconnected: as :meth:`apply`.
+
+        """
+        ...
+
+    def recall(self) -> Mapping[Partition, int]:
+        """What was remembered last of each partition, by any member of the group.
+
+        Raises:
+            ServerUnavailable, Reconnected: as :meth:`apply`.
+
+        """
+        ...
+
+    def go_on(self) -> None:
+        """After Reconnected: the caller will begin again at what :meth:`recall` answers."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
@@ -33,7 +33,7 @@ _CODES: tuple[tuple[type[redis.RedisError], str], ...] = (
 _WRAPPED = re.compile(r"-([A-Z]+) ")
 
 
-def connect(server: Redis) -> redis.Redis:
+def connect(server: Redis, **options: Any) -> redis.Redis:
     """A client that neither retries nor hides anything: the pipeline decides what to do about failures.
 
     Raises:
@@ -50,6 +50,7 @@ def connect(server: Redis) -> redis.Redis:
             decode_responses=True,
             encoding_errors="surrogateescape",  # a key of somebody else's may hold any bytes
             protocol=2,
+            **options,
         )
         client.connection_pool.make_connection()  # options that no connection knows are refused here
         return client

@@ -58,7 +58,7 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
     """
     with ExitStack() as exits:
         watching = metrics.Metrics()
-        sink = RedisSink(settings.redis, settings.guard, rules)
+        sink = RedisSink(settings.redis, settings.guard, rules, settings.kafka.group_id)
         exits.callback(sink.close)
         exits.callback(metrics.serve(settings.metrics, watching, sink.is_reachable))
         schemas: Schemas = NO_SCHEMAS
