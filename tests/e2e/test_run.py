@@ -98,7 +98,7 @@ def test_killed_in_the_middle_of_changes_it_goes_on_and_doubles_nothing(system: 
 
         eventually(equal, 60)
         eventually(lambda: len(system.listener._heard) >= CHANGES * 2 + CHANGES // 10 * 2, 60)
-    told = Counter(channel for channel, _ in system.listener.heard())
+    told = Counter(channel for channel, message in system.listener.heard() if message["event_type"] != "user_created")
     changed_groups = CHANGES // 10
     assert told == {
         "user_updates": CHANGES,
@@ -123,7 +123,7 @@ def test_a_second_group_reads_everything_again_and_moves_nothing(system: System)
         commands = []
         while (line := monitor.next_command()["command"]) != "ECHO end":
             commands.append(line)
-    assert sum(line.startswith("EVALSHA") for line in commands) >= 21, "it did read them"
+    assert sum(line.startswith("FCALL") for line in commands) >= 21, "it did read them"
     writes = ("HSET", "SET ", "UNLINK", "DEL", "PUBLISH", "HDEL", "EXPIRE", "HSETNX", "PERSIST")
     written = [line for line in commands if line.upper().startswith(writes)]
     assert all(line.startswith("HSET cdc:offsets:another ") for line in written)
