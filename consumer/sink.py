@@ -98,7 +98,7 @@ class RedisSink:
             finally:
                 self._index.settle(prefixes, accepted)
         except redis.RedisError as error:
-            raise translate(error) from error
+            raise translate(error, is_of_plan=False) from error
         return answers
 
     def _send(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> list[Applied | ServerError]:
