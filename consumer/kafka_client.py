@@ -23,6 +23,8 @@ _REQUEST_TIMEOUT_MS = 10_000
 _METADATA_AGE_MS = 3000
 # How long a broker may hold back an empty answer: short, for a poll in that time also sees the program's signals.
 _FETCH_WAIT_MS = 100
+# The longest pause between two attempts to connect. The client's own 30 s would be added to every outage.
+_LONGEST_BACKOFF_MS = 3000
 
 _T = TypeVar("_T")
 
@@ -41,6 +43,9 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
             enable_auto_commit=False,
             metadata_max_age_ms=_METADATA_AGE_MS,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
+            # With sessions an idle partition is not spoken of again after a rebalance, and its end stays unknown.
+            enable_incremental_fetch_sessions=False,
+            reconnect_backoff_max_ms=_LONGEST_BACKOFF_MS,
             fetch_max_bytes=settings.fetch_max_bytes,
             max_partition_fetch_bytes=settings.max_partition_fetch_bytes,
             **options,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
-from kafka.errors import CommitFailedError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from kafka.errors import CommitFailedError, NoBrokersAvailable, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
 from consumer.config import Kafka
@@ -154,7 +154,8 @@ class KafkaSource:
         if has_records or not self._has_joined or self._consumer._coordinator.connected():  # noqa: SLF001
             self._interruption.worked(is_proof=has_records)
         else:
-            self._interruption.unconnected(ServerUnavailable("Kafka", "no connection to the group's coordinator"))
+            away = failure("Kafka", NoBrokersAvailable(), "no connection to the group's coordinator")
+            self._interruption.unconnected(away)
 
     def commit(self, offsets: Mapping[Partition, int]) -> bool:
         ours = self._consumer.assignment()

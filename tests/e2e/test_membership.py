@@ -98,13 +98,35 @@ def test_a_zombie_does_not_move_the_offset_back(topic: Topic) -> None:
             assert successor.source.commit({topic.part: 5})
             assert not zombie.source.commit({topic.part: 3})
             assert topic.committed() == 5
-            eventually(lambda: zombie.poll() or successor.poll() or zombie.revoked == [topic.part])
+
+            def has_noticed() -> bool:
+                successor.poll()
+                zombie.poll()
+                return zombie.revoked == [topic.part]
+
+            eventually(has_noticed)
             assert topic.committed() == 5
             assert successor.source.commit({topic.part: 5})
         topic.send(1)
         zombie.read([0, 1, 2, 3, 4, 5])
         assert zombie.source.commit({topic.part: 6})
     assert topic.committed() == 6
+
+
+def test_the_lag_is_known_after_a_rebalance_though_nothing_is_written(topic: Topic) -> None:
+    """Else a program at rest would not be ready."""
+    topic.make()
+    topic.send(1)
+    with topic.member() as member:
+        member.read([0])
+        assert member.source.commit({topic.part: 1})
+        member.source._consumer._coordinator.request_rejoin()
+
+        def is_known() -> bool:
+            member.poll()
+            return member.revoked == [topic.part] and member.source.lag() == {topic.part: 0}
+
+        eventually(is_known)
 
 
 @pytest.mark.slow
@@ -115,24 +137,27 @@ def test_a_broker_that_is_away_is_waited_for(
     topic.make()
     topic.send(1)
     metrics = Metrics()
+    broker = stack.kafka
+    stop, start = (broker.kill, broker.start) if how == "kill" else (broker.freeze, broker.thaw)
+    with topic.member(metrics, session_timeout_ms=3000) as member:
 
-    def looks(member: object = None) -> bool:
-        member_.poll()
-        metrics.looked(member_.source)
-        return metrics.is_ready()
+        def is_ready() -> bool:
+            member.poll()
+            metrics.looked(member.source)
+            return metrics.is_ready()
 
-    with topic.member(metrics, session_timeout_ms=3000) as member_:
-        member_.read([0])
-        eventually(looks)
+        member.read([0])
+        assert member.source.commit({topic.part: 1})
+        eventually(is_ready)
+        stop()
         try:
-            stack.kafka.runtime.kill() if how == "kill" else stack.kafka.runtime.freeze()
-            eventually(lambda: not looks(), 30)
-            assert not member_.source.commit({topic.part: 1})
+            eventually(lambda: not is_ready(), 30)
+            assert not member.source.commit({topic.part: 1})
         finally:
-            stack.kafka.start() if how == "kill" else stack.kafka.runtime.thaw()
-        eventually(looks, 60)
+            start()
+        eventually(is_ready, 60, "reading again")
         topic.send(1)
-        member_.read([0, 1])
-        assert member_.source.commit({topic.part: 2})
+        member.read([0, 1])
+        assert member.source.commit({topic.part: 2})
     said = [line for line in capsys.readouterr().out.splitlines() if "action=kafka." in line]
     assert ["kafka.waiting" in line for line in said] == [True, False]

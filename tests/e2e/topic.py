@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.structs import OffsetAndMetadata
 
@@ -24,28 +24,42 @@ class Topic:
         self.name = f"{prefix}.trading.live_users"
         self.prefix = prefix
         self._servers = stack.kafka.bootstrap_servers
-        self._admin = stack.kafka.admin()
+        self._kafka = stack.kafka
 
     @property
     def part(self) -> Partition:
         return Partition(self.name, 0)
 
+    @contextmanager
+    def _admin(self) -> Iterator[KafkaAdminClient]:
+        admin = self._kafka.admin()  # a new one each time: the broker may have been restarted in between
+        try:
+            yield admin
+        finally:
+            admin.close()
+
+    def _exists(self) -> bool:
+        with self._admin() as admin:
+            return self.name in admin.list_topics()
+
     def close(self) -> None:
-        if self.name in self._admin.list_topics():
+        if self._exists():
             self.delete()
-        self._admin.close()
 
     def make(self, partitions: int = 1) -> None:
-        self._admin.create_topics([NewTopic(name=self.name, num_partitions=partitions, replication_factor=1)])
-        eventually(lambda: self.name in self._admin.list_topics())
+        with self._admin() as admin:
+            admin.create_topics([NewTopic(name=self.name, num_partitions=partitions, replication_factor=1)])
+        eventually(self._exists)
 
     def delete(self) -> None:
-        self._admin.delete_topics([self.name])
-        eventually(lambda: self.name not in self._admin.list_topics())
+        with self._admin() as admin:
+            admin.delete_topics([self.name])
+        eventually(lambda: not self._exists())
 
     def delete_before(self, offset: int) -> None:
         """What retention does."""
-        self._admin.delete_records({TopicPartition(self.name, 0): offset})
+        with self._admin() as admin:
+            admin.delete_records({TopicPartition(self.name, 0): offset})
 
     def send(self, count: int, partition: int = 0, compression: str | None = None) -> None:
         with self.producer(compression) as producer:
@@ -75,7 +89,8 @@ class Topic:
 
     def committed(self, partition: int = 0) -> int | None:
         """The group's offset."""
-        found = self._admin.list_consumer_group_offsets(self.prefix)
+        with self._admin() as admin:
+            found = admin.list_consumer_group_offsets(self.prefix)
         offset = found.get(TopicPartition(self.name, partition))
         return None if offset is None else int(offset.offset)
 
