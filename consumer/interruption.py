@@ -16,8 +16,8 @@ _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 # The client reconnects by itself, so a connection that is gone is news only if it stays away.
 _GRACE_S = 3.0
-# A poll that brings nothing proves nothing: it may have ended before the next refusal came.
-_QUIET_S = 5.0
+# One attempt that did not fail proves nothing: it may have ended before the refusal came, or another call is refused.
+_QUIET_S = 3.0
 
 
 class Interruption:
@@ -28,8 +28,8 @@ class Interruption:
         self._clock = clock
         self._since: float | None = None
         self._unconnected_since: float | None = None
+        self._fine_since: float | None = None
         self._failures = 0
-        self._failed_at = 0.0
         self._again_at = 0.0
 
     @property
@@ -42,8 +42,7 @@ class Interruption:
         longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**self._failures)
         pause = longest * random.uniform(0.5, 1.0)  # noqa: S311  # spreads attempts, guards nothing
         self._failures += 1
-        self._failed_at = self._clock()
-        self._again_at = self._failed_at + pause
+        self._again_at = self._clock() + pause
         self._begin(error, pause)
 
     def unconnected(self, error: ServerError) -> None:
@@ -52,13 +51,16 @@ class Interruption:
         if self._unconnected_since is None:
             self._unconnected_since = now
         elif now - self._unconnected_since >= _GRACE_S:
-            self._failed_at = now
             self._begin(error, 0.0)
 
-    def worked(self, *, is_proof: bool) -> None:
-        """An attempt did not fail. ``is_proof``: it brought something, so that it can be said that all is well."""
+    def worked(self) -> None:
+        """An attempt did not fail."""
         self._unconnected_since = None
-        if self._since is None or not (is_proof or self._clock() - self._failed_at >= _QUIET_S):
+        if self._since is None:
+            return
+        if self._fine_since is None:
+            self._fine_since = self._clock()
+        if self._clock() - self._fine_since < _QUIET_S:
             return
         waited = self._clock() - self._since
         self._since, self._failures = None, 0
@@ -66,6 +68,7 @@ class Interruption:
         self._observer.continued()
 
     def _begin(self, error: ServerError, pause: float) -> None:
+        self._fine_since = None
         if self._since is None:
             self._since = self._clock()
             _log.warning(

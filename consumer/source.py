@@ -104,7 +104,7 @@ class KafkaSource:
         except Exception as error:
             self._wait_out(error)
             return []
-        self._judge(has_records=bool(polled))
+        self._look_at_connection()
         return [to_record(record) for records in polled.values() for record in records]
 
     def _jump(self, error: OffsetOutOfRangeError) -> None:
@@ -149,10 +149,10 @@ class KafkaSource:
             raise found from None
         self._interruption.failed(found)
 
-    def _judge(self, *, has_records: bool) -> None:
-        """The client polls without a word while brokers are away; the coordinator's connection tells. As above."""
-        if has_records or not self._has_joined or self._consumer._coordinator.connected():  # noqa: SLF001
-            self._interruption.worked(is_proof=has_records)
+    def _look_at_connection(self) -> None:
+        """The client polls without a word while brokers are away. There is no public call for this."""
+        if not self._has_joined or self._consumer._coordinator.connected():  # noqa: SLF001
+            self._interruption.worked()
         else:
             away = failure("Kafka", NoBrokersAvailable(), "no connection to the group's coordinator")
             self._interruption.unconnected(away)
@@ -175,6 +175,8 @@ class KafkaSource:
             found = failed(error)
             if not isinstance(found, ServerUnavailable):
                 raise found from None
+            if rule_for(error).is_setting:  # then heartbeats are refused too, which the client keeps to itself
+                self._interruption.failed(found)
             # One that timed out may land all the same, in order: it says nothing that is not true.
             _log.info("commit put off", action="commit.later", error=type(error).__name__)
             return False
