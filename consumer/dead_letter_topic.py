@@ -13,7 +13,7 @@ from kafka.producer.future import FutureRecordMetadata
 from consumer.config import Kafka
 from consumer.dead_letter import DeadLetter
 from consumer.errors import ConfigError, Place, ServerError, ServerUnavailable
-from consumer.kafka_client import open_admin, open_producer, refusal, topics
+from consumer.kafka_client import failed, open_admin, open_producer, topics
 
 _log = structlog.get_logger(__name__)
 _ACKNOWLEDGED_WITHIN_S = 5.0
@@ -47,7 +47,7 @@ class DeadLetterTopic:
             except TopicAlreadyExistsError:
                 return
             except KafkaError as error:
-                found = refusal(error)
+                found = failed(error)
                 if isinstance(found, ServerUnavailable):
                     raise found from None
                 raise ConfigError(
@@ -92,7 +92,7 @@ class DeadLetterTopic:
             raise self._refusal(error, place) from None
 
     def _refusal(self, error: KafkaError, place: Place) -> ServerError:
-        found = refusal(error)
+        found = failed(error)
         if isinstance(error, MessageSizeTooLargeError):
             found.advice = f"raise max.message.bytes of {self._topic}, then start again"
         found.problem = f"the dead letter of {place} is refused by {self._topic}: {found.problem}"

@@ -66,7 +66,7 @@ class Pipeline:
         self._linger_s = linger_s
         self._clock = clock
         self._outage = Outage(self._observer)
-        self._progress = Progress(sink, self._observer)
+        self._progress = Progress(sink, self._observer, self._outage)
         self._tolerance = Tolerance(limit)
         self._doubted_at = clock()
         self._committed_at = clock()

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from consumer.errors import ServerUnavailable
+from consumer.outage import Outage
 from consumer.protocols import Observer, Sink, Source
 from consumer.record import SourceRecord
 from consumer.watermark import Partition, Watermark
@@ -30,8 +31,9 @@ class Patient(Protocol):
 class Progress:
     """The watermark of a source, and what is known of it elsewhere."""
 
-    def __init__(self, sink: Sink, observer: Observer) -> None:
+    def __init__(self, sink: Sink, observer: Observer, outage: Outage) -> None:
         self._sink = sink
+        self._outage = outage
         self._observer = observer
         self._watermark = Watermark()
         self._in_doubt: list[SourceRecord] = []
@@ -77,8 +79,10 @@ class Progress:
             return
         try:
             self._sink.remember(offsets)
-        except ServerUnavailable:
+        except ServerUnavailable as error:
+            self._outage.began(error, 0.0)
             return
+        self._outage.ended()
         self._has_remembered = True
         if source.commit(offsets):
             self._watermark.committed(offsets)

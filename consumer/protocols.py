@@ -149,6 +149,15 @@ class Observer:
     def resumed(self) -> None:
         """It serves again."""
 
+    def interrupted(self, error: ServerError, seconds: float) -> None:
+        """The source can't be read; the next attempt is ``seconds`` away."""
+
+    def continued(self) -> None:
+        """The source can be read again."""
+
+    def jumped(self, partition: Partition, wanted: int, to: int) -> None:
+        """The record at offset ``wanted`` is not there, and reading went on at ``to``."""
+
     def drifted(self, drift: Drift, count: int) -> None:
         """``count`` changes had a column that the mapping does not name, or lacked an optional one."""
 

@@ -81,7 +81,7 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         tables = rules.captured()
 
         def connect() -> KafkaSource:
-            return KafkaSource(settings.kafka, tables, pipeline.revoked)
+            return KafkaSource(settings.kafka, tables, pipeline.revoked, watching)
 
         try:
             patiently(sink.reach, sleep=stop.wait, on_wait=_waits, should_stop=stop)

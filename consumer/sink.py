@@ -85,13 +85,13 @@ class RedisSink:
         try:
             self._script.remember(self._offsets, {f"{topic}:{number}": at for (topic, number), at in offsets.items()})
         except redis.RedisError as error:
-            raise translate(error) from error
+            raise translate(error, is_of_plan=False) from error
 
     def recall(self) -> Mapping[Partition, int]:
         try:
             found = self._script.recall(self._offsets)
         except redis.RedisError as error:
-            raise translate(error) from error
+            raise translate(error, is_of_plan=False) from error
         parts = ((field.rpartition(":"), offset) for field, offset in found.items())
         return {Partition(topic, int(number)): int(offset) for (topic, _, number), offset in parts}
 
@@ -116,7 +116,7 @@ class RedisSink:
             finally:
                 self._index.settle(prefixes, accepted)
         except redis.RedisError as error:
-            raise translate(error) from error
+            raise translate(error, is_of_plan=False) from error
         return answers
 
     def _send(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> list[Applied | ServerError]:
