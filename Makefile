@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 ARGS ?=
 SECONDS ?= 60
+RECORDS ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check unit fuzz stack record-demo record-wire record-scenarios schemas format clean
+.PHONY: help demo live test check unit fuzz mutations memory stack record-demo record-wire record-scenarios schemas format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -42,6 +43,12 @@ schemas: $(READY) ## write schemas/ anew from the rules and the models
 
 fuzz: $(READY) ## damage real records for SECONDS=60: no exception but this program's own
 	$(BIN)/python -m tests.wire.fuzz --seconds $(SECONDS) $(ARGS)
+
+mutations: $(READY) ## take each rule of the package away in turn: which tests notice
+	$(BIN)/python -m tests.mutations $(ARGS)
+
+memory: $(READY) ## resident memory over a backlog of RECORDS=200000
+	$(BIN)/python -m benchmarks.memory --records $(RECORDS) $(ARGS)
 
 format: $(READY) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
