@@ -146,6 +146,16 @@ class Source(_Section):
     )
 
 
+class DeadLetters(_Section):
+    """Where records go that can't be applied, and how many of a topic may before it is no longer a matter of rows."""
+
+    topic: str = Field("", pattern=_TOPIC, description="their Kafka topic; empty: <prefix>.dlq")
+    in_a_row: int = Field(
+        50, ge=0, description="so many of a topic one after the other, one more halts; 0: the first one halts"
+    )
+    share: float = Field(0.1, ge=0, le=1, description="this share of a topic's last 1000 records, one more halts")
+
+
 class Guard(_Section):
     """What outranks a stored version."""
 
@@ -187,6 +197,7 @@ class Settings(BaseSettings):
     registry: Registry = Registry()
     connect: Connect = Connect()
     source: Source = Source()
+    dead_letters: DeadLetters = DeadLetters()
     guard: Guard = Guard()
     metrics: Metrics = Metrics()
     log: Log = Log()

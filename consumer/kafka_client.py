@@ -7,10 +7,11 @@ does not speak the protocol that was asked for; the calls here end.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from kafka import KafkaAdminClient, KafkaConsumer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError, NoBrokersAvailable
 
 from consumer.config import Kafka
@@ -61,13 +62,44 @@ def topics(settings: Kafka) -> Mapping[str, int]:
     """
 
     def describe() -> Mapping[str, int]:
-        admin = KafkaAdminClient(**_connection(settings), request_timeout_ms=_REQUEST_TIMEOUT_MS)
-        try:
+        with open_admin(settings) as admin:
             return {each["topic"]: len(each["partitions"]) for each in admin.describe_topics()}
-        finally:
-            admin.close()
 
     return _translated(settings, describe)
+
+
+@contextmanager
+def open_admin(settings: Kafka) -> Iterator[KafkaAdminClient]:
+    """A client that asks for and makes topics, until the end of the block.
+
+    Raises:
+        ServerUnavailable, ConfigError: as :func:`open_consumer`.
+    """
+    admin = _translated(
+        settings, lambda: KafkaAdminClient(**_connection(settings), request_timeout_ms=_REQUEST_TIMEOUT_MS)
+    )
+    try:
+        yield admin
+    finally:
+        admin.close()
+
+
+def open_producer(settings: Kafka, **options: Any) -> KafkaProducer:
+    """A connected producer, whose records are safe once acknowledged.
+
+    Raises:
+        ServerUnavailable, ConfigError: as :func:`open_consumer`.
+    """
+    return _translated(
+        settings,
+        lambda: KafkaProducer(
+            **_connection(settings),
+            acks="all",
+            max_in_flight_requests_per_connection=1,
+            max_block_ms=_REQUEST_TIMEOUT_MS,
+            **options,
+        ),
+    )
 
 
 def _translated(settings: Kafka, attempt: Callable[[], _T]) -> _T:

@@ -59,6 +59,7 @@ class Metrics(Observer):
         self._missing = Counter(
             "cdc_missing_columns", "Changes without an optional column", ["table", "column"], registry=own
         )
+        self._dead = Counter("cdc_dead_letters", "Records that could not be applied", ["topic", "reason"], registry=own)
         self._registry_waits = Counter(
             "cdc_registry_waits", "Attempts put off because the schema registry could not serve", registry=own
         )
@@ -79,6 +80,9 @@ class Metrics(Observer):
             outcome = str(step.applied.verdict) if step.applied else str(step.decision.outcome)
             if step.applied is not None and step.applied.is_accepted:
                 outcome = "applied"
+            if step.letter is not None:
+                outcome = "dead_letter"
+                self._dead.labels(step.record.topic, step.letter.reason).inc()
             self._changes.labels(step.record.topic, outcome).inc()
             plan = step.decision.plan
             if outcome != "applied" or plan is None or step.decision.outcome is not Outcome.PLANNED:
@@ -91,6 +95,9 @@ class Metrics(Observer):
     def waiting(self, error: ServerError, seconds: float) -> None:
         self._is_waiting = True
         self._beat = self._clock()
+        if error.server == "Kafka":
+            self._kafka_waits.inc()
+            return
         if error.server != "Redis":
             self._registry_waits.inc()
             return

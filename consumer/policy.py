@@ -226,6 +226,7 @@ _REGISTRY = (
 )
 _OWN = (
     _retry("bring the server back, or wait", "consumer.ServerUnavailable"),
+    _retry("nothing: the program goes on where the server says it is", "consumer.Reconnected"),
     _dead_letter(
         "the error's own advice",
         """consumer.Refused consumer.RecordError consumer.Undecodable consumer.NotAnEnvelope consumer.UnknownTable

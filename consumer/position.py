@@ -192,12 +192,17 @@ class Version:
 
 
 class Verdict(StrEnum):
-    """What the guard says to a change."""
+    """What the guard says to a change.
+
+    UNHEALED is no comparison's answer: the change is newer, but one before it could not be applied, so that this one
+    must write the whole image. Nothing of it was done.
+    """
 
     NEWER = "newer"
     NEW_LINEAGE = "new_lineage"
     DUPLICATE = "duplicate"
     STALE = "stale"
+    UNHEALED = "unhealed"
 
 
 def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> Verdict:

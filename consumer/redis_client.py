@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
@@ -17,9 +17,11 @@ _URL = "redis://user:password@host:port/db or rediss://…, special characters o
 
 # Before Redis 7 the error of a command in a script is wrapped: "@user_script: 12: -OOM command not allowed".
 _WRAPPED = re.compile(r"-([A-Z]+) ")
+# Redis 7 says so of a command in a script, without the code.
+_NOT_ALLOWED = "The user executing the script can't"
 
 
-def connect(server: Redis) -> redis.Redis:
+def connect(server: Redis, **options: Any) -> redis.Redis:
     """A client that neither retries nor hides anything: the pipeline decides what to do about failures.
 
     Raises:
@@ -36,6 +38,7 @@ def connect(server: Redis) -> redis.Redis:
             decode_responses=True,
             encoding_errors="surrogateescape",  # a key of somebody else's may hold any bytes
             protocol=2,
+            **options,
         )
         client.connection_pool.make_connection()  # options that no connection knows are refused here
         return client
@@ -95,5 +98,7 @@ def _reply(error: Exception) -> str:
     if type(error) is not redis.ResponseError:
         return ""
     text = _said(error)
+    if _NOT_ALLOWED in text:
+        return "NOPERM"
     wrapped = _WRAPPED.search(text)
     return wrapped.group(1) if wrapped else text.partition(" ")[0]

@@ -189,6 +189,13 @@ class KafkaSource:
             return False
         return True
 
+    def seek(self, offsets: Mapping[Partition, int]) -> None:
+        self._ahead = [record for record in self._ahead if (record.topic, record.partition) not in offsets]
+        ours = self._consumer.assignment()
+        for partition, offset in offsets.items():
+            if (part := TopicPartition(*partition)) in ours:
+                self._consumer.seek(part, offset)
+
     def idle(self, seconds: float) -> None:
         self._is_held = True
         while seconds > 0:

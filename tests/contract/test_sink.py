@@ -253,6 +253,31 @@ def test_a_refused_publish_counts_as_not_applied(sink: RedisSink, client: redis.
     assert apply(sink, plan)[0].is_accepted
 
 
+def test_a_message_that_went_out_does_not_go_out_again_when_a_later_one_was_refused(
+    redis_url: str, client: redis.Redis
+) -> None:
+    def allow(*channels: str) -> None:
+        client.execute_command("ACL", "SETUSER", "narrow", "on", ">x", "~*", "+@all", "resetchannels", *channels)
+
+    allow("&user_updates")
+    url = redis_url.replace("redis://", "redis://narrow:x@")
+    sink = RedisSink(Redis(url=SecretStr(url), tracking=False), Guard(), reference())
+    listener = Listener(client)
+    plan = plan_of("A deposit", 1)
+    for _ in range(3):
+        assert isinstance(dict(sink.apply([plan]))[0], ServerUnavailable)
+    assert [channel for channel, _ in listener.heard()] == ["user_updates"]
+    allow("&user_updates", "&balance_updates")
+    assert apply(sink, plan)[0].verdict is Verdict.NEWER
+    assert [channel for channel, _ in listener.heard()] == ["user_updates", "balance_updates"]
+    apply(sink, plan_of("A deposit", 2))
+    assert len(listener.heard()) == 4, "the next change tells everybody"
+    assert client.hkeys("cdc:{live:123}") == ["live_users"]
+    client.execute_command("ACL", "DELUSER", "narrow")
+    listener.close()
+    sink.close()
+
+
 def test_a_lost_script_is_loaded_again(sink: RedisSink, client: redis.Redis) -> None:
     client.script_flush()
     assert apply(sink, plan_of("A deposit", 1))[0].is_accepted
