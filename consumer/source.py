@@ -15,7 +15,7 @@ from kafka.errors import CommitFailedError, NoBrokersAvailable, NoOffsetForParti
 from kafka.structs import OffsetAndMetadata
 
 from consumer.config import Kafka
-from consumer.errors import ServerUnavailable
+from consumer.errors import CdcError, ServerUnavailable
 from consumer.followed import missing, topic_pattern
 from consumer.interruption import Interruption
 from consumer.kafka_client import failed, open_consumer, refused, to_record, topics
@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 _KEEP_ALIVE_S = 0.5
 _COMMIT_TIMEOUT_MS = 5000
 _CLOSE_TIMEOUT_MS = 5000
-_POSITION_TIMEOUT_MS = 5000
+_LOOK_UP_TIMEOUT_MS = 5000
 
 OnPartitions = Callable[[Sequence[Partition]], None]
 
@@ -93,18 +93,26 @@ class KafkaSource:
             time.sleep(min(rest_s, timeout_s))
             return []
         try:
+            records = self._read(timeout_s)
+        except CdcError:
+            raise
+        except Exception as error:
+            self._wait_out(error)
+            return []
+        self._look_at_connection()
+        return records
+
+    def _read(self, timeout_s: float) -> list[SourceRecord]:
+        try:
             polled = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
         except NoOffsetForPartitionError as error:
             # A group's first time on these partitions: everything that Kafka still holds.
+            _log.info("no offsets yet: from the oldest records", action="offset.first", partitions=len(error.args[0]))
             self._consumer.seek_to_beginning(*error.args[0])
             return []
         except OffsetOutOfRangeError as error:
             self._jump(error)
             return []
-        except Exception as error:
-            self._wait_out(error)
-            return []
-        self._look_at_connection()
         return [to_record(record) for records in polled.values() for record in records]
 
     def _jump(self, error: OffsetOutOfRangeError) -> None:
@@ -113,13 +121,11 @@ class KafkaSource:
         if self._settings.out_of_range == "halt":
             where = ", ".join(f"{part.topic}[{part.partition}]@{offset}" for part, offset in wanted.items())
             raise failure("Kafka", error, f"the committed offset is out of range: {where}") from None
+        # The public call of that name waits for minutes, and seek_to_beginning does not say where it went.
+        earliest = self._consumer._fetcher.beginning_offsets(list(wanted), _LOOK_UP_TIMEOUT_MS)  # noqa: SLF001
         for part, offset in wanted.items():
-            self._consumer.seek_to_beginning(part)
-            to = self._consumer.position(part, timeout_ms=_POSITION_TIMEOUT_MS)
-            if to is None:
-                self._consumer.seek(part, offset)  # and the next poll is told again
-                continue
-            partition = Partition(part.topic, part.partition)
+            to = earliest[part]
+            self._consumer.seek(part, to)
             _log.warning(
                 "the next record is gone; going on from the earliest",
                 action="offset.jumped",
@@ -128,6 +134,7 @@ class KafkaSource:
                 wanted=offset,
                 goes_on_at=to,
             )
+            partition = Partition(part.topic, part.partition)
             self._on_revoked([partition])  # offsets may come again now: what was done is committed and forgotten
             self._observer.jumped(partition, offset, to)
 
