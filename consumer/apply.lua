@@ -35,7 +35,9 @@ local function verdict(stored)
   if epoch ~= s_epoch then return epoch > s_epoch and 'newer' or 'stale' end
   local same_partition = topic == s_topic and partition == s_partition
   local lies_later = same_partition and offset > s_offset
+  local lies_earlier = same_partition and offset < s_offset
   local clearly_later = ts > s_ts + gap
+  local clearly_earlier = s_ts > ts + gap
   local pair = origin .. s_origin
   if same_partition and (string.find(pair, 'i', 1, true) or pair == 'fr' or pair == 'rf') then
     if offset == s_offset then return 'duplicate' end
@@ -43,7 +45,7 @@ local function verdict(stored)
   end
   if comparable(lineage, s_lineage) then
     local is_same_change = string.find(pair, 'f', 1, true) and own_place(order) == own_place(s_order)
-    if order > s_order and not is_same_change then return 'newer' end
+    if order > s_order and not is_same_change then return lies_earlier and clearly_earlier and 'stale' or 'newer' end
     if order == s_order and lies_later and string.find(pair, 'r', 1, true) then return 'newer' end
     if lies_later and clearly_later then return 'new_lineage' end
     return (order == s_order or is_same_change) and 'duplicate' or 'stale'

@@ -18,6 +18,7 @@ from consumer.config import Metrics as MetricsSettings
 from consumer.decision import Outcome
 from consumer.effect import Plan
 from consumer.errors import ConfigError, ServerError
+from consumer.position import Verdict
 from consumer.protocols import Observer, Source, Step
 from consumer.watermark import Partition
 
@@ -60,6 +61,9 @@ class Metrics(Observer):
             "cdc_missing_columns", "Changes without an optional column", ["table", "column"], registry=own
         )
         self._dead = Counter("cdc_dead_letters", "Records that could not be applied", ["topic", "reason"], registry=own)
+        self._new_lineages = Counter(
+            "cdc_new_lineages", "Changes at which the database's log began again", ["topic"], registry=own
+        )
         self._registry_waits = Counter(
             "cdc_registry_waits", "Attempts put off because the schema registry could not serve", registry=own
         )
@@ -78,6 +82,8 @@ class Metrics(Observer):
         now = self._beat = self._clock()
         for step in steps:
             outcome = str(step.applied.verdict) if step.applied else str(step.decision.outcome)
+            if step.applied is not None and step.applied.verdict is Verdict.NEW_LINEAGE:
+                self._new_lineages.labels(step.record.topic).inc()
             if step.applied is not None and step.applied.is_accepted:
                 outcome = "applied"
             if step.letter is not None:

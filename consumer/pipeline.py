@@ -18,6 +18,7 @@ from consumer.errors import Halt, Reconnected, ServerError, ServerUnavailable
 from consumer.mark import mark_refused
 from consumer.outage import Outage
 from consumer.patience import patiently
+from consumer.position import Verdict
 from consumer.progress import Patient, Progress
 from consumer.protocols import DeadLetters, Observer, Sink, Source, Step
 from consumer.record import SourceRecord
@@ -194,6 +195,14 @@ class Pipeline:
             else:
                 self._progress.finish(step.record)
         self._progress.trust(self._tolerance.is_in_doubt)
+        began = [step for step in steps if step.applied is not None and step.applied.verdict is Verdict.NEW_LINEAGE]
+        if began:
+            _log.warning(
+                "the database's log began again, or another server writes it: the version guard follows",
+                action="guard.new_lineage",
+                changes=len(began),
+                first=str(began[0].record.place),
+            )
         self._observer.stepped(steps)
         self._look_at_columns(steps)
 

@@ -24,7 +24,11 @@ _SCRIPT = files("consumer").joinpath("apply.lua").read_text()
 _SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 # Named by its content, so that two versions of this program can use one server.
 _FUNCTION = f"cdc_apply_{_SHA[:12]}"
+_AS_FUNCTION = ("FCALL", _FUNCTION)
+_AS_SCRIPT = ("EVALSHA", _SHA)
 _LIBRARY = f"#!lua name={_FUNCTION}\nredis.register_function('{_FUNCTION}', function(KEYS, ARGV)\n{_SCRIPT}\nend)\n"
+
+_LOAD = {_AS_FUNCTION: ("FUNCTION", "LOAD", "REPLACE", _LIBRARY), _AS_SCRIPT: ("SCRIPT", "LOAD", _SCRIPT)}
 
 Call = Sequence[str | int]
 """The number of keys, the keys, the arguments."""
@@ -67,11 +71,13 @@ class Script:
         """
         try:
             if self._command is None:
-                self._command = self._load()
+                self._command = self._first_load()
             replies = self._pipelined(self._command, calls)
             if lost := [at for at, reply in enumerate(replies) if _is_lost(reply)]:
-                self._command = self._load()
-                again = self._pipelined(self._command, [calls[at] for at in lost])
+                # Loaded in the same go, so that hardly anything comes between.
+                loaded, *again = self._pipelined(self._command, [calls[at] for at in lost], _LOAD[self._command])
+                if isinstance(loaded, redis.RedisError):
+                    raise loaded
                 for at, reply in zip(lost, again, strict=True):
                     replies[at] = redis.exceptions.NoScriptError("NOSCRIPT") if _is_lost(reply) else reply
         except _Anew:
@@ -109,20 +115,22 @@ class Script:
             raise _Anew("connected anew")
         self._may_connect = False
 
-    def _load(self) -> tuple[str, str]:
+    def _first_load(self) -> tuple[str, str]:
         try:
-            self._client.execute_command("FUNCTION", "LOAD", "REPLACE", _LIBRARY)
-            return "FCALL", _FUNCTION
+            self._client.execute_command(*_LOAD[_AS_FUNCTION])
+            return _AS_FUNCTION
         except redis.exceptions.NoPermissionError:
             pass
         except redis.ResponseError as error:
             if not str(error).startswith("unknown command"):
                 raise
-        self._client.execute_command("SCRIPT", "LOAD", _SCRIPT)
-        return "EVALSHA", _SHA
+        self._client.execute_command(*_LOAD[_AS_SCRIPT])
+        return _AS_SCRIPT
 
-    def _pipelined(self, command: tuple[str, str], calls: Sequence[Call]) -> list[Any]:
+    def _pipelined(self, command: tuple[str, str], calls: Sequence[Call], before: Sequence[str] = ()) -> list[Any]:
         pipeline: Any = self._client.pipeline(transaction=False)
+        if before:
+            pipeline.execute_command(*before)
         for call in calls:
             pipeline.execute_command(*command, *call)
         replies: list[Any] = pipeline.execute(raise_on_error=False)

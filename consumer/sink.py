@@ -21,6 +21,8 @@ from consumer.script import Script
 from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)
+OFFSETS = "cdc:offsets:"
+"""What the key begins with under which a group's offsets are remembered."""
 
 
 class RedisSink:
@@ -29,7 +31,7 @@ class RedisSink:
     def __init__(self, server: Redis, guard: Guard, rules: Rules, group: str = "") -> None:
         self._client = connect(server)
         self._script = Script(server)
-        self._offsets = f"cdc:offsets:{group}"
+        self._offsets = f"{OFFSETS}{group}"
         heads = tuple(template.partition("<")[0] for template in rules.derived() if template.endswith("*"))
         self._index: KeyIndex = (
             TrackedIndex(self._client, heads)

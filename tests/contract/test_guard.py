@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -83,7 +82,6 @@ def test_a_log_that_began_again_freezes_nobody(sink: RedisSink, client: redis.Re
     assert [answer.verdict for answer in answers] == [Verdict.NEWER, Verdict.NEW_LINEAGE, Verdict.NEWER]
 
 
-@pytest.mark.xfail(strict=True, reason="its position is the higher one, and counts alone")
 def test_read_again_what_was_before_the_log_began_again_is_old(sink: RedisSink, client: redis.Redis) -> None:
     before, began, following = began_again()
     apply(sink, before, began, following)
