@@ -66,6 +66,10 @@ class Fleet:
         for member in self.members:
             member.close()
 
+    def said(self) -> str:
+        """Everything that any member ever wrote."""
+        return "\n".join(file.read_text() for file in self._folder.glob("consumer-*.log"))
+
     def logs(self) -> str:
         """The last words of each of the last members."""
         files = sorted(self._folder.glob("consumer-*.log"), key=lambda file: file.stat().st_mtime)[-4:]

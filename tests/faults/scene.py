@@ -24,8 +24,9 @@ from tests.faults.script import Script, Told
 from tests.faults.workload import Workload
 from tests.redis_view import eventually
 from tests.stack import Stack
-from tests.stack.registration import Database, Registration, registered
+from tests.stack.registration import Database, Registration, is_snapshot_complete, registered
 from tests.stack.trading import Trading
+from tests.stack.wire import Record, read
 
 # With AOF, a restarted Redis has what it had acknowledged; with a long flush, a killed Connect sends minutes again.
 REDIS_SETTINGS = {"appendonly": "yes", "appendfsync": "always"}
@@ -71,7 +72,7 @@ class Scene:
     def drained(self) -> bool:
         """Wait until all that was written is heard, and all that lies in Kafka is committed; False if it is not."""
         deadline = time.monotonic() + _DRAIN_S
-        while not self._is_heard() or not self._is_committed():
+        while not self.is_heard() or not self._is_committed():
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.2)
@@ -87,8 +88,8 @@ class Scene:
         expected = expectation.of_database(self.trading.connection, self.script.known, self.database.quote)
         with self.redis() as client:
             problems += judge.of_state(expected, dump.take(client), reference())
-        if not is_drained and not problems:
-            problems.append(f"not everything in Kafka was committed within {_DRAIN_S:g} s")
+        if not is_drained:
+            problems.append(f"not everything was heard and committed within {_DRAIN_S:g} s; {self._connector()}")
         self.messages += len(heard)
         self.ear.forget()
         self.workload.forget()
@@ -97,13 +98,19 @@ class Scene:
         self.fleet.problems.clear()
         return problems
 
-    def _is_heard(self) -> bool:
+    def is_heard(self) -> bool:
+        """Whether every message that must be heard was."""
         heard = {(each.told.user, each.told.channel, each.told.token) for each in self.ear.heard()}
         return all(
             (user, channel, token) in heard or Told(user, channel, token) in self.excused
             for (user, channel), tokens in self.workload.expected.items()
             for token in tokens
         )
+
+    def _connector(self) -> str:
+        with self.stack.connect.api() as api:
+            status = api.status(self.registration.connector.name)
+        return f"Connect says {status}, and last:\n{self.stack.connect.runtime.tail()}"
 
     def _is_committed(self) -> bool:
         admin, consumer = self.stack.kafka.admin(), _consumer(self.stack)
@@ -148,7 +155,7 @@ def staged(
         for step in script.opening():
             workload.write(step)
         workload.forget()  # a snapshot tells nobody
-        registration = exits.enter_context(registered(stack, database, prefix))
+        registration = exits.enter_context(registered(stack, database, prefix, CDC_HEARTBEAT_MS="500"))
         keep_offsets(stack, registration)
         gate = Gate(stack.redis.host, stack.redis.port)
         exits.callback(gate.close)
@@ -176,15 +183,40 @@ def staged(
 def keep_offsets(stack: Stack, registration: Registration) -> None:
     """Let Connect keep where the connector is, as it does when it stops in good order.
 
-    Killed before it had ever kept it, it would begin with a snapshot, and what lay between is told nobody.
+    Killed before it had ever kept it, or had kept only a place in the snapshot, it would begin with a snapshot again,
+    and what had been committed before that and not been sent is told nobody. A heartbeat carries the first place after.
     """
-    name = registration.connector.name
+    name, heartbeats = registration.connector.name, f"__debezium-heartbeat.{registration.prefix}"
+    read(stack.kafka, [heartbeats], bool)
     with stack.connect.api() as api:
-        api._call("PUT", f"/connectors/{name}/stop")
-        eventually(lambda: api.status(name).tasks == (), 30, "the connector does not stop")
-        assert api._call("GET", f"/connectors/{name}/offsets")["offsets"], "no offsets are kept"
-        api._call("PUT", f"/connectors/{name}/resume")
+        for _ in range(5):
+            api._call("PUT", f"/connectors/{name}/stop")
+            eventually(lambda: api.status(name).tasks == (), 30, "the connector does not stop")
+            kept = [each["offset"] for each in api._call("GET", f"/connectors/{name}/offsets")["offsets"]]
+            api._call("PUT", f"/connectors/{name}/resume")
+            eventually(lambda: api.status(name).running, 30, "the connector does not go on")
+            if kept and not any("snapshot" in field for field in kept[0]):
+                return
+            time.sleep(1.0)  # two heartbeats, if they come
+    raise AssertionError(f"Connect keeps no place after the snapshot: {kept}")
+
+
+def snapshot_again(scene: Scene) -> None:
+    """The log that the connector followed is gone: its task fails, and once restarted takes a snapshot.
+
+    Returns when that is complete, so that changes are streamed from here on.
+    """
+    name, prefix = scene.registration.connector.name, scene.registration.prefix
+    with scene.stack.connect.api() as api:
+        eventually(lambda: api.status(name).failed, 60, "the task does not miss its log")
+        api._call("POST", f"/connectors/{name}/restart?includeTasks=true")
         eventually(lambda: api.status(name).running, 30, "the connector does not go on")
+
+    def is_complete_twice(records: list[Record]) -> bool:
+        ends = [at for at in range(len(records)) if is_snapshot_complete(records[at : at + 1])]
+        return len(ends) > 1
+
+    read(scene.stack.kafka, [f"{prefix}.notifications"], is_complete_twice, timeout_s=60)
 
 
 def _consumer(stack: Stack) -> KafkaConsumer:

@@ -45,13 +45,13 @@ class Schedule:
 def draw(
     seed: str, kinds: Mapping[str, type[Kind]], per_second: float, *, seconds: float = 0.0, count: int = 0
 ) -> Schedule:
-    """Faults until ``seconds`` are full, or so many as ``count`` says: each kind once, in some order, then again."""
+    """Faults until ``seconds`` are full, and so many as ``count`` says: each kind once, in some order, then again."""
     chance = Random(seed)  # noqa: S311  # chance, not secrets
     planned: list[Planned] = []
     free: dict[str, float] = {}
     bag: list[str] = []
     now = _CALM_S
-    while len(planned) < count or now < seconds:
+    while kinds and (len(planned) < count or now < seconds):
         if not bag:
             bag = list(kinds)
             chance.shuffle(bag)

@@ -85,7 +85,7 @@ class Script:
     """The steps one after another. ``known`` are all users that ever were, ``living`` those who are there."""
 
     chance: Random
-    number: int = 0
+    number: int = 1000  # no column has a default as high as this, so every change is one
     living: dict[str, list[int]] = field(default_factory=lambda: {"live": [], "demo": []})
     gone: dict[str, list[int]] = field(default_factory=lambda: {"live": [], "demo": []})
     known: set[str] = field(default_factory=set)
