@@ -14,7 +14,9 @@ import redis
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from consumer.config import Kafka
 from consumer.reference import reference
+from consumer.topic_reader import read_to_end
 from demo import dump, expectation
 from tests.faults import judge
 from tests.faults.ear import Ear
@@ -206,14 +208,17 @@ def snapshot_again(scene: Scene) -> None:
 
     Returns when that is complete, so that changes are streamed from here on.
     """
-    name, prefix = scene.registration.connector.name, scene.registration.prefix
+    name, topic = scene.registration.connector.name, f"{scene.registration.prefix}.notifications"
+    kafka = scene.stack.kafka
 
-    def are_two_complete(records: list[Record]) -> bool:
-        return sum(is_snapshot_complete([each]) for each in records) == 2
+    def completed(records: list[Record]) -> int:
+        return sum(is_snapshot_complete([each]) for each in records)
 
+    settings = Kafka(bootstrap_servers=kafka.bootstrap_servers)
+    before = [Record(topic, 0, each.offset, each.key, each.value) for each in read_to_end(settings, [topic])]
     with scene.stack.connect.api() as api:
         api._call("POST", f"/connectors/{name}/restart?includeTasks=true")
-        read(scene.stack.kafka, [f"{prefix}.notifications"], are_two_complete, timeout_s=60)
+        read(kafka, [topic], lambda records: completed(records) > completed(before), timeout_s=60)
         api.wait_running(name)
 
 
