@@ -32,6 +32,7 @@ def main() -> int:
     options = _options()
     names = options.only or [name for name in FAULTS if name not in NOT_YET]
     repeat = f"python -m tests.faults --seed {options.seed} --minutes {options.minutes:g} --database {options.database}"
+    repeat += f" --rate {options.rate:g}" if options.rate != PER_SECOND else ""
     repeat += f" --only {','.join(options.only)}" if options.only else ""
     print(f"seed {options.seed}; again with: {repeat}", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

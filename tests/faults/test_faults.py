@@ -1,6 +1,7 @@
 """Each fault by itself, on real servers, with changes going on; the verdict is the same for all.
 
-A failed test is repeated by running it again: its seed is its name. ``make faults`` draws new ones, all kinds mixed.
+The seeds are fixed: a failed test, run again, makes the same changes and the same faults at the same steps.
+``make faults`` draws new ones, and mixes all kinds.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def check(scene: Scene, seed: str, *kinds: str, count: int = 0, seconds: float =
     """Play a round with so many faults, or of so many seconds, and have no complaint."""
     schedule = draw(seed, {name: FAULTS[name] for name in kinds}, PER_SECOND, count=count, seconds=seconds)
     problems = play(scene, schedule)
-    assert not problems, "\n".join([*problems, scene.fleet.logs()])
+    assert not problems, "\n".join([f"seed {seed}", *problems, scene.fleet.logs()])
 
 
 @pytest.mark.parametrize("name", sorted(FELT.keys() - NOT_YET))
