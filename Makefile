@@ -8,9 +8,10 @@ SECONDS ?= 60
 MINUTES ?= 5
 SEED ?=
 DATABASE ?= mysql
+RECORDS ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check unit fuzz faults stack record-demo record-wire record-scenarios schemas format clean
+.PHONY: help demo live test check unit fuzz faults mutations memory stack record-demo record-wire record-scenarios schemas format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -48,6 +49,12 @@ fuzz: $(READY) ## damage real records for SECONDS=60: no exception but this prog
 
 faults: $(READY) ## a live system under random faults for MINUTES=5 (SEED=… repeats a run, DATABASE=mysql|mariadb|postgres)
 	$(BIN)/python -m tests.faults --minutes $(MINUTES) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+mutations: $(READY) ## take each rule of the package away in turn: which tests notice
+	$(BIN)/python -m tests.mutations $(ARGS)
+
+memory: $(READY) ## resident memory over a backlog of RECORDS=200000
+	$(BIN)/python -m benchmarks.memory --records $(RECORDS) $(ARGS)
 
 format: $(READY) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .

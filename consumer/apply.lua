@@ -5,8 +5,11 @@
 --       11 lineage gap ms   12 seconds the guard outlives a deleted user
 --       13 balance's TTL or ''   14 balance
 --       15 to 19 how many: changed, whole, update (fields and values each count), removed keys, messages (two each)
---       20 '1' to keep the update's fields beside the version   21... changed, whole, update, channel and body of each message
+--       20 '1' to keep the update's fields beside the version   21 extent: whole, changed or part
+--       22... changed, whole, update, channel and body of each message
 --       The order of a version compares as text: its numbers are padded, for a number here has only 53 bits.
+-- In the guard, beside the version of each table: '+field' of a linked table, kept for a hash that is made later;
+-- '!table' the mark of a change that could not be applied; '>table' how many messages of a version went out.
 -- Reply  verdict, config (-1 none, 0 updated, 1 created), update (-1 none, 0 absent, 1 updated),
 --        keys cleared, subscribers reached, the version that stood there or ''
 
@@ -32,7 +35,9 @@ local function verdict(stored)
   if epoch ~= s_epoch then return epoch > s_epoch and 'newer' or 'stale' end
   local same_partition = topic == s_topic and partition == s_partition
   local lies_later = same_partition and offset > s_offset
+  local lies_earlier = same_partition and offset < s_offset
   local clearly_later = ts > s_ts + gap
+  local clearly_earlier = s_ts > ts + gap
   local pair = origin .. s_origin
   if same_partition and (string.find(pair, 'i', 1, true) or pair == 'fr' or pair == 'rf') then
     if offset == s_offset then return 'duplicate' end
@@ -40,7 +45,7 @@ local function verdict(stored)
   end
   if comparable(lineage, s_lineage) then
     local is_same_change = string.find(pair, 'f', 1, true) and own_place(order) == own_place(s_order)
-    if order > s_order and not is_same_change then return 'newer' end
+    if order > s_order and not is_same_change then return lies_earlier and clearly_earlier and 'stale' or 'newer' end
     if order == s_order and lies_later and string.find(pair, 'r', 1, true) then return 'newer' end
     if lies_later and clearly_later then return 'new_lineage' end
     return (order == s_order or is_same_change) and 'duplicate' or 'stale'
@@ -52,13 +57,36 @@ local function verdict(stored)
   return clearly_later and 'new_lineage' or 'stale'
 end
 
-local stored = redis.call('HGET', guard, field)
+local known = redis.call('HMGET', guard, field, '!' .. field, '>' .. field)
+local stored, mark, told = known[1], known[2], known[3]
+
+if mode == 'mark' then
+  local s_topic, s_partition, s_offset = string.match(stored or '', '|([^|]*)|(%d+)|(%d+)|?d?$')
+  local text = table.concat({topic, partition, ARGV[10]}, '|')
+  if s_topic == topic and s_partition == partition and tonumber(s_offset) > offset then
+    return {'stale', -1, -1, 0, 0, stored}
+  elseif mark == text then
+    return {'duplicate', -1, -1, 0, 0, stored or ''}
+  end
+  local is_new = redis.call('EXISTS', guard) == 0
+  redis.call('HSET', guard, '!' .. field, text)
+  -- Of a user who may not be there.
+  if is_new then redis.call('EXPIRE', guard, ARGV[12]) end
+  return {'newer', -1, -1, 0, 0, stored or ''}
+end
+
+-- A mark of a later record is not this plan's to heal.
+local m_topic, m_partition, m_offset = string.match(mark or '', '^(.*)|(%d+)|(%d+)$')
+if m_topic == topic and m_partition == partition and tonumber(m_offset) > offset then mark = nil end
+
 local said = verdict(stored)
 if not said then return redis.error_reply('GUARD the version of ' .. field .. ' in ' .. guard .. ' is not readable') end
 local deleted = stored and string.sub(stored, -2) == '|d'
 local refused = said == 'stale' or said == 'duplicate'
 -- An operator's new epoch makes a snapshot's reads authoritative.
 if mode == 'fill' and stored and epoch > tonumber(string.match(stored, '^(%d+)')) then mode = 'change' end
+-- A user who is marked is healed by any whole image.
+if mode == 'fill' and mark and not deleted and ARGV[21] == 'whole' then mode = 'change' end
 -- Of a linked table's many rows the last one read counts, as long as only reads stand there.
 if mode == 'fill' and ARGV[20] ~= '' and said == 'newer' and stored and string.match(stored, '^%d+|(%a)') == 'i' then
   mode = 'change'
@@ -68,6 +96,7 @@ if mode == 'fill' then
   refused = said == 'stale'
 end
 if refused then return {said, -1, -1, 0, 0, stored or ''} end
+if mark and ARGV[21] == 'changed' then return {'unhealed', -1, -1, 0, 0, stored or ''} end
 
 local changed, whole, updated = tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
 local removed, messages = tonumber(ARGV[18]), tonumber(ARGV[19])
@@ -79,6 +108,7 @@ local function take(wanted)
 end
 local config, balance, update = take(changed + whole > 0), take(ARGV[13] ~= ''), take(updated > 0)
 local first_removed = next_key
+local gone = 0 -- messages of this plan that went out
 
 -- A key of the wrong type is found before anything is written, for a script is not rolled back.
 local function kind_of(key) return key and redis.call('TYPE', key).ok end
@@ -88,7 +118,7 @@ if is_other(config_kind) then return redis.error_reply('WRONGTYPE ' .. config ..
 if is_other(update_kind) then return redis.error_reply('WRONGTYPE ' .. update .. ' is no hash') end
 local config_exists, update_exists = config_kind == 'hash', update_kind == 'hash'
 
-local at_changed = 21
+local at_changed = 22
 local at_whole = at_changed + changed
 local at_updated = at_whole + whole
 local at_messages = at_updated + updated
@@ -150,8 +180,9 @@ local function clear_and_tell()
   for i = first_removed, #KEYS, 1000 do
     reply[4] = reply[4] + redis.call('UNLINK', unpack(KEYS, i, math.min(i + 999, #KEYS)))
   end
-  for i = at_messages, at_messages + messages - 1, 2 do
+  for i = at_messages + 2 * gone, at_messages + messages - 1, 2 do
     reply[5] = reply[5] + redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
+    gone = gone + 1
   end
 end
 
@@ -166,8 +197,9 @@ local version = table.concat(
   {ARGV[3], origin, lineage, order, ARGV[7], topic, partition, ARGV[10]}, '|') .. (removed > 0 and '|d' or '')
 local others = false -- whether another table's version stands here
 for _, name in ipairs(ARGV[20] ~= '' and redis.call('HKEYS', guard) or {}) do
-  if string.sub(name, 1, 1) ~= '+' and name ~= field then others = true end
+  if not string.find(name, '^[+!>]') and name ~= field then others = true end
 end
+if told and string.match(told, '|(.*)$') == version then gone = tonumber(string.match(told, '^%d+')) end
 local taken = redis.pcall('HSET', guard, field, version)
 if type(taken) == 'table' and taken.err then return taken end
 local ok, failure = pcall(function()
@@ -176,8 +208,12 @@ local ok, failure = pcall(function()
 end)
 if not ok then
   if stored then redis.call('HSET', guard, field, stored) else redis.call('HDEL', guard, field) end
+  -- Messages that went out do not go out again when the plan is tried again.
+  if gone > 0 then redis.call('HSET', guard, '>' .. field, gone .. '|' .. version) end
   return redis.error_reply(type(failure) == 'table' and failure.err or tostring(failure))
 end
+if mark and ARGV[21] == 'whole' then redis.call('HDEL', guard, '!' .. field) end
+if told then redis.call('HDEL', guard, '>' .. field) end
 if removed > 0 then
   redis.call('EXPIRE', guard, ARGV[12])
 elseif deleted or (whole > 0 and not (config_exists and stored)) then

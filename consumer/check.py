@@ -13,10 +13,10 @@ from consumer.connect import ConnectApi
 from consumer.connector_findings import of_connector
 from consumer.errors import CdcError, ServerError
 from consumer.findings import Finding
+from consumer.followed import topic_pattern
 from consumer.registry import Registry
 from consumer.rules import Rules
 from consumer.sampled import of_sample
-from consumer.source import topic_pattern
 from consumer.topic_reader import read_newest
 
 _CONNECT_TIMEOUT_S = 5.0

@@ -64,6 +64,16 @@ class Kafka(_Section):
         description="exact topic names, comma separated; else every <prefix>.<db or schema>.<captured table>",
     )
     security: Security = Security()
+    instance_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=249,
+        pattern=r"^[a-zA-Z0-9._-]+$",
+        description="this process among the group's, always the same: letters, digits, . _ and -",
+    )
+    out_of_range: Literal["halt", "earliest"] = Field(
+        "halt", description="what to do if the next record is gone: halt, or go on from the earliest"
+    )
     max_poll_records: int = Field(500, ge=1, le=100_000, description="records taken in one step")
     commit_interval_ms: int = Field(1000, ge=0, description="how often finished offsets are committed")
     linger_ms: int = Field(
@@ -73,6 +83,10 @@ class Kafka(_Section):
         10_000, ge=1000, le=300_000, description="silence after which the group gives us up"
     )
     max_poll_interval_ms: int = Field(300_000, ge=1000, description="longest time between two polls")
+    fetch_max_bytes: int = Field(52_428_800, ge=1024, description="bytes of one answer of a broker")
+    max_partition_fetch_bytes: int = Field(
+        1_048_576, ge=1024, description="bytes of one partition in an answer; small is slow"
+    )
 
     @field_validator("bootstrap_servers")
     @classmethod
@@ -132,6 +146,16 @@ class Source(_Section):
     )
 
 
+class DeadLetters(_Section):
+    """Where records go that can't be applied, and how many of a topic may before it is no longer a matter of rows."""
+
+    topic: str = Field("", pattern=_TOPIC, description="their Kafka topic; empty: <prefix>.dlq")
+    in_a_row: int = Field(
+        50, ge=0, description="so many of a topic one after the other, one more halts; 0: the first one halts"
+    )
+    share: float = Field(0.1, ge=0, le=1, description="this share of a topic's last 1000 records, one more halts")
+
+
 class Guard(_Section):
     """What outranks a stored version."""
 
@@ -173,6 +197,7 @@ class Settings(BaseSettings):
     registry: Registry = Registry()
     connect: Connect = Connect()
     source: Source = Source()
+    dead_letters: DeadLetters = DeadLetters()
     guard: Guard = Guard()
     metrics: Metrics = Metrics()
     log: Log = Log()

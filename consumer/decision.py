@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from consumer.avro import NO_SCHEMAS, Schemas
@@ -12,9 +12,10 @@ from consumer.effect import Nothing, Plan
 from consumer.envelope import parse
 from consumer.errors import Place, RecordError, UnknownTable
 from consumer.event import ChangeEvent, Ignored, Operation, Tombstone
-from consumer.join import Details, Subject, join
+from consumer.join import NO_DETAILS, Details, Subject, join
 from consumer.linked import DELETED, linked_change, plan_linked
-from consumer.plan import plan, user_of
+from consumer.mark import mark_unread
+from consumer.plan import healing, plan, user_of
 from consumer.record import SourceRecord
 from consumer.rules import Rules
 
@@ -33,6 +34,8 @@ class Decision:
     """``event`` and ``plan`` are there where the record got so far, ``error`` where it was rejected.
 
     ``carrier`` is the place, among the records decided together, of the record whose plan does this one's work too.
+    ``mark`` belongs to a rejection: it notes that the user's next good change must write the whole image. ``details``
+    are what rows of the same database transaction say.
     """
 
     outcome: Outcome
@@ -41,6 +44,8 @@ class Decision:
     plan: Plan | None = None
     error: RecordError | None = None
     carrier: int | None = None
+    mark: Plan | None = None
+    details: Details = field(default_factory=dict)
 
 
 def decide(record: SourceRecord, rules: Rules, schemas: Schemas = NO_SCHEMAS) -> Decision:
@@ -67,10 +72,32 @@ def decide_all(records: Sequence[SourceRecord], rules: Rules, schemas: Schemas =
     joined = join(subjects)
     for at, change in joined.changes.items():
         decisions[at] = _planned(replace(subjects[at], event=change.event), change.details, rules)
+    broken = {at for at in joined.changes if decisions[at].outcome is Outcome.REJECTED}
     for at, carrier in joined.carriers.items():
-        reason = f"part of {records[carrier].place}: one database transaction"
-        decisions[at] = Decision(Outcome.NOTHING, reason, subjects[at].event, carrier=carrier)
+        last = carrier
+        while last in joined.carriers:
+            last = joined.carriers[last]
+        if last in broken:
+            # One of those that were joined can't be used: each by itself, so that only that one is lost.
+            decisions[at] = _planned(subjects[at], NO_DETAILS, rules)
+            decisions[last] = _planned(subjects[last], NO_DETAILS, rules)
+        else:
+            reason = f"part of {records[carrier].place}: one database transaction"
+            decisions[at] = Decision(Outcome.NOTHING, reason, subjects[at].event, carrier=carrier)
+    for at, decision in decisions.items():
+        if decision.outcome is Outcome.REJECTED:
+            mark = mark_unread(records[at], decision.event, rules, schemas)
+            decisions[at] = replace(decision, mark=mark)
     return [decisions[at] for at in range(len(records))]
+
+
+def healing_plan(decision: Decision, rules: Rules) -> Plan:
+    """The plan of a decision whose user is marked, in place of the one that tells only what differs."""
+    event = decision.event
+    table = rules.table(event.table) if event is not None else None
+    assert event is not None  # only plans of user tables meet a mark
+    assert table is not None
+    return healing(event, table, user_of(event, table), rules, decision.details)
 
 
 def _subject(record: SourceRecord, rules: Rules, schemas: Schemas) -> Subject | Decision:
@@ -115,7 +142,7 @@ def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
         return _rejected(error, event.place, event)
     if isinstance(planned, Nothing):
         return Decision(Outcome.NOTHING, planned.reason, event)
-    return Decision(Outcome.PLANNED, "; ".join(planned.reasons), event, planned)
+    return Decision(Outcome.PLANNED, "; ".join(planned.reasons), event, planned, details=details)
 
 
 def _rejected(error: RecordError, place: Place, event: ChangeEvent | None) -> Decision:

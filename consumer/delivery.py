@@ -2,62 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from consumer.effect import Plan
-from consumer.errors import ServerError, ServerUnavailable
-from consumer.patience import patiently
+from consumer.effect import Mode, Plan
+from consumer.errors import Refused, ServerError, ServerUnavailable
+from consumer.position import Verdict
 from consumer.protocols import Applied, Sink
 
 
 @dataclass(slots=True)
 class Delivery:
-    """Answers by the plan's place in the sequence: what Redis did, or why it will never do it.
+    """Plans by number, which is their order, and what became of them.
 
-    A plan in neither was not tried, because an earlier one of the same user and table was refused.
+    ``healing`` answers the plan that writes everything, in place of one that met a mark; ``mark`` the one that leaves a
+    mark, in place of one that was refused. ``answers`` is what Redis did, ``refused`` why it never will; ``halt`` is a
+    refusal that is not about one plan, after which the plans without an answer were not tried to the end.
     """
 
+    plans: Mapping[int, Plan]
+    healing: Callable[[int], Plan]
+    mark: Callable[[Plan], Plan | None]
     answers: dict[int, Applied] = field(default_factory=dict)
-    refused: dict[int, ServerError] = field(default_factory=dict)
+    refused: dict[int, Refused] = field(default_factory=dict)
+    halt: ServerError | None = None
+    _left: dict[int, Plan] = field(init=False)
 
-    def take(self, plans: Sequence[Plan], sink: Sink) -> None:
+    def __post_init__(self) -> None:
+        self._left = dict(self.plans)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to try."""
+        return not self._left or self.halt is not None
+
+    def attempt(self, sink: Sink) -> None:
         """Try once what has no answer yet.
 
         Raises:
             ServerUnavailable: some of it should be tried again.
 
         """
-        blocked = {(plans[at].guard, plans[at].table) for at in self.refused}
-        left = [
-            (at, plan)
-            for at, plan in enumerate(plans)
-            if at not in self.answers and at not in self.refused and (plan.guard, plan.table) not in blocked
-        ]
-        again = None
-        for number, answer in sink.apply([plan for _, plan in left]):
-            if isinstance(answer, Applied):
-                self.answers[left[number][0]] = answer
-            elif isinstance(answer, ServerUnavailable):
-                again = answer
+        away = None
+        numbers = sorted(self._left)
+        for at, answer in sink.apply([self._left[number] for number in numbers]):
+            if isinstance(answer, ServerUnavailable):
+                away = answer
+            elif isinstance(answer, ServerError):
+                self._take_refusal(numbers[at], answer)
             else:
-                self.refused[left[number][0]] = answer
-        if again is not None:
-            raise again
+                self._take_answer(numbers[at], answer)
+        if away is not None:
+            raise away
 
+    def _take_answer(self, number: int, answer: Applied) -> None:
+        if answer.verdict is Verdict.UNHEALED:
+            self._left[number] = self.healing(number)
+        elif self._left.pop(number).mode is not Mode.MARK:
+            self.answers[number] = answer
 
-def deliver(
-    plans: Sequence[Plan],
-    sink: Sink,
-    *,
-    sleep: Callable[[float], None],
-    on_wait: Callable[[ServerUnavailable, float], None],
-    should_stop: Callable[[], bool],
-) -> Delivery | None:
-    """Every plan's answer, or None if told to stop while the sink was away; the rest as in ``patiently``."""
-    delivery = Delivery()
-    try:
-        patiently(lambda: delivery.take(plans, sink), sleep=sleep, on_wait=on_wait, should_stop=should_stop)
-    except ServerUnavailable:
-        return None
-    return delivery
+    def _take_refusal(self, number: int, error: ServerError) -> None:
+        plan = self._left.pop(number)
+        if not isinstance(error, Refused):
+            self.halt = error
+        elif plan.mode is not Mode.MARK:
+            self.refused[number] = error
+            if (marking := self.mark(plan)) is not None:
+                self._left[number] = marking

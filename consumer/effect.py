@@ -86,10 +86,24 @@ class Mode(StrEnum):
     """How a plan meets what stands in Redis.
 
     CHANGE overwrites what is older. FILL writes only what is missing: for reads whose position is not to be trusted.
+    MARK writes nothing of the user's, but notes beside the version that a change of theirs could not be applied.
     """
 
     CHANGE = "change"
     FILL = "fill"
+    MARK = "mark"
+
+
+class Extent(StrEnum):
+    """How much of the user a plan writes; what meets the mark of an unreadable change must write all.
+
+    WHOLE leaves nothing of the row out. CHANGED writes what differs, of a row that was sent whole. PART writes what it
+    can, of a row that was not.
+    """
+
+    WHOLE = "whole"
+    CHANGED = "changed"
+    PART = "part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +122,7 @@ class Plan:
     guard: str
     version: Version
     mode: Mode = Mode.CHANGE
+    extent: Extent = Extent.PART
     config: Upsert | None = None
     balance: Put | None = None
     update: Update | None = None

@@ -68,7 +68,7 @@ def _parse(record: SourceRecord, schemas: Schemas) -> ChangeEvent | Tombstone | 
     return ChangeEvent(
         table=table,
         op=op,
-        key=_key(record.key, schemas),
+        key=key_of(record.key, schemas),
         before=before,
         after=after,
         position=position,
@@ -114,8 +114,8 @@ def _with_unavailable(before: RowImage | None, after: RowImage | None) -> tuple[
     return None if before is None else old, None if after is None else new
 
 
-def _key(key: bytes | None, schemas: Schemas) -> RowImage:
-    """The key's columns; empty where the key is absent or not ours to read (the row image has them too)."""
+def key_of(key: bytes | None, schemas: Schemas) -> RowImage:
+    """The columns of a record's key; empty where the key is absent or not ours to read (the row image has them too)."""
     if key is None:
         return {}
     try:

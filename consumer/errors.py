@@ -4,6 +4,7 @@
     ├── ConfigError          a setting is wrong: exit 2, names the field
     ├── ServerError          a server refused, or is not what it should be
     │   ├── ServerUnavailable    it may come back: retry
+    │   ├── Reconnected          it was away and is back: begin again where it says it is
     │   └── Refused              it will never accept this one plan or record: dead letter
     ├── RecordError          one Kafka record can't be understood
     │   ├── Undecodable          the bytes are neither JSON nor a known wire format
@@ -56,6 +57,11 @@ class ServerError(CdcError):
 @dataclass(eq=False)
 class ServerUnavailable(ServerError):
     """A server that can't serve now and may again: wait and retry."""
+
+
+@dataclass(eq=False)
+class Reconnected(ServerError):
+    """A server was away and is back, perhaps without what it acknowledged last."""
 
 
 @dataclass(eq=False)
@@ -120,12 +126,14 @@ class Unsupported(RecordError):
 
 @dataclass(eq=False)
 class Halt(CdcError):
-    """Stop without committing past ``cause``."""
+    """Stop without committing past ``cause``. ``problem`` says why it was not passed over, where it might have been."""
 
     cause: CdcError
+    problem: str = ""
 
     def __str__(self) -> str:
-        return f"stopped, nothing past this was committed: {self.cause}"
+        why = f"{self.problem}; the first: " if self.problem else ""
+        return f"stopped, nothing past this was committed: {why}{self.cause}"
 
     @property
     def advice(self) -> str:  # type: ignore[override]  # derived here, a plain attribute elsewhere

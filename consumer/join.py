@@ -17,6 +17,7 @@ from consumer.keys import UserId
 from consumer.linked import LinkedChange, Turn
 
 Details = Mapping[str, object]
+NO_DETAILS: Details = {}
 
 
 @dataclass(frozen=True, slots=True)

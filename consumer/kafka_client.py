@@ -7,14 +7,16 @@ does not speak the protocol that was asked for; the calls here end.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from kafka import KafkaAdminClient, KafkaConsumer
-from kafka.errors import IncompatibleBrokerVersion, KafkaConfigurationError, KafkaError, NoBrokersAvailable
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.errors import KafkaError, NoBrokersAvailable
 
 from consumer.config import Kafka
-from consumer.errors import ConfigError, ServerUnavailable
+from consumer.errors import ConfigError, ServerError
+from consumer.policy import Action, failure, rule_for
 from consumer.record import SourceRecord
 
 _REQUEST_TIMEOUT_MS = 10_000
@@ -22,6 +24,8 @@ _REQUEST_TIMEOUT_MS = 10_000
 _METADATA_AGE_MS = 3000
 # How long a broker may hold back an empty answer: short, for a poll in that time also sees the program's signals.
 _FETCH_WAIT_MS = 100
+# The longest pause between two attempts to connect. The client's own 30 s would be added to every outage.
+_LONGEST_BACKOFF_MS = 3000
 
 _T = TypeVar("_T")
 
@@ -40,6 +44,11 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
             enable_auto_commit=False,
             metadata_max_age_ms=_METADATA_AGE_MS,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
+            # With sessions an idle partition is not spoken of again after a rebalance, and its end stays unknown.
+            enable_incremental_fetch_sessions=False,
+            reconnect_backoff_max_ms=_LONGEST_BACKOFF_MS,
+            fetch_max_bytes=settings.fetch_max_bytes,
+            max_partition_fetch_bytes=settings.max_partition_fetch_bytes,
             **options,
         ),
     )
@@ -53,35 +62,76 @@ def topics(settings: Kafka) -> Mapping[str, int]:
     """
 
     def describe() -> Mapping[str, int]:
-        admin = KafkaAdminClient(**_connection(settings), request_timeout_ms=_REQUEST_TIMEOUT_MS)
-        try:
+        with open_admin(settings) as admin:
             return {each["topic"]: len(each["partitions"]) for each in admin.describe_topics()}
-        finally:
-            admin.close()
 
     return _translated(settings, describe)
+
+
+@contextmanager
+def open_admin(settings: Kafka) -> Iterator[KafkaAdminClient]:
+    """A client that asks for and makes topics, until the end of the block.
+
+    Raises:
+        ServerUnavailable, ConfigError: as :func:`open_consumer`.
+    """
+    admin = _translated(
+        settings, lambda: KafkaAdminClient(**_connection(settings), request_timeout_ms=_REQUEST_TIMEOUT_MS)
+    )
+    try:
+        yield admin
+    finally:
+        admin.close()
+
+
+def open_producer(settings: Kafka, **options: Any) -> KafkaProducer:
+    """A connected producer, whose records are safe once acknowledged.
+
+    Raises:
+        ServerUnavailable, ConfigError: as :func:`open_consumer`.
+    """
+    return _translated(
+        settings,
+        lambda: KafkaProducer(
+            **_connection(settings),
+            acks="all",
+            max_in_flight_requests_per_connection=1,
+            max_block_ms=_REQUEST_TIMEOUT_MS,
+            **options,
+        ),
+    )
 
 
 def _translated(settings: Kafka, attempt: Callable[[], _T]) -> _T:
     try:
         return attempt()
-    except NoBrokersAvailable:
-        raise ServerUnavailable("Kafka", f"no broker answers at {settings.bootstrap_servers}") from None
+    except NoBrokersAvailable as error:
+        raise failure("Kafka", error, f"no broker answers at {settings.bootstrap_servers}") from None
     except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
         raise ConfigError("CDC_KAFKA__SECURITY", f"{error.filename}: {error.strerror}", "readable files") from None
-    except (IncompatibleBrokerVersion, ssl.SSLError) as error:
-        # The client says the former of a wrong password, and of a listener that speaks another protocol.
-        raise ConfigError(
-            "CDC_KAFKA__SECURITY",
-            f"the broker at {settings.bootstrap_servers} refused the connection: {error}",
-            "the protocol, credentials and certificates that the listener asks for",
-        ) from None
-    except KafkaConfigurationError as error:
-        raise ConfigError("CDC_KAFKA", str(error), "settings that go together") from None
-    except KafkaError as error:
-        raise ServerUnavailable("Kafka", type(error).__name__) from None
     except (AssertionError, ValueError, TypeError) as error:
+        if isinstance(error, ssl.SSLError):  # a certificate that is not trusted is a ValueError too
+            raise refused(settings, error) from None
         raise ConfigError("CDC_KAFKA", str(error), "settings that go together") from None
+    except (KafkaError, OSError) as error:
+        raise (refused(settings, error) if rule_for(error).is_setting else failed(error)) from None
+
+
+def failed(error: Exception) -> ServerError:
+    """A client's exception as this program's own: its class says what follows."""
+    # A check of Python's own may quote what it looked at.
+    problem = str(error) if isinstance(error, (KafkaError, OSError)) else type(error).__name__
+    return failure("Kafka", error, problem or type(error).__name__)
+
+
+def refused(settings: Kafka, error: Exception) -> ConfigError:
+    """The same at the start, for what a setting is to blame for."""
+    rule = rule_for(error)
+    if rule.action is Action.RETRY:
+        # The client says IncompatibleBrokerVersion of a wrong password, and of a listener with another protocol.
+        problem = f"the broker at {settings.bootstrap_servers} refused: {error}"
+        return ConfigError("CDC_KAFKA__SECURITY", problem, rule.advice)
+    return ConfigError("CDC_KAFKA", str(error), rule.advice)
 
 
 def _connection(settings: Kafka) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from consumer.config import Metrics as MetricsSettings
 from consumer.decision import Outcome
 from consumer.effect import Plan
 from consumer.errors import ConfigError, ServerError
+from consumer.position import Verdict
 from consumer.protocols import Observer, Source, Step
+from consumer.watermark import Partition
 
 _LONGEST_TURN_S = 60.0
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -31,6 +33,7 @@ class Metrics(Observer):
         self.registry = CollectorRegistry()
         self._is_following = False
         self._is_waiting = False
+        self._is_interrupted = False
         self._clock = clock
         self._beat = clock()
         own = self.registry
@@ -57,19 +60,35 @@ class Metrics(Observer):
         self._missing = Counter(
             "cdc_missing_columns", "Changes without an optional column", ["table", "column"], registry=own
         )
+        self._dead = Counter("cdc_dead_letters", "Records that could not be applied", ["topic", "reason"], registry=own)
+        self._new_lineages = Counter(
+            "cdc_new_lineages", "Changes at which the database's log began again", ["topic"], registry=own
+        )
         self._registry_waits = Counter(
             "cdc_registry_waits", "Attempts put off because the schema registry could not serve", registry=own
         )
         self._waits = Counter("cdc_redis_waits", "Attempts put off because Redis could not serve", registry=own)
         self._waited = Counter("cdc_redis_wait_seconds", "Seconds spent waiting for Redis", registry=own)
+        self._kafka_waits = Counter("cdc_kafka_waits", "Moments at which Kafka could not be read", registry=own)
+        self._jumps = Counter(
+            "cdc_offset_jumps",
+            "Times that reading went on elsewhere because the next record was gone",
+            ["topic", "partition"],
+            registry=own,
+        )
         Info("cdc_build", "This program", registry=own).info({"version": __version__})
 
     def stepped(self, steps: Sequence[Step]) -> None:
         now = self._beat = self._clock()
         for step in steps:
             outcome = str(step.applied.verdict) if step.applied else str(step.decision.outcome)
+            if step.applied is not None and step.applied.verdict is Verdict.NEW_LINEAGE:
+                self._new_lineages.labels(step.record.topic).inc()
             if step.applied is not None and step.applied.is_accepted:
                 outcome = "applied"
+            if step.letter is not None:
+                outcome = "dead_letter"
+                self._dead.labels(step.record.topic, step.letter.reason).inc()
             self._changes.labels(step.record.topic, outcome).inc()
             plan = step.decision.plan
             if outcome != "applied" or plan is None or step.decision.outcome is not Outcome.PLANNED:
@@ -82,6 +101,9 @@ class Metrics(Observer):
     def waiting(self, error: ServerError, seconds: float) -> None:
         self._is_waiting = True
         self._beat = self._clock()
+        if error.server == "Kafka":
+            self._kafka_waits.inc()
+            return
         if error.server != "Redis":
             self._registry_waits.inc()
             return
@@ -90,6 +112,17 @@ class Metrics(Observer):
 
     def resumed(self) -> None:
         self._is_waiting = False
+
+    def interrupted(self, error: ServerError, seconds: float) -> None:
+        self._is_interrupted = True
+        self._beat = self._clock()
+        self._kafka_waits.inc()
+
+    def continued(self) -> None:
+        self._is_interrupted = False
+
+    def jumped(self, partition: Partition, wanted: int, to: int) -> None:
+        self._jumps.labels(partition.topic, str(partition.number)).inc()
 
     def drifted(self, drift: Drift, count: int) -> None:
         counter = self._unknown if drift.is_unknown else self._missing
@@ -108,8 +141,8 @@ class Metrics(Observer):
         return not self._is_following or self._clock() - self._beat < _LONGEST_TURN_S
 
     def is_ready(self) -> bool:
-        """Whether partitions are assigned and Redis was not away when last asked for something."""
-        return self._is_following and not self._is_waiting
+        """Whether partitions are assigned and can be read, and Redis was not away when last asked for something."""
+        return self._is_following and not self._is_waiting and not self._is_interrupted
 
 
 def _effects(plan: Plan) -> dict[str, int]:

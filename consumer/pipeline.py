@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
 import structlog
 
 from consumer.avro import NO_SCHEMAS, Schemas
+from consumer.batch import Batch
 from consumer.columns import ColumnWatch
-from consumer.decision import Decision, decide_all
-from consumer.delivery import deliver
-from consumer.errors import Halt, RecordError, ServerError, ServerUnavailable
+from consumer.decision import decide_all, healing_plan
+from consumer.delivery import Delivery
+from consumer.errors import Halt, Reconnected, ServerError, ServerUnavailable
+from consumer.mark import mark_refused
+from consumer.outage import Outage
 from consumer.patience import patiently
-from consumer.protocols import Applied, Observer, Sink, Source, Step
+from consumer.position import Verdict
+from consumer.progress import Patient, Progress
+from consumer.protocols import DeadLetters, Observer, Sink, Source, Step
 from consumer.record import SourceRecord
 from consumer.rules import Rules
-from consumer.watermark import Partition, Watermark
+from consumer.tolerance import NONE, Limit, Tolerance
+from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)
 _POLL_S = 0.2
 _FEW = 500
 """As many records at once are a backlog, and no reason to wait for more."""
-REDIS = "Redis"
+_QUIET_S = 10.0
+"""Where a topic's last records were dead letters: after so long without another they were bad rows, no broken table."""
+_T = TypeVar("_T")
 
 
 class Pipeline:
-    """Carries records from ``source`` to ``sink`` until told to stop."""
+    """Carries records from ``source`` to ``sink`` until told to stop.
+
+    Records that can't be applied go to ``dead_letters``, as long as they are no more than ``limit``; without a place
+    for them the first one halts.
+    """
 
     def __init__(
         self,
@@ -34,6 +48,9 @@ class Pipeline:
         rules: Rules,
         *,
         schemas: Schemas = NO_SCHEMAS,
+        dead_letters: DeadLetters | None = None,
+        limit: Limit = NONE,
+        group: str = "",
         observer: Observer | None = None,
         commit_interval_s: float = 1.0,
         linger_s: float = 0.0,
@@ -42,37 +59,73 @@ class Pipeline:
         self._sink = sink
         self._rules = rules
         self._schemas = schemas
+        self._dead_letters = dead_letters
+        self._group = group
         self._columns = ColumnWatch(rules)
         self._observer = observer or Observer()
         self._commit_interval_s = commit_interval_s
         self._linger_s = linger_s
         self._clock = clock
-        self._watermark = Watermark()
+        self._outage = Outage(self._observer)
+        self._progress = Progress(sink, self._observer, self._outage)
+        self._tolerance = Tolerance(limit)
+        self._doubted_at = clock()
         self._committed_at = clock()
         self._looked_at = float("-inf")
-        self._waiting_since: float | None = None
-        self._waiting_for = ""
         self._source: Source | None = None
 
     def run(self, source: Source, should_stop: Callable[[], bool]) -> None:
         """Until ``should_stop`` says so; then what is done is committed.
 
         Raises:
-            Halt: a record can't be applied. All before it is done and committed, it is not.
+            Halt: a record can't be applied, and must not be passed over. All before it is done and committed.
 
         """
         self._source = source
+        must_begin_again = False
+
+        def patient(attempt: Callable[[], _T]) -> _T:
+            found = patiently(attempt, sleep=source.idle, on_wait=self._outage.began, should_stop=should_stop)
+            self._outage.ended()
+            return found
+
         try:
             while not should_stop():
-                if records := self._poll(source, should_stop):
-                    self._take(source, records, should_stop)
-                if self._clock() - self._committed_at >= self._commit_interval_s:
-                    self._commit()
-                if self._clock() - self._looked_at >= 1.0:
-                    self._looked_at = self._clock()
-                    self._observer.looked(source)
+                try:
+                    if must_begin_again:
+                        self._progress.begin_again(source, patient)
+                        must_begin_again = False
+                    self._turn(source, patient, should_stop)
+                except Reconnected:
+                    must_begin_again = True
+                except ServerUnavailable:
+                    pass  # told to stop while a server is away: nothing of this is committed, so nothing is lost
+            self._progress.trust()
         finally:
-            self._commit()
+            self._commit(source)
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """The partitions go to another member: commit what is done, then forget them."""
+        self._progress.trust()
+        try:
+            if self._source is not None:
+                self._commit(self._source)
+        finally:
+            self._progress.forget(partitions)
+
+    def _turn(self, source: Source, patient: Patient, should_stop: Callable[[], bool]) -> None:
+        records = self._poll(source, should_stop)
+        self._progress.begin(records)
+        if records and not self._progress.is_behind(source, records, patient):
+            self._take(records, patient)
+        if self._progress.is_in_doubt and self._clock() - self._doubted_at >= _QUIET_S:
+            self._progress.trust()
+        if self._clock() - self._committed_at >= self._commit_interval_s:
+            self._committed_at = self._clock()
+            self._progress.commit(source)
+        if self._clock() - self._looked_at >= 1.0:
+            self._looked_at = self._clock()
+            self._observer.looked(source)
 
     def _poll(self, source: Source, should_stop: Callable[[], bool]) -> list[SourceRecord]:
         """The next records; if they are few, with those that arrive within the linger behind them."""
@@ -82,70 +135,81 @@ class Pipeline:
             records += source.poll(min(left, _POLL_S))
         return records
 
-    def revoked(self, partitions: Sequence[Partition]) -> None:
-        """The partitions go to another member: commit what is done, then forget them."""
-        try:
-            self._commit()
-        finally:
-            for partition in partitions:
-                self._watermark.forget(partition)
-
-    def _take(self, source: Source, records: Sequence[SourceRecord], should_stop: Callable[[], bool]) -> None:
-        for record in records:
-            self._watermark.begin(_partition(record), record.offset)
-        try:
-            decisions = patiently(
-                lambda: decide_all(records, self._rules, self._schemas),
-                sleep=source.idle,
-                on_wait=self._waits,
-                should_stop=should_stop,
-            )
-        except ServerUnavailable:
-            return  # told to stop while the registry is away
-        self._serves_again()
-        rejected = next((at for at, decision in enumerate(decisions) if decision.error is not None), len(records))
-        planned = [(at, decision.plan) for at, decision in enumerate(decisions[:rejected]) if decision.plan is not None]
-        delivery = deliver(
-            [plan for _, plan in planned],
-            self._sink,
-            sleep=source.idle,
-            on_wait=self._waits,
-            should_stop=should_stop,
+    def _take(self, records: Sequence[SourceRecord], patient: Patient) -> None:
+        decisions = patient(lambda: decide_all(records, self._rules, self._schemas))
+        batch = Batch(records, decisions, self._group, self._progress.told)
+        excess = self._tolerance.excess(batch.judged())
+        if excess is not None:
+            batch.end = excess.begin
+        delivery = Delivery(
+            batch.plans(),
+            healing=lambda at: batch.silenced(at, healing_plan(batch.decisions[at], self._rules)),
+            mark=lambda plan: mark_refused(plan, self._rules),
         )
-        if delivery is None:
-            return  # told to stop while Redis is away: nothing of this is committed, so nothing is lost
-        self._serves_again()
-        answers = {planned[number][0]: answer for number, answer in delivery.answers.items()}
-        self._finish(records, decisions[:rejected], answers)
-        self._look_at_columns(decisions[:rejected])
-        if delivery.refused:
-            number, error = min(delivery.refused.items())
-            raise Halt(
-                RecordError(f"Redis refused the change: {error.problem}", place=records[planned[number][0]].place)
+        while not delivery.is_over:
+            patient(lambda: delivery.attempt(self._sink))
+        batch.answers = delivery.answers
+        batch.refuse(delivery.refused)
+        halt = delivery.halt
+        if halt is None:
+            if (later := self._tolerance.excess(batch.judged())) is not None:
+                excess, batch.end = later, later.begin
+            halt = self._bury(batch, patient)
+        self._finish(batch)
+        if halt is not None:
+            raise Halt(halt)
+        if excess is not None:
+            raise Halt(batch.cause(excess.begin), excess.problem)
+
+    def _bury(self, batch: Batch, patient: Patient) -> ServerError | None:
+        """Write the dead letters; answers what refused them. Only when they are safe they are done."""
+        letters = batch.letters()
+        if letters and self._dead_letters is not None:
+            send = self._dead_letters.send
+            try:
+                patient(lambda: send(letters))
+            except ServerUnavailable:
+                raise
+            except ServerError as error:
+                return error
+        for letter in letters:
+            _log.warning(
+                "a record can't be applied and is a dead letter now",
+                action="record.dead_letter",
+                place=str(letter.record.place),
+                reason=letter.reason,
+                error=str(letter.error),
+                advice=letter.error.advice,
+                user=str(letter.user or ""),
             )
-        if (rejection := decisions[rejected].error if rejected < len(records) else None) is not None:
-            raise Halt(rejection)
+        batch.are_letters_safe = True
+        return None
 
-    def _finish(
-        self, records: Sequence[SourceRecord], decisions: Sequence[Decision], answers: Mapping[int, Applied]
-    ) -> None:
-        """Records are done when they have their answer, need none, or are part of another that is done."""
+    def _finish(self, batch: Batch) -> None:
+        steps = batch.steps()
+        self._tolerance.count(batch.judged())
+        for step in steps:
+            if step.letter is not None:
+                self._progress.doubt(step.record)
+                self._doubted_at = self._clock()
+            else:
+                self._progress.finish(step.record)
+        self._progress.trust(self._tolerance.is_in_doubt)
+        began = [step for step in steps if step.applied is not None and step.applied.verdict is Verdict.NEW_LINEAGE]
+        if began:
+            _log.warning(
+                "the database's log began again, or another server writes it: the version guard follows",
+                action="guard.new_lineage",
+                changes=len(began),
+                first=str(began[0].record.place),
+            )
+        self._observer.stepped(steps)
+        self._look_at_columns(steps)
 
-        def is_done(at: int) -> bool:
-            while (carrier := decisions[at].carrier) is not None:
-                if carrier >= len(decisions):
-                    return False
-                at = carrier
-            return at in answers or decisions[at].plan is None
-
-        done = [at for at in range(len(decisions)) if is_done(at)]
-        for at in done:
-            self._watermark.finish(_partition(records[at]), records[at].offset)
-        self._observer.stepped([Step(records[at], decisions[at], answers.get(at)) for at in done])
-
-    def _look_at_columns(self, decisions: Iterable[Decision]) -> None:
+    def _look_at_columns(self, steps: Sequence[Step]) -> None:
         """Columns that the mapping does not name, and optional ones that are gone: counted, and each told once."""
-        for drift, count in self._columns.counted(each.event for each in decisions if each.event is not None).items():
+        events = [step.decision.event for step in steps if step.letter is None]
+        for drift, count in self._columns.counted(each for each in events if each is not None).items():
             self._observer.drifted(drift, count)
             if not self._columns.is_first(drift):
                 continue
@@ -154,33 +218,7 @@ class Pipeline:
             else:
                 _log.warning("rows lack a column", action="column.missing", table=drift.table, column=drift.column)
 
-    def _waits(self, error: ServerError, seconds: float) -> None:
-        if self._waiting_since is None:
-            self._waiting_since = self._clock()
-            self._waiting_for = error.server
-            if error.server == REDIS:
-                _log.warning("Redis can't serve, waiting; nothing is lost", action="redis.waiting", error=error.problem)
-            else:
-                _log.warning("no schemas, waiting; nothing is lost", action="registry.waiting", error=str(error))
-        self._observer.waiting(error, seconds)
-
-    def _serves_again(self) -> None:
-        if self._waiting_since is not None:
-            waited = self._clock() - self._waiting_since
-            self._waiting_since = None
-            if self._waiting_for == REDIS:
-                _log.info("Redis serves again", action="redis.resumed", waited_s=round(waited, 1))
-            else:
-                _log.info("the registry serves again", action="registry.resumed", waited_s=round(waited, 1))
-            self._observer.resumed()
-
-    def _commit(self) -> None:
-        self._committed_at = self._clock()
-        offsets = self._watermark.committable()
-        if offsets and self._source is not None and self._source.commit(offsets):
-            self._watermark.committed(offsets)
-            self._observer.committed(offsets)
-
-
-def _partition(record: SourceRecord) -> Partition:
-    return Partition(record.topic, record.partition)
+    def _commit(self, source: Source) -> None:
+        """At an end: what can't be committed now is read again by whoever comes next."""
+        with suppress(Reconnected):
+            self._progress.commit(source)

@@ -8,7 +8,7 @@ from functools import reduce
 from itertools import pairwise
 
 from consumer.diff import Diff, diff, is_whole, whole_image
-from consumer.effect import Fields, Invalidate, Mode, Nothing, Plan, Publish, Put, Remove, Update, Upsert
+from consumer.effect import Extent, Fields, Invalidate, Mode, Nothing, Plan, Publish, Put, Remove, Update, Upsert
 from consumer.errors import InvalidValue, MissingColumn, Unsupported
 from consumer.event import ChangeEvent, Operation, RowImage
 from consumer.keys import UserId, render
@@ -26,7 +26,15 @@ def user_of(event: ChangeEvent, table: UserTable) -> UserId:
     Raises:
         MissingColumn, InvalidValue: the row's key can't be used.
     """
-    row = event.after if event.after is not None else event.before or event.key
+    return user_in(event.after if event.after is not None else event.before or event.key, table)
+
+
+def user_in(row: RowImage, table: UserTable) -> UserId:
+    """The user of a row of ``table``, or of a record's key.
+
+    Raises:
+        MissingColumn, InvalidValue: as :func:`user_of`.
+    """
     if table.key not in row:
         raise MissingColumn(f"the key is not in the row image of {table.table}", field=table.key)
     number = row[table.key]
@@ -61,6 +69,26 @@ def plan(
     return _updated(case, before, event.after, details)
 
 
+def healing(
+    event: ChangeEvent, table: UserTable, user: UserId, rules: Rules, details: Mapping[str, object] = _NO_DETAILS
+) -> Plan:
+    """The plan of a change that is the first good one after one that could not be applied.
+
+    What that one changed is not known, so everything of the row counts as changed: the whole image is written, all that
+    follows from any column is cleared, and every channel hears of it.
+
+    Raises:
+        As :func:`plan`.
+    """
+    if event.op is not Operation.UPDATE or event.after is None:
+        planned = plan(event, table, user, rules)
+    else:
+        case = _Case(event, table, user, rules, whole_image(event.after, table, event.schema))
+        planned = _updated(case, {}, event.after, details, is_healing=True)
+    assert isinstance(planned, Plan)  # every column counts as changed
+    return planned
+
+
 @dataclass(frozen=True, slots=True)
 class _Case:
     """A user's row that is there after the change: ``whole`` are its owned fields in Redis form."""
@@ -81,10 +109,14 @@ class _Case:
         """The whole config hash but for its time fields."""
         return {"id": str(self.user.id), "user_type": self.user.user_type, **self.table.constants, **self.whole}
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the row was sent whole."""
+        return self.event.after is not None and is_whole(self.event.after, self.table)
+
     def upsert(self, changed: Fields, stamps: Fields) -> Upsert:
         """What goes to the config hash. No hash is made of a row that was not sent whole."""
-        is_complete = self.event.after is not None and is_whole(self.event.after, self.table)
-        whole = self.image | dict(stamps) if is_complete else {}
+        whole = self.image | dict(stamps) if self.is_complete else {}
         return Upsert(render(self.rules.names.config, self.user), {**changed, **stamps}, whole)
 
     def balance(self) -> Put | None:
@@ -109,9 +141,11 @@ class _Followed:
     columns: tuple[str, ...]
 
 
-def _updated(case: _Case, before: RowImage, after: RowImage, details: Mapping[str, object]) -> Plan | Nothing:
+def _updated(
+    case: _Case, before: RowImage, after: RowImage, details: Mapping[str, object], *, is_healing: bool = False
+) -> Plan | Nothing:
     rules = case.rules
-    images = (before, *case.event.between, after)
+    images = (before, after) if is_healing else (before, *case.event.between, after)
     found = reduce(Diff.then, (diff(*pair, case.table, case.event.schema) for pair in pairwise(images)))
     if not found.fields and not found.outside:
         return Nothing("no column that matters changed")
@@ -125,7 +159,8 @@ def _updated(case: _Case, before: RowImage, after: RowImage, details: Mapping[st
         table=case.table.table,
         guard=render(rules.names.guard, case.user),
         version=case.event.version(rules.epoch),
-        config=case.upsert(changed, stamps) if changed else None,
+        extent=Extent.WHOLE if is_healing else Extent.CHANGED if case.is_complete else Extent.PART,
+        config=case.upsert(case.image if is_healing else changed, stamps) if changed else None,
         balance=case.balance() if rules.balance_field in changed else None,
         update=case.portfolio(changed),
         cleared=Invalidate.of(case.user, (template for each in follows for template in each.rule.clears)),
@@ -180,6 +215,7 @@ def _appeared(case: _Case) -> Plan:
         guard=render(rules.names.guard, case.user),
         version=event.version(rules.epoch),
         mode=Mode.FILL if event.is_incremental else Mode.CHANGE,
+        extent=Extent.WHOLE if case.is_complete else Extent.PART,
         config=case.upsert(case.image, stamps),
         balance=case.balance(),
         update=None if event.is_incremental else case.portfolio(case.whole),
@@ -196,6 +232,7 @@ def _deleted(event: ChangeEvent, user: UserId, rules: Rules) -> Plan:
         table=event.table,
         guard=render(names.guard, user),
         version=event.version(rules.epoch),
+        extent=Extent.WHOLE,
         removed=Remove(tuple(render(each, user) for each in (names.config, names.balance, names.portfolio))),
         cleared=Invalidate.of(user, rules.derived()),
         # No fields: the admin app writes them into the hash, and would bring the user back.

@@ -192,12 +192,17 @@ class Version:
 
 
 class Verdict(StrEnum):
-    """What the guard says to a change."""
+    """What the guard says to a change.
+
+    UNHEALED is no comparison's answer: the change is newer, but one before it could not be applied, so that this one
+    must write the whole image. Nothing of it was done.
+    """
 
     NEWER = "newer"
     NEW_LINEAGE = "new_lineage"
     DUPLICATE = "duplicate"
     STALE = "stale"
+    UNHEALED = "unhealed"
 
 
 def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> Verdict:
@@ -206,6 +211,7 @@ def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> 
     Within one lineage the position decides. A record that lies *later* in the same partition, at a *lower*
     position, with a source time *clearly* later (by more than ``lineage_gap_ms``) is no duplicate, for a duplicate
     carries its old time: the server's log began again (RESET MASTER, a restored server), and it opens a new lineage.
+    What lies *earlier*, at a *higher* position and *clearly* earlier was written before that, and is read again.
     An incremental read may carry a position that is too new for its value, so beside it only the partition's order
     counts.
     A snapshot's position is where the log went on: a change that begins there came after it (MariaDB gives the first
@@ -221,14 +227,16 @@ def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> 
         return Verdict.NEWER if candidate.epoch > stored.epoch else Verdict.STALE
     same_partition = candidate.topic == stored.topic and candidate.partition == stored.partition
     lies_later = same_partition and candidate.offset > stored.offset
+    lies_earlier = same_partition and candidate.offset < stored.offset
     clearly_later = candidate.ts_ms > stored.ts_ms + lineage_gap_ms
+    clearly_earlier = stored.ts_ms > candidate.ts_ms + lineage_gap_ms
     origins = (candidate.origin, stored.origin)
     if same_partition and (Origin.INCREMENTAL in origins or origins in _FIRST_AND_SNAPSHOT):
         return _by_offset(candidate, stored, Verdict.NEWER)
     if _comparable(candidate.lineage, stored.lineage):
         is_same_change = Origin.FIRST in origins and _own_place(candidate) == _own_place(stored)
         if candidate.order > stored.order and not is_same_change:
-            return Verdict.NEWER
+            return Verdict.STALE if lies_earlier and clearly_earlier else Verdict.NEWER
         if lies_later and candidate.order == stored.order and Origin.SNAPSHOT in origins:
             return Verdict.NEWER
         if lies_later and clearly_later:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from consumer.columns import Drift
+from consumer.dead_letter import DeadLetter
 from consumer.decision import Decision
 from consumer.effect import Plan
 from consumer.errors import ServerError
@@ -29,6 +30,10 @@ class Source(Protocol):
 
     def commit(self, offsets: Mapping[Partition, int]) -> bool:
         """Commit the next offset of each partition. False: not now, or no longer ours; nothing is lost by that."""
+        ...
+
+    def seek(self, offsets: Mapping[Partition, int]) -> None:
+        """Go on from these offsets, where the partitions are still ours; records that are on their way are dropped."""
         ...
 
     def idle(self, seconds: float) -> None:
@@ -72,11 +77,48 @@ class Sink(Protocol):
         """Apply ``plans``; of those of one user and table, each only after the one before it was acknowledged.
 
         Yields the index of each plan with its answer as answers come in. A plan that was refused by the server yields
-        a ServerError, and the later plans of that user and table are not tried.
+        a ServerError, and the later plans of that user and table are not tried; nor are they after UNHEALED.
 
         Raises:
             ServerUnavailable: the connection failed; plans without an answer may or may not have been applied, and
                 can be applied again.
+            Reconnected: the connection was lost since the last call; nothing was done.
+
+        """
+        ...
+
+    def remember(self, offsets: Mapping[Partition, int]) -> None:
+        """Keep, beside the plans that were applied, how far each partition is done: it is lost if they are.
+
+        Raises:
+            ServerUnavailable, Reconnected: as :meth:`apply`.
+
+        """
+        ...
+
+    def recall(self) -> Mapping[Partition, int]:
+        """What was remembered last of each partition, by any member of the group.
+
+        Raises:
+            ServerUnavailable, Reconnected: as :meth:`apply`.
+
+        """
+        ...
+
+    def go_on(self) -> None:
+        """After Reconnected: the caller will begin again at what :meth:`recall` answers."""
+        ...
+
+
+class DeadLetters(Protocol):
+    """Where records go that can't be applied."""
+
+    def send(self, letters: Sequence[DeadLetter]) -> None:
+        """Returns once all are safe. Called again with the same letters, it goes on where it was.
+
+        Raises:
+            ServerUnavailable: not yet; try again.
+            ServerError: a letter is refused for good.
 
         """
         ...
@@ -84,11 +126,15 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One record, what was decided about it, and what Redis answered where there was a plan."""
+    """One record, what was decided about it, and what Redis answered where there was a plan.
+
+    ``letter`` is there where it became a dead letter.
+    """
 
     record: SourceRecord
     decision: Decision
     applied: Applied | None
+    letter: DeadLetter | None = None
 
 
 class Observer:
@@ -102,6 +148,15 @@ class Observer:
 
     def resumed(self) -> None:
         """It serves again."""
+
+    def interrupted(self, error: ServerError, seconds: float) -> None:
+        """The source can't be read; the next attempt is ``seconds`` away."""
+
+    def continued(self) -> None:
+        """The source can be read again."""
+
+    def jumped(self, partition: Partition, wanted: int, to: int) -> None:
+        """The record at offset ``wanted`` is not there, and reading went on at ``to``."""
 
     def drifted(self, drift: Drift, count: int) -> None:
         """``count`` changes had a column that the mapping does not name, or lacked an optional one."""

@@ -120,6 +120,18 @@ class RecordedSource:
         self.offsets.update(offsets)
         return True
 
+    def seek(self, offsets: Mapping[Partition, int]) -> None:
+        where = (Partition(record.topic, record.partition) for record in self._records)
+        first = next(
+            (
+                at
+                for at, (partition, record) in enumerate(zip(where, self._records, strict=True))
+                if record.offset >= offsets.get(partition, record.offset + 1)
+            ),
+            self._next,
+        )
+        self._next = min(first, self._next)
+
     def idle(self, seconds: float) -> None:
         """A recording has no membership to lose, and no reason to wait."""
 

@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from consumer.config import Redis
-from consumer.errors import ConfigError, ServerError, ServerUnavailable
+from consumer.errors import ConfigError, Refused, ServerError, ServerUnavailable
+from consumer.policy import Rule, failure, rule_for
 
 _URL = "redis://user:password@host:port/db or rediss://…, special characters of the password percent-encoded"
 
-# Error replies of a server that may accept the same plan later; all others are answers about the plan itself. The
-# client turns some into exceptions of their own and cuts off their code.
-_TEMPORARY = frozenset(
-    {"LOADING", "READONLY", "BUSY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "MISCONF", "NOSCRIPT"}
-    | {"NOAUTH", "WRONGPASS", "NOPERM"}
-)
-_CODES: tuple[tuple[type[redis.RedisError], str], ...] = (
-    (redis.OutOfMemoryError, "OOM"),
-    (redis.ReadOnlyError, "READONLY"),
-    (redis.exceptions.NoScriptError, "NOSCRIPT"),
-    (redis.exceptions.NoPermissionError, "NOPERM"),
-    (redis.exceptions.MasterDownError, "MASTERDOWN"),
-    (redis.exceptions.ClusterDownError, "CLUSTERDOWN"),
-    (redis.exceptions.TryAgainError, "TRYAGAIN"),
-)
 # Before Redis 7 the error of a command in a script is wrapped: "@user_script: 12: -OOM command not allowed".
 _WRAPPED = re.compile(r"-([A-Z]+) ")
+# Redis 7 says so of a command in a script, without the code.
+_NOT_ALLOWED = "The user executing the script can't"
 
 
-def connect(server: Redis) -> redis.Redis:
+def connect(server: Redis, **options: Any) -> redis.Redis:
     """A client that neither retries nor hides anything: the pipeline decides what to do about failures.
 
     Raises:
@@ -50,6 +38,7 @@ def connect(server: Redis) -> redis.Redis:
             decode_responses=True,
             encoding_errors="surrogateescape",  # a key of somebody else's may hold any bytes
             protocol=2,
+            **options,
         )
         client.connection_pool.make_connection()  # options that no connection knows are refused here
         return client
@@ -76,23 +65,40 @@ def ask(client: redis.Redis) -> Server:
     try:
         version = str(client.info("server")["redis_version"])
         return Server(version, str(client.info("memory").get("maxmemory_policy", "")))
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
-        raise ConfigError("CDC_REDIS__URL", f"Redis refused the credentials: {error}", _URL) from None
     except redis.RedisError as error:
-        found = translate(error)
-        if isinstance(found, ServerUnavailable):
-            raise found from error
-        raise ConfigError("CDC_REDIS__URL", f"Redis refused: {found.problem}", _URL) from None
+        found = translate(error, is_of_plan=False)
+        if _rule(error).is_setting or not isinstance(found, ServerUnavailable):
+            raise ConfigError("CDC_REDIS__URL", f"Redis refused: {found.problem}", _URL) from None
+        raise found from error
 
 
-def translate(error: Exception) -> ServerError:
-    """A client's exception, or an error reply, as this program's: one that may pass, or one that will not."""
-    text = str(error)
-    if isinstance(error, (redis.ConnectionError, redis.TimeoutError)):
-        return ServerUnavailable("Redis", text)
-    code = next((code for kind, code in _CODES if isinstance(error, kind)), "")
-    if not code:
-        wrapped = _WRAPPED.search(text)
-        code = wrapped.group(1) if wrapped else text.partition(" ")[0]
-    problem = text if text.startswith(code) else f"{code} {text}"
-    return ServerUnavailable("Redis", problem) if code in _TEMPORARY else ServerError("Redis", problem)
+def translate(error: Exception, *, is_of_plan: bool = True) -> ServerError:
+    """A client's exception, or an error reply, as this program's: what may pass, what refuses one plan, what stops.
+
+    Not ``is_of_plan``: what was asked is no plan, so that a refusal of it is no reason to give up one plan.
+    """
+    found = failure("Redis", error, _said(error), _reply(error))
+    if isinstance(found, Refused) and not is_of_plan:
+        return ServerError(found.server, found.problem, found.advice)
+    return found
+
+
+def _rule(error: Exception) -> Rule:
+    return rule_for(error, _reply(error))
+
+
+def _said(error: Exception) -> str:
+    """The server's words; the client cuts off the first, if it has a class for it."""
+    text, code = str(error), getattr(error, "status_code", None) or ""
+    return text if text.startswith(code) else f"{code} {text}"
+
+
+def _reply(error: Exception) -> str:
+    """The code of an error reply. "" for errors with a class of their own, which tells more than ``ERR`` does."""
+    if type(error) is not redis.ResponseError:
+        return ""
+    text = _said(error)
+    if _NOT_ALLOWED in text:
+        return "NOPERM"
+    wrapped = _WRAPPED.search(text)
+    return wrapped.group(1) if wrapped else text.partition(" ")[0]

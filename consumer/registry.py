@@ -10,6 +10,7 @@ import httpx
 from consumer.avro import AvroSchema, no_such_schema, read_schema
 from consumer.config import Registry as RegistrySettings
 from consumer.errors import ConfigError, ServerError, ServerUnavailable, Undecodable
+from consumer.policy import failure
 
 SERVER = "schema registry"
 _NOT_CONFLUENT = "CDC_REGISTRY__URL should be the base of Confluent's API (Apicurio: …/apis/ccompat/v7)"
@@ -86,8 +87,8 @@ class Registry:
     def _get(self, path: str) -> httpx.Response:
         try:
             answer = self._client.get(path)
-        except httpx.RequestError as error:
-            raise ServerUnavailable(self._name, f"{type(error).__name__}: {error}") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise failure(self._name, error, f"{type(error).__name__}: {error}") from None
         status = answer.status_code
         if status in (408, 425, 429) or answer.is_server_error:
             raise ServerUnavailable(self._name, f"answers {status} {answer.reason_phrase}")

@@ -11,6 +11,7 @@ import structlog
 from consumer import metrics
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.config import Settings
+from consumer.dead_letter_topic import DeadLetterTopic
 from consumer.errors import ServerUnavailable
 from consumer.patience import patiently
 from consumer.pipeline import Pipeline
@@ -18,6 +19,7 @@ from consumer.registry import Registry
 from consumer.rules import Rules
 from consumer.sink import RedisSink
 from consumer.source import KafkaSource
+from consumer.tolerance import Limit
 
 _log = structlog.get_logger(__name__)
 
@@ -56,17 +58,22 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
     """
     with ExitStack() as exits:
         watching = metrics.Metrics()
-        sink = RedisSink(settings.redis, settings.guard, rules)
+        sink = RedisSink(settings.redis, settings.guard, rules, settings.kafka.group_id)
         exits.callback(sink.close)
         exits.callback(metrics.serve(settings.metrics, watching, sink.is_reachable))
         schemas: Schemas = NO_SCHEMAS
         if settings.registry.url is not None:
             schemas = registry = Registry(settings.registry)
             exits.callback(registry.close)
+        letters = DeadLetterTopic(settings.kafka, settings.dead_letters.topic or f"{settings.kafka.topic_prefix}.dlq")
+        exits.callback(letters.close)
         pipeline = Pipeline(
             sink,
             rules,
             schemas=schemas,
+            dead_letters=letters,
+            limit=Limit(settings.dead_letters.in_a_row, settings.dead_letters.share),
+            group=settings.kafka.group_id,
             observer=watching,
             commit_interval_s=settings.kafka.commit_interval_ms / 1000,
             linger_s=settings.kafka.linger_ms / 1000,
@@ -74,11 +81,12 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         tables = rules.captured()
 
         def connect() -> KafkaSource:
-            return KafkaSource(settings.kafka, tables, pipeline.revoked)
+            return KafkaSource(settings.kafka, tables, pipeline.revoked, watching)
 
         try:
             patiently(sink.reach, sleep=stop.wait, on_wait=_waits, should_stop=stop)
             source = patiently(connect, sleep=stop.wait, on_wait=_waits, should_stop=stop)
+            patiently(letters.reach, sleep=stop.wait, on_wait=_waits, should_stop=stop)
         except ServerUnavailable:
             return  # told to stop before there was anything to follow
         exits.callback(source.close)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha1
-from importlib.resources import files
 from typing import Any
 
 import redis
@@ -19,17 +17,21 @@ from consumer.protocols import Applied
 from consumer.redis_client import ask, connect, translate
 from consumer.rules import Rules
 from consumer.scan_index import KeyIndex, ScanIndex
+from consumer.script import Script
+from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)
-_SCRIPT = files("consumer").joinpath("apply.lua").read_text()
-_SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+OFFSETS = "cdc:offsets:"
+"""What the key begins with under which a group's offsets are remembered."""
 
 
 class RedisSink:
     """A single Redis server, as a :class:`consumer.protocols.Sink`."""
 
-    def __init__(self, server: Redis, guard: Guard, rules: Rules) -> None:
+    def __init__(self, server: Redis, guard: Guard, rules: Rules, group: str = "") -> None:
         self._client = connect(server)
+        self._script = Script(server)
+        self._offsets = f"{OFFSETS}{group}"
         heads = tuple(template.partition("<")[0] for template in rules.derived() if template.endswith("*"))
         self._index: KeyIndex = (
             TrackedIndex(self._client, heads)
@@ -67,18 +69,36 @@ class RedisSink:
     def close(self) -> None:
         """Let the connections go."""
         self._index.close()
+        self._script.close()
         self._client.close()
 
     def apply(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Applied | ServerError]]:
         waiting = list(enumerate(plans))
         while waiting:
             wave, waiting = _first_of_each_user(waiting)
-            failed = set()
+            blocked = set()
             for (number, plan), answer in zip(wave, self._apply_wave([plan for _, plan in wave]), strict=True):
-                if isinstance(answer, ServerError):
-                    failed.add((plan.guard, plan.table))
+                if isinstance(answer, ServerError) or answer.verdict is Verdict.UNHEALED:
+                    blocked.add((plan.guard, plan.table))
                 yield number, answer
-            waiting = [(number, plan) for number, plan in waiting if (plan.guard, plan.table) not in failed]
+            waiting = [(number, plan) for number, plan in waiting if (plan.guard, plan.table) not in blocked]
+
+    def remember(self, offsets: Mapping[Partition, int]) -> None:
+        try:
+            self._script.remember(self._offsets, {f"{topic}:{number}": at for (topic, number), at in offsets.items()})
+        except redis.RedisError as error:
+            raise translate(error, is_of_plan=False) from error
+
+    def recall(self) -> Mapping[Partition, int]:
+        try:
+            found = self._script.recall(self._offsets)
+        except redis.RedisError as error:
+            raise translate(error, is_of_plan=False) from error
+        parts = ((field.rpartition(":"), offset) for field, offset in found.items())
+        return {Partition(topic, int(number)): int(offset) for (topic, _, number), offset in parts}
+
+    def go_on(self) -> None:
+        self._script.go_on()
 
     def _apply_wave(self, plans: Sequence[Plan]) -> list[Applied | ServerError]:
         prefixes = [prefix for plan in plans for prefix in plan.cleared.prefixes]
@@ -98,19 +118,15 @@ class RedisSink:
             finally:
                 self._index.settle(prefixes, accepted)
         except redis.RedisError as error:
-            raise translate(error) from error
+            raise translate(error, is_of_plan=False) from error
         return answers
 
     def _send(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> list[Applied | ServerError]:
-        pipeline: Any = self._client.pipeline(transaction=False)
-        # Loading it each time costs a hash of the text, and a server that was restarted or flushed needs no case.
-        pipeline.execute_command("SCRIPT LOAD", _SCRIPT)
+        calls = []
         for plan in plans:
             derived = [key for prefix in plan.cleared.prefixes for key in found.get(prefix, ())]
-            pipeline.execute_command("EVALSHA", _SHA, *self._arguments(plan, derived))
-        loaded, *replies = pipeline.execute(raise_on_error=False)
-        if isinstance(loaded, redis.RedisError):
-            raise loaded
+            calls.append(self._arguments(plan, derived))
+        replies = self._script.call(calls)
         return [translate(reply) if isinstance(reply, Exception) else _applied(reply) for reply in replies]
 
     def _arguments(self, plan: Plan, derived: list[str]) -> list[str | int]:
@@ -139,6 +155,7 @@ class RedisSink:
             *(self._gap, self._tombstone_ttl, ttl, balance),
             *(len(changed), len(whole), len(updated), len(removed), len(messages)),
             "1" if plan.update is not None and plan.update.is_kept else "",
+            plan.extent.value,
             *changed,
             *whole,
             *updated,

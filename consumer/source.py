@@ -5,23 +5,22 @@ The client is kafka-python 2.3 (docs/decisions/0002-kafka-client.md); nothing of
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
-from kafka.errors import (
-    CommitFailedError,
-    KafkaError,
-    NoOffsetForPartitionError,
-    OffsetOutOfRangeError,
-)
+from kafka.errors import CommitFailedError, NoBrokersAvailable, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
 from consumer.config import Kafka
-from consumer.errors import ConfigError, ServerError
-from consumer.kafka_client import open_consumer, to_record, topics
+from consumer.errors import CdcError, ServerUnavailable
+from consumer.followed import missing, topic_pattern
+from consumer.interruption import Interruption
+from consumer.kafka_client import failed, open_consumer, refused, to_record, topics
+from consumer.policy import failure, rule_for
+from consumer.protocols import Observer
 from consumer.record import SourceRecord
 from consumer.watermark import Partition
 
@@ -29,6 +28,7 @@ _log = structlog.get_logger(__name__)
 _KEEP_ALIVE_S = 0.5
 _COMMIT_TIMEOUT_MS = 5000
 _CLOSE_TIMEOUT_MS = 5000
+_LOOK_UP_TIMEOUT_MS = 5000
 
 OnPartitions = Callable[[Sequence[Partition]], None]
 
@@ -36,15 +36,20 @@ OnPartitions = Callable[[Sequence[Partition]], None]
 class KafkaSource:
     """A member of a consumer group. ``on_revoked`` is called while the partitions may still be committed."""
 
-    def __init__(self, settings: Kafka, tables: Sequence[str], on_revoked: OnPartitions) -> None:
+    def __init__(
+        self, settings: Kafka, tables: Sequence[str], on_revoked: OnPartitions, observer: Observer | None = None
+    ) -> None:
         self._settings = settings
         self._tables = tables
-        self._pattern = topic_pattern(settings.topic_prefix, tables)
+        self._observer = observer or Observer()
+        self._interruption = Interruption(self._observer)
+        self._has_joined = False
         self._is_held = False
         self._ahead: list[SourceRecord] = []
         self._consumer = open_consumer(
             settings,
             group_id=settings.group_id,
+            group_instance_id=settings.instance_id,
             auto_offset_reset="none",
             # Only this one keeps a partition number on one member over all topics: a user's tables stay together.
             partition_assignment_strategy=[RangePartitionAssignor],
@@ -64,24 +69,15 @@ class KafkaSource:
             ServerUnavailable: the broker does not answer.
 
         """
-        present = topics(self._settings)
-        if self._settings.topics:
-            found = sorted(set(self._settings.topics) & present.keys())
-            missing = ", ".join(sorted(set(self._settings.topics) - present.keys()))
-        else:
-            found = sorted(topic for topic in present if re.match(self._pattern, topic))
-            missing = "" if found else f"topics like {self._settings.topic_prefix}.<db or schema>.<captured table>"
-        captured = [topic for topic in found if topic.rpartition(".")[2] in self._tables]
-        _refuse_twice(captured)
-        _warn_if_apart({topic: present[topic] for topic in captured})
-        return missing
+        return missing(topics(self._settings), self._settings, self._tables)
 
     def subscribe(self) -> None:
         """Join the group."""
         if self._settings.topics:
             self._consumer.subscribe(topics=list(self._settings.topics), listener=self._listener)
         else:
-            self._consumer.subscribe(pattern=self._pattern, listener=self._listener)
+            pattern = topic_pattern(self._settings.topic_prefix, self._tables)
+            self._consumer.subscribe(pattern=pattern, listener=self._listener)
 
     def poll(self, timeout_s: float) -> Sequence[SourceRecord]:
         if self._is_held:
@@ -93,25 +89,80 @@ class KafkaSource:
         return self._poll(timeout_s)
 
     def _poll(self, timeout_s: float) -> list[SourceRecord]:
+        if (rest_s := self._interruption.rest_s) > 0:
+            time.sleep(min(rest_s, timeout_s))
+            return []
+        try:
+            records = self._read(timeout_s)
+        except CdcError:
+            raise
+        except Exception as error:
+            self._wait_out(error)
+            return []
+        self._look_at_connection()
+        return records
+
+    def _read(self, timeout_s: float) -> list[SourceRecord]:
         try:
             polled = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
         except NoOffsetForPartitionError as error:
             # A group's first time on these partitions: everything that Kafka still holds.
+            _log.info("no offsets yet: from the oldest records", action="offset.first", partitions=len(error.args[0]))
             self._consumer.seek_to_beginning(*error.args[0])
             return []
         except OffsetOutOfRangeError as error:
-            raise ServerError(
-                "Kafka",
-                f"the committed offset is out of range: {_ranges(error)}",
-                "records were deleted before they were read, or the topic was made anew: rebuild Redis, then reset "
-                "the group's offsets",
-            ) from None
-        except KafkaError as error:
-            if not error.retriable:
-                raise ServerError("Kafka", type(error).__name__) from None
-            _log.warning("poll failed, trying again", action="poll.retry", error=type(error).__name__)
+            self._jump(error)
             return []
         return [to_record(record) for records in polled.values() for record in records]
+
+    def _jump(self, error: OffsetOutOfRangeError) -> None:
+        """The next record is gone: deleted before it was read, or the topic was made anew and ends before it."""
+        wanted: Mapping[TopicPartition, int] = error.args[0]
+        if self._settings.out_of_range == "halt":
+            where = ", ".join(f"{part.topic}[{part.partition}]@{offset}" for part, offset in wanted.items())
+            raise failure("Kafka", error, f"the committed offset is out of range: {where}") from None
+        # The public call of that name waits for minutes, and seek_to_beginning does not say where it went.
+        earliest = self._consumer._fetcher.beginning_offsets(list(wanted), _LOOK_UP_TIMEOUT_MS)  # noqa: SLF001
+        for part, offset in wanted.items():
+            to = earliest[part]
+            self._consumer.seek(part, to)
+            _log.warning(
+                "the next record is gone; going on from the earliest",
+                action="offset.jumped",
+                topic=part.topic,
+                partition=part.partition,
+                wanted=offset,
+                goes_on_at=to,
+            )
+            partition = Partition(part.topic, part.partition)
+            self._on_revoked([partition])  # offsets may come again now: what was done is committed and forgotten
+            self._observer.jumped(partition, offset, to)
+
+    def _wait_out(self, error: Exception) -> None:
+        """Take note of a failure that may pass.
+
+        Raises:
+            ConfigError: it never worked, and a setting is to blame.
+            ServerError: it will not pass.
+
+        """
+        # kafka-python 2.3.3: records whose reading failed half-way stay in place, and the next poll would turn around
+        # them for ever. This lets them go, to be fetched again; nothing is closed. There is no public call.
+        self._consumer._fetcher.close()  # noqa: SLF001
+        if rule_for(error).is_setting and not self._has_joined:
+            raise refused(self._settings, error) from None
+        found = failed(error)
+        if not isinstance(found, ServerUnavailable):
+            raise found from None
+        self._interruption.failed(found)
+
+    def _look_at_connection(self) -> None:
+        """The client polls without a word while brokers are away. There is no public call for this."""
+        if not self._has_joined or self._consumer._coordinator.connected():  # noqa: SLF001
+            self._interruption.worked()
+        else:
+            away = failure("Kafka", NoBrokersAvailable(), "no connection to the group's coordinator")
+            self._interruption.unconnected(away)
 
     def commit(self, offsets: Mapping[Partition, int]) -> bool:
         ours = self._consumer.assignment()
@@ -127,10 +178,23 @@ class KafkaSource:
         except CommitFailedError:
             _log.warning("commit refused: the partitions are another member's now", action="commit.lost")
             return False
-        except KafkaError as error:
+        except Exception as error:
+            found = failed(error)
+            if not isinstance(found, ServerUnavailable):
+                raise found from None
+            if rule_for(error).is_setting:  # then heartbeats are refused too, which the client keeps to itself
+                self._interruption.failed(found)
+            # One that timed out may land all the same, in order: it says nothing that is not true.
             _log.info("commit put off", action="commit.later", error=type(error).__name__)
             return False
         return True
+
+    def seek(self, offsets: Mapping[Partition, int]) -> None:
+        self._ahead = [record for record in self._ahead if (record.topic, record.partition) not in offsets]
+        ours = self._consumer.assignment()
+        for partition, offset in offsets.items():
+            if (part := TopicPartition(*partition)) in ours:
+                self._consumer.seek(part, offset)
 
     def idle(self, seconds: float) -> None:
         self._is_held = True
@@ -145,8 +209,9 @@ class KafkaSource:
         lags = {}
         for part in self._consumer.assignment():
             end = self._consumer.highwater(part)
-            if end is not None:
-                lags[Partition(part.topic, part.partition)] = max(0, end - self._consumer.position(part))
+            position = self._consumer.position(part, timeout_ms=0)  # without the limit it may wait for a broker
+            if end is not None and position is not None:
+                lags[Partition(part.topic, part.partition)] = max(0, end - position)
         return lags
 
     def close(self) -> None:
@@ -160,6 +225,7 @@ class KafkaSource:
             self._on_revoked(partitions)
 
     def _assigned(self, partitions: Sequence[Partition]) -> None:
+        self._has_joined = True
         self._ahead = [record for record in self._ahead if (record.topic, record.partition) not in partitions]
         if self._is_held:
             self._consumer.pause(*(TopicPartition(*partition) for partition in partitions))
@@ -182,36 +248,3 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client 
             self._revoked([Partition(part.topic, part.partition) for part in revoked])
         except Exception as error:  # the client would swallow it without a word
             _log.exception("a listener failed", action="group.failed", error=type(error).__name__)
-
-
-def topic_pattern(prefix: str, tables: Sequence[str]) -> str:
-    """What the topics of the captured tables look like: ``<prefix>.<db or schema>.<table>``."""
-    return rf"^{re.escape(prefix)}\.[^.]+\.({'|'.join(re.escape(table) for table in tables)})$"
-
-
-def _warn_if_apart(partitions: Mapping[str, int]) -> None:
-    """A user's tables meet on one member only where the topics have the same number of partitions."""
-    if len(set(partitions.values())) > 1:
-        _log.warning(
-            "topics differ in their number of partitions: one database transaction may be told as several messages",
-            action="start.not_copartitioned",
-            partitions=partitions,
-        )
-
-
-def _refuse_twice(topics: Sequence[str]) -> None:
-    by_table: dict[str, list[str]] = {}
-    for topic in topics:
-        by_table.setdefault(topic.rpartition(".")[2], []).append(topic)
-    for table, found in by_table.items():
-        if len(found) > 1:
-            raise ConfigError(
-                "CDC_KAFKA__TOPICS",
-                f"more than one topic carries the table {table}: {', '.join(found)}",
-                "the exact topics to follow, comma separated",
-            )
-
-
-def _ranges(error: Exception) -> str:
-    found = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-    return ", ".join(f"{part.topic}[{part.partition}]@{offset}" for part, offset in found.items())

@@ -6,11 +6,10 @@ import time
 from collections.abc import Iterator, Sequence
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError
 
 from consumer.config import Kafka
 from consumer.errors import ConfigError, ServerUnavailable
-from consumer.kafka_client import open_consumer, to_record
+from consumer.kafka_client import failed, open_consumer, to_record
 from consumer.kafka_client import topics as present_topics
 from consumer.record import SourceRecord
 
@@ -27,6 +26,7 @@ def read_to_end(settings: Kafka, topics: Sequence[str]) -> Iterator[SourceRecord
     Raises:
         ConfigError: a topic does not exist.
         ServerUnavailable: the broker went away.
+        ServerError: it has records that can't be read.
 
     """
     present = present_topics(settings)
@@ -44,8 +44,8 @@ def read_to_end(settings: Kafka, topics: Sequence[str]) -> Iterator[SourceRecord
                 while consumer.position(part) < end:
                     polled = consumer.poll(timeout_ms=_POLL_MS)
                     yield from (to_record(record) for record in polled.get(part, ()) if record.offset < end)
-    except KafkaError as error:
-        raise ServerUnavailable("Kafka", type(error).__name__) from None
+    except Exception as error:
+        raise failed(error) from None
     finally:
         consumer.close(autocommit=False)
 
@@ -55,6 +55,7 @@ def read_newest(settings: Kafka, topic: str) -> list[SourceRecord]:
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`consumer.kafka_client.open_consumer`.
+        ServerError: the topic has records that can't be read.
 
     """
     consumer = open_consumer(settings, auto_offset_reset="earliest")
@@ -71,8 +72,8 @@ def read_newest(settings: Kafka, topic: str) -> list[SourceRecord]:
         while time.monotonic() < deadline and any(consumer.position(part) < ends[part] for part in parts):
             for part, records in consumer.poll(timeout_ms=_POLL_MS).items():
                 found += [to_record(record) for record in records if record.offset < ends[part]]
-    except KafkaError as error:
-        raise ServerUnavailable("Kafka", type(error).__name__) from None
+    except Exception as error:
+        raise failed(error) from None
     finally:
         consumer.close(autocommit=False)
     if parts and not found and time.monotonic() >= deadline:

@@ -16,10 +16,14 @@ class Partition(NamedTuple):
 
 @dataclass(slots=True)
 class _Run:
-    """Offsets begun and not yet past, oldest first; ``done`` are those of them that are finished."""
+    """Offsets begun and not yet past, oldest first; ``done`` are those of them that are finished.
+
+    ``past`` is the offset behind the last that is past, ``next`` the same where it was not committed yet.
+    """
 
     begun: dict[int, None] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
+    past: int = 0
     next: int | None = None
 
 
@@ -46,11 +50,15 @@ class Watermark:
         while run.begun and (first := next(iter(run.begun))) in run.done:
             run.done.discard(first)
             del run.begun[first]
-            run.next = first + 1
+            run.past = run.next = first + 1
 
     def committable(self) -> Mapping[Partition, int]:
         """The next offset of each partition in which records have finished since it was last taken."""
         return {partition: run.next for partition, run in self._runs.items() if run.next is not None}
+
+    def positions(self) -> Mapping[Partition, int]:
+        """The offset of the first record of each partition that is not done: where to begin again."""
+        return {partition: next(iter(run.begun), run.past) for partition, run in self._runs.items()}
 
     def committed(self, offsets: Mapping[Partition, int]) -> None:
         """These were committed, and need not be again."""

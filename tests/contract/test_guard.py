@@ -9,13 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consumer.config import Guard, Redis
+from consumer.decision import decide
 from consumer.effect import Mode, Plan
 from consumer.keys import UserId
 from consumer.position import Verdict, Version, compare
 from consumer.protocols import Applied
 from consumer.reference import reference
 from consumer.sink import RedisSink
+from tests.contract.test_sink import BALANCE, CONFIG, apply, plan_of, scenario
 from tests.unit.test_position import GAP_MS, versions
+
+GUARD = "cdc:{live:123}"
 
 
 def _plan(version: Version) -> Plan:
@@ -23,7 +27,7 @@ def _plan(version: Version) -> Plan:
 
 
 @settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(stored=versions, candidate=versions, is_deleted=st.booleans(), mode=st.sampled_from(Mode))
+@given(stored=versions, candidate=versions, is_deleted=st.booleans(), mode=st.sampled_from((Mode.CHANGE, Mode.FILL)))
 def test_the_script_says_what_the_rule_says(
     client: redis.Redis, stored: Version, candidate: Version, is_deleted: bool, mode: Mode
 ) -> None:
@@ -50,6 +54,61 @@ def test_without_a_version_everything_is_newer(client: redis.Redis) -> None:
     ((_, answer),) = _sink(client).apply([_plan(version)])
     assert isinstance(answer, Applied)
     assert answer.verdict is compare(version, None, GAP_MS)
+
+
+def test_each_table_has_a_version_of_its_own(sink: RedisSink, client: redis.Redis) -> None:
+    """Also when they come again, and after the user is gone."""
+    plans = [plan_of("A new live user", 1), plan_of("The transaction's row alone", 2)]
+    apply(sink, *plans)
+    known = client.hgetall(GUARD)
+    tables = {plan.table: plan.version.to_text() for plan in plans}
+    assert tables.keys() == {"live_users", "user_transactions"}
+    assert {name: known[name] for name in tables} == tables
+    assert {answer.verdict for answer in apply(sink, *plans)} == {Verdict.DUPLICATE}
+    assert client.hgetall(GUARD) == known
+    deleted = plan_of("A deleted user", 3)
+    apply(sink, deleted)
+    assert {name: client.hget(GUARD, name) for name in tables} == tables | {
+        "live_users": f"{deleted.version.to_text()}|d"
+    }
+    assert [answer.verdict for answer in apply(sink, *plans)] == [Verdict.STALE, Verdict.DUPLICATE]
+    assert client.keys("*") == [GUARD]
+
+
+def test_a_log_that_began_again_freezes_nobody(sink: RedisSink, client: redis.Redis) -> None:
+    """Lower positions, later in the partition, at a time that is clearly later: they count, and so do those after."""
+    before, began, following = began_again()
+    answers = apply(sink, before, began, following)
+    assert [answer.verdict for answer in answers] == [Verdict.NEWER, Verdict.NEW_LINEAGE, Verdict.NEWER]
+
+
+def test_read_again_what_was_before_the_log_began_again_is_old(sink: RedisSink, client: redis.Redis) -> None:
+    before, began, following = began_again()
+    apply(sink, before, began, following)
+    assert apply(sink, before)[0].verdict is Verdict.STALE
+
+
+def began_again() -> tuple[Plan, Plan, Plan]:
+    """The last change before the log began again, and the first two after."""
+    before, deposit = plan_of("The group", 50), plan_of("A deposit", 1)
+    began = replace(deposit.version, offset=51, ts_ms=before.version.ts_ms + GAP_MS + 1)
+    following = replace(began, offset=52, order=plan_of("A deposit", 2).version.order)
+    return before, replace(deposit, version=began), replace(deposit, version=following)
+
+
+def test_an_operators_epoch_makes_a_snapshot_authoritative(sink: RedisSink, client: redis.Redis) -> None:
+    """Without it an incremental read fills what is missing. With it the read counts, and nothing of before does."""
+    apply(sink, plan_of("A deposit", 50))
+    read = scenario("An incremental").changes[0].record(51)
+    by_itself, raised = (decide(read, replace(reference(), epoch=epoch)).plan for epoch in (0, 1))
+    assert by_itself is not None
+    assert raised is not None
+    apply(sink, by_itself)
+    assert (client.hget(CONFIG, "wallet_balance"), client.get(BALANCE)) == ("10000.50", "10000.50")
+    assert apply(sink, raised)[0].verdict is Verdict.NEWER
+    assert (client.hget(CONFIG, "wallet_balance"), client.get(BALANCE)) == ("1000.00", "1000.00")
+    assert apply(sink, plan_of("A deposit", 60))[0].verdict is Verdict.STALE
+    assert client.hget(CONFIG, "wallet_balance") == "1000.00"
 
 
 _sinks: dict[int, RedisSink] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -112,20 +113,19 @@ def test_a_refused_plan_leaves_wildcard_keys_for_the_next_that_is_accepted(
 
 
 def test_messages_come_last_and_once(sink: RedisSink, client: redis.Redis) -> None:
-    listener = Listener(client)
-    (answer,) = apply(sink, plan_of("Money and profile", 1))
-    heard = listener.heard()
-    assert [channel for channel, _ in heard] == [
-        "user_updates",
-        "admin_user_updates",
-        "balance_updates",
-        "group_updates",
-    ]
-    assert answer.receivers == 4
-    assert {json.dumps(message["event_id"]) for _, message in heard} == {json.dumps(heard[0][1]["event_id"])}
-    apply(sink, plan_of("Money and profile", 1))
-    assert listener.heard() == heard
-    listener.close()
+    with closing(Listener(client)) as listener:
+        (answer,) = apply(sink, plan_of("Money and profile", 1))
+        heard = listener.heard()
+        assert [channel for channel, _ in heard] == [
+            "user_updates",
+            "admin_user_updates",
+            "balance_updates",
+            "group_updates",
+        ]
+        assert answer.receivers == 4
+        assert {json.dumps(message["event_id"]) for _, message in heard} == {json.dumps(heard[0][1]["event_id"])}
+        apply(sink, plan_of("Money and profile", 1))
+        assert listener.heard() == heard
 
 
 def test_a_subscriber_sees_the_new_world(sink: RedisSink, client: redis.Redis) -> None:
@@ -148,6 +148,20 @@ def test_a_subscriber_sees_the_new_world(sink: RedisSink, client: redis.Redis) -
     thread.join()
     pubsub.close()
     assert seen == ["10000.50", "10000.50", 0, 0]
+
+
+def test_state_then_cleared_keys_then_messages(sink: RedisSink, client: redis.Redis) -> None:
+    """In the order in which the script gives them: nobody can look in between, but one of them may be refused."""
+    client.set("user_stats:live:123", "old")
+    with client.monitor() as monitor:
+        apply(sink, plan_of("Money and profile", 1))
+        client.echo("end")
+        given = []
+        while (line := monitor.next_command())["command"] != "ECHO end":
+            if line["client_type"] == "lua":
+                given.append(str(line["command"]).split()[0].upper())
+    writes = [name for name in given if name in ("HSET", "SET", "UNLINK", "PUBLISH")]
+    assert writes == ["HSET", "HSET", "SET", "UNLINK", "PUBLISH", "PUBLISH", "PUBLISH", "PUBLISH"]
 
 
 def test_a_change_that_does_not_tell_every_field_makes_no_hash(sink: RedisSink, client: redis.Redis) -> None:
@@ -192,13 +206,12 @@ def test_an_incremental_read_fills_and_overwrites_nothing(sink: RedisSink, clien
     apply(sink, plan_of("A deposit", 1))
     client.hdel(CONFIG, "group")
     client.delete(BALANCE)
-    listener = Listener(client)
-    apply(sink, plan_of("An incremental", 2))
-    assert client.hget(CONFIG, "group") == "Standard"
-    assert client.hget(CONFIG, "wallet_balance") == "10000.50"
-    assert client.get(BALANCE) == "1000.00"
-    assert listener.heard() == []
-    listener.close()
+    with closing(Listener(client)) as listener:
+        apply(sink, plan_of("An incremental", 2))
+        assert client.hget(CONFIG, "group") == "Standard"
+        assert client.hget(CONFIG, "wallet_balance") == "10000.50"
+        assert client.get(BALANCE) == "1000.00"
+        assert listener.heard() == []
 
 
 def test_an_incremental_read_does_not_bring_a_deleted_user_back(sink: RedisSink, client: redis.Redis) -> None:
@@ -211,19 +224,18 @@ def test_a_key_of_the_wrong_type_fails_its_plan_whole_and_no_other(
     sink: RedisSink, client: redis.Redis, key: str
 ) -> None:
     client.set(key, "no hash")
-    listener = Listener(client)
-    deposit = scenario("A deposit").changes[0]
-    assert deposit.before is not None
-    assert deposit.after is not None
-    other = planned(replace(deposit, before=deposit.before | {"id": 7}, after=deposit.after | {"id": 7}), 3)
-    answers = dict(sink.apply([plan_of("A deposit", 1), plan_of("The group", 2), other]))
-    assert isinstance(answers[0], ServerError)
-    assert not isinstance(answers[0], ServerUnavailable)
-    assert 1 not in answers, "a later plan of a user whose earlier one failed must not be applied"
-    assert isinstance(answers[2], Applied)
-    assert client.get(key) == "no hash"
-    assert {message["user_id"] for _, message in listener.heard()} == {7}
-    listener.close()
+    with closing(Listener(client)) as listener:
+        deposit = scenario("A deposit").changes[0]
+        assert deposit.before is not None
+        assert deposit.after is not None
+        other = planned(replace(deposit, before=deposit.before | {"id": 7}, after=deposit.after | {"id": 7}), 3)
+        answers = dict(sink.apply([plan_of("A deposit", 1), plan_of("The group", 2), other]))
+        assert isinstance(answers[0], ServerError)
+        assert not isinstance(answers[0], ServerUnavailable)
+        assert 1 not in answers, "a later plan of a user whose earlier one failed must not be applied"
+        assert isinstance(answers[2], Applied)
+        assert client.get(key) == "no hash"
+        assert {message["user_id"] for _, message in listener.heard()} == {7}
 
 
 def test_out_of_memory_is_temporary_and_writes_nothing(sink: RedisSink, client: redis.Redis) -> None:
@@ -253,6 +265,31 @@ def test_a_refused_publish_counts_as_not_applied(sink: RedisSink, client: redis.
     assert apply(sink, plan)[0].is_accepted
 
 
+def test_a_message_that_went_out_does_not_go_out_again_when_a_later_one_was_refused(
+    redis_url: str, client: redis.Redis
+) -> None:
+    def allow(*channels: str) -> None:
+        client.execute_command("ACL", "SETUSER", "narrow", "on", ">x", "~*", "+@all", "resetchannels", *channels)
+
+    allow("&user_updates")
+    url = redis_url.replace("redis://", "redis://narrow:x@")
+    sink = RedisSink(Redis(url=SecretStr(url), tracking=False), Guard(), reference())
+    listener = Listener(client)
+    plan = plan_of("A deposit", 1)
+    for _ in range(3):
+        assert isinstance(dict(sink.apply([plan]))[0], ServerUnavailable)
+    assert [channel for channel, _ in listener.heard()] == ["user_updates"]
+    allow("&user_updates", "&balance_updates")
+    assert apply(sink, plan)[0].verdict is Verdict.NEWER
+    assert [channel for channel, _ in listener.heard()] == ["user_updates", "balance_updates"]
+    apply(sink, plan_of("A deposit", 2))
+    assert len(listener.heard()) == 4, "the next change tells everybody"
+    assert client.hkeys("cdc:{live:123}") == ["live_users"]
+    client.execute_command("ACL", "DELUSER", "narrow")
+    listener.close()
+    sink.close()
+
+
 def test_a_lost_script_is_loaded_again(sink: RedisSink, client: redis.Redis) -> None:
     client.script_flush()
     assert apply(sink, plan_of("A deposit", 1))[0].is_accepted
@@ -262,14 +299,13 @@ def test_a_server_that_hangs_is_unavailable_and_nothing_is_doubled(redis_url: st
     """What was sent before the time-out may be carried out after it; the retry is then a duplicate."""
     sink = RedisSink(Redis(url=SecretStr(redis_url), timeout_ms=100, tracking=False), Guard(), reference())
     sink.reach()
-    listener = Listener(client)
-    client.client_pause(500)
-    with pytest.raises(ServerUnavailable):
-        list(sink.apply([plan_of("A deposit", 1)]))
-    eventually(client.ping)
-    apply(sink, plan_of("A deposit", 1))
-    assert [channel for channel, _ in listener.heard()] == ["user_updates", "balance_updates"]
-    listener.close()
+    with closing(Listener(client)) as listener:
+        client.client_pause(500)
+        with pytest.raises(ServerUnavailable):
+            list(sink.apply([plan_of("A deposit", 1)]))
+        eventually(client.ping)
+        apply(sink, plan_of("A deposit", 1))
+        assert [channel for channel, _ in listener.heard()] == ["user_updates", "balance_updates"]
     sink.close()
 
 

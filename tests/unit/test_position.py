@@ -222,13 +222,41 @@ CASES = {
         Verdict.DUPLICATE,
     ),
     "an operator's epoch outranks": (replace(BASE, epoch=1, order="", offset=0), Verdict.NEWER),
+    "another topic's later position": (
+        replace(BASE, order="0000000010" + BASE.order[10:], topic="x", offset=0),
+        Verdict.NEWER,
+    ),
 }
+
+
+def test_below_an_operators_epoch_nothing_is_newer() -> None:
+    raised = replace(BASE, epoch=1)
+    assert compare(replace(BASE, order="0000000099" + BASE.order[10:], offset=900), raised, GAP_MS) is Verdict.STALE
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_guard(name: str) -> None:
     candidate, expected = CASES[name]
     assert compare(candidate, BASE, GAP_MS) is expected
+
+
+def binlog(offset: int, **source: object) -> Version:
+    """The version of a row of MySQL, in one partition."""
+    at = from_source(STREAMED | source)
+    return replace(BASE, lineage=at.lineage, order=at.order, ts_ms=at.ts_ms, offset=offset)
+
+
+def test_a_gtid_whose_number_fell_after_a_failover_is_no_older() -> None:
+    """Its numbers count what one server committed, and another's may be far behind: they are no order."""
+    stored = binlog(50, gtid="47a6d12d-e749-11f1-8c59-02fc00000001:9000")
+    taken_over = binlog(51, gtid="5c9e1f6a-e749-11f1-8c59-02fc00000002:7", server_id=2, file="binlog.000001")
+    later = binlog(52, gtid="5c9e1f6a-e749-11f1-8c59-02fc00000002:6", server_id=2, file="binlog.000001", pos=900)
+    back = binlog(53, gtid="47a6d12d-e749-11f1-8c59-02fc00000001:8999", pos=900)
+    assert compare(taken_over, stored, GAP_MS) is Verdict.NEW_LINEAGE
+    assert compare(later, taken_over, GAP_MS) is Verdict.NEWER
+    assert compare(back, later, GAP_MS) is Verdict.NEW_LINEAGE
+    assert compare(back, stored, GAP_MS) is Verdict.NEWER
+    assert compare(stored, taken_over, GAP_MS) is Verdict.STALE
 
 
 def test_on_mariadb_the_rows_of_one_transaction_are_told_apart_by_their_count() -> None:

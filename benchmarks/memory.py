@@ -1,0 +1,158 @@
+"""Resident memory of ``cdc-consumer run`` over a backlog: ``python -m benchmarks.memory --records 2000000``.
+
+Real servers, started here; real envelopes, of many users. Memory is flat if it does not grow with what was read: the
+last ratio is that of the median of the last quarter of the samples to that of the second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import psutil
+from kafka import KafkaProducer
+from kafka.admin import NewTopic
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.stack import Stack
+from tests.stack.port import Ports
+from tests.wire.taken import saved
+
+TOPIC = "trading.trading.live_users"
+PARTITIONS = 4
+FLAT = 1.1
+"""So much larger at most is the last quarter of a run than its second: the first is the start."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Bytes in memory after so many seconds and records."""
+
+    seconds: float
+    records: int
+    resident: int
+
+
+def main() -> int:
+    """Print the samples and the ratio; answers 1 if memory grew or the run came to no end."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
+    parser.add_argument("--records", type=int, default=200_000, help="how many records lie in Kafka at the start")
+    parser.add_argument("--users", type=int, default=50_000, help="of how many users they are")
+    parser.add_argument("--every", type=float, default=2.0, help="seconds between two samples")
+    options = parser.parse_args()
+    with Stack.start((), ("standalone",)) as stack:
+        produce(stack, options.records, options.users)
+        samples = list(follow(stack, options.records, options.every))
+    return report(samples, options.records)
+
+
+def envelopes(count: int, users: int) -> Iterator[tuple[int, bytes, bytes]]:
+    """Partition, key and value of ``count`` changes of a balance, made of one that Debezium wrote.
+
+    The first of each user is an insert. Positions rise with the records, as in a binlog.
+    """
+    changes = [record for record in saved("json-string-isostring").records if record.topic == TOPIC and record.value]
+    update = next(msgspec.json.decode(each.value) for each in changes if b'"op":"u"' in (each.value or b""))
+    insert = next(msgspec.json.decode(each.value) for each in changes if b'"op":"c"' in (each.value or b""))
+    encode = msgspec.json.Encoder().encode
+    for number in range(count):
+        user, turn = number % users + 1, number // users
+        envelope = update if turn else insert
+        for row, balance in ((envelope["before"], turn - 1), (envelope["after"], turn)):
+            if row is not None:
+                row["id"], row["wallet_balance"] = user, f"{balance}.{user:06d}"
+        envelope["source"] |= {"file": f"binlog.{number // 1_000_000 + 2:06d}", "pos": number % 1_000_000 * 1000}
+        envelope["transaction"]["id"] = f"47a6d12d-e749-11f1-8c59-02fc00000001:{number + 1}"
+        yield user % PARTITIONS, b'{"id":%d}' % user, encode(envelope)
+
+
+def produce(stack: Stack, count: int, users: int) -> None:
+    """The backlog, in a topic of its own."""
+    admin = stack.kafka.admin()
+    admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])
+    admin.close()
+    started, size = time.monotonic(), 0
+    producer = KafkaProducer(
+        bootstrap_servers=stack.kafka.bootstrap_servers, acks=1, linger_ms=20, batch_size=500_000, buffer_memory=2**27
+    )
+    for partition, key, value in envelopes(count, users):
+        producer.send(TOPIC, key=key, value=value, partition=partition)
+        size += len(value)
+    producer.flush()
+    producer.close()
+    seconds = time.monotonic() - started
+    print(f"{count} records of {users} users, {size / count:.0f} bytes each, written in {seconds:.0f} s", flush=True)
+
+
+def follow(stack: Stack, count: int, every_s: float) -> Iterator[Sample]:
+    """Samples of the consumer from its first record on, until it has done all, or does no more."""
+    port = Ports().take("metrics")
+    settings = {
+        "CDC_KAFKA__BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
+        "CDC_REDIS__URL": stack.redis.url,
+        "CDC_METRICS__PORT": str(port),
+    }
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
+    command = [str(Path(sys.executable).with_name("cdc-consumer")), "run"]
+    with tempfile.TemporaryFile() as log:
+        consumer = subprocess.Popen(command, env=clean | settings, stderr=log)
+        try:
+            started, moved_at, records = time.monotonic(), time.monotonic(), 0
+            print("  seconds    records   resident MB", flush=True)
+            while records < count and consumer.poll() is None and time.monotonic() - moved_at < 60:
+                time.sleep(every_s)
+                before, records = records, done(port)
+                if records > before:
+                    moved_at = time.monotonic()
+                if records:
+                    resident = psutil.Process(consumer.pid).memory_info().rss
+                    sample = Sample(time.monotonic() - started, records, resident)
+                    print(f"{sample.seconds:9.1f} {records:10} {resident / 2**20:13.1f}", flush=True)
+                    yield sample
+        finally:
+            consumer.terminate()
+            consumer.wait()
+        if records < count:
+            log.seek(0)
+            print(log.read()[-2000:].decode())
+
+
+def done(port: int) -> int:
+    """How many records the consumer says it has done; 0 while it does not answer yet."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            text = answer.read().decode()
+    except (urllib.error.URLError, ConnectionError):
+        return 0
+    families = text_string_to_metric_families(text)
+    samples = (sample for family in families for sample in family.samples)
+    return int(sum(sample.value for sample in samples if sample.name == "cdc_changes_total"))
+
+
+def report(samples: list[Sample], count: int) -> int:
+    """Print what the samples say; answers the exit code."""
+    if len(samples) < 8 or samples[-1].records < count:
+        print("not all was done" if samples and samples[-1].records < count else "too few samples: more --records")
+        return 1
+    quarter = len(samples) // 4
+    early = statistics.median(each.resident for each in samples[quarter : 2 * quarter])
+    last = statistics.median(each.resident for each in samples[-quarter:])
+    rate = (samples[-1].records - samples[0].records) / (samples[-1].seconds - samples[0].seconds)
+    print(f"{rate:.0f} records/s; early {early / 2**20:.1f} MB, last {last / 2**20:.1f} MB, ratio {last / early:.3f}")
+    print("flat" if last <= FLAT * early else f"NOT FLAT: more than {FLAT}")
+    return int(last > FLAT * early)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""A batch: records that were polled together, what was decided about each, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from consumer.dead_letter import DeadLetter
+from consumer.decision import Decision, Outcome
+from consumer.effect import Plan
+from consumer.errors import CdcError, RecordError, Refused
+from consumer.protocols import Applied, Step
+from consumer.record import SourceRecord
+from consumer.tolerance import Judged
+from consumer.watermark import Partition
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything goes by a record's place in the batch. Records from ``end`` on are left for later.
+
+    Of records before ``told`` the messages went out before, and the dead letters are safe.
+    ``errors`` are those that can't be applied, ``answers`` what Redis said to the others' plans.
+    """
+
+    records: Sequence[SourceRecord]
+    decisions: Sequence[Decision]
+    group: str
+    told: Mapping[Partition, int]
+    end: int = field(init=False)
+    errors: dict[int, CdcError] = field(init=False)
+    answers: Mapping[int, Applied] = field(default_factory=dict)
+    are_letters_safe: bool = False
+
+    def __post_init__(self) -> None:
+        self.end = len(self.records)
+        self.errors = {at: each.error for at, each in enumerate(self.decisions) if each.error is not None}
+
+    def plans(self) -> dict[int, Plan]:
+        """What goes to Redis: plans, and the marks of users whose record can't be read, in their order."""
+        found = ((at, self.decisions[at].plan or self.decisions[at].mark) for at in range(self.end))
+        return {at: self.silenced(at, plan) for at, plan in found if plan is not None}
+
+    def silenced(self, at: int, plan: Plan) -> Plan:
+        """``plan`` without its messages if they went out before."""
+        return replace(plan, messages=()) if self._is_told(at) else plan
+
+    def refuse(self, refused: Mapping[int, Refused]) -> None:
+        """Redis will never take these plans: none of the records that they stand for can be applied."""
+        for at in range(self.end):
+            if (error := refused.get(self._last(at))) is not None:
+                self.errors[at] = error
+
+    def judged(self) -> Judged:
+        """Which records can't be applied. Those that say nothing of a row, such as heartbeats, say nothing here."""
+        return {
+            at: (self.records[at].topic, at in self.errors)
+            for at in range(self.end)
+            if self.decisions[at].outcome is not Outcome.IGNORED
+        }
+
+    def letters(self) -> list[DeadLetter]:
+        """The dead letters of the records that can't be applied."""
+        return [self._letter(at) for at in sorted(self.errors) if at < self.end and not self._is_told(at)]
+
+    def cause(self, at: int) -> CdcError:
+        """Why the record at ``at`` can't be applied, with its place."""
+        error = self.errors[at]
+        if not isinstance(error, Refused):
+            return error
+        return RecordError(
+            f"Redis refused the change: {error.problem}", advice=error.advice, place=self.records[at].place
+        )
+
+    def steps(self) -> list[Step]:
+        """The records that are done; dead letters are, once they are safe."""
+        return [
+            Step(
+                self.records[at],
+                self.decisions[at],
+                self.answers.get(at),
+                self._letter(at) if at in self.errors else None,
+            )
+            for at in range(self.end)
+            if (self.are_letters_safe if at in self.errors else self._is_done(at))
+        ]
+
+    def _is_done(self, at: int) -> bool:
+        last = self._last(at)
+        return last < self.end and (last in self.answers or self.decisions[last].plan is None)
+
+    def _is_told(self, at: int) -> bool:
+        record = self.records[at]
+        return record.offset < self.told.get(Partition(record.topic, record.partition), 0)
+
+    def _last(self, at: int) -> int:
+        """The record whose plan does this one's work too; most often itself."""
+        while (carrier := self.decisions[at].carrier) is not None:
+            at = carrier
+        return at
+
+    def _letter(self, at: int) -> DeadLetter:
+        decision = self.decisions[at]
+        plan = self.decisions[self._last(at)].plan or decision.mark
+        return DeadLetter(self.records[at], self.errors[at], plan.user if plan is not None else None, self.group)

@@ -1,0 +1,61 @@
+"""Which topics are followed: those named in the settings, else those of the captured tables under the prefix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from consumer.config import Kafka
+from consumer.errors import ConfigError
+
+_log = structlog.get_logger(__name__)
+
+
+def topic_pattern(prefix: str, tables: Sequence[str]) -> str:
+    """What the topics of the captured tables look like: ``<prefix>.<db or schema>.<table>``."""
+    return rf"^{re.escape(prefix)}\.[^.]+\.({'|'.join(re.escape(table) for table in tables)})$"
+
+
+def missing(present: Mapping[str, int], settings: Kafka, tables: Sequence[str]) -> str:
+    """What is waited for, or "" when there is something to follow; ``present`` are all topics with their partitions.
+
+    Raises:
+        ConfigError: two topics carry the same table.
+
+    """
+    if settings.topics:
+        found = sorted(set(settings.topics) & present.keys())
+        lacking = ", ".join(sorted(set(settings.topics) - present.keys()))
+    else:
+        pattern = topic_pattern(settings.topic_prefix, tables)
+        found = sorted(topic for topic in present if re.match(pattern, topic))
+        lacking = "" if found else f"topics like {settings.topic_prefix}.<db or schema>.<captured table>"
+    captured = [topic for topic in found if topic.rpartition(".")[2] in tables]
+    _refuse_twice(captured)
+    _warn_if_apart({topic: present[topic] for topic in captured})
+    return lacking
+
+
+def _warn_if_apart(partitions: Mapping[str, int]) -> None:
+    """A user's tables meet on one member only where the topics have the same number of partitions."""
+    if len(set(partitions.values())) > 1:
+        _log.warning(
+            "topics differ in their number of partitions: one database transaction may be told as several messages",
+            action="start.not_copartitioned",
+            partitions=partitions,
+        )
+
+
+def _refuse_twice(topics: Sequence[str]) -> None:
+    by_table: dict[str, list[str]] = {}
+    for topic in topics:
+        by_table.setdefault(topic.rpartition(".")[2], []).append(topic)
+    for table, found in by_table.items():
+        if len(found) > 1:
+            raise ConfigError(
+                "CDC_KAFKA__TOPICS",
+                f"more than one topic carries the table {table}: {', '.join(found)}",
+                "the exact topics to follow, comma separated",
+            )

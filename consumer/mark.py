@@ -1,0 +1,58 @@
+"""The mark of a user whose change could not be applied: the next good change of theirs writes the whole image.
+
+A change tells what differs from the one before it. If that one never reached Redis, the difference is not enough.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from consumer.avro import Schemas
+from consumer.effect import Mode, Plan
+from consumer.envelope import key_of
+from consumer.errors import Place, RecordError
+from consumer.event import ChangeEvent
+from consumer.keys import UserId, render
+from consumer.plan import user_in
+from consumer.position import Origin, Version
+from consumer.record import SourceRecord
+from consumer.rules import Rules
+
+
+def mark_unread(record: SourceRecord, event: ChangeEvent | None, rules: Rules, schemas: Schemas) -> Plan | None:
+    """The mark for the user whose row ``record`` is about, or None where that can't be known or nobody would be healed.
+
+    ``event`` is there if the record could be read so far; else its key says whose row it is, and its topic which
+    table's.
+
+    Raises:
+        ServerError: from ``schemas``, which only Avro keys ask.
+    """
+    table = rules.table(event.table if event is not None else record.topic.rpartition(".")[2])
+    if table is None:
+        return None
+    images = () if event is None else (event.after, event.before)
+    for row in (*images, key_of(record.key, schemas)):
+        with suppress(RecordError):
+            return _mark(user_in(row or {}, table), table.table, record.place, rules)
+    return None
+
+
+def mark_refused(plan: Plan, rules: Rules) -> Plan | None:
+    """The mark for the user of a plan that Redis refused for good; of linked tables' rows nothing would be healed."""
+    version = plan.version
+    if rules.table(plan.table) is None:
+        return None
+    return _mark(plan.user, plan.table, Place(version.topic, version.partition, version.offset), rules)
+
+
+def _mark(user: UserId, table: str, place: Place, rules: Rules) -> Plan:
+    """Only where the record lay matters: what was applied since, from a later one, needs no healing."""
+    return Plan(
+        user=user,
+        table=table,
+        guard=render(rules.names.guard, user),
+        version=Version(rules.epoch, Origin.STREAMED, "", "", 0, place.topic, place.partition, place.offset),
+        mode=Mode.MARK,
+        reasons=(f"{place} could not be applied",),
+    )

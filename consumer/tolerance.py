@@ -1,0 +1,91 @@
+"""How many dead letters are bad rows, and from when on they are the fault of a deployment, which must not go on."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+Judged: TypeAlias = Mapping[int, tuple[str, bool]]
+"""Records by their place in a batch, in order: each one's topic, and whether it is a dead letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Of one topic: no more than ``in_a_row``, and no more than ``share`` of the last ``window`` records."""
+
+    in_a_row: int
+    share: float
+    window: int = 1000
+
+
+NONE = Limit(in_a_row=0, share=1.0)
+"""Every dead letter is too many."""
+
+
+class Excess(NamedTuple):
+    """The first dead letter that was too many; ``begin`` is the first of its row within the batch."""
+
+    begin: int
+    problem: str
+
+
+@dataclass(slots=True)
+class Run:
+    """A topic's last records."""
+
+    recent: deque[bool]
+    bad: int = 0
+    in_a_row: int = 0
+
+    def add(self, is_bad: bool) -> None:
+        if len(self.recent) == self.recent.maxlen:
+            self.bad -= self.recent[0]
+        self.recent.append(is_bad)
+        self.bad += is_bad
+        self.in_a_row = self.in_a_row + 1 if is_bad else 0
+
+
+@dataclass(slots=True)
+class Tolerance:
+    """Counts, topic by topic: a table whose every row is unreadable must not hide behind one that is well."""
+
+    limit: Limit
+    _topics: dict[str, Run] = field(default_factory=dict)
+
+    def excess(self, records: Judged) -> Excess | None:
+        """Whether ``records`` would be too many; nothing is counted yet."""
+        if not any(is_bad for _, is_bad in records.values()):
+            return None
+        after = deepcopy(self)
+        begins: dict[str, int] = {}
+        for at, (topic, is_bad) in records.items():
+            seen = after.add(topic, is_bad)
+            if not is_bad:
+                begins.pop(topic, None)
+                continue
+            begin = begins.setdefault(topic, at)
+            if seen.in_a_row > self.limit.in_a_row:
+                if self.limit.in_a_row == 0:
+                    return Excess(begin, "")
+                return Excess(begin, f"{seen.in_a_row} records of {topic} in a row can't be applied")
+            if seen.bad > self.limit.share * self.limit.window:
+                return Excess(at, f"{seen.bad} of the last {len(seen.recent)} records of {topic} can't be applied")
+        return None
+
+    def count(self, records: Judged) -> None:
+        """These were dealt with."""
+        for topic, is_bad in records.values():
+            self.add(topic, is_bad)
+
+    def is_in_doubt(self, topic: str) -> bool:
+        """Whether the topic's last record was a dead letter: the next ones may show that all are."""
+        return topic in self._topics and self._topics[topic].in_a_row > 0
+
+    def add(self, topic: str, is_bad: bool) -> Run:
+        """Count one record."""
+        seen = self._topics.setdefault(topic, Run(deque(maxlen=self.limit.window)))
+        seen.add(is_bad)
+        return seen

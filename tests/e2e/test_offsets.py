@@ -1,0 +1,124 @@
+"""Offsets that are not there: never a silent jump."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from consumer.errors import ServerError, ServerUnavailable
+from consumer.metrics import Metrics
+from tests.e2e.conftest import Process
+from tests.e2e.topic import Topic
+from tests.redis_view import eventually
+from tests.stack import Stack
+
+pytestmark = pytest.mark.stack
+
+
+def _deleted(topic: Topic) -> None:
+    """Ten records; the group is at 3, and all before 7 are deleted."""
+    topic.make()
+    topic.send(10)
+    topic.commit(3)
+    topic.delete_before(7)
+
+
+def _anew(topic: Topic) -> None:
+    """The group has read ten records of a topic that was made anew and has two now."""
+    topic.make()
+    topic.send(10)
+    topic.delete()
+    topic.make()
+    topic.send(2)
+    topic.commit(10)
+
+
+CASES = pytest.mark.parametrize(
+    ("arrange", "wanted", "left"), [(_deleted, 3, [7, 8, 9]), (_anew, 10, [0, 1])], ids=["deleted", "anew"]
+)
+
+
+@CASES
+def test_an_offset_out_of_range_halts(
+    topic: Topic, arrange: Callable[[Topic], None], wanted: int, left: list[int]
+) -> None:
+    arrange(topic)
+    with topic.member() as member:
+        for _ in range(2):  # it stays so
+            with pytest.raises(ServerError, match=rf"out of range: {topic.name}\[0\]@{wanted}$") as halt:
+                eventually(member.poll)
+            assert not isinstance(halt.value, ServerUnavailable)
+            assert "CDC_KAFKA__OUT_OF_RANGE" in halt.value.advice
+        assert member.offsets == []
+    assert topic.committed() == wanted
+
+
+@CASES
+def test_or_goes_on_from_the_earliest_and_says_so(
+    topic: Topic,
+    arrange: Callable[[Topic], None],
+    wanted: int,
+    left: list[int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arrange(topic)
+    metrics = Metrics()
+    with topic.member(metrics, out_of_range="earliest") as member:
+        member.read(left)
+        assert member.source.commit({topic.part: left[-1] + 1})
+        assert member.revoked == [topic.part], "what was known of the partition is forgotten"
+    assert topic.committed() == left[-1] + 1
+    labels = {"topic": topic.name, "partition": "0"}
+    assert metrics.registry.get_sample_value("cdc_offset_jumps_total", labels) == 1
+    (said,) = (line for line in capsys.readouterr().out.splitlines() if "offset.jumped" in line)
+    for part in (f"goes_on_at={left[0]}", "partition=0", f"wanted={wanted}"):
+        assert part in said
+
+
+def test_the_program_ends_with_1_and_one_sentence(topic: Topic, stack: Stack, tmp_path: Path) -> None:
+    _deleted(topic)
+    process = Process(topic.environment() | {"CDC_REDIS__URL": stack.redis.url}, tmp_path / "log")
+    assert process.wait(30) == 1
+    *_, sentence, advice = process.said().splitlines()
+    assert f"{topic.name}[0]@3" in sentence
+    assert "rebuild Redis" in advice
+    assert "Traceback" not in process.said()
+
+
+def test_a_group_without_offsets_begins_at_the_oldest_record(topic: Topic) -> None:
+    topic.make()
+    topic.send(5)
+    topic.delete_before(2)
+    with topic.member() as member:
+        member.read([2, 3, 4])
+        assert member.revoked == []
+
+
+def test_a_codec_that_is_not_installed_halts_and_never_hangs(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client's own mistake: after this error the next poll turned around the same records for ever."""
+    topic.make()
+    topic.send(2)
+    topic.send(1, compression="zstd")
+    # The package is there, as the tests need it; that it is not can't be had otherwise.
+    monkeypatch.setattr("kafka.codec.has_zstd", lambda: False)
+    with topic.member() as member:
+        for _ in range(2):
+            with pytest.raises(ServerError, match="UnsupportedCodecError") as halt:
+                eventually(member.poll)
+            assert not isinstance(halt.value, ServerUnavailable)
+            assert "cdc-consumer[codecs]" in halt.value.advice
+        assert member.offsets == [0, 1]
+        assert member.source.commit({topic.part: 2})
+        monkeypatch.undo()
+        member.read([0, 1, 2])
+
+
+def test_a_record_larger_than_a_fetch_is_read(topic: Topic) -> None:
+    topic.make()
+    with topic.producer() as producer:
+        producer.send(topic.name, b"x" * 5000).get(10)
+    topic.send(3)
+    with topic.member(fetch_max_bytes=2048, max_partition_fetch_bytes=1024) as member:
+        member.read([0, 1, 2, 3])

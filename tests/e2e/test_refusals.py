@@ -1,0 +1,118 @@
+"""A broker that begins to refuse this account while the program runs, and one that refused it from the start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from kafka.admin import ACL, ACLFilter, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
+
+from consumer.errors import ConfigError
+from consumer.metrics import Metrics
+from tests.e2e.conftest import Process
+from tests.e2e.topic import Topic
+from tests.redis_view import eventually
+from tests.stack import Stack, kafka
+from tests.stack.errors import MissingTool
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+EVERYBODY = "User:*"
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Stack]:
+    """A broker of its own, which knows permissions; the stack's lets everybody do everything."""
+    plain = kafka.settings
+    patch = pytest.MonkeyPatch()
+    patch.setattr(
+        kafka,
+        "settings",
+        lambda *places: (
+            plain(*places)
+            | {
+                "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+                "allow.everyone.if.no.acl.found": "true",
+            }
+        ),
+    )
+    try:
+        stack = Stack.start((), ("standalone",), False, kind="native")
+    except MissingTool as missing:
+        pytest.skip(str(missing))
+    finally:
+        patch.undo()
+    with stack:
+        yield stack
+
+
+@pytest.fixture
+def topic(guarded: Stack, topic_prefix: str) -> Iterator[Topic]:
+    topic = Topic(guarded, topic_prefix)
+    try:
+        yield topic
+    finally:
+        topic.close()
+
+
+@contextmanager
+def _denied(stack: Stack, kind: ResourceType, name: str) -> Iterator[None]:
+    """Nobody may read that topic, or as that group; all else is allowed."""
+    pattern = ResourcePattern(kind, name)
+    allowed = (EVERYBODY, "*", ACLOperation.ALL, ACLPermissionType.ALLOW)
+    denied = (EVERYBODY, "*", ACLOperation.READ, ACLPermissionType.DENY)
+    admin = stack.kafka.admin()
+    try:
+        admin.create_acls([ACL(*allowed, pattern), ACL(*denied, pattern)])
+        try:
+            yield
+        finally:
+            admin.delete_acls([ACLFilter(*denied, pattern), ACLFilter(*allowed, pattern)])
+    finally:
+        admin.close()
+
+
+@pytest.mark.parametrize("kind", [ResourceType.TOPIC, ResourceType.GROUP], ids=["topic", "group"])
+def test_refused_at_run_time_is_waited_out(
+    topic: Topic, guarded: Stack, kind: ResourceType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic.make()
+    topic.send(1)
+    metrics = Metrics()
+    with topic.member(metrics, session_timeout_ms=3000) as member:
+
+        def is_ready() -> bool:
+            member.poll()
+            metrics.looked(member.source)
+            return metrics.is_ready()
+
+        member.read([0])
+        assert member.source.commit({topic.part: 1})
+        eventually(is_ready)
+        with _denied(guarded, kind, topic.name if kind is ResourceType.TOPIC else topic.prefix):
+            topic.send(1)
+            eventually(lambda: not (member.source.commit({topic.part: 1}) or is_ready()))
+        eventually(is_ready, 30)
+
+        def is_done() -> bool:
+            member.poll()  # a membership that ran out meanwhile is taken up again, and the record read again
+            return member.offsets[-1] == 1 and member.source.commit({topic.part: 2}) and topic.committed() == 2
+
+        eventually(is_done)
+        assert set(member.offsets) == {0, 1}
+    said = [line for line in capsys.readouterr().out.splitlines() if "action=kafka." in line]
+    assert ["kafka.waiting" in line for line in said] == [True, False]
+    assert "AuthorizationFailedError" in said[0]
+    assert "allow this account READ" in said[0]
+
+
+def test_refused_at_the_start_is_a_setting(topic: Topic, guarded: Stack, tmp_path: Path) -> None:
+    topic.make()
+    with _denied(guarded, ResourceType.GROUP, topic.prefix):
+        with topic.member() as member, pytest.raises(ConfigError, match="GroupAuthorizationFailedError"):
+            eventually(member.poll)
+        process = Process(topic.environment() | {"CDC_REDIS__URL": guarded.redis.url}, tmp_path / "log")
+        assert process.wait(30) == 2
+        assert "CDC_KAFKA__SECURITY" in process.said()
+        assert "Traceback" not in process.said()

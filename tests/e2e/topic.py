@@ -1,0 +1,149 @@
+"""A topic that a test writes itself, without a database and Debezium: for what only a group's member sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic
+from kafka.structs import OffsetAndMetadata
+
+from consumer.config import Kafka
+from consumer.protocols import Observer
+from consumer.source import KafkaSource
+from consumer.watermark import Partition
+from tests.redis_view import eventually
+from tests.stack import Stack
+
+
+class Topic:
+    """A topic of a captured table, and the group that follows it."""
+
+    def __init__(self, stack: Stack, prefix: str) -> None:
+        self.name = f"{prefix}.trading.live_users"
+        self.prefix = prefix
+        self._servers = stack.kafka.bootstrap_servers
+        self._kafka = stack.kafka
+
+    @property
+    def part(self) -> Partition:
+        return Partition(self.name, 0)
+
+    @contextmanager
+    def _admin(self) -> Iterator[KafkaAdminClient]:
+        admin = self._kafka.admin()  # a new one each time: the broker may have been restarted in between
+        try:
+            yield admin
+        finally:
+            admin.close()
+
+    def _exists(self) -> bool:
+        with self._admin() as admin:
+            return self.name in admin.list_topics()
+
+    def close(self) -> None:
+        if self._exists():
+            self.delete()
+
+    def make(self, partitions: int = 1) -> None:
+        with self._admin() as admin:
+            admin.create_topics([NewTopic(name=self.name, num_partitions=partitions, replication_factor=1)])
+        eventually(self._exists)
+
+    def delete(self) -> None:
+        with self._admin() as admin:
+            admin.delete_topics([self.name])
+        eventually(lambda: not self._exists())
+
+    def delete_before(self, offset: int) -> None:
+        """What retention does."""
+        with self._admin() as admin:
+            admin.delete_records({TopicPartition(self.name, 0): offset})
+
+    def send(self, count: int, partition: int = 0, compression: str | None = None) -> None:
+        with self.producer(compression) as producer:
+            for number in range(count):
+                producer.send(self.name, f"record {number} ".encode() * 20, partition=partition).get(10)
+
+    @contextmanager
+    def producer(self, compression: str | None = None) -> Iterator[KafkaProducer]:
+        producer = KafkaProducer(bootstrap_servers=self._servers, acks="all", compression_type=compression)
+        try:
+            yield producer
+        finally:
+            producer.close()
+
+    def settings(self, **more: object) -> Kafka:
+        base = {"bootstrap_servers": self._servers, "topic_prefix": self.prefix, "group_id": self.prefix}
+        return Kafka.model_validate(base | more)
+
+    def environment(self) -> dict[str, str]:
+        """The same for a process."""
+        return {
+            "CDC_KAFKA__BOOTSTRAP_SERVERS": self._servers,
+            "CDC_KAFKA__TOPIC_PREFIX": self.prefix,
+            "CDC_KAFKA__GROUP_ID": self.prefix,
+            "CDC_METRICS__PORT": "0",
+        }
+
+    def committed(self, partition: int = 0) -> int | None:
+        """The group's offset."""
+        with self._admin() as admin:
+            found = admin.list_consumer_group_offsets(self.prefix)
+        offset = found.get(TopicPartition(self.name, partition))
+        return None if offset is None else int(offset.offset)
+
+    def commit(self, offset: int, partition: int = 0) -> None:
+        """Set the group's offset by hand."""
+        consumer = KafkaConsumer(bootstrap_servers=self._servers, group_id=self.prefix, enable_auto_commit=False)
+        part = TopicPartition(self.name, partition)
+        consumer.assign([part])
+        consumer.commit({part: OffsetAndMetadata(offset, "", -1)})
+        consumer.close(autocommit=False)
+
+    @contextmanager
+    def member(self, observer: Observer | None = None, **settings: object) -> Iterator[Member]:
+        """A member of the group, in this process."""
+        member = Member(self.settings(**settings), observer)
+        try:
+            yield member
+        finally:
+            member.source.close()
+
+
+class Member:
+    """A member of the group, in this process; it keeps what it reads and what is taken from it."""
+
+    def __init__(self, settings: Kafka, observer: Observer | None) -> None:
+        self.revoked: list[Partition] = []
+        self.offsets: list[int] = []
+        self.source = KafkaSource(settings, ["live_users"], self.revoked.extend, observer)
+        self.source.subscribe()
+
+    def poll(self) -> None:
+        self.offsets += [record.offset for record in self.source.poll(0.05)]
+
+    def read(self, offsets: list[int]) -> None:
+        """Poll until these and no others were read."""
+
+        def has_read() -> bool:
+            self.poll()
+            return self.offsets == offsets
+
+        eventually(has_read, what=f"wanted {offsets}")
+
+    @property
+    def generation(self) -> int:
+        return int(self.source._consumer._coordinator._generation.generation_id)
+
+    @property
+    def partitions(self) -> set[int]:
+        return {part.partition for part in self.source._consumer.assignment()}
+
+
+def together(members: Sequence[Member], partitions: int) -> bool:
+    """Each polls once; whether all partitions are given out now, evenly."""
+    for member in members:
+        member.poll()
+    return all(len(member.partitions) == partitions // len(members) for member in members)

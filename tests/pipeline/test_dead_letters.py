@@ -1,0 +1,214 @@
+"""The loop with records that can't be applied, on a recording and a real Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+import redis
+import structlog
+from structlog.testing import capture_logs
+
+from consumer.dead_letter import DeadLetter
+from consumer.errors import Halt, ServerError, ServerUnavailable
+from consumer.pipeline import Pipeline
+from consumer.record import SourceRecord
+from consumer.recording import RecordedSource
+from consumer.reference import reference
+from consumer.sink import RedisSink
+from consumer.tolerance import Limit
+from tests.pipeline.test_pipeline import TOPIC, Seen
+from tests.redis_view import Listener
+from tests.scenario import load_all
+
+SCENARIOS = {each.title: each for each in load_all()}
+CONFIG = "user:{live:123}:config"
+SOME = Limit(in_a_row=3, share=0.5)
+
+
+class Kept:
+    """Dead letters in a list, each once; ``faults`` are raised first, call by call."""
+
+    def __init__(self, faults: Sequence[Exception] = ()) -> None:
+        self.letters: list[DeadLetter] = []
+        self.faults = list(faults)
+
+    def send(self, letters: Sequence[DeadLetter]) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+        self.letters += letters
+
+    @property
+    def offsets(self) -> list[int]:
+        return [letter.record.offset for letter in self.letters]
+
+
+def record(beginning: str, offset: int) -> SourceRecord:
+    (found,) = (each for title, each in SCENARIOS.items() if title.startswith(beginning))
+    return found.changes[0].record(offset)
+
+
+def records(text: str) -> list[SourceRecord]:
+    """``d`` a deposit, ``x`` one that can't be read, ``h`` a tombstone."""
+    found = [record("A deposit", offset) for offset in range(len(text))]
+    values = {"x": b"no JSON", "h": None}
+    return [replace(each, value=values.get(kind, each.value)) for kind, each in zip(text, found, strict=True)]
+
+
+def run(
+    source: RecordedSource,
+    sink: RedisSink,
+    kept: Kept,
+    limit: Limit = SOME,
+    seen: Seen | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    pipeline = Pipeline(sink, reference(), dead_letters=kept, limit=limit, group="g", observer=seen, clock=clock)
+    pipeline.run(source, lambda: source.is_at_end)
+
+
+@pytest.mark.parametrize("step", [1, 3, 100])
+def test_a_bad_record_is_a_dead_letter_and_the_others_are_applied(
+    sink: RedisSink, client: redis.Redis, step: int
+) -> None:
+    source, kept, seen = RecordedSource(records("ddxdd"), step=step), Kept(), Seen()
+    run(source, sink, kept, seen=seen)
+    assert source.offsets == {TOPIC: 5}
+    assert [(letter.record, str(letter.user), letter.group) for letter in kept.letters] == [
+        (records("ddx")[2], "live:123", "g")
+    ]
+    assert sorted(step.record.offset for step in seen.steps) == [0, 1, 2, 3, 4]
+    assert [step.letter is not None for step in sorted(seen.steps, key=lambda each: each.record.offset)] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("step", [1, 100])
+def test_the_next_good_change_of_the_user_writes_everything(sink: RedisSink, client: redis.Redis, step: int) -> None:
+    lost = replace(record("The group", 1), value=b"no JSON")
+    source = RecordedSource([record("A new live user", 0), lost, record("A column outside", 2)], step=step)
+    listener = Listener(client)
+    run(source, sink, Kept())
+    assert client.hget(CONFIG, "group") == "Standard"
+    assert client.hget("cdc:{live:123}", "!live_users") is None
+    assert "group_updates" in [channel for channel, _ in listener.heard()]
+    listener.close()
+
+
+def test_read_again_dead_letters_write_nothing(sink: RedisSink, client: redis.Redis) -> None:
+    run(RecordedSource(records("ddxddx")), sink, Kept())
+    before = {key: client.dump(key) for key in client.keys("*")}
+    run(RecordedSource(records("ddxddx")), sink, Kept())
+    assert {key: client.dump(key) for key in client.keys("*")} == before
+
+
+@pytest.mark.parametrize("step", [1, 2, 100])
+def test_too_many_in_a_row_halt_and_none_of_the_row_is_committed(sink: RedisSink, step: int) -> None:
+    source, kept = RecordedSource(records("ddxhxhxhxd"), step=step), Kept()
+    with pytest.raises(Halt, match=r"4 records of \S+ in a row can't be applied; the first: .* not JSON"):
+        run(source, sink, kept)
+    assert source.offsets == {TOPIC: 2}
+    if step == 100:
+        assert kept.offsets == [], "what is a deployment's fault is no dead letter"
+
+
+def test_a_share_of_the_last_records_halts(sink: RedisSink) -> None:
+    source, kept = RecordedSource(records("dx" * 8), step=5), Kept()
+    with pytest.raises(Halt, match=r"6 of the last 11 records of"):
+        run(source, sink, kept, Limit(in_a_row=3, share=0.5, window=11))
+    assert source.offsets == {TOPIC: 11}
+    assert kept.offsets == [1, 3, 5, 7, 9]
+
+
+def test_dead_letters_at_the_end_are_committed_when_it_stays_quiet(sink: RedisSink) -> None:
+    now = [0.0]
+
+    class Quiet(RecordedSource):
+        polls = 0
+
+        def poll(self, timeout_s: float) -> Sequence[SourceRecord]:
+            found = super().poll(timeout_s)
+            if not found:
+                self.polls += 1
+                now[0] += 4.0
+                history.append(dict(self.offsets))
+            return found
+
+        @property
+        def is_at_end(self) -> bool:
+            return self.polls > 5
+
+    history: list[dict[object, int]] = []
+    run(Quiet(records("dx")), sink, Kept(), clock=lambda: now[0])
+    assert history[1] == {TOPIC: 1}
+    assert history[-1] == {TOPIC: 2}
+
+
+def test_the_offset_waits_for_the_acknowledgement(sink: RedisSink) -> None:
+    away = [ServerUnavailable("Kafka", "no acknowledgement") for _ in range(3)]
+    source, kept, seen = RecordedSource(records("dxd")), Kept(away), Seen()
+    pipeline = Pipeline(sink, reference(), dead_letters=kept, limit=SOME, observer=seen)
+    pipeline.run(source, lambda: len(seen.steps) == 3)
+    assert kept.offsets == [1]
+    assert len(seen.waits) == 3
+    assert source.offsets == {TOPIC: 3}
+
+
+def test_told_to_stop_before_a_letter_is_safe_nothing_of_it_is_committed(sink: RedisSink) -> None:
+    away = [ServerUnavailable("Kafka", "no acknowledgement") for _ in range(50)]
+    source, kept, seen = RecordedSource(records("dxd")), Kept(away), Seen()
+    Pipeline(sink, reference(), dead_letters=kept, limit=SOME, observer=seen).run(source, lambda: len(seen.waits) >= 3)
+    assert source.offsets == {}
+
+
+def test_a_letter_that_is_refused_ends_it_uncommitted(sink: RedisSink) -> None:
+    source = RecordedSource(records("dxd"), step=1)
+    with pytest.raises(Halt, match="too large"):
+        run(source, sink, Kept([ServerError("Kafka", "too large")]))
+    assert source.offsets == {TOPIC: 1}
+
+
+def test_a_key_of_the_wrong_type_is_a_dead_letter_for_that_user_and_heals(sink: RedisSink, client: redis.Redis) -> None:
+    client.set(CONFIG, "no hash")
+    kept = Kept()
+    run(RecordedSource([record("The group", 0)]), sink, kept)
+    assert [(letter.reason, str(letter.user)) for letter in kept.letters] == [("redis_wrongtype", "live:123")]
+    client.delete(CONFIG)
+    client.hset(CONFIG, "group", "before")
+    run(RecordedSource([record("A deposit", 1)]), sink, kept)
+    assert client.hget(CONFIG, "group") == "Standard", "everything is written"
+    assert len(kept.letters) == 1
+
+
+def test_every_change_that_meets_the_wrong_type_is_a_dead_letter_of_its_own(
+    sink: RedisSink, client: redis.Redis
+) -> None:
+    client.set(CONFIG, "no hash")
+    source, kept = RecordedSource(records("ddd")), Kept()
+    run(source, sink, kept)
+    assert kept.offsets == [0, 1, 2]
+    assert source.offsets == {TOPIC: 3}
+
+
+def test_a_guard_of_the_wrong_type_is_a_dead_letter_without_a_mark(sink: RedisSink, client: redis.Redis) -> None:
+    client.set("cdc:{live:123}", "no hash")
+    source, kept = RecordedSource(records("d")), Kept()
+    run(source, sink, kept)
+    assert kept.offsets == [0]
+    assert source.offsets == {TOPIC: 1}
+
+
+def test_each_dead_letter_is_one_log_line_without_the_value(sink: RedisSink) -> None:
+    structlog.reset_defaults()
+    with capture_logs() as lines:
+        run(RecordedSource(records("dxd")), sink, Kept())
+    (line,) = (each for each in lines if each.get("action") == "record.dead_letter")
+    assert line["place"] == "trading.trading.live_users[0]@1"
+    assert line["user"] == "live:123"
+    assert "no JSON" not in str(line)

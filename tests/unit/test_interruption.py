@@ -1,0 +1,91 @@
+"""Interruptions on a clock of the test's: what is said, and how long Kafka is left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer.errors import ServerError, ServerUnavailable
+from consumer.interruption import Interruption
+from consumer.protocols import Observer
+
+ERROR = ServerUnavailable("Kafka", "no", "wait")
+
+
+class _Told(Observer):
+    def __init__(self) -> None:
+        self.of: list[str] = []
+
+    def interrupted(self, error: ServerError, seconds: float) -> None:
+        self.of.append("interrupted")
+
+    def continued(self) -> None:
+        self.of.append("continued")
+
+
+class _Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> _Clock:
+    return _Clock()
+
+
+@pytest.fixture
+def told() -> _Told:
+    return _Told()
+
+
+@pytest.fixture
+def interruption(clock: _Clock, told: _Told) -> Interruption:
+    return Interruption(told, clock)
+
+
+def test_pauses_grow_up_to_a_limit_and_are_jittered(interruption: Interruption, clock: _Clock) -> None:
+    assert interruption.rest_s == 0
+    pauses = []
+    for number in range(12):
+        interruption.failed(ERROR)
+        pauses.append(interruption.rest_s)
+        longest = min(5.0, 0.1 * 2**number)
+        assert longest / 2 <= pauses[-1] <= longest
+        clock.now += pauses[-1]
+        assert interruption.rest_s < 1e-9
+    assert len(set(pauses[6:])) == 6, "two processes that began together should not stay together"
+
+
+def test_it_is_said_once_and_over_after_a_while_without_failures(
+    interruption: Interruption, clock: _Clock, told: _Told, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3):
+        interruption.failed(ERROR)
+        clock.now += 5.0
+        interruption.worked()  # which proves nothing yet
+    assert told.of == ["interrupted"] * 3
+    clock.now += 3.0
+    interruption.worked()
+    interruption.worked()
+    assert told.of == ["interrupted"] * 3 + ["continued"]
+    waiting, resumed = capsys.readouterr().out.splitlines()
+    assert "kafka.waiting" in waiting
+    assert "advice=wait" in waiting
+    assert "kafka.resumed" in resumed
+    assert "waited_s=18.0" in resumed
+
+
+def test_a_connection_that_comes_back_at_once_is_no_news(
+    interruption: Interruption, clock: _Clock, told: _Told
+) -> None:
+    interruption.unconnected(ERROR)
+    clock.now += 2.9
+    interruption.unconnected(ERROR)
+    interruption.worked()
+    interruption.unconnected(ERROR)
+    assert told.of == []
+    clock.now += 3.0
+    interruption.unconnected(ERROR)
+    assert told.of == ["interrupted"]
+    assert interruption.rest_s == 0, "the client is at it already"
