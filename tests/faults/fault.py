@@ -250,5 +250,5 @@ _ALL: tuple[type[Fault], ...] = (
     *(RestartBroker, FreezeBroker, KillConnect),
 )
 FAULTS = {kind.name: kind for kind in _ALL}
-# A consumer stops at a key of the wrong type as long as there are no dead letters.
+# The change that heals a user is told with the whole image, which the judge does not know yet: it calls it never meant.
 NOT_YET = frozenset({"wrong-type"})
