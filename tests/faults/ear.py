@@ -12,10 +12,11 @@ from tests.stack.redis import Redis
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One message that arrived."""
+    """One message that arrived; ``is_whole``: of a healing change, which tells every field."""
 
     told: Told
     event_id: str
+    is_whole: bool = False
 
 
 def token(message: dict[str, Any]) -> str:
@@ -64,4 +65,5 @@ class Ear:
     def _collect(self) -> None:
         for channel, message in self._listener.take() if self._listener is not None else ():
             told = Told(f"{message['user_type']}:{message['user_id']}", channel, token(message))
-            self._heard.append(Heard(told, message["event_id"]))
+            is_whole = message["group_changed"] and message["old_group"] is None
+            self._heard.append(Heard(told, message["event_id"], is_whole))

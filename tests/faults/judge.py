@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from consumer.keys import UserId, render
 from consumer.rules import Rules
@@ -11,7 +12,7 @@ from demo.dump import Dump
 from demo.expectation import Expected
 from demo.verification import differences
 from tests.faults.ear import Heard
-from tests.faults.script import Told
+from tests.faults.script import Told, change
 from tests.faults.workload import Ledger
 
 _MOST = 20
@@ -28,13 +29,35 @@ def by_channel(heard: Sequence[Heard]) -> Lists:
 
 def of_messages(expected: Ledger, heard: Sequence[Heard], excused: Collection[Told] = ()) -> list[str]:
     """Messages lost, doubled, never meant, or out of order. Of ``excused`` ones each may be lost."""
-    found = by_channel(heard)
     problems = list(_twice(heard))
+    found = by_channel(spoken(expected, heard))
     for user, channel in sorted(expected.keys() | found.keys()):
         wanted, got = list(expected.get((user, channel), ())), list(found.get((user, channel), ()))
         forgiven = {told.token for told in excused if (told.user, told.channel) == (user, channel)}
         problems += [f"{problem}, to {user} on {channel}" for problem in _of_list(wanted, got, forgiven)]
     return _few(problems)
+
+
+def spoken(expected: Ledger, heard: Sequence[Heard]) -> list[Heard]:
+    """``heard``, with the messages of healing changes as what they were to tell.
+
+    They go to every channel and tell every field: so on each they tell the last change that is in them and was not
+    heard. Where there is none they are left out.
+    """
+    plain = by_channel([each for each in heard if not each.is_whole])
+    found = []
+    for each in heard:
+        where = each.told.user, each.told.channel
+        if not each.is_whole:
+            found.append(each)
+            continue
+        missing = Counter(expected.get(where, ())) - Counter(plain.get(where, ()))
+        parts = set(each.told.token.split())
+        covered = [token for token in expected.get(where, ()) if missing[token] and parts.issuperset(token.split())]
+        # A change without fields is in all of them.
+        if named := [token for token in covered if token != change()] or covered:
+            found.append(replace(each, told=replace(each.told, token=named[-1])))
+    return found
 
 
 def _twice(heard: Sequence[Heard]) -> Iterator[str]:

@@ -31,6 +31,7 @@ def play(scene: Scene, schedule: Schedule, say: Callable[[str], None] = print) -
             with suppress(Exception):
                 fault.heal(scene)
     for user in sorted(scene.spoiled):
-        workload.write(scene.script.touch(user))
+        if (touch := scene.script.touch(user)) is not None:
+            workload.write(touch)
     scene.fleet.settle(MEMBERS)
     return scene.verdict()

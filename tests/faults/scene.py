@@ -102,7 +102,8 @@ class Scene:
 
     def is_heard(self) -> bool:
         """Whether every message that must be heard was."""
-        heard = {(each.told.user, each.told.channel, each.told.token) for each in self.ear.heard()}
+        spoken = judge.spoken(self.workload.expected, self.ear.heard())
+        heard = {(each.told.user, each.told.channel, each.told.token) for each in spoken}
         return all(
             (user, channel, token) in heard or Told(user, channel, token) in self.excused
             for (user, channel), tokens in self.workload.expected.items()

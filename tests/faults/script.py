@@ -16,7 +16,7 @@ LIVE, DEMO = 24, 8
 _FEWEST, _MOST = 10, 40
 GENERAL, MONEY, ADMIN, GROUP = "user_updates", "balance_updates", "admin_user_updates", "group_updates"
 _OF_MONEY = (GENERAL, MONEY)
-_OF_PROFILE = (GENERAL, ADMIN)
+OF_PROFILE = (GENERAL, ADMIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +118,15 @@ class Script:
         told = tuple(
             Told(f"{user_type}:{user_id}", channel, change(country_id=number))
             for user_id in self.living[user_type]
-            for channel in _OF_PROFILE
+            for channel in OF_PROFILE
         )
         return Step(number, (Write("update", f"{user_type}_users", None, (("country_id", number),)),), told)
 
-    def touch(self, user: str) -> Step:
-        """One more change of this user, who comes back if need be."""
+    def touch(self, user: str) -> Step | None:
+        """One more change of this user; None if they are gone."""
         user_type, _, user_id = user.partition(":")
-        if int(user_id) in self.living[user_type]:
-            return self._update(user_type, int(user_id), "profile")
-        self.gone[user_type] = [each for each in self.gone[user_type] if each != int(user_id)]
-        return self._insert(user_type, int(user_id))
+        is_there = int(user_id) in self.living[user_type]
+        return self._update(user_type, int(user_id), "profile") if is_there else None
 
     def _count(self) -> int:
         self.number += 1
@@ -156,19 +154,18 @@ class Script:
         user = f"{user_type}:{user_id}"
         return Step(number, writes, tuple(Told(user, channel, change(**balance)) for channel in _OF_MONEY))
 
-    def _insert(self, user_type: str, user_id: int | None = None) -> Step:
+    def _insert(self, user_type: str) -> Step:
         """A new user, or one of an id that was deleted before: its guard must let the new life in, the old not."""
-        if user_id is None and len(self.living[user_type]) >= _MOST:
+        if len(self.living[user_type]) >= _MOST:
             return self._delete(user_type) or self.burst(user_type)
         number = self._count()
-        if user_id is None:
-            # The ledger's topic may be ahead of the users' or behind: whose life a row counts for would be chance.
-            back = [each for each in self.gone[user_type] if not _has_ledger(each)]
-            if back and self.chance.random() < 0.5:
-                user_id = self.chance.choice(back)
-                self.gone[user_type].remove(user_id)
-            else:
-                user_id = 1 + max(self.living[user_type] + self.gone[user_type], default=0)
+        # The ledger's topic may be ahead of the users' or behind: whose life a row counts for would be chance.
+        back = [each for each in self.gone[user_type] if not _has_ledger(each)]
+        if back and self.chance.random() < 0.5:
+            user_id = self.chance.choice(back)
+            self.gone[user_type].remove(user_id)
+        else:
+            user_id = 1 + max(self.living[user_type] + self.gone[user_type], default=0)
         self.living[user_type].append(user_id)
         self.known.add(f"{user_type}:{user_id}")
         write = Write("insert", f"{user_type}_users", user_id, (("wallet_balance", f"{number}.50"),))
@@ -194,11 +191,11 @@ def _has_ledger(user_id: int) -> bool:
 _UPDATES: Mapping[str, Callable[[int], tuple[dict[str, object], tuple[str, ...]]]] = {
     "balance": lambda n: ({"wallet_balance": f"{n}.25"}, _OF_MONEY),
     "margin": lambda n: ({"margin": f"{n}.75"}, _OF_MONEY),
-    "profile": lambda n: ({"country_id": n}, _OF_PROFILE),
-    "leverage": lambda n: ({"leverage": n}, _OF_PROFILE),
-    "group": lambda n: ({"group": f"G{n}"}, (*_OF_PROFILE, GROUP)),
+    "profile": lambda n: ({"country_id": n}, OF_PROFILE),
+    "leverage": lambda n: ({"leverage": n}, OF_PROFILE),
+    "group": lambda n: ({"group": f"G{n}"}, (*OF_PROFILE, GROUP)),
     "mixed": lambda n: ({"wallet_balance": f"{n}.25", "group": f"G{n}"}, (GENERAL, MONEY, ADMIN, GROUP)),
-    "outside": lambda n: ({"city": f"City {n}"}, _OF_PROFILE),
+    "outside": lambda n: ({"city": f"City {n}"}, OF_PROFILE),
     "password": lambda n: ({"password": f"secret {n}"}, ()),
 }
 _WEIGHTS = {

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.fault import FAULTS, NOT_YET
+from tests.faults.fault import FAULTS
 from tests.faults.play import play
 from tests.faults.repeats import repeats
 from tests.faults.scene import PER_SECOND, Scene, snapshot_again, staged, start_stack
@@ -59,7 +59,7 @@ def check(scene: Scene, seed: str, *kinds: str, count: int = 0, seconds: float =
     assert not problems, "\n".join([f"seed {seed}", *problems, scene.fleet.logs()])
 
 
-@pytest.mark.parametrize("name", sorted(FELT.keys() - NOT_YET))
+@pytest.mark.parametrize("name", sorted(FELT))
 def test_redis_fails_and_all_is_well_after_it(scene: Scene, name: str) -> None:
     check(scene, name, name, count=2)
     assert FELT[name] in scene.fleet.said()

@@ -53,6 +53,17 @@ def test_the_judge_sees_messages_that_are_wrong(general: list[str], money: list[
     assert problem.startswith(said)
 
 
+def test_a_healing_change_tells_the_last_change_that_is_in_it() -> None:
+    whole = change(wallet_balance="2.25", group="A", leverage="9")
+    heard = [Heard(Told("live:1", channel, whole), "heals", is_whole=True) for channel in (GENERAL, MONEY, "more")]
+    expected = {("live:1", GENERAL): [SECOND, change(leverage="9")], ("live:1", MONEY): [SECOND]}
+    excused = [Told("live:1", GENERAL, SECOND)]
+    assert judge.of_messages(expected, heard, excused) == []
+    assert judge.of_messages(expected, [each for each in heard if each.told.channel != GENERAL], excused) == [
+        f"lost: {change(leverage='9')}, to live:1 on {GENERAL}"
+    ]
+
+
 def test_the_judge_sees_one_event_twice_whatever_it_tells() -> None:
     heard = [Heard(Told("live:1", MONEY, token), "the same id") for token in (FIRST, SECOND)]
     assert judge.of_messages({("live:1", MONEY): [FIRST, SECOND]}, heard) == [
