@@ -57,7 +57,8 @@ local function verdict(stored)
   return clearly_later and 'new_lineage' or 'stale'
 end
 
-local known = redis.call('HMGET', guard, field, '!' .. field, '>' .. field)
+local known = redis.pcall('HMGET', guard, field, '!' .. field, '>' .. field)
+if known.err then return known end
 local stored, mark, told = known[1], known[2], known[3]
 
 if mode == 'mark' then
@@ -68,10 +69,8 @@ if mode == 'mark' then
   elseif mark == text then
     return {'duplicate', -1, -1, 0, 0, stored or ''}
   end
-  local is_new = redis.call('EXISTS', guard) == 0
   redis.call('HSET', guard, '!' .. field, text)
-  -- Of a user who may not be there.
-  if is_new then redis.call('EXPIRE', guard, ARGV[12]) end
+  redis.call('PERSIST', guard)
   return {'newer', -1, -1, 0, 0, stored or ''}
 end
 

@@ -32,13 +32,14 @@ class DeadLetterTopic:
         self._sent: dict[Place, FutureRecordMetadata] = {}
 
     def reach(self) -> None:
-        """Make the topic if there is none: one partition, letters kept until somebody deletes them.
+        """Connect, and make the topic if there is none: one partition, letters kept until somebody deletes them.
 
         Raises:
             ServerUnavailable: no broker answers.
             ConfigError: there is no topic and this account may not make it.
 
         """
+        self._opened()
         if self._topic in topics(self._settings):
             return
         with open_admin(self._settings) as admin:
@@ -63,14 +64,18 @@ class DeadLetterTopic:
             self._producer.close(timeout=1)
 
     def send(self, letters: Sequence[DeadLetter]) -> None:
-        if self._producer is None:
-            self._producer = open_producer(self._settings, max_request_size=2**31 - 1)
+        producer = self._opened()
         for letter in letters:
             if letter.record.place not in self._sent:
-                self._sent[letter.record.place] = self._send(self._producer, letter)
+                self._sent[letter.record.place] = self._send(producer, letter)
         for letter in letters:
             self._await(letter.record.place)
         self._sent.clear()
+
+    def _opened(self) -> KafkaProducer:
+        if self._producer is None:
+            self._producer = open_producer(self._settings, max_request_size=2**31 - 1)
+        return self._producer
 
     def _send(self, producer: KafkaProducer, letter: DeadLetter) -> FutureRecordMetadata:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import IO
 import msgspec
 
 from consumer.errors import ConfigError, Undecodable
+from consumer.protocols import Start
 from consumer.record import SourceRecord, from_line, to_line
 from consumer.watermark import Partition
 
@@ -119,6 +120,18 @@ class RecordedSource:
     def commit(self, offsets: Mapping[Partition, int]) -> bool:
         self.offsets.update(offsets)
         return True
+
+    def assignment(self) -> frozenset[Partition]:
+        return frozenset(Partition(each.topic, each.partition) for each in self._records)
+
+    def starts(self, partitions: Collection[Partition]) -> Mapping[Partition, Start]:
+        oldest: dict[Partition, int] = {}
+        for record in self._records:
+            oldest.setdefault(Partition(record.topic, record.partition), record.offset)
+        return {
+            each: Start(self.offsets.get(each, oldest[each]), oldest[each], each not in self.offsets)
+            for each in partitions
+        }
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         where = (Partition(record.topic, record.partition) for record in self._records)
