@@ -119,7 +119,7 @@ def _connect(settings: Settings) -> Iterator[Finding]:
                     continue
                 ours += 1
                 status = api.status(name)
-                trace = api.first_lines(status.trace, 1)
+                trace = api.first_cause(status)
                 yield from of_connector(name, connector.config, status.connector, status.tasks, trace)
             except ServerError as error:
                 yield findings.of_error(f"connector {name}", error)

@@ -29,7 +29,7 @@ def _state(subject: str, state: str, tasks: Sequence[str], trace: str) -> Iterat
     said = f": {trace}" if trace else ""
     if "FAILED" in (state, *tasks):
         where = "the connector" if state == "FAILED" else f"task {list(tasks).index('FAILED')}"
-        yield failure(subject, f"{where} FAILED{said}", "remove the cause, then restart it (Connect's REST API)")
+        yield failure(subject, f"{where} FAILED{said}", "remove the cause, then: cdc-consumer connect status --restart")
     elif state != _RUNNING:
         yield failure(subject, f"is {state}", "resume it, or wait until Connect has started it")
     elif not tasks:

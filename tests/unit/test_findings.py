@@ -16,6 +16,7 @@ from consumer.avro import NO_SCHEMAS, KnownSchemas, Schemas
 from consumer.config import Registry as RegistrySettings
 from consumer.connect import ConnectApi, load_connector
 from consumer.connector_findings import of_connector
+from consumer.connector_status import ConnectorStatus
 from consumer.errors import ConfigError, ServerError, Undecodable
 from consumer.findings import (
     Finding,
@@ -349,7 +350,8 @@ def test_a_trace_shows_its_first_line_and_no_secret() -> None:
 
     with ConnectApi("http://connect.test", transport=httpx.MockTransport(answer)) as api:
         assert api.connector("c").config["topic.prefix"] == "p"
-        assert api.first_lines("Access denied: hunter2\n\tat x.Y\nCaused by: z", 1) == "Access denied: ***"
+        failed = ConnectorStatus("RUNNING", ("FAILED",), ("Access denied: hunter2\n\tat x.Y\nCaused by: z",))
+        assert api.first_cause(failed) == "Access denied: ***"
 
 
 def test_an_address_is_shown_without_its_password() -> None:
