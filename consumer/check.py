@@ -168,7 +168,7 @@ def _connectors(
             status = api.status(name)
             cause = api.first_cause(status)
             found += of_connector(name, config, status.connector, status.tasks, cause, linked)
-            if status.is_running:
+            if status.running:
                 followed |= {table for table in rules.captured() if captures(config, table)}
         except ServerError as error:
             found.append(findings.of_error(f"connector {name}", error))

@@ -187,12 +187,12 @@ class ConnectApi:
             if status != before:
                 since = now
             if status and now - since >= steady_s:
-                if status.is_running:
+                if status.running:
                     return
-                if status.is_failed:
+                if status.failed:
                     causes = "; ".join(status.causes(self.redaction)) or "it does not say why"
                     raise ServerError(f"connector {name}", f"failed: {causes}", _RESTART)
-                if status.is_held:
+                if status.held:
                     advice = f"resume it: PUT {_connector(name)}/resume"
                     raise ServerError(f"connector {name}", f"is {status.connector}", advice)
             if now > deadline:

@@ -49,7 +49,7 @@ def apply(
         for connector in wanted:
             if connector in changed:
                 api.apply(connector)
-            elif restart and api.status(connector.name).is_failed:
+            elif restart and api.status(connector.name).failed:
                 api.restart_failed(connector.name)
             else:
                 api.wait_running(connector.name, wait_s)
@@ -81,14 +81,14 @@ def status(
                 continue
             api.connector(name)  # so that its secrets are known, which a trace may quote
             found = api.status(name)
-            if restart and found.is_failed:
+            if restart and found.failed:
                 api.restart_failed(name)
                 try:
                     api.wait_running(name, wait_s, _STEADY_S)
                 except ServerError as error:
                     _say(str(error))
                 found = api.status(name)
-            is_well &= not found.is_failed
+            is_well &= not found.failed
             causes = found.causes(api.redaction)
             typer.echo((connector_status.to_json if as_json else connector_status.to_text)(name, found, causes))
     if not is_well:

@@ -24,17 +24,17 @@ class ConnectorStatus:
     traces: tuple[str, ...] = field(default=(), repr=False)
 
     @property
-    def is_running(self) -> bool:
+    def running(self) -> bool:
         """Whether all of it runs."""
         return self.connector == RUNNING and bool(self.tasks) and set(self.tasks) == {RUNNING}
 
     @property
-    def is_failed(self) -> bool:
+    def failed(self) -> bool:
         """Whether the connector or a task failed."""
         return FAILED in (self.connector, *self.tasks)
 
     @property
-    def is_held(self) -> bool:
+    def held(self) -> bool:
         """Whether somebody paused or stopped it, so that it will not run by itself."""
         return self.connector in _HELD
 

@@ -40,7 +40,7 @@ class DeadLetterTopic:
 
         """
         if self._topic not in topics(self._settings) and self._make():
-            _log.info("made the topic of dead letters", action="dead_letters.created", topic=self._topic)
+            _log.info("made the topic of dead letters", action="letters.created", topic=self._topic)
 
     def rehearse(self) -> None:
         """Have the broker look at what :meth:`reach` would make, where there is no topic yet. Makes nothing.

@@ -107,8 +107,8 @@ def test_the_state_of_a_connector() -> None:
             "tasks": [{"id": 0, "state": "FAILED", "trace": trace}, {"id": 1, "state": "RUNNING"}],
         }
     )
-    assert status.is_failed
-    assert not status.is_running
+    assert status.failed
+    assert not status.running
     causes = status.causes(redaction({"database.password": "hunter2"}))
     assert causes == ["org.X: stopped / Caused by: no ***"]
     text = connector_status.to_text("n", status, causes)
@@ -133,7 +133,7 @@ def test_the_state_of_a_connector() -> None:
     ],
 )
 def test_what_runs(status: ConnectorStatus, is_running: bool, is_held: bool) -> None:
-    assert (status.is_running, status.is_held) == (is_running, is_held)
+    assert (status.running, status.held) == (is_running, is_held)
 
 
 def test_what_is_no_status() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 
@@ -97,6 +99,13 @@ def test_the_rights_are_those_of_the_mapping() -> None:
         "v[1]/{live:1}",
         "v[1]/{demo:1}",
     }
+
+
+def test_every_command_of_the_script_is_asked_about() -> None:
+    script = files("consumer").joinpath("apply.lua").read_text()
+    named = {name.lower() for name in re.findall(r"redis\.p?call\(['\"](\w+)", script)}
+    assert len(named) > 10
+    assert named <= {need.name for need in needs(RULES, "g")}
 
 
 def test_a_need_names_its_command_as_rules_do() -> None:
