@@ -14,6 +14,7 @@ from consumer.config import Kafka
 from consumer.dead_letter import DeadLetter
 from consumer.errors import ConfigError, Place, ServerError, ServerUnavailable
 from consumer.kafka_client import failed, open_admin, open_producer, topics
+from consumer.policy import rule_for
 
 _log = structlog.get_logger(__name__)
 _ACKNOWLEDGED_WITHIN_S = 5.0
@@ -61,11 +62,11 @@ class DeadLetterTopic:
                 return False
             except KafkaError as error:
                 found = failed(error)
-                if isinstance(found, ServerUnavailable):
+                if isinstance(found, ServerUnavailable) and not rule_for(error).is_setting:
                     raise found from None
                 raise ConfigError(
                     "CDC_DEAD_LETTERS__TOPIC",
-                    f"there is no topic {self._topic}, and it can't be made: {found.problem}",
+                    f"there is no topic {self._topic}, and it can't be made: {type(error).__name__}",
                     "a topic that exists, or an account that may create it",
                 ) from None
         return True

@@ -68,7 +68,7 @@ def rights(client: redis.Redis, rules: Rules, group: str, *, has_tracking: bool)
         every += [] if as_function else [AS_SCRIPT]
         every += [TRACKING] if has_tracking else []
         return Rights(user, [need for need in every if not ask.may(need)])
-    except redis.exceptions.NoPermissionError:
+    except redis.ResponseError:  # not allowed, or a server that has no such command
         return None
     except redis.RedisError as error:
         raise translate(error, is_of_plan=False) from None
@@ -91,7 +91,12 @@ class _Asked:
     def may(self, need: Need) -> bool:
         if self._account is not None:
             return self._account.may(need)
-        return str(self._client.execute_command("ACL DRYRUN", self._user, *need.command)) == "OK"
+        try:
+            return str(self._client.execute_command("ACL DRYRUN", self._user, *need.command)) == "OK"
+        except redis.exceptions.NoPermissionError:
+            raise
+        except redis.ResponseError:  # a command that was renamed, or taken away
+            return False
 
     def _read(self) -> Account:
         # The client's own reading of the answer sorts the rules, and their order counts.

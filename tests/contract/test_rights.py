@@ -167,3 +167,35 @@ def test_a_node_of_a_cluster_tells_so(redis_binary: str, tmp_path: Path) -> None
             assert (found.mode, found.cluster_state) == ("cluster", "fail")
     finally:
         server.end()
+
+
+def configured(server: RedisServer, line: str) -> None:
+    """Start the server with a line that the command line can't carry."""
+    path = server.folder / "more.conf"
+    path.write_text(f"{line}\n")
+    server.start(include=str(path))
+
+
+def test_a_server_that_hides_its_accounts(redis_binary: str, tmp_path: Path) -> None:
+    """Hosted ones do: then nothing is known, which is no failure."""
+    server = RedisServer(redis_binary, tmp_path)
+    configured(server, 'rename-command ACL ""')
+    try:
+        with connect(Redis(url=SecretStr(server.url))) as client:
+            assert rights(client, RULES, "g", has_tracking=True) is None
+    finally:
+        server.end()
+
+
+def test_a_command_that_the_server_does_not_have(redis_binary: str, tmp_path: Path) -> None:
+    server = RedisServer(redis_binary, tmp_path)
+    configured(server, 'rename-command PERSIST ""')
+    try:
+        with connect(Redis(url=SecretStr(server.url))) as client:
+            found = rights(client, RULES, "g", has_tracking=True)
+            if not has_functions(ask(client).version):
+                pytest.skip("this server can't be asked about a call")
+    finally:
+        server.end()
+    assert found is not None
+    assert {need.name for need in found.refused} == {"persist"}
