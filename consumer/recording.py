@@ -105,6 +105,7 @@ class RecordedSource:
         self._records = list(records)
         self._step = step
         self._next = 0
+        self._partitions = frozenset(Partition(each.topic, each.partition) for each in self._records)
         self.offsets: dict[Partition, int] = {}
 
     @property
@@ -122,7 +123,7 @@ class RecordedSource:
         return True
 
     def assignment(self) -> frozenset[Partition]:
-        return frozenset(Partition(each.topic, each.partition) for each in self._records)
+        return self._partitions
 
     def starts(self, partitions: Collection[Partition]) -> Mapping[Partition, Start]:
         oldest: dict[Partition, int] = {}
