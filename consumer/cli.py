@@ -8,18 +8,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from consumer import __version__, config, log, mapping
+from consumer.dead_letters_cli import letters
 from consumer.errors import CdcError, ConfigError, ServerError
-
-if TYPE_CHECKING:
-    from consumer.avro import Schemas
-    from consumer.rules import Rules
+from consumer.options import Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of
 
 app = typer.Typer(
     name="cdc-consumer",
@@ -31,12 +28,6 @@ app = typer.Typer(
 
 # As many records as `run` takes at once by default: events of one database transaction are joined within them.
 _PLANNED_TOGETHER = 500
-
-ConfigFile = Annotated[Path | None, typer.Option("--config", envvar="CDC_CONFIG", help="TOML file of settings.")]
-Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="host:port, comma separated.")]
-Prefix = Annotated[str | None, typer.Option("--topic-prefix", help="Debezium's topic.prefix.")]
-MappingFile = Annotated[Path | None, typer.Option("--mapping", help="TOML file of the mapping; else the reference.")]
-RedisUrl = Annotated[str | None, typer.Option("--redis-url", help="redis://host:port/db")]
 
 
 @app.callback(invoke_without_command=True)
@@ -79,7 +70,7 @@ def run(
         },
         config_file,
     )
-    rules = _rules(settings)
+    rules = rules_of(settings)
     log.configure(settings.log)
     stop = service.Stop()
     stop.listen()
@@ -123,8 +114,8 @@ def plan(
     from consumer.report import to_json, to_text
 
     settings = config.load({"mapping": mapping_file}, config_file)
-    rules = _rules(settings)
-    known = _schemas(schemas, settings)
+    rules = rules_of(settings)
+    known = schemas_of(settings, schemas)
     is_any_rejected = False
     for batch in recording.batches(recording.read(file), _PLANNED_TOGETHER):
         for source_record, decision in zip(batch, decide_all(batch, rules, known), strict=True):
@@ -145,7 +136,7 @@ def check(
     from consumer.check import check as checked
 
     settings = config.load({"mapping": mapping_file}, config_file)
-    rules = _rules(settings)
+    rules = rules_of(settings)
     log.configure(settings.log)
     found = []
     for finding in checked(settings, rules):
@@ -160,31 +151,9 @@ def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = Non
     typer.echo(mapping.to_toml(mapping.load(config.load({"mapping": mapping_file}, config_file).mapping)), nl=False)
 
 
-def _rules(settings: config.Settings) -> Rules:
-    """The mapping in force, with what the settings say of it."""
-    return replace(
-        mapping.load(settings.mapping),
-        epoch=settings.guard.epoch,
-        accept_missing_before=settings.source.accept_missing_before,
-    )
-
-
-def _schemas(file: Path | None, settings: config.Settings) -> Schemas:
-    """Where Avro's schemas come from: the file, else the registry that is configured, else nowhere."""
-    from consumer import recording
-    from consumer.avro import NO_SCHEMAS, KnownSchemas
-
-    if file is not None:
-        return KnownSchemas(recording.read_schemas(file))
-    if settings.registry.url is None:
-        return NO_SCHEMAS
-    from consumer.registry import Registry
-
-    return Registry(settings.registry)
-
-
 connectors = typer.Typer(name="connect", help="The connectors in connect/, over Kafka Connect's REST API.")
 app.add_typer(connectors)
+app.add_typer(letters)
 
 
 @connectors.command()

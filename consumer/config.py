@@ -202,6 +202,11 @@ class Settings(BaseSettings):
     metrics: Metrics = Metrics()
     log: Log = Log()
 
+    @property
+    def dead_letter_topic(self) -> str:
+        """The topic of dead letters."""
+        return self.dead_letters.topic or f"{self.kafka.topic_prefix}.dlq"
+
 
 def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Settings:
     """The settings in force. ``flags`` are nested as the settings are; those that are None were not given.

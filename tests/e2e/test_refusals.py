@@ -11,7 +11,7 @@ from kafka.admin import ACL, ACLFilter, ACLOperation, ACLPermissionType, Resourc
 
 from consumer.errors import ConfigError
 from consumer.metrics import Metrics
-from tests.e2e.conftest import Process
+from tests.e2e.process import Process
 from tests.e2e.topic import Topic
 from tests.redis_view import eventually
 from tests.stack import Stack, kafka
