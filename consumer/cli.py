@@ -17,6 +17,7 @@ from consumer import __version__, config, log, mapping
 from consumer.dead_letters_cli import letters
 from consumer.errors import CdcError, ConfigError, ServerError
 from consumer.options import Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of
+from consumer.snapshot_cli import snapshot
 
 app = typer.Typer(
     name="cdc-consumer",
@@ -154,6 +155,7 @@ def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = Non
 connectors = typer.Typer(name="connect", help="The connectors in connect/, over Kafka Connect's REST API.")
 app.add_typer(connectors)
 app.add_typer(letters)
+app.command()(snapshot)
 
 
 @connectors.command()
