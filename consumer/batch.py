@@ -65,6 +65,14 @@ class Batch:
         """The dead letters of the records that can't be applied."""
         return [self._letter(at) for at in sorted(self.errors) if at < self.end and at not in self.told]
 
+    def plan(self, at: int) -> Plan | None:
+        """The plan that does the work of the record at ``at``."""
+        return self.decisions[self._last(at)].plan
+
+    def answer(self, at: int) -> Applied | None:
+        """What Redis said to that plan."""
+        return self.answers.get(self._last(at))
+
     def cause(self, at: int) -> CdcError:
         """Why the record at ``at`` can't be applied, with its place."""
         error = self.errors[at]
@@ -90,7 +98,7 @@ class Batch:
 
     def _is_done(self, at: int) -> bool:
         last = self._last(at)
-        return last < self.end and (last in self.answers or self.decisions[last].plan is None)
+        return last < self.end and (last in self.answers or self.plan(at) is None)
 
     def _last(self, at: int) -> int:
         """The record whose plan does this one's work too; most often itself."""
@@ -100,5 +108,5 @@ class Batch:
 
     def _letter(self, at: int) -> DeadLetter:
         decision = self.decisions[at]
-        plan = self.decisions[self._last(at)].plan or decision.mark
+        plan = self.plan(at) or decision.mark
         return DeadLetter(self.records[at], self.errors[at], plan.user if plan is not None else None, self.group)

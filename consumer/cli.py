@@ -8,20 +8,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from consumer import __version__, config, log, mapping
 from consumer.connect_commands import connectors
+from consumer.dead_letters_cli import letters
 from consumer.errors import CdcError, ConfigError
-from consumer.options import ConfigFile
-
-if TYPE_CHECKING:
-    from consumer.avro import Schemas
-    from consumer.rules import Rules
+from consumer.options import Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of
+from consumer.snapshot_cli import snapshot
 
 app = typer.Typer(
     name="cdc-consumer",
@@ -34,11 +31,6 @@ app.add_typer(connectors)
 
 # As many records as `run` takes at once by default: events of one database transaction are joined within them.
 _PLANNED_TOGETHER = 500
-
-Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="host:port, comma separated.")]
-Prefix = Annotated[str | None, typer.Option("--topic-prefix", help="Debezium's topic.prefix.")]
-MappingFile = Annotated[Path | None, typer.Option("--mapping", help="TOML file of the mapping; else the reference.")]
-RedisUrl = Annotated[str | None, typer.Option("--redis-url", help="redis://host:port/db")]
 
 
 @app.callback(invoke_without_command=True)
@@ -81,7 +73,7 @@ def run(
         },
         config_file,
     )
-    rules = _rules(settings)
+    rules = rules_of(settings)
     log.configure(settings.log)
     stop = service.Stop()
     stop.listen()
@@ -125,8 +117,8 @@ def plan(
     from consumer.report import to_json, to_text
 
     settings = config.load({"mapping": mapping_file}, config_file)
-    rules = _rules(settings)
-    known = _schemas(schemas, settings)
+    rules = rules_of(settings)
+    known = schemas_of(settings, schemas)
     is_any_rejected = False
     for batch in recording.batches(recording.read(file), _PLANNED_TOGETHER):
         for source_record, decision in zip(batch, decide_all(batch, rules, known), strict=True):
@@ -147,7 +139,7 @@ def check(
     from consumer.check import check as checked
 
     settings = config.load({"mapping": mapping_file}, config_file)
-    rules = _rules(settings)
+    rules = rules_of(settings)
     log.configure(settings.log)
     found = []
     for finding in checked(settings, rules):
@@ -162,27 +154,8 @@ def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = Non
     typer.echo(mapping.to_toml(mapping.load(config.load({"mapping": mapping_file}, config_file).mapping)), nl=False)
 
 
-def _rules(settings: config.Settings) -> Rules:
-    """The mapping in force, with what the settings say of it."""
-    return replace(
-        mapping.load(settings.mapping),
-        epoch=settings.guard.epoch,
-        accept_missing_before=settings.source.accept_missing_before,
-    )
-
-
-def _schemas(file: Path | None, settings: config.Settings) -> Schemas:
-    """Where Avro's schemas come from: the file, else the registry that is configured, else nowhere."""
-    from consumer import recording
-    from consumer.avro import NO_SCHEMAS, KnownSchemas
-
-    if file is not None:
-        return KnownSchemas(recording.read_schemas(file))
-    if settings.registry.url is None:
-        return NO_SCHEMAS
-    from consumer.registry import Registry
-
-    return Registry(settings.registry)
+app.add_typer(letters)
+app.command()(snapshot)
 
 
 def main() -> None:

@@ -159,6 +159,16 @@ class DeadLetters(_Section):
     share: float = Field(0.1, ge=0, le=1, description="this share of a topic's last 1000 records, one more halts")
 
 
+class Snapshot(_Section):
+    """How Debezium is asked for an incremental snapshot, as the connector's own configuration has it."""
+
+    signal_topic: str = Field("", pattern=_TOPIC, description="signal.kafka.topic; empty: <prefix>.signals")
+    notification_topic: str = Field(
+        "", pattern=_TOPIC, description="notification.sink.topic.name; empty: <prefix>.notifications"
+    )
+    silence_s: float = Field(120.0, gt=0, description="how long a snapshot may say nothing before it is given up")
+
+
 class Guard(_Section):
     """What outranks a stored version."""
 
@@ -201,9 +211,15 @@ class Settings(BaseSettings):
     connect: Connect = Connect()
     source: Source = Source()
     dead_letters: DeadLetters = DeadLetters()
+    snapshot: Snapshot = Snapshot()
     guard: Guard = Guard()
     metrics: Metrics = Metrics()
     log: Log = Log()
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """The topic of dead letters."""
+        return self.dead_letters.topic or f"{self.kafka.topic_prefix}.dlq"
 
 
 def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Settings:

@@ -14,6 +14,22 @@ from consumer.record import Header, SourceRecord
 
 CONNECT = "__connect.errors."
 OWN = "cdc."
+DONE = f"{OWN}done"
+"""The header that makes a record of the topic a note that a letter was dealt with; its value says how."""
+ADDED = frozenset(
+    [
+        *(
+            f"{CONNECT}{name}"
+            for name in (
+                *("topic", "partition", "offset", "connector.name", "task.id", "stage"),
+                *("class.name", "exception.class.name", "exception.message"),
+            )
+        ),
+        *(f"{OWN}{name}" for name in ("reason", "stage", "advice", "field", "user", "timestamp_ms")),
+        DONE,
+    ]
+)
+"""Headers that are this program's: a record's own of these names are not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +80,7 @@ class DeadLetter:
         }
         added = {f"{CONNECT}{name}": value for name, value in connect.items()}
         added |= {f"{OWN}{name}": value for name, value in own.items()}
-        kept = [(name, value) for name, value in record.headers if name not in added]
+        kept = [(name, value) for name, value in record.headers if name not in ADDED]
         return kept + [(name, str(value).encode()) for name, value in added.items()]
 
 

@@ -21,7 +21,11 @@ wrong, and that is in ``place``, ``field`` and ``problem``.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Self
+
+_PLACE = re.compile(r"([a-zA-Z0-9._-]+)\[([0-9]{1,10})\]@([0-9]{1,19})")
 
 
 class CdcError(Exception):
@@ -79,6 +83,14 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.partition}]@{self.offset}"
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The inverse of ``str()``. Raises ValueError, saying what is expected."""
+        found = _PLACE.fullmatch(text)
+        if found is None:
+            raise ValueError("should look like trading.trading.live_users[0]@41")
+        return cls(found[1], int(found[2]), int(found[3]))
 
 
 @dataclass(eq=False)

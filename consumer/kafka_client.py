@@ -47,6 +47,8 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
             # With sessions an idle partition is not spoken of again after a rebalance, and its end stays unknown.
             enable_incremental_fetch_sessions=False,
             reconnect_backoff_max_ms=_LONGEST_BACKOFF_MS,
+            # The client's own limit of 1 MB is below what a fetch may bring, and breaks the connection.
+            receive_message_max_bytes=2**31 - 1,
             fetch_max_bytes=settings.fetch_max_bytes,
             max_partition_fetch_bytes=settings.max_partition_fetch_bytes,
             **options,

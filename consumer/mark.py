@@ -34,7 +34,7 @@ def mark_unread(record: SourceRecord, event: ChangeEvent | None, rules: Rules, s
     images = () if event is None else (event.after, event.before)
     for row in (*images, key_of(record.key, schemas)):
         with suppress(RecordError):
-            return _mark(user_in(row or {}, table), table.table, record.place, rules)
+            return mark(user_in(row or {}, table), table.table, record.place, rules)
     return None
 
 
@@ -43,16 +43,19 @@ def mark_refused(plan: Plan, rules: Rules) -> Plan | None:
     version = plan.version
     if rules.table(plan.table) is None:
         return None
-    return _mark(plan.user, plan.table, Place(version.topic, version.partition, version.offset), rules)
+    return mark(plan.user, plan.table, Place(version.topic, version.partition, version.offset), rules)
 
 
-def _mark(user: UserId, table: str, place: Place, rules: Rules) -> Plan:
-    """Only where the record lay matters: what was applied since, from a later one, needs no healing."""
+def mark(user: UserId, table: str, place: Place, rules: Rules) -> Plan:
+    """The mark that from ``place`` on the next good change of ``user``'s row must write everything.
+
+    Only the place matters: what was applied since, from a later one, needs no healing; an earlier one heals nothing.
+    """
     return Plan(
         user=user,
         table=table,
         guard=render(rules.names.guard, user),
         version=Version(rules.epoch, Origin.STREAMED, "", "", 0, place.topic, place.partition, place.offset),
         mode=Mode.MARK,
-        reasons=(f"{place} could not be applied",),
+        reasons=(f"not whole since {place}",),
     )

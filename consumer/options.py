@@ -1,10 +1,49 @@
-"""Options that several commands take."""
+"""Options that several commands share, and what they stand for."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", envvar="CDC_CONFIG", help="TOML file of settings.")]
+from consumer import config, mapping
+
+if TYPE_CHECKING:
+    from consumer.avro import Schemas
+    from consumer.rules import Rules
+
+ConfigFile: TypeAlias = Annotated[
+    Path | None, typer.Option("--config", envvar="CDC_CONFIG", help="TOML file of settings.")
+]
+Brokers: TypeAlias = Annotated[str | None, typer.Option("--bootstrap-servers", help="host:port, comma separated.")]
+Prefix: TypeAlias = Annotated[str | None, typer.Option("--topic-prefix", help="Debezium's topic.prefix.")]
+MappingFile: TypeAlias = Annotated[
+    Path | None, typer.Option("--mapping", help="TOML file of the mapping; else the reference.")
+]
+RedisUrl: TypeAlias = Annotated[str | None, typer.Option("--redis-url", help="redis://host:port/db")]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+
+def rules_of(settings: config.Settings) -> Rules:
+    """The mapping in force, with what the settings say of it."""
+    return replace(
+        mapping.load(settings.mapping),
+        epoch=settings.guard.epoch,
+        accept_missing_before=settings.source.accept_missing_before,
+    )
+
+
+def schemas_of(settings: config.Settings, file: Path | None = None) -> Schemas:
+    """Where Avro's schemas come from: the file, else the registry that is configured, else nowhere."""
+    from consumer import recording
+    from consumer.avro import NO_SCHEMAS, KnownSchemas
+
+    if file is not None:
+        return KnownSchemas(recording.read_schemas(file))
+    if settings.registry.url is None:
+        return NO_SCHEMAS
+    from consumer.registry import Registry
+
+    return Registry(settings.registry)

@@ -65,7 +65,7 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         if settings.registry.url is not None:
             schemas = registry = Registry(settings.registry)
             exits.callback(registry.close)
-        letters = DeadLetterTopic(settings.kafka, settings.dead_letters.topic or f"{settings.kafka.topic_prefix}.dlq")
+        letters = DeadLetterTopic(settings.kafka, settings.dead_letter_topic)
         exits.callback(letters.close)
         pipeline = Pipeline(
             sink,

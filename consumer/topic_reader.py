@@ -50,6 +50,22 @@ def read_to_end(settings: Kafka, topics: Sequence[str]) -> Iterator[SourceRecord
         consumer.close(autocommit=False)
 
 
+def ends(settings: Kafka, topic: str) -> dict[int, int]:
+    """The next offset of each partition of ``topic``; none if there is no such topic.
+
+    Raises:
+        ServerUnavailable, ConfigError: as :func:`consumer.kafka_client.open_consumer`.
+    """
+    consumer = open_consumer(settings)
+    try:
+        parts = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        return {part.partition: end for part, end in consumer.end_offsets(parts).items()} if parts else {}
+    except Exception as error:
+        raise failed(error) from None
+    finally:
+        consumer.close(autocommit=False)
+
+
 def read_newest(settings: Kafka, topic: str) -> list[SourceRecord]:
     """The last few records of each partition of ``topic``, as many as come within a few seconds.
 

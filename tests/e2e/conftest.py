@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,59 +10,18 @@ from typing import Any
 
 import pytest
 import redis
+from kafka import KafkaProducer
 
+from tests.e2e.feed import Feed
+from tests.e2e.process import Process
 from tests.e2e.topic import Topic
 from tests.redis_view import Listener, eventually
 from tests.stack import Stack
-from tests.stack.child import GUARD
 from tests.stack.registration import Database, Registration, registered
 from tests.stack.trading import Trading
 
 # Users that are there before the snapshot, so that every topic exists from the beginning.
 WITNESS = 900
-
-
-class Process:
-    """``cdc-consumer run`` as a child that does not outlive the test."""
-
-    def __init__(self, environment: dict[str, str], log: Path, *arguments: str) -> None:
-        self.log = log
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
-        command = [str(Path(sys.executable).with_name("cdc-consumer")), "run", *arguments]
-        with log.open("ab") as out:
-            self._guard = subprocess.Popen(
-                [sys.executable, str(GUARD), "--", *command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=out,
-                env=clean | environment,
-            )
-        assert self._guard.stdout is not None
-        self.pid = int(self._guard.stdout.readline())
-
-    @property
-    def running(self) -> bool:
-        return self._guard.poll() is None
-
-    def send(self, number: signal.Signals) -> None:
-        os.kill(self.pid, number)
-
-    def wait(self, seconds: float = 20.0) -> int:
-        """The exit code; 128 + N for signal N."""
-        code = self._guard.wait(seconds)
-        for pipe in (self._guard.stdin, self._guard.stdout):
-            assert pipe is not None
-            pipe.close()
-        return code
-
-    def close(self) -> None:
-        if self._guard.poll() is None:
-            self.send(signal.SIGKILL)
-        self.wait()
-
-    def said(self) -> str:
-        """Everything it wrote to stderr."""
-        return self.log.read_text()
 
 
 @dataclass(frozen=True)
@@ -176,3 +131,19 @@ def live(system: System) -> Iterator[System]:
     with system.running():
         eventually(lambda: system.config(WITNESS) and system.config(WITNESS, "demo"), what=system.folder.name)
         yield system
+
+
+@pytest.fixture
+def feed(stack: Stack, redis_client: redis.Redis, topic_prefix: str, group_id: str, tmp_path: Path) -> Iterator[Feed]:
+    producer = KafkaProducer(bootstrap_servers=stack.kafka.bootstrap_servers, acks="all", linger_ms=5)
+    environment = {
+        "CDC_KAFKA__BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
+        "CDC_KAFKA__TOPIC_PREFIX": topic_prefix,
+        "CDC_KAFKA__GROUP_ID": group_id,
+        "CDC_REDIS__URL": stack.redis.url,
+        "CDC_METRICS__PORT": "0",
+    }
+    made = Feed(stack, f"{topic_prefix}.trading.live_users", producer, redis_client, environment, tmp_path)
+    made.make(made.topic)
+    yield made
+    producer.close()

@@ -10,7 +10,7 @@ import pytest
 
 from consumer.errors import ServerError, ServerUnavailable
 from consumer.metrics import Metrics
-from tests.e2e.conftest import Process
+from tests.e2e.process import Process
 from tests.e2e.topic import Topic, together
 from tests.redis_view import eventually
 from tests.stack import Stack

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from tests.e2e.conftest import WITNESS, Process, System
+from tests.e2e.conftest import WITNESS, System
+from tests.e2e.process import Process
 from tests.redis_view import eventually
 from tests.stack.kafka import Kafka
 from tests.stack.port import Ports

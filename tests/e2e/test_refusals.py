@@ -13,7 +13,7 @@ from consumer.dead_letter_topic import DeadLetterTopic
 from consumer.errors import ConfigError
 from consumer.kafka_survey import topic_settings
 from consumer.metrics import Metrics
-from tests.e2e.conftest import Process
+from tests.e2e.process import Process
 from tests.e2e.topic import Topic
 from tests.redis_view import eventually
 from tests.stack import Stack, kafka

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from kafka import TopicPartition
 
-from tests.e2e.conftest import WITNESS, Process, System
+from tests.e2e.conftest import WITNESS, System
+from tests.e2e.process import Process
 from tests.redis_view import eventually
 from tests.stack.port import Ports
 

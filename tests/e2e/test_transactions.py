@@ -6,7 +6,8 @@ import signal
 
 import pytest
 
-from tests.e2e.conftest import WITNESS, Process, System
+from tests.e2e.conftest import WITNESS, System
+from tests.e2e.process import Process
 from tests.redis_view import eventually
 from tests.stack.roster import DATABASES
 

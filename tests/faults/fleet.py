@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.e2e.conftest import Process
+from tests.e2e.process import Process
 from tests.redis_view import eventually
 
 _STOP_S = 30.0

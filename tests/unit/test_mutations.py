@@ -28,4 +28,5 @@ def test_every_rule_that_must_be_noticed_is_taken_away() -> None:
         "the wait before commit",
         "the whole-image rule",
         "the publish-last order",
+        "the release of dead letters",
     }

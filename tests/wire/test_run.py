@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.e2e.conftest import Process
+from tests.e2e.process import Process
 from tests.redis_view import Listener, eventually
 from tests.stack import Stack
 from tests.stack.port import Ports

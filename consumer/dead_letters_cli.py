@@ -1,0 +1,227 @@
+"""``cdc-consumer dead-letters``: what could not be applied, seen, tried again, or given up."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from consumer import config, log
+from consumer.errors import ConfigError, Place
+from consumer.keys import UserId
+from consumer.options import AsJson, Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of
+
+if TYPE_CHECKING:
+    from consumer.letter import Box, Choice, Released, Unapplied
+
+letters = typer.Typer(name="dead-letters", help="Records that could not be applied.", no_args_is_help=True)
+
+_T = TypeVar("_T")
+_WIDE = 240
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%fZ"]
+
+Group = Annotated[str | None, typer.Option("--group-id", help="The consumer group that wrote them.")]
+OfTopic = Annotated[str | None, typer.Option("--topic", help="Only records of this topic.")]
+OfReason = Annotated[str | None, typer.Option("--reason", help="Only these, such as undecodable.")]
+OfTable = Annotated[str | None, typer.Option("--table", help="Only records of this table.")]
+OfUser = Annotated[str | None, typer.Option("--user", help="Only changes of this user, such as live:123.")]
+Since = Annotated[
+    datetime | None, typer.Option("--since", formats=_TIMES, metavar="TIME", help="Written at or after this time, UTC.")
+]
+Until = Annotated[
+    datetime | None, typer.Option("--until", formats=_TIMES, metavar="TIME", help="Written before this time, UTC.")
+]
+
+
+@letters.command("list")
+def list_(
+    topic: OfTopic = None,
+    reason: OfReason = None,
+    table: OfTable = None,
+    user: OfUser = None,
+    since: Since = None,
+    until: Until = None,
+    as_json: AsJson = False,
+    config_file: ConfigFile = None,
+    bootstrap_servers: Brokers = None,
+    topic_prefix: Prefix = None,
+    group_id: Group = None,
+) -> None:
+    """The records that wait here, each once. Changes nothing."""
+    from consumer import letter_report
+
+    settings = _settings(config_file, None, bootstrap_servers, topic_prefix, group_id, None)
+    box = _box(settings)
+    chosen = _choice((), topic, reason, table, user, since, until).of(box.open())
+    if as_json:
+        for each in chosen:
+            typer.echo(letter_report.to_json(each))
+    elif chosen:
+        _print_table(chosen)
+    typer.echo(f"{len(chosen)} of {len(box.open())} in {settings.dead_letter_topic}", err=True)
+
+
+@letters.command()
+def show(
+    place: Annotated[str, typer.Argument(help="Where the record lay, as list prints it.")],
+    as_json: AsJson = False,
+    config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
+    bootstrap_servers: Brokers = None,
+    topic_prefix: Prefix = None,
+    group_id: Group = None,
+) -> None:
+    """One record, its headers and what was said of it. Columns that the mapping takes no values of are hidden."""
+    from consumer import letter_report
+    from consumer.hidden import visible
+
+    settings = _settings(config_file, mapping_file, bootstrap_servers, topic_prefix, group_id, None)
+    rules = rules_of(settings)
+    (found,) = _placed([place], _box(settings).open())
+    record = visible(found.record, rules, schemas_of(settings))
+    typer.echo((letter_report.shown_json if as_json else letter_report.shown_text)(found, record))
+
+
+@letters.command()
+def replay(
+    places: Annotated[list[str] | None, typer.Argument(help="Where they lay, as list prints it.")] = None,
+    topic: OfTopic = None,
+    reason: OfReason = None,
+    table: OfTable = None,
+    user: OfUser = None,
+    since: Since = None,
+    until: Until = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that wait here.")] = False,
+    discard: Annotated[bool, typer.Option("--discard", help="Give them up: note them as dealt with.")] = False,
+    publish: Annotated[bool, typer.Option(help="Send the messages of what is applied.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it, on a terminal too.")] = False,
+    as_json: AsJson = False,
+    config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
+    bootstrap_servers: Brokers = None,
+    topic_prefix: Prefix = None,
+    group_id: Group = None,
+    redis_url: RedisUrl = None,
+) -> None:
+    """Put records through the pipeline again, and note what was dealt with. The version guard decides.
+
+    On a terminal without --yes it is a --dry-run. Exit code 1 if something stays.
+    """
+    from consumer import letter_report
+    from consumer.trial import Trial
+
+    settings = _settings(config_file, mapping_file, bootstrap_servers, topic_prefix, group_id, redis_url)
+    choice = _choice(places or (), topic, reason, table, user, since, until)
+    if choice.is_everything != everything:
+        raise ConfigError("replay", "choose records", "places, filters such as --user live:123, or else --all")
+    is_dry = dry_run or (sys.stdin.isatty() and not yes)
+    waiting = _box(settings).open()
+    _placed(places or (), waiting, is_lenient=True)
+    results: list[Released] = []
+
+    def say(found: Sequence[Released]) -> None:
+        results.extend(found)
+        for each in found:
+            typer.echo((letter_report.released_json if as_json else letter_report.released_text)(each))
+
+    trial = Trial(settings, rules_of(settings), schemas_of(settings), is_dry=is_dry, is_silent=not publish)
+    if discard:
+        trial.discard(choice.of(waiting), say)
+    else:
+        trial.release(choice.of(waiting), say)
+    prefix = "would be, as far as is known without Redis: " if is_dry else ""
+    typer.echo(f"{prefix}{letter_report.summary(results)}", err=True)
+    if is_dry and not dry_run:
+        typer.echo("nothing was done; --yes does it", err=True)
+    if not all(each.is_done for each in results):
+        raise typer.Exit(1)
+
+
+def _settings(
+    file: Path | None,
+    mapping_file: Path | None,
+    brokers: str | None,
+    prefix: str | None,
+    group: str | None,
+    redis_url: str | None,
+) -> config.Settings:
+    kafka = {"bootstrap_servers": brokers, "topic_prefix": prefix, "group_id": group}
+    settings = config.load({"mapping": mapping_file, "kafka": kafka, "redis": {"url": redis_url}}, file)
+    log.configure(settings.log)
+    return settings
+
+
+def _box(settings: config.Settings) -> Box:
+    """What lies in the topic; what is in it beside this group's letters is said."""
+    from consumer.letters import read_letters
+
+    box = read_letters(settings.kafka, settings.dead_letter_topic)
+    for group, count in sorted(box.others.items()):
+        typer.echo(f"{count} letters of the group {group}, which only --group-id {group} shows", err=True)
+    if box.strange:
+        typer.echo(f"{box.strange} records that are no letters of this program", err=True)
+    return box
+
+
+def _choice(
+    places: Sequence[str],
+    topic: str | None,
+    reason: str | None,
+    table: str | None,
+    user: str | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> Choice:
+    from consumer.letter import Choice
+
+    return Choice(
+        places=frozenset(_parsed("PLACE", each, Place.from_text) for each in places),
+        topic=topic,
+        reason=reason,
+        table=table,
+        user=None if user is None else _parsed("--user", user, UserId.from_text),
+        since_ms=_milliseconds(since),
+        until_ms=_milliseconds(until),
+    )
+
+
+def _placed(places: Sequence[str], waiting: Sequence[Unapplied], *, is_lenient: bool = False) -> list[Unapplied]:
+    """Those at ``places``, each of which must be there; ``is_lenient``: one that is not is only told."""
+    by_place = {each.place: each for each in waiting}
+    wanted = [_parsed("PLACE", each, Place.from_text) for each in places]
+    for missing in [each for each in wanted if each not in by_place]:
+        if not is_lenient:
+            raise ConfigError("PLACE", f"{missing} does not wait here", "one that list prints")
+        typer.echo(f"{missing} does not wait here", err=True)
+    return [by_place[each] for each in wanted if each in by_place]
+
+
+def _parsed(name: str, text: str, parse: Callable[[str], _T]) -> _T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ConfigError(name, f"{text!r}", str(error)) from None
+
+
+def _milliseconds(time: datetime | None) -> int | None:
+    return None if time is None else round(time.replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def _print_table(chosen: Sequence[Unapplied]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from consumer.letter_report import COLUMNS, cells
+
+    table = Table(*COLUMNS, box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for each in chosen:
+        table.add_row(*(Text(cell, overflow="fold") for cell in cells(each)))
+    console = Console()
+    console.print(table, width=None if console.is_terminal else _WIDE)

@@ -1,0 +1,132 @@
+"""``cdc-consumer snapshot``: the rows of a table, or of some users, once more, while changes go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumer import config, log
+from consumer.errors import ConfigError
+from consumer.keys import UserId
+from consumer.options import AsJson, Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of
+
+if TYPE_CHECKING:
+    from consumer.rules import Rules
+    from consumer.snapshot_signal import Course, Notification, Scan
+
+_NO_AUDIT = (
+    "no audit follows: there is none yet in this program. An incremental read can be older than it looks;"
+    " compare Redis with the database where it matters"
+)
+
+
+def snapshot(
+    tables: Annotated[
+        list[str] | None, typer.Argument(help="Tables, such as live_users or trading.live_users.")
+    ] = None,
+    where: Annotated[str | None, typer.Option("--where", help="Only rows of this SQL condition.")] = None,
+    users: Annotated[list[str] | None, typer.Option("--user", help="Only this user, such as live:123.")] = None,
+    authoritative: Annotated[
+        bool, typer.Option("--authoritative", help="Overwrite what stands in Redis, rather than fill what is missing.")
+    ] = False,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="End the snapshot that runs, or leave TABLES out of it.")
+    ] = False,
+    as_json: AsJson = False,
+    config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
+    bootstrap_servers: Brokers = None,
+    topic_prefix: Prefix = None,
+    redis_url: RedisUrl = None,
+) -> None:
+    """Ask Debezium for an incremental snapshot over its signal topic, and follow it to its end.
+
+    `run` takes the reads from the topics, as it takes changes. Exit code 1 if a table was not read to its end.
+    """
+    from consumer import snapshot as incremental
+    from consumer.snapshot_signal import told_json, told_text
+
+    kafka = {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}
+    settings = config.load({"mapping": mapping_file, "kafka": kafka, "redis": {"url": redis_url}}, config_file)
+    rules = rules_of(settings)
+    log.configure(settings.log)
+    _refuse_contradictions(tables or [], where, users or [], authoritative=authoritative, stop=stop)
+    if stop:
+        incremental.end(settings, incremental.collections(settings, rules, tables or []))
+        typer.echo("asked for its end; whoever follows it hears of it", err=True)
+        return
+    chosen = [_user(each) for each in users or []]
+    scans = _scans(settings, rules, tables or [], where, chosen)
+
+    def tell(told: Notification) -> None:
+        if as_json:
+            typer.echo(told_json(told))
+        else:
+            typer.echo(told_text(told), err=True)
+
+    def prepare() -> None:
+        if authoritative:
+            count = incremental.make_authoritative(settings, rules, scans, chosen)
+            typer.echo(f"{count} users are marked: the next whole row of each is written over what stands", err=True)
+
+    try:
+        course = incremental.take(settings, scans, prepare, tell, lambda text: typer.echo(text, err=True))
+    except KeyboardInterrupt:
+        typer.echo("no longer followed; if it was asked for already, it goes on. --stop ends it", err=True)
+        raise typer.Exit(130) from None
+    _conclude(course, authoritative=authoritative)
+
+
+def _conclude(course: Course, *, authoritative: bool) -> None:
+    unread = course.unread()
+    for name, why in unread.items():
+        typer.echo(f"{name} was not read to its end: {why}", err=True)
+    if len(unread) < len(course.collections):
+        typer.echo("what was read is in the topics; run takes it from there", err=True)
+    if authoritative:
+        typer.echo(_NO_AUDIT, err=True)
+    if unread:
+        raise typer.Exit(1)
+
+
+def _refuse_contradictions(
+    tables: Sequence[str], where: str | None, users: Sequence[str], *, authoritative: bool, stop: bool
+) -> None:
+    if stop and (where or users or authoritative):
+        raise ConfigError("--stop", "ends a snapshot, or leaves whole tables out of it", "with TABLES or alone")
+    if tables and users:
+        raise ConfigError("--user", "a user's table is known", "TABLES, or else --user")
+    if not (tables or users or stop):
+        raise ConfigError("TABLES", "say what to read", "tables, or --user live:123")
+    if where and not tables:
+        raise ConfigError("--where", "is about the rows of tables", "with TABLES")
+    if where and authoritative:
+        raise ConfigError("--authoritative", "it is not known here which users a condition means", "without --where")
+
+
+def _scans(
+    settings: config.Settings, rules: Rules, tables: Sequence[str], where: str | None, users: Sequence[UserId]
+) -> list[Scan]:
+    from consumer.snapshot import collections
+    from consumer.snapshot_signal import Scan, condition_of
+
+    if tables:
+        return [Scan(name, where or "") for name in collections(settings, rules, tables)]
+    scans = []
+    for user_type in sorted({user.user_type for user in users}):
+        table = next((each for each in rules.tables if each.user_type == user_type), None)
+        if table is None:
+            known = ", ".join(sorted(each.user_type for each in rules.tables))
+            raise ConfigError("--user", f"no table holds users of the type {user_type}", f"types: {known}")
+        (name,) = collections(settings, rules, [table.table])
+        scans.append(Scan(name, condition_of(table, sorted(user for user in users if user.user_type == user_type))))
+    return scans
+
+
+def _user(text: str) -> UserId:
+    try:
+        return UserId.from_text(text)
+    except ValueError as error:
+        raise ConfigError("--user", f"{text!r}", str(error)) from None

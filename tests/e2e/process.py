@@ -1,0 +1,73 @@
+"""The program as a child that does not outlive the test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.stack.child import GUARD
+
+CLI = str(Path(sys.executable).with_name("cdc-consumer"))
+
+
+class Process:
+    """``cdc-consumer run`` as a child that does not outlive the test."""
+
+    def __init__(self, environment: dict[str, str], log: Path, *arguments: str) -> None:
+        self.log = log
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
+        command = [CLI, "run", *arguments]
+        with log.open("ab") as out:
+            self._guard = subprocess.Popen(
+                [sys.executable, str(GUARD), "--", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=out,
+                env=clean | environment,
+            )
+        assert self._guard.stdout is not None
+        self.pid = int(self._guard.stdout.readline())
+
+    @property
+    def running(self) -> bool:
+        return self._guard.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, seconds: float = 20.0) -> int:
+        """The exit code; 128 + N for signal N."""
+        code = self._guard.wait(seconds)
+        for pipe in (self._guard.stdin, self._guard.stdout):
+            assert pipe is not None
+            pipe.close()
+        return code
+
+    def close(self) -> None:
+        if self._guard.poll() is None:
+            self.send(signal.SIGKILL)
+        self.wait()
+
+    def said(self) -> str:
+        """Everything it wrote to stderr."""
+        return self.log.read_text()
+
+
+def command(environment: Mapping[str, str], *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+    """Another command of the program, run to its end, without a terminal."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
+    ran = subprocess.run(
+        [CLI, *arguments],
+        env={**clean, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert "Traceback" not in ran.stdout + ran.stderr, ran.stderr
+    return ran

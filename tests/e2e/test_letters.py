@@ -1,0 +1,236 @@
+"""Dead letters seen, tried again and given up, with the program as a person starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka.errors import NoError
+
+from consumer.record import SourceRecord
+from tests.e2e.feed import Feed, deposit, poison
+from tests.e2e.process import CLI, command
+from tests.redis_view import Listener, dump, eventually
+
+pytestmark = pytest.mark.stack
+SECRET = "hunter2"
+GOOD = 5
+
+
+def changed(record: SourceRecord, change: Callable[[dict[str, Any]], object]) -> SourceRecord:
+    envelope = json.loads(record.value or b"")
+    change(envelope)
+    return replace(record, value=json.dumps(envelope).encode())
+
+
+def truncate(envelope: dict[str, Any]) -> None:
+    envelope |= {"op": "t", "before": None, "after": None}
+
+
+@dataclass(frozen=True)
+class Letters:
+    """Five records that could not be applied, of five kinds, at the offsets from ``GOOD`` on; nothing follows now."""
+
+    feed: Feed
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return command({**self.feed.environment, **environment}, "dead-letters", *arguments)
+
+    def place(self, number: int) -> str:
+        return f"{self.feed.topic}[0]@{GOOD + number}"
+
+    def listed(self, *arguments: str) -> list[dict[str, Any]]:
+        ran = self.run("list", "--json", *arguments)
+        assert ran.returncode == 0, ran.stderr
+        return [json.loads(line) for line in ran.stdout.splitlines()]
+
+    def numbers(self, *arguments: str) -> list[int]:
+        return [each["offset"] - GOOD for each in self.listed(*arguments)]
+
+    def replayed(self, *arguments: str, **environment: str) -> tuple[int, dict[int, str], str]:
+        """The exit code, what became of each, and everything that was printed."""
+        ran = self.run("replay", "--json", *arguments, **environment)
+        found = [json.loads(line) for line in ran.stdout.splitlines()]
+        numbers = {int(each["place"].rpartition("@")[2]) - GOOD: each["outcome"] for each in found}
+        return ran.returncode, numbers, ran.stdout + ran.stderr
+
+
+@pytest.fixture
+def letters(feed: Feed) -> Letters:
+    def number(at: int) -> SourceRecord:
+        """Of user 1 for the first, with a secret in the row."""
+        return deposit(at + 1, GOOD + at, password=SECRET, email=SECRET, group="VIP")
+
+    good = [deposit(user, user - 1) for user in range(1, GOOD + 1)]
+    with feed.running():
+        feed.send(*good)
+        eventually(lambda: feed.committed() == GOOD, 60)
+        feed.redis.rename("user:{live:3}:config", "aside")
+        feed.redis.set("user:{live:3}:config", "no hash")
+        feed.send(
+            poison(1, GOOD),
+            changed(number(1), lambda envelope: envelope["after"].pop("leverage")),
+            number(2),
+            changed(number(3), lambda envelope: envelope.pop("before")),
+            replace(changed(number(4), truncate), key=None),
+        )
+        eventually(lambda: len(feed.letters()) == 5, 60)
+    return Letters(feed)
+
+
+def test_they_are_listed_and_chosen(letters: Letters) -> None:
+    found = letters.listed()
+    assert [(each["offset"] - GOOD, each["reason"], each["user"], each["times"]) for each in found] == [
+        (0, "undecodable", "live:1", 1),
+        (1, "missing_column", "live:2", 1),
+        (2, "redis_wrongtype", "live:3", 1),
+        (3, "unsupported", "live:4", 1),
+        (4, "unsupported", None, 1),
+    ]
+    assert {each["table"] for each in found} == {"live_users"}
+    assert letters.numbers("--reason", "unsupported") == [3, 4]
+    assert letters.numbers("--user", "live:2") == [1]
+    assert letters.numbers("--table", "demo_users") == []
+    assert letters.numbers("--topic", letters.feed.topic) == [0, 1, 2, 3, 4]
+    assert letters.numbers("--since", "2020-01-01") == [0, 1, 2, 3, 4]
+    assert letters.numbers("--until", "2020-01-01T10:00") == []
+    text = letters.run("list")
+    assert all(letters.place(number) in text.stdout for number in range(5))
+    assert f"5 of 5 in {letters.feed.dead_letters}" in text.stderr
+    assert SECRET not in text.stdout + text.stderr
+    other = letters.run("list", "--group-id", "another")
+    assert f"5 letters of the group {letters.feed.environment['CDC_KAFKA__GROUP_ID']}" in other.stderr
+
+
+def test_they_are_shown_without_secrets(letters: Letters) -> None:
+    for number in range(5):
+        for arguments in ((), ("--json",)):
+            ran = letters.run("show", letters.place(number), *arguments)
+            assert ran.returncode == 0, ran.stderr
+            assert SECRET not in ran.stdout + ran.stderr
+    undecodable = json.loads(letters.run("show", letters.place(0), "--json").stdout)
+    assert undecodable["record"]["value"].startswith("23 bytes, sha256 ")
+    assert list(undecodable["record"]["headers"]) == ["trace"]
+    refused = json.loads(letters.run("show", letters.place(2), "--json").stdout)
+    assert (
+        refused["record"]["value"]["after"] | {"group": "VIP", "password": "***", "email": "***"}
+        == (refused["record"]["value"]["after"])
+    )
+    assert [each["reason"] for each in refused["letters"]] == ["redis_wrongtype"]
+    assert letters.run("show", f"{letters.feed.topic}[0]@0").returncode == 2
+    assert letters.run("show", "nowhere").returncode == 2
+
+
+def test_with_every_cause_still_there_all_stay_and_nothing_is_touched(letters: Letters) -> None:
+    before = dump(letters.feed.redis)
+    code, outcomes, said = letters.replayed("--all")
+    assert (code, outcomes) == (1, dict.fromkeys(range(5), "stays"))
+    assert SECRET not in said
+    assert dump(letters.feed.redis) == before
+    assert letters.numbers() == [0, 1, 2, 3, 4]
+
+
+def test_once_the_causes_are_gone_they_are_applied_and_a_second_replay_does_nothing(
+    letters: Letters, tmp_path: Path
+) -> None:
+    feed = letters.feed
+    mapping = command({}, "mapping").stdout.replace('{ name = "leverage", required = true }', '{ name = "leverage" }')
+    (tmp_path / "mapping.toml").write_text(mapping)
+    feed.redis.delete("user:{live:3}:config")
+    cured = {"CDC_MAPPING": str(tmp_path / "mapping.toml"), "CDC_SOURCE__ACCEPT_MISSING_BEFORE": "true"}
+    listener = Listener(feed.redis)
+
+    before = dump(feed.redis)
+    assert letters.replayed("--all", "--dry-run", **cured)[1] == {
+        0: "stays",
+        **dict.fromkeys((1, 2, 3), "applied"),
+        4: "stays",
+    }
+    assert dump(feed.redis) == before
+    assert letters.numbers() == [0, 1, 2, 3, 4]
+
+    assert letters.replayed("--user", "live:2", "--no-publish", **cured)[:2] == (0, {1: "applied"})
+    assert feed.field(2, "group") == "VIP"
+    assert listener.heard(2) == []
+    code, outcomes, _ = letters.replayed(letters.place(2), letters.place(3), **cured)
+    assert (code, outcomes) == (0, {2: "applied", 3: "applied"})
+    assert (feed.field(3, "group"), feed.field(4, "group")) == ("VIP", "VIP")
+    assert "group_updates" in [channel for channel, _ in listener.heard(3)]
+    assert "group_updates" in [channel for channel, _ in listener.heard(4)]
+    assert letters.numbers() == [0, 4]
+
+    before, told = dump(feed.redis), len(listener.heard())
+    code, outcomes, said = letters.replayed(letters.place(2), letters.place(3), **cured)
+    assert (code, outcomes) == (0, {})
+    assert "nothing to do" in said
+    assert (dump(feed.redis), len(listener.heard())) == (before, told)
+
+    assert letters.replayed("--all", **cured)[:2] == (1, {0: "stays", 4: "stays"})
+    assert letters.replayed("--all", "--discard")[:2] == (0, {0: "discarded", 4: "discarded"})
+    assert letters.numbers() == []
+    assert letters.replayed("--all")[:2] == (0, {})
+    listener.close()
+
+
+def test_an_old_letter_never_moves_redis_back(letters: Letters) -> None:
+    feed = letters.feed
+    feed.redis.delete("user:{live:3}:config")
+    with feed.running():
+        feed.send(deposit(3, GOOD + 5, wallet_balance="77"))
+        eventually(lambda: feed.field(3, "wallet_balance") == "77.00", 60)
+        before = dump(feed.redis, "*live:3*")
+        assert letters.replayed("--user", "live:3")[:2] == (0, {2: "superseded"})
+        assert dump(feed.redis, "*live:3*") == before
+    assert 2 not in letters.numbers()
+
+
+def test_a_record_that_fails_anew_waits_anew(letters: Letters) -> None:
+    """The group's offsets were set back: what was given up is read again."""
+    assert letters.replayed("--all", "--discard")[0] == 0
+    assert letters.numbers() == []
+    group = letters.feed.environment["CDC_KAFKA__GROUP_ID"]
+    with closing(letters.feed.stack.kafka.admin()) as admin:
+
+        def is_deleted() -> bool:
+            ((_, error),) = admin.delete_consumer_groups([group])
+            return error is NoError
+
+        eventually(is_deleted, 60, "the group still has a member")
+    letters.feed.redis.delete(f"cdc:offsets:{group}")
+    with letters.feed.running():
+        eventually(lambda: letters.numbers() == [0, 1, 2, 3, 4], 60)
+
+
+def test_something_must_be_chosen_and_on_a_terminal_nothing_is_done_without_yes(letters: Letters) -> None:
+    assert letters.run("replay").returncode == 2
+    assert letters.run("replay", "--all", "--user", "live:1").returncode == 2
+    assert letters.run("replay", "--user", "1").returncode == 2
+    person, terminal = pty.openpty()
+    try:
+        ran = subprocess.run(
+            [CLI, "dead-letters", "replay", "--all", "--discard"],
+            env={**os.environ, **letters.feed.environment},
+            stdin=terminal,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(person)
+        os.close(terminal)
+    assert "nothing was done; --yes does it" in ran.stderr
+    assert letters.numbers() == [0, 1, 2, 3, 4]
+
+
+def test_without_a_topic_there_are_no_letters(feed: Feed) -> None:
+    ran = command(feed.environment, "dead-letters", "list", "--json")
+    assert (ran.returncode, ran.stdout) == (0, "")

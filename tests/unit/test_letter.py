@@ -1,0 +1,188 @@
+"""The way back from the topic of dead letters: which record it was, and what is still open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.dead_letter import ADDED, DeadLetter
+from consumer.errors import CdcError, InvalidValue, Place, Refused, Undecodable
+from consumer.keys import UserId
+from consumer.letter import Box, Choice, Letter, Note, Outcome, Unapplied, note, read
+from consumer.record import SourceRecord
+
+RECORD = SourceRecord("t.db.live_users", 3, 41, 1700000000000, b'{"id":5}', b"hunter2", (("trace", b"\xff"),))
+USER = UserId("live", 5)
+BYTES = st.none() | st.binary(max_size=20)
+RECORDS = st.builds(
+    SourceRecord,
+    topic=st.from_regex(r"[a-zA-Z0-9._-]{1,20}", fullmatch=True),
+    partition=st.integers(0, 1000),
+    offset=st.integers(0, 2**60),
+    timestamp_ms=st.integers(0, 2**45),
+    key=BYTES,
+    value=BYTES,
+    headers=st.lists(st.tuples(st.text(max_size=8).filter(lambda name: name not in ADDED), BYTES), max_size=4).map(
+        tuple
+    ),
+)
+ERRORS = st.sampled_from(
+    [
+        Undecodable("7 bytes"),
+        InvalidValue("is no number", field="margin", advice="correct it"),
+        Refused("Redis", "OOM k"),
+    ]
+)
+
+
+def written(
+    offset: int, record: SourceRecord = RECORD, error: CdcError | None = None, group: str = "g", partition: int = 0
+) -> SourceRecord:
+    """A letter as it lies in the topic."""
+    letter = DeadLetter(record, error or Undecodable("7 bytes"), USER, group)
+    return SourceRecord("dlq", partition, offset, 1000 + offset, record.key, record.value, tuple(letter.headers()))
+
+
+def noted(offset: int, unapplied: Unapplied, partition: int = 0) -> SourceRecord:
+    key, value, headers = note(unapplied, Outcome.APPLIED)
+    return SourceRecord("dlq", partition, offset, 1000 + offset, key, value, tuple(headers))
+
+
+def box(found: Sequence[SourceRecord], group: str = "g") -> Box:
+    made = Box(group)
+    for each in found:
+        made.add(each)
+    return made
+
+
+def letter_of(found: SourceRecord) -> Letter:
+    said = read(found)
+    assert isinstance(said, Letter)
+    return said
+
+
+@given(RECORDS, ERRORS, st.none() | st.builds(UserId, st.sampled_from(["live", "demo"]), st.integers(0, 2**60)))
+def test_what_is_written_is_read_back(record: SourceRecord, error: CdcError, user: UserId | None) -> None:
+    letter = DeadLetter(record, error, user, "the-group")
+    found = letter_of(SourceRecord("dlq", 0, 9, 5, record.key, record.value, tuple(letter.headers())))
+    assert found.record == record
+    assert (found.reason, found.stage, found.user, found.group) == (letter.reason, letter.stage, user, "the-group")
+    assert (found.problem, found.advice, found.at, found.written_ms) == (
+        str(error),
+        error.advice,
+        Place("dlq", 0, 9),
+        5,
+    )
+    assert found.field == (error.field if isinstance(error, InvalidValue) else "")
+
+
+def test_the_headers_that_are_taken_off_are_those_that_are_put_on() -> None:
+    on = {name for name, _ in DeadLetter(replace(RECORD, headers=()), Undecodable("x"), None, "g").headers()}
+    assert ADDED - on == {"cdc.done"}
+    assert on <= ADDED
+
+
+@pytest.mark.parametrize("value", [None, b"\xff", "absent"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("__connect.errors.topic", "__connect.errors.partition", "__connect.errors.offset"),
+        *("__connect.errors.connector.name", "__connect.errors.exception.message"),
+        *("cdc.reason", "cdc.stage", "cdc.advice", "cdc.field", "cdc.user", "cdc.timestamp_ms"),
+    ],
+)
+def test_what_nobody_wrote_as_a_letter_is_none(name: str, value: bytes | str | None) -> None:
+    headers = dict(written(0).headers)
+    if isinstance(value, str):
+        del headers[name]
+    else:
+        headers[name] = value
+    found = replace(written(0), headers=tuple(headers.items()))
+    assert read(found) is None
+    assert (box([found]).strange, box([found]).open()) == (1, [])
+
+
+def test_a_record_whose_own_header_says_done_is_a_letter_all_the_same() -> None:
+    sly = replace(RECORD, headers=(("cdc.done", b"applied"),))
+    assert isinstance(read(written(0, sly)), Letter)
+
+
+def test_several_letters_of_one_record_are_one() -> None:
+    (found,) = box([written(0), written(1, error=Refused("Redis", "WRONGTYPE k"))]).open()
+    assert [each.reason for each in found.letters] == ["undecodable", "redis_wrongtype"]
+    assert (found.last.reason, found.place) == ("redis_wrongtype", RECORD.place)
+
+
+def test_a_note_closes_what_lies_before_it_and_a_letter_behind_it_opens_again() -> None:
+    first = written(0)
+    (unapplied,) = box([first]).open()
+    assert isinstance(read(noted(1, unapplied)), Note)
+    assert box([first, noted(1, unapplied)]).open() == []
+    (again,) = box([first, noted(1, unapplied), written(2)]).open()
+    assert [each.at.offset for each in again.letters] == [2]
+
+
+def test_a_note_is_about_its_record_its_group_and_its_partition() -> None:
+    other = replace(RECORD, offset=42)
+    (unapplied,) = box([written(0)]).open()
+    assert [each.place for each in box([written(0), written(1, other), noted(2, unapplied)]).open()] == [other.place]
+    theirs = box([written(0, group="h")], "h").open()[0]
+    assert len(box([written(0), noted(1, theirs)]).open()) == 1
+    both = [written(0), noted(1, unapplied), written(0, partition=1)]
+    (left,) = box(both).open()
+    assert [each.at.partition for each in left.letters] == [1]
+    assert box([*both, noted(1, unapplied, partition=1)]).open() == []
+
+
+def test_letters_of_other_groups_are_counted_only() -> None:
+    found = box([written(0), written(1, group="h"), written(2, group="h")])
+    assert (len(found.open()), found.others) == (1, {"h": 2})
+
+
+def test_open_letters_come_in_the_order_of_their_records() -> None:
+    offsets = [9, 10, 2]
+    found = box([written(at, replace(RECORD, offset=offset)) for at, offset in enumerate(offsets)]).open()
+    assert [each.place.offset for each in found] == [2, 9, 10]
+
+
+@pytest.mark.parametrize(
+    ("choice", "is_taken"),
+    [
+        (Choice(), True),
+        (Choice(places=frozenset({RECORD.place})), True),
+        (Choice(places=frozenset({Place("t.db.live_users", 3, 42)})), False),
+        (Choice(topic="t.db.live_users"), True),
+        (Choice(topic="t.db"), False),
+        (Choice(reason="undecodable"), True),
+        (Choice(reason="redis_wrongtype"), False),
+        (Choice(table="live_users"), True),
+        (Choice(table="demo_users"), False),
+        (Choice(user=USER), True),
+        (Choice(user=UserId("demo", 5)), False),
+        (Choice(since_ms=1007), True),
+        (Choice(since_ms=1008), False),
+        (Choice(until_ms=1008), True),
+        (Choice(until_ms=1007), False),
+        (Choice(table="live_users", reason="missing_column"), False),
+    ],
+)
+def test_a_choice(choice: Choice, is_taken: bool) -> None:
+    assert len(choice.of(box([written(7)]).open())) == is_taken
+    assert choice.is_everything == (choice == Choice())
+
+
+@pytest.mark.parametrize("place", [RECORD.place, Place("a-b_c.d", 0, 2**62)])
+def test_a_place_is_read_as_it_is_written(place: Place) -> None:
+    assert Place.from_text(str(place)) == place
+
+
+@pytest.mark.parametrize(
+    "text", ["", "t", "t[1]", "t@1", "t[1]@", "t[-1]@1", "t[1]@1 ", "[1]@1", "t[1]@1x", "t t[1]@1"]
+)
+def test_other_texts_are_no_places(text: str) -> None:
+    with pytest.raises(ValueError, match="should look like"):
+        Place.from_text(text)
