@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from consumer.errors import NotAnEnvelope
@@ -195,7 +195,8 @@ class Verdict(StrEnum):
     """What the guard says to a change.
 
     UNHEALED is no comparison's answer: the change is newer, but one before it could not be applied, so that this one
-    must write the whole image. Nothing of it was done.
+    must write the whole image. Nothing of it was done. Nor is HEALED: a duplicate was written again, because what stood
+    there was not what it had written.
     """
 
     NEWER = "newer"
@@ -203,6 +204,7 @@ class Verdict(StrEnum):
     DUPLICATE = "duplicate"
     STALE = "stale"
     UNHEALED = "unhealed"
+    HEALED = "healed"
 
 
 def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> Verdict:
@@ -252,6 +254,14 @@ _FIRST_AND_SNAPSHOT = ((Origin.FIRST, Origin.SNAPSHOT), (Origin.SNAPSHOT, Origin
 
 def _own_place(version: Version) -> str:
     return version.order.rpartition("/")[2]
+
+
+def is_again(candidate: Version, stored: Version) -> bool:
+    """Whether of two that :func:`compare` calls duplicates one is the other, perhaps in another copy of the record.
+
+    Others share a position and no more, as a snapshot does with the change that came next.
+    """
+    return replace(candidate, offset=0) == replace(stored, offset=0)
 
 
 def _by_offset(candidate: Version, stored: Version, later: Verdict) -> Verdict:
