@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from consumer.effect import Extent, Mode, Nothing, Plan, Remove
+from consumer.effect import Extent, Mode, Plan, Remove
 from consumer.event import UNAVAILABLE, ChangeEvent, Operation, RowImage
 from consumer.keys import UserId, render
 from consumer.linked import linked_change, plan_linked
 from consumer.plan import plan, user_of
 from consumer.position import Origin, Version
 from consumer.rules import Rules, UserTable
+from consumer.times import time_fields
 from consumer.value import timestamp
 
 Times = Mapping[str, int]
 """When the fields that are times of changes were set last, in UTC milliseconds."""
-
-
-def config_times(rules: Rules) -> frozenset[str]:
-    """The config hash's fields that are times of changes."""
-    stamps = {stamp for each in (*rules.consequences, rules.profile) for stamp in each.stamps}
-    return frozenset(stamps | {"last_admin_update", "last_updated"})
 
 
 def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, rules: Rules) -> Plan:
@@ -39,21 +34,25 @@ def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, 
         assert isinstance(removal, Plan)  # a delete is never nothing
         return replace(removal, mode=Mode.REBUILD, messages=())
     # As a snapshot would have read it: a read tells the whole row and no news.
-    planned = plan(replace(last, op=Operation.READ, before=None, after=_merged(events)), table, user, rules)
+    position = replace(last.position, origin=Origin.SNAPSHOT)
+    read = replace(last, op=Operation.READ, before=None, after=_merged(events), position=position)
+    planned = plan(read, table, user, rules)
     assert isinstance(planned, Plan)  # nor is a read
     assert planned.config is not None
-    known = config_times(rules)
+    in_config, in_portfolio = time_fields(rules)
     stamps = {name: timestamp(ms) for name, ms in times.items()}
-    image = {name: value for name, value in planned.config.changed.items() if name not in known}
-    whole = image | {name: text for name, text in stamps.items() if name in known}
+    image = {name: value for name, value in planned.config.changed.items() if name not in in_config}
+    whole = image | {name: text for name, text in stamps.items() if name in in_config}
     is_whole = planned.extent is Extent.WHOLE
     update = planned.update
     if update is not None:
-        in_portfolio = {name: stamps.get(name, value) for name, value in update.fields.items()}
-        update = replace(update, fields=in_portfolio)
+        # Nobody knows some of the times, where the log begins after the change.
+        fields = {name: value for name, value in update.fields.items() if name not in in_portfolio}
+        update = replace(update, fields=fields | {name: stamps[name] for name in in_portfolio if name in stamps})
     owned = (column.field for column in table.columns)
     return replace(
         planned,
+        version=last.version(rules.epoch),
         mode=Mode.REBUILD,
         config=replace(
             planned.config,
