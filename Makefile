@@ -8,7 +8,7 @@ SECONDS ?= 60
 RECORDS ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check unit fuzz mutations memory stack record-demo record-wire record-scenarios schemas format clean
+.PHONY: help demo live test check unit fuzz mutations memory replay-benchmark stack record-demo record-wire record-scenarios schemas format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ mutations: $(READY) ## take each rule of the package away in turn: which tests n
 
 memory: $(READY) ## resident memory over a backlog of RECORDS=200000
 	$(BIN)/python -m benchmarks.memory --records $(RECORDS) $(ARGS)
+
+replay-benchmark: $(READY) ## how fast a log is folded, with one worker and with two (ARGS=--kafka: from a broker)
+	$(BIN)/python -m benchmarks.replay $(ARGS)
 
 format: $(READY) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .

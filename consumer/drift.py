@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from consumer.effect import Plan
+from consumer.effect import Mode, Plan
 from consumer.position import Origin, Verdict, Version, compare, is_again
 from consumer.replay_summary import Difference
 
@@ -29,11 +29,11 @@ class Standing:
 
 
 def would_apply(plan: Plan, standing: Standing, gap_ms: int) -> bool:
-    """Whether the guard would let a rebuild through."""
+    """Whether the guard would let a plan through."""
     stored = _stored(standing)
     verdict = compare(plan.version, stored, gap_ms)
     if verdict is Verdict.DUPLICATE:
-        return stored is not None and is_again(plan.version, stored)
+        return plan.mode is Mode.REBUILD and stored is not None and is_again(plan.version, stored)
     return verdict is not Verdict.STALE
 
 

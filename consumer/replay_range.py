@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -73,6 +74,18 @@ def parse_bound(text: str, option: str) -> Bound:
         raise ConfigError(option, f"can't be read: {text!r}", _ALLOWED) from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return At(int(moment.timestamp() * 1000))
+
+
+def parse_size(text: str, option: str) -> int:
+    """Bytes from text such as ``512M``.
+
+    Raises:
+        ConfigError: it is no size.
+    """
+    found = re.fullmatch(r"([1-9][0-9]{0,8})([KMG]?)", text.upper())
+    if found is None:
+        raise ConfigError(option, f"can't be read: {text!r}", "a number of bytes, or of K, M or G of them")
+    return int(found[1]) << 10 * " KMG".index(found[2] or " ")
 
 
 def _offset(text: str) -> tuple[Partition, int]:

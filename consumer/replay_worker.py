@@ -40,7 +40,7 @@ _log = structlog.get_logger(__name__)
 _AT_ONCE = 500
 _T = TypeVar("_T")
 
-NEWER, RIGHT = "newer in Redis, left alone", "right already"
+NEWER, OLD, RIGHT = "newer in Redis, left alone", "applied before, or older than what is in Redis", "right already"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ class Worker:
         standings = self._patiently(lambda: self._view.standings(plans))
         for plan, standing in zip(plans, standings, strict=True):
             if not would_apply(plan, standing, gap_ms):
-                summary.count(NEWER)
+                summary.count(NEWER if self._wanted.is_rebuild else OLD)
                 continue
             found = list(differences(plan, standing))
             summary.count("would be written" if found else RIGHT)
@@ -240,7 +240,7 @@ class Worker:
     def _patiently(self, attempt: Callable[[], _T]) -> _T:
         while True:
             try:
-                return patiently(attempt, sleep=_nap, on_wait=_waits, should_stop=self._should_stop)
+                return patiently(attempt, sleep=_nap, on_wait=waits, should_stop=self._should_stop)
             except Reconnected:
                 if self._patiently(self._view.run) != self._run:
                     raise RedisReplaced from None
@@ -254,11 +254,13 @@ def _table(span: Span) -> str:
 
 
 def _outcome(answer: Applied, *, is_rebuild: bool) -> str:
+    if not is_rebuild:
+        return "applied" if answer.is_accepted else OLD
     if answer.verdict is Verdict.STALE:
         return NEWER
-    if not answer.is_accepted or (is_rebuild and answer.differed == 0):
+    if not answer.is_accepted or answer.differed == 0:
         return RIGHT
-    return "created" if answer.config_created else "corrected" if is_rebuild else "applied"
+    return "created" if answer.config_created else "corrected"
 
 
 def _refusal(plan: Plan, error: Refused) -> str:
@@ -272,7 +274,8 @@ def _chunks(things: Iterable[_T]) -> Iterator[list[_T]]:
         yield some
 
 
-def _waits(error: ServerUnavailable, seconds: float) -> None:
+def waits(error: ServerUnavailable, seconds: float) -> None:
+    """Say that a server is waited for."""
     _log.warning("waiting for a server", action="replay.waiting", error=str(error), again_in_s=round(seconds, 1))
 
 
