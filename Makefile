@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 ARGS ?=
 SECONDS ?= 60
+MINUTES ?= 5
+SEED ?=
+DATABASE ?= mysql
 RECORDS ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check unit fuzz mutations memory replay-benchmark stack record-demo record-wire record-scenarios schemas format clean
+.PHONY: help demo live test check unit fuzz faults mutations memory replay-benchmark stack record-demo record-wire record-scenarios schemas format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -43,6 +46,9 @@ schemas: $(READY) ## write schemas/ anew from the rules and the models
 
 fuzz: $(READY) ## damage real records for SECONDS=60: no exception but this program's own
 	$(BIN)/python -m tests.wire.fuzz --seconds $(SECONDS) $(ARGS)
+
+faults: $(READY) ## a live system under random faults for MINUTES=5 (SEED=… repeats a run, DATABASE=mysql|mariadb|postgres)
+	$(BIN)/python -m tests.faults --minutes $(MINUTES) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 mutations: $(READY) ## take each rule of the package away in turn: which tests notice
 	$(BIN)/python -m tests.mutations $(ARGS)

@@ -120,6 +120,8 @@ local gone = 0 -- messages of this plan that went out
 local function kind_of(key) return key and redis.call('TYPE', key).ok end
 local function is_other(kind) return kind and kind ~= 'hash' and kind ~= 'none' end
 local config_kind, update_kind = kind_of(config), kind_of(update)
+-- Fields that are kept beside the version wait there until the hash is made.
+if ARGV[20] ~= '' and is_other(update_kind) then update_kind = 'none' end
 if is_other(config_kind) then return redis.error_reply('WRONGTYPE ' .. config .. ' is no hash') end
 if is_other(update_kind) then return redis.error_reply('WRONGTYPE ' .. update .. ' is no hash') end
 local config_exists, update_exists = config_kind == 'hash', update_kind == 'hash'

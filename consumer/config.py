@@ -149,7 +149,7 @@ class Source(_Section):
 class DeadLetters(_Section):
     """Where records go that can't be applied, and how many of a topic may before it is no longer a matter of rows."""
 
-    topic: str = Field("", pattern=_TOPIC, description="their Kafka topic; empty: <prefix>.dlq")
+    topic: str | None = Field(None, pattern=_TOPIC, description="their Kafka topic; else <prefix>.dlq")
     in_a_row: int = Field(
         50, ge=0, description="so many of a topic one after the other, one more halts; 0: the first one halts"
     )

@@ -55,7 +55,7 @@ class DeadLetterTopic:
                     f"there is no topic {self._topic}, and it can't be made: {found.problem}",
                     "a topic that exists, or an account that may create it",
                 ) from None
-        _log.info("made the topic of dead letters", action="dead_letters.created", topic=self._topic)
+        _log.info("made the topic of dead letters", action="letters.created", topic=self._topic)
 
     def close(self) -> None:
         """Let the connections go. What was not acknowledged is sent again by whoever reads the record next."""

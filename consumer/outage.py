@@ -11,7 +11,16 @@ from consumer.errors import ServerError
 from consumer.protocols import Observer
 
 _log = structlog.get_logger(__name__)
-_ACTIONS = {"Redis": "redis", "Kafka": "kafka"}
+_BEGINS = {
+    "Redis": {"action": "redis.waiting"},
+    "Kafka": {"action": "kafka.waiting"},
+    "registry": {"action": "registry.waiting"},
+}
+_ENDS = {
+    "Redis": {"action": "redis.resumed"},
+    "Kafka": {"action": "kafka.resumed"},
+    "registry": {"action": "registry.resumed"},
+}
 
 
 class Outage:
@@ -20,18 +29,16 @@ class Outage:
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._began_at: float | None = None
-        self._action = ""
         self._server = ""
 
     def began(self, error: ServerError, seconds: float) -> None:
         """An attempt failed; the next is ``seconds`` away."""
         if self._began_at is None:
             self._began_at = time.time()
-            self._server = error.server
-            self._action = _ACTIONS.get(error.server, "registry")
+            self._server = error.server if error.server in _BEGINS else "registry"
             _log.warning(
                 f"{error.server} can't serve, waiting; nothing is lost",
-                action=f"{self._action}.waiting",
+                **_BEGINS[self._server],
                 since=self._since(),
                 error=error.problem,
                 advice=error.advice,
@@ -43,9 +50,7 @@ class Outage:
         if self._began_at is None:
             return
         waited_s = round(time.time() - self._began_at, 1)
-        _log.info(
-            f"{self._server} serves again", action=f"{self._action}.resumed", since=self._since(), waited_s=waited_s
-        )
+        _log.info(f"{self._server} serves again", **_ENDS[self._server], since=self._since(), waited_s=waited_s)
         self._began_at = None
         self._observer.resumed()
 

@@ -44,20 +44,20 @@ class Expected:
         return cls(raw["users"], tuple(raw["gone"]))
 
 
-def of_database(connection: Connection, known: Iterable[str]) -> Expected:
-    """Every row as its config hash. ``known`` are users that existed at some time."""
-    users = {user: fields for user_type in _COLUMNS for user, fields in _rows(connection, user_type)}
+def of_database(connection: Connection, known: Iterable[str], quote: str = "`") -> Expected:
+    """Every row as its config hash. ``known`` are users that existed at some time, ``quote`` is the database's."""
+    users = {user: fields for user_type in _COLUMNS for user, fields in _rows(connection, user_type, quote)}
     for user, transaction in _last_transactions(connection):
         if user in users:
             users[user]["last_transaction_id"] = transaction
     return Expected(users, tuple(sorted(set(known) - users.keys())))
 
 
-def _rows(connection: Connection, user_type: str) -> list[tuple[str, dict[str, str]]]:
+def _rows(connection: Connection, user_type: str, quote: str) -> list[tuple[str, dict[str, str]]]:
     table, columns = _COLUMNS[user_type]
     cursor = connection.cursor()
     try:
-        names = ", ".join(f"`{column}`" for column in columns)
+        names = ", ".join(f"{quote}{column}{quote}" for column in columns)
         cursor.execute(f"SELECT id, {names} FROM {table} ORDER BY id")  # noqa: S608  # names from this file
         return [(f"{user_type}:{row[0]}", _hash(user_type, row[0], columns, row[1:])) for row in cursor.fetchall()]
     finally:
@@ -86,6 +86,8 @@ def _hash(user_type: str, number: int, columns: tuple[str, ...], values: tuple[o
 def _text(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return str(int(value))
     if isinstance(value, Decimal):
         digits = f"{value:.6f}"
         while digits.endswith("0") and digits[-3] != ".":

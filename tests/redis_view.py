@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -28,12 +29,17 @@ def eventually(holds: Callable[[], object], seconds: float = 15.0, what: str = "
         time.sleep(0.005)
 
 
+_MARK = "listener.mark"
+
+
 class Listener:
     """A subscriber of every channel, in a thread of its own, which checks each message against its channel's schema."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._heard: list[tuple[str, dict[str, Any]]] = []
         self._invalid: list[str] = []
+        self._client = client
+        self._marks: set[str] = set()
         self._pubsub = client.pubsub()
         self._pubsub.psubscribe("*")
         assert self._pubsub.get_message(timeout=5)
@@ -44,7 +50,9 @@ class Listener:
     def _listen(self) -> None:
         while not self._stop.is_set():
             message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0.05)
-            if message:
+            if message and message["channel"] == _MARK:
+                self._marks.add(message["data"])
+            elif message:
                 body = json.loads(message["data"])
                 self._heard.append((message["channel"], body))
                 try:
@@ -62,6 +70,20 @@ class Listener:
             for channel, body in self._heard
             if user_id is None or (body["user_type"], body["user_id"]) == wanted
         ]
+
+    def caught_up(self) -> None:
+        """Return when everything that was published before this call has arrived."""
+        mark = secrets.token_hex(8)
+        self._client.publish(_MARK, mark)
+        eventually(lambda: mark in self._marks, what="the listener does not hear")
+
+    def take(self) -> list[tuple[str, dict[str, Any]]]:
+        """What has arrived since the last time."""
+        assert not self._invalid, "; ".join(self._invalid)
+        count = len(self._heard)
+        taken = self._heard[:count]
+        del self._heard[:count]
+        return taken
 
     def close(self) -> None:
         self._stop.set()

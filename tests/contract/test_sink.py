@@ -238,6 +238,16 @@ def test_a_key_of_the_wrong_type_fails_its_plan_whole_and_no_other(
         assert {message["user_id"] for _, message in listener.heard()} == {7}
 
 
+def test_fields_of_linked_rows_wait_beside_the_version_while_the_hash_is_of_another_type(
+    sink: RedisSink, client: redis.Redis
+) -> None:
+    client.set(CONFIG, "no hash")
+    assert apply(sink, plan_of("The transaction's row alone", 1))[0].verdict is Verdict.NEWER
+    client.delete(CONFIG)
+    apply(sink, plan_of("A deposit", 2))
+    assert client.hget(CONFIG, "last_transaction_id")
+
+
 def test_out_of_memory_is_temporary_and_writes_nothing(sink: RedisSink, client: redis.Redis) -> None:
     apply(sink, plan_of("A new live user", 1))
     before = dump(client)

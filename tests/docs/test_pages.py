@@ -19,7 +19,7 @@ from consumer.reference import reference
 from tests.docs.markdown import PROJECT, blocks, pages, rows
 
 DOCS = PROJECT / "docs"
-_ACTION = re.compile(r'\baction="([a-z._]+)"')
+_ACTION = re.compile(r'\baction(?:=|": )"([a-z]+\.[a-z_]+)"')
 _LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
 
 

@@ -44,6 +44,10 @@ class Process:
         assert self._guard.stdout is not None
         self.pid = int(self._guard.stdout.readline())
 
+    @property
+    def running(self) -> bool:
+        return self._guard.poll() is None
+
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 

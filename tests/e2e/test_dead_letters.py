@@ -217,7 +217,9 @@ def test_a_topic_of_dead_letters_that_refuses_a_letter_ends_it_and_nothing_is_pa
     """A compacted topic takes no record without a key."""
     feed.make(feed.dead_letters, cleanup_policy="compact")
     feed.send(deposit(1, 0), replace(poison(2, 1), key=None))
-    assert f"refused by {feed.dead_letters}: InvalidRecordError" in feed.halted()
+    said = feed.halted()
+    assert f"refused by {feed.dead_letters}" in said
+    assert "InvalidRecord" in said
     assert feed.committed() == 1
 
 

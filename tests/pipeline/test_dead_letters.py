@@ -167,8 +167,9 @@ def test_told_to_stop_before_a_letter_is_safe_nothing_of_it_is_committed(sink: R
     assert source.offsets == {}
 
 
-def test_a_letter_that_is_refused_ends_it_uncommitted(sink: RedisSink) -> None:
-    source = RecordedSource(records("dxd"), step=1)
+@pytest.mark.parametrize("step", [1, 100])
+def test_a_letter_that_is_refused_ends_it_uncommitted(sink: RedisSink, step: int) -> None:
+    source = RecordedSource(records("dxd"), step=step)
     with pytest.raises(Halt, match="too large"):
         run(source, sink, Kept([ServerError("Kafka", "too large")]))
     assert source.offsets == {TOPIC: 1}

@@ -92,6 +92,26 @@ def test_a_refused_plan_halts_at_its_record(sink: RedisSink, client: redis.Redis
     assert source.offsets == {}
 
 
+class RefusingSink(RedisSink):
+    """A sink whose server refuses, for good, whatever comes after the first ``good`` plans of a call."""
+
+    def __init__(self, inner: RedisSink, good: int) -> None:
+        self.__dict__.update(inner.__dict__)
+        self._good = good
+
+    def apply(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Applied | ServerError]]:
+        yield from super().apply(plans[: self._good])
+        yield self._good, ServerError("Redis", "MOVED 1 elsewhere")
+
+
+def test_a_refusal_of_more_than_a_plan_halts_and_what_has_no_answer_is_not_committed(sink: RedisSink) -> None:
+    source, seen = RecordedSource(deposits(6)), Seen()
+    with pytest.raises(Halt, match="MOVED"):
+        run_all(source, RefusingSink(sink, 2), seen)
+    assert source.offsets == {TOPIC: 2}
+    assert [step.record.offset for step in seen.steps] == [0, 1]
+
+
 def test_redis_away_is_waited_for_with_growing_pauses(sink: RedisSink) -> None:
     away: list[Exception] = [ServerUnavailable("Redis", "refused") for _ in range(5)]
     source, seen = RecordedSource(deposits(3)), Seen()

@@ -1,0 +1,69 @@
+"""Everything that Redis published, over restarts of the server, in as few words as the judgement needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.faults.script import DELETED, Told, change, created
+from tests.redis_view import Listener
+from tests.stack.redis import Redis
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One message that arrived; ``is_whole``: of a healing change, which tells every field."""
+
+    told: Told
+    event_id: str
+    is_whole: bool = False
+
+
+def token(message: dict[str, Any]) -> str:
+    """What a message speaks of: equal for two messages if and only if they tell the same change."""
+    fields = message["updated_fields"]
+    if message["event_type"] == "user_created":
+        return created(fields["wallet_balance"])
+    return DELETED if message["event_type"] == "user_deleted" else change(**fields)
+
+
+class Ear:
+    """A subscriber that is deaf only between :meth:`rest` and :meth:`listen`, when nobody may publish."""
+
+    def __init__(self, server: Redis) -> None:
+        self._server = server
+        self._heard: list[Heard] = []
+        self.listen()
+
+    def listen(self) -> None:
+        self._client = self._server.connect()
+        self._listener: Listener | None = Listener(self._client)
+
+    def rest(self) -> None:
+        """Take what was published, to the last message, and let the connection go."""
+        if self._listener is None:
+            return
+        self.caught_up()
+        self._collect()
+        self._listener.close()
+        self._client.close()
+        self._listener = None
+
+    def caught_up(self) -> None:
+        """Return when everything that was published before this call has arrived."""
+        if self._listener is not None:
+            self._listener.caught_up()
+
+    def heard(self) -> list[Heard]:
+        """Everything since the last :meth:`forget`."""
+        self._collect()
+        return list(self._heard)
+
+    def forget(self) -> None:
+        self._heard.clear()
+
+    def _collect(self) -> None:
+        for channel, message in self._listener.take() if self._listener is not None else ():
+            told = Told(f"{message['user_type']}:{message['user_id']}", channel, token(message))
+            is_whole = message["group_changed"] and message["old_group"] is None
+            self._heard.append(Heard(told, message["event_id"], is_whole))

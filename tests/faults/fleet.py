@@ -1,0 +1,89 @@
+"""The consumers of one group: started, killed, frozen, asked to leave."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.e2e.conftest import Process
+from tests.redis_view import eventually
+
+_STOP_S = 30.0
+
+
+class Fleet:
+    """Members by age, the oldest first. Whoever ends without being told to is a problem."""
+
+    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+        self._environment = dict(environment)
+        self._folder = folder
+        self._count = 0
+        self.members: list[Process] = []
+        self.problems: list[str] = []
+
+    def start(self) -> Process:
+        self._count += 1
+        member = Process(self._environment, self._folder / f"consumer-{self._count}.log")
+        self.members.append(member)
+        return member
+
+    def kill(self, member: Process) -> None:
+        """End it by kill -9."""
+        if self._is_there(member):
+            self.members.remove(member)
+            member.close()
+
+    def stop(self, member: Process) -> None:
+        """SIGTERM: it has to end in good order."""
+        if not self._is_there(member):
+            return
+        eventually(lambda: member.said() or not member.running, what="a consumer that says nothing")  # it can hear now
+        self.members.remove(member)
+        member.send(signal.SIGCONT)
+        member.send(signal.SIGTERM)
+        try:
+            if code := member.wait(_STOP_S):
+                self.problems.append(f"{member.log.name}: stopped with exit code {code}")
+        except subprocess.TimeoutExpired:
+            self.problems.append(f"{member.log.name}: does not stop")
+            member.close()
+
+    def settle(self, count: int) -> None:
+        """So many members, no more and no less; the oldest go."""
+        self.check()
+        while len(self.members) > count:
+            self.stop(self.members[0])
+        while len(self.members) < count:
+            self.start()
+
+    def check(self) -> None:
+        for member in list(self.members):
+            self._is_there(member)
+
+    def close(self) -> None:
+        for member in self.members:
+            member.close()
+
+    def said(self) -> str:
+        """Everything that any member ever wrote."""
+        return "\n".join(file.read_text() for file in self._folder.glob("consumer-*.log"))
+
+    def logs(self) -> str:
+        """The last words of each of the last members."""
+        files = sorted(self._folder.glob("consumer-*.log"), key=lambda file: file.stat().st_mtime)[-4:]
+        return "\n".join(f"--- {file.name}\n" + "\n".join(file.read_text().splitlines()[-15:]) for file in files)
+
+    def _is_there(self, member: Process) -> bool:
+        if member not in self.members:
+            return False
+        if member.running:
+            return True
+        self.members.remove(member)
+        self.problems.append(f"{member.log.name}: ended by itself, exit code {member.wait()}: {_last(member)}")
+        return False
+
+
+def _last(member: Process) -> str:
+    return (member.said().strip().splitlines() or ["no word"])[-1]

@@ -1,0 +1,138 @@
+"""The only way of the consumers to Redis: a relay that can be shut, and that can cut a reply in the middle.
+
+Pub/Sub keeps nothing for a subscriber that is away, so when Redis goes down and comes back, whatever the consumers
+publish before the test's listener has subscribed again could not be counted. The gate is shut before Redis ends and
+opened when the listener is back. That is no mercy to the program: it sees connections that break at any byte, refused
+connections, and answers that never come. Not tested is only what nobody could see: Redis dying between
+keeping a message's change and handing the message out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+
+_CHUNK = 65536
+_FULL_PAUSE_S = 0.01
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Gate:
+    """Listens at ``address`` and passes connections on to a server, while it is open."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._behind = (host, port)
+        self._is_open = True
+        self._replies_to_cut = 0
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._lock = threading.Lock()
+        self._server = socket.create_server((host, 0))
+        self.port = self._server.getsockname()[1]
+        self.address = f"{host}:{self.port}"
+        threading.Thread(target=self._accept, name="gate", daemon=True).start()
+
+    def shut(self) -> set[str]:
+        """Break all connections and refuse new ones; from then on not one byte more is sent to the server.
+
+        What had been sent may still wait there to be read: the answer are the addresses of the broken connections, as
+        the server knows them.
+        """
+        with self._lock:
+            self._is_open = False
+            pairs = list(self._pairs)
+            addresses = {"{}:{}".format(*inner.getsockname()) for _, inner in pairs}
+        for pair in pairs:
+            self._break(*pair)
+        return addresses
+
+    def open(self) -> None:
+        with self._lock:
+            self._is_open = True
+
+    def cut_replies(self, count: int) -> None:
+        """Of the next replies so many end in the middle, and their connections with them: applied, but who knows."""
+        with self._lock:
+            self._replies_to_cut = count
+
+    def close(self) -> None:
+        self.shut()
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            try:
+                self._connect(client)
+            except OSError:
+                _reset(client)
+
+    def _connect(self, client: socket.socket) -> None:
+        with self._lock:  # the server is on this machine: it is connected to at once, or not at all
+            if not self._is_open:
+                raise ConnectionRefusedError
+            pair = (client, socket.create_connection(self._behind))
+            self._pairs.add(pair)
+        for copy in (self._ask, self._answer):
+            threading.Thread(target=copy, args=pair, daemon=True).start()
+
+    def _ask(self, client: socket.socket, inner: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := client.recv(_CHUNK):
+                if not self._pass_on(inner, data):
+                    break
+        self._break(client, inner)
+
+    def _answer(self, client: socket.socket, inner: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := inner.recv(_CHUNK):
+                if self._is_cut():
+                    client.sendall(data[: len(data) // 2])
+                    break
+                client.sendall(data)
+        self._break(client, inner)
+
+    def _pass_on(self, inner: socket.socket, data: bytes) -> bool:
+        """Under the lock, so that a shut gate has nothing under way. A server that hangs must not hold the lock."""
+        view = memoryview(data)
+        while view:
+            with self._lock:
+                if not self._is_open:
+                    return False
+                try:
+                    view = view[inner.send(view, socket.MSG_DONTWAIT) :]
+                    continue
+                except BlockingIOError:
+                    pass
+            time.sleep(_FULL_PAUSE_S)
+        return True
+
+    def _is_cut(self) -> bool:
+        with self._lock:
+            if not self._replies_to_cut:
+                return False
+            self._replies_to_cut -= 1
+            return True
+
+    def _break(self, client: socket.socket, inner: socket.socket) -> None:
+        with self._lock:
+            if (client, inner) not in self._pairs:
+                return
+            self._pairs.remove((client, inner))
+        for each in (client, inner):
+            _reset(each)
+
+
+def _reset(end: socket.socket) -> None:
+    """Close at once, with a reset: what waits in the buffers is lost. Wakes who reads from it."""
+    with contextlib.suppress(OSError):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
