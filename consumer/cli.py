@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer import __version__, config, log, mapping
-from consumer.errors import CdcError, ConfigError, Interrupted, ServerError
+from consumer.errors import CdcError, ConfigError, ServerError
 
 if TYPE_CHECKING:
     from consumer.avro import Schemas
@@ -115,6 +115,7 @@ def replay(
     from consumer.replay import Order
     from consumer.replay import replay as carried_out
     from consumer.replay_range import parse_bound, parse_size
+    from consumer.replay_worker import Interrupted
 
     if dry_run and yes:
         raise ConfigError("--yes", "nothing is changed in a dry run", "one of --yes and --dry-run")
@@ -138,7 +139,10 @@ def replay(
     )
     stop = service.Stop()
     stop.listen()
-    found = carried_out(settings, rules, order, stop)
+    try:
+        found = carried_out(settings, rules, order, stop)
+    except Interrupted:
+        raise typer.Exit(130) from None
     way, shown = "rebuild" if rebuild else "apply", replay_summary.to_json if as_json else replay_summary.to_text
     typer.echo(shown(found, way, is_dry=order.is_dry))
     if found.unusable:
@@ -270,8 +274,6 @@ def main() -> None:
     """The program's entry: errors end as one sentence and an exit code, never as a traceback."""
     try:
         app()
-    except Interrupted:
-        sys.exit(130)
     except CdcError as error:
         typer.echo(f"cdc-consumer: {error}", err=True)
         if error.advice:

@@ -13,7 +13,6 @@
     │   ├── MissingColumn        a required column is not in the row image
     │   ├── InvalidValue         a column's value is not of the column's kind
     │   └── Unsupported          understood, but nothing can follow from it (truncate)
-    ├── Interrupted          told to stop before the end: exit 130
     └── Halt                 the program must stop; nothing past the cause was committed
 
 No error carries a row value: what a person needs is where the record lies and which field is
@@ -123,10 +122,6 @@ class InvalidValue(RecordError):
 
 class Unsupported(RecordError):
     """A change that this program understands and must not act on, such as a truncate."""
-
-
-class Interrupted(CdcError):
-    """Told to stop before the end; what was done is kept."""
 
 
 @dataclass(eq=False)

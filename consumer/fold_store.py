@@ -121,7 +121,10 @@ class SpillingStore:
 
 
 def _size(last: Last) -> int:
-    return _OVERHEAD + sum(len(value) for _, _, value in last.records)
+    size = _OVERHEAD
+    for _, _, value in last.records:
+        size += len(value)
+    return size
 
 
 def _written(last: Last) -> bytes:

@@ -12,15 +12,16 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 
 from consumer.errors import RecordError
-from consumer.event import Operation
+from consumer.event import Operation, TableSchema
 from consumer.position import SourcePosition, from_source
 from consumer.rules import LinkedTable, UserTable
-from consumer.value import of_column
+from consumer.value import Kind, of_column
 
 _PLACEHOLDER = b"__debezium_unavailable_value"
 _SCHEMA = b'{"schema"'
 _OPERATIONS = {each.value: each for each in (Operation.CREATE, Operation.UPDATE, Operation.DELETE, Operation.READ)}
 _ABSENT = msgspec.UNSET
+_NO_SCHEMA: TableSchema = {}
 
 Decode: TypeAlias = Callable[[bytes], Any]
 
@@ -44,6 +45,7 @@ class Glance:
         # Columns may have names that are no Python names.
         names = [table.key, *(column.name for column in table.columns)]
         row = _struct("Row", {f"c{at}": name for at, name in enumerate(names)})
+        self._nothing = (_ABSENT,) * len(names)
         self._plain, self._wrapped = _decoders(row)
 
     def __call__(self, value: bytes) -> Seen | None:
@@ -72,14 +74,17 @@ class Glance:
 
     def _changed(self, before: Any, after: Any) -> list[str]:
         changed = []
-        old_values = (_ABSENT,) * (len(self._table.columns) + 1) if before is None else msgspec.structs.astuple(before)
-        values = zip(old_values, msgspec.structs.astuple(after), strict=True)
-        next(values)  # the key
-        for column, (old, new) in zip(self._table.columns, values, strict=True):
-            if new is _ABSENT or (new == old and type(new) is type(old)):
+        old_values = self._nothing if before is None else msgspec.structs.astuple(before)
+        for at, (old, new) in enumerate(zip(old_values, msgspec.structs.astuple(after), strict=True)):
+            if new == old or new is _ABSENT or at == 0:  # the first is the key
                 continue
-            new_text = of_column(new, column.name, column.kind, column.scale, {})
-            if old is _ABSENT or of_column(old, column.name, column.kind, column.scale, {}) != new_text:
+            column = self._table.columns[at - 1]
+            # One number is spelt in one way in one record, but for zeros at its end.
+            if type(old) is type(new) is str and (len(old) == len(new) or column.kind is Kind.TEXT):
+                changed.append(column.field)
+                continue
+            new_text = of_column(new, column.name, column.kind, column.scale, _NO_SCHEMA)
+            if old is _ABSENT or of_column(old, column.name, column.kind, column.scale, _NO_SCHEMA) != new_text:
                 changed.append(column.field)
         return changed
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from consumer.errors import NotAnEnvelope
 
@@ -95,11 +96,11 @@ def _in_binlog(connector: str, source: Mapping[str, object], transaction: object
     ``binlog_legacy_event_pos`` is on), so there Debezium's count of its rows is a fourth part.
     """
     file = source.get("file")
-    # Longer ones would not sort as text of a fixed width.
-    if not isinstance(file, str) or not ((number := file.rpartition(".")[2]).isdecimal() and len(number) <= 10):
+    number = _file_number(file) if isinstance(file, str) else ""
+    if not number:
         raise NotAnEnvelope("a binlog file name with a number is missing", field="source.file")
     origin = _origin(source.get("snapshot"))
-    order = f"{int(number):010d}/{_number(source, 'pos'):020d}/{_number(source, 'row'):010d}"
+    order = f"{number}/{_number(source, 'pos'):020d}/{_number(source, 'row'):010d}"
     if connector == "mariadb":
         order += f"/{_count(transaction):010d}"
     knows_commit = connector == "mysql" and source.get("gtid") is not None
@@ -111,6 +112,13 @@ def _in_binlog(connector: str, source: Mapping[str, object], transaction: object
         origin=origin,
         time=_time(origin, SourceTime.COMMIT if knows_commit else SourceTime.STATEMENT),
     )
+
+
+@lru_cache(maxsize=256)
+def _file_number(file: str) -> str:
+    """The number of a binlog file, padded; "" for a longer one too, which would not sort as text of a fixed width."""
+    number = file.rpartition(".")[2]
+    return f"{int(number):010d}" if number.isdecimal() and len(number) <= 10 else ""
 
 
 def _count(transaction: object) -> int:

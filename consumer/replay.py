@@ -16,7 +16,7 @@ import structlog
 
 from consumer import kafka_client
 from consumer.config import Settings
-from consumer.errors import ConfigError, Interrupted, ServerUnavailable
+from consumer.errors import ConfigError, ServerUnavailable
 from consumer.followed import missing, topic_pattern
 from consumer.keys import UserId, render
 from consumer.patience import patiently
@@ -28,7 +28,7 @@ from consumer.replay_progress import ReplayProgress
 from consumer.replay_range import Beginning, Bound, End, Span
 from consumer.replay_state import ReplayState
 from consumer.replay_summary import Difference, Summary
-from consumer.replay_worker import Finished, Reached, Read, RedisReplaced, Wanted, Worker, waits
+from consumer.replay_worker import Finished, Interrupted, Reached, Read, RedisReplaced, Wanted, Worker, waits
 from consumer.rules import Rules
 from consumer.sink import RedisSink
 from consumer.standing import RedisView

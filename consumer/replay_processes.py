@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from consumer import log
 from consumer.config import Settings
-from consumer.errors import CdcError, Interrupted, ServerError
+from consumer.errors import CdcError, ServerError
 from consumer.replay_summary import Summary
-from consumer.replay_worker import Finished, Reached, Read, RedisReplaced, Report, Wanted, Worker
+from consumer.replay_worker import Finished, Interrupted, Reached, Read, RedisReplaced, Report, Wanted, Worker
 from consumer.rules import Rules
 
 _PATIENCE_S = 0.2

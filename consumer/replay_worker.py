@@ -17,7 +17,7 @@ from consumer.decision import decide_all, healing_plan
 from consumer.delivery import Delivery
 from consumer.drift import differences, would_apply
 from consumer.effect import Mode, Plan
-from consumer.errors import Interrupted, Reconnected, Refused, ServerUnavailable
+from consumer.errors import Reconnected, Refused, ServerUnavailable
 from consumer.fold_store import Budget
 from consumer.kafka_client import to_record
 from consumer.mark import mark_refused
@@ -89,6 +89,10 @@ class Finished:
 
 
 Report: TypeAlias = Callable[[Read | Reached | Finished], None]
+
+
+class Interrupted(Exception):
+    """Told to stop before the end; what was done is kept."""
 
 
 class RedisReplaced(Exception):  # named as what happened

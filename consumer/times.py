@@ -27,37 +27,38 @@ class ChangeTimes:
         self._rules = rules
         self._never = (_NEVER,) * len(self.names)
         self._mirrored = frozenset(in_portfolio)
-        self._of: dict[frozenset[str], frozenset[str]] = {}
+        self._places: dict[tuple[str, ...], list[int]] = {}
+        """Where in the order the times are that a set of changed fields sets; of those there are few in a log."""
 
     def after(
         self, op: Operation, changed: Collection[str], position: SourcePosition, before: tuple[int, ...]
     ) -> tuple[int, ...]:
         """The times after a change that set the fields ``changed``, where they were ``before`` (empty: never set)."""
+        before = before or self._never
         if op is Operation.UPDATE:
-            names = self._set_by(frozenset(changed))
-        elif op is Operation.READ:
-            names = frozenset({"last_updated"})
+            key: tuple[str, ...] = (op.value, *changed)
         else:
-            names = frozenset({"last_admin_update", "last_updated"})
-        if op is not Operation.UPDATE and position.origin is not Origin.INCREMENTAL:
-            names |= self._mirrored
-        times = before or self._never
-        if not names:
-            return times
-        now = position.ts_ms
-        return tuple([now if name in names else ms for name, ms in zip(self.names, times, strict=True)])
+            key = (op.value, "" if position.origin is Origin.INCREMENTAL else "whole")
+        places = self._places.get(key)
+        if places is None:
+            names = self._set_by(frozenset(changed)) if op is Operation.UPDATE else self._set_whole(op, position)
+            places = self._places[key] = [self.names.index(name) for name in names]
+        if not places:
+            return before
+        times = list(before)
+        for place in places:
+            times[place] = position.ts_ms
+        return tuple(times)
 
     def by_name(self, times: tuple[int, ...]) -> Mapping[str, int]:
         """The times that are known, by field."""
         return {name: ms for name, ms in zip(self.names, times, strict=False) if ms != _NEVER}
 
-    def _set_by(self, changed: frozenset[str]) -> frozenset[str]:
-        found = self._of.get(changed)
-        if found is None:
-            found = self._of[changed] = self._look_up(changed)
-        return found
+    def _set_whole(self, op: Operation, position: SourcePosition) -> frozenset[str]:
+        names = {"last_updated"} if op is Operation.READ else {"last_admin_update", "last_updated"}
+        return frozenset(names) if position.origin is Origin.INCREMENTAL else frozenset(names) | self._mirrored
 
-    def _look_up(self, changed: frozenset[str]) -> frozenset[str]:
+    def _set_by(self, changed: frozenset[str]) -> frozenset[str]:
         rules = self._rules
         if not changed:
             return frozenset()

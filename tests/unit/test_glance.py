@@ -8,6 +8,7 @@ import pytest
 
 from consumer import recording
 from consumer.avro import KnownSchemas
+from consumer.decimals import spelled
 from consumer.diff import diff, is_whole
 from consumer.envelope import parse
 from consumer.errors import RecordError
@@ -39,6 +40,7 @@ def test_of_real_records_it_says_what_reading_them_whole_says(file: Path) -> Non
             assert isinstance(event, ChangeEvent)
             assert (seen.user, seen.op, seen.position) == (str(user_of(event, table)), event.op, event.position)
             if event.op is Operation.UPDATE:
+                event = spelled(event, table.money())
                 assert event.after is not None
                 changed = diff(event.before or {}, event.after, table, event.schema).fields
                 assert list(seen.changed) == list(changed)
