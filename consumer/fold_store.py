@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -129,10 +130,12 @@ def _size(last: Last) -> int:
 
 def _written(last: Last) -> bytes:
     deletion = last.deletion.to_text() if last.deletion else ""
-    return _encode((last.version.to_text(), last.records, last.is_delete, last.is_whole, last.times, deletion))
+    parts = last.version.to_text(), last.records, last.is_delete, last.is_whole, last.times, deletion
+    # Rows say much twice; a third of the bytes is a third of the disk's time.
+    return zlib.compress(_encode(parts), 1)
 
 
 def _read(data: bytes) -> Last:
-    version, records, is_delete, is_whole, times, deletion = _decode(data)
+    version, records, is_delete, is_whole, times, deletion = _decode(zlib.decompress(data))
     before = Version.from_text(deletion) if deletion else None
     return Last(Version.from_text(version), records, is_delete, is_whole, times, before)

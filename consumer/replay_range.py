@@ -67,11 +67,9 @@ def parse_bound(text: str, option: str) -> Bound:
     if text == "end":
         return End()
     try:
-        if text.count(":") >= 2 and not text[:4].isdecimal():
-            return Offsets(dict(_offset(part) for part in text.split(",")))
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(option, f"can't be read: {text!r}", _ALLOWED) from None
+        return _parse_offsets(text, option)
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return At(int(moment.timestamp() * 1000))
 
@@ -86,6 +84,13 @@ def parse_size(text: str, option: str) -> int:
     if found is None:
         raise ConfigError(option, f"can't be read: {text!r}", "a number of bytes, or of K, M or G of them")
     return int(found[1]) << 10 * " KMG".index(found[2] or " ")
+
+
+def _parse_offsets(text: str, option: str) -> Offsets:
+    try:
+        return Offsets(dict(_offset(part) for part in text.split(",")))
+    except ValueError:
+        raise ConfigError(option, f"can't be read: {text!r}", _ALLOWED) from None
 
 
 def _offset(text: str) -> tuple[Partition, int]:

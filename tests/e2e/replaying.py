@@ -23,9 +23,9 @@ from tests.scenario import Change, load_all
 from tests.stack import Stack
 
 SCENARIOS = {each.title: each for each in load_all()}
-DEPOSIT, GROUP, DELETED = (
+DEPOSIT, GROUP, DELETED, NEW_DEMO = (
     next(each for title, each in SCENARIOS.items() if title.startswith(beginning)).changes[0]
-    for beginning in ("A deposit", "The group", "A deleted user")
+    for beginning in ("A deposit", "The group", "A deleted user", "A new demo user")
 )
 TRANSACTION = SCENARIOS["The transaction's row alone"].changes[0]
 PARTITIONS = 3
