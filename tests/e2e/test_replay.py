@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import redis
 
+from consumer.record import SourceRecord
 from tests.e2e.replaying import DELETED, DEPOSIT, GROUP, NEW_DEMO, Ground, of_transaction, of_user
 from tests.redis_view import Listener, dump, eventually
 from tests.stack import Stack
@@ -177,10 +178,14 @@ def test_it_ends_where_compaction_left_nothing_to_read(ground: Ground) -> None:
     options = {"segment_ms": "100", "min_cleanable_dirty_ratio": "0.01", "delete_retention_ms": "0"}
     ground.make("demo_users", cleanup_policy="compact", **options, retention_ms="-1")
     topic = ground.topic("demo_users")
-    ground.send([of_user(NEW_DEMO, 3, at, leverage=at) for at in range(40)])
+
+    def now(user: int, at: int) -> SourceRecord:
+        return replace(of_user(NEW_DEMO, user, at, leverage=at), timestamp_ms=int(time.time() * 1000))
+
+    ground.send([now(3, at) for at in range(40)])
     for user in (6, 9, 12):
         time.sleep(0.3)  # a segment is compacted once another follows it
-        ground.send([of_user(NEW_DEMO, user, 100 + user)])
+        ground.send([now(user, 100 + user)])
     gap = ("--from", f"{topic}:0:0", "--to", f"{topic}:0:30", "--yes")
     eventually(lambda: ground.replayed(*gap)["records"] == 0, 120)
     ground.redis.flushall()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
+from tempfile import gettempdir
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,13 +24,6 @@ lasts = st.builds(
     times=st.lists(st.integers(-1, 2**50), max_size=6).map(tuple),
     deletion=st.none() | versions,
 )
-
-
-@pytest.fixture
-def budget() -> Iterator[Budget]:
-    budget = Budget(3000)
-    yield budget
-    budget.close()
 
 
 @given(
@@ -54,12 +47,14 @@ def test_it_holds_what_was_put_last(steps: list[tuple[str, Last]]) -> None:
     budget.close()
 
 
-def test_beyond_the_budget_it_lies_on_disk_and_is_gone_in_the_end(budget: Budget) -> None:
+def test_what_does_not_fit_is_on_disk_and_leaves_no_file_behind() -> None:
+    budget = Budget(3000)
     store = budget.store()
     version = Version.from_text("0|s|mysql:1|0000000009/00000000000000000004/0000000000|1000000|t|0|50")
-    for number in range(20):
-        store.put(f"live:{number}", Last(version, ((number, None, b"x" * 500),), False, True))
-    folder = budget.folder()
-    assert sum(file.stat().st_size for file in folder.iterdir()) > 5000
+    files = set(Path(gettempdir()).glob("*etilqs*"))
+    for number in range(300):
+        store.put(f"live:{number}", Last(version, ((number, None, bytes(500)),), False, True))
+        assert budget.used <= 3000
+    assert set(Path(gettempdir()).glob("*etilqs*")) == files
+    assert len(set(store.users())) == 300
     budget.close()
-    assert not folder.exists()
