@@ -57,7 +57,8 @@ local function verdict(stored)
   return clearly_later and 'new_lineage' or 'stale'
 end
 
-local known = redis.call('HMGET', guard, field, '!' .. field, '>' .. field)
+local known = redis.pcall('HMGET', guard, field, '!' .. field, '>' .. field)
+if known.err then return known end
 -- The version as it is kept; without its offset a change is the same in every copy that Debezium sent of it.
 local change = table.concat({ARGV[3], origin, lineage, order, ARGV[7], topic, partition}, '|') .. '|'
 local stored, mark, told = known[1], known[2], known[3]
@@ -70,10 +71,8 @@ if mode == 'mark' then
   elseif mark == text then
     return {'duplicate', -1, -1, 0, 0, stored or '', 0}
   end
-  local is_new = redis.call('EXISTS', guard) == 0
   redis.call('HSET', guard, '!' .. field, text)
-  -- Of a user who may not be there.
-  if is_new then redis.call('EXPIRE', guard, ARGV[12]) end
+  redis.call('PERSIST', guard)
   return {'newer', -1, -1, 0, 0, stored or '', 0}
 end
 

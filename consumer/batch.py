@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from consumer.dead_letter import DeadLetter
@@ -12,21 +12,20 @@ from consumer.errors import CdcError, RecordError, Refused
 from consumer.protocols import Applied, Step
 from consumer.record import SourceRecord
 from consumer.tolerance import Judged
-from consumer.watermark import Partition
 
 
 @dataclass(slots=True)
 class Batch:
     """Everything goes by a record's place in the batch. Records from ``end`` on are left for later.
 
-    Of records before ``told`` the messages went out before, and the dead letters are safe.
+    Of those in ``told`` the messages went out before, or the dead letters are safe.
     ``errors`` are those that can't be applied, ``answers`` what Redis said to the others' plans.
     """
 
     records: Sequence[SourceRecord]
     decisions: Sequence[Decision]
     group: str
-    told: Mapping[Partition, int]
+    told: Collection[int]
     end: int = field(init=False)
     errors: dict[int, CdcError] = field(init=False)
     answers: Mapping[int, Applied] = field(default_factory=dict)
@@ -43,7 +42,7 @@ class Batch:
 
     def silenced(self, at: int, plan: Plan) -> Plan:
         """``plan`` without its messages if they went out before."""
-        return replace(plan, messages=()) if self._is_told(at) else plan
+        return replace(plan, messages=()) if at in self.told else plan
 
     def refuse(self, refused: Mapping[int, Refused]) -> None:
         """Redis will never take these plans: none of the records that they stand for can be applied."""
@@ -52,16 +51,19 @@ class Batch:
                 self.errors[at] = error
 
     def judged(self) -> Judged:
-        """Which records can't be applied. Those that say nothing of a row, such as heartbeats, say nothing here."""
+        """Which records can't be applied.
+
+        Those that say nothing of a row, such as heartbeats, say nothing here, and those that were judged before.
+        """
         return {
             at: (self.records[at].topic, at in self.errors)
             for at in range(self.end)
-            if self.decisions[at].outcome is not Outcome.IGNORED
+            if self.decisions[at].outcome is not Outcome.IGNORED and at not in self.told
         }
 
     def letters(self) -> list[DeadLetter]:
         """The dead letters of the records that can't be applied."""
-        return [self._letter(at) for at in sorted(self.errors) if at < self.end and not self._is_told(at)]
+        return [self._letter(at) for at in sorted(self.errors) if at < self.end and at not in self.told]
 
     def cause(self, at: int) -> CdcError:
         """Why the record at ``at`` can't be applied, with its place."""
@@ -79,7 +81,8 @@ class Batch:
                 self.records[at],
                 self.decisions[at],
                 self.answers.get(at),
-                self._letter(at) if at in self.errors else None,
+                at in self.errors,
+                self._letter(at) if at in self.errors and at not in self.told else None,
             )
             for at in range(self.end)
             if (self.are_letters_safe if at in self.errors else self._is_done(at))
@@ -88,10 +91,6 @@ class Batch:
     def _is_done(self, at: int) -> bool:
         last = self._last(at)
         return last < self.end and (last in self.answers or self.decisions[last].plan is None)
-
-    def _is_told(self, at: int) -> bool:
-        record = self.records[at]
-        return record.offset < self.told.get(Partition(record.topic, record.partition), 0)
 
     def _last(self, at: int) -> int:
         """The record whose plan does this one's work too; most often itself."""

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 
-from consumer import findings, kafka_client, redis_client
+from consumer import findings, kafka_client, kafka_survey, redis_client, redis_findings, redis_survey, topic_findings
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.config import Settings
 from consumer.connect import ConnectApi
-from consumer.connector_findings import of_connector
+from consumer.connector_findings import captures, of_connector
+from consumer.dead_letter_topic import DeadLetterTopic
 from consumer.errors import CdcError, ServerError
 from consumer.findings import Finding
 from consumer.followed import topic_pattern
+from consumer.redis_rights import wanted
 from consumer.registry import Registry
 from consumer.rules import Rules
 from consumer.sampled import of_sample
+from consumer.topic_findings import TopicSettings
 from consumer.topic_reader import read_newest
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -26,7 +29,8 @@ def check(settings: Settings, rules: Rules) -> Iterator[Finding]:
     """What there is to say of each server, as it is found out; never raises for what a server does."""
     mapping = settings.mapping or "the reference"
     yield findings.ok("settings", f"valid; mapping: {mapping}, tables: {', '.join(rules.captured())}")
-    yield from _redis(settings)
+    yield from _redis(settings, rules)
+    followed, of_connect = _connect(settings, rules)
     with ExitStack() as exits:
         registry = None
         if settings.registry.url is not None:
@@ -38,29 +42,39 @@ def check(settings: Settings, rules: Rules) -> Iterator[Finding]:
                 exits.callback(registry.close)
         else:
             yield findings.ok("registry", "none is set (CDC_REGISTRY__URL); only Avro needs one")
-        topics, found = _topics(settings, rules)
+        topics, found = _topics(settings, rules, followed)
         yield from found
         yield from _records(settings, topics, rules, registry or NO_SCHEMAS)
         if registry is not None:
             yield from _registry(registry, topics, rules)
-    yield from _connect(settings)
+    yield from of_connect
 
 
-def _redis(settings: Settings) -> Iterator[Finding]:
+def _redis(settings: Settings, rules: Rules) -> Iterator[Finding]:
     try:
         with redis_client.connect(settings.redis) as client:
             found = redis_client.ask(client)
+            yield from redis_findings.of_redis(found.version, found.policy)
+            survey = redis_survey.survey(client)
+            yield from redis_findings.of_place(survey.mode, survey.role, survey.cluster_state)
+            yield redis_findings.of_persistence(survey.is_logged)
+            group, has_tracking = settings.kafka.group_id, settings.redis.tracking
+            rights = redis_survey.rights(client, rules, group, has_tracking=has_tracking)
     except CdcError as error:
         yield findings.of_error("redis", error, "start it, or correct CDC_REDIS__URL")
+        return
+    enough = wanted(rules, group, has_functions=redis_findings.has_functions(found.version))
+    if rights is None:
+        yield redis_findings.of_unknown_rights(enough)
     else:
-        yield from findings.of_redis(found.version, found.policy)
+        yield from redis_findings.of_rights(rights.user, rights.refused, enough)
 
 
-def _topics(settings: Settings, rules: Rules) -> tuple[Sequence[str], Sequence[Finding]]:
+def _topics(settings: Settings, rules: Rules, followed: Collection[str]) -> tuple[Sequence[str], Sequence[Finding]]:
     """The topics of the captured tables that are there, and what is to be said of them."""
     kafka = settings.kafka
     try:
-        present = kafka_client.topics(kafka)
+        present, version = kafka_client.topics(kafka), kafka_survey.broker_version(kafka)
     except CdcError as error:
         return (), [findings.of_error("kafka", error, "start it, or correct CDC_KAFKA__BOOTSTRAP_SERVERS")]
     pattern = topic_pattern(kafka.topic_prefix, rules.captured())
@@ -69,8 +83,36 @@ def _topics(settings: Settings, rules: Rules) -> tuple[Sequence[str], Sequence[F
         for topic, count in present.items()
         if (topic in kafka.topics if kafka.topics else re.match(pattern, topic))
     }
-    answers = findings.ok("kafka", f"{kafka.bootstrap_servers} answers, {len(present)} topics")
-    return sorted(ours), [answers, *findings.of_topics(ours, kafka.topics, kafka.topic_prefix, rules)]
+    found = [
+        topic_findings.of_broker(version, kafka.bootstrap_servers, len(present)),
+        *topic_findings.of_topics(ours, kafka.topics, kafka.topic_prefix, rules, followed),
+        *_history(settings, sorted(ours), rules, present.keys()),
+    ]
+    return sorted(ours), found
+
+
+def _history(settings: Settings, topics: Sequence[str], rules: Rules, present: Collection[str]) -> Iterator[Finding]:
+    """What can be rebuilt from the topics, and what becomes of dead letters."""
+    kafka = settings.kafka
+    letters = settings.dead_letters.topic or f"{kafka.topic_prefix}.dlq"
+    try:
+        asked = kafka_survey.topic_settings(kafka, [each for each in (*topics, letters) if each in present])
+        known = {topic: TopicSettings.read(told) for topic, told in asked.items()}
+    except CdcError as error:
+        yield findings.of_error("history", error)
+        return
+    for topic in topics:
+        yield from topic_findings.of_history(topic, known.get(topic), rules, kafka.history_days)
+    if letters in present:
+        sources = {topic: known[topic] for topic in topics if topic in known}
+        yield from topic_findings.of_dead_letters(letters, known.get(letters), sources, kafka.history_days)
+        return
+    try:
+        DeadLetterTopic(kafka, letters).rehearse()
+    except CdcError as error:
+        yield findings.of_error(f"dead letters {letters}", error)
+    else:
+        yield findings.ok(f"dead letters {letters}", "there is no topic yet; `run` will make it, and may")
 
 
 def _records(settings: Settings, topics: Sequence[str], rules: Rules, schemas: Schemas) -> Iterator[Finding]:
@@ -95,37 +137,45 @@ def _registry(registry: Registry, topics: Sequence[str], rules: Rules) -> Iterat
         yield findings.of_error("registry", error, "start it, or correct CDC_REGISTRY__URL")
 
 
-def _connect(settings: Settings) -> Iterator[Finding]:
-    prefix = settings.kafka.topic_prefix
+def _connect(settings: Settings, rules: Rules) -> tuple[Collection[str], Sequence[Finding]]:
+    """The tables that our connectors follow and run, and what is to be said of the connectors."""
     try:
         opened = ConnectApi(settings.connect.url, timeout=_CONNECT_TIMEOUT_S)
     except CdcError as error:
-        yield findings.of_error("connect", error)
-        return
+        return (), [findings.of_error("connect", error)]
     with opened as api:
         try:
             names = api.names()
         except ServerError as error:
             if "url" in settings.connect.model_fields_set:
-                yield findings.of_error("connect", error, "start it, or correct CDC_CONNECT__URL")
-            else:
-                yield findings.ok("connect", "skipped: CDC_CONNECT__URL is not set, and none answers at its default")
-            return
-        ours = 0
-        for name in names:
-            try:
-                connector = api.connector(name)
-                if connector.config.get("topic.prefix") != prefix:
-                    continue
-                ours += 1
-                status = api.status(name)
-                trace = api.first_lines(status.trace, 1)
-                yield from of_connector(name, connector.config, status.connector, status.tasks, trace)
-            except ServerError as error:
-                yield findings.of_error(f"connector {name}", error)
-        if not ours:
-            yield findings.warning(
-                "connect",
-                f"none of its {len(names)} connectors has topic.prefix={prefix}",
-                "register one (cdc-consumer connect apply), or correct CDC_KAFKA__TOPIC_PREFIX",
-            )
+                return (), [findings.of_error("connect", error, "start it, or correct CDC_CONNECT__URL")]
+            skipped = "skipped: CDC_CONNECT__URL is not set, and none answers at its default"
+            return (), [findings.ok("connect", skipped)]
+        return _connectors(api, names, settings.kafka.topic_prefix, rules)
+
+
+def _connectors(
+    api: ConnectApi, names: Sequence[str], prefix: str, rules: Rules
+) -> tuple[Collection[str], Sequence[Finding]]:
+    linked = [table.table for table in rules.linked]
+    followed: set[str] = set()
+    found: list[Finding] = []
+    for name in names:
+        try:
+            config = api.connector(name).config
+            if config.get("topic.prefix") != prefix:
+                continue
+            status = api.status(name)
+            cause = api.first_cause(status)
+            found += of_connector(name, config, status.connector, status.tasks, cause, linked)
+            if status.running:
+                followed |= {table for table in rules.captured() if captures(config, table)}
+        except ServerError as error:
+            found.append(findings.of_error(f"connector {name}", error))
+    return followed, found or [
+        findings.warning(
+            "connect",
+            f"none of its {len(names)} connectors has topic.prefix={prefix}",
+            "register one (cdc-consumer connect apply), or correct CDC_KAFKA__TOPIC_PREFIX",
+        )
+    ]

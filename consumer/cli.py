@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer import __version__, config, log, mapping
-from consumer.errors import CdcError, ConfigError, ServerError
+from consumer.connect_commands import connectors
+from consumer.errors import CdcError, ConfigError
+from consumer.options import ConfigFile
 
 if TYPE_CHECKING:
     from consumer.avro import Schemas
@@ -28,11 +30,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(connectors)
 
 # As many records as `run` takes at once by default: events of one database transaction are joined within them.
 _PLANNED_TOGETHER = 500
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", envvar="CDC_CONFIG", help="TOML file of settings.")]
 Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="host:port, comma separated.")]
 Prefix = Annotated[str | None, typer.Option("--topic-prefix", help="Debezium's topic.prefix.")]
 MappingFile = Annotated[Path | None, typer.Option("--mapping", help="TOML file of the mapping; else the reference.")]
@@ -242,32 +244,6 @@ def _schemas(file: Path | None, settings: config.Settings) -> Schemas:
     from consumer.registry import Registry
 
     return Registry(settings.registry)
-
-
-connectors = typer.Typer(name="connect", help="The connectors in connect/, over Kafka Connect's REST API.")
-app.add_typer(connectors)
-
-
-@connectors.command()
-def apply(
-    files: Annotated[list[Path], typer.Argument(help="Connector files, such as connect/mysql.json.")],
-    config_file: ConfigFile = None,
-    url: Annotated[str | None, typer.Option(help="Kafka Connect's REST API.")] = None,
-    wait_s: Annotated[float, typer.Option(help="How long to wait until the tasks run, in seconds.", min=0)] = 60.0,
-) -> None:
-    """Create or update connectors, placeholders filled from the environment, and wait until their tasks run."""
-    from consumer.connect import ConnectApi, load_connector
-
-    settings = config.load({"connect": {"url": url}}, config_file)
-    wanted = [load_connector(file, os.environ) for file in files]
-    with ConnectApi(settings.connect.url) as api:
-        for connector in wanted:
-            if problems := api.validate(connector):
-                found = "; ".join(f"{name}: {', '.join(texts)}" for name, texts in problems.items())
-                raise ServerError(f"connector {connector.name}", f"Connect refuses it: {found}")
-            api.apply(connector)
-            api.wait_running(connector.name, wait_s)
-            typer.echo(f"{connector.name} runs")
 
 
 def main() -> None:

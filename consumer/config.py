@@ -74,6 +74,9 @@ class Kafka(_Section):
     out_of_range: Literal["halt", "earliest"] = Field(
         "halt", description="what to do if the next record is gone: halt, or go on from the earliest"
     )
+    history_days: int = Field(
+        7, ge=0, le=36_500, description="how many days of single changes the topics should hold, for a replay"
+    )
     max_poll_records: int = Field(500, ge=1, le=100_000, description="records taken in one step")
     commit_interval_ms: int = Field(1000, ge=0, description="how often finished offsets are committed")
     linger_ms: int = Field(

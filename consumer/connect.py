@@ -7,23 +7,29 @@ salt of a masked column is part of a property's name), so that the files can be 
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
+import msgspec
 from pydantic import BaseModel, ValidationError
 
+from consumer.connector_status import ConnectorStatus, first_causes, read_status
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
+from consumer.redaction import Redaction
 
 PLACEHOLDER = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
-SECRET_KEY = re.compile(r"password|secret|salt|jaas", re.IGNORECASE)
-TRACE_LINES = 3
 POLL_S = 0.1
+_REASON_CHARS = 500
+_WHERE = "start it, or correct CDC_CONNECT__URL"
+_RESTART = "remove the cause, then: cdc-consumer connect status --restart"
+_SECRET_TYPE = "PASSWORD"  # noqa: S105  # what Connect calls it
+
+_T = TypeVar("_T")
 
 
 class Connector(BaseModel, frozen=True, extra="forbid"):
@@ -36,23 +42,6 @@ class Connector(BaseModel, frozen=True, extra="forbid"):
         return f"Connector(name={self.name!r})"
 
     __str__ = __repr__
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectorStatus:
-    """States as Connect names them (RUNNING, FAILED, ...), and the trace of the first failed part."""
-
-    connector: str
-    tasks: tuple[str, ...]
-    trace: str = field(default="", repr=False)
-
-    @property
-    def running(self) -> bool:
-        return self.connector == "RUNNING" and bool(self.tasks) and set(self.tasks) == {"RUNNING"}
-
-    @property
-    def failed(self) -> bool:
-        return "FAILED" in (self.connector, *self.tasks)
 
 
 def expand(text: str, values: Mapping[str, str], origin: str) -> str:
@@ -82,16 +71,41 @@ def load_connector(path: Path, values: Mapping[str, str]) -> Connector:
     return Connector(name=expand(raw.name, values, origin), config=config)
 
 
+class _Plugin(msgspec.Struct):
+    kind: str = msgspec.field(name="class")
+
+
+class _Definition(msgspec.Struct):
+    name: str
+    type: str
+
+
+class _Judged(msgspec.Struct):
+    name: str
+    errors: list[str]
+
+
+class _Setting(msgspec.Struct):
+    value: _Judged
+
+
+class _Validation(msgspec.Struct):
+    configs: list[_Setting]
+
+
 class ConnectApi:
-    """Connect's REST API. Every failure is a ServerError; one that may pass is a ServerUnavailable."""
+    """Connect's REST API. Every failure is a ServerError; one that may pass is a ServerUnavailable.
+
+    ``redaction`` learns the secrets of each connector that was spoken of; no error quotes them.
+    """
 
     def __init__(self, url: str, timeout: float = 30.0, transport: httpx.BaseTransport | None = None) -> None:
         self.url = url.rstrip("/")
+        self.redaction = Redaction()
         try:
             self._client = httpx.Client(base_url=self.url, timeout=timeout, transport=transport)
-        except httpx.InvalidURL as error:
-            raise ConfigError("CDC_CONNECT__URL", str(error), "its REST API, http:// or https://") from None
-        self._secrets: set[str] = set()
+        except httpx.InvalidURL:  # its words may quote a piece of a password
+            raise ConfigError("CDC_CONNECT__URL", "not a URL", "its REST API, http:// or https://") from None
         self._name = f"Kafka Connect {httpx.URL(self.url).copy_with(userinfo=b'')}"  # a URL may hold a password
 
     def __enter__(self) -> Self:
@@ -104,93 +118,146 @@ class ConnectApi:
         self._client.close()
 
     def names(self) -> list[str]:
-        found = self._call("GET", "/connectors")
-        if not isinstance(found, list):
-            raise ServerError(self._name, "answers, but is no Kafka Connect")
-        return [str(name) for name in found]
+        return self._read(self._call("GET", "/connectors"), list[str])
 
     def validate(self, connector: Connector) -> dict[str, list[str]]:
         """What Connect has against the configuration, by setting; it tries the database's login too."""
-        self._keep_secret(connector)
+        self.learn(connector)
         kind = connector.config.get("connector.class", "")
-        path = f"/connector-plugins/{kind}/config/validate"
+        known = [each.kind for each in self._read(self._call("GET", "/connector-plugins"), list[_Plugin])]
+        if not any(kind in _spellings(each) for each in known):
+            return {"connector.class": [f"Connect has no such plugin; it has {', '.join(known)}"]}
         body = {"name": connector.name, **connector.config}
-        found = (each["value"] for each in self._call("PUT", path, body)["configs"])
-        return {each["name"]: [self._redact(problem) for problem in each["errors"]] for each in found if each["errors"]}
+        found = self._read(self._call("PUT", f"{_plugin(kind)}/validate", body), _Validation)
+        judged = (each.value for each in found.configs)
+        # The same sentence comes twice of some settings.
+        return {
+            self.redaction(each.name): list(dict.fromkeys(self._one_line(error) for error in each.errors))
+            for each in judged
+            if each.errors
+        }
 
     def apply(self, connector: Connector) -> None:
-        """Create the connector or give it a new configuration; the same one again changes nothing."""
-        self._keep_secret(connector)
-        self._call("PUT", f"/connectors/{connector.name}/config", connector.config)
+        """Create the connector or give it a new configuration; the same one again restarts it."""
+        self.learn(connector)
+        self._call("PUT", f"{_connector(connector.name)}/config", connector.config)
 
     def config(self, name: str) -> dict[str, str]:
-        return dict(self._call("GET", f"/connectors/{name}/config"))
+        return self._read(self._call("GET", f"{_connector(name)}/config"), dict[str, str])
 
     def connector(self, name: str) -> Connector:
         """A connector that runs; from now on no error quotes its secrets."""
-        connector = Connector(name=name, config={key: str(value) for key, value in self.config(name).items()})
-        self._keep_secret(connector)
+        connector = Connector(name=name, config=self.config(name))
+        self.learn(connector)
         return connector
 
+    def find(self, name: str) -> Connector | None:
+        """The same, or None where there is none of that name."""
+        return self.connector(name) if name in self.names() else None
+
     def status(self, name: str) -> ConnectorStatus:
-        found = self._call("GET", f"/connectors/{name}/status")
-        parts = [found["connector"], *found["tasks"]]
-        trace = next((part["trace"] for part in parts if part.get("trace")), "")
-        return ConnectorStatus(parts[0]["state"], tuple(part["state"] for part in parts[1:]), trace)
+        answer = self._call("GET", f"{_connector(name)}/status")
+        try:
+            return read_status(answer)
+        except msgspec.ValidationError:
+            raise self._is_other() from None
+
+    def restart_failed(self, name: str) -> None:
+        """Start the connector again if it failed, and those of its tasks that did; what runs is left alone."""
+        self._call("POST", f"{_connector(name)}/restart?includeTasks=true&onlyFailed=true")
 
     def delete(self, name: str) -> None:
-        self._call("DELETE", f"/connectors/{name}")
+        self._call("DELETE", _connector(name))
 
-    def wait_running(self, name: str, timeout_s: float = 60.0) -> None:
-        """Return once the connector and its tasks run; RUNNING says nothing about what has been read yet."""
+    def wait_running(self, name: str, timeout_s: float = 60.0, steady_s: float = 0.0) -> None:
+        """Return once the connector and its tasks run; RUNNING says nothing about what has been read yet.
+
+        A state counts once it has lasted ``steady_s`` seconds: for a moment after a change or a restart Connect tells
+        of the state before it.
+        """
         deadline = time.monotonic() + timeout_s
+        status, since = None, 0.0
         while True:
+            now = time.monotonic()
+            before = status
             try:
-                status: ConnectorStatus | None = self.status(name)
+                status = self.status(name)
             except ServerUnavailable:  # just applied: the worker still learns of it, or rebalances
                 status = None
-            if status and status.running:
-                return
-            if status and status.failed:
-                raise ServerError(f"connector {name}", f"failed: {self.first_lines(status.trace)}")
-            if time.monotonic() > deadline:
+            if status != before:
+                since = now
+            if status and now - since >= steady_s:
+                if status.running:
+                    return
+                if status.failed:
+                    causes = "; ".join(status.causes(self.redaction)) or "it does not say why"
+                    raise ServerError(f"connector {name}", f"failed: {causes}", _RESTART)
+                if status.held:
+                    advice = f"resume it: PUT {_connector(name)}/resume"
+                    raise ServerError(f"connector {name}", f"is {status.connector}", advice)
+            if now > deadline:
                 raise ServerUnavailable(f"connector {name}", f"is not running after {timeout_s:g} s: {status}")
             time.sleep(POLL_S)
 
-    def first_lines(self, trace: str, count: int = TRACE_LINES) -> str:
-        """The causes that a trace names, without secrets."""
-        causes = [line.strip() for line in trace.splitlines() if not line.startswith("\tat ")]
-        return self._redact(" / ".join(causes[:count]))
+    def first_cause(self, status: ConnectorStatus) -> str:
+        """What a failed part says first, without secrets; empty if none failed."""
+        return first_causes(status.traces[0], self.redaction, 1) if status.traces else ""
 
-    def _keep_secret(self, connector: Connector) -> None:
-        """Remember values that no error may show, as Connect's own messages may quote them."""
-        config = connector.config
-        self._secrets |= {value for key, value in config.items() if value and SECRET_KEY.search(key)}
-        self._secrets |= {key.rpartition("with.salt.")[2] for key in config if "with.salt." in key}
+    def learn(self, connector: Connector) -> None:
+        """Remember what no error may show; the plugin itself knows best what is secret, where Connect tells."""
+        self.redaction.learn(connector.config)
+        try:
+            answer = self._call("GET", _plugin(connector.config.get("connector.class", "")))
+            definitions = msgspec.convert(answer, list[_Definition])
+        except (ServerError, msgspec.ValidationError):
+            return
+        self.redaction.learn(connector.config, [each.name for each in definitions if each.type == _SECRET_TYPE])
 
-    def _redact(self, text: str) -> str:
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
-        return text
+    def _read(self, answer: object, kind: type[_T]) -> _T:
+        try:
+            return msgspec.convert(answer, kind)
+        except msgspec.ValidationError:
+            raise self._is_other() from None
+
+    def _is_other(self) -> ServerError:
+        return ServerError(self._name, "answers, but is no Kafka Connect", _WHERE)
+
+    def _one_line(self, text: str) -> str:
+        return " ".join(self.redaction(text).split())
 
     def _call(self, method: str, path: str, body: Mapping[str, str] | None = None) -> Any:
         try:
             answer = self._client.request(method, path, json=body)
-        except httpx.TransportError as error:
-            raise ServerUnavailable(self._name, f"{type(error).__name__}: {error}") from error
+        except httpx.RequestError as error:
+            raise ServerUnavailable(self._name, f"{type(error).__name__}: {error}", _WHERE) from None
         if answer.is_success:
             try:
                 return answer.json() if answer.content else None
             except ValueError:
-                raise ServerError(self._name, "answers, but not with JSON") from None
-        problem = f"{method} {path}: {answer.status_code} {self._redact(_reason(answer))}"
+                raise ServerError(self._name, "answers, but not with JSON", _WHERE) from None
+        reason = self._one_line(_reason(answer))[:_REASON_CHARS]
+        problem = f"{method} {path}: {answer.status_code} {reason}"
         # 404: not known yet, or no longer; 409: a rebalance is under way; 5xx: a worker that starts or stops.
         passing = answer.status_code in (404, 409) or answer.is_server_error
         raise (ServerUnavailable if passing else ServerError)(self._name, problem)
 
 
+def _connector(name: str) -> str:
+    return f"/connectors/{quote(name, safe='')}"
+
+
+def _spellings(plugin: str) -> tuple[str, ...]:
+    """How Connect lets one name a plugin: its class, or that without package, or without ``Connector`` too."""
+    short = plugin.rpartition(".")[2]
+    return plugin, short, short.removesuffix("Connector")
+
+
+def _plugin(kind: str) -> str:
+    return f"/connector-plugins/{quote(kind, safe='')}/config"
+
+
 def _reason(answer: httpx.Response) -> str:
     try:
         return str(answer.json()["message"])
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return answer.reason_phrase

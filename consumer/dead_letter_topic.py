@@ -14,6 +14,7 @@ from consumer.config import Kafka
 from consumer.dead_letter import DeadLetter
 from consumer.errors import ConfigError, Place, ServerError, ServerUnavailable
 from consumer.kafka_client import failed, open_admin, open_producer, topics
+from consumer.policy import rule_for
 
 _log = structlog.get_logger(__name__)
 _ACKNOWLEDGED_WITHIN_S = 5.0
@@ -32,30 +33,44 @@ class DeadLetterTopic:
         self._sent: dict[Place, FutureRecordMetadata] = {}
 
     def reach(self) -> None:
-        """Make the topic if there is none: one partition, letters kept until somebody deletes them.
+        """Connect, and make the topic if there is none: one partition, letters kept until somebody deletes them.
 
         Raises:
             ServerUnavailable: no broker answers.
             ConfigError: there is no topic and this account may not make it.
 
         """
-        if self._topic in topics(self._settings):
-            return
+        self._opened()
+        if self._topic not in topics(self._settings) and self._make():
+            _log.info("made the topic of dead letters", action="letters.created", topic=self._topic)
+
+    def rehearse(self) -> None:
+        """Have the broker look at what :meth:`reach` would make, where there is no topic yet. Makes nothing.
+
+        Raises:
+            ServerUnavailable, ConfigError: as :meth:`reach`.
+
+        """
+        self._make(is_rehearsal=True)
+
+    def _make(self, *, is_rehearsal: bool = False) -> bool:
+        """Whether there was none."""
         with open_admin(self._settings) as admin:
             try:
-                admin.create_topics([NewTopic(self._topic, num_partitions=1, topic_configs=_CONFIG)])
+                topic = NewTopic(self._topic, num_partitions=1, topic_configs=_CONFIG)
+                admin.create_topics([topic], validate_only=is_rehearsal)
             except TopicAlreadyExistsError:
-                return
+                return False
             except KafkaError as error:
                 found = failed(error)
-                if isinstance(found, ServerUnavailable):
+                if isinstance(found, ServerUnavailable) and not rule_for(error).is_setting:
                     raise found from None
                 raise ConfigError(
                     "CDC_DEAD_LETTERS__TOPIC",
-                    f"there is no topic {self._topic}, and it can't be made: {found.problem}",
+                    f"there is no topic {self._topic}, and it can't be made: {type(error).__name__}",
                     "a topic that exists, or an account that may create it",
                 ) from None
-        _log.info("made the topic of dead letters", action="letters.created", topic=self._topic)
+        return True
 
     def close(self) -> None:
         """Let the connections go. What was not acknowledged is sent again by whoever reads the record next."""
@@ -63,14 +78,18 @@ class DeadLetterTopic:
             self._producer.close(timeout=1)
 
     def send(self, letters: Sequence[DeadLetter]) -> None:
-        if self._producer is None:
-            self._producer = open_producer(self._settings, max_request_size=2**31 - 1)
+        producer = self._opened()
         for letter in letters:
             if letter.record.place not in self._sent:
-                self._sent[letter.record.place] = self._send(self._producer, letter)
+                self._sent[letter.record.place] = self._send(producer, letter)
         for letter in letters:
             self._await(letter.record.place)
         self._sent.clear()
+
+    def _opened(self) -> KafkaProducer:
+        if self._producer is None:
+            self._producer = open_producer(self._settings, max_request_size=2**31 - 1)
+        return self._producer
 
     def _send(self, producer: KafkaProducer, letter: DeadLetter) -> FutureRecordMetadata:
         try:

@@ -1,8 +1,8 @@
-"""What `check` found: lines of ok, warning or failure, and the judgement of topics, settings and writer schemas."""
+"""What `check` found: lines of ok, warning or failure, and the judgement of writer schemas."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -11,9 +11,6 @@ import msgspec
 from consumer.errors import CdcError, ConfigError
 from consumer.row_schema import incompatibilities, reader_schemas
 from consumer.rules import Rules
-
-# Versions of Redis before this lack what the script and the index need.
-_OLDEST_REDIS = 6
 
 
 class Level(StrEnum):
@@ -75,58 +72,6 @@ def to_json(finding: Finding) -> str:
     return msgspec.json.encode(
         {name: value for name, value in asdict(finding).items() if name != "is_setting"}
     ).decode()
-
-
-def of_redis(version: str, policy: str) -> Iterator[Finding]:
-    """A server that answers."""
-    major = version.partition(".")[0]
-    if major.isdecimal() and int(major) < _OLDEST_REDIS:
-        yield failure("redis", f"version {version}", f"Redis {_OLDEST_REDIS} or later")
-    elif policy.startswith("allkeys"):
-        yield warning(
-            "redis",
-            f"version {version}; maxmemory-policy {policy}: a user's version may be evicted, and a duplicate is then "
-            "taken for new",
-            "set maxmemory-policy to a volatile one or to noeviction",
-        )
-    else:
-        yield ok("redis", f"version {version} answers" + (f"; maxmemory-policy {policy}" if policy else ""))
-
-
-def of_topics(present: Mapping[str, int], named: Sequence[str], prefix: str, rules: Rules) -> Iterator[Finding]:
-    """Topics that are there, with their partitions, against what should be.
-
-    ``named`` are the topics that the settings name, if they name any; else each captured table has one.
-    """
-    linked = {table.table for table in rules.linked}
-    of_table: dict[str, list[str]] = {}
-    for topic in sorted(present):
-        of_table.setdefault(table_of(topic), []).append(topic)
-        yield ok(f"topic {topic}", f"{present[topic]} partitions")
-    wanted = {topic: table_of(topic) for topic in named}
-    wanted = wanted or {f"{prefix}.<db or schema>.{table}": table for table in rules.captured()}
-    for topic, table in wanted.items():
-        if topic in present or (not named and table in of_table):
-            continue
-        say = warning if table in linked else failure
-        advice = "does the connector run, and capture the table? Debezium makes a topic with the table's first row"
-        yield say(f"topic {topic}", f"there is none, so nothing is known of {table}", advice)
-    for table, topics in of_table.items():
-        if len(topics) > 1:
-            yield Finding(
-                Level.FAILURE,
-                f"table {table}",
-                f"more than one topic carries it: {', '.join(topics)}",
-                "name the topics to follow in CDC_KAFKA__TOPICS",
-                is_setting=True,
-            )
-    if len(set(present.values())) > 1:
-        yield warning(
-            "topics",
-            "they differ in their number of partitions: a user's tables may be on different members, and one database "
-            "transaction be told as several messages",
-            "create the topics anew with one number (connect/README.md)",
-        )
 
 
 def table_of(topic: str) -> str:

@@ -86,8 +86,9 @@ class Metrics(Observer):
                 self._new_lineages.labels(step.record.topic).inc()
             if step.applied is not None and step.applied.is_accepted:
                 outcome = "applied"
-            if step.letter is not None:
+            if step.is_dead:
                 outcome = "dead_letter"
+            if step.letter is not None:
                 self._dead.labels(step.record.topic, step.letter.reason).inc()
             self._changes.labels(step.record.topic, outcome).inc()
             plan = step.decision.plan

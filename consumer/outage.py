@@ -1,4 +1,4 @@
-"""A server's outage as the operator hears of it: one line when it begins, one when it is over."""
+"""The outages of servers as the operator hears of them: one line when one begins, one when it is over."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from consumer.errors import ServerError
 from consumer.protocols import Observer
 
 _log = structlog.get_logger(__name__)
+REDIS, KAFKA, REGISTRY = "Redis", "Kafka", "registry"
 _BEGINS = {
-    "Redis": {"action": "redis.waiting"},
-    "Kafka": {"action": "kafka.waiting"},
-    "registry": {"action": "registry.waiting"},
+    REDIS: {"action": "redis.waiting"},
+    KAFKA: {"action": "kafka.waiting"},
+    REGISTRY: {"action": "registry.waiting"},
 }
 _ENDS = {
-    "Redis": {"action": "redis.resumed"},
-    "Kafka": {"action": "kafka.resumed"},
-    "registry": {"action": "registry.resumed"},
+    REDIS: {"action": "redis.resumed"},
+    KAFKA: {"action": "kafka.resumed"},
+    REGISTRY: {"action": "registry.resumed"},
 }
 
 
@@ -28,31 +29,35 @@ class Outage:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
-        self._began_at: float | None = None
-        self._server = ""
+        self._began_at: dict[str, float] = {}
+
+    def is_of(self, server: str) -> bool:
+        """Whether ``server`` is away."""
+        return server in self._began_at
 
     def began(self, error: ServerError, seconds: float) -> None:
         """An attempt failed; the next is ``seconds`` away."""
-        if self._began_at is None:
-            self._began_at = time.time()
-            self._server = error.server if error.server in _BEGINS else "registry"
+        server = error.server if error.server in _BEGINS else REGISTRY
+        if server not in self._began_at:
+            self._began_at[server] = time.time()
             _log.warning(
                 f"{error.server} can't serve, waiting; nothing is lost",
-                **_BEGINS[self._server],
-                since=self._since(),
+                **_BEGINS[server],
+                since=self._since(server),
                 error=error.problem,
                 advice=error.advice,
             )
         self._observer.waiting(error, seconds)
 
-    def ended(self) -> None:
+    def ended(self, server: str) -> None:
         """An attempt succeeded."""
-        if self._began_at is None:
+        if server not in self._began_at:
             return
-        waited_s = round(time.time() - self._began_at, 1)
-        _log.info(f"{self._server} serves again", **_ENDS[self._server], since=self._since(), waited_s=waited_s)
-        self._began_at = None
-        self._observer.resumed()
+        since = self._since(server)
+        waited_s = round(time.time() - self._began_at.pop(server), 1)
+        _log.info(f"{server} serves again", **_ENDS[server], since=since, waited_s=waited_s)
+        if not self._began_at:
+            self._observer.resumed()
 
-    def _since(self) -> str:
-        return datetime.fromtimestamp(self._began_at or 0.0, UTC).isoformat(timespec="seconds")
+    def _since(self, server: str) -> str:
+        return datetime.fromtimestamp(self._began_at[server], UTC).isoformat(timespec="seconds")

@@ -16,7 +16,7 @@ from consumer.decision import decide_all, healing_plan
 from consumer.delivery import Delivery
 from consumer.errors import Halt, Reconnected, ServerError, ServerUnavailable
 from consumer.mark import mark_refused
-from consumer.outage import Outage
+from consumer.outage import KAFKA, REDIS, REGISTRY, Outage
 from consumer.patience import patiently
 from consumer.position import Verdict
 from consumer.progress import Patient, Progress
@@ -84,9 +84,9 @@ class Pipeline:
         self._source = source
         must_begin_again = False
 
-        def patient(attempt: Callable[[], _T]) -> _T:
+        def patient(server: str, attempt: Callable[[], _T]) -> _T:
             found = patiently(attempt, sleep=source.idle, on_wait=self._outage.began, should_stop=should_stop)
-            self._outage.ended()
+            self._outage.ended(server)
             return found
 
         try:
@@ -114,9 +114,7 @@ class Pipeline:
             self._progress.forget(partitions)
 
     def _turn(self, source: Source, patient: Patient, should_stop: Callable[[], bool]) -> None:
-        records = self._poll(source, should_stop)
-        self._progress.begin(records)
-        if records and not self._progress.is_behind(source, records, patient):
+        if records := self._progress.admit(source, self._poll(source, should_stop), patient):
             self._take(records, patient)
         if self._progress.is_in_doubt and self._clock() - self._doubted_at >= _QUIET_S:
             self._progress.trust()
@@ -136,8 +134,9 @@ class Pipeline:
         return records
 
     def _take(self, records: Sequence[SourceRecord], patient: Patient) -> None:
-        decisions = patient(lambda: decide_all(records, self._rules, self._schemas))
-        batch = Batch(records, decisions, self._group, self._progress.told)
+        decisions = patient(REGISTRY, lambda: decide_all(records, self._rules, self._schemas))
+        told = frozenset(at for at, record in enumerate(records) if self._progress.is_told(record))
+        batch = Batch(records, decisions, self._group, told)
         excess = self._tolerance.excess(batch.judged())
         if excess is not None:
             batch.end = excess.begin
@@ -146,8 +145,14 @@ class Pipeline:
             healing=lambda at: batch.silenced(at, healing_plan(batch.decisions[at], self._rules)),
             mark=lambda plan: mark_refused(plan, self._rules),
         )
-        while not delivery.is_over:
-            patient(lambda: delivery.attempt(self._sink))
+        try:
+            while not delivery.is_over:
+                patient(REDIS, lambda: delivery.attempt(self._sink))
+        except Reconnected:
+            # What has its answer is done, and is not told again.
+            batch.answers = delivery.answers
+            self._take_note(batch)
+            raise
         batch.answers = delivery.answers
         batch.refuse(delivery.refused)
         halt = delivery.halt
@@ -167,7 +172,7 @@ class Pipeline:
         if letters and self._dead_letters is not None:
             send = self._dead_letters.send
             try:
-                patient(lambda: send(letters))
+                patient(KAFKA, lambda: send(letters))
             except ServerUnavailable:
                 raise
             except ServerError as error:
@@ -186,10 +191,13 @@ class Pipeline:
         return None
 
     def _finish(self, batch: Batch) -> None:
-        steps = batch.steps()
         self._tolerance.count(batch.judged())
+        self._take_note(batch)
+
+    def _take_note(self, batch: Batch) -> None:
+        steps = batch.steps()
         for step in steps:
-            if step.letter is not None:
+            if step.is_dead:
                 self._progress.doubt(step.record)
                 self._doubted_at = self._clock()
             else:
@@ -208,7 +216,7 @@ class Pipeline:
 
     def _look_at_columns(self, steps: Sequence[Step]) -> None:
         """Columns that the mapping does not name, and optional ones that are gone: counted, and each told once."""
-        events = [step.decision.event for step in steps if step.letter is None]
+        events = [step.decision.event for step in steps if not step.is_dead]
         for drift, count in self._columns.counted(each for each in events if each is not None).items():
             self._observer.drifted(drift, count)
             if not self._columns.is_first(drift):

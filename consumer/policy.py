@@ -194,9 +194,13 @@ _REDIS = (
     ),
     _dead_letter("another program made a key of that name with another type: remove that key", "redis:WRONGTYPE"),
     _dead_letter(
-        "the user's version is unreadable: look at the hash cdc:{…} of that user, and remove it", "redis:GUARD"
+        "the user's version is unreadable: remove it (HDEL cdc:{…} and the table); a mark beside it stays",
+        "redis:GUARD",
     ),
-    _dead_letter("look at the user's keys, and at the reply", "redis.ResponseError redis:ERR"),
+    _retry(
+        "look at the reply: something between here and Redis, or a Redis that lacks a command",
+        "redis.ResponseError redis:ERR",
+    ),
     _halt(
         _REPORT,
         """redis.RedisError redis.DataError redis.PubSubError redis.WatchError redis.ExecAbortError redis.ModuleError

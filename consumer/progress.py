@@ -7,13 +7,13 @@ and tell nobody a second time. Nothing newer may be applied before: it would mak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import structlog
 
-from consumer.errors import ServerUnavailable
-from consumer.outage import Outage
+from consumer.errors import Place, ServerUnavailable
+from consumer.outage import REDIS, Outage
 from consumer.protocols import Observer, Sink, Source
 from consumer.record import SourceRecord
 from consumer.watermark import Partition, Watermark
@@ -23,9 +23,9 @@ _T = TypeVar("_T")
 
 
 class Patient(Protocol):
-    """What an attempt answers, made until its server is there."""
+    """What an attempt answers, made until its server is there; the server is named for people."""
 
-    def __call__(self, attempt: Callable[[], _T], /) -> _T: ...
+    def __call__(self, server: str, attempt: Callable[[], _T], /) -> _T: ...
 
 
 class Progress:
@@ -33,13 +33,13 @@ class Progress:
 
     def __init__(self, sink: Sink, observer: Observer, outage: Outage) -> None:
         self._sink = sink
-        self._outage = outage
         self._observer = observer
+        self._outage = outage
         self._watermark = Watermark()
-        self._in_doubt: list[SourceRecord] = []
-        self._compared: set[Partition] = set()
-        self._has_remembered = False
-        self.told: dict[Partition, int] = {}
+        self._in_doubt: dict[Place, SourceRecord] = {}
+        self._fresh: dict[Partition, int] = {}
+        """Where partitions began of which nothing more was remembered since."""
+        self._told: dict[Partition, int] = {}
         """Records before these offsets were done once, and their messages went out."""
 
     @property
@@ -47,10 +47,29 @@ class Progress:
         """Whether there are dead letters of which it is not yet known whether they may be passed."""
         return bool(self._in_doubt)
 
-    def begin(self, records: Sequence[SourceRecord]) -> None:
-        """These were polled."""
-        for record in records:
+    def is_told(self, record: SourceRecord) -> bool:
+        """Whether a record's messages went out before, or its dead letter is safe."""
+        return record.offset < self._told.get(_partition(record), 0) or record.place in self._in_doubt
+
+    def admit(self, source: Source, records: Sequence[SourceRecord], patient: Patient) -> list[SourceRecord]:
+        """Those of ``records`` that are to be applied: of partitions that are ours, and not to be read again first.
+
+        Raises:
+            ServerUnavailable, Reconnected: Redis or Kafka could not be asked; the records will be polled again.
+
+        """
+        assigned = source.assignment()
+        self.forget(self._watermark.partitions - assigned)
+        if fresh := assigned - self._watermark.partitions:
+            try:
+                records = self._compared(source, fresh, records, patient)
+            except BaseException:
+                source.seek(_first(records))
+                raise
+        admitted = [record for record in records if _partition(record) in self._watermark.partitions]
+        for record in admitted:
             self._watermark.begin(_partition(record), record.offset)
+        return admitted
 
     def finish(self, record: SourceRecord) -> None:
         """All that follows from a record is done."""
@@ -58,14 +77,14 @@ class Progress:
 
     def doubt(self, record: SourceRecord) -> None:
         """The record's dead letter is safe, but it may be one of too many."""
-        self._in_doubt.append(record)
+        self._in_doubt[record.place] = record
 
     def trust(self, is_in_doubt: Callable[[str], bool] = lambda _: False) -> None:
         """Dead letters of topics that are well again were bad rows: their offsets may be committed."""
-        for record in self._in_doubt:
+        for place, record in list(self._in_doubt.items()):
             if not is_in_doubt(record.topic):
                 self.finish(record)
-        self._in_doubt = [record for record in self._in_doubt if is_in_doubt(record.topic)]
+                del self._in_doubt[place]
 
     def commit(self, source: Source) -> None:
         """What is done, to Redis and then to Kafka; put off if one of them can't.
@@ -75,46 +94,28 @@ class Progress:
 
         """
         offsets = self._watermark.committable()
-        if not offsets:
+        if not offsets and not self._outage.is_of(REDIS):
             return
         try:
             self._sink.remember(offsets)
         except ServerUnavailable as error:
             self._outage.began(error, 0.0)
             return
-        self._outage.ended()
-        self._has_remembered = True
-        if source.commit(offsets):
+        self._outage.ended(REDIS)
+        for partition in offsets:
+            self._fresh.pop(partition, None)
+        # What is read again was committed once: a successor must see that Redis is behind it.
+        if source.commit({each: max(offset, self._told.get(each, 0)) for each, offset in offsets.items()}):
             self._watermark.committed(offsets)
             self._observer.committed(offsets)
 
-    def forget(self, partitions: Sequence[Partition]) -> None:
+    def forget(self, partitions: Collection[Partition]) -> None:
         """They are somebody else's now."""
         for partition in partitions:
             self._watermark.forget(partition)
-            self._compared.discard(partition)
-            self.told.pop(partition, None)
-
-    def is_behind(self, source: Source, records: Sequence[SourceRecord], patient: Patient) -> bool:
-        """Whether Redis is not as far as the first records of a partition that is new here; then it is read again.
-
-        Raises:
-            ServerUnavailable, Reconnected: as :meth:`consumer.protocols.Sink.recall`.
-
-        """
-        first: dict[Partition, int] = {}
-        for record in records:
-            first.setdefault(_partition(record), record.offset)
-        fresh = first.keys() - self._compared
-        if not fresh:
-            return False
-        reached = patient(self._sink.recall)
-        self._compared |= fresh
-        behind = {each: reached[each] for each in fresh if reached.get(each, first[each]) < first[each]}
-        if behind:
-            self.told |= {each: first[each] for each in behind}
-            self._begin_again(source, {each: behind.get(each, offset) for each, offset in first.items()}, behind)
-        return bool(behind)
+            self._told.pop(partition, None)
+            self._fresh.pop(partition, None)
+        self._in_doubt = {at: each for at, each in self._in_doubt.items() if _partition(each) not in partitions}
 
     def begin_again(self, source: Source, patient: Patient) -> None:
         """Redis is back: go on where it says it is, which is where it was if it has lost nothing.
@@ -124,30 +125,78 @@ class Progress:
 
         """
         self._sink.go_on()
-        reached = patient(self._sink.recall)
-        positions = self._watermark.positions()
-        if self._has_remembered and not reached:
-            _log.error(
-                "Redis is back without any data; rebuild it from the topics",
-                action="redis.emptied",
-                advice="cdc-consumer replay --rebuild --yes",
-            )
-        behind = {each: reached[each] for each, at in positions.items() if reached.get(each, at) < at}
-        self.told |= {each: max(positions[each], self.told.get(each, 0)) for each in behind}
-        self._begin_again(source, {**positions, **behind}, behind)
+        reached = dict(patient(REDIS, self._sink.recall))
+        positions = dict(self._watermark.positions())
+        lost = positions.keys() - reached.keys()
+        if lost - self._fresh.keys():
+            _say_emptied(len(lost))
+        # What it had only just begun it may have lost whole, and the rest is there.
+        reached = {each: self._fresh.get(each, positions[each]) for each in lost} | reached
+        for partition, offset in positions.items():
+            at = min(offset, reached[partition])
+            if at < offset:
+                self._told[partition] = max(offset, self._told.get(partition, 0))
+            self._watermark.start(partition, at, is_committed=False)
+            positions[partition] = at
+        source.seek(positions)
+        self._say_reread({each: at for each, at in positions.items() if at < self._told.get(each, 0)})
 
-    def _begin_again(self, source: Source, offsets: Mapping[Partition, int], behind: Mapping[Partition, int]) -> None:
+    def _compared(
+        self, source: Source, fresh: Collection[Partition], records: Sequence[SourceRecord], patient: Patient
+    ) -> Sequence[SourceRecord]:
+        """Start the partitions that are new here, where Redis is; answers the records that can be taken now."""
+        starts = patient("Kafka", lambda: source.starts(fresh))
+        reached = patient(REDIS, self._sink.recall)
+        behind = {}
+        for partition, (offset, oldest, _) in starts.items():
+            at = max(oldest, reached.get(partition, offset))
+            if partition not in reached:
+                self._fresh[partition] = offset
+            if at < offset:
+                behind[partition] = at
+                self._told[partition] = offset
+            self._watermark.start(partition, min(at, offset), is_committed=at >= offset)
+            if partition in reached and reached[partition] < oldest:
+                _log.error(
+                    "Redis is behind the oldest record that there still is: take a snapshot",
+                    action="redis.unreachable",
+                    topic=partition.topic,
+                    partition=partition.number,
+                    records=oldest - reached[partition],
+                )
+        patient(REDIS, lambda: self._sink.remember(self._watermark.positions()))
+        if unknown := [each for each, start in starts.items() if each not in reached and not start.is_first_time]:
+            _say_emptied(len(unknown))
+        if behind:
+            source.seek(behind)
+            self._say_reread(behind)
+        return [record for record in records if _partition(record) not in behind]
+
+    def _say_reread(self, behind: Mapping[Partition, int]) -> None:
         if behind:
             _log.warning(
                 "reading again what Redis may have lost",
                 action="redis.reread",
-                records=sum(self.told[each] - offset for each, offset in behind.items()),
+                records=sum(self._told[each] - offset for each, offset in behind.items()),
                 partitions=len(behind),
             )
-        for partition in offsets:
-            self._watermark.forget(partition)
-        self._in_doubt = [record for record in self._in_doubt if _partition(record) not in offsets]
-        source.seek(offsets)
+
+
+def _say_emptied(partitions: int) -> None:
+    _log.error(
+        "Redis does not know how far it is: it was emptied, or is another one; or its key was removed",
+        action="redis.emptied",
+        partitions=partitions,
+        advice="if it was emptied: cdc-consumer replay --rebuild --yes",
+    )
+
+
+def _first(records: Sequence[SourceRecord]) -> dict[Partition, int]:
+    """The offset of the first record of each partition."""
+    found: dict[Partition, int] = {}
+    for record in records:
+        found.setdefault(_partition(record), record.offset)
+    return found
 
 
 def _partition(record: SourceRecord) -> Partition:

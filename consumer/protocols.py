@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from consumer.columns import Drift
 from consumer.dead_letter import DeadLetter
@@ -16,8 +16,29 @@ from consumer.record import SourceRecord
 from consumer.watermark import Partition
 
 
+class Start(NamedTuple):
+    """Where the reading of a partition begins. ``oldest`` is the first record that there still is."""
+
+    offset: int
+    oldest: int
+    is_first_time: bool
+
+
 class Source(Protocol):
     """Records in the order of each partition, and the offsets that are done."""
+
+    def assignment(self) -> frozenset[Partition]:
+        """The partitions that are ours now."""
+        ...
+
+    def starts(self, partitions: Collection[Partition]) -> Mapping[Partition, Start]:
+        """Where the group goes on in each partition.
+
+        Raises:
+            ServerUnavailable: it can't be asked now.
+
+        """
+        ...
 
     def poll(self, timeout_s: float) -> Sequence[SourceRecord]:
         """The next records, or none after ``timeout_s``.
@@ -130,12 +151,13 @@ class DeadLetters(Protocol):
 class Step:
     """One record, what was decided about it, and what Redis answered where there was a plan.
 
-    ``letter`` is there where it became a dead letter.
+    ``is_dead``: it can't be applied; ``letter`` is there where its dead letter was written now, and not before.
     """
 
     record: SourceRecord
     decision: Decision
     applied: Applied | None
+    is_dead: bool = False
     letter: DeadLetter | None = None
 
 

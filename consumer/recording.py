@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import IO
 import msgspec
 
 from consumer.errors import ConfigError, Undecodable
+from consumer.protocols import Start
 from consumer.record import SourceRecord, from_line, to_line
 from consumer.watermark import Partition
 
@@ -104,6 +105,7 @@ class RecordedSource:
         self._records = list(records)
         self._step = step
         self._next = 0
+        self._partitions = frozenset(Partition(each.topic, each.partition) for each in self._records)
         self.offsets: dict[Partition, int] = {}
 
     @property
@@ -119,6 +121,18 @@ class RecordedSource:
     def commit(self, offsets: Mapping[Partition, int]) -> bool:
         self.offsets.update(offsets)
         return True
+
+    def assignment(self) -> frozenset[Partition]:
+        return self._partitions
+
+    def starts(self, partitions: Collection[Partition]) -> Mapping[Partition, Start]:
+        oldest: dict[Partition, int] = {}
+        for record in self._records:
+            oldest.setdefault(Partition(record.topic, record.partition), record.offset)
+        return {
+            each: Start(self.offsets.get(each, oldest[each]), oldest[each], each not in self.offsets)
+            for each in partitions
+        }
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         where = (Partition(record.topic, record.partition) for record in self._records)

@@ -28,6 +28,9 @@ def connect(server: Redis, **options: Any) -> redis.Redis:
         ConfigError: the URL can't be used.
 
     """
+    scheme = server.url.get_secret_value().partition("://")[0]
+    if scheme in ("redis+cluster", "redis+sentinel"):
+        raise ConfigError("CDC_REDIS__URL", f"{scheme}:// is not supported yet: one server is needed", _URL)
     timeout_s = server.timeout_ms / 1000
     try:
         client = redis.Redis.from_url(

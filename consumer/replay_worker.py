@@ -34,7 +34,6 @@ from consumer.replay_summary import Summary
 from consumer.rules import Rules
 from consumer.sink import RedisSink
 from consumer.standing import RedisView
-from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)
 _AT_ONCE = 500
@@ -181,8 +180,8 @@ class Worker:
     def _decide(self, records: Sequence[SourceRecord], summary: Summary) -> None:
         decisions = self._patiently(lambda: decide_all(records, self._rules, self._schemas))
         # Told already: so nothing is published, and there are no dead letters.
-        told = {Partition(each.topic, each.partition): each.offset + 1 for each in records}
-        batch = Batch(records, decisions, "", {} if self._wanted.publishes else told)
+        told = () if self._wanted.publishes else range(len(records))
+        batch = Batch(records, decisions, "", told)
         wanted = self._wanted.users
         plans = {at: plan for at, plan in batch.plans().items() if wanted is None or str(plan.user) in wanted}
         for at, error in batch.errors.items():

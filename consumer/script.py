@@ -85,14 +85,17 @@ class Script:
         return replies
 
     def remember(self, key: str, fields: Mapping[str, int]) -> None:
-        """Write ``fields`` to the hash at ``key``, behind all that was called before.
+        """Write ``fields`` to the hash at ``key``, behind all that was called before; or see whether that would work.
 
         Raises:
             redis.RedisError, Reconnected: as :meth:`call`.
 
         """
         try:
-            self._client.hset(key, items=[part for field in fields.items() for part in field])
+            if fields:
+                self._client.hset(key, items=[part for field in fields.items() for part in field])
+            else:
+                self._client.ping()
         except _Anew:
             raise _reconnected() from None
 

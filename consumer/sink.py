@@ -15,14 +15,13 @@ from consumer.key_index import TrackedIndex
 from consumer.position import Verdict
 from consumer.protocols import Applied
 from consumer.redis_client import ask, connect, translate
+from consumer.redis_rights import OFFSETS
 from consumer.rules import Rules
 from consumer.scan_index import KeyIndex, ScanIndex
 from consumer.script import Script
 from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)
-OFFSETS = "cdc:offsets:"
-"""What the key begins with under which a group's offsets are remembered."""
 
 
 class RedisSink:

@@ -6,7 +6,7 @@ The client is kafka-python 2.3 (docs/decisions/0002-kafka-client.md); nothing of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 from kafka import ConsumerRebalanceListener, TopicPartition
@@ -20,7 +20,7 @@ from consumer.followed import missing, topic_pattern
 from consumer.interruption import Interruption
 from consumer.kafka_client import failed, open_consumer, refused, to_record, topics
 from consumer.policy import failure, rule_for
-from consumer.protocols import Observer
+from consumer.protocols import Observer, Start
 from consumer.record import SourceRecord
 from consumer.watermark import Partition
 
@@ -94,6 +94,8 @@ class KafkaSource:
             return []
         try:
             records = self._read(timeout_s)
+            if self._listener.failure is not None:
+                raise self._listener.failure
         except CdcError:
             raise
         except Exception as error:
@@ -189,6 +191,27 @@ class KafkaSource:
             return False
         return True
 
+    def assignment(self) -> frozenset[Partition]:
+        return frozenset(Partition(part.topic, part.partition) for part in self._consumer.assignment())
+
+    def starts(self, partitions: Collection[Partition]) -> Mapping[Partition, Start]:
+        parts = [TopicPartition(*partition) for partition in partitions]
+        try:
+            # The public calls of these names wait for minutes.
+            oldest = self._consumer._fetcher.beginning_offsets(parts, _LOOK_UP_TIMEOUT_MS)  # noqa: SLF001
+            ends = self._consumer._fetcher.end_offsets(parts, _LOOK_UP_TIMEOUT_MS)  # noqa: SLF001
+            committed = {part: self._consumer.committed(part, timeout_ms=_LOOK_UP_TIMEOUT_MS) for part in parts}
+        except Exception as error:
+            raise failed(error) from None
+        found = {}
+        for part in parts:
+            offset = committed[part]
+            # Out of range: reading goes on at the oldest, or has been halted.
+            is_there = offset is not None and oldest[part] <= offset <= ends[part]
+            start = Start(offset if is_there else oldest[part], oldest[part], offset is None)
+            found[Partition(part.topic, part.partition)] = start
+        return found
+
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         self._ahead = [record for record in self._ahead if (record.topic, record.partition) not in offsets]
         ours = self._consumer.assignment()
@@ -235,6 +258,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client 
     def __init__(self, assigned: OnPartitions, revoked: OnPartitions) -> None:
         self._assigned = assigned
         self._revoked = revoked
+        self.failure: Exception | None = None
 
     def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         partitions = [Partition(part.topic, part.partition) for part in assigned]
@@ -247,4 +271,5 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client 
         try:
             self._revoked([Partition(part.topic, part.partition) for part in revoked])
         except Exception as error:  # the client would swallow it without a word
-            _log.exception("a listener failed", action="group.failed", error=type(error).__name__)
+            self.failure = error
+            _log.error("a listener failed", action="group.failed", error=str(error))

@@ -37,9 +37,18 @@ class Watermark:
     def __init__(self) -> None:
         self._runs: dict[Partition, _Run] = {}
 
+    @property
+    def partitions(self) -> frozenset[Partition]:
+        """Those that were started."""
+        return frozenset(self._runs)
+
+    def start(self, partition: Partition, offset: int, *, is_committed: bool = True) -> None:
+        """The next record of ``partition`` is the first at or behind ``offset``; nothing of it is begun or done."""
+        self._runs[partition] = _Run(past=offset, next=None if is_committed else offset)
+
     def begin(self, partition: Partition, offset: int) -> None:
-        """A record was polled. Offsets of a partition are begun in their order."""
-        self._runs.setdefault(partition, _Run()).begun[offset] = None
+        """A record of a started partition was polled. Offsets of a partition are begun in their order."""
+        self._runs[partition].begun[offset] = None
 
     def finish(self, partition: Partition, offset: int) -> None:
         """All that follows from a record is done. Unknown to a partition that was forgotten since."""

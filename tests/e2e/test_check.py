@@ -14,7 +14,7 @@ import redis
 
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.test_databases import ddl, default_identity, each_database, on_postgres
-from tests.redis_view import eventually
+from tests.redis_view import dump, eventually
 from tests.stack import Stack
 from tests.stack.port import Ports
 from tests.stack.trading import Trading
@@ -61,12 +61,18 @@ def test_all_is_well(system: System) -> None:
     fill(system)
     ran = check(system)
     assert ran.returncode == 0, ran.stdout
-    assert said(ran, "warning") == []
+    # The stack's Redis has no files.
+    assert [line.partition(":")[0] for line in said(ran, "warning")] == ["redis persistence"]
     assert said(ran, "failure") == []
     subjects = [line.partition(":")[0] for line in said(ran, "ok")]
-    assert {"settings", "redis", "kafka", "registry", f"connector {system.registration.connector.name}"} <= set(
-        subjects
-    )
+    assert {
+        "settings",
+        "redis",
+        "redis account default",
+        "kafka",
+        "registry",
+        f"connector {system.registration.connector.name}",
+    } <= set(subjects)
     secrets = [system.registration.connector.config["database.password"], "3141.59"]
     assert not any(secret in ran.stdout + ran.stderr for secret in secrets)
 
@@ -80,7 +86,7 @@ def test_for_programs(system: System) -> None:
     warned = [line["subject"] for line in lines if line["level"] == "warning"]
     prefix = system.registration.prefix
     tables = ["user_transactions", "money_requests"]
-    assert warned == [f"topic {prefix}.<db or schema>.{table}" for table in tables]
+    assert warned == ["redis persistence", *(f"topic {prefix}.<db or schema>.{table}" for table in tables)]
 
 
 def test_a_user_tables_topic_that_is_missing(system: System) -> None:
@@ -161,7 +167,12 @@ def test_servers_that_are_down_are_lines(system: System) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("CDC_REDIS__URL", "gopher://x"), ("CDC_KAFKA__LINGER_MS", "soon"), ("CDC_MAPPING", "none.toml")],
+    [
+        ("CDC_REDIS__URL", "gopher://x"),
+        ("CDC_REDIS__URL", "redis+cluster://h1:1,h2:2/"),
+        ("CDC_KAFKA__LINGER_MS", "soon"),
+        ("CDC_MAPPING", "none.toml"),
+    ],
 )
 def test_a_wrong_setting(system: System, name: str, value: str) -> None:
     ran = check(system, **{name: value})
@@ -193,3 +204,67 @@ def test_avro_is_compared_with_what_is_needed(
         assert ran.returncode == 1, ran.stdout
         wanted = f"{schema}: wallet_balance: double can not be read as money"
         assert any(line.startswith(wanted) for line in said(ran, "failure"))
+
+
+def test_a_user_table_without_a_row_has_no_topic_yet(system: System) -> None:
+    """The table of another deployment, which the running connector is said to capture, or is not."""
+    api = system.stack.connect.api()
+    connector = system.registration.connector
+    tables = connector.config["table.include.list"]
+    mapping = system.folder / "mapping.toml"
+    shown = subprocess.run([CLI, "mapping"], capture_output=True, text=True, check=True).stdout
+    mapping.write_text(shown.replace('"demo_users"', '"paper_users"'))
+    assert check(system, CDC_MAPPING=str(mapping)).returncode == 1
+    more = connector.model_copy(update={"config": connector.config | {"table.include.list": f"{tables},x.paper_users"}})
+    with api:
+        api.apply(more)
+        api.wait_running(more.name, steady_s=1.0)
+    ran = check(system, CDC_MAPPING=str(mapping))
+    assert ran.returncode == 0, ran.stdout
+    assert any("a running connector captures paper_users" in line for line in said(ran, "warning"))
+
+
+def test_an_account_with_too_few_rights(system: System) -> None:
+    """What is missing is named, and the rights that `check` recommends are taken by the server and are enough."""
+    url = system.stack.redis.url.replace("//", "//narrow:hunter2@")
+    account = ("ACL", "SETUSER", "narrow")
+    system.redis.execute_command(*account, "reset", "on", ">hunter2", "~*", "&user_updates", "+@all")
+    try:
+        ran = check(system, CDC_REDIS__URL=url)
+        assert ran.returncode == 1
+        (line,) = said(ran, "failure")
+        assert line == (
+            "redis account narrow: may not: PUBLISH admin_user_updates, PUBLISH balance_updates, PUBLISH group_updates"
+        )
+        assert "hunter2" not in ran.stdout + ran.stderr
+        _, _, enough = ran.stdout.partition("ACL SETUSER NAME ")
+        system.redis.execute_command(*account, "-@all", *enough.splitlines()[0].split())
+        ran = check(system, CDC_REDIS__URL=url)
+        assert ran.returncode == 0
+        assert any(line.startswith("redis account: may not ask what it is allowed") for line in said(ran, "warning"))
+        with system.running(CDC_REDIS__URL=url):
+            eventually(lambda: system.config(WITNESS) and system.config(WITNESS, "demo"), 60)
+            system.trading.update("live_users", WITNESS, wallet_balance="3141.59")
+            eventually(lambda: system.balance(WITNESS) == "3141.59", 60)
+    finally:
+        system.redis.execute_command("ACL", "DELUSER", "narrow")
+
+
+def test_nothing_is_changed(system: System) -> None:
+    """Neither a topic, nor a group, nor a key, nor a connector."""
+    fill(system)
+
+    def state() -> object:
+        admin = system.stack.kafka.admin()
+        with system.stack.connect.api() as api:
+            connector = api.config(system.registration.connector.name)
+        try:
+            topics = [topic for topic in admin.list_topics() if system.registration.prefix in topic]
+            return sorted(topics), sorted(admin.list_consumer_groups()), connector, dump(system.redis)
+        finally:
+            admin.close()
+
+    system.redis.set("somebody:else", "1")
+    before = state()
+    assert check(system).returncode == 0
+    assert state() == before

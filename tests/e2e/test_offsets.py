@@ -87,6 +87,28 @@ def test_the_program_ends_with_1_and_one_sentence(topic: Topic, stack: Stack, tm
     assert "Traceback" not in process.said()
 
 
+@pytest.mark.parametrize(("out_of_range", "committed"), [("earliest", 3), ("halt", 7)])
+def test_what_redis_remembers_of_a_deleted_past_is_no_place_to_go_back_to(
+    topic: Topic, stack: Stack, tmp_path: Path, out_of_range: str, committed: int
+) -> None:
+    """With ``halt`` the operator has reset the group's offset, as the advice says."""
+    _deleted(topic)
+    topic.commit(committed)
+    environment = topic.environment() | {"CDC_REDIS__URL": stack.redis.url, "CDC_KAFKA__OUT_OF_RANGE": out_of_range}
+    remembered = f"cdc:offsets:{environment['CDC_KAFKA__GROUP_ID']}"
+    with stack.redis.connect() as client:
+        client.hset(remembered, f"{topic.name}:0", 3)
+        process = Process(environment, tmp_path / "log")
+        try:
+            eventually(lambda: topic.committed() == 10, 60, "it does not get on")
+        finally:
+            process.close()
+        assert client.hget(remembered, f"{topic.name}:0") == "10"
+    said = process.said()
+    assert said.count("redis.unreachable") == 1
+    assert said.count("offset.jumped") == (1 if out_of_range == "earliest" else 0)
+
+
 def test_a_group_without_offsets_begins_at_the_oldest_record(topic: Topic) -> None:
     topic.make()
     topic.send(5)

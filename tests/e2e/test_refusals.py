@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from kafka.admin import ACL, ACLFilter, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 
+from consumer.dead_letter_topic import DeadLetterTopic
 from consumer.errors import ConfigError
+from consumer.kafka_survey import topic_settings
 from consumer.metrics import Metrics
 from tests.e2e.conftest import Process
 from tests.e2e.topic import Topic
@@ -57,11 +59,11 @@ def topic(guarded: Stack, topic_prefix: str) -> Iterator[Topic]:
 
 
 @contextmanager
-def _denied(stack: Stack, kind: ResourceType, name: str) -> Iterator[None]:
-    """Nobody may read that topic, or as that group; all else is allowed."""
+def _denied(stack: Stack, kind: ResourceType, name: str, operation: ACLOperation = ACLOperation.READ) -> Iterator[None]:
+    """Nobody may do that to that topic, or as that group; all else is allowed."""
     pattern = ResourcePattern(kind, name)
     allowed = (EVERYBODY, "*", ACLOperation.ALL, ACLPermissionType.ALLOW)
-    denied = (EVERYBODY, "*", ACLOperation.READ, ACLPermissionType.DENY)
+    denied = (EVERYBODY, "*", operation, ACLPermissionType.DENY)
     admin = stack.kafka.admin()
     try:
         admin.create_acls([ACL(*allowed, pattern), ACL(*denied, pattern)])
@@ -116,3 +118,34 @@ def test_refused_at_the_start_is_a_setting(topic: Topic, guarded: Stack, tmp_pat
         assert process.wait(30) == 2
         assert "CDC_KAFKA__SECURITY" in process.said()
         assert "Traceback" not in process.said()
+
+
+def test_what_check_may_not_ask_is_not_known(topic: Topic, guarded: Stack) -> None:
+    topic.make()
+    settings = topic.settings()
+    eventually(lambda: topic.name in topic_settings(settings, [topic.name]))
+    with _denied(guarded, ResourceType.TOPIC, topic.name, ACLOperation.DESCRIBE_CONFIGS):
+        eventually(lambda: topic_settings(settings, [topic.name]) == {})
+
+
+def test_dead_letters_that_could_not_be_kept_are_known_before(topic: Topic, guarded: Stack) -> None:
+    name = f"{topic.prefix}.dlq"
+    letters = DeadLetterTopic(topic.settings(), name)
+
+    def is_refused() -> bool:
+        try:
+            letters.rehearse()
+        except ConfigError as error:
+            return str(error).startswith(
+                f"CDC_DEAD_LETTERS__TOPIC: there is no topic {name}, and it can't be made: Topic"
+            )
+        return False
+
+    assert not is_refused()
+    with (
+        _denied(guarded, ResourceType.CLUSTER, "kafka-cluster", ACLOperation.CREATE),
+        _denied(guarded, ResourceType.TOPIC, name, ACLOperation.CREATE),
+    ):
+        eventually(is_refused)
+    eventually(lambda: not is_refused())
+    assert topic_settings(topic.settings(), [name]) == {}

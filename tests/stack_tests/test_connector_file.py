@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
 
-from consumer.connect import ConnectApi, Connector, load_connector
+from consumer.connect import POLL_S, ConnectApi, Connector, load_connector
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from tests.stack.login import PROJECT
 
@@ -115,3 +116,63 @@ def test_a_connector_that_never_runs_is_given_up() -> None:
     status = {"connector": {"state": "RUNNING"}, "tasks": []}
     with _api(httpx.Response(200, content=json.dumps(status))) as api, pytest.raises(ServerUnavailable):
         api.wait_running("n", timeout_s=0)
+
+
+def test_a_state_counts_once_it_has_lasted() -> None:
+    """What Connect tells just after a change may be of the time before it."""
+    states = iter(["FAILED", "FAILED", "RUNNING", "RUNNING", "RUNNING", "RUNNING", "RUNNING", "RUNNING", "RUNNING"])
+    asked = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        asked.append(state := next(states))
+        return httpx.Response(
+            200, json={"connector": {"state": state, "trace": "old"}, "tasks": [{"state": "RUNNING"}]}
+        )
+
+    with ConnectApi("http://connect:8083", transport=httpx.MockTransport(respond)) as api:
+        api.wait_running("n", steady_s=2.5 * POLL_S)
+    assert asked[:3] == ["FAILED", "FAILED", "RUNNING"]
+    assert len(asked) > 4
+
+
+def test_one_that_somebody_paused_is_not_waited_for() -> None:
+    status = {"connector": {"state": "PAUSED"}, "tasks": [{"state": "PAUSED"}]}
+    with _api(httpx.Response(200, json=status)) as api, pytest.raises(ServerError, match="is PAUSED") as failure:
+        api.wait_running("n")
+    assert "/connectors/n/resume" in failure.value.advice
+
+
+@pytest.mark.parametrize("answer", [{"error": 1}, ["x"], {"connector": {}}, "x", None])
+def test_another_server_is_told_from_connect(answer: object) -> None:
+    with _api(httpx.Response(200, json=answer)) as api:
+        for ask in (api.status, api.connector):
+            with pytest.raises(ServerError, match="answers, but is no Kafka Connect"):
+                ask("n")
+
+
+def test_what_the_plugin_calls_secret_is_secret() -> None:
+    """Whatever the setting is called; and Connect may quote the whole configuration."""
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json=[{"name": "wallet.pin", "type": "PASSWORD"}])
+        return httpx.Response(400, json={"message": "Connector config {wallet.pin=8713,\n a=1} is wrong"})
+
+    with ConnectApi("http://u:hunter2@connect:8083", transport=httpx.MockTransport(respond)) as api:
+        with pytest.raises(ServerError) as failure:
+            api.apply(Connector(name="n", config={"connector.class": "X", "wallet.pin": "8713"}))
+        assert str(failure.value).endswith("400 Connector config {wallet.pin=***, a=1} is wrong")
+        assert "hunter2" not in str(failure.value)
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", "a?x=1"])
+def test_a_name_is_one_part_of_the_path(name: str) -> None:
+    paths = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.raw_path)
+        return httpx.Response(200, json={})
+
+    with ConnectApi("http://connect:8083", transport=httpx.MockTransport(respond)) as api:
+        api.config(name)
+    assert paths == [f"/connectors/{quote(name, safe='')}/config".encode()]

@@ -15,7 +15,8 @@ from consumer import recording
 from consumer.avro import NO_SCHEMAS, KnownSchemas, Schemas
 from consumer.config import Registry as RegistrySettings
 from consumer.connect import ConnectApi, load_connector
-from consumer.connector_findings import of_connector
+from consumer.connector_findings import captures, of_connector
+from consumer.connector_status import ConnectorStatus
 from consumer.errors import ConfigError, ServerError, Undecodable
 from consumer.findings import (
     Finding,
@@ -23,8 +24,6 @@ from consumer.findings import (
     exit_code,
     failure,
     of_error,
-    of_redis,
-    of_topics,
     of_writer,
     ok,
     to_json,
@@ -35,6 +34,7 @@ from consumer.record import SourceRecord
 from consumer.reference import reference
 from consumer.registry import Registry
 from consumer.sampled import of_sample
+from consumer.topic_findings import of_topics
 
 PROJECT = Path(__file__).parents[2]
 RECORDINGS = PROJECT / "tests" / "recordings"
@@ -111,19 +111,6 @@ def test_a_finding_as_text_and_as_json() -> None:
         "advice": "start it",
     }
     assert to_text(ok("redis", "answers")) == "ok       redis: answers"
-
-
-@pytest.mark.parametrize(
-    ("version", "policy", "level"),
-    [
-        ("7.2.4", "noeviction", Level.OK),
-        ("6.0", "", Level.OK),
-        ("7.2.4", "allkeys-lru", Level.WARNING),
-        ("5.0.14", "noeviction", Level.FAILURE),
-    ],
-)
-def test_redis(version: str, policy: str, level: Level) -> None:
-    assert [each.level for each in of_redis(version, policy)] == [level]
 
 
 def topics(present: Mapping[str, int], *named: str) -> list[tuple[Level, str]]:
@@ -328,6 +315,46 @@ def test_precise_with_a_schema_has_its_scale() -> None:
     assert worse(of_connector("c", config, "RUNNING", ["RUNNING"], "")) == []
 
 
+LINKED = ["user_transactions", "money_requests"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ({"message.key.columns": ""}, "does not key user_transactions, money_requests by the user"),
+        ({"message.key.columns": "trading.user_transactions:user_id"}, "does not key money_requests by the user"),
+        ({"key.converter.schemas.enable": "true"}, "key.converter is not JSON without schema"),
+        ({"key.converter": "io.apicurio.AvroConverter"}, "key.converter is not JSON without schema"),
+    ],
+)
+def test_a_users_tables_should_meet(lines: dict[str, str], words: str) -> None:
+    config = load_connector(PROJECT / "connect" / "mysql.json", _Any()).config
+    assert worse(of_connector("c", config, "RUNNING", ["RUNNING"], "", LINKED)) == []
+    ((level, said),) = worse(of_connector("c", config | lines, "RUNNING", ["RUNNING"], "", LINKED))
+    assert level is Level.WARNING
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    ("config", "is_captured"),
+    [
+        ({"table.include.list": r"trading\.(live_users|demo_users)"}, True),
+        ({"table.include.list": "trading.live_users"}, True),
+        ({"table.include.list": r"a\.b, Trading\.LIVE_USERS"}, True),
+        ({"table.include.list": r"trading\..*"}, True),
+        ({"table.include.list": ".*"}, True),
+        ({"table.include.list": r"trading\.live_users_old,trading\.users"}, False),
+        ({"table.include.list": r"trading\.(("}, False),
+        ({"table.include.list": ""}, False),
+        ({}, True),
+        ({"table.exclude.list": r"trading\.live_users"}, False),
+        ({"table.exclude.list": r"trading\.demo_users"}, True),
+    ],
+)
+def test_what_a_connector_captures(config: dict[str, str], is_captured: bool) -> None:
+    assert captures(config, "live_users") is is_captured
+
+
 @pytest.mark.parametrize(
     ("state", "tasks", "words"),
     [
@@ -349,7 +376,8 @@ def test_a_trace_shows_its_first_line_and_no_secret() -> None:
 
     with ConnectApi("http://connect.test", transport=httpx.MockTransport(answer)) as api:
         assert api.connector("c").config["topic.prefix"] == "p"
-        assert api.first_lines("Access denied: hunter2\n\tat x.Y\nCaused by: z", 1) == "Access denied: ***"
+        failed = ConnectorStatus("RUNNING", ("FAILED",), ("Access denied: hunter2\n\tat x.Y\nCaused by: z",))
+        assert api.first_cause(failed) == "Access denied: ***"
 
 
 def test_an_address_is_shown_without_its_password() -> None:

@@ -108,8 +108,8 @@ def test_a_failure_is_of_the_class_that_says_what_follows(error: Exception, kind
         ("ERR Error running script (call to f_1): @user_script:12: -OOM command not allowed", ServerUnavailable),
         ("WRONGTYPE Operation against a key holding the wrong kind of value", Refused),
         ("GUARD the version is not readable", Refused),
-        ("ERR value is not an integer or out of range", Refused),
-        ("SOMETHING of a later server", Refused),
+        ("ERR no upstream host", ServerUnavailable),
+        ("SOMETHING of a later server", ServerUnavailable),
         ("MOVED 3999 127.0.0.1:6381", ServerError),
         ("CROSSSLOT Keys in request don't hash to the same slot", ServerError),
         ("EXECABORT Transaction discarded because of previous errors.", ServerError),
@@ -123,5 +123,5 @@ def test_what_follows_from_an_error_reply(reply: str, kind: type[ServerError]) -
 
 
 def test_a_call_that_is_about_no_plan_refuses_no_plan() -> None:
-    """Or a server without a command that is needed would make dead letters of everything."""
-    assert type(translate(BaseParser.parse_error("ERR unknown command 'SCRIPT'"), is_of_plan=False)) is ServerError
+    """Or a key of the wrong type where offsets are remembered would make dead letters of everything."""
+    assert type(translate(BaseParser.parse_error("WRONGTYPE no hash"), is_of_plan=False)) is ServerError

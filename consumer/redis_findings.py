@@ -1,0 +1,92 @@
+"""What `check` says of Redis: whether this program can work there, and what it may lose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from consumer.findings import Finding, failure, ok, warning
+from consumer.redis_rights import TRACKING, Need
+
+# Versions of Redis before this lack what the script and the index need.
+_OLDEST_REDIS = 6
+_FIRST_WITH_FUNCTIONS = 7
+_SHOWN = 6
+
+
+def of_redis(version: str, policy: str) -> Iterator[Finding]:
+    """A server that answers."""
+    if _major(version) < _OLDEST_REDIS:
+        yield failure("redis", f"version {version}", f"Redis {_OLDEST_REDIS} or later")
+    elif policy.startswith("allkeys"):
+        yield warning(
+            "redis",
+            f"version {version}; maxmemory-policy {policy}: a user's version may be evicted, and a duplicate is then "
+            "taken for new",
+            "set maxmemory-policy to a volatile one or to noeviction",
+        )
+    else:
+        yield ok("redis", f"version {version} answers" + (f"; maxmemory-policy {policy}" if policy else ""))
+
+
+def has_functions(version: str) -> bool:
+    """Whether a server of that version keeps functions."""
+    return _major(version) >= _FIRST_WITH_FUNCTIONS
+
+
+def _major(version: str) -> int:
+    """A server that names its version otherwise is taken for a new one."""
+    major = version.partition(".")[0]
+    return int(major) if major.isdecimal() else _FIRST_WITH_FUNCTIONS
+
+
+def of_place(mode: str, role: str, cluster_state: str) -> Iterator[Finding]:
+    """Whether the server is one that can be written to: ``mode`` and ``role`` as Redis names them."""
+    one = "point CDC_REDIS__URL at a single server"
+    if mode == "cluster":
+        state = f", its cluster_state is {cluster_state}" if cluster_state else ""
+        yield failure("redis cluster", f"the server is a node of a cluster{state}: clusters are not supported yet", one)
+    elif mode != "standalone":
+        yield failure("redis mode", f"the server runs as {mode}, which keeps no keys", one)
+    if role != "master":
+        yield failure(
+            "redis role", "the server is a replica, which takes no writes", "point CDC_REDIS__URL at its master"
+        )
+
+
+def of_persistence(is_logged: bool) -> Finding:
+    """What a crash of the server costs."""
+    if is_logged:
+        return ok("redis persistence", "appendonly is on")
+    return warning(
+        "redis persistence",
+        "appendonly is off: a crash loses the writes since the last snapshot file, or all of them; what the topics "
+        "still hold is read again, other programs' keys and fields are not",
+        "appendonly yes; or nothing, where Redis is a cache that may be rebuilt",
+    )
+
+
+def of_rights(user: str, refused: Sequence[Need], wanted: str) -> Iterator[Finding]:
+    """What the account may not do. ``wanted``: the rules that are enough for one of its own."""
+    subject = f"redis account {user}"
+    advice = f"give it the right; these are enough for an account of this program alone: ACL SETUSER NAME {wanted}"
+    stops = [str(need) for need in refused if need != TRACKING]
+    if stops:
+        more = f" and {len(stops) - _SHOWN} more" if len(stops) > _SHOWN else ""
+        yield failure(subject, f"may not: {', '.join(stops[:_SHOWN])}{more}", advice)
+    elif refused:
+        yield warning(
+            subject,
+            f"may not: {TRACKING}; wildcard keys are found by SCAN passes instead",
+            f"{advice}; or CDC_REDIS__TRACKING=false",
+        )
+    else:
+        yield ok(subject, "may do all that is needed")
+
+
+def of_unknown_rights(wanted: str) -> Finding:
+    """The account may not ask about itself."""
+    return warning(
+        "redis account",
+        "may not ask what it is allowed (ACL WHOAMI, ACL DRYRUN; before Redis 7 ACL GETUSER): its rights are not known",
+        f"let it ask; or compare with what is enough for an account of this program alone: ACL SETUSER NAME {wanted}",
+    )

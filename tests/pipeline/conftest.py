@@ -1,0 +1,23 @@
+"""The loop is the same whatever the server and the index are: each server with one way of finding wildcard keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from consumer.config import Guard, Redis
+from consumer.reference import reference
+from consumer.sink import RedisSink
+
+
+@pytest.fixture
+def sink(redis_url: str, client: redis.Redis) -> Iterator[RedisSink]:
+    """A sink that has reached its server."""
+    is_new = int(client.info("server")["redis_version"].partition(".")[0]) >= 7
+    sink = RedisSink(Redis(url=SecretStr(redis_url), tracking=is_new), Guard(), reference())
+    sink.reach()
+    yield sink
+    sink.close()
