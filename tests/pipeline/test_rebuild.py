@@ -63,8 +63,10 @@ def history(plan: list[tuple[int, str, str, int]]) -> list[SourceRecord]:
     rows: dict[int, dict[str, object]] = {}
     records: list[SourceRecord] = []
     gone: set[int] = set()
-    for number, (user, wanted, column, value) in enumerate(plan):
+    for number, (user, wanted, named, value) in enumerate(plan):
         kind = wanted
+        # A column that is not sent has not changed.
+        column = "leverage" if kind == "in part" and named == "group" else named
         time = f"2024-01-15T10:{number:02d}:00.000Z"
         before = rows.get(user)
         after = {**(before or {**UPDATE.after, "id": user}), column: VALUES[column][value % len(VALUES[column])]}
