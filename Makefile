@@ -11,7 +11,7 @@ DATABASE ?= mysql
 RECORDS ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check unit fuzz faults mutations memory stack record-demo record-wire record-scenarios schemas format clean
+.PHONY: help demo live test check unit fuzz faults mutations memory replay-benchmark stack record-demo record-wire record-scenarios schemas format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ mutations: $(READY) ## take each rule of the package away in turn: which tests n
 
 memory: $(READY) ## resident memory over a backlog of RECORDS=200000
 	$(BIN)/python -m benchmarks.memory --records $(RECORDS) $(ARGS)
+
+replay-benchmark: $(READY) ## how fast a log is folded, with one worker and with two (ARGS=--kafka: from a broker)
+	$(BIN)/python -m benchmarks.replay $(ARGS)
 
 format: $(READY) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .

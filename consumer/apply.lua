@@ -6,12 +6,12 @@
 --       13 balance's TTL or ''   14 balance
 --       15 to 19 how many: changed, whole, update (fields and values each count), removed keys, messages (two each)
 --       20 '1' to keep the update's fields beside the version   21 extent: whole, changed or part
---       22... changed, whole, update, channel and body of each message
+--       22... changed, whole, update, channel and body of each message, fields that a rebuilt hash must not have
 --       The order of a version compares as text: its numbers are padded, for a number here has only 53 bits.
 -- In the guard, beside the version of each table: '+field' of a linked table, kept for a hash that is made later;
 -- '!table' the mark of a change that could not be applied; '>table' how many messages of a version went out.
 -- Reply  verdict, config (-1 none, 0 updated, 1 created), update (-1 none, 0 absent, 1 updated),
---        keys cleared, subscribers reached, the version that stood there or ''
+--        keys cleared, subscribers reached, the version that stood there or '', how much a fill or a rebuild changed
 
 local guard, field, mode = KEYS[1], ARGV[1], ARGV[2]
 local epoch, origin, lineage, order, ts = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
@@ -59,19 +59,21 @@ end
 
 local known = redis.pcall('HMGET', guard, field, '!' .. field, '>' .. field)
 if known.err then return known end
+-- The version as it is kept; without its offset a change is the same in every copy that Debezium sent of it.
+local change = table.concat({ARGV[3], origin, lineage, order, ARGV[7], topic, partition}, '|') .. '|'
 local stored, mark, told = known[1], known[2], known[3]
 
 if mode == 'mark' then
   local s_topic, s_partition, s_offset = string.match(stored or '', '|([^|]*)|(%d+)|(%d+)|?d?$')
   local text = table.concat({topic, partition, ARGV[10]}, '|')
   if s_topic == topic and s_partition == partition and tonumber(s_offset) > offset then
-    return {'stale', -1, -1, 0, 0, stored}
+    return {'stale', -1, -1, 0, 0, stored, 0}
   elseif mark == text then
-    return {'duplicate', -1, -1, 0, 0, stored or ''}
+    return {'duplicate', -1, -1, 0, 0, stored or '', 0}
   end
   redis.call('HSET', guard, '!' .. field, text)
   redis.call('PERSIST', guard)
-  return {'newer', -1, -1, 0, 0, stored or ''}
+  return {'newer', -1, -1, 0, 0, stored or '', 0}
 end
 
 -- A mark of a later record is not this plan's to heal.
@@ -81,7 +83,11 @@ if m_topic == topic and m_partition == partition and tonumber(m_offset) > offset
 local said = verdict(stored)
 if not said then return redis.error_reply('GUARD the version of ' .. field .. ' in ' .. guard .. ' is not readable') end
 local deleted = stored and string.sub(stored, -2) == '|d'
-local refused = said == 'stale' or said == 'duplicate'
+-- Rebuilding writes the change that stands there again, for that heals what others did to it since.
+local is_again = mode == 'rebuild' and said == 'duplicate' and string.sub(stored, 1, #change) == change
+local refused = said == 'stale' or said == 'duplicate' and not is_again
+-- What an incremental read says may be older than what a change wrote that is not in the log any more.
+if mode == 'rebuild' and origin == 'i' and not is_again then mode = 'fill' end
 -- An operator's new epoch makes a snapshot's reads authoritative.
 if mode == 'fill' and stored and epoch > tonumber(string.match(stored, '^(%d+)')) then mode = 'change' end
 -- A user who is marked is healed by any whole image.
@@ -94,8 +100,8 @@ if mode == 'fill' then
   if deleted then said = 'stale' end
   refused = said == 'stale'
 end
-if refused then return {said, -1, -1, 0, 0, stored or ''} end
-if mark and ARGV[21] == 'changed' then return {'unhealed', -1, -1, 0, 0, stored or ''} end
+if refused then return {said, -1, -1, 0, 0, stored or '', 0} end
+if mark and ARGV[21] == 'changed' then return {'unhealed', -1, -1, 0, 0, stored or '', 0} end
 
 local changed, whole, updated = tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
 local removed, messages = tonumber(ARGV[18]), tonumber(ARGV[19])
@@ -123,9 +129,10 @@ local at_changed = 22
 local at_whole = at_changed + changed
 local at_updated = at_whole + whole
 local at_messages = at_updated + updated
+local at_gone = at_messages + messages
 local reply = {said, config and (config_exists and 0 or whole > 0 and 1) or -1,
   update and (update_exists and 1 or 0) or -1,
-  0, 0, stored or ''}
+  0, 0, stored or '', 0}
 
 -- Fields of linked tables are kept beside the version with a '+' before their name, for a hash that is made later.
 local function with_kept()
@@ -161,10 +168,48 @@ local function fill()
   return filled
 end
 
+local function count_others(key, from, to, counts)
+  local names, wanted = {}, {}
+  for i = from, to, 2 do
+    if counts(ARGV[i]) then names[#names + 1], wanted[#wanted + 1] = ARGV[i], ARGV[i + 1] end
+  end
+  local others = 0
+  for i, value in ipairs(#names > 0 and redis.call('HMGET', key, unpack(names)) or {}) do
+    if value ~= wanted[i] then others = others + 1 end
+  end
+  return others
+end
+
+-- How much of what a rebuild writes is not there yet; the times of changes count for nothing. A balance that has
+-- expired is no difference, nor is a portfolio that is not there.
+local function differences()
+  local found, owned = 0, {}
+  for i = at_changed, at_whole - 1, 2 do owned[ARGV[i]] = true end
+  if config and config_exists then
+    found = count_others(config, at_changed, at_whole - 1, function() return true end)
+    for i = at_gone, #ARGV do found = found + redis.call('HEXISTS', config, ARGV[i]) end
+  elseif whole > 0 then
+    found = 1
+  end
+  local balance_kind = kind_of(balance)
+  if balance_kind == 'string' and redis.call('GET', balance) ~= ARGV[14] then found = found + 1 end
+  if balance_kind and balance_kind ~= 'string' and balance_kind ~= 'none' then found = found + 1 end
+  if update_exists then
+    local is_linked = ARGV[20] ~= ''
+    found = found + count_others(update, at_updated, at_messages - 1,
+      function(name) return is_linked or owned[name] end)
+  end
+  for i = first_removed, first_removed + removed - 1 do found = found + redis.call('EXISTS', KEYS[i]) end
+  return found
+end
+
 local function write()
   if config then
     if config_exists then
       redis.call('HSET', config, unpack(ARGV, at_changed, at_whole - 1))
+      -- Times of changes too, which stand in the whole image alone.
+      if mode == 'rebuild' and whole > 0 then redis.call('HSET', config, unpack(ARGV, at_whole, at_updated - 1)) end
+      for i = at_gone, #ARGV do redis.call('HDEL', config, ARGV[i]) end
     elseif whole > 0 then
       redis.call('HSET', config, unpack(ARGV, at_whole, at_updated - 1))
       with_kept()
@@ -188,24 +233,32 @@ local function clear_and_tell()
 end
 
 if mode == 'fill' and stored then
-  if fill() > 0 then clear_and_tell() else reply[1] = 'duplicate' end
+  reply[7] = fill()
+  if reply[7] > 0 then clear_and_tell() else reply[1] = 'duplicate' end
   return reply
+end
+
+if mode == 'rebuild' then
+  reply[7] = differences()
+  if is_again and reply[7] == 0 and not mark then return reply end
+  if is_again then reply[1] = 'healed' end
 end
 
 -- The guard goes first: where memory is short, it is this write that is refused, with nothing written yet. If a later
 -- step fails all the same the old guard is put back, so that the plan counts as not applied and can be tried again.
-local version = table.concat(
-  {ARGV[3], origin, lineage, order, ARGV[7], topic, partition, ARGV[10]}, '|') .. (removed > 0 and '|d' or '')
+local version = is_again and string.gsub(stored, '|d$', '') or change .. ARGV[10]
+version = version .. (removed > 0 and '|d' or '')
 local others = false -- whether another table's version stands here
 for _, name in ipairs(ARGV[20] ~= '' and redis.call('HKEYS', guard) or {}) do
   if not string.find(name, '^[+!>]') and name ~= field then others = true end
 end
 if told and string.match(told, '|(.*)$') == version then gone = tonumber(string.match(told, '^%d+')) end
-local taken = redis.pcall('HSET', guard, field, version)
+-- A version without a lineage is only a wish not to meet any: of a user whom the log does not know.
+local taken = lineage ~= '' and redis.pcall('HSET', guard, field, version)
 if type(taken) == 'table' and taken.err then return taken end
 local ok, failure = pcall(function()
-  if mode == 'fill' then fill() else write() end
-  clear_and_tell()
+  if mode == 'fill' then reply[7] = fill() else write() end
+  if mode ~= 'rebuild' or reply[7] > 0 then clear_and_tell() end
 end)
 if not ok then
   if stored then redis.call('HSET', guard, field, stored) else redis.call('HDEL', guard, field) end

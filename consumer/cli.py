@@ -83,6 +83,67 @@ def run(
 
 
 @app.command()
+def replay(
+    begin: Annotated[str, typer.Option("--from", help="beginning, end, a time, or topic:partition:offset,…")],
+    end: Annotated[str, typer.Option("--to", help="The same; what lies there is not read.")],
+    tables: Annotated[list[str] | None, typer.Option("--table", help="Only this table; may be repeated.")] = None,
+    users: Annotated[list[str] | None, typer.Option("--user", help="Only this user, as live:123.")] = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Fold, then write each user once, whole.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove users whom the log does not know.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Change Redis, without being asked.")] = False,
+    publish: Annotated[bool, typer.Option("--publish", help="Publish the messages of what is applied.")] = False,
+    resume: Annotated[Path | None, typer.Option(help="File of how far it is; made, or gone on with.")] = None,
+    memory: Annotated[str, typer.Option(help="What it may take: 512M, 2G.")] = "512M",
+    workers: Annotated[int, typer.Option(help="Processes that share the partitions.", min=1)] = 1,
+    show: Annotated[int, typer.Option(help="Of so many keys a dry run shows the fields.", min=0)] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object.")] = False,
+    config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
+    bootstrap_servers: Brokers = None,
+    topic_prefix: Prefix = None,
+    redis_url: RedisUrl = None,
+) -> None:
+    """Read topics again, and bring Redis to what they say; without --yes only say what that would change."""
+    from consumer import replay_summary, service
+    from consumer.replay import Order
+    from consumer.replay import replay as carried_out
+    from consumer.replay_range import parse_bound, parse_size
+    from consumer.replay_worker import Interrupted
+
+    if dry_run and yes:
+        raise ConfigError("--yes", "nothing is changed in a dry run", "one of --yes and --dry-run")
+    kafka = {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}
+    settings = config.load({"mapping": mapping_file, "kafka": kafka, "redis": {"url": redis_url}}, config_file)
+    rules = _rules(settings)
+    log.configure(settings.log)
+    order = Order(
+        parse_bound(begin, "--from"),
+        parse_bound(end, "--to"),
+        tuple(tables or ()),
+        tuple(users or ()),
+        is_rebuild=rebuild,
+        prunes=prune,
+        is_dry=not yes,
+        publishes=publish,
+        resume=resume,
+        memory=parse_size(memory, "--memory"),
+        workers=workers,
+        shown=show,
+    )
+    stop = service.Stop()
+    stop.listen()
+    try:
+        found = carried_out(settings, rules, order, stop)
+    except Interrupted:
+        raise typer.Exit(130) from None
+    way, shown = "rebuild" if rebuild else "apply", replay_summary.to_json if as_json else replay_summary.to_text
+    typer.echo(shown(found, way, is_dry=order.is_dry))
+    if found.unusable:
+        raise typer.Exit(1)
+
+
+@app.command()
 def record(
     topics: Annotated[list[str], typer.Argument(help="Topics to record, from their beginning to their end now.")],
     to: Annotated[Path, typer.Option("--to", help="File to write; gzip if it ends in .gz.")],

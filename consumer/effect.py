@@ -21,12 +21,14 @@ Fields: TypeAlias = Mapping[str, str]
 class Upsert:
     """Write ``changed`` to the hash at ``key`` if it exists, ``whole`` if it does not.
 
-    ``whole`` is empty where the change did not tell every field: then a hash that does not exist is not made.
+    ``whole`` is empty where the change did not tell every field: then a hash that does not exist is not made. ``gone``
+    are fields that the hash must not have.
     """
 
     key: str
     changed: Fields
     whole: Fields
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +89,14 @@ class Mode(StrEnum):
 
     CHANGE overwrites what is older. FILL writes only what is missing: for reads whose position is not to be trusted.
     MARK writes nothing of the user's, but notes beside the version that a change of theirs could not be applied.
+    REBUILD writes the whole user, also if the version that stands there is this very one, and clears what is derived
+    only if that changed something. What an incremental read says only fills there, as in FILL.
     """
 
     CHANGE = "change"
     FILL = "fill"
     MARK = "mark"
+    REBUILD = "rebuild"
 
 
 class Extent(StrEnum):

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from consumer.errors import NotAnEnvelope
 
@@ -95,11 +96,11 @@ def _in_binlog(connector: str, source: Mapping[str, object], transaction: object
     ``binlog_legacy_event_pos`` is on), so there Debezium's count of its rows is a fourth part.
     """
     file = source.get("file")
-    # Longer ones would not sort as text of a fixed width.
-    if not isinstance(file, str) or not ((number := file.rpartition(".")[2]).isdecimal() and len(number) <= 10):
+    number = _file_number(file) if isinstance(file, str) else ""
+    if not number:
         raise NotAnEnvelope("a binlog file name with a number is missing", field="source.file")
     origin = _origin(source.get("snapshot"))
-    order = f"{int(number):010d}/{_number(source, 'pos'):020d}/{_number(source, 'row'):010d}"
+    order = f"{number}/{_number(source, 'pos'):020d}/{_number(source, 'row'):010d}"
     if connector == "mariadb":
         order += f"/{_count(transaction):010d}"
     knows_commit = connector == "mysql" and source.get("gtid") is not None
@@ -111,6 +112,13 @@ def _in_binlog(connector: str, source: Mapping[str, object], transaction: object
         origin=origin,
         time=_time(origin, SourceTime.COMMIT if knows_commit else SourceTime.STATEMENT),
     )
+
+
+@lru_cache(maxsize=256)
+def _file_number(file: str) -> str:
+    """The number of a binlog file, padded; "" for a longer one too, which would not sort as text of a fixed width."""
+    number = file.rpartition(".")[2]
+    return f"{int(number):010d}" if number.isdecimal() and len(number) <= 10 else ""
 
 
 def _count(transaction: object) -> int:
@@ -195,7 +203,8 @@ class Verdict(StrEnum):
     """What the guard says to a change.
 
     UNHEALED is no comparison's answer: the change is newer, but one before it could not be applied, so that this one
-    must write the whole image. Nothing of it was done.
+    must write the whole image. Nothing of it was done. Nor is HEALED: a duplicate was written again, because what stood
+    there was not what it had written.
     """
 
     NEWER = "newer"
@@ -203,6 +212,7 @@ class Verdict(StrEnum):
     DUPLICATE = "duplicate"
     STALE = "stale"
     UNHEALED = "unhealed"
+    HEALED = "healed"
 
 
 def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> Verdict:
@@ -252,6 +262,14 @@ _FIRST_AND_SNAPSHOT = ((Origin.FIRST, Origin.SNAPSHOT), (Origin.SNAPSHOT, Origin
 
 def _own_place(version: Version) -> str:
     return version.order.rpartition("/")[2]
+
+
+def is_again(candidate: Version, stored: Version) -> bool:
+    """Whether of two that :func:`compare` calls duplicates one is the other, perhaps in another copy of the record.
+
+    Others share a position and no more, as a snapshot does with the change that came next.
+    """
+    return replace(candidate, offset=0) == replace(stored, offset=0)
 
 
 def _by_offset(candidate: Version, stored: Version, later: Verdict) -> Verdict:

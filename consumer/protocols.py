@@ -76,6 +76,7 @@ class Applied:
 
     ``config_created`` is None where the plan wrote no config hash; ``updated`` is None where it had nothing for a hash
     that is only updated, and False where that hash did not exist. ``stored`` is the guard's version before, or "".
+    ``differed`` is how much a fill or a rebuild changed.
     """
 
     verdict: Verdict
@@ -84,11 +85,12 @@ class Applied:
     cleared: int
     receivers: int
     stored: str
+    differed: int = 0
 
     @property
     def is_accepted(self) -> bool:
         """Whether the plan was carried out, rather than refused as old."""
-        return self.verdict in (Verdict.NEWER, Verdict.NEW_LINEAGE)
+        return self.verdict in (Verdict.NEWER, Verdict.NEW_LINEAGE, Verdict.HEALED)
 
 
 class Sink(Protocol):

@@ -51,10 +51,11 @@ def connect(server: Redis, **options: Any) -> redis.Redis:
 
 
 class Server(NamedTuple):
-    """What a server says of itself; ``policy`` is its maxmemory-policy."""
+    """What a server says of itself; ``policy`` is its maxmemory-policy, ``run`` another after each start."""
 
     version: str
     policy: str
+    run: str = ""
 
 
 def ask(client: redis.Redis) -> Server:
@@ -66,8 +67,9 @@ def ask(client: redis.Redis) -> Server:
 
     """
     try:
-        version = str(client.info("server")["redis_version"])
-        return Server(version, str(client.info("memory").get("maxmemory_policy", "")))
+        server = client.info("server")
+        policy = str(client.info("memory").get("maxmemory_policy", ""))
+        return Server(str(server["redis_version"]), policy, str(server.get("run_id", "")))
     except redis.RedisError as error:
         found = translate(error, is_of_plan=False)
         if _rule(error).is_setting or not isinstance(found, ServerUnavailable):

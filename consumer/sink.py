@@ -9,7 +9,7 @@ import redis
 import structlog
 
 from consumer.config import Guard, Redis
-from consumer.effect import Plan
+from consumer.effect import Mode, Plan
 from consumer.errors import ServerError
 from consumer.key_index import TrackedIndex
 from consumer.position import Verdict
@@ -111,7 +111,9 @@ class RedisSink:
                 accepted = {
                     prefix
                     for plan, answer in zip(plans, answers, strict=True)
-                    if not isinstance(answer, ServerError) and answer.is_accepted
+                    if not isinstance(answer, ServerError)
+                    and answer.is_accepted
+                    and (answer.differed or plan.mode is not Mode.REBUILD)
                     for prefix in plan.cleared.prefixes
                 }
             finally:
@@ -159,6 +161,7 @@ class RedisSink:
             *whole,
             *updated,
             *messages,
+            *(plan.config.gone if plan.config is not None else ()),
         ]
 
 
@@ -185,7 +188,7 @@ def _flat(fields: Any) -> list[str]:
 
 
 def _applied(reply: list[Any]) -> Applied:
-    verdict, config, updated, cleared, receivers, stored = reply
+    verdict, config, updated, cleared, receivers, stored, differed = reply
     return Applied(
         Verdict(verdict),
         None if config < 0 else bool(config),
@@ -193,4 +196,5 @@ def _applied(reply: list[Any]) -> Applied:
         cleared,
         receivers,
         stored,
+        differed,
     )

@@ -12,7 +12,7 @@ from consumer.config import Guard, Redis
 from consumer.decision import decide
 from consumer.effect import Mode, Plan
 from consumer.keys import UserId
-from consumer.position import Verdict, Version, compare
+from consumer.position import Origin, Verdict, Version, compare, is_again
 from consumer.protocols import Applied
 from consumer.reference import reference
 from consumer.sink import RedisSink
@@ -27,7 +27,12 @@ def _plan(version: Version) -> Plan:
 
 
 @settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(stored=versions, candidate=versions, is_deleted=st.booleans(), mode=st.sampled_from((Mode.CHANGE, Mode.FILL)))
+@given(
+    stored=versions,
+    candidate=versions,
+    is_deleted=st.booleans(),
+    mode=st.sampled_from((Mode.CHANGE, Mode.FILL, Mode.REBUILD)),
+)
 def test_the_script_says_what_the_rule_says(
     client: redis.Redis, stored: Version, candidate: Version, is_deleted: bool, mode: Mode
 ) -> None:
@@ -39,8 +44,11 @@ def test_the_script_says_what_the_rule_says(
     ((_, answer),) = sink.apply([replace(_plan(candidate), mode=mode)])
     assert isinstance(answer, Applied)
     expected = compare(candidate, stored, GAP_MS)
-    # A read that may only fill has nothing to fill here; an operator's new epoch makes it a change.
-    is_fill = mode is Mode.FILL and candidate.epoch <= stored.epoch
+    # A read that may only fill has nothing to fill here; an operator's new epoch makes it a change. Nor is there
+    # anything to heal for a rebuild of what stands there.
+    is_same = expected is Verdict.DUPLICATE and is_again(candidate, stored)
+    is_read = mode is Mode.REBUILD and candidate.origin is Origin.INCREMENTAL and not is_same
+    is_fill = (mode is Mode.FILL or is_read) and candidate.epoch <= stored.epoch
     if is_fill:
         expected = Verdict.STALE if is_deleted or expected is Verdict.STALE else Verdict.DUPLICATE
     assert answer.verdict is expected

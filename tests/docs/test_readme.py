@@ -33,6 +33,7 @@ INSTALL = ["python3 -m venv .venv", ".venv/bin/pip install --constraint constrai
 FOR_REAL = {
     ".venv/bin/cdc-consumer connect apply connect/mysql.json",
     ".venv/bin/cdc-consumer run",
+    ".venv/bin/cdc-consumer replay --from beginning --to end --rebuild",
     'redis-cli HGETALL "user:{live:123}:config"',
     'redis-cli GET "user_balance:live:123"',
     "redis-cli SUBSCRIBE user_updates balance_updates admin_user_updates group_updates",

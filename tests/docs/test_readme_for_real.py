@@ -89,6 +89,18 @@ def test_the_commands_work_one_after_the_other(
         config = redis_client.execute_command(*_one("HGETALL")[1:])
         assert (config["wallet_balance"], config["group"]) == ("10000.50", "VIP")
         assert redis_client.execute_command(*_one("redis-cli GET")[1:]) == "10000.50"
+        redis_client.hset("user:{live:123}:config", "group", "by hand")
+        replay = subprocess.run(
+            _one("cdc-consumer replay"),
+            cwd=PROJECT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert replay.returncode == 0, replay.stderr
+        assert "group: 'by hand' -> 'VIP'" in replay.stdout
         running.send_signal(signal.SIGTERM)
         _, said = running.communicate(timeout=30)
         assert running.returncode == 0, said.decode()

@@ -10,6 +10,13 @@ from consumer.watermark import Partition, Watermark
 ONE, OTHER = Partition("t", 0), Partition("t", 1)
 
 
+def started() -> Watermark:
+    watermark = Watermark()
+    for partition in (ONE, OTHER):
+        watermark.start(partition, 0)
+    return watermark
+
+
 @given(
     st.lists(st.integers(0, 50), unique=True)
     .map(sorted)
@@ -17,7 +24,7 @@ ONE, OTHER = Partition("t", 0), Partition("t", 1)
 )
 def test_nothing_past_an_unfinished_record_is_committable(case: tuple[list[int], list[int]]) -> None:
     offsets, finishing = case
-    watermark = Watermark()
+    watermark = started()
     for offset in offsets:
         watermark.begin(ONE, offset)
     finished = set()
@@ -30,7 +37,7 @@ def test_nothing_past_an_unfinished_record_is_committable(case: tuple[list[int],
 
 
 def test_partitions_are_apart() -> None:
-    watermark = Watermark()
+    watermark = started()
     watermark.begin(ONE, 5)
     watermark.begin(OTHER, 5)
     watermark.finish(OTHER, 5)
@@ -38,7 +45,7 @@ def test_partitions_are_apart() -> None:
 
 
 def test_what_was_committed_is_not_committed_again() -> None:
-    watermark = Watermark()
+    watermark = started()
     watermark.begin(ONE, 5)
     watermark.begin(ONE, 6)
     watermark.finish(ONE, 5)
@@ -51,8 +58,27 @@ def test_what_was_committed_is_not_committed_again() -> None:
 
 
 def test_a_partition_that_was_forgotten_takes_no_late_answer() -> None:
-    watermark = Watermark()
+    watermark = started()
     watermark.begin(ONE, 5)
     watermark.forget(ONE)
     watermark.finish(ONE, 5)
     assert watermark.committable() == {}
+
+
+def test_positions_are_where_to_begin_again() -> None:
+    watermark = started()
+    watermark.start(OTHER, 7)
+    watermark.begin(ONE, 5)
+    watermark.begin(ONE, 9)
+    assert watermark.positions() == {ONE: 5, OTHER: 7}
+    watermark.finish(ONE, 5)
+    assert watermark.positions() == {ONE: 9, OTHER: 7}
+    watermark.finish(ONE, 9)
+    assert watermark.positions() == {ONE: 10, OTHER: 7}
+
+
+def test_a_partition_that_was_started_elsewhere_is_to_be_committed_there() -> None:
+    watermark = started()
+    assert watermark.committable() == {}
+    watermark.start(ONE, 3, is_committed=False)
+    assert watermark.committable() == {ONE: 3}

@@ -1,0 +1,74 @@
+"""What stands in Redis of a user against the plan that would rebuild them: which keys would change, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from consumer.effect import Mode, Plan
+from consumer.position import Origin, Verdict, Version, compare, is_again
+from consumer.replay_summary import Difference
+
+Row = Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What was read of the keys that a plan is about.
+
+    ``config`` and ``update`` are the fields that the plan names, None where there is no hash. ``present`` are those of
+    the keys it removes, ``others`` those that are of another type.
+    """
+
+    version: str = ""
+    config: Row | None = None
+    balance: str | None = None
+    update: Row | None = None
+    present: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+def would_apply(plan: Plan, standing: Standing, gap_ms: int) -> bool:
+    """Whether the guard would let a plan through."""
+    stored = _stored(standing)
+    verdict = compare(plan.version, stored, gap_ms)
+    if verdict is Verdict.DUPLICATE:
+        return plan.mode is Mode.REBUILD and stored is not None and is_again(plan.version, stored)
+    return verdict is not Verdict.STALE
+
+
+def differences(plan: Plan, standing: Standing) -> Iterator[Difference]:
+    """What a rebuild that the guard lets through would change, key by key."""
+    stored = _stored(standing)
+    only_fills = plan.version.origin is Origin.INCREMENTAL and not (stored and is_again(plan.version, stored))
+    for key in standing.others:
+        yield Difference("another type", key)
+    for key in standing.present:
+        yield Difference("deleted but present", key)
+    if (config := plan.config) is not None and config.key not in standing.others:
+        if standing.config is None:
+            if config.whole:
+                yield Difference("missing hash", config.key, _fields({}, config.whole))
+        elif fields := _fields(standing.config, dict(config.changed) | dict.fromkeys(config.gone), only_fills):
+            yield Difference("field differs", config.key, fields)
+    if plan.balance is not None and standing.balance not in (None, plan.balance.value) and not only_fills:
+        yield Difference("balance differs", plan.balance.key, (("", standing.balance, plan.balance.value),))
+    if (update := plan.update) is not None and standing.update is not None:
+        owned = update.fields if config is None else {name: config.changed.get(name) for name in config.changed}
+        wanted = {name: value for name, value in update.fields.items() if name in owned}
+        if fields := _fields(standing.update, wanted, only_fills):
+            yield Difference("field differs" if update.is_kept else "portfolio differs", update.key, fields)
+
+
+def _stored(standing: Standing) -> Version | None:
+    return Version.from_text(standing.version.removesuffix("|d")) if standing.version else None
+
+
+def _fields(
+    there: Row, wanted: Mapping[str, str | None], only_missing: bool = False
+) -> tuple[tuple[str, str | None, str | None], ...]:
+    return tuple(
+        (name, there.get(name), value)
+        for name, value in wanted.items()
+        if there.get(name) != value and not (only_missing and there.get(name) is not None)
+    )

@@ -1,0 +1,106 @@
+"""The last image of a user to the plan that rebuilds what Redis holds of them, whatever stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from consumer.effect import Extent, Mode, Plan, Remove
+from consumer.event import UNAVAILABLE, ChangeEvent, Operation, RowImage
+from consumer.keys import UserId, render
+from consumer.linked import linked_change, plan_linked
+from consumer.plan import plan, user_of
+from consumer.position import Origin, Version
+from consumer.rules import Rules, UserTable
+from consumer.times import time_fields
+from consumer.value import timestamp
+
+Times = Mapping[str, int]
+"""When the fields that are times of changes were set last, in UTC milliseconds."""
+
+
+def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, rules: Rules) -> Plan:
+    """The plan for the user whose row the last of ``events`` wrote.
+
+    Those before it are needed where it did not tell every column: each tells what the later ones do not.
+
+    Raises:
+        RecordError: the row can't be used.
+    """
+    last = events[-1]
+    user = user_of(last, table)
+    if last.op is Operation.DELETE:
+        removal = plan(last, table, user, rules)
+        assert isinstance(removal, Plan)  # a delete is never nothing
+        return replace(removal, mode=Mode.REBUILD, messages=())
+    # As a snapshot would have read it: a read tells the whole row and no news.
+    position = replace(last.position, origin=Origin.SNAPSHOT)
+    read = replace(last, op=Operation.READ, before=None, after=_merged(events), position=position)
+    planned = plan(read, table, user, rules)
+    assert isinstance(planned, Plan)  # nor is a read
+    assert planned.config is not None
+    in_config, in_portfolio = time_fields(rules)
+    stamps = {name: timestamp(ms) for name, ms in times.items()}
+    image = {name: value for name, value in planned.config.changed.items() if name not in in_config}
+    whole = image | {name: text for name, text in stamps.items() if name in in_config}
+    is_whole = planned.extent is Extent.WHOLE
+    update = planned.update
+    if update is not None:
+        # Nobody knows some of the times, where the log begins after the change.
+        fields = {name: value for name, value in update.fields.items() if name not in in_portfolio}
+        update = replace(update, fields=fields | {name: stamps[name] for name in in_portfolio if name in stamps})
+    owned = (column.field for column in table.columns)
+    return replace(
+        planned,
+        version=last.version(rules.epoch),
+        mode=Mode.REBUILD,
+        config=replace(
+            planned.config,
+            changed=image,
+            whole=whole if is_whole else {},
+            gone=tuple(name for name in owned if name not in image) if is_whole else (),
+        ),
+        update=update,
+        reasons=("rebuilt",),
+    )
+
+
+def rebuild_linked(event: ChangeEvent, rules: Rules) -> Plan | None:
+    """The plan for the row of a linked table that was done last; None where nothing is kept of it.
+
+    Raises:
+        RecordError: the row can't be used.
+    """
+    table = rules.linked_table(event.table)
+    assert table is not None  # only rows of linked tables come here
+    if (change := linked_change(event, table, rules)) is None:
+        return None
+    planned = plan_linked(event, table, change, rules)
+    if not isinstance(planned, Plan) or planned.update is None:
+        return None
+    return replace(planned, mode=Mode.REBUILD)
+
+
+def removal(user: UserId, table: str, seen: Version | None, rules: Rules) -> Plan:
+    """The plan that removes a user whom the log does not know, unless another version than ``seen`` stands there."""
+    nowhere = Version(0, Origin.STREAMED, "", "", 0, "", 0, 0)
+    names = rules.names
+    return Plan(
+        user=user,
+        table=table,
+        guard=render(names.guard, user),
+        version=seen or nowhere,
+        mode=Mode.REBUILD,
+        extent=Extent.WHOLE,
+        removed=Remove(tuple(render(each, user) for each in (names.config, names.balance, names.portfolio))),
+        reasons=("an orphan",),
+    )
+
+
+def _merged(events: Iterable[ChangeEvent]) -> RowImage:
+    row: dict[str, object] = {}
+    for event in events:
+        for name, value in (event.after or {}).items():
+            if value is not UNAVAILABLE or name not in row:
+                row[name] = value
+    return row

@@ -1,0 +1,273 @@
+"""``replay``: the topics read again between two bounds, and Redis brought to what they say."""
+
+from __future__ import annotations
+
+import re
+import time
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from consumer import kafka_client
+from consumer.config import Settings
+from consumer.errors import ConfigError, ServerUnavailable
+from consumer.followed import missing, topic_pattern
+from consumer.keys import UserId, render
+from consumer.patience import patiently
+from consumer.position import Verdict, Version
+from consumer.range_reader import committed, resolve
+from consumer.rebuild import removal
+from consumer.replay_processes import Task, in_processes
+from consumer.replay_progress import ReplayProgress
+from consumer.replay_range import Beginning, Bound, End, Span
+from consumer.replay_state import ReplayState
+from consumer.replay_summary import Difference, Summary
+from consumer.replay_worker import Finished, Interrupted, Reached, Read, RedisReplaced, Wanted, Worker, waits
+from consumer.rules import Rules
+from consumer.sink import RedisSink
+from consumer.standing import RedisView
+from consumer.watermark import Partition
+
+_log = structlog.get_logger(__name__)
+# What a worker takes beside its fold: Python, the client's buffers, SQLite's cache.
+_BASE = 160 * 2**20
+_LEAST = 16 * 2**20
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an operator asked for. ``memory`` is for all workers together, in bytes."""
+
+    begin: Bound
+    end: Bound
+    tables: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    is_rebuild: bool = False
+    prunes: bool = False
+    is_dry: bool = True
+    publishes: bool = False
+    resume: Path | None = None
+    memory: int = 512 * 2**20
+    workers: int = 1
+    shown: int = 20
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing that is there is left out: only then it is known who is not in the log."""
+        return self.is_rebuild and not (self.tables or self.users) and (self.begin, self.end) == (Beginning(), End())
+
+
+def replay(settings: Settings, rules: Rules, order: Order, should_stop: Callable[[], bool]) -> Summary:
+    """Carry out ``order``.
+
+    Raises:
+        ConfigError: it can't be carried out like this.
+        Interrupted: told to stop; what was done is in the order's file.
+        ServerError: a server refuses.
+    """
+    _check(order, rules)
+    spans = _spans(settings, rules, order)
+    _say_if_ahead(settings, spans, order)
+    view = RedisView(settings.redis)
+    state = ReplayState(order.resume)
+    run = _Run(settings, rules, order, view, state, should_stop)
+    try:
+        while True:
+            try:
+                return run.whole(spans)
+            except RedisReplaced:
+                _log.warning("Redis was started anew: the replay begins again", action="replay.again")
+                state.forget(view.run())
+    finally:
+        state.close()
+        view.close()
+
+
+@dataclass(slots=True)
+class _Run:
+    """The parts of one replay."""
+
+    settings: Settings
+    rules: Rules
+    order: Order
+    view: RedisView
+    state: ReplayState
+    should_stop: Callable[[], bool]
+    progress: ReplayProgress = field(init=False)
+
+    def whole(self, spans: list[Span]) -> Summary:
+        order = self.order
+        try:
+            server = patiently(self.view.run, sleep=time.sleep, on_wait=waits, should_stop=self.should_stop)
+        except ServerUnavailable:
+            raise Interrupted from None
+        spans = self.state.begin(_wanted_text(order), "" if order.is_dry else server, spans)
+        wanted = Wanted(
+            tuple(spans),
+            order.is_rebuild,
+            order.is_dry,
+            order.publishes,
+            frozenset(order.users) or None,
+            max(_LEAST, order.memory // order.workers - _BASE),
+            order.shown,
+        )
+        numbers = sorted({span.partition for span in spans})
+        tasks: list[Task] = [(each, *self.state.reached(each)) for each in numbers if self.state.summary(each) is None]
+        left = sum(
+            span.end - offsets.get(span.topic, span.begin) for each, offsets, _ in tasks for span in wanted.of(each)
+        )
+        with ReplayProgress(max(0, left)) as self.progress:
+            if order.workers > 1:
+                parts = (self.settings, self.rules, wanted, tasks, self._report, self.should_stop)
+                in_processes(order.workers, *parts)
+            else:
+                self._alone(wanted, tasks)
+        total = Summary()
+        for number in numbers:
+            total.include(self.state.summary(number) or Summary(), order.shown)
+        if order.is_whole:
+            self._look_for_orphans(spans, total)
+        return total
+
+    def _alone(self, wanted: Wanted, tasks: Sequence[Task]) -> None:
+        worker = Worker(self.settings, self.rules, wanted, self._report, self.should_stop)
+        try:
+            for task in tasks:
+                worker.replay(*task)
+        finally:
+            worker.close()
+
+    def _report(self, message: object) -> None:
+        match message:
+            case Read(offsets):
+                self.progress.advance(offsets)
+            case Reached(number, offsets, summary):
+                self.state.reach(number, offsets, summary)
+            case Finished(number, summary, users):
+                self.state.finish(number, summary, users)
+
+    def _look_for_orphans(self, spans: Sequence[Span], total: Summary) -> None:
+        ends = {Partition(span.topic, span.partition): span.end for span in spans}
+        # Without its topic nothing is known of a type of user.
+        topics = {span.topic.rpartition(".")[2] for span in spans}
+        tables = {each.user_type: each.table for each in self.rules.tables if each.table in topics}
+        orphans = list(self._orphans(tables, ends))
+        for user, _ in orphans:
+            total.differ(Difference("orphan", render(self.rules.names.config, user)), self.order.shown)
+        if not self.order.prunes or self.order.is_dry or not orphans:
+            return
+        if total.unusable:
+            _log.warning("orphans stay: one may be the user of a record that can't be used", action="replay.not_pruned")
+            return
+        sink = RedisSink(self.settings.redis, self.settings.guard, self.rules)
+        try:
+            sink.reach()
+            plans = [
+                removal(user, tables[user.user_type], _version(seen), self.rules)
+                for user, seen in dict(orphans).items()
+            ]
+            for at in range(0, len(plans), _AT_ONCE):
+                for _, answer in sink.apply(plans[at : at + _AT_ONCE]):
+                    if isinstance(answer, Exception):
+                        raise answer
+                    total.count("orphan, newer by now" if answer.verdict is Verdict.STALE else "orphan removed")
+        finally:
+            sink.close()
+
+    def _orphans(self, tables: dict[str, str], ends: dict[Partition, int]) -> Iterator[tuple[UserId, str]]:
+        known = self.state.users()
+        strangers = (
+            user for user in self.view.users(self.rules) if user.user_type in tables and not _is_in(known, user)
+        )
+        seen: set[UserId] = set()
+        while some := list(islice(strangers, _AT_ONCE)):
+            fresh = [user for user in dict.fromkeys(some) if user not in seen]
+            seen.update(fresh)
+            stored = self.view.versions([(user, tables[user.user_type]) for user in fresh], self.rules)
+            for user, text in zip(fresh, stored, strict=True):
+                version = _version(text)
+                # Of a record behind the ends: the user is newer than this replay.
+                if version is None or version.offset < ends.get(
+                    Partition(version.topic, version.partition), version.offset
+                ):
+                    yield user, text
+
+
+def _check(order: Order, rules: Rules) -> None:
+    if strange := set(order.tables) - set(rules.captured()):
+        raise ConfigError("--table", f"no table of the mapping: {min(strange)}", ", ".join(rules.captured()))
+    for text in order.users:
+        try:
+            UserId.from_text(text)
+        except ValueError as error:
+            raise ConfigError("--user", f"{text!r} {error}", "a type and a number, such as live:123") from None
+    if order.prunes and not order.is_whole:
+        raise ConfigError(
+            "--prune", "part of the log does not tell who is missing in it", "--rebuild --from beginning --to end alone"
+        )
+    if order.publishes and (order.is_rebuild or order.is_dry):
+        raise ConfigError("--publish", "a rebuild and a dry run have nothing to tell", "without --rebuild, with --yes")
+
+
+def _spans(settings: Settings, rules: Rules, order: Order) -> list[Span]:
+    kafka = settings.kafka
+    present = kafka_client.topics(kafka)
+    if lacking := missing(present, kafka, rules.captured()):
+        raise ConfigError("CDC_KAFKA__TOPICS", f"not there: {lacking}", "topics of this cluster")
+    pattern = topic_pattern(kafka.topic_prefix, order.tables or rules.captured())
+    wanted = order.tables or rules.captured()
+    names = [
+        topic
+        for topic in sorted(present)
+        if (topic in kafka.topics and topic.rpartition(".")[2] in wanted if kafka.topics else re.match(pattern, topic))
+    ]
+    spans = resolve(kafka, names, order.begin, order.end)
+    users = {each.table for each in rules.tables}
+    cut = [span for span in spans if span.begin and span.topic.rpartition(".")[2] in users]
+    if order.prunes and cut:
+        problem = f"the first records of {cut[0].topic}[{cut[0].partition}] are gone: its users may be older than it"
+        raise ConfigError("--prune", problem, "a topic that is whole, or compacted from its first record on")
+    return spans
+
+
+def _say_if_ahead(settings: Settings, spans: Sequence[Span], order: Order) -> None:
+    """What the replay applies first is old to the live consumer, which then tells nobody."""
+    if order.is_dry or order.publishes:
+        return
+    at = committed(settings.kafka)
+    ahead = sum(
+        max(0, span.end - max(at[part], span.begin))
+        for span in spans
+        if (part := Partition(span.topic, span.partition)) in at
+    )
+    if ahead:
+        _log.warning(
+            "the live consumer is behind: of changes that the replay applies first nobody is told",
+            action="replay.ahead",
+            records=ahead,
+        )
+
+
+def _wanted_text(order: Order) -> str:
+    """What must be the same for a replay to go on."""
+    parts = replace(order, resume=None, memory=0, workers=1, shown=0)
+    return msgspec.json.encode({name: str(getattr(parts, name)) for name in parts.__slots__}).decode()
+
+
+def _version(text: str) -> Version | None:
+    return Version.from_text(text.removesuffix("|d")) if text else None
+
+
+def _is_in(known: dict[str, array[int]], user: UserId) -> bool:
+    ids = known.get(user.user_type)
+    if ids is None or user.id >= 2**64:
+        return user.id >= 2**64
+    at = bisect_left(ids, user.id)
+    return at < len(ids) and ids[at] == user.id

@@ -1,0 +1,100 @@
+"""The bounds of a replay as an operator writes them: offsets, a time, the beginning or the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from consumer.errors import ConfigError
+from consumer.watermark import Partition
+
+_ALLOWED = "beginning, end, a time such as 2024-01-15T10:30:00Z, or topic:partition:offset, comma separated"
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The first record that is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Behind the last record that is there at the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """The first record that Kafka stamped at this time or later, UTC milliseconds."""
+
+    ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """These offsets; no other partition is read."""
+
+    of: Mapping[Partition, int]
+
+
+Bound: TypeAlias = Beginning | End | At | Offsets
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Records of one partition, from ``begin`` up to but without ``end``."""
+
+    topic: str
+    partition: int
+    begin: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        """How many offsets; some may hold no record."""
+        return max(0, self.end - self.begin)
+
+
+def parse_bound(text: str, option: str) -> Bound:
+    """The bound that ``text`` says; ``option`` is what an error calls it.
+
+    Raises:
+        ConfigError: it says none.
+    """
+    if text == "beginning":
+        return Beginning()
+    if text == "end":
+        return End()
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return _parse_offsets(text, option)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return At(int(moment.timestamp() * 1000))
+
+
+def parse_size(text: str, option: str) -> int:
+    """Bytes from text such as ``512M``.
+
+    Raises:
+        ConfigError: it is no size.
+    """
+    found = re.fullmatch(r"([1-9][0-9]{0,8})([KMG]?)", text.upper())
+    if found is None:
+        raise ConfigError(option, f"can't be read: {text!r}", "a number of bytes, or of K, M or G of them")
+    return int(found[1]) << 10 * " KMG".index(found[2] or " ")
+
+
+def _parse_offsets(text: str, option: str) -> Offsets:
+    try:
+        return Offsets(dict(_offset(part) for part in text.split(",")))
+    except ValueError:
+        raise ConfigError(option, f"can't be read: {text!r}", _ALLOWED) from None
+
+
+def _offset(text: str) -> tuple[Partition, int]:
+    topic, partition, offset = text.strip().rsplit(":", 2)
+    if not topic or not (partition.isdecimal() and offset.isdecimal()):
+        raise ValueError(text)
+    return Partition(topic, int(partition)), int(offset)

@@ -1,0 +1,286 @@
+"""One partition number replayed: read, folded or decided, and written to Redis or compared with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, TypeAlias, TypeVar
+
+import structlog
+
+from consumer.avro import NO_SCHEMAS, Schemas
+from consumer.batch import Batch
+from consumer.config import Settings
+from consumer.decision import decide_all, healing_plan
+from consumer.delivery import Delivery
+from consumer.drift import differences, would_apply
+from consumer.effect import Mode, Plan
+from consumer.errors import Reconnected, Refused, ServerUnavailable
+from consumer.fold_store import Budget
+from consumer.kafka_client import to_record
+from consumer.mark import mark_refused
+from consumer.partition_fold import Folding, PartitionFold, counts
+from consumer.patience import patiently
+from consumer.position import Verdict
+from consumer.protocols import Applied
+from consumer.range_reader import read
+from consumer.record import SourceRecord
+from consumer.registry import Registry
+from consumer.replay_range import Span
+from consumer.replay_state import packed
+from consumer.replay_summary import Summary
+from consumer.rules import Rules
+from consumer.sink import RedisSink
+from consumer.standing import RedisView
+
+_log = structlog.get_logger(__name__)
+_AT_ONCE = 500
+_T = TypeVar("_T")
+
+NEWER, OLD, RIGHT = "newer in Redis, left alone", "applied before, or older than what is in Redis", "right already"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be replayed, and how. ``users`` are texts such as ``live:123``, None for all.
+
+    ``memory`` is what one worker may hold of folds in bytes, ``shown`` of how many keys the differences are told.
+    """
+
+    spans: tuple[Span, ...]
+    is_rebuild: bool
+    is_dry: bool
+    publishes: bool = False
+    users: frozenset[str] | None = None
+    memory: int = 2**28
+    shown: int = 20
+
+    def of(self, number: int) -> list[Span]:
+        """The ranges of one partition number."""
+        return [span for span in self.spans if span.partition == number]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """So many offsets more were read."""
+
+    offsets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Of a partition number everything before these offsets, by topic, is done."""
+
+    number: int
+    offsets: dict[str, int]
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A partition number is done; ``users`` are those the log tells there, packed."""
+
+    number: int
+    summary: Summary
+    users: dict[str, bytes] = field(default_factory=dict)
+
+
+Report: TypeAlias = Callable[[Read | Reached | Finished], None]
+
+
+class Interrupted(Exception):
+    """Told to stop before the end; what was done is kept."""
+
+
+class RedisReplaced(Exception):  # named as what happened
+    """Redis was started anew: what was acknowledged before may be lost."""
+
+
+class Worker:
+    """Replays one partition number after the other."""
+
+    def __init__(
+        self, settings: Settings, rules: Rules, wanted: Wanted, report: Report, should_stop: Callable[[], bool]
+    ) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._wanted = wanted
+        self._report = report
+        self._should_stop = should_stop
+        self._view = RedisView(settings.redis)
+        self._registry = Registry(settings.registry) if settings.registry.url is not None else None
+        self._schemas: Schemas = self._registry or NO_SCHEMAS
+        self._sink = RedisSink(settings.redis, settings.guard, rules)
+        self._run = ""
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._sink.close()
+        self._view.close()
+        if self._registry is not None:
+            self._registry.close()
+
+    def replay(self, number: int, reached: dict[str, int], summary: Summary) -> None:
+        """Replay a partition number, from ``reached`` on where part of it is done.
+
+        Raises:
+            Interrupted: told to stop.
+            RedisReplaced: what is done may be lost.
+            ServerError: a server refuses.
+        """
+        if not self._run:
+            self._run = self._patiently(self._view.run)
+            if not self._wanted.is_dry:
+                self._patiently(self._sink.reach)
+        if self._wanted.is_rebuild:
+            self._rebuild(number)
+        else:
+            self._apply(number, reached, summary)
+
+    def _rebuild(self, number: int) -> None:
+        summary = Summary()
+        rules, guard = self._rules, self._settings.guard
+        spans = self._wanted.of(number)
+        tables = {span.topic: span.topic.rpartition(".")[2] for span in spans}
+        folding = Folding(rules, self._schemas, guard.lineage_gap_ms, self._wanted.users)
+        budget = Budget(self._wanted.memory)
+        again = Budget(self._wanted.memory)
+        try:
+            fold = PartitionFold(number, tables, folding, budget.store)
+            for span, records in self._records(spans):
+                summary.records += len(records)
+                self._patiently(lambda span=span, records=records: fold.add(span.topic, records))  # type: ignore[misc]
+            self._write(fold.plans(), summary)
+            summary.reject(fold.rejections.first, fold.rejections.count)
+            users = packed(fold.users())
+            if fold.unusable:
+                second = PartitionFold(number, tables, folding.for_users(fold.unusable), again.store)
+                for span, records in self._records(spans, is_new=False):
+                    second.add(span.topic, records)
+                self._write(second.plans(), summary)
+                summary.reject(second.rejections.first, second.rejections.count)
+        finally:
+            budget.close()
+            again.close()
+        self._report(Finished(number, summary, users))
+
+    def _apply(self, number: int, reached: dict[str, int], summary: Summary) -> None:
+        spans = [replace(span, begin=reached.get(span.topic, span.begin)) for span in self._wanted.of(number)]
+        at = {span.topic: span.begin for span in spans}
+        for span, records in self._records(spans):
+            for some in _chunks(map(to_record, records)):
+                self._decide(some, summary)
+                summary.records += len(some)
+                at[span.topic] = some[-1].offset + 1
+                self._report(Reached(number, dict(at), summary))
+        self._report(Finished(number, summary))
+
+    def _decide(self, records: Sequence[SourceRecord], summary: Summary) -> None:
+        decisions = self._patiently(lambda: decide_all(records, self._rules, self._schemas))
+        # Told already: so nothing is published, and there are no dead letters.
+        told = () if self._wanted.publishes else range(len(records))
+        batch = Batch(records, decisions, "", told)
+        wanted = self._wanted.users
+        plans = {at: plan for at, plan in batch.plans().items() if wanted is None or str(plan.user) in wanted}
+        for at, error in batch.errors.items():
+            if at in plans or wanted is None or decisions[at].mark is None:
+                summary.reject([str(error)])
+        if self._wanted.is_dry:
+            self._compare([plan for plan in plans.values() if plan.mode is not Mode.MARK], summary)
+        else:
+            self._deliver(plans, summary, lambda at: batch.silenced(at, healing_plan(decisions[at], self._rules)))
+
+    def _write(self, plans: Iterable[Plan], summary: Summary) -> None:
+        for some in _chunks(plans):
+            if self._should_stop():
+                raise Interrupted
+            if self._wanted.is_dry:
+                self._compare([plan for plan in some if plan.mode is not Mode.MARK], summary)
+            else:
+                numbered = dict(enumerate(some))
+                self._deliver(numbered, summary, numbered.__getitem__)
+
+    def _deliver(self, plans: dict[int, Plan], summary: Summary, healing: Callable[[int], Plan]) -> None:
+        delivery = Delivery(plans, healing=healing, mark=lambda plan: mark_refused(plan, self._rules))
+        while not delivery.is_over:
+            self._patiently(lambda: delivery.attempt(self._sink))
+        for answer in delivery.answers.values():
+            summary.count(_outcome(answer, is_rebuild=self._wanted.is_rebuild))
+        for at, refused in delivery.refused.items():
+            summary.reject([_refusal(plans[at], refused)])
+        if delivery.halt is not None:
+            raise delivery.halt
+
+    def _compare(self, plans: Sequence[Plan], summary: Summary) -> None:
+        gap_ms = self._settings.guard.lineage_gap_ms
+        standings = self._patiently(lambda: self._view.standings(plans))
+        for plan, standing in zip(plans, standings, strict=True):
+            if not would_apply(plan, standing, gap_ms):
+                summary.count(NEWER if self._wanted.is_rebuild else OLD)
+                continue
+            found = list(differences(plan, standing))
+            summary.count("would be written" if found else RIGHT)
+            for each in found:
+                summary.differ(each, self._wanted.shown)
+
+    def _records(self, spans: Sequence[Span], *, is_new: bool = True) -> Iterator[tuple[Span, Sequence[Any]]]:
+        """The records of ``spans``; of tables that a rebuild writes nothing of only the number of offsets."""
+        needed = [span for span in spans if not self._wanted.is_rebuild or counts(_table(span), self._rules)]
+        if is_new:
+            self._report(Read(sum(span.size for span in spans if span not in needed)))
+        at = {span.topic: span.begin for span in needed}
+        for span, records, position in read(self._settings.kafka, needed):
+            if self._should_stop():
+                raise Interrupted
+            if is_new and position > at[span.topic]:
+                self._report(Read(position - at[span.topic]))
+                at[span.topic] = position
+            if records:
+                yield span, records
+
+    def _patiently(self, attempt: Callable[[], _T]) -> _T:
+        while True:
+            try:
+                return patiently(attempt, sleep=_nap, on_wait=waits, should_stop=self._should_stop)
+            except Reconnected:
+                if self._patiently(self._view.run) != self._run:
+                    raise RedisReplaced from None
+                self._sink.go_on()
+            except ServerUnavailable:
+                raise Interrupted from None  # told to stop while a server is away
+
+
+def _table(span: Span) -> str:
+    return span.topic.rpartition(".")[2]
+
+
+def _outcome(answer: Applied, *, is_rebuild: bool) -> str:
+    if not is_rebuild:
+        return "applied" if answer.is_accepted else OLD
+    if answer.verdict is Verdict.STALE:
+        return NEWER
+    if not answer.is_accepted or answer.differed == 0:
+        return RIGHT
+    return "created" if answer.config_created else "corrected"
+
+
+def _refusal(plan: Plan, error: Refused) -> str:
+    version = plan.version
+    return f"{version.topic}[{version.partition}]@{version.offset}: Redis refused the change: {error.problem}"
+
+
+def _chunks(things: Iterable[_T]) -> Iterator[list[_T]]:
+    iterator = iter(things)
+    while some := list(islice(iterator, _AT_ONCE)):
+        yield some
+
+
+def waits(error: ServerUnavailable, seconds: float) -> None:
+    """Say that a server is waited for."""
+    _log.warning("waiting for a server", action="replay.waiting", error=str(error), again_in_s=round(seconds, 1))
+
+
+def _nap(seconds: float) -> None:
+    time.sleep(min(seconds, 1.0))

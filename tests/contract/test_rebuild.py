@@ -1,0 +1,206 @@
+"""Rebuilding a user on real servers: the whole image again, never an older one, and nobody else's fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+import redis
+
+from consumer.decision import decide
+from consumer.effect import Plan
+from consumer.event import ChangeEvent
+from consumer.keys import UserId
+from consumer.position import Verdict, Version
+from consumer.rebuild import rebuild_linked, rebuild_user, removal
+from consumer.reference import reference
+from consumer.sink import RedisSink
+from tests.contract.test_sink import AT, BALANCE, CONFIG, PORTFOLIO, apply, plan_of, scenario
+from tests.redis_view import Listener, dump, eventually
+
+RULES = reference()
+TABLE = RULES.tables[0]
+GUARD = "cdc:{live:123}"
+DERIVED = ("user_stats:live:123", "financial_summary:live:123:day")
+LATER = 1_800_000_000_000
+
+
+def event_of(beginning: str, offset: int, change: int = 0) -> ChangeEvent:
+    event = decide(scenario(beginning).changes[change].record(offset), RULES).event
+    assert event is not None
+    return event
+
+
+def rebuilt(beginning: str, offset: int, times: Mapping[str, int] | None = None) -> Plan:
+    return rebuild_user([event_of(beginning, offset)], times or {}, TABLE, RULES)
+
+
+def test_an_empty_redis_gets_the_whole_user_and_nobody_is_told(sink: RedisSink, client: redis.Redis) -> None:
+    listener = Listener(client)
+    plan = rebuilt("A deposit", 5, {"last_updated": LATER})
+    (answer,) = apply(sink, plan)
+    assert (answer.verdict, answer.config_created, answer.differed) == (Verdict.NEWER, True, 1)
+    assert plan.config is not None
+    assert client.hgetall(CONFIG) == plan.config.whole
+    assert client.hget(CONFIG, "last_updated") == "2027-01-15T08:00:00.000Z"
+    assert not client.hexists(CONFIG, "last_balance_update"), "nobody knows when"
+    assert client.get(BALANCE) == "10000.50"
+    assert 3590 <= client.ttl(BALANCE) <= 3600
+    assert not client.exists(PORTFOLIO)
+    assert client.hget(GUARD, "live_users") == plan.version.to_text()
+    assert listener.heard() == []
+    listener.close()
+
+
+def test_the_change_that_stands_there_heals_what_others_wrote_since(sink: RedisSink, client: redis.Redis) -> None:
+    client.hset(PORTFOLIO, "positions", "3")
+    apply(sink, plan_of("A deposit", 5))
+    right, stood = client.hgetall(CONFIG), client.hgetall(GUARD)
+    client.hset(CONFIG, mapping={"group": "by hand", "extra": "kept"})
+    client.set(BALANCE, "by hand")
+    client.hset(PORTFOLIO, "group", "by hand")
+    client.mset(dict.fromkeys(DERIVED, "x"))
+    (answer,) = apply(sink, rebuilt("A deposit", 5))
+    assert (answer.verdict, answer.differed) == (Verdict.HEALED, 3)
+    assert client.hgetall(CONFIG) == right | {"extra": "kept"}
+    assert client.get(BALANCE) == "10000.50"
+    assert client.hmget(PORTFOLIO, "positions", "group", "wallet_balance") == ["3", "Standard", "10000.50"]
+    assert client.hgetall(GUARD) == stood
+    eventually(lambda: not client.exists(*DERIVED))
+
+
+def test_a_copy_of_the_same_change_heals_too_and_leaves_the_guard(sink: RedisSink, client: redis.Redis) -> None:
+    """Debezium sent it twice, and the consumer began behind the first."""
+    apply(sink, copy := replace(plan_of("A deposit", 5), version=replace(plan_of("A deposit", 5).version, offset=9)))
+    client.hset(CONFIG, "group", "by hand")
+    (answer,) = apply(sink, rebuilt("A deposit", 5))
+    assert answer.verdict is Verdict.HEALED
+    assert client.hget(CONFIG, "group") == "Standard"
+    assert client.hget(GUARD, "live_users") == copy.version.to_text()
+
+
+def test_where_all_is_right_nothing_is_written_or_cleared(sink: RedisSink, client: redis.Redis) -> None:
+    apply(sink, plan_of("A deposit", 5))
+    client.delete(BALANCE)  # as it does by itself after an hour
+    client.mset(dict.fromkeys(DERIVED, "x"))
+    before = dump(client)
+    assert apply(sink, rebuilt("A deposit", 5))[0].verdict is Verdict.DUPLICATE
+    assert dump(client) == before
+    (answer,) = apply(sink, rebuilt("A deposit", 6))
+    assert (answer.verdict, answer.differed) == (Verdict.NEWER, 0)
+    assert client.exists(*DERIVED) == 2
+
+
+def test_a_newer_version_is_never_overwritten(sink: RedisSink, client: redis.Redis) -> None:
+    apply(sink, plan_of("The group", 6))
+    before = dump(client)
+    assert apply(sink, rebuilt("A deposit", 5))[0].verdict is Verdict.STALE
+    assert dump(client) == before
+
+
+def test_another_change_at_the_same_position_is_not_this_one(sink: RedisSink, client: redis.Redis) -> None:
+    """As MariaDB's first change after a snapshot: the snapshot must not come back over it."""
+    change = plan_of("A deposit", 6)
+    read = rebuilt("A snapshot read", 5)
+    apply(sink, change)
+    before = dump(client)
+    read = replace(read, version=replace(read.version, order=change.version.order))
+    assert apply(sink, read)[0].verdict is Verdict.DUPLICATE
+    assert dump(client) == before
+
+
+def test_fields_whose_column_is_gone_go_and_foreign_ones_stay(sink: RedisSink, client: redis.Redis) -> None:
+    client.hset(CONFIG, mapping={"mam_id": "7", "extra": "kept"})
+    event = event_of("A deposit", 5)
+    assert event.after is not None
+    without = replace(event, after={name: value for name, value in event.after.items() if name != "mam_id"})
+    plan = rebuild_user([without], {}, TABLE, RULES)
+    assert plan.config is not None
+    assert plan.config.gone == ("mam_id",)
+    apply(sink, plan)
+    assert client.hmget(CONFIG, "mam_id", "extra") == [None, "kept"]
+
+
+def test_a_deleted_user_who_is_present_goes_again(sink: RedisSink, client: redis.Redis) -> None:
+    apply(sink, plan_of("A deleted user", 5))
+    stood = client.hgetall(GUARD)
+    client.hset(CONFIG, "group", "by hand")
+    client.mset(dict.fromkeys(DERIVED, "x"))
+    assert apply(sink, rebuilt("A deleted user", 5))[0].verdict is Verdict.HEALED
+    eventually(lambda: client.keys("*") == [GUARD])
+    assert client.hgetall(GUARD) == stood
+    assert apply(sink, rebuilt("A deposit", 4))[0].verdict is Verdict.STALE
+    assert apply(sink, rebuilt("A deleted user", 5))[0].verdict is Verdict.DUPLICATE
+
+
+def test_a_mark_is_healed_unless_it_is_of_a_later_record(sink: RedisSink, client: redis.Redis) -> None:
+    def mark_at(offset: int) -> Plan:
+        mark = decide(replace(scenario("A deposit").changes[0].record(offset), value=b"no JSON"), RULES).mark
+        assert mark is not None
+        return mark
+
+    apply(sink, plan_of("A deposit", 5), mark_at(6))
+    assert apply(sink, rebuilt("A deposit", 5))[0].verdict is Verdict.DUPLICATE
+    assert client.hexists(GUARD, "!live_users")
+    apply(sink, rebuilt("A deposit", 7))
+    assert not client.hexists(GUARD, "!live_users")
+
+
+def test_an_incremental_read_only_fills(sink: RedisSink, client: redis.Redis) -> None:
+    """The change before it may be gone from the log by compaction, and have written what is newer."""
+    apply(sink, plan_of("The group", 5))
+    client.hdel(CONFIG, "margin")
+    (answer,) = apply(sink, rebuilt("An incremental", 6))
+    assert (answer.verdict, answer.differed) == (Verdict.NEWER, 2), "the margin, and the balance that no change had set"
+    assert client.hmget(CONFIG, "margin", "group") == ["0.00", "VIP"]
+    assert client.hget(GUARD, "live_users") == plan_of("The group", 5).version.to_text()
+
+
+def test_an_incremental_read_that_stands_there_heals(sink: RedisSink, client: redis.Redis) -> None:
+    assert apply(sink, rebuilt("An incremental", 6))[0].config_created
+    client.hset(CONFIG, "group", "by hand")
+    assert apply(sink, rebuilt("An incremental", 6))[0].verdict is Verdict.HEALED
+    assert client.hget(CONFIG, "group") == "Standard"
+
+
+@pytest.mark.parametrize("is_user_first", [True, False])
+def test_a_linked_row_is_in_the_hash_whichever_comes_first(
+    sink: RedisSink, client: redis.Redis, is_user_first: bool
+) -> None:
+    row = rebuild_linked(event_of("The transaction's row alone", 3), RULES)
+    assert row is not None
+    plans = [rebuilt("A deposit", 5), row]
+    apply(sink, *(plans if is_user_first else reversed(plans)))
+    assert client.hmget(CONFIG, "last_transaction_id", "last_transaction_at") == ["TXN0001", AT]
+    client.hset(CONFIG, "last_transaction_id", "by hand")
+    assert apply(sink, row)[0].verdict is Verdict.HEALED
+    assert client.hget(CONFIG, "last_transaction_id") == "TXN0001"
+
+
+def test_an_orphan_goes_unless_it_has_another_version_by_now(sink: RedisSink, client: redis.Redis) -> None:
+    user = UserId("live", 123)
+    client.hset(CONFIG, "group", "by hand")
+    orphan = removal(user, "live_users", None, RULES)
+    assert apply(sink, orphan)[0].is_accepted
+    assert client.keys("*") == []
+    apply(sink, plan_of("A deposit", 5))
+    before = dump(client)
+    assert apply(sink, orphan)[0].verdict is Verdict.STALE
+    assert dump(client) == before
+    seen = Version.from_text(str(client.hget(GUARD, "live_users")))
+    apply(sink, plan_of("The group", 6))
+    assert apply(sink, removal(user, "live_users", seen, RULES))[0].verdict is Verdict.STALE
+    assert client.exists(CONFIG)
+    seen = Version.from_text(str(client.hget(GUARD, "live_users")))
+    assert apply(sink, removal(user, "live_users", seen, RULES))[0].verdict is Verdict.HEALED
+    assert client.keys("*") == [GUARD]
+    assert client.ttl(GUARD) > 86400
+
+
+def test_a_balance_of_another_type_is_put_right(sink: RedisSink, client: redis.Redis) -> None:
+    apply(sink, plan_of("A deposit", 5))
+    client.delete(BALANCE)
+    client.rpush(BALANCE, "x")
+    assert apply(sink, rebuilt("A deposit", 5))[0].differed == 1
+    assert client.get(BALANCE) == "10000.50"

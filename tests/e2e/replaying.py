@@ -1,0 +1,124 @@
+"""Topics that a test writes by itself, and `cdc-consumer replay` on them as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import redis
+from kafka import KafkaProducer
+from kafka.admin import NewTopic
+
+from consumer.record import SourceRecord
+from tests.redis_view import eventually
+from tests.scenario import Change, load_all
+from tests.stack import Stack
+
+SCENARIOS = {each.title: each for each in load_all()}
+DEPOSIT, GROUP, DELETED, NEW_DEMO = (
+    next(each for title, each in SCENARIOS.items() if title.startswith(beginning)).changes[0]
+    for beginning in ("A deposit", "The group", "A deleted user", "A new demo user")
+)
+TRANSACTION = SCENARIOS["The transaction's row alone"].changes[0]
+PARTITIONS = 3
+
+
+def of_user(change: Change, user_id: int, at: int, **columns: object) -> SourceRecord:
+    """A change of another user at a place in the log."""
+    before = None if change.before is None else change.before | {"id": user_id}
+    after = None if change.after is None else change.after | {"id": user_id} | columns
+    return replace(
+        replace(change, user_id=user_id, before=before, after=after).record(at), partition=user_id % PARTITIONS
+    )
+
+
+def of_transaction(user_id: int, at: int) -> SourceRecord:
+    """A transaction of a user, by the name of its place."""
+    assert TRANSACTION.after is not None
+    after = TRANSACTION.after | {"id": at, "user_id": user_id, "transaction_id": f"TXN{at}"}
+    record = replace(TRANSACTION, after=after).record(at)
+    return replace(record, key=json.dumps({"id": user_id}).encode(), partition=user_id % PARTITIONS)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The topics, the settings to read them, and a Redis."""
+
+    stack: Stack
+    redis: redis.Redis
+    environment: Mapping[str, str]
+    folder: Path
+
+    @property
+    def prefix(self) -> str:
+        return self.environment["CDC_KAFKA__TOPIC_PREFIX"]
+
+    def topic(self, table: str = "live_users") -> str:
+        return f"{self.prefix}.trading.{table}"
+
+    def make(self, *tables: str, **configs: str) -> None:
+        admin = self.stack.kafka.admin()
+        options = {name.replace("_", "."): value for name, value in configs.items()}
+        admin.create_topics([NewTopic(self.topic(table), PARTITIONS, 1, topic_configs=options) for table in tables])
+        eventually(lambda: {self.topic(table) for table in tables} <= set(admin.list_topics()), 60)
+        admin.close()
+
+    def send(self, records: Sequence[SourceRecord], transactional_id: str | None = None) -> None:
+        """Acknowledged; with an id all in one Kafka transaction."""
+        options: dict[str, Any] = {"transactional_id": transactional_id} if transactional_id else {}
+        producer = KafkaProducer(
+            bootstrap_servers=self.stack.kafka.bootstrap_servers, acks="all", linger_ms=5, **options
+        )
+        if transactional_id:
+            producer.init_transactions()
+            producer.begin_transaction()
+        for each in records:
+            topic = each.topic.replace("trading", self.prefix, 1)
+            producer.send(
+                topic, key=each.key, value=each.value, partition=each.partition, timestamp_ms=each.timestamp_ms
+            )
+        producer.flush()
+        if transactional_id:
+            producer.commit_transaction()
+        producer.close()
+
+    def replayed(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+        """The summary of a replay that ended with ``code``."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
+        command = [str(Path(sys.executable).with_name("cdc-consumer")), "replay", *arguments, "--json"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=240, env=clean | dict(self.environment), check=False
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        found: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"said": done.stderr}
+        return found
+
+    def interrupted(self, seconds: float, number: signal.Signals, *arguments: str) -> int:
+        """The exit code of a replay that got a signal after so long, or ended before."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
+        command = [str(Path(sys.executable).with_name("cdc-consumer")), "replay", *arguments]
+        with (self.folder / "replay.err").open("ab") as err:
+            child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=err, env=clean | dict(self.environment))
+        deadline = time.monotonic() + seconds
+        while child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if child.poll() is None:
+            child.send_signal(number)
+        return child.wait(60)
+
+    def config(self, user_id: int) -> dict[str, str]:
+        found = self.redis.hgetall(f"user:{{live:{user_id}}}:config")
+        return {str(name): str(value) for name, value in found.items()}
+
+    def users(self) -> set[int]:
+        """Those who have a config hash."""
+        return {int(key.split(":")[2].rstrip("}")) for key in self.redis.scan_iter(match="user:*:config", count=1000)}

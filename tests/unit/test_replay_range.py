@@ -1,0 +1,40 @@
+"""Bounds and sizes as an operator writes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer.errors import ConfigError
+from consumer.replay_range import At, Beginning, Bound, End, Offsets, parse_bound, parse_size
+from consumer.watermark import Partition
+
+
+@pytest.mark.parametrize(
+    ("text", "bound"),
+    [
+        ("beginning", Beginning()),
+        ("end", End()),
+        ("2024-01-15T10:30:00Z", At(1_705_314_600_000)),
+        ("2024-01-15T10:30:00", At(1_705_314_600_000)),
+        ("2024-01-15T11:30:00.250+01:00", At(1_705_314_600_250)),
+        ("2024-01-15", At(1_705_276_800_000)),
+        ("a.b.c:0:17", Offsets({Partition("a.b.c", 0): 17})),
+        ("2024.b:12:0, a:0:1", Offsets({Partition("a", 0): 1, Partition("2024.b", 12): 0})),
+    ],
+)
+def test_each_way_to_say_a_bound(text: str, bound: Bound) -> None:
+    assert parse_bound(text, "--from") == bound
+
+
+@pytest.mark.parametrize("text", ["", "start", "a:0", "a:0:x", "a:-1:3", ":0:1", "a:0:1,", "2024-13-01"])
+def test_what_is_no_bound_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        parse_bound(text, "--to")
+    assert refusal.value.field == "--to"
+
+
+def test_sizes() -> None:
+    assert [parse_size(text, "-") for text in ("7", "2k", "512M", "1G")] == [7, 2048, 512 * 2**20, 2**30]
+    for text in ("", "M", "-1", "0", "1.5G", "1T"):
+        with pytest.raises(ConfigError):
+            parse_size(text, "--memory")
