@@ -115,7 +115,7 @@ def replay(
         raise ConfigError("--yes", "nothing is changed in a dry run", "one of --yes and --dry-run")
     kafka = {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}
     settings = config.load({"mapping": mapping_file, "kafka": kafka, "redis": {"url": redis_url}}, config_file)
-    rules = _rules(settings)
+    rules = rules_of(settings)
     log.configure(settings.log)
     order = Order(
         parse_bound(begin, "--from"),
