@@ -14,13 +14,14 @@ OFFSETS = "cdc:offsets:"
 """What the key begins with under which a group's offsets are remembered."""
 
 _GUARD = "HMGET HSET HDEL HKEYS HGETALL EXISTS EXPIRE PERSIST"
-_HASH = "TYPE HSET HSETNX UNLINK"
+_HASH = "TYPE EXISTS HSET HSETNX HMGET HDEL HEXISTS UNLINK"
 # Arguments behind the key, so that the server takes the call for complete.
 _REST = {
     "HMGET": ("f",),
     "HSET": ("f", "v"),
     "HSETNX": ("f", "v"),
     "HDEL": ("f",),
+    "HEXISTS": ("f",),
     "EXPIRE": ("1",),
     "SET": ("v", "EX", "1"),
 }
@@ -61,7 +62,7 @@ def needs(rules: Rules, group: str) -> Iterator[Need]:
         yield from _on(render(names.guard, user), _GUARD)
         yield from _on(render(names.config, user), _HASH)
         yield from _on(render(names.portfolio, user), _HASH)
-        yield from _on(render(names.balance, user), "SET UNLINK")
+        yield from _on(render(names.balance, user), "TYPE EXISTS GET SET UNLINK")
         for template in rules.derived():
             yield from _on(render(template.removesuffix("*"), user), "UNLINK")
     yield from _on(f"{OFFSETS}{group}", "HSET HGETALL")
