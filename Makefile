@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 ARGS ?=
 SECONDS ?= 60
+# Tests wait for servers more than they work. Each worker has servers of its own.
+WORKERS ?= 3
 MINUTES ?= 5
 SEED ?=
 DATABASE ?= mysql
@@ -30,7 +32,7 @@ live: $(READY) ## the real servers, the consumer and a script of admin changes (
 	@$(BIN)/python -m demo.live $(ARGS)
 
 test: check ## lint, types, and every test on the real servers
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 unit: $(READY) ## only the tests that need no servers but Redis
 	$(BIN)/pytest -m "not stack" $(ARGS)
