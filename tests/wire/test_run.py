@@ -116,6 +116,7 @@ def test_a_registry_away_for_a_while_loses_nothing(
 
 def test_no_registry_configured_stops_it_with_advice(environment: dict[str, str], tmp_path: Path) -> None:
     del environment["CDC_REGISTRY__URL"]
+    environment["CDC_DEAD_LETTERS__IN_A_ROW"] = "0"
     with running(environment, tmp_path / "log") as process:
         assert process.wait(40) == 1
     assert "no schema registry is configured" in process.said()
