@@ -11,6 +11,7 @@ from typing import Any
 import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
+from kafka.errors import KafkaError
 
 from consumer.record import SourceRecord
 from tests.e2e.process import Process
@@ -78,9 +79,12 @@ class Feed:
         return f"{self.environment['CDC_KAFKA__TOPIC_PREFIX']}.dlq"
 
     def committed(self) -> int | None:
+        """None also while the broker can't say, as after it was frozen."""
         admin = self.stack.kafka.admin()
         try:
             offsets = admin.list_consumer_group_offsets(self.environment["CDC_KAFKA__GROUP_ID"])
+        except KafkaError:
+            return None
         finally:
             admin.close()
         found = offsets.get(TopicPartition(self.topic, 0))
