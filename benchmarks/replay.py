@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from consumer.config import Kafka, load
-from consumer.fold_store import Budget
-from consumer.partition_fold import Folding, PartitionFold
-from consumer.range_reader import read, resolve
 from consumer.reference import reference
-from consumer.replay_range import Beginning, End, parse_size
+from consumer.replay.bounds import Beginning, End, parse_size
+from consumer.replay.partition import Folding, PartitionFold
+from consumer.replay.reader import read, resolve
+from consumer.replay.store import Budget
 
 TOPIC = "bench.trading.live_users"
 _ROW = {

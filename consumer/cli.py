@@ -14,11 +14,11 @@ from typing import Annotated
 import typer
 
 from consumer import __version__, config, log, mapping
-from consumer.connect_commands import connectors
-from consumer.dead_letters_cli import letters
+from consumer.connect.cli import connectors
 from consumer.errors import CdcError, ConfigError
+from consumer.letters.cli import letters
 from consumer.options import Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of
-from consumer.snapshot_cli import snapshot
+from consumer.snapshot.cli import snapshot
 
 app = typer.Typer(
     name="cdc-consumer",
@@ -105,11 +105,12 @@ def replay(
     redis_url: RedisUrl = None,
 ) -> None:
     """Read topics again, and bring Redis to what they say; without --yes only say what that would change."""
-    from consumer import replay_summary, service
-    from consumer.replay import Order
-    from consumer.replay import replay as carried_out
-    from consumer.replay_range import parse_bound, parse_size
-    from consumer.replay_worker import Interrupted
+    from consumer import service
+    from consumer.replay import summary as replay_summary
+    from consumer.replay.bounds import parse_bound, parse_size
+    from consumer.replay.run import Order
+    from consumer.replay.run import replay as carried_out
+    from consumer.replay.worker import Interrupted
 
     if dry_run and yes:
         raise ConfigError("--yes", "nothing is changed in a dry run", "one of --yes and --dry-run")
@@ -196,8 +197,8 @@ def check(
     mapping_file: MappingFile = None,
 ) -> None:
     """Look at every server in the settings: ok, warning or failure, and what to do. Changes nothing."""
-    from consumer import findings
-    from consumer.check import check as checked
+    from consumer.check import findings
+    from consumer.check.run import check as checked
 
     settings = config.load({"mapping": mapping_file}, config_file)
     rules = rules_of(settings)

@@ -8,9 +8,7 @@ from dataclasses import replace
 import pytest
 import redis
 
-from consumer import present
 from consumer.decision import decide, healing_plan
-from consumer.distrust import distrust
 from consumer.effect import Plan
 from consumer.errors import ServerError
 from consumer.keys import UserId
@@ -18,6 +16,8 @@ from consumer.position import Verdict
 from consumer.record import SourceRecord
 from consumer.reference import reference
 from consumer.sink import RedisSink
+from consumer.snapshot import present
+from consumer.snapshot.distrust import distrust
 from tests.pipeline.test_dead_letters import CONFIG, record
 
 RULES = reference()

@@ -14,7 +14,7 @@ import yaml
 
 from consumer import __version__
 from consumer.config import Settings
-from consumer.connect import PLACEHOLDER, expand, load_connector
+from consumer.connect.client import PLACEHOLDER, expand, load_connector
 from tests.docs.markdown import PROJECT
 from tests.stack import connect, kafka, mysql, redis
 from tests.stack.images import IMAGES

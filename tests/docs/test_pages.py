@@ -55,7 +55,7 @@ def test_settings_in_the_readme_agree() -> None:
 
 
 def test_every_log_action_is_described() -> None:
-    said = {action for file in (PROJECT / "consumer").glob("*.py") for action in _ACTION.findall(file.read_text())}
+    said = {action for file in (PROJECT / "consumer").rglob("*.py") for action in _ACTION.findall(file.read_text())}
     described = {action for (action,) in rows(DOCS / "operations.md", 1) if re.fullmatch(r"[a-z]+\.[a-z_]+", action)}
     assert described == said
 
@@ -97,9 +97,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_module_has_its_layer() -> None:
     text = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    modules = {file.stem for file in (PROJECT / "consumer").glob("*.py")} - {"__init__"}
-    layers = {name for line in text.splitlines() if line.startswith("|") for name in re.findall(r"`([a-z_]+)`", line)}
+    package = PROJECT / "consumer"
+    files = [file.relative_to(package).with_suffix("") for file in package.rglob("*.py")]
+    modules = {str(file) for file in files if file.name != "__init__"}
+    layers = {name for line in text.splitlines() if line.startswith("|") for name in re.findall(r"`([a-z_/]+)`", line)}
     assert modules <= layers
+    assert {name for name in layers if "/" in name} <= modules
 
 
 def test_every_dependency_has_its_reason() -> None:

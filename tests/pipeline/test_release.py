@@ -10,11 +10,11 @@ import redis
 
 from consumer.avro import NO_SCHEMAS
 from consumer.errors import ServerUnavailable
-from consumer.letter import Box, Outcome, Unapplied
+from consumer.letters.letter import Box, Outcome, Unapplied
+from consumer.letters.release import LOST, foreseen, release
 from consumer.record import SourceRecord
 from consumer.recording import RecordedSource
 from consumer.reference import reference
-from consumer.release import LOST, foreseen, release
 from consumer.rules import Rules
 from consumer.sink import RedisSink
 from tests.pipeline.test_dead_letters import CONFIG, Kept, record, run

@@ -13,12 +13,8 @@ import pytest
 
 from consumer import recording
 from consumer.avro import NO_SCHEMAS, KnownSchemas, Schemas
-from consumer.config import Registry as RegistrySettings
-from consumer.connect import ConnectApi, load_connector
-from consumer.connector_findings import captures, of_connector
-from consumer.connector_status import ConnectorStatus
-from consumer.errors import ConfigError, ServerError, Undecodable
-from consumer.findings import (
+from consumer.check.connector_findings import captures, of_connector
+from consumer.check.findings import (
     Finding,
     Level,
     exit_code,
@@ -30,11 +26,15 @@ from consumer.findings import (
     to_text,
     warning,
 )
+from consumer.check.sampled import of_sample
+from consumer.check.topic_findings import of_topics
+from consumer.config import Registry as RegistrySettings
+from consumer.connect.client import ConnectApi, load_connector
+from consumer.connect.status import ConnectorStatus
+from consumer.errors import ConfigError, ServerError, Undecodable
 from consumer.record import SourceRecord
 from consumer.reference import reference
 from consumer.registry import Registry
-from consumer.sampled import of_sample
-from consumer.topic_findings import of_topics
 
 PROJECT = Path(__file__).parents[2]
 RECORDINGS = PROJECT / "tests" / "recordings"

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from consumer.effect import Extent, Mode, Plan
-from consumer.fold import Last
-from consumer.partition_fold import Folding, PartitionFold
 from consumer.record import SourceRecord
 from consumer.reference import reference
+from consumer.replay.fold import Last
+from consumer.replay.partition import Folding, PartitionFold
 from tests.scenario import Change, load_all
 
 RULES = reference()

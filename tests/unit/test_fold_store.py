@@ -8,9 +8,9 @@ from tempfile import gettempdir
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.fold import Last
-from consumer.fold_store import Budget
 from consumer.position import Version
+from consumer.replay.fold import Last
+from consumer.replay.store import Budget
 from tests.unit.test_position import versions
 
 lasts = st.builds(

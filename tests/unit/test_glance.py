@@ -13,9 +13,9 @@ from consumer.diff import diff, is_whole
 from consumer.envelope import parse
 from consumer.errors import RecordError
 from consumer.event import ChangeEvent, Operation
-from consumer.glance import Glance, LinkedGlance
 from consumer.plan import user_of
 from consumer.reference import reference
+from consumer.replay.glance import Glance, LinkedGlance
 from tests.scenario import load_all
 
 RULES = reference()

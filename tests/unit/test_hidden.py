@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from consumer.avro import NO_SCHEMAS
-from consumer.hidden import HIDDEN, digest, visible
+from consumer.letters.hidden import HIDDEN, digest, visible
 from consumer.record import SourceRecord
 from consumer.reference import reference
 from tests.scenario import load_all

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from consumer.dead_letter import ADDED, DeadLetter
 from consumer.errors import CdcError, InvalidValue, Place, Refused, Undecodable
 from consumer.keys import UserId
-from consumer.letter import Box, Choice, Letter, Note, Outcome, Unapplied, note, read
+from consumer.letters.letter import Box, Choice, Letter, Note, Outcome, Unapplied, note, read
 from consumer.record import SourceRecord
 
 RECORD = SourceRecord("t.db.live_users", 3, 41, 1700000000000, b'{"id":5}', b"hunter2", (("trace", b"\xff"),))

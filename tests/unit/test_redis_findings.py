@@ -9,8 +9,8 @@ from importlib.resources import files
 
 import pytest
 
-from consumer.findings import Finding, Level
-from consumer.redis_findings import (
+from consumer.check.findings import Finding, Level
+from consumer.check.redis_findings import (
     has_functions,
     of_persistence,
     of_place,

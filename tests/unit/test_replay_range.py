@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.errors import ConfigError
-from consumer.replay_range import At, Beginning, Bound, End, Offsets, parse_bound, parse_size
+from consumer.replay.bounds import At, Beginning, Bound, End, Offsets, parse_bound, parse_size
 from consumer.watermark import Partition
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from consumer.errors import ConfigError
 from consumer.keys import UserId
-from consumer.replay_range import Span
-from consumer.replay_state import ReplayState, packed
-from consumer.replay_summary import Difference, Summary
+from consumer.replay.bounds import Span
+from consumer.replay.state import ReplayState, packed
+from consumer.replay.summary import Difference, Summary
 
 SPANS = [Span("t", 0, 0, 9), Span("t", 1, 3, 7)]
 

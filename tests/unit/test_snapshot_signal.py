@@ -9,7 +9,7 @@ import pytest
 
 from consumer.keys import UserId
 from consumer.reference import reference
-from consumer.snapshot_signal import (
+from consumer.snapshot.request import (
     Course,
     Kind,
     Scan,

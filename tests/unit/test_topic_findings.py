@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from consumer.findings import Finding, Level
+from consumer.check.findings import Finding, Level
+from consumer.check.topic_findings import TopicSettings, of_broker, of_dead_letters, of_history, of_topics
 from consumer.reference import reference
-from consumer.topic_findings import TopicSettings, of_broker, of_dead_letters, of_history, of_topics
 
 RULES = reference()
 DAY = 86_400_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from consumer.findings import Finding, failure, ok, warning
+from consumer.check.findings import Finding, failure, ok, warning
 from consumer.redis_rights import TRACKING, Need
 
 # Versions of Redis before this lack what the script and the index need.

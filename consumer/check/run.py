@@ -6,20 +6,21 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 
-from consumer import findings, kafka_client, kafka_survey, redis_client, redis_findings, redis_survey, topic_findings
+from consumer import kafka_client, redis_client
 from consumer.avro import NO_SCHEMAS, Schemas
+from consumer.check import findings, kafka_survey, redis_findings, redis_survey, topic_findings
+from consumer.check.connector_findings import captures, of_connector
+from consumer.check.findings import Finding
+from consumer.check.sampled import of_sample
+from consumer.check.topic_findings import TopicSettings
 from consumer.config import Settings
-from consumer.connect import ConnectApi
-from consumer.connector_findings import captures, of_connector
+from consumer.connect.client import ConnectApi
 from consumer.dead_letter_topic import DeadLetterTopic
 from consumer.errors import CdcError, ServerError
-from consumer.findings import Finding
 from consumer.followed import topic_pattern
 from consumer.redis_rights import wanted
 from consumer.registry import Registry
 from consumer.rules import Rules
-from consumer.sampled import of_sample
-from consumer.topic_findings import TopicSettings
 from consumer.topic_reader import read_newest
 
 _CONNECT_TIMEOUT_S = 5.0

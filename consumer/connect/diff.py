@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import msgspec
 
-from consumer.redaction import HIDDEN, Redaction
+from consumer.connect.redaction import HIDDEN, Redaction
 
 
 @dataclass(frozen=True, slots=True)

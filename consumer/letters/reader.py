@@ -9,7 +9,7 @@ from kafka.producer.future import FutureRecordMetadata
 
 from consumer.config import Kafka
 from consumer.kafka_client import failed, open_producer, topics
-from consumer.letter import Box, Outcome, Unapplied, note
+from consumer.letters.letter import Box, Outcome, Unapplied, note
 from consumer.topic_reader import read_to_end
 
 _ACKNOWLEDGED_WITHIN_S = 10.0

@@ -11,8 +11,8 @@ import msgspec
 
 from consumer.errors import ConfigError
 from consumer.keys import UserId
-from consumer.replay_range import Span
-from consumer.replay_summary import Summary
+from consumer.replay.bounds import Span
+from consumer.replay.summary import Summary
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS replay (wanted TEXT NOT NULL, server TEXT NOT NULL, spans BLOB NOT NULL)",

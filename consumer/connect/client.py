@@ -18,9 +18,9 @@ import httpx
 import msgspec
 from pydantic import BaseModel, ValidationError
 
-from consumer.connector_status import ConnectorStatus, first_causes, read_status
+from consumer.connect.redaction import Redaction
+from consumer.connect.status import ConnectorStatus, first_causes, read_status
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
-from consumer.redaction import Redaction
 
 PLACEHOLDER = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 POLL_S = 0.1

@@ -9,8 +9,8 @@ from contextlib import closing
 
 import msgspec
 
-from consumer.fold import Last
 from consumer.position import Version
+from consumer.replay.fold import Last
 
 # What a user takes in memory beside the bytes of their records: version, times, text and containers.
 _OVERHEAD = 900
@@ -47,7 +47,7 @@ class Budget:
 
 
 class SpillingStore:
-    """The last changes of one table, as a :class:`consumer.fold.Store`."""
+    """The last changes of one table, as a :class:`consumer.replay.fold.Store`."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from consumer.letter import Letter, Outcome, Released, Unapplied
+from consumer.letters.letter import Letter, Outcome, Released, Unapplied
 from consumer.value import timestamp
 
 COLUMNS = ("place", "written", "reason", "user", "times", "why")

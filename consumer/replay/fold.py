@@ -1,7 +1,8 @@
 """The log folded to the last change of each user: what applying every change in order would have come to.
 
-Of most records only what decides is decoded (see :mod:`consumer.glance`); whether the row of the last one can be used
-shows when its plan is made. Where it can't, the user's records are folded again, ``carefully``, each looked at whole.
+Of most records only what decides is decoded (see :mod:`consumer.replay.glance`); whether the row of the last one
+can be used shows when its plan is made. Where it can't, the user's records are folded again, ``carefully``, each looked
+at whole.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from consumer.effect import Plan
 from consumer.envelope import parse
 from consumer.errors import RecordError, UnknownTable
 from consumer.event import ChangeEvent, Operation
-from consumer.glance import Glance, Seen
 from consumer.mark import mark_unread
 from consumer.plan import user_of
 from consumer.position import Origin, Verdict, Version, compare
-from consumer.rebuild import rebuild_user
 from consumer.record import SourceRecord
+from consumer.replay.glance import Glance, Seen
+from consumer.replay.rebuild import rebuild_user
+from consumer.replay.times import ChangeTimes
 from consumer.rules import Rules
-from consumer.times import ChangeTimes
 
 _ACCEPTED = (Verdict.NEWER, Verdict.NEW_LINEAGE)
 _NAMED = 20

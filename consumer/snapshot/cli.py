@@ -14,7 +14,7 @@ from consumer.options import AsJson, Brokers, ConfigFile, MappingFile, Prefix, R
 
 if TYPE_CHECKING:
     from consumer.rules import Rules
-    from consumer.snapshot_signal import Course, Notification, Scan
+    from consumer.snapshot.request import Course, Notification, Scan
 
 _NO_AUDIT = (
     "no audit follows: there is none yet in this program. An incremental read can be older than it looks;"
@@ -45,8 +45,8 @@ def snapshot(
 
     `run` takes the reads from the topics, as it takes changes. Exit code 1 if a table was not read to its end.
     """
-    from consumer import snapshot as incremental
-    from consumer.snapshot_signal import told_json, told_text
+    from consumer.snapshot import run as incremental
+    from consumer.snapshot.request import told_json, told_text
 
     kafka = {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}
     settings = config.load({"mapping": mapping_file, "kafka": kafka, "redis": {"url": redis_url}}, config_file)
@@ -109,8 +109,8 @@ def _refuse_contradictions(
 def _scans(
     settings: config.Settings, rules: Rules, tables: Sequence[str], where: str | None, users: Sequence[UserId]
 ) -> list[Scan]:
-    from consumer.snapshot import collections
-    from consumer.snapshot_signal import Scan, condition_of
+    from consumer.snapshot.request import Scan, condition_of
+    from consumer.snapshot.run import collections
 
     if tables:
         return [Scan(name, where or "") for name in collections(settings, rules, tables)]

@@ -16,7 +16,7 @@ from consumer.keys import UserId
 from consumer.options import AsJson, Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of
 
 if TYPE_CHECKING:
-    from consumer.letter import Box, Choice, Released, Unapplied
+    from consumer.letters.letter import Box, Choice, Released, Unapplied
 
 letters = typer.Typer(name="dead-letters", help="Records that could not be applied.", no_args_is_help=True)
 
@@ -52,7 +52,7 @@ def list_(
     group_id: Group = None,
 ) -> None:
     """The records that wait here, each once. Changes nothing."""
-    from consumer import letter_report
+    from consumer.letters import report as letter_report
 
     settings = _settings(config_file, None, bootstrap_servers, topic_prefix, group_id, None)
     box = _box(settings)
@@ -76,8 +76,8 @@ def show(
     group_id: Group = None,
 ) -> None:
     """One record, its headers and what was said of it. Columns that the mapping takes no values of are hidden."""
-    from consumer import letter_report
-    from consumer.hidden import visible
+    from consumer.letters import report as letter_report
+    from consumer.letters.hidden import visible
 
     settings = _settings(config_file, mapping_file, bootstrap_servers, topic_prefix, group_id, None)
     rules = rules_of(settings)
@@ -112,8 +112,8 @@ def replay(
 
     On a terminal without --yes it is a --dry-run. Exit code 1 if something stays.
     """
-    from consumer import letter_report
-    from consumer.trial import Trial
+    from consumer.letters import report as letter_report
+    from consumer.letters.trial import Trial
 
     settings = _settings(config_file, mapping_file, bootstrap_servers, topic_prefix, group_id, redis_url)
     choice = _choice(places or (), topic, reason, table, user, since, until)
@@ -158,7 +158,7 @@ def _settings(
 
 def _box(settings: config.Settings) -> Box:
     """What lies in the topic; what is in it beside this group's letters is said."""
-    from consumer.letters import read_letters
+    from consumer.letters.reader import read_letters
 
     box = read_letters(settings.kafka, settings.dead_letter_topic)
     for group, count in sorted(box.others.items()):
@@ -177,7 +177,7 @@ def _choice(
     since: datetime | None,
     until: datetime | None,
 ) -> Choice:
-    from consumer.letter import Choice
+    from consumer.letters.letter import Choice
 
     return Choice(
         places=frozenset(_parsed("PLACE", each, Place.from_text) for each in places),
@@ -217,7 +217,7 @@ def _print_table(chosen: Sequence[Unapplied]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from consumer.letter_report import COLUMNS, cells
+    from consumer.letters.report import COLUMNS, cells
 
     table = Table(*COLUMNS, box=None, pad_edge=False)
     table.columns[0].no_wrap = True

@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 from consumer.config import Kafka
 from consumer.errors import ConfigError
 from consumer.kafka_client import failed, open_admin, open_consumer, topics
-from consumer.replay_range import At, Beginning, Bound, End, Offsets, Span
+from consumer.replay.bounds import At, Beginning, Bound, End, Offsets, Span
 from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)

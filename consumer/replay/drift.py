@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from consumer.effect import Mode, Plan
 from consumer.position import Origin, Verdict, Version, compare, is_again
-from consumer.replay_summary import Difference
+from consumer.replay.summary import Difference
 
 Row = Mapping[str, str | None]
 

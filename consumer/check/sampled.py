@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from consumer.avro import MAGIC, Schemas
+from consumer.check.findings import Finding, Level, failure, ok, warning
 from consumer.codec import decode
 from consumer.columns import ColumnWatch
 from consumer.decision import Decision, Outcome, decide
 from consumer.errors import RecordError, Unsupported
 from consumer.event import ChangeEvent, Operation
-from consumer.findings import Finding, Level, failure, ok, warning
 from consumer.record import SourceRecord
 from consumer.rules import Rules
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.effect import Plan
 from consumer.errors import RecordError
-from consumer.fold import Last, Read, Rejections, Store, UserFold
 from consumer.keys import UserId
-from consumer.linked_fold import LinkedFold
+from consumer.replay.fold import Last, Read, Rejections, Store, UserFold
+from consumer.replay.linked import LinkedFold
 from consumer.rules import Rules
 
 

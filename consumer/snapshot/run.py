@@ -10,19 +10,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 
-from consumer import present
 from consumer.config import Settings
-from consumer.connect import ConnectApi
-from consumer.distrust import distrust
+from consumer.connect.client import ConnectApi
 from consumer.errors import CdcError, ConfigError, ServerError, ServerUnavailable
 from consumer.followed import topic_pattern
 from consumer.kafka_client import topics
 from consumer.keys import UserId
 from consumer.redis_client import connect
 from consumer.rules import Rules, UserTable
-from consumer.signals import Signals
 from consumer.sink import RedisSink
-from consumer.snapshot_signal import Course, Notification, Scan, execute, notification, stop
+from consumer.snapshot import present
+from consumer.snapshot.distrust import distrust
+from consumer.snapshot.request import Course, Notification, Scan, execute, notification, stop
+from consumer.snapshot.signals import Signals
 from consumer.topic_reader import ends
 
 _POLL_S = 0.5

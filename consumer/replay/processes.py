@@ -12,8 +12,8 @@ from typing import NamedTuple
 from consumer import log
 from consumer.config import Settings
 from consumer.errors import CdcError, ServerError
-from consumer.replay_summary import Summary
-from consumer.replay_worker import Finished, Interrupted, Reached, Read, RedisReplaced, Report, Wanted, Worker
+from consumer.replay.summary import Summary
+from consumer.replay.worker import Finished, Interrupted, Reached, Read, RedisReplaced, Report, Wanted, Worker
 from consumer.rules import Rules
 
 _PATIENCE_S = 0.2
@@ -44,7 +44,7 @@ def in_processes(
     """Replay ``tasks`` in ``count`` processes.
 
     Raises:
-        Interrupted, RedisReplaced: as :meth:`consumer.replay_worker.Worker.replay`.
+        Interrupted, RedisReplaced: as :meth:`consumer.replay.worker.Worker.replay`.
         ServerError: a worker could not go on; the first that said so.
     """
     left = list(tasks)[::-1]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from consumer.avro import Schemas
 from consumer.config import Settings
-from consumer.letter import Outcome, Released, Unapplied
-from consumer.letters import write_notes
-from consumer.release import foreseen, release
+from consumer.letters.letter import Outcome, Released, Unapplied
+from consumer.letters.reader import write_notes
+from consumer.letters.release import foreseen, release
 from consumer.rules import Rules
 from consumer.sink import RedisSink
 

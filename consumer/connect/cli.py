@@ -14,8 +14,8 @@ from consumer.errors import ServerError
 from consumer.options import ConfigFile
 
 if TYPE_CHECKING:
-    from consumer.connect import ConnectApi, Connector
-    from consumer.connector_diff import Difference
+    from consumer.connect.client import ConnectApi, Connector
+    from consumer.connect.diff import Difference
 
 # For a moment after a change Connect still tells of the state before it (measured: 0.03 s), and a task that can't go on
 # may need one to find out.
@@ -69,7 +69,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """How connectors and their tasks are, and why one failed. Ends with 1 if one failed, or is not there."""
-    from consumer import connector_status
+    from consumer.connect import status as connector_status
 
     is_well = True
     with _open(url, config_file) as api:
@@ -98,7 +98,7 @@ def status(
 @connectors.command()
 def diff(files: Files, config_file: ConfigFile = None, url: Url = None, as_json: Json = False) -> None:
     """What differs between files and what runs, secrets as ***. Ends with 1 if something does. Changes nothing."""
-    from consumer import connector_diff
+    from consumer.connect import diff as connector_diff
 
     is_same = True
     wanted = _load(files)
@@ -119,20 +119,20 @@ def diff(files: Files, config_file: ConfigFile = None, url: Url = None, as_json:
 
 
 def _open(url: str | None, config_file: Path | None) -> ConnectApi:
-    from consumer.connect import ConnectApi
+    from consumer.connect.client import ConnectApi
 
     return ConnectApi(config.load({"connect": {"url": url}}, config_file).connect.url)
 
 
 def _load(files: Sequence[Path]) -> list[Connector]:
-    from consumer.connect import load_connector
+    from consumer.connect.client import load_connector
 
     return [load_connector(file, os.environ) for file in files]
 
 
 def _differences(api: ConnectApi, connector: Connector) -> list[Difference] | None:
     """Between the file and what runs; None if there is no such connector."""
-    from consumer.connector_diff import differences
+    from consumer.connect.diff import differences
 
     running = api.find(connector.name)
     api.learn(connector)

@@ -1,0 +1,1 @@
+"""What `check` asks every server, and what it makes of the answers."""

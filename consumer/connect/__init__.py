@@ -1,0 +1,1 @@
+"""The connectors in `connect/` and the Kafka Connect that runs them."""

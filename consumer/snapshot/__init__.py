@@ -1,0 +1,1 @@
+"""Debezium's incremental snapshots: asked for, followed, and what they really read."""
