@@ -14,12 +14,13 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from consumer.config import Kafka, load
+from consumer.config import load
 from consumer.reference import reference
 from consumer.replay.bounds import Beginning, End, parse_size
 from consumer.replay.partition import Folding, PartitionFold
 from consumer.replay.reader import read, resolve
 from consumer.replay.store import Budget
+from consumer.sections import Kafka
 
 TOPIC = "bench.trading.live_users"
 _ROW = {

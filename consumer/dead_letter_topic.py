@@ -10,11 +10,11 @@ from kafka.admin import NewTopic
 from kafka.errors import KafkaError, MessageSizeTooLargeError, TopicAlreadyExistsError
 from kafka.producer.future import FutureRecordMetadata
 
-from consumer.config import Kafka
 from consumer.dead_letter import DeadLetter
 from consumer.errors import ConfigError, Place, ServerError, ServerUnavailable
 from consumer.kafka_client import failed, open_admin, open_producer, topics
 from consumer.policy import rule_for
+from consumer.sections import Kafka
 
 _log = structlog.get_logger(__name__)
 _ACKNOWLEDGED_WITHIN_S = 5.0

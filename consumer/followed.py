@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from consumer.config import Kafka
 from consumer.errors import ConfigError
+from consumer.sections import Kafka
 
 _log = structlog.get_logger(__name__)
 

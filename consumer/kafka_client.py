@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError, NoBrokersAvailable
 
-from consumer.config import Kafka
 from consumer.errors import ConfigError, ServerError
 from consumer.policy import Action, failure, rule_for
 from consumer.record import SourceRecord
+from consumer.sections import Kafka
 
 _REQUEST_TIMEOUT_MS = 10_000
 # How soon a topic that Debezium has just made is seen; the client's own five minutes are too long for a new table.

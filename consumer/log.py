@@ -7,7 +7,7 @@ import sys
 
 import structlog
 
-from consumer.config import Log
+from consumer.sections import Log
 
 
 def configure(settings: Log) -> None:

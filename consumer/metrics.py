@@ -14,12 +14,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from consumer import __version__
 from consumer.columns import Drift
-from consumer.config import Metrics as MetricsSettings
 from consumer.decision import Outcome
 from consumer.effect import Plan
 from consumer.errors import ConfigError, ServerError
 from consumer.position import Verdict
 from consumer.protocols import Observer, Source, Step
+from consumer.sections import Metrics as MetricsSettings
 from consumer.watermark import Partition
 
 _LONGEST_TURN_S = 60.0

@@ -9,9 +9,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from consumer.config import Redis
 from consumer.errors import ConfigError, Refused, ServerError, ServerUnavailable
 from consumer.policy import Rule, failure, rule_for
+from consumer.sections import Redis
 
 _URL = "redis://user:password@host:port/db or rediss://…, special characters of the password percent-encoded"
 

@@ -8,9 +8,9 @@ from urllib.parse import quote
 import httpx
 
 from consumer.avro import AvroSchema, no_such_schema, read_schema
-from consumer.config import Registry as RegistrySettings
 from consumer.errors import ConfigError, ServerError, ServerUnavailable, Undecodable
 from consumer.policy import failure
+from consumer.sections import Registry as RegistrySettings
 
 SERVER = "schema registry"
 _NOT_CONFLUENT = "CDC_REGISTRY__URL should be the base of Confluent's API (Apicurio: …/apis/ccompat/v7)"

@@ -15,9 +15,9 @@ from typing import Any
 import redis
 import structlog
 
-from consumer.config import Redis
 from consumer.errors import Reconnected
 from consumer.redis_client import connect
+from consumer.sections import Redis
 
 _log = structlog.get_logger(__name__)
 _SCRIPT = files("consumer").joinpath("apply.lua").read_text()

@@ -8,7 +8,6 @@ from typing import Any
 import redis
 import structlog
 
-from consumer.config import Guard, Redis
 from consumer.effect import Mode, Plan
 from consumer.errors import ServerError
 from consumer.key_index import TrackedIndex
@@ -19,6 +18,7 @@ from consumer.redis_rights import OFFSETS
 from consumer.rules import Rules
 from consumer.scan_index import KeyIndex, ScanIndex
 from consumer.script import Script
+from consumer.sections import Guard, Redis
 from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)

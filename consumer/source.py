@@ -14,7 +14,6 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import CommitFailedError, NoBrokersAvailable, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
-from consumer.config import Kafka
 from consumer.errors import CdcError, ServerUnavailable
 from consumer.followed import missing, topic_pattern
 from consumer.interruption import Interruption
@@ -22,6 +21,7 @@ from consumer.kafka_client import failed, open_consumer, refused, to_record, top
 from consumer.policy import failure, rule_for
 from consumer.protocols import Observer, Start
 from consumer.record import SourceRecord
+from consumer.sections import Kafka
 from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from kafka import TopicPartition
 
-from consumer.config import Kafka
 from consumer.errors import ConfigError, ServerUnavailable
 from consumer.kafka_client import failed, open_consumer, to_record
 from consumer.kafka_client import topics as present_topics
 from consumer.record import SourceRecord
+from consumer.sections import Kafka
 
 _POLL_MS = 500
 # A look at a topic: so many records of each partition, not many more than so many in all, and not longer than that.

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
-from consumer import config, log, recording
+from consumer import log, recording, sections
 from consumer.errors import CdcError
 from consumer.keys import UserId
 from consumer.pipeline import Pipeline
@@ -63,8 +63,8 @@ class Demo:
     def run(self) -> str:
         """Show everything; answers one line that says what was seen."""
         records = list(recording.read(recorded.RECORDING))
-        settings = config.Redis(url=SecretStr(self._server.url))
-        sink = RedisSink(settings, config.Guard(), self._rules)
+        settings = sections.Redis(url=SecretStr(self._server.url))
+        sink = RedisSink(settings, sections.Guard(), self._rules)
         with (
             closing(sink),
             self._server.connect() as client,
@@ -158,7 +158,7 @@ def main(
 ) -> None:
     """Recorded database changes flow into a real Redis, and every effect is shown."""
     end_on_sigterm()
-    log.configure(config.Log(level="warning"))
+    log.configure(sections.Log(level="warning"))
     raise typer.Exit(_run(expected, with_package=not without_package))
 
 

@@ -10,11 +10,11 @@ from itertools import groupby
 from typing import Any
 
 from consumer import recording
-from consumer.config import Kafka
 from consumer.envelope import parse
 from consumer.errors import CdcError, ConfigError
 from consumer.event import ChangeEvent, Operation
 from consumer.record import SourceRecord
+from consumer.sections import Kafka
 from consumer.topic_reader import read_to_end
 from demo import admin, expectation, recorded, story
 from tests.stack import MissingTool, Stack

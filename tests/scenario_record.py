@@ -13,11 +13,11 @@ from dataclasses import replace
 from kafka import KafkaProducer
 
 from consumer.avro import NO_SCHEMAS, KnownSchemas, Schemas
-from consumer.config import Kafka
 from consumer.envelope import parse
 from consumer.errors import CdcError, ConfigError
 from consumer.event import ChangeEvent, Operation, Tombstone
 from consumer.record import SourceRecord
+from consumer.sections import Kafka
 from consumer.topic_reader import read_to_end
 from tests.scenario import Scenario
 from tests.scenario_sql import by_sql, is_read, play, seed

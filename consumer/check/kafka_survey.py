@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from kafka.admin import ConfigResource
 from kafka.errors import KafkaError
 
-from consumer.config import Kafka
 from consumer.kafka_client import failed, open_admin
+from consumer.sections import Kafka
 
 
 def broker_version(settings: Kafka) -> tuple[int, ...]:

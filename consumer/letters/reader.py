@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from kafka.errors import KafkaError
 from kafka.producer.future import FutureRecordMetadata
 
-from consumer.config import Kafka
 from consumer.kafka_client import failed, open_producer, topics
 from consumer.letters.letter import Box, Outcome, Unapplied, note
+from consumer.sections import Kafka
 from consumer.topic_reader import read_to_end
 
 _ACKNOWLEDGED_WITHIN_S = 10.0

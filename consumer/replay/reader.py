@@ -9,10 +9,10 @@ import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from consumer.config import Kafka
 from consumer.errors import ConfigError
 from consumer.kafka_client import failed, open_admin, open_consumer, topics
 from consumer.replay.bounds import At, Beginning, Bound, End, Offsets, Span
+from consumer.sections import Kafka
 from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)

@@ -8,12 +8,12 @@ from typing import Any
 
 import redis
 
-from consumer.config import Redis
 from consumer.effect import Plan
 from consumer.keys import UserId, render
 from consumer.redis_client import ask, connect, translate
 from consumer.replay.drift import Standing
 from consumer.rules import Rules
+from consumer.sections import Redis
 
 _SCAN_COUNT = 1000
 

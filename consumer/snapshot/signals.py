@@ -9,9 +9,9 @@ from typing import Self
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from consumer.config import Kafka, Snapshot
 from consumer.errors import ServerError
 from consumer.kafka_client import failed, open_consumer, open_producer, topics
+from consumer.sections import Kafka, Snapshot
 
 _ACKNOWLEDGED_WITHIN_S = 10.0
 

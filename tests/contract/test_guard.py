@@ -8,13 +8,13 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumer.config import Guard, Redis
 from consumer.decision import decide
 from consumer.effect import Mode, Plan
 from consumer.keys import UserId
 from consumer.position import Origin, Verdict, Version, compare, is_again
 from consumer.protocols import Applied
 from consumer.reference import reference
+from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
 from tests.contract.test_sink import BALANCE, CONFIG, apply, plan_of, scenario
 from tests.unit.test_position import GAP_MS, versions

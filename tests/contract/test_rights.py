@@ -13,12 +13,12 @@ from consumer import recording
 from consumer.avro import NO_SCHEMAS
 from consumer.check.redis_findings import has_functions
 from consumer.check.redis_survey import Rights, rights, survey
-from consumer.config import Guard, Redis
 from consumer.decision import decide_all
 from consumer.errors import ServerError
 from consumer.redis_client import ask, connect
 from consumer.redis_rights import wanted
 from consumer.reference import reference
+from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
 from consumer.watermark import Partition
 from tests.redis_server import RedisServer

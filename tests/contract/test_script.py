@@ -6,10 +6,10 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer.config import Guard, Redis
 from consumer.errors import Reconnected
 from consumer.reference import reference
 from consumer.script import Call, Script
+from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
 from consumer.watermark import Partition
 from tests.contract.test_sink import apply, plan_of

@@ -11,13 +11,13 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer.config import Guard, Redis
 from consumer.decision import decide
 from consumer.effect import Invalidate, Plan, Publish
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from consumer.position import Verdict
 from consumer.protocols import Applied
 from consumer.reference import reference
+from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
 from tests.redis_view import Listener, dump, eventually
 from tests.scenario import Change, Scenario, load_all

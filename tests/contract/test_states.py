@@ -15,11 +15,11 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer.config import Guard, Redis
 from consumer.effect import Plan
 from consumer.errors import Reconnected, ServerUnavailable
 from consumer.protocols import Applied
 from consumer.reference import reference
+from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
 from tests.contract.states import ACCOUNTS, PASSWORD, STATES, USER, State, with_another_password
 from tests.contract.test_sink import planned, scenario

@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from consumer import metrics
-from consumer.config import Metrics as MetricsSettings
+from consumer.sections import Metrics as MetricsSettings
 from tests.docs.markdown import PROJECT
 
 LINES = (PROJECT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()

@@ -12,7 +12,7 @@ from kafka.admin import ConfigResource
 
 from consumer.check.kafka_survey import topic_settings
 from consumer.check.topic_findings import TopicSettings
-from consumer.config import Kafka
+from consumer.sections import Kafka
 from consumer.topic_reader import read_to_end
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.test_check import check, fill, said

@@ -9,7 +9,7 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import NewTopic
 
-from consumer.config import Kafka
+from consumer.sections import Kafka
 from consumer.source import KafkaSource
 from tests.stack import Stack
 

@@ -9,8 +9,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.structs import OffsetAndMetadata
 
-from consumer.config import Kafka
 from consumer.protocols import Observer
+from consumer.sections import Kafka
 from consumer.source import KafkaSource
 from consumer.watermark import Partition
 from tests.redis_view import eventually

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from consumer.config import Kafka
+from consumer.sections import Kafka
 from consumer.topic_reader import read_to_end
 from tests.stack import Stack
 

@@ -14,8 +14,8 @@ import redis
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from consumer.config import Kafka
 from consumer.reference import reference
+from consumer.sections import Kafka
 from consumer.topic_reader import read_to_end
 from demo import dump, expectation
 from tests.faults import judge

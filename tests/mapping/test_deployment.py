@@ -11,11 +11,11 @@ import redis
 from pydantic import SecretStr
 
 from consumer import mapping
-from consumer.config import Guard, Redis
 from consumer.decision import decide_all
 from consumer.position import Verdict
 from consumer.protocols import Applied
 from consumer.report import plan_text
+from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
 from tests.scenario import Scenario, load
 

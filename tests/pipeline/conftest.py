@@ -8,8 +8,8 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer.config import Guard, Redis
 from consumer.reference import reference
+from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
 
 

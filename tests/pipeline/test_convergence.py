@@ -11,11 +11,11 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumer.config import Guard, Redis
 from consumer.pipeline import Pipeline
 from consumer.record import SourceRecord
 from consumer.recording import RecordedSource
 from consumer.reference import reference
+from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
 from tests.scenario import Change, load_all
 

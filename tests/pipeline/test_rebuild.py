@@ -9,13 +9,13 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumer.config import Guard, Redis
 from consumer.dead_letter import DeadLetter
 from consumer.pipeline import Pipeline
 from consumer.record import SourceRecord
 from consumer.recording import RecordedSource
 from consumer.reference import reference
 from consumer.replay.partition import Folding, PartitionFold
+from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
 from consumer.tolerance import Limit
 from tests.contract.test_sink import apply

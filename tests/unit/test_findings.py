@@ -28,13 +28,13 @@ from consumer.check.findings import (
 )
 from consumer.check.sampled import of_sample
 from consumer.check.topic_findings import of_topics
-from consumer.config import Registry as RegistrySettings
 from consumer.connect.client import ConnectApi, load_connector
 from consumer.connect.status import ConnectorStatus
 from consumer.errors import ConfigError, ServerError, Undecodable
 from consumer.record import SourceRecord
 from consumer.reference import reference
 from consumer.registry import Registry
+from consumer.sections import Registry as RegistrySettings
 
 PROJECT = Path(__file__).parents[2]
 RECORDINGS = PROJECT / "tests" / "recordings"

@@ -12,9 +12,9 @@ import httpx
 
 from consumer import recording
 from consumer.avro import NO_SCHEMAS, KnownSchemas, Schemas
-from consumer.config import Kafka
 from consumer.errors import ConfigError
 from consumer.record import SourceRecord
+from consumer.sections import Kafka
 from consumer.topic_reader import read_to_end
 from tests.stack.stack import Stack
 from tests.stack.trading import Trading

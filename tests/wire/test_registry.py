@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
-from consumer.config import Registry as Settings
 from consumer.errors import ConfigError, RecordError, ServerError, ServerUnavailable, Undecodable
 from consumer.registry import Registry
+from consumer.sections import Registry as Settings
 
 SCHEMA = '{"type":"record","name":"Key","fields":[{"name":"id","type":"int"}]}'
 
