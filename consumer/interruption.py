@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
@@ -31,6 +32,7 @@ class Interruption:
         self._fine_since: float | None = None
         self._failures = 0
         self._again_at = 0.0
+        self._said = ""
 
     @property
     def rest_s(self) -> float:
@@ -45,13 +47,18 @@ class Interruption:
         self._again_at = self._clock() + pause
         self._begin(error, pause)
 
-    def unconnected(self, error: ServerError) -> None:
-        """Nothing failed, but there is no connection. The client is at it, so there is no pause."""
+    def unconnected(self, error: ServerError, cause: Callable[[], str]) -> None:
+        """Nothing failed, but there is no connection. The client is at it, so there is no pause.
+
+        ``cause`` looks for a better reason than ``error`` has, or answers ""; a new one is said.
+        """
         now = self._clock()
         if self._unconnected_since is None:
             self._unconnected_since = now
         elif now - self._unconnected_since >= _GRACE_S:
-            self._begin(error, 0.0)
+            self._unconnected_since = now
+            found = cause()
+            self._begin(replace(error, problem=found or error.problem), 0.0, is_news=bool(found))
 
     def worked(self) -> None:
         """An attempt did not fail."""
@@ -67,10 +74,11 @@ class Interruption:
         _log.info("Kafka can be read again", action="kafka.resumed", waited_s=round(waited, 1))
         self._observer.continued()
 
-    def _begin(self, error: ServerError, pause: float) -> None:
+    def _begin(self, error: ServerError, pause: float, *, is_news: bool = False) -> None:
         self._fine_since = None
-        if self._since is None:
-            self._since = self._clock()
+        if self._since is None or (is_news and error.problem != self._said):
+            self._since = self._since or self._clock()
+            self._said = error.problem
             _log.warning(
                 "Kafka can't be read, waiting; nothing is lost",
                 action="kafka.waiting",

@@ -14,10 +14,11 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import CommitFailedError, NoBrokersAvailable, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
-from consumer.errors import CdcError, ServerUnavailable
+from consumer.errors import CdcError, ConfigError, ServerUnavailable
 from consumer.followed import missing, topic_pattern
 from consumer.interruption import Interruption
 from consumer.kafka_client import failed, open_consumer, refused, to_record, topics
+from consumer.kafka_handshake import shake_hands
 from consumer.policy import failure, rule_for
 from consumer.protocols import Observer, Start
 from consumer.record import SourceRecord
@@ -164,7 +165,15 @@ class KafkaSource:
             self._interruption.worked()
         else:
             away = failure("Kafka", NoBrokersAvailable(), "no connection to the group's coordinator")
-            self._interruption.unconnected(away)
+            self._interruption.unconnected(away, self._cause)
+
+    def _cause(self) -> str:
+        """A certificate or a password that was good before."""
+        try:
+            shake_hands(self._settings)
+        except ConfigError as error:
+            return str(error)
+        return ""
 
     def commit(self, offsets: Mapping[Partition, int]) -> bool:
         ours = self._consumer.assignment()
