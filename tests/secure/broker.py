@@ -6,11 +6,10 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from tests.secure.authority import HOST, Authority, Issued
+from tests.secure.authority import HOST, Authority
 from tests.stack import Stack, java, kafka
 from tests.stack.errors import MissingTool
 from tests.stack.kafka import libraries
@@ -35,10 +34,6 @@ class Broker:
     """``listeners`` are addresses by name; ``password`` is that of USER with PLAIN and with SCRAM."""
 
     stack: Stack
-    authority: Authority
-    stranger: Authority
-    server: Issued
-    client: Issued
     listeners: dict[str, str]
     password: str
 
@@ -54,13 +49,12 @@ class Broker:
 
 
 @contextmanager
-def secured(folder: Path) -> Iterator[Broker]:
+def secured(authority: Authority) -> Iterator[Broker]:
     """The broker and a Redis, until the end of the block."""
-    authority, stranger = Authority(folder), Authority(folder, "stranger")
     issued = {
-        "good": authority.issue("good"),
-        "expired": authority.issue("expired", days=-1),
-        "elsewhere": authority.issue("elsewhere", "elsewhere.test"),
+        "good": authority.issue("kafka"),
+        "expired": authority.issue("kafka-expired", days=-1),
+        "elsewhere": authority.issue("kafka-elsewhere", "elsewhere.test"),
     }
     listeners = {name: f"{HOST}:{Ports().take(f'kafka-{name}')}" for name in _LISTENERS}
     password = secrets.token_hex(8)
@@ -100,7 +94,7 @@ def secured(folder: Path) -> Iterator[Broker]:
     finally:
         patch.undo()
     with stack:
-        broker = Broker(stack, authority, stranger, issued["good"], authority.issue("client"), listeners, password)
+        broker = Broker(stack, listeners, password)
         for mechanism in SCRAM:
             broker.set_password(password, mechanism)
         yield broker
