@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.secure.authority import HOST, Authority
+from tests.secure.authority import HOST, Authority, Issued
 from tests.stack import Stack, java, kafka
 from tests.stack.errors import MissingTool
 from tests.stack.kafka import libraries
@@ -24,18 +24,28 @@ _LISTENERS = {
     "EXPIRED": ("SSL", "expired"),
     "OTHERNAME": ("SSL", "elsewhere"),
     "SASL": ("SASL_PLAINTEXT", ""),
+    "SASL256": ("SASL_PLAINTEXT", ""),
     "SASLTLS": ("SASL_SSL", "good"),
 }
 _LOGIN = "org.apache.kafka.common.security"
+_SCRAM_MODULE = "scram.ScramLoginModule required;"
 
 
 @dataclass(frozen=True)
 class Broker:
-    """``listeners`` are addresses by name; ``password`` is that of USER with PLAIN and with SCRAM."""
+    """``listeners`` are addresses by name, ``OPEN`` the one without TLS and accounts; ``password`` is that of USER with
+    PLAIN and with SCRAM; ``shown`` is the certificate of those that are all right.
+    """
 
     stack: Stack
+    shown: Issued
     listeners: dict[str, str]
     password: str
+
+    def restart(self) -> None:
+        """Every connection is made anew, and every file is read anew."""
+        self.stack.kafka.kill()
+        self.stack.kafka.start()
 
     def set_password(self, password: str, mechanism: str = "SCRAM-SHA-512") -> None:
         """Of USER with SCRAM, while the broker runs."""
@@ -77,12 +87,11 @@ def secured(authority: Authority) -> Iterator[Broker]:
                 }
             if protocol.startswith("SASL"):
                 login = f'required username="{USER}" password="{password}" user_{USER}="{password}";'
-                found[f"{of_listener}.sasl.enabled.mechanisms"] = ",".join(("PLAIN", *SCRAM))
-                found[f"{of_listener}.plain.sasl.jaas.config"] = f"{_LOGIN}.plain.PlainLoginModule {login}"
-                for mechanism in SCRAM:
-                    found[f"{of_listener}.{mechanism.lower()}.sasl.jaas.config"] = (
-                        f"{_LOGIN}.scram.ScramLoginModule required;"
-                    )
+                mechanisms = ("SCRAM-SHA-256",) if name == "SASL256" else ("PLAIN", *SCRAM)
+                found[f"{of_listener}.sasl.enabled.mechanisms"] = ",".join(mechanisms)
+                for mechanism in mechanisms:
+                    module = f"plain.PlainLoginModule {login}" if mechanism == "PLAIN" else _SCRAM_MODULE
+                    found[f"{of_listener}.{mechanism.lower()}.sasl.jaas.config"] = f"{_LOGIN}.{module}"
         found["listener.name.mutual.ssl.client.auth"] = "required"
         return found
 
@@ -94,7 +103,8 @@ def secured(authority: Authority) -> Iterator[Broker]:
     finally:
         patch.undo()
     with stack:
-        broker = Broker(stack, listeners, password)
+        listeners["OPEN"] = stack.kafka.bootstrap_servers
+        broker = Broker(stack, issued["good"], listeners, password)
         for mechanism in SCRAM:
             broker.set_password(password, mechanism)
         yield broker

@@ -11,8 +11,8 @@ from tests.redis_server import RedisServer
 from tests.secure.authority import HOST, Authority, Issued
 from tests.stack.port import Ports
 
-USER, PASSWORD = "alice", "in%der"  # noqa: S105
-LOGIN = "alice:in%25der"
+USER, PASSWORD = "alice", "r3dis%s3cret"
+LOGIN = "alice:r3dis%25s3cret"
 
 
 class RedisServers:
@@ -39,9 +39,15 @@ class RedisServers:
         """Let it show another certificate from the next connection on, and break those that there are."""
         with self.server(name).connect() as client:
             client.execute_command(
-                "CONFIG", "SET", "tls-cert-file", certificate.certificate, "tls-key-file", certificate.key
+                "CONFIG", "SET", "tls-cert-file", str(certificate.certificate), "tls-key-file", str(certificate.key)
             )
-            self.cut(name)
+        self.cut(name)
+
+    def set_password(self, name: str, password: str) -> None:
+        """Of USER, who has to log in again."""
+        with self.server(name).connect() as client:
+            client.execute_command("ACL", "SETUSER", USER, "resetpass", f">{password}")
+        self.cut(name)
 
     def cut(self, name: str) -> None:
         """Break all connections."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from pydantic import SecretStr
 
 from consumer.redis_client import ask, connect
@@ -28,7 +27,9 @@ def test_mutual_tls(servers: RedisServers, authority: Authority) -> None:
             assert ask(client).version
 
 
-def faults(servers: RedisServers, authority: Authority, stranger: Authority) -> dict[str, tuple[dict[str, object], str]]:
+def faults(
+    servers: RedisServers, authority: Authority, stranger: Authority
+) -> dict[str, tuple[dict[str, object], str]]:
     """The settings of each fault, and what is said of it."""
     trusting = {CA: authority.file}
     mine, theirs, old = authority.issue("mine"), stranger.issue("theirs"), authority.issue("old", days=-1)
@@ -41,7 +42,10 @@ def faults(servers: RedisServers, authority: Authority, stranger: Authority) -> 
         "wrong password": (trusting | {URL: servers.url("good", login="alice:wrong")}, refused),
         "unknown user": (trusting | {URL: servers.url("good", login="nobody:wrong")}, refused),
         "wrong password, plain": ({URL: servers.plain("good", login="alice:wrong")}, refused),
-        "stranger": (good | {CA: stranger.file}, f"{CA}: {at}: its certificate is of no authority that is trusted here"),
+        "stranger": (
+            good | {CA: stranger.file},
+            f"{CA}: {at}: its certificate is of no authority that is trusted here",
+        ),
         "no authority named": (good, f"{CA}: {at}: its certificate is of no authority that is trusted here"),
         "expired": (trusting | {URL: servers.url("expired")}, "its certificate has expired"),
         "other name": (trusting | {URL: servers.url("elsewhere")}, "its certificate is for another name"),
