@@ -70,6 +70,9 @@ class Kafka(Section):
     out_of_range: Literal["halt", "earliest"] = Field(
         "halt", description="what to do if the next record is gone: halt, or go on from the earliest"
     )
+    uneven: Literal["warn", "refuse"] = Field(
+        "warn", description="what to do if the tables' topics differ in their number of partitions: warn, or refuse"
+    )
     history_days: int = Field(
         7, ge=0, le=36_500, description="how many days of single changes the topics should hold, for a replay"
     )

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from consumer.redis_rights import wanted
+from consumer.reference import reference
 from tests.redis_server import RedisServer
 from tests.secure.authority import HOST, Authority, Issued
 from tests.stack.port import Ports
@@ -17,7 +19,7 @@ LOGIN = "alice:r3dis%25s3cret"
 
 class RedisServers:
     """``good``, ``mutual`` (wants a certificate), ``expired`` and ``elsewhere`` (of another host), started when asked
-    for. Each listens in plain text too.
+    for. Each listens in plain text too. USER has the least rights that are said to be enough.
     """
 
     def __init__(self, authority: Authority, folder: Path) -> None:
@@ -80,5 +82,6 @@ class RedisServers:
             tls_auth_clients="yes" if name == "mutual" else "no",
         )
         with server.connect() as client:
-            client.execute_command("ACL", "SETUSER", USER, "on", f">{PASSWORD}", "~*", "&*", "+@all")
+            rights = wanted(reference(), "", has_functions=True).split()
+            client.execute_command("ACL", "SETUSER", USER, "on", f">{PASSWORD}", *rights)
         return server, port

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 
 import pytest
@@ -36,7 +37,7 @@ def test_with_an_account(gateway: Gateway, authority: Authority, name: str) -> N
         assert api.names() == []
 
 
-def faults(gateway: Gateway, authority: Authority, stranger: Authority) -> dict[str, tuple[dict[str, object], str]]:
+def faults(gateway: Gateway, authority: Authority, stranger: Authority) -> dict[str, tuple[Mapping[str, object], str]]:
     """The settings of each fault, and what is said of it behind the section's name."""
     trusting = {"CA": authority.file}
     good = trusting | {"URL": gateway.url("good")}
@@ -84,7 +85,7 @@ def test_each_fault_is_one_sentence_and_exit_code_2(
     }[section]
     account = {"USER": USER, "PASSWORD": gateway.password}
     for name, (settings, sentence) in faults(gateway, authority, stranger).items():
-        environment = {f"{section}__{key}": str(value) for key, value in (account | settings).items()}
+        environment = {f"{section}__{key}": str(value) for key, value in {**account, **settings}.items()}
         ran = command(environment | {"CDC_METRICS__PORT": "0"}, *arguments)
         said = sentence.format(server).replace("at_good", gateway.url("good"))
         said = said.replace("at_plain_to_good", gateway.url("good", "http"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,9 @@ def test_an_account(broker: Broker, authority: Authority, listener: str, mechani
     assert isinstance(topics(Kafka.model_validate(settings)), dict)
 
 
-def faults(broker: Broker, authority: Authority, stranger: Authority) -> dict[str, tuple[str, dict[str, object], str]]:
+def faults(
+    broker: Broker, authority: Authority, stranger: Authority
+) -> dict[str, tuple[str, Mapping[str, object], str]]:
     """The listener and the settings of each fault, and what is said of it."""
     ca = {"CA": authority.file}
     tls: dict[str, object] = {"PROTOCOL": "SSL", **ca}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import SecretStr
 
 from consumer.redis_client import ask, connect
@@ -29,7 +31,7 @@ def test_mutual_tls(servers: RedisServers, authority: Authority) -> None:
 
 def faults(
     servers: RedisServers, authority: Authority, stranger: Authority
-) -> dict[str, tuple[dict[str, object], str]]:
+) -> dict[str, tuple[Mapping[str, object], str]]:
     """The settings of each fault, and what is said of it."""
     trusting = {CA: authority.file}
     mine, theirs, old = authority.issue("mine"), stranger.issue("theirs"), authority.issue("old", days=-1)
