@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import structlog
 
@@ -39,13 +38,15 @@ class Interruption:
         """How long to leave Kafka alone before the next attempt, in seconds; 0 for not at all."""
         return max(0.0, self._again_at - self._clock())
 
-    def failed(self, error: ServerError) -> None:
-        """An attempt failed: the next is due after a pause."""
+    def failed(self, error: ServerError, cause: str = "") -> None:
+        """An attempt failed: the next is due after a pause. ``cause`` is a better reason, if there is one; a new one is
+        said.
+        """
         longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**self._failures)
         pause = longest * random.uniform(0.5, 1.0)  # noqa: S311  # spreads attempts, guards nothing
         self._failures += 1
         self._again_at = self._clock() + pause
-        self._begin(error, pause)
+        self._begin(error, pause, cause)
 
     def unconnected(self, error: ServerError, cause: Callable[[], str]) -> None:
         """Nothing failed, but there is no connection. The client is at it, so there is no pause.
@@ -57,8 +58,7 @@ class Interruption:
             self._unconnected_since = now
         elif now - self._unconnected_since >= _GRACE_S:
             self._unconnected_since = now
-            found = cause()
-            self._begin(replace(error, problem=found or error.problem), 0.0, is_news=bool(found))
+            self._begin(error, 0.0, cause())
 
     def worked(self) -> None:
         """An attempt did not fail."""
@@ -74,15 +74,15 @@ class Interruption:
         _log.info("Kafka can be read again", action="kafka.resumed", waited_s=round(waited, 1))
         self._observer.continued()
 
-    def _begin(self, error: ServerError, pause: float, *, is_news: bool = False) -> None:
+    def _begin(self, error: ServerError, pause: float, cause: str) -> None:
         self._fine_since = None
-        if self._since is None or (is_news and error.problem != self._said):
+        if self._since is None or (cause and cause != self._said):
             self._since = self._since or self._clock()
-            self._said = error.problem
+            self._said = cause
             _log.warning(
                 "Kafka can't be read, waiting; nothing is lost",
                 action="kafka.waiting",
-                error=error.problem,
+                error=cause or error.problem,
                 advice=error.advice,
             )
         self._observer.interrupted(error, pause)

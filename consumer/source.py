@@ -152,12 +152,13 @@ class KafkaSource:
         # kafka-python 2.3.3: records whose reading failed half-way stay in place, and the next poll would turn around
         # them for ever. This lets them go, to be fetched again; nothing is closed. There is no public call.
         self._consumer._fetcher.close()  # noqa: SLF001
-        if rule_for(error).is_setting and not self._has_joined:
+        is_setting = rule_for(error).is_setting
+        if is_setting and not self._has_joined:
             raise refused(self._settings, error) from None
         found = failed(error)
         if not isinstance(found, ServerUnavailable):
             raise found from None
-        self._interruption.failed(found)
+        self._interruption.failed(found, self._cause() if is_setting else "")
 
     def _look_at_connection(self) -> None:
         """The client polls without a word while brokers are away. There is no public call for this."""
@@ -194,7 +195,7 @@ class KafkaSource:
             if not isinstance(found, ServerUnavailable):
                 raise found from None
             if rule_for(error).is_setting:  # then heartbeats are refused too, which the client keeps to itself
-                self._interruption.failed(found)
+                self._interruption.failed(found, self._cause())
             # One that timed out may land all the same, in order: it says nothing that is not true.
             _log.info("commit put off", action="commit.later", error=type(error).__name__)
             return False

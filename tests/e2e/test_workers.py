@@ -150,7 +150,8 @@ def test_each_has_its_port_and_its_name(environment: dict[str, str], tmp_path: P
             text = httpx.get(f"http://127.0.0.1:{port + number}/metrics").text
             assert "cdc_build" in text
         first, second = workers(process)
-        psutil.Process(process.pid).kill()
+        process.send(signal.SIGKILL)
+        assert process.wait() == 128 + signal.SIGKILL
         eventually(lambda: is_over(first) and is_over(second), 60, "workers outlive their parent")
 
 

@@ -25,7 +25,7 @@ from tests.secure.redis_tls import RedisServers
 from tests.stack.port import Ports
 
 pytestmark = pytest.mark.stack
-WRONG = "wr0ng-s3cret"
+WRONG, OTHER = "wr0ng-s3cret", "0ther-s3cret"
 # A server's password as it should be, and as it should not: settings by server.
 PASSWORDS = {
     "kafka": "CDC_KAFKA__SECURITY__PASSWORD",
@@ -156,75 +156,96 @@ def test_no_password_on_the_command_line(option: str, arguments: list[str]) -> N
     assert ran.stderr.startswith(f"cdc-consumer: {option}: holds a password")
 
 
-@pytest.mark.slow
-def test_what_a_server_refuses_at_run_time_is_waited_out(
-    broker: Broker,
-    servers: RedisServers,
-    authority: Authority,
-    environment: dict[str, str],
-    topic: Topic,
-    tmp_path: Path,
-    secrets: list[str],
-) -> None:
-    """A password that is changed and given back, a certificate that expires and is renewed: of Redis, and of Kafka."""
+class Followed:
+    """The program while it follows a topic, with one change after the other."""
+
+    def __init__(self, process: Process, broker: Broker, client: redis.Redis, topic: Topic) -> None:
+        self.process = process
+        self._broker = broker
+        self._client = client
+        self._topic = topic
+        self._number = 0
+
+    def send(self) -> None:
+        self._number += 1
+        record = deposit(7, self._number, wallet_balance=f"{self._number}.50")
+        producer = KafkaProducer(bootstrap_servers=self._broker.listeners["OPEN"], acks="all")
+        producer.send(self._topic.name, key=record.key, value=record.value, headers=list(record.headers)).get(20)
+        producer.close()
+
+    def applies(self) -> None:
+        self.send()
+        key, last = "user:{live:7}:config", f"{self._number}.50"
+        eventually(lambda: self._client.hget(key, "wallet_balance") == last, 60, "the change does not arrive")
+
+    def waits(self, action: str, cause: str) -> None:
+        try:
+            eventually(lambda: cause in self._said(action), 60, f"does not say: {cause}")
+        except AssertionError as error:
+            error.add_note(f"it said:\n{self.process.said()}")
+            raise
+
+    def _said(self, action: str) -> str:
+        return "\n".join(line for line in self.process.said().splitlines() if f'"{action}"' in line)
+
+
+@pytest.fixture
+def followed(
+    broker: Broker, servers: RedisServers, environment: dict[str, str], topic: Topic, secrets: list[str], tmp_path: Path
+) -> Iterator[Followed]:
     process = Process(environment, tmp_path / "log")
-    offset = 0
     try:
         with servers.server("good").connect() as client:
-
-            def apply_one() -> None:
-                nonlocal offset
-                offset += 1
-                send(broker, topic, offset)
-                eventually(lambda: is_applied(client, offset), 60, process.said())
-
-            def waits(action: str, cause: str) -> None:
-                eventually(lambda: cause in said(process, action), 60, f"no {cause} in {process.said()}")
-
-            apply_one()
-            servers.set_password("good", "0ther-s3cret")
-            send(broker, topic, offset)
-            waits("redis.waiting", "WRONGPASS")
-            servers.set_password("good", redis_tls.PASSWORD)
-            apply_one()
-
-            servers.show("good", authority.issue("redis-old", days=-1))
-            send(broker, topic, offset)
-            waits("redis.waiting", "certificate has expired")
-            servers.show("good", authority.issue("redis-new"))
-            apply_one()
-
-            broker.set_password("0ther-s3cret")
-            broker.restart()
-            waits("kafka.waiting", "does not accept this user and password")
-            broker.set_password(broker.password)
-            apply_one()
-
-            good = broker.shown.both.read_bytes()
-            broker.shown.both.write_bytes(authority.issue("kafka-was", days=-1).both.read_bytes())
-            broker.restart()
-            waits("kafka.waiting", "its certificate has expired")
-            broker.shown.both.write_bytes(good)
-            broker.restart()
-            apply_one()
+            client.flushall()
+            followed = Followed(process, broker, client, topic)
+            followed.applies()
+            yield followed
+            followed.applies()
         process.send(signal.SIGTERM)
         assert process.wait() == 0
-        assert_tells_none([*secrets, "0ther-s3cret"], process.said())
+        assert_tells_none([*secrets, OTHER], process.said())
         assert "Traceback" not in process.said()
+    except BaseException as error:
+        error.add_note(f"it said:\n{process.said()}")
+        raise
     finally:
         process.close()
 
 
-def send(broker: Broker, topic: Topic, offset: int) -> None:
-    record = deposit(7, offset, wallet_balance=f"{offset}.50")
-    producer = KafkaProducer(bootstrap_servers=broker.listeners["OPEN"], acks="all")
-    producer.send(topic.name, key=record.key, value=record.value, headers=list(record.headers)).get(20)
-    producer.close()
+def test_redis_refuses_at_run_time(followed: Followed, servers: RedisServers, authority: Authority) -> None:
+    """A password is changed and given back, a certificate expires and is renewed."""
+    servers.set_password("good", OTHER)
+    try:
+        followed.send()
+        followed.waits("redis.waiting", "WRONGPASS")
+    finally:
+        servers.set_password("good", redis_tls.PASSWORD)
+    followed.applies()
+    servers.show("good", authority.issue("redis-old", days=-1))
+    try:
+        followed.send()
+        followed.waits("redis.waiting", "certificate has expired")
+    finally:
+        servers.show("good", authority.issue("redis-new"))
 
 
-def is_applied(client: redis.Redis, offset: int) -> bool:
-    return client.hget("user:{live:7}:config", "wallet_balance") == f"{offset}.50"
+@pytest.mark.slow
+def test_kafka_refuses_the_account_at_run_time(followed: Followed, broker: Broker) -> None:
+    broker.set_password(OTHER)
+    try:
+        broker.restart()
+        followed.waits("kafka.waiting", "does not accept this user and password")
+    finally:
+        broker.set_password(broker.password)
 
 
-def said(process: Process, action: str) -> str:
-    return "\n".join(line for line in process.said().splitlines() if f'"{action}"' in line)
+@pytest.mark.slow
+def test_kafkas_certificate_expires_and_is_renewed(followed: Followed, broker: Broker, authority: Authority) -> None:
+    good = broker.shown.both.read_bytes()
+    broker.shown.both.write_bytes(authority.issue("kafka-was", days=-1).both.read_bytes())
+    try:
+        broker.restart()
+        followed.waits("kafka.waiting", "its certificate has expired")
+    finally:
+        broker.shown.both.write_bytes(good)
+        broker.restart()

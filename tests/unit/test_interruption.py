@@ -102,3 +102,8 @@ def test_a_cause_that_is_found_later_is_said_too(
     first, second = capsys.readouterr().out.splitlines()
     assert "error=no" in first
     assert "error=expired" in second
+    interruption.failed(ERROR, "expired")
+    interruption.failed(ERROR)
+    interruption.failed(ERROR, "a password")
+    (third,) = capsys.readouterr().out.splitlines()
+    assert "error='a password'" in third or 'error="a password"' in third
