@@ -50,6 +50,9 @@ class UserTable:
     outside: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 
+    __hash__ = object.__hash__
+    """As the thing it is, so that what is worked out from a table can be remembered by it."""
+
     def money(self) -> Iterator[tuple[str, int]]:
         """The money columns with their scales."""
         return ((column.name, column.scale) for column in self.columns if column.kind is Kind.MONEY)

@@ -12,7 +12,7 @@ import redis
 from pydantic import SecretStr
 
 from consumer.decision import decide
-from consumer.effect import Invalidate, Plan, Publish
+from consumer.effect import Invalidate, Mode, Plan, Publish
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from consumer.position import Verdict
 from consumer.protocols import Applied
@@ -92,6 +92,17 @@ def test_derived_keys_go_and_nobody_elses(sink: RedisSink, client: redis.Redis) 
     assert answer.cleared == len(mine)
     assert not client.exists(*mine)
     assert client.exists(*others) == len(others)
+
+
+def test_a_wildcard_key_that_is_no_text_goes_too(sink: RedisSink, client: redis.Redis) -> None:
+    client.set(b"financial_summary:live:123:\xff", "stale")
+
+    def cleared() -> bool:
+        apply(sink, replace(plan_of("A deposit", 1), mode=Mode.REBUILD))
+        client.hdel(CONFIG, "wallet_balance")  # or the next would find nothing to do
+        return not client.exists(b"financial_summary:live:123:\xff")
+
+    eventually(cleared)
 
 
 def test_a_wildcard_key_written_since_the_start_goes_too(sink: RedisSink, client: redis.Redis) -> None:
