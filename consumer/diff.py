@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
+
+import msgspec
 
 from consumer.errors import InvalidValue, MissingColumn
 from consumer.event import UNAVAILABLE, RowImage, TableSchema
@@ -15,8 +16,7 @@ from consumer.value import NO_SCHEMA, Speller, speller
 _ABSENT = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """An owned field's old and new canonical value; None is NULL, and ``old_known`` is False without an old one."""
 
     old: str | None
@@ -24,8 +24,7 @@ class Change:
     old_known: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(msgspec.Struct, frozen=True):
     """``fields``: changed fields. ``outside``: changed columns that are news without having a field."""
 
     fields: Mapping[str, Change]

@@ -152,6 +152,9 @@ class Rules:
     epoch: int = 0
     accept_missing_before: bool = False
 
+    __hash__ = object.__hash__
+    """As the thing it is, as that of a table."""
+
     def table(self, name: str) -> UserTable | None:
         """The rules of a user table, None where nobody named it."""
         return next((table for table in self.tables if table.table == name), None)
