@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
+from consumer.key_index import TrackedIndex
 from consumer.redis_client import ask, connect
 from consumer.sections import Redis
 from tests.e2e.process import command
+from tests.redis_view import eventually
 from tests.secure.authority import Authority
 from tests.secure.redis_tls import RedisServers
 
@@ -27,6 +29,35 @@ def test_mutual_tls(servers: RedisServers, authority: Authority) -> None:
     for settings in (both, in_one):
         with connect(settings) as client:
             assert ask(client).version
+
+
+def test_wildcard_keys_are_followed(servers: RedisServers, authority: Authority) -> None:
+    """One thread reads what the server tells while another asks and closes windows, on one TLS connection."""
+    mine = "financial_summary:live:1:"
+    with (
+        servers.server("good").connect() as other,
+        connect(Redis(url=SecretStr(servers.url("good")), ca=authority.file)) as client,
+    ):
+        other.flushall()
+        index = TrackedIndex(client, ["financial_summary:"])
+        index.start()
+        try:
+            eventually(lambda: index.is_warm)
+            for number in range(2000):
+                index.matching([mine])
+                with other.pipeline(transaction=False) as pipeline:
+                    pipeline.set(f"{mine}{number}", "x")
+                    pipeline.set(f"financial_summary:live:{number + 2}:day", "x")
+                    pipeline.execute()
+                index.settle([mine], [mine])
+            eventually(lambda: not other.keys(f"{mine}*"))
+            assert index.is_warm
+            assert set(index.matching(["financial_summary:live:2001:"]).values()) == {
+                ("financial_summary:live:2001:day",)
+            }
+        finally:
+            index.close()
+            other.flushall()
 
 
 def faults(
