@@ -8,6 +8,7 @@ to the client.
 from __future__ import annotations
 
 import socket
+import ssl
 from typing import Any
 
 from kafka.errors import KafkaError
@@ -27,6 +28,8 @@ BLAME = Blame(
     "CDC_KAFKA__SECURITY__PROTOCOL",
     "SSL or SASL_SSL",
     "PLAINTEXT or SASL_PLAINTEXT",
+    # kafka-python 2.3.3 takes what TLS 1.3 sends after the handshake for a broken connection, and closes it.
+    ssl.TLSVersion.TLSv1_2,
 )
 _ANSWER_S = 3.0
 _UNSUPPORTED_MECHANISM = 33

@@ -44,7 +44,7 @@ class Hello(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Blame:
     """The settings of one server: ``files`` is what those of the files begin with; ``secured`` and ``plain`` say what
-    the setting ``protocol`` should be for TLS and for none.
+    the setting ``protocol`` should be for TLS and for none; ``highest`` is the version of TLS that the client bears.
     """
 
     files: str
@@ -52,6 +52,7 @@ class Blame:
     protocol: str
     secured: str
     plain: str
+    highest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED
 
     @property
     def ca(self) -> str:
@@ -86,6 +87,7 @@ UNWANTED = Fault(
     "certificate",
     "a certificate that is valid now, of an authority that the server trusts",
 )
+OTHER_VERSION = Fault("it speaks only newer or older versions of TLS", "address", "a listener with TLS 1.2")
 NO_TLS = Fault("it does not speak TLS", "protocol")
 ONLY_TLS = Fault("it speaks TLS only", "protocol")
 
@@ -105,6 +107,7 @@ def context(files: Files, blame: Blame) -> ssl.SSLContext:
         made = ssl.create_default_context(cafile=files.ca)
     except ssl.SSLError:
         raise ConfigError(blame.ca, f"{files.ca}: no certificate in it", "a PEM file") from None
+    made.maximum_version = blame.highest
     if files.certificate is not None:
         try:
             made.load_cert_chain(files.certificate, files.key, password=_refuse_passphrase)
@@ -191,6 +194,8 @@ def _fault(error: OSError, *, has_certificate: bool) -> Fault | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _OF_VERIFICATION.get(error.verify_code, UNTRUSTED)
     said = (error.reason or "") if isinstance(error, ssl.SSLError) else ""
+    if "PROTOCOL_VERSION" in said:
+        return OTHER_VERSION
     if "ALERT" in said and ("CERTIFICATE" in said or "UNKNOWN_CA" in said):
         return UNWANTED if has_certificate else UNSHOWN
     return None

@@ -23,6 +23,7 @@ _LISTENERS = {
     "MUTUAL": ("SSL", "good"),
     "EXPIRED": ("SSL", "expired"),
     "OTHERNAME": ("SSL", "elsewhere"),
+    "NEWEST": ("SSL", "good"),
     "SASL": ("SASL_PLAINTEXT", ""),
     "SASL256": ("SASL_PLAINTEXT", ""),
     "SASLTLS": ("SASL_SSL", "good"),
@@ -92,6 +93,7 @@ def secured(authority: Authority) -> Iterator[Broker]:
                 for mechanism in mechanisms:
                     module = f"plain.PlainLoginModule {login}" if mechanism == "PLAIN" else _SCRAM_MODULE
                     found[f"{of_listener}.{mechanism.lower()}.sasl.jaas.config"] = f"{_LOGIN}.{module}"
+        found["listener.name.newest.ssl.enabled.protocols"] = "TLSv1.3"
         found["listener.name.mutual.ssl.client.auth"] = "required"
         return found
 

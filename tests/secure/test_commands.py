@@ -101,6 +101,11 @@ def assert_tells_none(secrets: list[str], *texts: str) -> None:
         assert [each for each in secrets if each in text] == [], text
 
 
+def words(name: str, folder: Path) -> list[str]:
+    """Of a command; what it writes goes into the folder."""
+    return [str(folder / each) if each == "recorded" else each for each in COMMANDS[name]]
+
+
 def command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
 
@@ -112,7 +117,7 @@ def test_a_refused_account_ends_every_command(
     wrong = servers.url("good", login=f"{redis_tls.USER}:{WRONG}") if server == "redis" else WRONG
     setting = PASSWORDS[server]
     for name in ASKED[server]:
-        ran = command(environment | {setting: wrong}, *COMMANDS[name])
+        ran = command(environment | {setting: wrong}, *words(name, tmp_path))
         assert (ran.returncode, f"{setting}: " in ran.stdout + ran.stderr) == (2, True), f"{name}: {ran}"
         assert_tells_none(secrets, ran.stdout, ran.stderr)
 
@@ -125,9 +130,9 @@ def test_no_command_tells_a_secret(
         file = tmp_path / setting
         file.write_text(f"{environment.pop(setting)}\n")
         environment[f"{setting}_FILE"] = str(file)
-    for name, arguments in COMMANDS.items():
+    for name in COMMANDS:
         if name != "run":
-            ran = command(environment, *(str(tmp_path / each) if each == "recorded" else each for each in arguments))
+            ran = command(environment, *words(name, tmp_path))
             assert not ran.stderr.startswith("cdc-consumer: CDC_"), f"{name}: {ran}"
             assert_tells_none(secrets, ran.stdout, ran.stderr)
     port = Ports().take("metrics")
