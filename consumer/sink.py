@@ -65,6 +65,12 @@ class RedisSink:
         except redis.RedisError:
             return False
 
+    def index_state(self) -> str:
+        """Of wildcard keys: ``warm``, ``cold`` (look-ups scan until it is known again), ``off`` (they always scan)."""
+        if not isinstance(self._index, TrackedIndex):
+            return "off"
+        return "warm" if self._index.is_warm else "cold"
+
     def close(self) -> None:
         """Let the connections go."""
         self._index.close()
