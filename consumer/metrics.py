@@ -17,13 +17,14 @@ from consumer.lag import Lag
 from consumer.latency import Latency
 from consumer.pauses import Pauses
 from consumer.protocols import Observer, Source, Step
-from consumer.tally import tally
+from consumer.tally import KINDS, OUTCOMES, table_of, tally
 from consumer.watermark import Partition
 
 _LONGEST_TURN_S = 60.0
 _MOST_COLUMNS = 200
 """A label's values are kept for ever, and a record may name any column: so many are told apart, the rest is one."""
 _INDEX_STATES = ("off", "cold", "warm")
+_SERVERS = ("redis", "kafka", "registry")
 
 
 class Metrics(Observer, Collector):
@@ -48,8 +49,11 @@ class Metrics(Observer, Collector):
         self._lag = Lag()
         self._pauses = Pauses()
         self._columns: set[Drift] = set()
+        self._begun: set[Partition] = set()
         self._changes = Counter("cdc_changes", "Records by what became of them", ["table", "outcome"], registry=own)
         self._effects = Counter("cdc_effects", "Effects in Redis", ["kind"], registry=own)
+        for kind in KINDS:
+            self._effects.labels(kind)
         self._from_commit = Latency("cdc_commit_to_redis_seconds", "From the source's commit time to Redis' answer")
         self._from_append = Latency("cdc_append_to_redis_seconds", "From Kafka's timestamp to Redis' answer")
         self._dead = Counter("cdc_dead_letters", "Dead letters written", ["table", "reason"], registry=own)
@@ -98,8 +102,9 @@ class Metrics(Observer, Collector):
         paused = CounterMetricFamily(
             "cdc_paused_seconds", "Seconds in which nothing went on for want of a server", labels=["server"]
         )
-        for server, spent in self._pauses.seconds(self._clock()).items():
-            paused.add_metric([server], spent)
+        spent = self._pauses.seconds(self._clock())
+        for server in _SERVERS:
+            paused.add_metric([server], spent.get(server, 0.0))
         states = GaugeMetricFamily("cdc_index_state", "The index of wildcard keys: 1 at its state", labels=["state"])
         now = self._index()
         for state in _INDEX_STATES:
@@ -156,7 +161,10 @@ class Metrics(Observer, Collector):
 
     def looked(self, source: Source) -> None:
         self._beat = self._clock()
-        self._lag.looked(source.lag(), self._beat)
+        lags = source.lag()
+        self._lag.looked(lags, self._beat)
+        for partition in lags.keys() - self._begun:
+            self._begin(partition)
 
     def is_alive(self) -> bool:
         """Whether the loop has turned within the last minute, or has not begun yet."""
@@ -176,6 +184,15 @@ class Metrics(Observer, Collector):
         if behind > self._ready_lag_s:
             return f"{behind:.0f} s behind, more than {self._ready_lag_s:g}"
         return ""
+
+    def _begin(self, partition: Partition) -> None:
+        """Counters of a partition begin at 0, so that their first increase is seen as one."""
+        self._begun.add(partition)
+        table = table_of(partition.topic)
+        for outcome in OUTCOMES:
+            self._changes.labels(table, outcome)
+        self._new_lineages.labels(table)
+        self._jumps.labels(partition.topic, str(partition.number))
 
     def _lag_seconds(self) -> Mapping[Partition, float]:
         return self._lag.seconds(self._clock(), is_blocked=bool(self._pauses.servers()))

@@ -18,6 +18,7 @@ from consumer.position import Verdict
 from consumer.probes import serve
 from consumer.protocols import Source
 from consumer.sections import Metrics as Settings
+from consumer.tally import OUTCOMES
 from consumer.watermark import Partition
 from tests.stack.port import Ports
 from tests.unit.test_tally import applied, dead, step
@@ -114,6 +115,16 @@ def test_lag_goes_on_between_two_looks(metrics: Metrics, clock: _Clock) -> None:
     assert scraped(metrics)["cdc_lag_seconds"] == {users: 20, demo: 20}, "nobody knows what is left"
 
 
+def test_counters_of_a_partition_begin_at_0(metrics: Metrics) -> None:
+    """Else Prometheus does not see the first dead letter as an increase."""
+    look(metrics, users=1)
+    found = scraped(metrics)
+    assert found["cdc_changes_total"] == dict.fromkeys(((outcome, "live_users") for outcome in OUTCOMES), 0)
+    assert found["cdc_new_lineages_total"] == {("live_users",): 0}
+    assert found["cdc_offset_jumps_total"] == {("0", USERS.topic): 0}
+    assert set(found["cdc_effects_total"].values()) == {0}
+
+
 def test_partitions_that_went_to_another_member_are_no_more_seen(metrics: Metrics) -> None:
     look(metrics, users=1, demo=1)
     look(metrics, demo=2)
@@ -139,7 +150,7 @@ def test_retries_are_counted_by_server_and_cause_and_pauses_in_seconds(metrics: 
         ("KafkaTimeoutError", "kafka"): 1,
         ("NoBrokersAvailable", "kafka"): 1,
     }
-    assert found["cdc_paused_seconds_total"] == {("redis",): 5, ("registry",): 0, ("kafka",): 4}
+    assert found["cdc_paused_seconds_total"] == {("redis",): 5, ("kafka",): 4, ("registry",): 0}
 
 
 def test_the_rest(metrics: Metrics) -> None:
