@@ -1,6 +1,7 @@
-"""What watching costs: ``python -m benchmarks.metrics``. CPU time a record of telling the metrics of a batch.
+"""What watching costs: ``python -m benchmarks.metrics``. CPU time a record of telling metrics and traces of a batch.
 
-Beside it, for comparison, what deciding about the same records costs. The best of several rounds, for others may use
+For traces every record carries one; spans go nowhere. Beside it, for comparison, what deciding about the same records
+costs. The best of several rounds, for others may use
 the machine too.
 """
 
@@ -10,6 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 
+from msgspec import structs
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
 from benchmarks.memory import TOPIC, envelopes
 from consumer.decision import decide_all
 from consumer.metrics import Metrics
@@ -17,6 +22,7 @@ from consumer.position import Verdict
 from consumer.protocols import Applied, Step
 from consumer.record import SourceRecord
 from consumer.reference import reference
+from consumer.tracing import Tracing
 
 BATCH = 500
 ROUNDS = 40
@@ -45,12 +51,23 @@ def cost_us(work: Callable[[], object]) -> float:
     return best / BATCH / 1000
 
 
+class _Nowhere(SpanExporter):
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return SpanExportResult.SUCCESS
+
+
 def main() -> None:
     """Print the costs."""
     records, done = steps()
     metrics, rules = Metrics(), reference()
+    tracing = Tracing(_Nowhere(), "benchmark")
+    header = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    traced = [structs.replace(each, record=structs.replace(each.record, headers=(header,))) for each in done]
     print(f"deciding {cost_us(lambda: decide_all(records, rules)):6.2f} us a record")
     print(f"metrics  {cost_us(lambda: metrics.stepped(done)):6.2f} us a record")
+    print(f"traces   {cost_us(lambda: tracing.stepped(traced)):6.2f} us a record that carries one")
+    print(f"         {cost_us(lambda: tracing.stepped(done)):6.2f} us a record that carries none")
+    tracing.close()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from msgspec import structs
+
 from consumer.dead_letter import DeadLetter
 from consumer.decision import decide_all
 from consumer.position import Verdict
@@ -28,7 +30,7 @@ def step(offset: int, answer: Applied | None) -> Step:
 
 
 def dead(offset: int, *, is_told: bool = False) -> Step:
-    record = replace(DEPOSIT.record(offset), value=b"no JSON")
+    record = structs.replace(DEPOSIT.record(offset), value=b"no JSON")
     (decision,) = decide_all([record], reference())
     assert decision.error is not None
     letter = None if is_told else DeadLetter(record, decision.error, None, "group")
@@ -37,10 +39,10 @@ def dead(offset: int, *, is_told: bool = False) -> Step:
 
 
 def test_every_outcome_has_its_word() -> None:
-    tombstone = replace(DEPOSIT.record(5), value=None)
+    tombstone = structs.replace(DEPOSIT.record(5), value=None)
     same = replace(DEPOSIT, after=DEPOSIT.before).record(6)
     ignored, nothing = decide_all([tombstone, same], reference())
-    joined = replace(nothing, carrier=7)
+    joined = structs.replace(nothing, carrier=7)
     found = [
         outcome_of(each)
         for each in (
@@ -85,7 +87,7 @@ def test_effects_and_times_are_those_of_what_was_applied() -> None:
 
 
 def test_an_update_of_a_hash_that_is_not_there_is_no_effect() -> None:
-    assert tally([step(0, replace(applied(), updated=False))]).effects["update"] == 0
+    assert tally([step(0, structs.replace(applied(), updated=False))]).effects["update"] == 0
 
 
 def test_a_new_lineage_is_counted_and_applied() -> None:

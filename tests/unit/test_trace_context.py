@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from msgspec import structs
+
 from consumer.decision import decide
 from consumer.event import ChangeEvent
 from consumer.record import SourceRecord
@@ -23,7 +25,7 @@ def _of(text: object) -> tuple[SourceRecord, ChangeEvent | None]:
 
 
 def test_headers_are_read_whatever_their_case_and_of_a_repeated_one_the_last() -> None:
-    record = replace(
+    record = structs.replace(
         DEPOSIT.record(7),
         headers=(("TraceParent", b"first"), ("other", b"x"), ("tracestate", None), ("traceparent", PARENT.encode())),
     )
@@ -31,7 +33,7 @@ def test_headers_are_read_whatever_their_case_and_of_a_repeated_one_the_last() -
 
 
 def test_a_header_that_is_no_text_is_no_error() -> None:
-    record = replace(DEPOSIT.record(7), headers=(("traceparent", b"\xff\x00"),))
+    record = structs.replace(DEPOSIT.record(7), headers=(("traceparent", b"\xff\x00"),))
     assert set(carried(record, None, NAMES)) == {"traceparent"}
 
 
@@ -42,7 +44,7 @@ def test_the_column_is_java_properties() -> None:
 
 def test_headers_come_before_the_column() -> None:
     record, event = _of(f"traceparent={PARENT}")
-    record = replace(record, headers=(("traceparent", b"header"),))
+    record = structs.replace(record, headers=(("traceparent", b"header"),))
     assert carried(record, event, NAMES) == {"traceparent": "header"}
 
 

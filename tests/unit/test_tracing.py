@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -49,7 +49,7 @@ def spans() -> Iterator[_Spans]:
 
 
 def traced(made: Step) -> Step:
-    return replace(made, record=replace(made.record, headers=(HEADER,)))
+    return structs.replace(made, record=structs.replace(made.record, headers=(HEADER,)))
 
 
 def test_a_batch_is_a_span(spans: _Spans) -> None:
@@ -85,14 +85,14 @@ def test_an_applied_change_continues_the_trace_that_it_carries(spans: _Spans) ->
 
 def test_what_was_not_applied_or_carries_no_valid_trace_has_none(spans: _Spans) -> None:
     broken = step(2, applied())
-    broken = replace(broken, record=replace(broken.record, headers=(("traceparent", b"00-nothing"),)))
+    broken = structs.replace(broken, record=structs.replace(broken.record, headers=(("traceparent", b"00-nothing"),)))
     assert len(spans.of([traced(step(0, applied(Verdict.STALE))), traced(dead(1)), broken])) == 1
 
 
 def test_a_trace_that_its_beginner_did_not_sample_is_not_exported(spans: _Spans) -> None:
     made = step(0, applied())
-    unsampled = replace(made.record, headers=(("traceparent", f"00-{TRACE}-{PARENT}-00".encode()),))
-    assert [span.name for span in spans.of([replace(made, record=unsampled)])] == ["process batch"]
+    unsampled = structs.replace(made.record, headers=(("traceparent", f"00-{TRACE}-{PARENT}-00".encode()),))
+    assert [span.name for span in spans.of([structs.replace(made, record=unsampled)])] == ["process batch"]
 
 
 def test_spans_that_are_lost_are_said_once(capsys: pytest.CaptureFixture[str]) -> None:
