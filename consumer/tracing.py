@@ -5,6 +5,7 @@ Imported only where traces are wanted. Where they go and how many are kept is se
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 
@@ -24,6 +25,7 @@ from consumer.tally import APPLIED, outcome_of, table_of
 from consumer.trace_context import carried
 
 _log = structlog.get_logger(__name__)
+_LAST_CALL_S = 2.0
 _SYSTEM = {"messaging.system": "kafka", "messaging.operation.type": "process"}
 
 
@@ -33,6 +35,7 @@ class Tracing:
     def __init__(self, exporter: SpanExporter, group: str) -> None:
         named = Resource({"service.name": "cdc-consumer", "service.version": __version__})
         self._provider = TracerProvider(resource=Resource.create().merge(named).merge(OTELResourceDetector().detect()))
+        self._exporter = exporter
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("cdc-consumer", __version__)
         self._names = frozenset(name.lower() for name in propagate.get_global_textmap().fields)
@@ -62,8 +65,14 @@ class Tracing:
         batch.end(ended_ns)
 
     def close(self) -> None:
-        """Send what is left."""
-        self._provider.shutdown()
+        """Send what is left, if that goes quickly."""
+        # Told to end, an exporter gives up its retries, which would hold up the stop of the program.
+        gives_up = threading.Timer(_LAST_CALL_S, self._exporter.shutdown)
+        gives_up.start()
+        try:
+            self._provider.shutdown()
+        finally:
+            gives_up.cancel()
 
     def _continue(self, step: Step, batch: Span, ended_ns: int) -> None:
         carrier = carried(step.record, step.decision.event, self._names)
