@@ -17,7 +17,8 @@ from consumer.lag import Lag
 from consumer.latency import Latency
 from consumer.pauses import Pauses
 from consumer.protocols import Observer, Source, Step
-from consumer.tally import KINDS, OUTCOMES, table_of, tally
+from consumer.record import table_of
+from consumer.tally import KINDS, OUTCOMES, tally
 from consumer.watermark import Partition
 
 _LONGEST_TURN_S = 60.0

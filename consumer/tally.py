@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from consumer.position import Verdict
 from consumer.protocols import Step
+from consumer.record import table_of
 from consumer.watermark import Partition
 
 APPLIED, DEAD_LETTER, JOINED = "applied", "dead_letter", "joined"
@@ -17,7 +18,7 @@ KINDS = ("config", "balance", "update", "remove", "clear", "publish")
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of a batch. Tables go by what :func:`table_of` makes of their topic.
+    """Counts of a batch. A table is its topic's.
 
     ``effects`` are by kind, ``clear`` in keys that were there and ``publish`` in messages. ``committed_ms`` and
     ``appended_ms`` are the source's and Kafka's times of what was applied, ``reached_ms`` the time of the last record
@@ -31,11 +32,6 @@ class Tally:
     committed_ms: list[int] = field(default_factory=list)
     appended_ms: list[int] = field(default_factory=list)
     reached_ms: dict[Partition, int] = field(default_factory=dict)
-
-
-def table_of(topic: str) -> str:
-    """The last part of a topic's name, which Debezium makes the table's."""
-    return topic.rpartition(".")[2]
 
 
 def outcome_of(step: Step) -> str:

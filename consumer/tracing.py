@@ -20,8 +20,8 @@ from opentelemetry.util.types import AttributeValue
 
 from consumer import __version__
 from consumer.protocols import Step
-from consumer.record import SourceRecord
-from consumer.tally import APPLIED, outcome_of, table_of
+from consumer.record import SourceRecord, table_of
+from consumer.tally import APPLIED, outcome_of
 from consumer.trace_context import carried
 
 _log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ from consumer.decision import decide_all
 from consumer.position import Verdict
 from consumer.protocols import Applied, Step
 from consumer.reference import reference
-from consumer.tally import OUTCOMES, outcome_of, table_of, tally
+from consumer.tally import OUTCOMES, outcome_of, tally
 from consumer.watermark import Partition
 from tests.scenario import load_all
 
@@ -101,8 +101,3 @@ def test_a_partition_is_as_far_as_its_last_record_by_the_sources_time() -> None:
     assert first.decision.event is not None
     assert tally([first]).reached_ms == {USERS: first.decision.event.position.ts_ms}
     assert tally([first, last]).reached_ms == {USERS: last.record.timestamp_ms}, "it can't be read"
-
-
-def test_a_table_is_the_last_part_of_its_topic() -> None:
-    assert table_of("trading.trading.live_users") == "live_users"
-    assert table_of("users") == "users"
