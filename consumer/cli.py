@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from consumer import __version__, config, log, mapping
+from consumer.batched import batched
 from consumer.connect.cli import connectors
 from consumer.errors import CdcError, ConfigError
 from consumer.letters.cli import letters
@@ -182,7 +183,7 @@ def plan(
     rules = rules_of(settings)
     known = schemas_of(settings, schemas)
     is_any_rejected = False
-    for batch in recording.batches(recording.read(file), _PLANNED_TOGETHER):
+    for batch in batched(recording.read(file), _PLANNED_TOGETHER):
         for source_record, decision in zip(batch, decide_all(batch, rules, known), strict=True):
             is_any_rejected |= decision.outcome is Outcome.REJECTED
             typer.echo(to_json(source_record, decision) if as_json else to_text(source_record, decision))
