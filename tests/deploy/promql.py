@@ -30,8 +30,8 @@ class Asked:
     by: frozenset[str] | None
 
 
-def exported() -> Mapping[str, frozenset[str]]:
-    """Every sample that a program can have, with its labels: of one to which everything has happened."""
+def eventful() -> Metrics:
+    """The metrics of a program to which everything has happened."""
     metrics = Metrics(index=lambda: "warm")
     metrics.stepped([step(0, applied()), dead(1)])
     metrics.waiting(ServerUnavailable("Redis", "no"), 1.0)
@@ -40,7 +40,12 @@ def exported() -> Mapping[str, frozenset[str]]:
     look(metrics, users=1)
     for is_unknown in (True, False):
         metrics.drifted(Drift("live_users", "x", is_unknown=is_unknown), 1)
-    samples = [sample for family in metrics.registry.collect() for sample in family.samples]
+    return metrics
+
+
+def exported() -> Mapping[str, frozenset[str]]:
+    """Every sample that a program can have, with its labels."""
+    samples = [sample for family in eventful().registry.collect() for sample in family.samples]
     return {each.name: frozenset(each.labels) | OF_THE_SCRAPE for each in samples}
 
 

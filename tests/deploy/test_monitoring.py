@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
 
-from tests.deploy.promql import Asked, asked, exported
+from tests.deploy.promql import Asked, asked, eventful, exported
 from tests.docs.markdown import PROJECT
 
 ALERTS = PROJECT / "deploy" / "prometheus" / "alerts.yaml"
@@ -105,12 +106,15 @@ def _promtool(folder: Path) -> str | None:
 
 
 @pytest.mark.slow
-def test_promtool_accepts_the_rules_and_their_tests(tmp_path: Path) -> None:
+def test_promtool_accepts_the_rules_their_tests_and_the_page(tmp_path: Path) -> None:
     promtool = _promtool(tmp_path)
     if promtool is None:
         pytest.skip("promtool is missing: apt-get install prometheus")
     shutil.copy(ALERTS, tmp_path)
     shutil.copy(Path(__file__).with_name("alerts.test.yaml"), tmp_path)
-    for words in (["check", "rules", "alerts.yaml"], ["test", "rules", "alerts.test.yaml"]):
-        ran = subprocess.run([promtool, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    page = generate_latest(eventful().registry).decode()
+    for words in (["check", "rules", "alerts.yaml"], ["test", "rules", "alerts.test.yaml"], ["check", "metrics"]):
+        ran = subprocess.run(
+            [promtool, *words], cwd=tmp_path, input=page, capture_output=True, text=True, timeout=60, check=False
+        )
         assert ran.returncode == 0, ran.stdout + ran.stderr
