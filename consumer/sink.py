@@ -69,9 +69,8 @@ class RedisSink:
 
     def index_state(self) -> str:
         """Of wildcard keys: ``warm``, ``cold`` (look-ups scan until it is known again), ``off`` (they always scan)."""
-        if not isinstance(self._index, TrackedIndex):
-            return "off"
-        return "warm" if self._index.is_warm else "cold"
+        is_warm = getattr(self._index, "is_warm", None)  # one that always scans has no such thing
+        return "off" if is_warm is None else "warm" if is_warm else "cold"
 
     def close(self) -> None:
         """Let the connections go."""
