@@ -23,7 +23,19 @@ from pydantic_settings import (
 
 from consumer.errors import ConfigError
 from consumer.secret_files import with_secrets
-from consumer.sections import Connect, DeadLetters, Guard, Kafka, Log, Metrics, Redis, Registry, Snapshot, Source
+from consumer.sections import (
+    Connect,
+    DeadLetters,
+    Guard,
+    Kafka,
+    Log,
+    Metrics,
+    Redis,
+    Registry,
+    Snapshot,
+    Source,
+    Tracing,
+)
 
 PREFIX = "CDC_"
 # Sections of commands that are yet to come; a deployment may have them set already.
@@ -51,6 +63,7 @@ class Settings(BaseSettings):
     snapshot: Snapshot = Snapshot()
     guard: Guard = Guard()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
     log: Log = Log()
 
     @property
