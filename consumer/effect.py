@@ -120,7 +120,10 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one change does to one user. ``reasons`` name the rules that said so, for people."""
+    """What one change does to one user. ``reasons`` name the rules that said so, for people.
+
+    ``is_repeated``: it was applied before, and some of that may be lost.
+    """
 
     user: UserId
     table: str
@@ -135,3 +138,4 @@ class Plan:
     cleared: Invalidate = field(default_factory=Invalidate)
     messages: tuple[Publish, ...] = ()
     reasons: tuple[str, ...] = ()
+    is_repeated: bool = False
