@@ -87,10 +87,10 @@ class Topology:
     def _take(self, told: Any, asked: Node) -> None:
         owners: list[Node | None] = [None] * SLOTS
         replicas = set()
-        for (first, last), nodes in told.items():
-            host, port = nodes["primary"]
-            owners[first : last + 1] = [Node(host or asked.host, port)] * (last + 1 - first)
-            replicas |= {Node(each[0] or asked.host, each[1]) for each in nodes["replicas"]}
+        for first, last, *nodes in told:
+            master, *others = (Node(host or asked.host, port) for host, port, *_ in nodes)
+            owners[first : last + 1] = [master] * (last + 1 - first)
+            replicas.update(others)
         self._owners = owners
         self.masters = tuple(sorted({each for each in owners if each is not None}))
         self.replicas = frozenset(replicas)

@@ -16,9 +16,7 @@ from tests.schemas.validation import Invalid, validate
 
 def dump(client: redis.Redis, pattern: str = "*") -> dict[str, bytes]:
     """The exact content of every key that matches."""
-    kwargs = client.get_connection_kwargs() | {"decode_responses": False}
-    with redis.Redis(connection_pool=redis.ConnectionPool(**kwargs)) as raw:
-        return {key: raw.dump(key) or b"" for key in client.scan_iter(match=pattern, count=1000)}
+    return {key: client.dump(key) or b"" for key in client.scan_iter(match=pattern, count=1000)}
 
 
 def eventually(holds: Callable[[], object], seconds: float = 15.0, what: str = "") -> None:

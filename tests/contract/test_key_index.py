@@ -12,7 +12,10 @@ import structlog
 from consumer.key_index import TrackedIndex
 from consumer.keyspace import OneKeyspace
 from consumer.scan_index import KeyIndex, ScanIndex
+from tests.contract.conftest import ONE_SERVER
 from tests.redis_view import eventually
+
+pytestmark = ONE_SERVER
 
 HEADS = ("financial_summary:",)
 MINE = "financial_summary:live:1:"
