@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from redis.crc import key_slot
 
 from consumer.effect import Invalidate, Plan, Remove
-from consumer.keys import UserId, render
+from consumer.keys import UserId, companion, render
 from consumer.rules import Names
 
 SLOTS = 16_384
@@ -22,11 +22,6 @@ SLOTS = 16_384
 def slot(key: str) -> int:
     """The slot of a key."""
     return int(key_slot(key.encode(errors="surrogateescape")))
-
-
-def companion(key: str) -> str:
-    """The key of the version beside ``key``, in its slot."""
-    return f"{key}:v" if _has_tag(key) else f"{{{key}}}:v"
 
 
 def is_apart(names: Names, template: str) -> bool:
@@ -97,8 +92,3 @@ def tags(count: int) -> tuple[str, ...]:
         found.setdefault(slot(str(number)) * count // SLOTS, str(number))
         number += 1
     return tuple(found[part] for part in range(count))
-
-
-def _has_tag(key: str) -> bool:
-    _, brace, rest = key.partition("{")
-    return bool(brace) and rest.find("}") > 0

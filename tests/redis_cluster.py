@@ -14,7 +14,6 @@ from tests.redis_server import RedisServer
 from tests.redis_view import eventually
 
 MASTERS = 3
-NODE_TIMEOUT_MS = 1000
 _OF_EVERY_NODE = ("ACL", "CONFIG", "CONFIG SET")
 _OF_EVERY_MASTER = ("SCRIPT", "FUNCTION", "SCRIPT FLUSH", "FUNCTION FLUSH")
 
@@ -27,7 +26,7 @@ class ClusterClient(redis.RedisCluster):
             kwargs["target_nodes"] = self.ALL_NODES
         elif args[0] in _OF_EVERY_MASTER:
             kwargs["target_nodes"] = self.PRIMARIES
-        return super().execute_command(*args, **kwargs)
+        return super().execute_command(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def mset(self, mapping: Mapping[Any, Any]) -> Any:
         return self.mset_nonatomic(mapping)
@@ -42,16 +41,16 @@ class TestCluster:
 
     __test__ = False
 
-    def __init__(self, binary: str, folder: Path, accounts: str = "") -> None:
+    def __init__(self, binary: str, folder: Path, node_timeout_ms: int = 5000) -> None:
         settings = {
             "cluster_enabled": "yes",
-            "cluster_node_timeout": str(NODE_TIMEOUT_MS),
+            "cluster_node_timeout": str(node_timeout_ms),
             "cluster_replica_validity_factor": "0",
             "repl_diskless_sync_delay": "0",
             "repl_ping_replica_period": "1",
         }
         names = [f"node-{number}" for number in range(2 * MASTERS)]
-        self.nodes = [RedisServer(binary, folder / name, accounts, **settings) for name in names]
+        self.nodes = [RedisServer(binary, folder / name, settings=settings) for name in names]
 
     @property
     def url(self) -> str:

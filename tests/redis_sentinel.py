@@ -17,14 +17,14 @@ class TestSentinel:
 
     __test__ = False
 
-    def __init__(self, binary: str, folder: Path) -> None:
+    def __init__(self, binary: str, folder: Path, down_after_ms: int = 5000) -> None:
         fast = {"repl_diskless_sync_delay": "0", "repl_ping_replica_period": "1"}
-        self.nodes = [RedisServer(binary, folder / f"node-{number}", **fast) for number in range(2)]
+        self.nodes = [RedisServer(binary, folder / f"node-{number}", settings=fast) for number in range(2)]
         (folder / "sentinel").mkdir()
         self._file = folder / "sentinel" / "sentinel.conf"
         self._file.write_text(
             f"sentinel monitor {SERVICE} 127.0.0.1 {self.nodes[0].port} 1\n"
-            f"sentinel down-after-milliseconds {SERVICE} 1000\nsentinel failover-timeout {SERVICE} 3000\n"
+            f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}\nsentinel failover-timeout {SERVICE} 3000\n"
         )
         self.sentinel = RedisServer(binary, folder / "sentinel", sentinel=self._file)
 

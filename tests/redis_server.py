@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,12 @@ class RedisServer:
     """One redis-server, which does not outlive the test: started, killed, frozen, and started again with its data."""
 
     def __init__(
-        self, binary: str, folder: Path, accounts: str = "", sentinel: Path | None = None, **settings: str
+        self,
+        binary: str,
+        folder: Path,
+        accounts: str = "",
+        sentinel: Path | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         """``accounts`` are the lines of its ACL file, ``settings`` those of redis.conf, with ``_`` for ``-``.
 
@@ -36,13 +41,13 @@ class RedisServer:
         """
         self._sentinel = sentinel
         folder.mkdir(exist_ok=True)
-        self._settings = settings
+        self._settings = dict(settings or {})
         self._accounts = folder / "users.acl"
         if accounts:
             self._accounts.write_text(accounts)
         self._binary = binary
         self.folder = folder
-        self.port = Ports().take("redis", BUS if "cluster_enabled" in settings else 0)
+        self.port = Ports().take("redis", BUS if "cluster_enabled" in self._settings else 0)
         self._guard: subprocess.Popen[bytes] | None = None
         self._pid = 0
 

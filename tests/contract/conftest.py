@@ -8,6 +8,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
+from consumer.keyspace import ClusterKeyspace, Keyspace, OneKeyspace
 from consumer.sections import Redis
 from tests.redis_cluster import TestCluster
 from tests.redis_sentinel import TestSentinel
@@ -26,8 +27,13 @@ def redis_kind(
 ) -> Iterator[RedisServer | TestSentinel | TestCluster]:
     """Real servers without files."""
     binary, folder = program("bundled" if request.param == "bundled" else "machine"), tmp_path_factory.mktemp("redis")
-    kinds = {"sentinel": TestSentinel, "cluster": TestCluster}
-    servers = kinds.get(request.param, RedisServer)(binary, folder)
+    servers: RedisServer | TestSentinel | TestCluster
+    if request.param == "sentinel":
+        servers = TestSentinel(binary, folder)
+    elif request.param == "cluster":
+        servers = TestCluster(binary, folder)
+    else:
+        servers = RedisServer(binary, folder)
     servers.start()
     yield servers
     servers.end()
@@ -50,3 +56,16 @@ def client(redis_kind: RedisServer | TestSentinel | TestCluster) -> Iterator[red
 def settings_of(url: str, account: str = "", **others: object) -> Redis:
     """The section of these servers, with ``account`` as ``name:password``."""
     return Redis.model_validate({"url": SecretStr(url.replace("//", f"//{account}@" if account else "//")), **others})
+
+
+def is_cluster(client: object) -> bool:
+    """Whether it is a cluster that a test's client sees."""
+    return isinstance(client, redis.RedisCluster)
+
+
+def keys_of(client: redis.Redis | redis.RedisCluster) -> Keyspace:
+    """The keys that a test's client sees."""
+    if isinstance(client, redis.RedisCluster):
+        node = client.get_primaries()[0]
+        return ClusterKeyspace(settings_of(f"redis+cluster://{node.host}:{node.port}/"))
+    return OneKeyspace(client)

@@ -19,7 +19,7 @@ from consumer.protocols import Applied
 from consumer.reference import reference
 from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
-from tests.contract.conftest import WITHOUT_CLUSTER, settings_of
+from tests.contract.conftest import WITHOUT_CLUSTER, is_cluster, settings_of
 from tests.redis_view import Listener, dump, eventually
 from tests.scenario import Change, Scenario, load_all
 
@@ -123,7 +123,8 @@ def test_messages_come_last_and_once(sink: RedisSink, client: redis.Redis) -> No
             "balance_updates",
             "group_updates",
         ]
-        assert answer.receivers == 4
+        if not is_cluster(client):  # there each node counts its own subscribers
+            assert answer.receivers == 4
         assert {json.dumps(message["event_id"]) for _, message in heard} == {json.dumps(heard[0][1]["event_id"])}
         apply(sink, plan_of("Money and profile", 1))
         assert listener.heard() == heard
