@@ -93,14 +93,8 @@ class TestCluster:
             return str(client.execute_command("CLUSTER MYID"))
 
     def master_of(self, key: str) -> RedisServer:
-        """The node that says that it is the master of the key's slot."""
-        for node in self.nodes:
-            with node.connect() as client:
-                for line in str(client.execute_command("CLUSTER NODES", NEVER_DECODE=True), "ascii").splitlines():
-                    words = line.split()
-                    if "myself,master" in words[2] and any(_holds(each, slot(key)) for each in words[8:]):
-                        return node
-        raise AssertionError(f"nobody has the slot of {key}")
+        """The node that is the master of the key's slot."""
+        return next(node for node in self._masters() if self._has(node, slot(key)))
 
     def move(self, number: int, to: RedisServer, pause_s: float = 0.0) -> None:
         """Move a slot key by key to another master, as a resharding does, with a pause after each key."""
@@ -156,8 +150,3 @@ class TestCluster:
             role = client.info("replication")
         has_replicas = all(replicas for _, _, _, *replicas in told)
         return has_replicas and (role["role"] == "master" or role["master_link_status"] == "up")
-
-
-def _holds(words: str, number: int) -> bool:
-    first, _, last = words.partition("-")
-    return first.isdecimal() and int(first) <= number <= int(last or first)

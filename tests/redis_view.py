@@ -7,14 +7,16 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import redis
 
 from tests.schemas.validation import Invalid, validate
 
+Client: TypeAlias = redis.Redis | redis.RedisCluster
 
-def dump(client: redis.Redis, pattern: str = "*") -> dict[str, bytes]:
+
+def dump(client: Client, pattern: str = "*") -> dict[str, bytes]:
     """The exact content of every key that matches."""
     return {key: client.dump(key) or b"" for key in client.scan_iter(match=pattern, count=1000)}
 
@@ -33,7 +35,7 @@ _MARK = "listener.mark"
 class Listener:
     """A subscriber of every channel, in a thread of its own, which checks each message against its channel's schema."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: Client) -> None:
         self._heard: list[tuple[str, dict[str, Any]]] = []
         self._invalid: list[str] = []
         self._client = client
