@@ -7,16 +7,20 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from consumer.errors import Reconnected, ServerUnavailable
+from consumer.protocols import Applied
 from consumer.reference import reference
 from consumer.sections import Guard
 from consumer.sink import RedisSink
 from consumer.spread import slot
+from consumer.watermark import Partition
 from tests.contract.conftest import settings_of
-from tests.contract.load import USERS, Ears, Load, expected
+from tests.contract.load import USERS, Ears, Load, expected, plans_of
 from tests.redis_cluster import MASTERS, TestCluster
 from tests.redis_sentinel import TestSentinel
 from tests.redis_server import RedisServer, program
@@ -169,3 +173,41 @@ def _return(server: RedisServer, how: str) -> None:
         server.start()
     else:
         server.send(signal.SIGCONT)
+
+
+def test_writes_that_the_next_master_never_got_are_noticed(cluster: TestCluster, sink: RedisSink) -> None:
+    """What was remembered is lost with them, of this shard alone; done again, all is right."""
+    part = Partition("t.db.live_users", 0)
+    master = cluster.master_of(CONFIG.format(1))
+    replica = cluster.replica_of(master)
+    rounds = [plans_of(number) for number in range(1, 4)]
+    list(sink.apply(rounds[0]))
+    sink.remember({part: 1})
+    with master.connect() as client:
+        client.wait(1, 5000)
+        replica.send(signal.SIGSTOP)
+        client.client_kill_filter(_type="replica")
+    list(sink.apply(rounds[1]))
+    sink.remember({part: 2})
+    master.end()
+    replica.send(signal.SIGCONT)
+
+    def is_told() -> bool:
+        try:
+            return all(isinstance(answer, Applied) for _, answer in sink.apply(rounds[2]))
+        except ServerUnavailable:
+            return False
+
+    with pytest.raises(Reconnected):
+        eventually(is_told, 30)
+    sink.go_on()
+    assert sink.recall() == {part: 1}
+    for plans in rounds[1:]:
+        again = [replace(plan, messages=(), is_repeated=True) for plan in plans]
+        answers = [answer for _, answer in sink.apply(again)]
+        assert all(isinstance(answer, Applied) for answer in answers)
+    master.start()
+    eventually(cluster.is_whole, 30)
+    with cluster.connect() as view:
+        standing = {key: value for key, value in dump(view).items() if not key.startswith("cdc:offsets:")}
+        assert standing == expected(sink, view, 3)
