@@ -18,6 +18,7 @@ class TestSentinel:
     __test__ = False
 
     def __init__(self, binary: str, folder: Path, down_after_ms: int = 5000) -> None:
+        folder.mkdir(exist_ok=True)
         fast = {"repl_diskless_sync_delay": "0", "repl_ping_replica_period": "1"}
         self.nodes = [RedisServer(binary, folder / f"node-{number}", settings=fast) for number in range(2)]
         (folder / "sentinel").mkdir()
