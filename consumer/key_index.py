@@ -24,6 +24,7 @@ from typing import Any
 import redis
 import structlog
 
+from consumer.key_names import KeyNames
 from consumer.keyspace import Keyspace, OneKeyspace
 from consumer.scan_index import ScanIndex, split
 
@@ -56,7 +57,7 @@ class TrackedIndex:
     """
 
     def __init__(
-        self, client: redis.Redis, heads: Sequence[str], *, keys: Keyspace | None = None, limit: int = 2_000_000
+        self, client: redis.Redis, heads: Sequence[str], *, keys: Keyspace | None = None, limit: int = 1_000_000
     ) -> None:
         self._client = client
         self._heads = heads
@@ -64,12 +65,11 @@ class TrackedIndex:
         self._limit = limit
         self._scan = ScanIndex(self._keys, heads)
         self._lock = threading.Lock()
-        self._by_prefix: dict[str, set[str]] = {}
+        self._names = KeyNames()
         self._windows: dict[str, _Window] = {}
         self._closing: deque[tuple[float, Sequence[str], Collection[str]]] = deque()
         self._unsettled: set[str] = set()
         self._late: list[str] = []
-        self._count = 0
         self._warm = False
         self._is_lost = False
         self._connection: Any = None
@@ -110,7 +110,7 @@ class TrackedIndex:
             if self._warm:
                 for prefix in prefixes:
                     self._windows.setdefault(prefix, _Window()).open += 1
-                return {prefix: tuple(self._by_prefix.get(prefix, ())) for prefix in prefixes}
+                return {prefix: self._names.of(prefix) for prefix in prefixes}
         return self._scan.matching(prefixes)
 
     def settle(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
@@ -137,7 +137,7 @@ class TrackedIndex:
                     "more wildcard keys than are kept track of, scanning instead",
                     action="index.full",
                     keys=self._limit,
-                    advice="raise CDC_REDIS__TRACKED_KEYS; of a million keys it takes some 200 MB",
+                    advice="raise CDC_REDIS__TRACKED_KEYS; a million keys take up to 100 MB",
                 )
                 return
             except Exception as error:  # whatever ends this loop, look-ups must not go on trusting it
@@ -210,24 +210,19 @@ class TrackedIndex:
             if window.open:
                 continue
             del self._windows[prefix]
-            known = self._by_prefix.setdefault(prefix, set())
-            self._count -= len(known)
             if window.is_cleared:
-                known -= window.touched
+                self._names.remove(prefix, window.touched)
                 self._late += window.touched
             else:
-                known |= window.touched
-            self._count += len(known)
-            if not known:
-                del self._by_prefix[prefix]
+                for key in window.touched:
+                    self._add(prefix, key)
 
     def _told(self, push: list[Any]) -> None:
         """Called by the client for each invalidation: ``["invalidate", keys]``, keys None after a FLUSHALL."""
         keys = push[1]
         with self._lock:
             if keys is None:
-                self._by_prefix.clear()
-                self._count = 0
+                self._names.clear()
                 return
             names = (key.decode(errors="surrogateescape") if isinstance(key, bytes) else key for key in keys)
             for prefix, key in split(names, self._heads):
@@ -238,12 +233,9 @@ class TrackedIndex:
 
     def _add(self, prefix: str, key: str) -> None:
         """With the lock held."""
-        known = self._by_prefix.setdefault(prefix, set())
-        if key not in known:
-            known.add(key)
-            self._count += 1
-            if self._count > self._limit:
-                raise _TooMany
+        self._names.add(prefix, key)
+        if len(self._names) > self._limit:
+            raise _TooMany
 
     def _clear_late(self) -> None:
         """Keys that could not be cleared now stay due."""
@@ -258,7 +250,6 @@ class TrackedIndex:
         """
         self._unsettled.update(self._windows)
         self._warm = False
-        self._by_prefix.clear()
-        self._count = 0
+        self._names.clear()
         self._windows.clear()
         self._closing.clear()

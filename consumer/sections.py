@@ -105,7 +105,7 @@ class Redis(Section):
     timeout_ms: int = Field(5000, ge=10, description="how long one answer may take")
     tracking: bool = Field(True, description="follow writes under wildcard keys; else one SCAN pass per batch")
     tracked_keys: int = Field(
-        2_000_000, ge=1, description="names of so many wildcard keys are kept of each server; with more, SCAN passes"
+        1_000_000, ge=1, description="names of so many wildcard keys are kept of each server; with more, SCAN passes"
     )
 
 

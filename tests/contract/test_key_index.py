@@ -113,3 +113,18 @@ def test_a_lost_connection_is_made_again_and_nothing_is_missed(client: redis.Red
 def test_flushing_the_server_empties_the_index(client: redis.Redis, tracked: TrackedIndex) -> None:
     client.flushall()
     eventually(lambda: not tracked.matching([MINE])[MINE])
+
+
+def test_more_keys_than_are_kept_track_of_are_scanned_for(client: redis.Redis) -> None:
+    client.mset({f"{MINE}{number}": "x" for number in range(3)})
+    index = TrackedIndex(client, HEADS, limit=4)
+    with structlog.testing.capture_logs() as lines:
+        index.start()
+        eventually(lambda: index.is_warm)
+        client.mset({f"{MINE}{number}": "x" for number in range(3, 6)})
+        eventually(lambda: any(line["action"] == "index.full" for line in lines))
+    assert not index.is_warm
+    assert len(index.matching([MINE])[MINE]) == 6
+    index.settle([MINE], [MINE])
+    eventually(lambda: not client.keys(f"{MINE}*"))
+    index.close()
