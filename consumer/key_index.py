@@ -129,6 +129,7 @@ class TrackedIndex:
                 self._connect()
                 while not self._stop.is_set():
                     self._read_one()
+                    self._stay_within()
                     self._clear_late()
             except _TooMany:
                 with self._lock:
@@ -164,7 +165,8 @@ class TrackedIndex:
                 if prefix in self._unsettled:
                     self._late.append(key)
                 else:
-                    self._add(prefix, key)
+                    self._names.add(prefix, key)
+            self._stay_within()
         self._clear_late()
         with self._lock:
             self._unsettled.clear()
@@ -215,7 +217,7 @@ class TrackedIndex:
                 self._late += window.touched
             else:
                 for key in window.touched:
-                    self._add(prefix, key)
+                    self._names.add(prefix, key)
 
     def _told(self, push: list[Any]) -> None:
         """Called by the client for each invalidation: ``["invalidate", keys]``, keys None after a FLUSHALL."""
@@ -229,11 +231,9 @@ class TrackedIndex:
                 if prefix in self._windows:
                     self._windows[prefix].touched.add(key)
                 else:
-                    self._add(prefix, key)
+                    self._names.add(prefix, key)
 
-    def _add(self, prefix: str, key: str) -> None:
-        """With the lock held."""
-        self._names.add(prefix, key)
+    def _stay_within(self) -> None:
         if len(self._names) > self._limit:
             raise _TooMany
 
