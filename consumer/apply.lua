@@ -13,6 +13,8 @@
 -- In the guard, beside the version of each table: '+field' of a linked table, kept for a hash that is made later;
 -- '!table' the mark of a change that could not be applied; '>table' how many messages of a version went out, and on a
 -- cluster also that what follows from its state is not yet done.
+-- A plan of extent changed leaves the whole out: most often the hash is there. Where it is not, the reply is 'absent',
+-- nothing was done, and the plan comes again with it.
 -- Reply  verdict, config (-1 none, 0 updated, 1 created), update (-1 none, 0 absent, 1 updated),
 --        keys cleared, subscribers reached, the version that stood there or '', how much a fill or a rebuild changed
 --        for 'state', where the rest is due: the mode in which, and '1' if it was due before
@@ -125,7 +127,7 @@ if mode == 'fill' then
   refused = said == 'stale'
 end
 if refused and was_due and said == 'duplicate' then
-  return {'newer', tonumber(ARGV[16]) > 0 and 0 or -1, tonumber(ARGV[17]) > 0 and 1 or -1, 0, 0, stored, 1, mode, '1'}
+  return {'newer', ARGV[15] + ARGV[16] > 0 and 0 or -1, tonumber(ARGV[17]) > 0 and 1 or -1, 0, 0, stored, 1, mode, '1'}
 end
 if refused then return {said, -1, -1, 0, 0, stored or '', 0} end
 if mark and ARGV[21] == 'changed' then return {'unhealed', -1, -1, 0, 0, stored or '', 0} end
@@ -151,6 +153,9 @@ if ARGV[20] ~= '' and is_other(update_kind) then update_kind = 'none' end
 if is_other(config_kind) then return redis.error_reply('WRONGTYPE ' .. config .. ' is no hash') end
 if is_other(update_kind) then return redis.error_reply('WRONGTYPE ' .. update .. ' is no hash') end
 local config_exists, update_exists = config_kind == 'hash', update_kind == 'hash'
+if config and not config_exists and whole == 0 and ARGV[21] == 'changed' then
+  return {'absent', -1, -1, 0, 0, stored or '', 0}
+end
 
 local at_changed = 23
 local at_whole = at_changed + changed
@@ -313,7 +318,7 @@ if share == 'beside' then
   redis.call('EXPIRE', guard, ARGV[12])
 elseif removed > 0 then
   redis.call('EXPIRE', guard, ARGV[12])
-elseif deleted or (whole > 0 and not (config_exists and stored)) then
+elseif deleted or (config and ARGV[21] ~= 'part' and not (config_exists and stored)) then
   redis.call('PERSIST', guard)
 elseif ARGV[20] ~= '' and not update_exists and not stored and not others then
   -- Of a user who is not there, and may never be.

@@ -9,10 +9,11 @@ there, goes on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import redis
+from msgspec.structs import replace
 
 from consumer.cluster_index import ClusterIndex
 from consumer.effect import Mode, Plan
@@ -20,7 +21,7 @@ from consumer.errors import ConfigError, ServerError
 from consumer.keyspace import ClusterKeyspace
 from consumer.position import Verdict
 from consumer.protocols import Applied
-from consumer.redis_call import Calls, Share, applied
+from consumer.redis_call import Calls, Share, applied, is_asked_for_more, may_be_brief
 from consumer.redis_client import Server, ask, at_start, translate
 from consumer.redis_rights import OFFSETS
 from consumer.routes import Routes
@@ -126,12 +127,16 @@ class ClusterServers:
         self._routes.go_on()
 
     def _write_states(self, steps: Sequence[_Step]) -> None:
-        def call(step: _Step) -> tuple[int, Call]:
+        def call(step: _Step, *, is_brief: bool) -> tuple[int, Call]:
             parts = step.parts
             share = Share.WHOLE if parts.is_whole else Share.STATE
-            return parts.home, self._calls.of(parts.state, share=share)
+            return parts.home, self._calls.of(parts.state, share=share, is_brief=is_brief)
 
-        for step, reply in self._carried([(step, call(step)) for step in steps]):
+        told = self._carried([(step, call(step, is_brief=may_be_brief(step.plan))) for step in steps])
+        if asked := [step for step, reply in told if is_asked_for_more(reply)]:
+            told = [each for each in told if not is_asked_for_more(each[1])]
+            told += self._carried([(step, call(step, is_brief=False)) for step in asked])
+        for step, reply in told:
             step.answer = applied(reply)
             if len(reply) > _PLAIN:
                 step.mode, step.is_due, step.is_noted = reply[_PLAIN], bool(reply[_PLAIN + 1]), True

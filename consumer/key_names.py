@@ -1,4 +1,4 @@
-"""Names of keys by their prefix, for millions of them: what follows a prefix is kept once, however many users have it."""
+"""Names of keys by their prefix, for millions of them: what follows a prefix is kept once for all users who have it."""
 
 from __future__ import annotations
 

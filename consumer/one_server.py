@@ -9,7 +9,7 @@ from consumer.errors import ServerError
 from consumer.key_index import TrackedIndex
 from consumer.keyspace import OneKeyspace
 from consumer.protocols import Applied
-from consumer.redis_call import Calls, applied
+from consumer.redis_call import Calls, applied, is_asked_for_more, may_be_brief
 from consumer.redis_client import Server, ask, connect, translate
 from consumer.redis_rights import OFFSETS
 from consumer.rules import Rules
@@ -44,11 +44,14 @@ class OneServer:
         self._client.close()
 
     def apply(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> list[Applied | ServerError]:
-        calls = []
-        for plan in plans:
-            derived = [key for prefix in plan.cleared.prefixes for key in found.get(prefix, ())]
-            calls.append(self._calls.of(plan, derived))
-        replies = self._script.call(calls)
+        derived = [[key for prefix in plan.cleared.prefixes for key in found.get(prefix, ())] for plan in plans]
+        replies = self._script.call(
+            [self._calls.of(plan, keys, is_brief=may_be_brief(plan)) for plan, keys in zip(plans, derived, strict=True)]
+        )
+        if absent := [at for at, reply in enumerate(replies) if is_asked_for_more(reply)]:
+            again = self._script.call([self._calls.of(plans[at], derived[at]) for at in absent])
+            for at, reply in zip(absent, again, strict=True):
+                replies[at] = reply
         return [translate(reply) if isinstance(reply, Exception) else applied(reply) for reply in replies]
 
     def remember(self, offsets: Mapping[str, int]) -> None:

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
+
+import msgspec
+from msgspec.structs import replace
 
 from consumer.errors import NotAnEnvelope
 
@@ -50,8 +52,7 @@ class SourceTime(StrEnum):
     READ = "read"
 
 
-@dataclass(frozen=True, slots=True)
-class SourcePosition:
+class SourcePosition(msgspec.Struct, frozen=True):
     """A place in a database's log.
 
     ``order`` is text that sorts as the log does (numbers padded to a fixed width), so that a script without
@@ -169,8 +170,7 @@ def _number(source: Mapping[str, object], name: str) -> int:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True):
     """What the guard keeps of a change: its position, and the Kafka coordinates it came by.
 
     ``epoch`` is the operator's: a higher one outranks every position.
@@ -184,6 +184,11 @@ class Version:
     topic: str
     partition: int
     offset: int
+
+    @classmethod
+    def of(cls, position: SourcePosition, epoch: int, topic: str, partition: int, offset: int) -> Version:
+        """The version of a change at ``position``."""
+        return cls(epoch, position.origin, position.lineage, position.order, position.ts_ms, topic, partition, offset)
 
     def to_text(self) -> str:
         """One line, as it stands in the guard's hash in Redis."""
@@ -213,6 +218,11 @@ class Verdict(StrEnum):
     STALE = "stale"
     UNHEALED = "unhealed"
     HEALED = "healed"
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the change was carried out, rather than refused as old."""
+        return self in (Verdict.NEWER, Verdict.NEW_LINEAGE, Verdict.HEALED)
 
 
 def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> Verdict:

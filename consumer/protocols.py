@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from consumer.columns import Drift
 from consumer.dead_letter import DeadLetter
@@ -70,8 +71,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(msgspec.Struct, frozen=True):
     """What Redis answered to a plan.
 
     ``config_created`` is None where the plan wrote no config hash; ``updated`` is None where it had nothing for a hash
@@ -90,7 +90,7 @@ class Applied:
     @property
     def is_accepted(self) -> bool:
         """Whether the plan was carried out, rather than refused as old."""
-        return self.verdict in (Verdict.NEWER, Verdict.NEW_LINEAGE, Verdict.HEALED)
+        return self.verdict.is_accepted
 
 
 class Sink(Protocol):
@@ -147,8 +147,7 @@ class DeadLetters(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One record, what was decided about it, and what Redis answered where there was a plan.
 
     ``is_dead``: it can't be applied; ``letter`` is there where its dead letter was written now, and not before.

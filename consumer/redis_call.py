@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from consumer.effect import Plan
+from consumer.effect import Extent, Plan
 from consumer.position import Verdict
 from consumer.protocols import Applied
 from consumer.sections import Guard
@@ -34,17 +34,24 @@ class Calls:
         self._tombstone_ttl = str(guard.tombstone_ttl_s)
 
     def of(
-        self, plan: Plan, derived: Sequence[str] = (), share: Share = Share.WHOLE, mode: str = ""
+        self,
+        plan: Plan,
+        derived: Sequence[str] = (),
+        share: Share = Share.WHOLE,
+        mode: str = "",
+        *,
+        is_brief: bool = False,
     ) -> list[str | int]:
         """The number of keys, the keys, the arguments. ``derived``: keys to clear beside those that the plan names.
 
-        ``mode``: in place of the plan's own.
+        ``mode``: in place of the plan's own. In brief it is without the whole image, which the script asks for where it
+        needs it (:func:`is_asked_for_more`).
         """
         keys = [plan.guard]
         changed = whole = updated = []
         if plan.config is not None:
             keys.append(plan.config.key)
-            changed, whole = _flat(plan.config.changed), _flat(plan.config.whole)
+            changed, whole = _flat(plan.config.changed), [] if is_brief else _flat(plan.config.whole)
         balance, ttl = "", ""
         if plan.balance is not None:
             keys.append(plan.balance.key)
@@ -73,6 +80,16 @@ class Calls:
             *messages,
             *(plan.config.gone if plan.config is not None else ()),
         ]
+
+
+def may_be_brief(plan: Plan) -> bool:
+    """Whether most often the whole image is not needed."""
+    return plan.extent is Extent.CHANGED
+
+
+def is_asked_for_more(reply: Any) -> bool:
+    """Whether nothing was done, for the plan was in brief and the hash is not there."""
+    return isinstance(reply, list) and reply[0] == "absent"
 
 
 def applied(reply: Sequence[Any]) -> Applied:

@@ -12,6 +12,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
+import hiredis
 import redis
 import structlog
 
@@ -119,12 +120,14 @@ class Script:
         return replies
 
     def _send(self, calls: Sequence[Call]) -> None:
+        """All is sent before the first reply is read. The client's own pipeline does this too, at several times the
+        cost: it looks at every argument, and every reply, in Python.
+        """
         words = self._command or ()
         connection = self._client.connection_pool.get_connection()
         try:
-            connection.send_packed_command(
-                connection.pack_commands([(*words, *call) if _is_of_script(call) else call for call in calls])
-            )
+            packed = [_pack((*words, *call) if _is_of_script(call) else (*call,)) for call in calls]
+            connection.send_packed_command([b"".join(packed)])
         except BaseException:
             connection.disconnect()
             self._client.connection_pool.release(connection)
@@ -183,6 +186,17 @@ def fields_of(reply: Sequence[str]) -> dict[str, str]:
 def pairs_of(fields: Mapping[str, int]) -> list[str | int]:
     """A hash as the server takes it."""
     return [part for field in fields.items() for part in field]
+
+
+def _pack(command: tuple[Any, ...]) -> bytes:
+    pack: Any = hiredis.pack_command  # its stub knows tuples of one part only
+    packed: bytes
+    try:
+        packed = pack(command)
+    except UnicodeEncodeError:
+        # A key of somebody else's, whose bytes are no UTF-8.
+        packed = pack(tuple(str(part).encode(errors="surrogateescape") for part in command))
+    return packed
 
 
 def _is_of_script(call: Call) -> bool:

@@ -21,6 +21,8 @@ from consumer.servers import Servers
 from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)
+_ABSENT = "absent"
+"""The script's answer to a plan in brief whose hash is not there."""
 
 
 class RedisSink:

@@ -8,8 +8,9 @@ a newer one. All other keys elsewhere are derived ones: they are only cleared, w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from msgspec.structs import replace
 from redis.crc import key_slot
 
 from consumer.effect import Invalidate, Plan, Remove

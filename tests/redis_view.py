@@ -40,7 +40,7 @@ class Listener:
         self._invalid: list[str] = []
         self._client = client
         self._marks: set[str] = set()
-        self._pubsub = client.pubsub()
+        self._pubsub = client.pubsub()  # type: ignore[no-untyped-call]
         self._pubsub.psubscribe("*")
         assert self._pubsub.get_message(timeout=5)
         self._stop = threading.Event()

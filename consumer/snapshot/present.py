@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 import redis
 
+from consumer.batched import batched
 from consumer.keys import UserId, render
 from consumer.keyspace import Keyspace
 from consumer.redis_client import translate
@@ -27,7 +27,7 @@ def users(keys: Keyspace, names: Names, user_type: str) -> Iterator[UserId]:
     try:
         yield from _named(keys, names.config, user_type)
         versioned = _named(keys, names.guard, user_type)
-        while part := list(islice(versioned, _AT_ONCE)):
+        for part in batched(versioned, _AT_ONCE):
             found = sound(keys.ask([("EXISTS", render(names.config, user)) for user in part]))
             yield from (user for user, exists in zip(part, found, strict=True) if not exists)
     except redis.RedisError as error:

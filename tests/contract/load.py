@@ -7,9 +7,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 import redis
+from msgspec.structs import replace
 
 from consumer.effect import Plan, Publish
 from consumer.errors import Reconnected, ServerUnavailable

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 import redis
+from msgspec.structs import replace
 
 from consumer.effect import Plan
 from consumer.errors import ConfigError, Reconnected
@@ -242,7 +243,7 @@ def test_keys_of_a_master_that_turned_up_are_cleared(
 def test_keys_that_can_not_be_written_together_are_refused_at_the_start(
     redis_url: str, redis_kind: TestCluster
 ) -> None:
-    rules = replace(reference(), names=Names(config="user:<type>:<id>:config"))
+    rules = dataclasses.replace(reference(), names=Names(config="user:<type>:<id>:config"))
     sink = RedisSink(settings_of(redis_url), Guard(), rules)
     with pytest.raises(ConfigError, match="CDC_MAPPING"):
         sink.reach()

@@ -7,10 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from consumer.errors import Reconnected, ServerUnavailable
 from consumer.protocols import Applied
