@@ -15,7 +15,7 @@ from consumer.scan_index import KeyIndex, ScanIndex
 from tests.contract.conftest import ONE_SERVER
 from tests.redis_view import eventually
 
-pytestmark = ONE_SERVER
+pytestmark = [*ONE_SERVER]
 
 HEADS = ("financial_summary:",)
 MINE = "financial_summary:live:1:"
