@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from consumer.errors import ConfigError, Refused, ServerError, ServerUnavailable
 from consumer.policy import Rule, failure, rule_for
@@ -145,6 +145,8 @@ def _rule(error: Exception) -> Rule:
 def _said(error: Exception) -> str:
     """The server's words; the client cuts off the first, if it has a class for it."""
     text, code = str(error), getattr(error, "status_code", None) or ""
+    if isinstance(error, MasterNotFoundError):
+        return text.partition(" : ")[0]  # behind it the client shows itself
     return text if text.startswith(code) else f"{code} {text}"
 
 
