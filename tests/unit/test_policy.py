@@ -144,9 +144,7 @@ def test_a_cause_is_a_name_of_the_table_so_that_there_are_only_so_many(error: Ex
 
 
 def test_sentinels_without_a_master_are_waited_for() -> None:
-    error = MasterNotFoundError(
-        "No master found for 'trading' : <redis.client.Redis(host=h)> - network:ConnectionError"
-    )
+    error = MasterNotFoundError("No master found for 'trading' : <redis.client.Redis(host=h)> - ConnectionError")
     found = translate(error)
     assert isinstance(found, ServerUnavailable)
     assert found.problem == "No master found for 'trading'"
