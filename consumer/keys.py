@@ -117,3 +117,13 @@ def _unified(one: list[str], other: list[str], is_prefix: bool) -> tuple[int, in
 def render(template: str, user: UserId) -> str:
     """The key of ``user``."""
     return template.replace("<type>", user.user_type).replace("<id>", str(user.id))
+
+
+def companion(key: str) -> str:
+    """On a cluster, the key of the version beside ``key``, in the same slot."""
+    return f"{key}:v" if _has_tag(key) else f"{{{key}}}:v"
+
+
+def _has_tag(key: str) -> bool:
+    _, brace, rest = key.partition("{")
+    return bool(brace) and rest.find("}") > 0
