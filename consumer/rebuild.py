@@ -11,8 +11,8 @@ from consumer.keys import UserId, render
 from consumer.linked import linked_change, plan_linked
 from consumer.plan import plan, user_of
 from consumer.position import Origin, Version
-from consumer.replay.times import time_fields
 from consumer.rules import Rules, UserTable
+from consumer.times import time_fields
 from consumer.value import timestamp
 
 Times = Mapping[str, int]

@@ -8,10 +8,10 @@ from typing import Any
 
 import redis
 
+from consumer.drift import Standing
 from consumer.effect import Plan
 from consumer.keys import UserId, render
 from consumer.redis_client import ask, connect, translate
-from consumer.replay.drift import Standing
 from consumer.rules import Rules
 from consumer.sections import Redis
 

@@ -7,9 +7,17 @@ from dataclasses import dataclass
 
 from consumer.effect import Mode, Plan
 from consumer.position import Origin, Verdict, Version, compare, is_again
-from consumer.replay.summary import Difference
 
 Row = Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A key of Redis that is not what it should be. ``fields`` are owned ones: name, what is there, what should be."""
+
+    kind: str
+    key: str
+    fields: tuple[tuple[str, str | None, str | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
