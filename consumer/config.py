@@ -20,11 +20,23 @@ from pydantic_settings import (
 )
 
 from consumer.errors import ConfigError
-from consumer.sections import Connect, DeadLetters, Guard, Kafka, Log, Metrics, Redis, Registry, Snapshot, Source
+from consumer.sections import (
+    Connect,
+    Database,
+    DeadLetters,
+    Guard,
+    Kafka,
+    Log,
+    Metrics,
+    Redis,
+    Registry,
+    Snapshot,
+    Source,
+)
 
 PREFIX = "CDC_"
 # Sections of commands that are yet to come; a deployment may have them set already.
-_LATER = {"DATABASE", "API"}
+_LATER = {"API"}
 
 
 class Settings(BaseSettings):
@@ -43,6 +55,7 @@ class Settings(BaseSettings):
     redis: Redis = Redis()
     registry: Registry = Registry()
     connect: Connect = Connect()
+    database: Database = Database()
     source: Source = Source()
     dead_letters: DeadLetters = DeadLetters()
     snapshot: Snapshot = Snapshot()

@@ -116,6 +116,20 @@ class Registry(Section):
     timeout_ms: int = Field(5000, ge=10, description="how long one answer may take")
 
 
+class Database(Section):
+    """The database itself, read and never written: for the health API, the audit and ``explain``."""
+
+    url: SecretStr | None = Field(
+        None, description="mysql://, mariadb:// or postgresql://user:password@host:port/database, a read-only account"
+    )
+    replica: bool = Field(False, description="whether it is a replica of the server whose log Debezium reads")
+    timeout_ms: int = Field(5000, ge=100, description="how long one answer may take")
+    settle_ms: int = Field(
+        2000, ge=0, description="how long a read waits for the commits and transactions that are under way"
+    )
+    connections: int = Field(5, ge=1, le=100, description="how many connections one process may hold")
+
+
 class Connect(Section):
     """Kafka Connect, for the commands that manage connectors, and for ``check``."""
 
