@@ -14,8 +14,10 @@ from typing import Annotated
 import typer
 
 from consumer import __version__, config, log, mapping
+from consumer.audit.cli import audit
 from consumer.connect.cli import connectors
 from consumer.errors import CdcError, ConfigError
+from consumer.explain.cli import explain
 from consumer.letters.cli import letters
 from consumer.options import Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of
 from consumer.snapshot.cli import snapshot
@@ -218,6 +220,8 @@ def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = Non
 
 app.add_typer(letters)
 app.command()(snapshot)
+app.command()(audit)
+app.command()(explain)
 
 
 def main() -> None:

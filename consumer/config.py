@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from consumer.errors import ConfigError
 from consumer.sections import (
+    Audit,
     Connect,
     Database,
     DeadLetters,
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     dead_letters: DeadLetters = DeadLetters()
     snapshot: Snapshot = Snapshot()
     guard: Guard = Guard()
+    audit: Audit = Audit()
     metrics: Metrics = Metrics()
     log: Log = Log()
 

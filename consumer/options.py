@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from consumer import config, mapping
+from consumer.errors import ConfigError
+from consumer.keys import UserId
 
 if TYPE_CHECKING:
     from consumer.avro import Schemas
@@ -33,6 +35,22 @@ def rules_of(settings: config.Settings) -> Rules:
         epoch=settings.guard.epoch,
         accept_missing_before=settings.source.accept_missing_before,
     )
+
+
+def user_of(text: str, option: str, rules: Rules) -> UserId:
+    """The user that an option names; ``option`` is what an error calls it.
+
+    Raises:
+        ConfigError: it names none that the mapping has a table for.
+    """
+    try:
+        user = UserId.from_text(text)
+    except ValueError as error:
+        raise ConfigError(option, f"{text!r} {error}", "a type and a number, such as live:123") from None
+    types = [table.user_type for table in rules.tables]
+    if user.user_type not in types:
+        raise ConfigError(option, f"no table holds users of the type {user.user_type}", ", ".join(types))
+    return user
 
 
 def schemas_of(settings: config.Settings, file: Path | None = None) -> Schemas:

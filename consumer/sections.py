@@ -176,6 +176,17 @@ class Guard(Section):
     tombstone_ttl_s: int = Field(30 * 86400, ge=1, description="how long a deleted user's version is kept")
 
 
+class Audit(Section):
+    """How an audit reads, and how long it waits before a difference is one."""
+
+    page: int = Field(1000, ge=1, le=100_000, description="users compared in one step")
+    settle_s: float = Field(
+        3.0, gt=0, description="how long a change may take into the topics where the database's log does not move"
+    )
+    patience_s: float = Field(30.0, gt=0, description="how long connector and consumer may take to catch up")
+    interval_s: float = Field(300.0, gt=0, description="from one round of --watch to the next")
+
+
 class Metrics(Section):
     """Prometheus metrics and probes of ``run``."""
 

@@ -10,6 +10,7 @@ import redis
 
 from consumer.drift import Standing
 from consumer.effect import Plan
+from consumer.guard_state import GuardState
 from consumer.keys import UserId, render
 from consumer.redis_client import ask, connect, translate
 from consumer.rules import Rules
@@ -54,6 +55,16 @@ class RedisView:
         """
         asked = [("HGET", render(rules.names.guard, user), table) for user, table in users]
         return [reply if isinstance(reply, str) else "" for reply in self._asked(asked)]
+
+    def guards(self, users: Sequence[UserId], rules: Rules) -> list[GuardState]:
+        """What stands in the guard of each user.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        asked = [("HGETALL", render(rules.names.guard, user)) for user in users]
+        replies = self._asked(asked)
+        return [GuardState.read(reply if isinstance(reply, dict) else {}) for reply in replies]
 
     def users(self, rules: Rules) -> Iterator[UserId]:
         """Every user who has a config hash or a balance, some of them twice.

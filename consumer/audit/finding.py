@@ -98,7 +98,7 @@ def to_text(finding: Finding) -> str:
     detail = f" ({finding.detail})" if finding.detail else ""
     mended = "  mended" if finding.is_mended else ""
     return (
-        f"{str(finding.user):<16} {_what(finding.odd)}{mended}\n"
+        f"{finding.user!s:<16} {_what(finding.odd)}{mended}\n"
         f"{'':<16} {finding.cause}: {WHY[finding.cause]}{detail}; first seen {timestamp(finding.since_ms)}"
     )
 

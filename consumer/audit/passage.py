@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,11 +37,11 @@ class Topics(Protocol):
         """The last change of each partition."""
         ...
 
-    def ends(self) -> dict[Partition, int]:
+    def ends(self) -> Mapping[Partition, int]:
         """The next offset of each partition."""
         ...
 
-    def behind(self, ends: dict[Partition, int]) -> frozenset[Partition]:
+    def behind(self, ends: Mapping[Partition, int]) -> frozenset[Partition]:
         """The partitions in which the consumer has not come so far."""
         ...
 

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -17,7 +17,7 @@ from consumer.audit.bar import AuditProgress
 from consumer.audit.evidence import Witness
 from consumer.audit.finding import Finding, Tally
 from consumer.audit.passage import Patience, let_pass
-from consumer.audit.suspect import Odd, Suspect, odds_of
+from consumer.audit.suspect import Suspect, odds_of
 from consumer.audit.topics import Topics
 from consumer.avro import Schemas
 from consumer.config import Settings
@@ -95,8 +95,7 @@ class Audit:
             opened.callback(self._view.close)
             self._view.run()
             self._topics = opened.enter_context(Topics(settings.kafka, rules, schemas))
-            self._witness = Witness(settings, rules, self._topics)
-            opened.callback(self._witness.close)
+            self._witness = Witness(settings, rules, self._view, self._topics)
             self._sink: RedisSink | None = None
             if order.repairs:
                 self._sink = RedisSink(settings.redis, settings.guard, rules)
@@ -229,7 +228,7 @@ class Audit:
             passage = let_pass(self._database, self._topics, self._patience, self._should_stop)
             left = self._looked_again(left)
         for suspect, findings in self._witness.findings(left, passage):
-            told = self._mended(suspect, findings) if self._sink is not None else findings
+            told = self._mended(self._sink, suspect, findings) if self._sink is not None else findings
             tally.add(told)
             say(told)
 
@@ -245,11 +244,10 @@ class Audit:
     def _again(self, suspect: Suspect) -> list[_Case]:
         return self._cases([self._database.row(suspect.table, suspect.user.id)], suspect.table, Tally())
 
-    def _mended(self, suspect: Suspect, findings: Sequence[Finding]) -> list[Finding]:
+    def _mended(self, sink: RedisSink, suspect: Suspect, findings: Sequence[Finding]) -> list[Finding]:
         """Redis written anew from the database's row, through the guard; what came since is newer and stays."""
-        assert self._sink is not None
         cases = self._again(suspect)
-        for _, answer in self._sink.apply([case.plan for case in cases]):
+        for _, answer in sink.apply([case.plan for case in cases]):
             if isinstance(answer, ServerError):
                 _log.warning(
                     "Redis refuses what would mend a user",
@@ -258,8 +256,7 @@ class Audit:
                     problem=answer.problem,
                 )
         still = {(odd.key, odd.field) for each in self._odd(self._again(suspect)) for odd in each.odds}
-        mended = [replace(each, is_mended=(each.odd.key, each.odd.field) not in still) for each in findings]
-        return mended
+        return [replace(each, is_mended=(each.odd.key, each.odd.field) not in still) for each in findings]
 
 
 def _row(table: UserTable, image: RowImage, place: SourcePosition) -> ReadRow:

@@ -10,9 +10,9 @@ from typing import Self
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from consumer.errors import Place, RecordError
 from consumer.avro import Schemas
 from consumer.envelope import parse
+from consumer.errors import Place, RecordError
 from consumer.event import ChangeEvent
 from consumer.followed import chosen
 from consumer.kafka_client import failed, open_consumer, to_record, topics
@@ -113,6 +113,7 @@ class Topics:
             left = {part: offset for part, offset in known.items() if offset >= first[part]}
             self._consumer.assign(list(left))
             for part, offset in left.items():
+                self._consumer.resume(part)  # it keeps its pause over an assignment
                 self._consumer.seek(part, offset)
             while left and time.monotonic() < deadline:
                 for part, records in self._consumer.poll(timeout_ms=_POLL_MS).items():

@@ -58,8 +58,11 @@ class Account:
 
     def noted(self, note: Note) -> list[str]:
         """The names of the values that are ``note``, the balance string as ``balance``."""
-        every = (*self.config, *self.portfolio, *([self.balance] if self.balance is not None else []))
-        return [each.name or "balance" for each in every if each.note is note]
+        return [each.name or "balance" for each in self.every() if each.note is note]
+
+    def every(self) -> tuple[Value, ...]:
+        """All of them."""
+        return (*self.config, *self.portfolio, *([self.balance] if self.balance is not None else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,9 @@ def _is_beyond(stored: Version | None, history: History, table: str, gap_ms: int
     """Whether the guard's version of ``table`` is newer than every change that the topics tell as applied."""
     if stored is None:
         return False
-    told = [each.plan.version for each in history.of(Fate.APPLIED) if each.plan is not None and each.plan.table == table]
+    told = [
+        each.plan.version for each in history.of(Fate.APPLIED) if each.plan is not None and each.plan.table == table
+    ]
     return not told or compare(stored, told[-1], gap_ms) in (Verdict.NEWER, Verdict.NEW_LINEAGE)
 
 
