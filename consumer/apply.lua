@@ -10,6 +10,8 @@
 --       The order of a version compares as text: its numbers are padded, for a number here has only 53 bits.
 -- In the guard, beside the version of each table: '+field' of a linked table, kept for a hash that is made later;
 -- '!table' the mark of a change that could not be applied; '>table' how many messages of a version went out.
+-- A plan of extent changed leaves the whole out: most often the hash is there. Where it is not, the reply is 'absent',
+-- nothing was done, and the plan comes again with it.
 -- Reply  verdict, config (-1 none, 0 updated, 1 created), update (-1 none, 0 absent, 1 updated),
 --        keys cleared, subscribers reached, the version that stood there or '', how much a fill or a rebuild changed
 
@@ -139,6 +141,9 @@ if ARGV[20] ~= '' and is_other(update_kind) then update_kind = 'none' end
 if is_other(config_kind) then return redis.error_reply('WRONGTYPE ' .. config .. ' is no hash') end
 if is_other(update_kind) then return redis.error_reply('WRONGTYPE ' .. update .. ' is no hash') end
 local config_exists, update_exists = config_kind == 'hash', update_kind == 'hash'
+if config and not config_exists and whole == 0 and ARGV[21] == 'changed' then
+  return {'absent', -1, -1, 0, 0, stored or '', 0}
+end
 
 local at_changed = 22
 local at_whole = at_changed + changed
@@ -285,7 +290,7 @@ if mark and ARGV[21] == 'whole' then redis.call('HDEL', guard, '!' .. field) end
 if told then redis.call('HDEL', guard, '>' .. field) end
 if removed > 0 then
   redis.call('EXPIRE', guard, ARGV[12])
-elseif deleted or (whole > 0 and not (config_exists and stored)) then
+elseif deleted or (config and ARGV[21] ~= 'part' and not (config_exists and stored)) then
   redis.call('PERSIST', guard)
 elseif ARGV[20] ~= '' and not update_exists and not stored and not others then
   -- Of a user who is not there, and may never be.

@@ -7,7 +7,6 @@ wire format, which begins with byte 0, as no JSON does.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -22,8 +21,7 @@ _NO_SCHEMA: TableSchema = {}
 _DECIMAL = "org.apache.kafka.connect.data.Decimal"
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(msgspec.Struct, frozen=True):
     """A decoded value, and what the wire said of the row's columns (empty without a schema)."""
 
     payload: Any

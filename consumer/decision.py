@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+import msgspec
+from msgspec.structs import replace
 
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.decimals import spelled
@@ -29,8 +31,7 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """``event`` and ``plan`` are there where the record got so far, ``error`` where it was rejected.
 
     ``carrier`` is the place, among the records decided together, of the record whose plan does this one's work too.
@@ -45,7 +46,7 @@ class Decision:
     error: RecordError | None = None
     carrier: int | None = None
     mark: Plan | None = None
-    details: Details = field(default_factory=dict)
+    details: Details = msgspec.field(default_factory=dict)
 
 
 def decide(record: SourceRecord, rules: Rules, schemas: Schemas = NO_SCHEMAS) -> Decision:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
-from consumer.errors import MissingColumn
+import msgspec
+
+from consumer.errors import InvalidValue, MissingColumn
 from consumer.event import UNAVAILABLE, RowImage, TableSchema
-from consumer.rules import Column, UserTable
-from consumer.value import of_column
+from consumer.rules import UserTable
+from consumer.value import NO_SCHEMA, Speller, speller
 
 _ABSENT = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """An owned field's old and new canonical value; None is NULL, and ``old_known`` is False without an old one."""
 
     old: str | None
@@ -22,8 +24,7 @@ class Change:
     old_known: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(msgspec.Struct, frozen=True):
     """``fields``: changed fields. ``outside``: changed columns that are news without having a field."""
 
     fields: Mapping[str, Change]
@@ -38,6 +39,26 @@ class Diff:
         return Diff(fields, tuple(dict.fromkeys((*self.outside, *later.outside))))
 
 
+class _Cell(NamedTuple):
+    """A column as the loops below need it: ``null`` is what Redis holds for NULL."""
+
+    name: str
+    field: str
+    spell: Speller
+    scale: int
+    null: str
+    default: str | None
+    is_required: bool
+
+
+@lru_cache(maxsize=64)
+def _cells(table: UserTable) -> tuple[_Cell, ...]:
+    return tuple(
+        _Cell(each.name, each.field, speller(each.kind), each.scale, each.default or "", each.default, each.required)
+        for each in table.columns
+    )
+
+
 def whole_image(row: RowImage, table: UserTable, schema: TableSchema) -> dict[str, str]:
     """Every owned field of a row in Redis form, NULL as ``""`` or as the column's default.
 
@@ -47,30 +68,23 @@ def whole_image(row: RowImage, table: UserTable, schema: TableSchema) -> dict[st
 
     """
     image: dict[str, str] = {}
-    for column in table.columns:
-        raw = row.get(column.name, _ABSENT)
-        if raw is UNAVAILABLE:
-            continue
-        if raw is _ABSENT:
-            if column.required:
-                raise MissingColumn(f"not in the row image of {table.table}", field=column.name)
-            if column.default is not None:
-                image[column.field] = column.default
-            continue
-        image[column.field] = redis_text(_canonical(raw, column, schema), column)
+    for cell in _cells(table):
+        raw = row.get(cell.name, _ABSENT)
+        if raw is None:
+            image[cell.field] = cell.null
+        elif raw is _ABSENT:
+            if cell.is_required:
+                raise MissingColumn(f"not in the row image of {table.table}", field=cell.name)
+            if cell.default is not None:
+                image[cell.field] = cell.default
+        elif raw is not UNAVAILABLE:
+            image[cell.field] = _spelled(raw, cell, schema)
     return image
 
 
 def is_whole(row: RowImage, table: UserTable) -> bool:
     """Whether the row tells every owned column: none of them is an unchanged value that the database did not send."""
     return UNAVAILABLE not in row.values() or not any(row.get(column.name) is UNAVAILABLE for column in table.columns)
-
-
-def redis_text(value: str | None, column: Column) -> str:
-    """A canonical value as the string that Redis holds."""
-    if value is None:
-        return column.default or ""
-    return value
 
 
 def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchema) -> Diff:
@@ -80,31 +94,32 @@ def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchem
         InvalidValue: a column's value is not of its kind.
 
     """
+    differing = {name for name, value in after.items() if before.get(name, _ABSENT) != value}
     fields: dict[str, Change] = {}
-    owned = set()
-    for column in table.columns:
-        owned.add(column.name)
-        new = after.get(column.name, _ABSENT)
-        old = before.get(column.name, _ABSENT)
-        if new is _ABSENT or new is UNAVAILABLE or (new == old and type(new) is type(old)):
+    for cell in _cells(table):
+        if cell.name not in differing:
             continue
-        new_value = _canonical(new, column, schema)
+        differing.discard(cell.name)
+        new, old = after[cell.name], before.get(cell.name, _ABSENT)
+        if new is UNAVAILABLE:
+            continue
+        new_value = None if new is None else _spelled(new, cell, schema)
         if old is _ABSENT or old is UNAVAILABLE:
-            fields[column.field] = Change(None, new_value, old_known=False)
+            fields[cell.field] = Change(None, new_value, old_known=False)
             continue
-        old_value = _canonical(old, column, schema)
+        old_value = None if old is None else _spelled(old, cell, schema)
         if old_value != new_value:
-            fields[column.field] = Change(old_value, new_value)
-    outside = tuple(
-        name
-        for name, value in after.items()
-        if name not in owned
-        and value is not UNAVAILABLE
-        and before.get(name, _ABSENT) != value
-        and table.is_outside(name)
-    )
-    return Diff(fields, outside)
+            fields[cell.field] = Change(old_value, new_value)
+    if not differing:
+        return Diff(fields, ())
+    # In the row's order, for it is told in messages for people.
+    outside = (name for name in after if name in differing and after[name] is not UNAVAILABLE)
+    return Diff(fields, tuple(name for name in outside if table.is_outside(name)))
 
 
-def _canonical(raw: object, column: Column, schema: TableSchema) -> str | None:
-    return of_column(raw, column.name, column.kind, column.scale, schema)
+def _spelled(raw: object, cell: _Cell, schema: TableSchema) -> str:
+    try:
+        return cell.spell(raw, cell.scale, schema.get(cell.name, NO_SCHEMA))
+    except InvalidValue as error:
+        error.field = cell.name
+        raise

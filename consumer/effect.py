@@ -7,9 +7,10 @@ sees the new world.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
+
+import msgspec
 
 from consumer.keys import UserId, render
 from consumer.position import Version
@@ -17,8 +18,7 @@ from consumer.position import Version
 Fields: TypeAlias = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Upsert:
+class Upsert(msgspec.Struct, frozen=True):
     """Write ``changed`` to the hash at ``key`` if it exists, ``whole`` if it does not.
 
     ``whole`` is empty where the change did not tell every field: then a hash that does not exist is not made. ``gone``
@@ -31,8 +31,7 @@ class Upsert:
     gone: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(msgspec.Struct, frozen=True):
     """Write ``fields`` to the hash at ``key`` only if it exists; it belongs to somebody else.
 
     ``is_kept``: they are kept beside the version too, and are part of the user's config hash whenever it is made.
@@ -43,8 +42,7 @@ class Update:
     is_kept: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(msgspec.Struct, frozen=True):
     """Set the string at ``key``, to expire after ``ttl_s`` seconds."""
 
     key: str
@@ -52,15 +50,13 @@ class Put:
     ttl_s: int
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(msgspec.Struct, frozen=True):
     """The user is gone: remove these keys of theirs."""
 
     keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Invalidate:
+class Invalidate(msgspec.Struct, frozen=True):
     """Clear derived keys, and every key that begins with one of ``prefixes``."""
 
     keys: tuple[str, ...] = ()
@@ -69,15 +65,14 @@ class Invalidate:
     @classmethod
     def of(cls, user: UserId, templates: Iterable[str]) -> Invalidate:
         """The derived keys of ``user``; a template that ends in ``*`` means all keys that begin so."""
-        names = [render(template, user) for template in dict.fromkeys(templates)]
+        names = [render(template, user) for template in templates]
         return cls(
             keys=tuple(name for name in names if not name.endswith("*")),
             prefixes=tuple(name[:-1] for name in names if name.endswith("*")),
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True):
     """Send ``body`` to the subscribers of ``channel``."""
 
     channel: str
@@ -111,15 +106,13 @@ class Extent(StrEnum):
     PART = "part"
 
 
-@dataclass(frozen=True, slots=True)
-class Nothing:
+class Nothing(msgspec.Struct, frozen=True):
     """A change from which nothing follows, and why."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What one change does to one user. ``reasons`` name the rules that said so, for people."""
 
     user: UserId
@@ -132,6 +125,6 @@ class Plan:
     balance: Put | None = None
     update: Update | None = None
     removed: Remove | None = None
-    cleared: Invalidate = field(default_factory=Invalidate)
+    cleared: Invalidate = msgspec.field(default_factory=Invalidate)
     messages: tuple[Publish, ...] = ()
     reasons: tuple[str, ...] = ()

@@ -27,6 +27,8 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
+import msgspec
+
 _PLACE = re.compile(r"([a-zA-Z0-9._-]+)\[([0-9]{1,10})\]@([0-9]{1,19})")
 
 
@@ -85,8 +87,7 @@ class Refused(ServerError):
     """A server refused this one thing and always will, and would accept another: a dead letter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a record lies in Kafka."""
 
     topic: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Final, TypeAlias
+
+import msgspec
 
 from consumer.errors import Place
 from consumer.position import Origin, SourcePosition, Version
@@ -34,8 +35,7 @@ RowImage: TypeAlias = Mapping[str, object]
 """Columns by name, as decoded: a column that is not in the mapping is absent, None is NULL."""
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnSchema:
+class ColumnSchema(msgspec.Struct, frozen=True):
     """What the wire says of one column's type, where it says anything.
 
     ``name`` is Kafka Connect's semantic type (``io.debezium.time.MicroTimestamp``), ``scale`` that of a decimal.
@@ -48,8 +48,7 @@ class ColumnSchema:
 TableSchema: TypeAlias = Mapping[str, ColumnSchema]
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeEvent:
+class ChangeEvent(msgspec.Struct, frozen=True):
     """One committed change of one row.
 
     ``before`` is None where there is no old image (insert, snapshot read), ``after`` where there is no new one
@@ -89,13 +88,11 @@ class ChangeEvent:
         return self.position.origin is Origin.INCREMENTAL
 
 
-@dataclass(frozen=True, slots=True)
-class Tombstone:
+class Tombstone(msgspec.Struct, frozen=True):
     """The null value after a delete, for log compaction; the delete itself came before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(msgspec.Struct, frozen=True):
     """A record that is known to carry no row change; ``reason`` says what it is."""
 
     reason: str

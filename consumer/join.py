@@ -10,7 +10,10 @@ not depend on it. Two things are joined:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec.structs import replace
 
 from consumer.event import ChangeEvent, Operation
 from consumer.keys import UserId
@@ -20,8 +23,7 @@ Details = Mapping[str, object]
 NO_DETAILS: Details = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """An event with the user it is about; ``linked`` is None for the user's own row."""
 
     event: ChangeEvent
@@ -29,8 +31,7 @@ class Subject:
     linked: LinkedChange | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(msgspec.Struct, frozen=True):
     """An event to be planned, which may stand for several, and what linked rows say about it."""
 
     event: ChangeEvent

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import product
+
+import msgspec
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]*")
 _PLACEHOLDER = re.compile(r"<[^>]*>")
@@ -17,8 +18,7 @@ _RUNS = re.compile(r"<id>|[0-9]+|(?:(?!<id>)[^0-9])+")
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class UserId:
+class UserId(msgspec.Struct, frozen=True, order=True):
     """A user: ids count within a type, so ``live:1`` and ``demo:1`` are two users."""
 
     user_type: str

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec.structs import replace
 
 from consumer.effect import Fields, Invalidate, Mode, Nothing, Plan, Update
 from consumer.errors import InvalidValue, MissingColumn, Unsupported

@@ -23,7 +23,7 @@ from consumer.progress import Patient, Progress
 from consumer.protocols import DeadLetters, Observer, Sink, Source, Step
 from consumer.record import SourceRecord
 from consumer.rules import Rules
-from consumer.tolerance import NONE, Limit, Tolerance
+from consumer.tolerance import NONE, Excess, Limit, Tolerance
 from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)
@@ -135,9 +135,8 @@ class Pipeline:
 
     def _take(self, records: Sequence[SourceRecord], patient: Patient) -> None:
         decisions = patient(REGISTRY, lambda: decide_all(records, self._rules, self._schemas))
-        told = frozenset(at for at, record in enumerate(records) if self._progress.is_told(record))
-        batch = Batch(records, decisions, self._group, told)
-        excess = self._tolerance.excess(batch.judged())
+        batch = Batch(records, decisions, self._group, self._progress.told(records))
+        excess = self._excess(batch)
         if excess is not None:
             batch.end = excess.begin
         delivery = Delivery(
@@ -157,7 +156,7 @@ class Pipeline:
         batch.refuse(delivery.refused)
         halt = delivery.halt
         if halt is None:
-            if (later := self._tolerance.excess(batch.judged())) is not None:
+            if (later := self._excess(batch)) is not None:
                 excess, batch.end = later, later.begin
             halt = self._bury(batch, patient)
         self._finish(batch)
@@ -165,6 +164,9 @@ class Pipeline:
             raise Halt(halt)
         if excess is not None:
             raise Halt(batch.cause(excess.begin), excess.problem)
+
+    def _excess(self, batch: Batch) -> Excess | None:
+        return self._tolerance.excess(batch.judged()) if batch.errors else None
 
     def _bury(self, batch: Batch, patient: Patient) -> ServerError | None:
         """Write the dead letters; answers what refused them. Only when they are safe they are done."""
@@ -200,8 +202,7 @@ class Pipeline:
             if step.is_dead:
                 self._progress.doubt(step.record)
                 self._doubted_at = self._clock()
-            else:
-                self._progress.finish(step.record)
+        self._progress.finish(step.record for step in steps if not step.is_dead)
         self._progress.trust(self._tolerance.is_in_doubt)
         began = [step for step in steps if step.applied is not None and step.applied.verdict is Verdict.NEW_LINEAGE]
         if began:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import reduce
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
+from functools import lru_cache, reduce
+from itertools import chain, pairwise
+from typing import NamedTuple
 
 from consumer.diff import Diff, diff, is_whole, whole_image
 from consumer.effect import Extent, Fields, Invalidate, Mode, Nothing, Plan, Publish, Put, Remove, Update, Upsert
@@ -13,7 +13,7 @@ from consumer.errors import InvalidValue, MissingColumn, Unsupported
 from consumer.event import ChangeEvent, Operation, RowImage
 from consumer.keys import UserId, render
 from consumer.message import Group, body
-from consumer.rules import Consequence, Rules, UserTable
+from consumer.rules import Rules, UserTable
 from consumer.value import timestamp
 
 _NO_DETAILS: Mapping[str, object] = {}
@@ -55,7 +55,7 @@ def plan(
     """
     if event.op is Operation.DELETE or event.after is None:
         return _deleted(event, user, rules)
-    case = _Case(event, table, user, rules, whole_image(event.after, table, event.schema))
+    case = _Case(event, event.after, table, user, rules)
     if event.op is not Operation.UPDATE:
         return _appeared(case)
     before = {} if event.before is None and rules.accept_missing_before else event.before
@@ -83,36 +83,33 @@ def healing(
     if event.op is not Operation.UPDATE or event.after is None:
         planned = plan(event, table, user, rules)
     else:
-        case = _Case(event, table, user, rules, whole_image(event.after, table, event.schema))
+        case = _Case(event, event.after, table, user, rules)
         planned = _updated(case, {}, event.after, details, is_healing=True)
     assert isinstance(planned, Plan)  # every column counts as changed
     return planned
 
 
-@dataclass(frozen=True, slots=True)
 class _Case:
-    """A user's row that is there after the change: ``whole`` are its owned fields in Redis form."""
+    """A user's row that is there after the change: ``whole`` are its owned fields in Redis form.
 
-    event: ChangeEvent
-    table: UserTable
-    user: UserId
-    rules: Rules
-    whole: Fields
+    ``now`` is the change's own time: a replay writes the same bytes. ``is_complete``: the row was sent whole.
+    """
 
-    @property
-    def now(self) -> str:
-        """The change's own time: a replay writes the same bytes."""
-        return timestamp(self.event.position.ts_ms)
+    __slots__ = ("event", "is_complete", "now", "rules", "table", "user", "whole")
+
+    def __init__(self, event: ChangeEvent, after: RowImage, table: UserTable, user: UserId, rules: Rules) -> None:
+        self.event = event
+        self.table = table
+        self.user = user
+        self.rules = rules
+        self.whole = whole_image(after, table, event.schema)
+        self.now = timestamp(event.position.ts_ms)
+        self.is_complete = is_whole(after, table)
 
     @property
     def image(self) -> dict[str, str]:
         """The whole config hash but for its time fields."""
         return {"id": str(self.user.id), "user_type": self.user.user_type, **self.table.constants, **self.whole}
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the row was sent whole."""
-        return self.event.after is not None and is_whole(self.event.after, self.table)
 
     def upsert(self, changed: Fields, stamps: Fields) -> Upsert:
         """What goes to the config hash. No hash is made of a row that was not sent whole."""
@@ -125,20 +122,50 @@ class _Case:
         key = render(self.rules.names.balance, self.user)
         return Put(key, self.whole[self.rules.balance_field], self.rules.balance_ttl_s)
 
-    def portfolio(self, fields: Fields) -> Update | None:
-        mirrored: dict[str, str] = {}
-        for each in self.rules.consequences:
-            if each.portfolio and (present := {name: fields[name] for name in fields if name in each.fields}):
-                mirrored |= present | dict.fromkeys(each.portfolio_stamps, self.now)
-        return Update(render(self.rules.names.portfolio, self.user), mirrored) if mirrored else None
+    def portfolio(self, follows: _Follows, fields: Fields) -> Update | None:
+        if not follows.mirrored:
+            return None
+        mirrored = {name: fields.get(name, self.now) for name in follows.mirrored}
+        return Update(render(self.rules.names.portfolio, self.user), mirrored)
 
 
-@dataclass(frozen=True, slots=True)
-class _Followed:
-    """A rule, and the columns whose change called for it."""
+class _Follows(NamedTuple):
+    """What follows from a change of a set of columns, in the mapping's order.
 
-    rule: Consequence
-    columns: tuple[str, ...]
+    ``mirrored`` are fields of the portfolio hash: those that changed, and time fields. ``reasons`` name rules and
+    columns.
+    """
+
+    stamps: tuple[str, ...]
+    mirrored: tuple[str, ...]
+    clears: tuple[str, ...]
+    channels: tuple[str, ...]
+    reasons: tuple[str, ...]
+    is_financial: bool
+    is_money_only: bool
+
+
+@lru_cache(maxsize=4096)
+def _following(fields: tuple[str, ...], outside: tuple[str, ...], rules: Rules) -> _Follows:
+    """Found once for each set of columns: few sets make up all the changes of a system."""
+    profile = tuple(name for name in fields if name not in rules.financial)
+    pairs = [(rules.profile, profile)]
+    pairs += [(each, tuple(name for name in fields if name in each.fields)) for each in rules.consequences]
+    pairs.append((rules.outside, outside))
+    pairs = [(rule, columns) for rule, columns in pairs if columns]
+    return _Follows(
+        stamps=_each_once(rule.stamps for rule, _ in pairs),
+        mirrored=_each_once((*columns, *rule.portfolio_stamps) for rule, columns in pairs if rule.portfolio),
+        clears=_each_once(rule.clears for rule, _ in pairs),
+        channels=_each_once(rule.channels for rule, _ in pairs),
+        reasons=tuple(f"{rule.name}: {', '.join(columns)}" for rule, columns in pairs),
+        is_financial=not rules.financial.isdisjoint(fields),
+        is_money_only=rules.financial.issuperset(fields) and not outside,
+    )
+
+
+def _each_once(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(parts)))
 
 
 def _updated(
@@ -149,11 +176,9 @@ def _updated(
     found = reduce(Diff.then, (diff(*pair, case.table, case.event.schema) for pair in pairwise(images)))
     if not found.fields and not found.outside:
         return Nothing("no column that matters changed")
-    follows = _follow(found, rules)
+    follows = _following(tuple(found.fields), found.outside, rules)
     changed = {name: case.whole[name] for name in found.fields}
-    stamps = dict.fromkeys((stamp for each in follows for stamp in each.rule.stamps), case.now)
-    stamps |= {"last_admin_update": case.now, "last_updated": case.now}
-    is_financial = not rules.financial.isdisjoint(changed)
+    stamps = dict.fromkeys((*follows.stamps, "last_admin_update", "last_updated"), case.now)
     return Plan(
         user=case.user,
         table=case.table.table,
@@ -162,37 +187,25 @@ def _updated(
         extent=Extent.WHOLE if is_healing else Extent.CHANGED if case.is_complete else Extent.PART,
         config=case.upsert(case.image if is_healing else changed, stamps) if changed else None,
         balance=case.balance() if rules.balance_field in changed else None,
-        update=case.portfolio(changed),
-        cleared=Invalidate.of(case.user, (template for each in follows for template in each.rule.clears)),
-        messages=_messages(case, found, changed, follows, details if is_financial else _NO_DETAILS),
-        reasons=tuple(f"{each.rule.name}: {', '.join(each.columns)}" for each in follows),
+        update=case.portfolio(follows, changed),
+        cleared=Invalidate.of(case.user, follows.clears),
+        messages=_messages(case, found, changed, follows, details if follows.is_financial else _NO_DETAILS),
+        reasons=follows.reasons,
     )
 
 
-def _follow(found: Diff, rules: Rules) -> tuple[_Followed, ...]:
-    """The rules that a diff calls for, in the mapping's order."""
-    profile = tuple(name for name in found.fields if name not in rules.financial)
-    follows = [_Followed(rules.profile, profile)]
-    follows += [
-        _Followed(each, tuple(name for name in found.fields if name in each.fields)) for each in rules.consequences
-    ]
-    follows.append(_Followed(rules.outside, found.outside))
-    return tuple(each for each in follows if each.columns)
-
-
 def _messages(
-    case: _Case, found: Diff, changed: Fields, follows: tuple[_Followed, ...], details: Mapping[str, object]
+    case: _Case, found: Diff, changed: Fields, follows: _Follows, details: Mapping[str, object]
 ) -> tuple[Publish, ...]:
     """Each channel once, whatever the number of rules that named it."""
     rules = case.rules
-    money_only = rules.financial.issuperset(changed) and not found.outside
-    event_type = "balance_change" if money_only else "admin_user_update"
+    event_type = "balance_change" if follows.is_money_only else "admin_user_update"
     group = None
     change = found.fields.get(rules.group_field)
     if change is not None and not (change.old_known and change.old == change.new):
         group = Group((change.old or "") if change.old_known else None, changed[rules.group_field])
     general = body(case.event, case.user, event_type, changed, group, details)
-    messages = dict.fromkeys((channel for each in follows for channel in each.rule.channels), general)
+    messages = dict.fromkeys(follows.channels, general)
     if group is None:
         messages.pop(rules.names.group_channel, None)
     elif rules.names.group_channel in messages:
@@ -218,7 +231,7 @@ def _appeared(case: _Case) -> Plan:
         extent=Extent.WHOLE if case.is_complete else Extent.PART,
         config=case.upsert(case.image, stamps),
         balance=case.balance(),
-        update=None if event.is_incremental else case.portfolio(case.whole),
+        update=None if event.is_incremental else case.portfolio(_following(tuple(case.whole), (), rules), case.whole),
         cleared=Invalidate.of(case.user, rules.derived()) if is_read else Invalidate(),
         messages=messages,
         reasons=("snapshot read" if is_read else "user created",),

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
+
+import msgspec
+from msgspec.structs import replace
 
 from consumer.errors import NotAnEnvelope
 
@@ -51,8 +53,7 @@ class SourceTime(StrEnum):
     READ = "read"
 
 
-@dataclass(frozen=True, slots=True)
-class SourcePosition:
+class SourcePosition(msgspec.Struct, frozen=True):
     """A place in a database's log.
 
     ``order`` is text that sorts as the log does (numbers padded to a fixed width), so that a script without
@@ -170,8 +171,7 @@ def _number(source: Mapping[str, object], name: str) -> int:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True):
     """What the guard keeps of a change: its position, and the Kafka coordinates it came by.
 
     ``epoch`` is the operator's: a higher one outranks every position.

@@ -7,7 +7,7 @@ and tell nobody a second time. Nothing newer may be applied before: it would mak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import structlog
@@ -47,9 +47,11 @@ class Progress:
         """Whether there are dead letters of which it is not yet known whether they may be passed."""
         return bool(self._in_doubt)
 
-    def is_told(self, record: SourceRecord) -> bool:
-        """Whether a record's messages went out before, or its dead letter is safe."""
-        return record.offset < self._told.get(_partition(record), 0) or record.place in self._in_doubt
+    def told(self, records: Sequence[SourceRecord]) -> frozenset[int]:
+        """The places in ``records`` of those whose messages went out before, or whose dead letter is safe."""
+        if not self._told and not self._in_doubt:
+            return frozenset()
+        return frozenset(at for at, record in enumerate(records) if self._is_told(record))
 
     def admit(self, source: Source, records: Sequence[SourceRecord], patient: Patient) -> list[SourceRecord]:
         """Those of ``records`` that are to be applied: of partitions that are ours, and not to be read again first.
@@ -58,22 +60,24 @@ class Progress:
             ServerUnavailable, Reconnected: Redis or Kafka could not be asked; the records will be polled again.
 
         """
-        assigned = source.assignment()
-        self.forget(self._watermark.partitions - assigned)
-        if fresh := assigned - self._watermark.partitions:
+        assigned, started = source.assignment(), self._watermark.partitions
+        self.forget(started - assigned)
+        if fresh := assigned - started:
             try:
                 records = self._compared(source, fresh, records, patient)
             except BaseException:
                 source.seek(_first(records))
                 raise
-        admitted = [record for record in records if _partition(record) in self._watermark.partitions]
-        for record in admitted:
-            self._watermark.begin(_partition(record), record.offset)
-        return admitted
+        started = self._watermark.partitions
+        offsets = {each: lie for each, lie in _offsets(records).items() if each in started}
+        for partition, begun in offsets.items():
+            self._watermark.begin(partition, begun)
+        return [record for record in records if (record.topic, record.partition) in offsets]
 
-    def finish(self, record: SourceRecord) -> None:
-        """All that follows from a record is done."""
-        self._watermark.finish(_partition(record), record.offset)
+    def finish(self, records: Iterable[SourceRecord]) -> None:
+        """All that follows from these records is done."""
+        for partition, offsets in _offsets(records).items():
+            self._watermark.finish(partition, offsets)
 
     def doubt(self, record: SourceRecord) -> None:
         """The record's dead letter is safe, but it may be one of too many."""
@@ -81,10 +85,10 @@ class Progress:
 
     def trust(self, is_in_doubt: Callable[[str], bool] = lambda _: False) -> None:
         """Dead letters of topics that are well again were bad rows: their offsets may be committed."""
-        for place, record in list(self._in_doubt.items()):
-            if not is_in_doubt(record.topic):
-                self.finish(record)
-                del self._in_doubt[place]
+        trusted = {place: record for place, record in self._in_doubt.items() if not is_in_doubt(record.topic)}
+        self.finish(trusted.values())
+        for place in trusted:
+            del self._in_doubt[place]
 
     def commit(self, source: Source) -> None:
         """What is done, to Redis and then to Kafka; put off if one of them can't.
@@ -141,6 +145,9 @@ class Progress:
         source.seek(positions)
         self._say_reread({each: at for each, at in positions.items() if at < self._told.get(each, 0)})
 
+    def _is_told(self, record: SourceRecord) -> bool:
+        return record.offset < self._told.get(_partition(record), 0) or record.place in self._in_doubt
+
     def _compared(
         self, source: Source, fresh: Collection[Partition], records: Sequence[SourceRecord], patient: Patient
     ) -> Sequence[SourceRecord]:
@@ -193,10 +200,15 @@ def _say_emptied(partitions: int) -> None:
 
 def _first(records: Sequence[SourceRecord]) -> dict[Partition, int]:
     """The offset of the first record of each partition."""
-    found: dict[Partition, int] = {}
+    return {partition: offsets[0] for partition, offsets in _offsets(records).items()}
+
+
+def _offsets(records: Iterable[SourceRecord]) -> dict[Partition, list[int]]:
+    """The offsets of each partition's records, in their order."""
+    found: dict[tuple[str, int], list[int]] = {}
     for record in records:
-        found.setdefault(_partition(record), record.offset)
-    return found
+        found.setdefault((record.topic, record.partition), []).append(record.offset)
+    return {Partition(*each): offsets for each, offsets in found.items()}
 
 
 def _partition(record: SourceRecord) -> Partition:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from consumer.columns import Drift
 from consumer.dead_letter import DeadLetter
@@ -70,8 +71,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(msgspec.Struct, frozen=True):
     """What Redis answered to a plan.
 
     ``config_created`` is None where the plan wrote no config hash; ``updated`` is None where it had nothing for a hash
@@ -147,8 +147,7 @@ class DeadLetters(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One record, what was decided about it, and what Redis answered where there was a plan.
 
     ``is_dead``: it can't be applied; ``letter`` is there where its dead letter was written now, and not before.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -21,8 +20,7 @@ Header: TypeAlias = tuple[str, bytes | None]
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRecord:
+class SourceRecord(msgspec.Struct, frozen=True):
     """One Kafka record. ``timestamp_ms`` is when the broker or the producer stamped it, UTC milliseconds."""
 
     topic: str

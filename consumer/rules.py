@@ -50,6 +50,9 @@ class UserTable:
     outside: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 
+    __hash__ = object.__hash__
+    """As the thing it is, so that what is worked out from a table can be remembered by it."""
+
     def money(self) -> Iterator[tuple[str, int]]:
         """The money columns with their scales."""
         return ((column.name, column.scale) for column in self.columns if column.kind is Kind.MONEY)
@@ -148,6 +151,9 @@ class Rules:
     balance_ttl_s: int = 3600
     epoch: int = 0
     accept_missing_before: bool = False
+
+    __hash__ = object.__hash__
+    """As the thing it is, as that of a table."""
 
     def table(self, name: str) -> UserTable | None:
         """The rules of a user table, None where nobody named it."""

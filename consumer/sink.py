@@ -8,7 +8,7 @@ from typing import Any
 import redis
 import structlog
 
-from consumer.effect import Mode, Plan
+from consumer.effect import Extent, Mode, Plan
 from consumer.errors import ServerError
 from consumer.key_index import TrackedIndex
 from consumer.position import Verdict
@@ -22,6 +22,8 @@ from consumer.sections import Guard, Redis
 from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)
+_ABSENT = "absent"
+"""The script's answer to a plan in brief whose hash is not there."""
 
 
 class RedisSink:
@@ -123,19 +125,26 @@ class RedisSink:
         return answers
 
     def _send(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> list[Applied | ServerError]:
-        calls = []
-        for plan in plans:
-            derived = [key for prefix in plan.cleared.prefixes for key in found.get(prefix, ())]
-            calls.append(self._arguments(plan, derived))
+        derived = [[key for prefix in plan.cleared.prefixes for key in found.get(prefix, ())] for plan in plans]
+        calls = [
+            self._arguments(plan, keys, is_brief=plan.extent is Extent.CHANGED)
+            for plan, keys in zip(plans, derived, strict=True)
+        ]
         replies = self._script.call(calls)
+        absent = [at for at, reply in enumerate(replies) if isinstance(reply, list) and reply[0] == _ABSENT]
+        if absent:
+            again = self._script.call([self._arguments(plans[at], derived[at], is_brief=False) for at in absent])
+            for at, reply in zip(absent, again, strict=True):
+                replies[at] = reply
         return [translate(reply) if isinstance(reply, Exception) else _applied(reply) for reply in replies]
 
-    def _arguments(self, plan: Plan, derived: list[str]) -> list[str | int]:
+    def _arguments(self, plan: Plan, derived: list[str], *, is_brief: bool) -> list[str | int]:
+        """What the script is called with; in brief without the whole image, which it asks for where it needs it."""
         keys = [plan.guard]
         changed = whole = updated = []
         if plan.config is not None:
             keys.append(plan.config.key)
-            changed, whole = _flat(plan.config.changed), _flat(plan.config.whole)
+            changed, whole = _flat(plan.config.changed), [] if is_brief else _flat(plan.config.whole)
         balance, ttl = "", ""
         if plan.balance is not None:
             keys.append(plan.balance.key)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
+from typing import TypeAlias
 
 from consumer.errors import InvalidValue
 from consumer.event import ColumnSchema, TableSchema
@@ -28,7 +29,11 @@ class Kind(StrEnum):
     TIME = "time"
 
 
-_NO_SCHEMA = ColumnSchema()
+Speller: TypeAlias = Callable[[object, int, ColumnSchema], str]
+"""A value, the scale of money where the wire does not say, and what the wire says of the column."""
+
+NO_SCHEMA = ColumnSchema()
+"""Of a column of which the wire says nothing."""
 _PLAIN_MONEY = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
 _LONGEST_MONEY = 80
@@ -39,7 +44,7 @@ _DOUBLE = "set decimal.handling.mode=string on the connector: a double has lost 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def canonical(value: object, kind: Kind, scale: int, schema: ColumnSchema = _NO_SCHEMA) -> str | None:
+def canonical(value: object, kind: Kind, scale: int, schema: ColumnSchema = NO_SCHEMA) -> str | None:
     """The canonical text of a decoded column value, None for NULL.
 
     ``scale`` is the number of decimals of a money column, for wire formats that do not carry it.
@@ -48,9 +53,12 @@ def canonical(value: object, kind: Kind, scale: int, schema: ColumnSchema = _NO_
         InvalidValue: the value is not of this kind. The error does not repeat the value.
 
     """
-    if value is None:
-        return None
-    return _RENDERERS[kind](value, scale, schema)
+    return None if value is None else speller(kind)(value, scale, schema)
+
+
+def speller(kind: Kind) -> Speller:
+    """:func:`canonical` of one kind, for values that are not NULL: found once, called for every row."""
+    return _SPELLERS[kind]
 
 
 def of_column(raw: object, name: str, kind: Kind, scale: int, columns: TableSchema) -> str | None:
@@ -60,7 +68,7 @@ def of_column(raw: object, name: str, kind: Kind, scale: int, columns: TableSche
         InvalidValue: naming the column.
     """
     try:
-        return canonical(raw, kind, scale, columns.get(name, _NO_SCHEMA))
+        return canonical(raw, kind, scale, columns.get(name, NO_SCHEMA))
     except InvalidValue as error:
         error.field = name
         raise
@@ -222,7 +230,7 @@ def _guess_unit(value: int, schema: ColumnSchema) -> int:
     return 1_000 if abs(value) < 10**17 else 1_000_000
 
 
-_RENDERERS: dict[Kind, Callable[[object, int, ColumnSchema], str]] = {
+_SPELLERS: dict[Kind, Speller] = {
     Kind.MONEY: _money,
     Kind.INTEGER: _integer,
     Kind.TEXT: _text,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -46,16 +46,16 @@ class Watermark:
         """The next record of ``partition`` is the first at or behind ``offset``; nothing of it is begun or done."""
         self._runs[partition] = _Run(past=offset, next=None if is_committed else offset)
 
-    def begin(self, partition: Partition, offset: int) -> None:
-        """A record of a started partition was polled. Offsets of a partition are begun in their order."""
-        self._runs[partition].begun[offset] = None
+    def begin(self, partition: Partition, offsets: Iterable[int]) -> None:
+        """Records of a started partition were polled. Offsets of a partition are begun in their order."""
+        self._runs[partition].begun.update(dict.fromkeys(offsets))
 
-    def finish(self, partition: Partition, offset: int) -> None:
-        """All that follows from a record is done. Unknown to a partition that was forgotten since."""
+    def finish(self, partition: Partition, offsets: Iterable[int]) -> None:
+        """All that follows from these records is done. Unknown to a partition that was forgotten since."""
         run = self._runs.get(partition)
-        if run is None or offset not in run.begun:
+        if run is None:
             return
-        run.done.add(offset)
+        run.done.update(run.begun.keys() & offsets)
         while run.begun and (first := next(iter(run.begun))) in run.done:
             run.done.discard(first)
             del run.begun[first]

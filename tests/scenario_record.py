@@ -8,9 +8,9 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 
 from kafka import KafkaProducer
+from msgspec import structs
 
 from consumer.avro import NO_SCHEMAS, KnownSchemas, Schemas
 from consumer.envelope import parse
@@ -172,7 +172,7 @@ def _in_order(scenario: Scenario, records: Sequence[SourceRecord], prefix: str) 
 def _named(record: SourceRecord, scenario: Scenario, prefix: str) -> SourceRecord:
     """Under one prefix, whatever it was, with a header that says what scenario it belongs to."""
     headers = (*record.headers, (_HEADER, scenario.title.encode()))
-    return replace(record, topic=record.topic.replace(prefix, PREFIX, 1), headers=headers)
+    return structs.replace(record, topic=record.topic.replace(prefix, PREFIX, 1), headers=headers)
 
 
 def main(databases: Sequence[str]) -> int:

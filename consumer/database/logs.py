@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping, Select, text
 from sqlalchemy.exc import SQLAlchemyError
 

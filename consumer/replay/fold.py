@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from msgspec import structs
+
 from consumer.avro import Schemas
 from consumer.decimals import spelled
 from consumer.diff import diff, is_whole, whole_image
@@ -175,7 +177,7 @@ class UserFold:
         sources = (self._source(each, topic, partition) for each in last.records)
         events = [spelled(event_of(source, self._schemas), money()) for source in sources]
         planned = rebuild_user(events, self._times.by_name(last.times), self._table, self._rules)
-        return replace(planned, version=last.version)
+        return structs.replace(planned, version=last.version)
 
     @staticmethod
     def _source(each: tuple[int, bytes | None, bytes], topic: str, partition: int) -> SourceRecord:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import redis
+from msgspec import structs
 
 from consumer.decision import decide, healing_plan
 from consumer.effect import Plan
@@ -62,7 +63,7 @@ def applied(sink: RedisSink, source: SourceRecord) -> Verdict:
 
 def incremental(offset: int) -> SourceRecord:
     """The user's row as an incremental snapshot reads it."""
-    return replace(record("An incremental snapshot", offset), offset=offset)
+    return structs.replace(record("An incremental snapshot", offset), offset=offset)
 
 
 def test_a_read_behind_the_mark_overwrites_and_takes_the_mark_away(sink: RedisSink, client: redis.Redis) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from consumer.decision import decide
 from consumer.effect import Mode, Plan
@@ -41,7 +42,7 @@ def test_the_script_says_what_the_rule_says(
     client.delete("cdc:{live:1}")
     client.hset("cdc:{live:1}", "live_users", text)
     client.hset("cdc:{live:1}", "user_transactions", "another table's")
-    ((_, answer),) = sink.apply([replace(_plan(candidate), mode=mode)])
+    ((_, answer),) = sink.apply([structs.replace(_plan(candidate), mode=mode)])
     assert isinstance(answer, Applied)
     expected = compare(candidate, stored, GAP_MS)
     # A read that may only fill has nothing to fill here; an operator's new epoch makes it a change. Nor is there
@@ -99,9 +100,9 @@ def test_read_again_what_was_before_the_log_began_again_is_old(sink: RedisSink, 
 def began_again() -> tuple[Plan, Plan, Plan]:
     """The last change before the log began again, and the first two after."""
     before, deposit = plan_of("The group", 50), plan_of("A deposit", 1)
-    began = replace(deposit.version, offset=51, ts_ms=before.version.ts_ms + GAP_MS + 1)
-    following = replace(began, offset=52, order=plan_of("A deposit", 2).version.order)
-    return before, replace(deposit, version=began), replace(deposit, version=following)
+    began = structs.replace(deposit.version, offset=51, ts_ms=before.version.ts_ms + GAP_MS + 1)
+    following = structs.replace(began, offset=52, order=plan_of("A deposit", 2).version.order)
+    return before, structs.replace(deposit, version=began), structs.replace(deposit, version=following)
 
 
 def test_an_operators_epoch_makes_a_snapshot_authoritative(sink: RedisSink, client: redis.Redis) -> None:

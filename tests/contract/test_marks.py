@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import redis
+from msgspec import structs
 
 from consumer.decision import decide, healing_plan
 from consumer.effect import Plan
@@ -20,7 +19,7 @@ RULES = reference()
 
 
 def mark_at(offset: int) -> Plan:
-    mark = decide(replace(scenario("A deposit").changes[0].record(offset), value=b"no JSON"), RULES).mark
+    mark = decide(structs.replace(scenario("A deposit").changes[0].record(offset), value=b"no JSON"), RULES).mark
     assert mark is not None
     return mark
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 import redis
+from msgspec import structs
 
 from consumer.decision import decide
 from consumer.effect import Plan
@@ -72,7 +72,12 @@ def test_the_change_that_stands_there_heals_what_others_wrote_since(sink: RedisS
 
 def test_a_copy_of_the_same_change_heals_too_and_leaves_the_guard(sink: RedisSink, client: redis.Redis) -> None:
     """Debezium sent it twice, and the consumer began behind the first."""
-    apply(sink, copy := replace(plan_of("A deposit", 5), version=replace(plan_of("A deposit", 5).version, offset=9)))
+    apply(
+        sink,
+        copy := structs.replace(
+            plan_of("A deposit", 5), version=structs.replace(plan_of("A deposit", 5).version, offset=9)
+        ),
+    )
     client.hset(CONFIG, "group", "by hand")
     (answer,) = apply(sink, rebuilt("A deposit", 5))
     assert answer.verdict is Verdict.HEALED
@@ -105,7 +110,7 @@ def test_another_change_at_the_same_position_is_not_this_one(sink: RedisSink, cl
     read = rebuilt("A snapshot read", 5)
     apply(sink, change)
     before = dump(client)
-    read = replace(read, version=replace(read.version, order=change.version.order))
+    read = structs.replace(read, version=structs.replace(read.version, order=change.version.order))
     assert apply(sink, read)[0].verdict is Verdict.DUPLICATE
     assert dump(client) == before
 
@@ -114,7 +119,7 @@ def test_fields_whose_column_is_gone_go_and_foreign_ones_stay(sink: RedisSink, c
     client.hset(CONFIG, mapping={"mam_id": "7", "extra": "kept"})
     event = event_of("A deposit", 5)
     assert event.after is not None
-    without = replace(event, after={name: value for name, value in event.after.items() if name != "mam_id"})
+    without = structs.replace(event, after={name: value for name, value in event.after.items() if name != "mam_id"})
     plan = rebuild_user([without], {}, TABLE, RULES)
     assert plan.config is not None
     assert plan.config.gone == ("mam_id",)
@@ -136,7 +141,7 @@ def test_a_deleted_user_who_is_present_goes_again(sink: RedisSink, client: redis
 
 def test_a_mark_is_healed_unless_it_is_of_a_later_record(sink: RedisSink, client: redis.Redis) -> None:
     def mark_at(offset: int) -> Plan:
-        mark = decide(replace(scenario("A deposit").changes[0].record(offset), value=b"no JSON"), RULES).mark
+        mark = decide(structs.replace(scenario("A deposit").changes[0].record(offset), value=b"no JSON"), RULES).mark
         assert mark is not None
         return mark
 

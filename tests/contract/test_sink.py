@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 import redis
+from msgspec import structs
 from pydantic import SecretStr
 
 from consumer.decision import decide
-from consumer.effect import Invalidate, Plan, Publish
+from consumer.effect import Invalidate, Mode, Plan, Publish
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from consumer.position import Verdict
 from consumer.protocols import Applied
@@ -94,10 +95,21 @@ def test_derived_keys_go_and_nobody_elses(sink: RedisSink, client: redis.Redis) 
     assert client.exists(*others) == len(others)
 
 
+def test_a_wildcard_key_that_is_no_text_goes_too(sink: RedisSink, client: redis.Redis) -> None:
+    client.set(b"financial_summary:live:123:\xff", "stale")
+
+    def cleared() -> bool:
+        apply(sink, structs.replace(plan_of("A deposit", 1), mode=Mode.REBUILD))
+        client.hdel(CONFIG, "wallet_balance")  # or the next would find nothing to do
+        return not client.exists(b"financial_summary:live:123:\xff")
+
+    eventually(cleared)
+
+
 def test_a_wildcard_key_written_since_the_start_goes_too(sink: RedisSink, client: redis.Redis) -> None:
     for offset in range(1, 30):
         client.set(f"financial_summary:live:123:{offset}", "stale")
-        apply(sink, replace(plan_of("A deposit", offset), messages=()))
+        apply(sink, structs.replace(plan_of("A deposit", offset), messages=()))
         eventually(lambda: not client.keys("financial_summary:live:123:*"))
 
 
@@ -263,8 +275,8 @@ def test_out_of_memory_is_temporary_and_writes_nothing(sink: RedisSink, client: 
 
 def test_a_refused_publish_counts_as_not_applied(sink: RedisSink, client: redis.Redis) -> None:
     """The guard is put back, so that the message is sent when the plan is tried again."""
-    plan = replace(plan_of("A deposit", 1), messages=(Publish("a\0", "x" * 10),))
-    broken = replace(plan, cleared=Invalidate(keys=("user_stats:live:123",)))
+    plan = structs.replace(plan_of("A deposit", 1), messages=(Publish("a\0", "x" * 10),))
+    broken = structs.replace(plan, cleared=Invalidate(keys=("user_stats:live:123",)))
     client.execute_command("ACL", "SETUSER", "default", "resetchannels")
     try:
         answers = dict(sink.apply([broken]))

@@ -12,6 +12,7 @@ import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError
+from msgspec import structs
 
 from consumer.record import SourceRecord
 from tests.e2e.process import Process
@@ -104,7 +105,7 @@ class Feed:
 def deposit(user_id: int, offset: int, **columns: object) -> SourceRecord:
     """A change of one user's balance, and of ``columns``, as Debezium writes it."""
     record = _of(user_id, columns).record(offset)
-    return replace(record, key=f'{{"id":{user_id}}}'.encode())
+    return structs.replace(record, key=f'{{"id":{user_id}}}'.encode())
 
 
 def _of(user_id: int, columns: Mapping[str, object]) -> Change:
@@ -115,4 +116,4 @@ def _of(user_id: int, columns: Mapping[str, object]) -> Change:
 
 
 def poison(user_id: int, offset: int, value: bytes = POISON) -> SourceRecord:
-    return replace(deposit(user_id, offset), value=value, headers=(("trace", b"abc"),))
+    return structs.replace(deposit(user_id, offset), value=value, headers=(("trace", b"abc"),))

@@ -16,6 +16,7 @@ from typing import Any
 import redis
 from kafka import KafkaProducer
 from kafka.admin import NewTopic
+from msgspec import structs
 
 from consumer.record import SourceRecord
 from tests.redis_view import eventually
@@ -35,7 +36,7 @@ def of_user(change: Change, user_id: int, at: int, **columns: object) -> SourceR
     """A change of another user at a place in the log."""
     before = None if change.before is None else change.before | {"id": user_id}
     after = None if change.after is None else change.after | {"id": user_id} | columns
-    return replace(
+    return structs.replace(
         replace(change, user_id=user_id, before=before, after=after).record(at), partition=user_id % PARTITIONS
     )
 
@@ -45,7 +46,7 @@ def of_transaction(user_id: int, at: int) -> SourceRecord:
     assert TRANSACTION.after is not None
     after = TRANSACTION.after | {"id": at, "user_id": user_id, "transaction_id": f"TXN{at}"}
     record = replace(TRANSACTION, after=after).record(at)
-    return replace(record, key=json.dumps({"id": user_id}).encode(), partition=user_id % PARTITIONS)
+    return structs.replace(record, key=json.dumps({"id": user_id}).encode(), partition=user_id % PARTITIONS)
 
 
 @dataclass(frozen=True)

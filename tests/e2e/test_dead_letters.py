@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from tests.e2e.feed import POISON, Feed, deposit, poison
 from tests.redis_view import Listener, eventually
@@ -94,7 +94,7 @@ def test_a_record_too_large_for_the_topic_of_dead_letters_ends_it_and_is_not_pas
 def test_a_topic_of_dead_letters_that_refuses_a_letter_ends_it_and_nothing_is_passed(feed: Feed) -> None:
     """A compacted topic takes no record without a key."""
     feed.make(feed.dead_letters, cleanup_policy="compact")
-    feed.send(deposit(1, 0), replace(poison(2, 1), key=None))
+    feed.send(deposit(1, 0), structs.replace(poison(2, 1), key=None))
     said = feed.halted()
     assert f"refused by {feed.dead_letters}" in said
     assert "InvalidRecord" in said

@@ -8,12 +8,13 @@ import pty
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka.errors import NoError
+from msgspec import structs
 
 from consumer.record import SourceRecord
 from tests.e2e.feed import Feed, deposit, poison
@@ -28,7 +29,7 @@ GOOD = 5
 def changed(record: SourceRecord, change: Callable[[dict[str, Any]], object]) -> SourceRecord:
     envelope = json.loads(record.value or b"")
     change(envelope)
-    return replace(record, value=json.dumps(envelope).encode())
+    return structs.replace(record, value=json.dumps(envelope).encode())
 
 
 def truncate(envelope: dict[str, Any]) -> None:
@@ -80,7 +81,7 @@ def letters(feed: Feed) -> Letters:
             changed(number(1), lambda envelope: envelope["after"].pop("leverage")),
             number(2),
             changed(number(3), lambda envelope: envelope.pop("before")),
-            replace(changed(number(4), truncate), key=None),
+            structs.replace(changed(number(4), truncate), key=None),
         )
         eventually(lambda: len(feed.letters()) == 5, 60)
     return Letters(feed)

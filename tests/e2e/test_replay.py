@@ -6,12 +6,12 @@ import random
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from msgspec import structs
 
 from consumer.record import SourceRecord
 from tests.e2e.replaying import DELETED, DEPOSIT, GROUP, NEW_DEMO, Ground, of_transaction, of_user
@@ -142,7 +142,8 @@ def test_interrupted_anywhere_and_gone_on_with_the_end_is_the_same(ground: Groun
 def test_only_what_lies_in_the_range(ground: Ground) -> None:
     """Users 0, 3 and 6 lie in the first partition, at offsets 0, 1 and 2, an hour apart."""
     hours = [
-        replace(of_user(DEPOSIT, user, user), timestamp_ms=1_700_000_000_000 + user * 3_600_000) for user in range(9)
+        structs.replace(of_user(DEPOSIT, user, user), timestamp_ms=1_700_000_000_000 + user * 3_600_000)
+        for user in range(9)
     ]
     ground.send([*hours, of_transaction(3, 50)])
 
@@ -180,7 +181,7 @@ def test_it_ends_where_compaction_left_nothing_to_read(ground: Ground) -> None:
     topic = ground.topic("demo_users")
 
     def now(user: int, at: int) -> SourceRecord:
-        return replace(of_user(NEW_DEMO, user, at, leverage=at), timestamp_ms=int(time.time() * 1000))
+        return structs.replace(of_user(NEW_DEMO, user, at, leverage=at), timestamp_ms=int(time.time() * 1000))
 
     ground.send([now(3, at) for at in range(40)])
     for user in (6, 9, 12):
@@ -195,7 +196,7 @@ def test_it_ends_where_compaction_left_nothing_to_read(ground: Ground) -> None:
 
 
 def test_records_that_can_not_be_used_are_named_and_the_rest_goes_on(ground: Ground) -> None:
-    bad = replace(of_user(GROUP, 3, 1), value=b"hunter2")
+    bad = structs.replace(of_user(GROUP, 3, 1), value=b"hunter2")
     ground.send([of_user(DEPOSIT, 0, 0), of_user(DEPOSIT, 3, 1), bad, of_user(DEPOSIT, 6, 2)])
     for way in (("--rebuild",), ()):
         ground.redis.flushall()

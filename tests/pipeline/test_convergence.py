@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import replace
 from decimal import Decimal
 
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from consumer.pipeline import Pipeline
 from consumer.record import SourceRecord
@@ -86,7 +86,7 @@ def test_the_end_is_the_same(client: redis.Redis, plan: list[tuple[int, str, int
     partitions: dict[str, list[SourceRecord]] = defaultdict(list)
     for record in sent_again(records, data.draw(st.integers(0, len(records))), data.draw(st.integers(0, 6))):
         lies = partitions[record.topic]
-        lies.append(replace(record, offset=len(lies)))
+        lies.append(structs.replace(record, offset=len(lies)))
     at = dict.fromkeys(partitions, 0)
     rewinds = 3
     while any(at[topic] < len(partitions[topic]) for topic in partitions):

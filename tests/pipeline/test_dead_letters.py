@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import pytest
 import redis
 import structlog
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from consumer.dead_letter import DeadLetter
@@ -54,7 +54,7 @@ def records(text: str) -> list[SourceRecord]:
     """``d`` a deposit, ``x`` one that can't be read, ``h`` a tombstone."""
     found = [record("A deposit", offset) for offset in range(len(text))]
     values = {"x": b"no JSON", "h": None}
-    return [replace(each, value=values.get(kind, each.value)) for kind, each in zip(text, found, strict=True)]
+    return [structs.replace(each, value=values.get(kind, each.value)) for kind, each in zip(text, found, strict=True)]
 
 
 def run(
@@ -91,7 +91,7 @@ def test_a_bad_record_is_a_dead_letter_and_the_others_are_applied(
 
 @pytest.mark.parametrize("step", [1, 100])
 def test_the_next_good_change_of_the_user_writes_everything(sink: RedisSink, client: redis.Redis, step: int) -> None:
-    lost = replace(record("The group", 1), value=b"no JSON")
+    lost = structs.replace(record("The group", 1), value=b"no JSON")
     source = RecordedSource([record("A new live user", 0), lost, record("A column outside", 2)], step=step)
     listener = Listener(client)
     run(source, sink, Kept())

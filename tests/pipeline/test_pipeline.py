@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import pytest
 import redis
+from msgspec import structs
 
 from consumer.avro import AvroSchema, Schemas
 from consumer.columns import Drift
@@ -76,7 +76,7 @@ def test_what_was_applied_is_committed(sink: RedisSink, client: redis.Redis) -> 
 
 def test_a_bad_record_halts_and_everything_before_it_is_committed(sink: RedisSink) -> None:
     records = deposits(10)
-    records[6] = replace(records[6], value=b"no JSON")
+    records[6] = structs.replace(records[6], value=b"no JSON")
     source, seen = RecordedSource(records, step=4), Seen()
     with pytest.raises(Halt, match=r"live_users\[0\]@6: 7 bytes that are not JSON"):
         run_all(source, sink, seen)
@@ -176,7 +176,7 @@ def test_a_new_column_is_counted_for_each_change(sink: RedisSink) -> None:
 
 
 def test_ignored_records_move_the_offset_too(sink: RedisSink, client: redis.Redis) -> None:
-    tombstones = [replace(record, value=None) for record in deposits(3)]
+    tombstones = [structs.replace(record, value=None) for record in deposits(3)]
     source = RecordedSource(tombstones)
     run_all(source, sink)
     assert source.offsets == {TOPIC: 3}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import pytest
 import redis
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from consumer.effect import Plan
@@ -166,7 +166,7 @@ def test_a_loss_is_found_in_a_partition_that_rests_since_a_connection_was_lost(
     sink: RedisSink, client: redis.Redis
 ) -> None:
     memory = Memory(client)
-    pings = [replace(RECORDS[0], partition=1, offset=offset, value=None) for offset in range(6)]
+    pings = [structs.replace(RECORDS[0], partition=1, offset=offset, value=None) for offset in range(6)]
     cut = {2: memory.keep, 5: lambda: cut_off(client), 7: memory.lose}
     run(Interrupted([*RECORDS[:4], *pings], cut), sink)
     assert client.hget(CONFIG, "wallet_balance") == "10000.50"
@@ -260,7 +260,7 @@ def test_a_server_that_comes_back_empty_is_said_and_what_comes_is_applied(sink: 
 
 
 def test_dead_letters_that_are_safe_are_not_written_again(sink: RedisSink, client: redis.Redis) -> None:
-    records = [*RECORDS[:2], replace(RECORDS[2], value=b"no JSON"), *RECORDS[3:]]
+    records = [*RECORDS[:2], structs.replace(RECORDS[2], value=b"no JSON"), *RECORDS[3:]]
     memory, kept = Memory(client), Kept()
     source = Interrupted(records, {1: memory.keep, 4: memory.lose})
     pipeline = Pipeline(sink, reference(), dead_letters=kept, limit=SOME, commit_interval_s=0)
@@ -282,7 +282,7 @@ def test_a_partition_that_is_behind_leaves_the_others_as_they_are(sink: RedisSin
     """Its dead letter stays in doubt."""
     other = Partition(TOPIC.topic, 1)
     sink.remember({other: 5})
-    late = [replace(each, partition=1, offset=5 + at) for at, each in enumerate(texts("hhhhh"))]
+    late = [structs.replace(each, partition=1, offset=5 + at) for at, each in enumerate(texts("hhhhh"))]
     seen: list[int] = []
 
     class Assigned(Interrupted):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from consumer.dead_letter import DeadLetter
 from consumer.pipeline import Pipeline
@@ -88,12 +88,12 @@ def history(plan: list[tuple[int, str, str, int]]) -> list[SourceRecord]:
             rows[user] = after
         record = change.record(len(records), number)
         if kind == "unreadable":
-            record = replace(record, value=b"{")
+            record = structs.replace(record, value=b"{")
         elif kind == "unusable":
-            record = replace(record, value=(record.value or b"").replace(b'"margin":"', b'"margin":"much'))
+            record = structs.replace(record, value=(record.value or b"").replace(b'"margin":"', b'"margin":"much'))
         elif kind == "in part" and before:
             spoilt = (record.value or b"").replace(b'"group":"', b'"group":"__debezium_unavailable_value","was":"')
-            record = replace(record, value=spoilt)
+            record = structs.replace(record, value=spoilt)
         records.append(record)
     return records
 
@@ -137,7 +137,7 @@ def test_the_fold_is_what_applying_in_order_comes_to(
     sink = RedisSink(Redis.model_validate({"url": url, "tracking": False}), Guard(), RULES)
     records = history(plan)
     records = [*records[:crash], *records[max(0, crash - count) : crash], *records[crash:]]
-    records = [replace(record, offset=offset) for offset, record in enumerate(records)]
+    records = [structs.replace(record, offset=offset) for offset, record in enumerate(records)]
     ends = []
     for is_folded in (False, True):
         client.flushall()

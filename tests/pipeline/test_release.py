@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import redis
+from msgspec import structs
 
 from consumer.avro import NO_SCHEMAS
 from consumer.errors import ServerUnavailable
@@ -101,8 +102,8 @@ def test_the_earlier_of_two_does_not_heal_the_later_ones_mark(sink: RedisSink, c
 
 
 def test_what_fails_again_stays_and_moves_no_mark(sink: RedisSink, client: redis.Redis) -> None:
-    lost = replace(record("A deposit", 0), value=b"no JSON")
-    found = followed(sink, lost, replace(record("A deposit", 1), value=b"no JSON"))
+    lost = structs.replace(record("A deposit", 0), value=b"no JSON")
+    found = followed(sink, lost, structs.replace(record("A deposit", 1), value=b"no JSON"))
     before = dump(client)
     (first,) = release(found[:1], sink, RULES, NO_SCHEMAS)
     assert (first.outcome, first.is_done) == (Outcome.STAYS, False)
@@ -123,7 +124,7 @@ def test_redis_refuses_it_again(sink: RedisSink, client: redis.Redis) -> None:
 def test_a_setting_that_was_the_cause(sink: RedisSink, client: redis.Redis) -> None:
     """An update without its old row image."""
     whole = record("A deposit", 0)
-    bare = replace(whole, value=(whole.value or b"").replace(b'"before":{', b'"before":null,"was":{'))
+    bare = structs.replace(whole, value=(whole.value or b"").replace(b'"before":{', b'"before":null,"was":{'))
     found = followed(sink, bare)
     assert outcomes(found, sink) == [Outcome.STAYS]
     assert outcomes(found, sink, replace(RULES, accept_missing_before=True)) == [Outcome.APPLIED]
@@ -133,7 +134,7 @@ def test_a_setting_that_was_the_cause(sink: RedisSink, client: redis.Redis) -> N
 def test_where_nobody_was_marked_being_past_it_is_not_enough(sink: RedisSink, client: redis.Redis) -> None:
     """Without a readable key nobody knew whose change it was, so nothing that came since wrote what it changed."""
     good = record("A deposit", 0)
-    (lost,) = followed(sink, replace(good, key=None, value=b"no JSON"))
+    (lost,) = followed(sink, structs.replace(good, key=None, value=b"no JSON"))
     followed(sink, record("The group", 1))
     (letter,) = lost.letters
     readable = Unapplied((replace(letter, record=good),))
@@ -143,15 +144,15 @@ def test_where_nobody_was_marked_being_past_it_is_not_enough(sink: RedisSink, cl
 
 
 def test_a_record_from_which_nothing_follows_is_done(sink: RedisSink) -> None:
-    (lost,) = followed(sink, replace(record("A deposit", 0), value=b"no JSON"))
+    (lost,) = followed(sink, structs.replace(record("A deposit", 0), value=b"no JSON"))
     (letter,) = lost.letters
-    tombstone = Unapplied((replace(letter, record=replace(letter.record, value=None)),))
+    tombstone = Unapplied((replace(letter, record=structs.replace(letter.record, value=None)),))
     (result,) = release([tombstone], sink, RULES, NO_SCHEMAS)
     assert (result.outcome, result.is_done) == (Outcome.NOTHING, True)
 
 
 def test_what_is_foreseen_touches_nothing(sink: RedisSink, client: redis.Redis) -> None:
-    found = refused(sink, client, record("A deposit", 0), replace(record("A deposit", 1), value=b"no JSON"))
+    found = refused(sink, client, record("A deposit", 0), structs.replace(record("A deposit", 1), value=b"no JSON"))
     before = dump(client)
     assert [each.outcome for each in foreseen(found, RULES, NO_SCHEMAS)] == [Outcome.APPLIED, Outcome.STAYS]
     assert dump(client) == before

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from consumer.avro import NO_SCHEMAS, KnownSchemas
 from consumer.codec import decode
@@ -24,7 +25,7 @@ DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")
 
 
 def _record(value: object) -> SourceRecord:
-    return replace(DEPOSIT, value=value if isinstance(value, bytes | None) else json.dumps(value).encode())
+    return structs.replace(DEPOSIT, value=value if isinstance(value, bytes | None) else json.dumps(value).encode())
 
 
 def _envelope(**changes: object) -> dict[str, object]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec import structs
 
 from consumer.columns import ColumnWatch, Drift
 from consumer.envelope import parse
@@ -18,7 +19,7 @@ EVENT: ChangeEvent = DEPOSIT
 
 def event(added: Mapping[str, object], *gone: str) -> ChangeEvent:
     row = {name: value for name, value in (EVENT.after or {}).items() if name not in gone}
-    return replace(EVENT, after={**row, **added})
+    return structs.replace(EVENT, after={**row, **added})
 
 
 def test_a_row_of_the_mapping_has_no_drift() -> None:
@@ -39,4 +40,4 @@ def test_new_and_lost_columns_are_counted_and_told_once() -> None:
 
 def test_a_delete_and_a_table_without_rules_have_none() -> None:
     watch = ColumnWatch(reference())
-    assert watch.counted([replace(EVENT, after=None), replace(event({"x": 1}), table="invoices")]) == {}
+    assert watch.counted([structs.replace(EVENT, after=None), structs.replace(event({"x": 1}), table="invoices")]) == {}

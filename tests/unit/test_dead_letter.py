@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec import structs
 
 from consumer.dead_letter import DeadLetter
 from consumer.errors import CdcError, InvalidValue, Refused, Undecodable
@@ -58,7 +57,7 @@ def test_reason_and_stage(error: CdcError, reason: bytes, stage: bytes, connect:
 
 
 def test_a_letter_that_is_written_again_has_each_header_once() -> None:
-    again = replace(RECORD, headers=tuple(DeadLetter(RECORD, Undecodable("one"), None, "a").headers()))
+    again = structs.replace(RECORD, headers=tuple(DeadLetter(RECORD, Undecodable("one"), None, "a").headers()))
     names = [name for name, _ in DeadLetter(again, Undecodable("two"), None, "b").headers()]
     assert len(names) == len(set(names))
     found = dict(DeadLetter(again, Undecodable("two"), None, "b").headers())

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from consumer.decision import Outcome, decide
 from consumer.errors import InvalidValue
@@ -27,7 +27,7 @@ def record(before: Mapping[str, object], after: Mapping[str, object]) -> SourceR
     envelope: dict[str, Any] = json.loads(DEPOSIT.value or b"")
     envelope["before"] |= before
     envelope["after"] |= after
-    return replace(DEPOSIT, value=json.dumps(envelope).encode())
+    return structs.replace(DEPOSIT, value=json.dumps(envelope).encode())
 
 
 def precise(unscaled: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
 from consumer import recording
 from consumer.avro import NO_SCHEMAS, KnownSchemas, Schemas
@@ -61,7 +62,7 @@ def altered(record: SourceRecord, at: int = 0, **parts: Any) -> SourceRecord:
     """The record with parts of its envelope set otherwise, as if it lay ``at`` further on."""
     assert record.value is not None
     envelope = json.loads(record.value) | parts
-    return replace(
+    return structs.replace(
         record,
         value=json.dumps(envelope).encode(),
         offset=record.offset + at,
@@ -184,12 +185,12 @@ def test_an_old_image_that_came_back_is_a_warning(update: SourceRecord) -> None:
     ],
 )
 def test_records_that_run_would_stop_at(update: SourceRecord, value: bytes, words: str) -> None:
-    found = said([replace(update, value=value), replace(update, value=value, offset=update.offset + 1)])
+    found = said([structs.replace(update, value=value), structs.replace(update, value=value, offset=update.offset + 1)])
     (only,) = found
     assert only.level is Level.FAILURE
     assert words in only.found
     assert "(2 of 2 records)" in only.found
-    assert str(replace(update, offset=update.offset + 1).place) in only.found
+    assert str(structs.replace(update, offset=update.offset + 1).place) in only.found
     assert "secret" not in only.found + only.advice
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from msgspec import structs
+
 from consumer.effect import Extent, Mode, Plan
 from consumer.record import SourceRecord
 from consumer.reference import reference
@@ -54,7 +56,7 @@ def only(plans: Iterator[Plan]) -> Plan:
 
 def test_the_newest_by_position_counts_not_the_last_in_the_topic() -> None:
     newest = at(DEPOSIT, 7, leverage=7)
-    again = replace(at(GROUP, 6), offset=9)  # sent again after a crash of Connect
+    again = structs.replace(at(GROUP, 6), offset=9)  # sent again after a crash of Connect
     plan = only(folded(at(GROUP, 6), newest, again).plans())
     assert plan.config is not None
     assert (plan.config.whole["leverage"], plan.version.offset) == ("7", 7)
@@ -88,7 +90,7 @@ def test_an_incremental_read_counts_only_where_there_is_nothing_else() -> None:
 
 def test_what_a_row_did_not_tell_is_taken_from_before() -> None:
     part = at(DEPOSIT, 5, group="__debezium_unavailable_value")
-    part = replace(
+    part = structs.replace(
         part, value=(part.value or b"").replace(b'"group":"Standard"', b'"group":"__debezium_unavailable_value"')
     )
     plan = only(folded(at(GROUP, 3), part).plans())
@@ -105,7 +107,7 @@ def test_what_a_row_did_not_tell_is_taken_from_before() -> None:
 
 
 def test_a_record_that_can_not_be_read_is_counted_and_marks_its_user() -> None:
-    fold = folded(at(DEPOSIT, 3), replace(at(GROUP, 4), value=b"{"))
+    fold = folded(at(DEPOSIT, 3), structs.replace(at(GROUP, 4), value=b"{"))
     row, mark = fold.plans()
     assert (row.version.offset, mark.mode, mark.version.offset) == (3, Mode.MARK, 4)
     assert fold.rejections.count == 1
@@ -115,7 +117,7 @@ def test_a_record_that_can_not_be_read_is_counted_and_marks_its_user() -> None:
 def test_a_row_that_can_not_be_used_shows_at_the_end_and_the_one_before_it_counts() -> None:
     assert GROUP.before is not None
     spoilt = replace(GROUP, before=GROUP.before | {"wallet_balance": "much"})
-    records = at(DEPOSIT, 3), at(spoilt, 4, wallet_balance="much"), replace(at(GROUP, 5), value=b"{")
+    records = at(DEPOSIT, 3), at(spoilt, 4, wallet_balance="much"), structs.replace(at(GROUP, 5), value=b"{")
     fold = folded(*records)
     assert [plan.mode for plan in fold.plans()] == []
     assert fold.unusable == {"live:123"}
@@ -128,7 +130,7 @@ def test_a_row_that_can_not_be_used_shows_at_the_end_and_the_one_before_it_count
 
 
 def test_a_read_after_a_record_that_could_not_be_used_counts() -> None:
-    plan, _ = folded(at(GROUP, 3), replace(at(GROUP, 4), value=b"{"), at(READ, 5)).plans()
+    plan, _ = folded(at(GROUP, 3), structs.replace(at(GROUP, 4), value=b"{"), at(READ, 5)).plans()
     assert plan.version.offset == 5
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from consumer.avro import NO_SCHEMAS
 from consumer.letters.hidden import HIDDEN, digest, visible
@@ -27,7 +27,7 @@ def shown(record: SourceRecord) -> Mapping[str, Any]:
 
 def changed(**parts: object) -> SourceRecord:
     """The deposit with parts of its envelope set."""
-    return replace(DEPOSIT, value=json.dumps({**json.loads(DEPOSIT.value or b""), **parts}).encode())
+    return structs.replace(DEPOSIT, value=json.dumps({**json.loads(DEPOSIT.value or b""), **parts}).encode())
 
 
 def row(**columns: object) -> dict[str, object]:
@@ -80,7 +80,7 @@ def test_a_linked_row_shows_what_the_mapping_reads() -> None:
     ],
 )
 def test_what_is_no_change_event_is_only_a_length_and_a_hash(value: bytes) -> None:
-    found = shown(replace(DEPOSIT, value=value))
+    found = shown(structs.replace(DEPOSIT, value=value))
     assert found["value"] == digest(value)
     assert found["value"].startswith(f"{len(value)} bytes, sha256 ")
 
@@ -91,8 +91,8 @@ def test_a_table_that_no_rule_names_is_only_a_length_and_a_hash() -> None:
 
 
 def test_keys_and_headers_that_may_hold_anything_are_not_shown() -> None:
-    found = shown(replace(DEPOSIT, key=b"hunter2", headers=(("trace", b"hunter2"), ("no", None))))
+    found = shown(structs.replace(DEPOSIT, key=b"hunter2", headers=(("trace", b"hunter2"), ("no", None))))
     assert found["key"] == digest(b"hunter2")
     assert found["headers"] == {"trace": digest(b"hunter2"), "no": "null"}
-    assert shown(replace(DEPOSIT, key=b'{"id":1,"name":"hunter2"}'))["key"] == {"id": 1, "name": HIDDEN}
-    assert shown(replace(DEPOSIT, key=None, value=None))["value"] == "null"
+    assert shown(structs.replace(DEPOSIT, key=b'{"id":1,"name":"hunter2"}'))["key"] == {"id": 1, "name": HIDDEN}
+    assert shown(structs.replace(DEPOSIT, key=None, value=None))["value"] == "null"

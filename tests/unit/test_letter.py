@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from consumer.dead_letter import ADDED, DeadLetter
 from consumer.errors import CdcError, InvalidValue, Place, Refused, Undecodable
@@ -81,7 +81,7 @@ def test_what_is_written_is_read_back(record: SourceRecord, error: CdcError, use
 
 
 def test_the_headers_that_are_taken_off_are_those_that_are_put_on() -> None:
-    on = {name for name, _ in DeadLetter(replace(RECORD, headers=()), Undecodable("x"), None, "g").headers()}
+    on = {name for name, _ in DeadLetter(structs.replace(RECORD, headers=()), Undecodable("x"), None, "g").headers()}
     assert ADDED - on == {"cdc.done"}
     assert on <= ADDED
 
@@ -101,13 +101,13 @@ def test_what_nobody_wrote_as_a_letter_is_none(name: str, value: bytes | str | N
         del headers[name]
     else:
         headers[name] = value
-    found = replace(written(0), headers=tuple(headers.items()))
+    found = structs.replace(written(0), headers=tuple(headers.items()))
     assert read(found) is None
     assert (box([found]).strange, box([found]).open()) == (1, [])
 
 
 def test_a_record_whose_own_header_says_done_is_a_letter_all_the_same() -> None:
-    sly = replace(RECORD, headers=(("cdc.done", b"applied"),))
+    sly = structs.replace(RECORD, headers=(("cdc.done", b"applied"),))
     assert isinstance(read(written(0, sly)), Letter)
 
 
@@ -127,7 +127,7 @@ def test_a_note_closes_what_lies_before_it_and_a_letter_behind_it_opens_again() 
 
 
 def test_a_note_is_about_its_record_its_group_and_its_partition() -> None:
-    other = replace(RECORD, offset=42)
+    other = structs.replace(RECORD, offset=42)
     (unapplied,) = box([written(0)]).open()
     assert [each.place for each in box([written(0), written(1, other), noted(2, unapplied)]).open()] == [other.place]
     theirs = box([written(0, group="h")], "h").open()[0]
@@ -145,7 +145,7 @@ def test_letters_of_other_groups_are_counted_only() -> None:
 
 def test_open_letters_come_in_the_order_of_their_records() -> None:
     offsets = [9, 10, 2]
-    found = box([written(at, replace(RECORD, offset=offset)) for at, offset in enumerate(offsets)]).open()
+    found = box([written(at, structs.replace(RECORD, offset=offset)) for at, offset in enumerate(offsets)]).open()
     assert [each.place.offset for each in found] == [2, 9, 10]
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import pytest
+from msgspec import structs
 
 from consumer.decision import Decision, Outcome, decide, decide_all, healing_plan
 from consumer.effect import Extent, Mode, Plan
@@ -34,7 +33,7 @@ def marked(source: SourceRecord) -> Plan | None:
 
 @pytest.mark.parametrize("key", [b'{"id":123}', b'{"schema":{},"payload":{"id":123}}', b'{"id":"123"}'])
 def test_an_unreadable_value_marks_the_user_of_its_key(key: bytes) -> None:
-    mark = marked(replace(record("A deposit"), key=key, value=b"\xff not JSON"))
+    mark = marked(structs.replace(record("A deposit"), key=key, value=b"\xff not JSON"))
     assert mark is not None
     assert (mark.mode, str(mark.user), mark.guard, mark.table) == (
         Mode.MARK,
@@ -48,20 +47,20 @@ def test_an_unreadable_value_marks_the_user_of_its_key(key: bytes) -> None:
 
 @pytest.mark.parametrize("key", [None, b"", b"no JSON", b"[1]", b"{}", b'{"id":-1}', b'{"id":true}', b'{"id":1.5}'])
 def test_without_a_readable_key_nobody_is_marked(key: bytes | None) -> None:
-    assert marked(replace(record("A deposit"), key=key, value=b"no JSON")) is None
+    assert marked(structs.replace(record("A deposit"), key=key, value=b"no JSON")) is None
 
 
 def test_a_row_that_could_be_read_in_part_says_whose_it_is() -> None:
     source = record("A deposit")
     envelope = msgspec.json.decode(source.value or b"")
     envelope["after"]["wallet_balance"] = "much"
-    mark = marked(replace(source, key=None, value=msgspec.json.encode(envelope)))
+    mark = marked(structs.replace(source, key=None, value=msgspec.json.encode(envelope)))
     assert mark is not None
     assert str(mark.user) == "live:123"
 
 
 def test_a_linked_row_marks_nobody_for_its_key_does_not_say_which_type_of_user() -> None:
-    source = replace(record("A deposit"), topic="trading.trading.user_transactions", value=b"no JSON")
+    source = structs.replace(record("A deposit"), topic="trading.trading.user_transactions", value=b"no JSON")
     assert marked(source) is None
 
 
@@ -101,7 +100,11 @@ def test_of_two_changes_in_one_transaction_only_the_unreadable_one_is_lost() -> 
     one = msgspec.json.decode(first.value or b"")
     one["transaction"] = broken["transaction"] = {"id": "t:1", "total_order": 1, "data_collection_order": 1}
     decisions = decide_all(
-        [replace(first, value=msgspec.json.encode(one)), replace(second, value=msgspec.json.encode(broken))], RULES
+        [
+            structs.replace(first, value=msgspec.json.encode(one)),
+            structs.replace(second, value=msgspec.json.encode(broken)),
+        ],
+        RULES,
     )
     assert [each.outcome for each in decisions] == [Outcome.PLANNED, Outcome.REJECTED]
     assert decisions[1].mark is not None

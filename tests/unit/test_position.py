@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from consumer.errors import NotAnEnvelope
 from consumer.position import Origin, SourceTime, Verdict, Version, compare, from_source
@@ -73,7 +72,7 @@ def wal(sequence: str, **source: object) -> Version:
     offset = source.pop("offset", 50)
     assert isinstance(offset, int)
     position = from_source(WAL | {"sequence": sequence} | source)
-    return replace(
+    return structs.replace(
         BASE,
         origin=position.origin,
         lineage=position.lineage,
@@ -150,7 +149,7 @@ def test_after_a_restart_the_same_row_at_another_position_is_a_duplicate() -> No
     """A connector that starts again does not know the commit before its first transaction."""
     streamed, first = wal('["900","950"]', offset=50), wal('[null,"950"]', offset=80)
     assert compare(first, streamed, GAP_MS) is Verdict.DUPLICATE
-    assert compare(replace(streamed, offset=90), first, GAP_MS) is Verdict.DUPLICATE
+    assert compare(structs.replace(streamed, offset=90), first, GAP_MS) is Verdict.DUPLICATE
     assert compare(wal('[null,"960"]', offset=81), streamed, GAP_MS) is Verdict.NEWER
     interleaved = wal('["900","850"]', offset=50)
     assert compare(wal('[null,"850"]', offset=80), interleaved, GAP_MS) is Verdict.DUPLICATE
@@ -184,54 +183,66 @@ def test_two_versions_are_never_each_newer_than_the_other(one: Version, other: V
 
 
 CASES = {
-    "an older position of the same server": (replace(BASE, order="0000000008" + BASE.order[10:]), Verdict.STALE),
-    "a newer position, an older clock": (replace(BASE, order="0000000010" + BASE.order[10:], ts_ms=1), Verdict.NEWER),
-    "a duplicate that Connect wrote again": (replace(BASE, offset=900), Verdict.DUPLICATE),
+    "an older position of the same server": (
+        structs.replace(BASE, order="0000000008" + BASE.order[10:]),
+        Verdict.STALE,
+    ),
+    "a newer position, an older clock": (
+        structs.replace(BASE, order="0000000010" + BASE.order[10:], ts_ms=1),
+        Verdict.NEWER,
+    ),
+    "a duplicate that Connect wrote again": (structs.replace(BASE, offset=900), Verdict.DUPLICATE),
     "the log began again: later offset, lower position, clearly later time": (
-        replace(BASE, order="0000000001" + BASE.order[10:], offset=900, ts_ms=BASE.ts_ms + GAP_MS + 1),
+        structs.replace(BASE, order="0000000001" + BASE.order[10:], offset=900, ts_ms=BASE.ts_ms + GAP_MS + 1),
         Verdict.NEW_LINEAGE,
     ),
     "the log began again and came to the very same position": (
-        replace(BASE, offset=900, ts_ms=BASE.ts_ms + GAP_MS + 1),
+        structs.replace(BASE, offset=900, ts_ms=BASE.ts_ms + GAP_MS + 1),
         Verdict.NEW_LINEAGE,
     ),
     "later offset, lower position, no clearly later time: a duplicate": (
-        replace(BASE, order="0000000001" + BASE.order[10:], offset=900, ts_ms=BASE.ts_ms + GAP_MS),
+        structs.replace(BASE, order="0000000001" + BASE.order[10:], offset=900, ts_ms=BASE.ts_ms + GAP_MS),
         Verdict.STALE,
     ),
     "another server took over, later in the partition": (
-        replace(BASE, lineage="mysql:2", order="0000000001" + BASE.order[10:], offset=51),
+        structs.replace(BASE, lineage="mysql:2", order="0000000001" + BASE.order[10:], offset=51),
         Verdict.NEW_LINEAGE,
     ),
-    "another server, earlier in the partition": (replace(BASE, lineage="mysql:2", offset=49), Verdict.STALE),
-    "another server, another topic, no later time": (replace(BASE, lineage="mysql:2", topic="x"), Verdict.STALE),
+    "another server, earlier in the partition": (structs.replace(BASE, lineage="mysql:2", offset=49), Verdict.STALE),
+    "another server, another topic, no later time": (
+        structs.replace(BASE, lineage="mysql:2", topic="x"),
+        Verdict.STALE,
+    ),
     "an initial snapshot ranks with its own position": (
-        replace(BASE, lineage="mysql:0", origin=Origin.SNAPSHOT, order="0000000010" + BASE.order[10:]),
+        structs.replace(BASE, lineage="mysql:0", origin=Origin.SNAPSHOT, order="0000000010" + BASE.order[10:]),
         Verdict.NEWER,
     ),
     "an older snapshot": (
-        replace(BASE, lineage="mysql:0", origin=Origin.SNAPSHOT, order="0000000008" + BASE.order[10:]),
+        structs.replace(BASE, lineage="mysql:0", origin=Origin.SNAPSHOT, order="0000000008" + BASE.order[10:]),
         Verdict.STALE,
     ),
     "a second snapshot of an idle database": (
-        replace(BASE, lineage="mysql:0", origin=Origin.SNAPSHOT, offset=900),
+        structs.replace(BASE, lineage="mysql:0", origin=Origin.SNAPSHOT, offset=900),
         Verdict.NEWER,
     ),
     "the snapshot that was read before it, sent again": (
-        replace(BASE, lineage="mysql:0", origin=Origin.SNAPSHOT, offset=49),
+        structs.replace(BASE, lineage="mysql:0", origin=Origin.SNAPSHOT, offset=49),
         Verdict.DUPLICATE,
     ),
-    "an operator's epoch outranks": (replace(BASE, epoch=1, order="", offset=0), Verdict.NEWER),
+    "an operator's epoch outranks": (structs.replace(BASE, epoch=1, order="", offset=0), Verdict.NEWER),
     "another topic's later position": (
-        replace(BASE, order="0000000010" + BASE.order[10:], topic="x", offset=0),
+        structs.replace(BASE, order="0000000010" + BASE.order[10:], topic="x", offset=0),
         Verdict.NEWER,
     ),
 }
 
 
 def test_below_an_operators_epoch_nothing_is_newer() -> None:
-    raised = replace(BASE, epoch=1)
-    assert compare(replace(BASE, order="0000000099" + BASE.order[10:], offset=900), raised, GAP_MS) is Verdict.STALE
+    raised = structs.replace(BASE, epoch=1)
+    assert (
+        compare(structs.replace(BASE, order="0000000099" + BASE.order[10:], offset=900), raised, GAP_MS)
+        is Verdict.STALE
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -243,7 +254,7 @@ def test_the_guard(name: str) -> None:
 def binlog(offset: int, **source: object) -> Version:
     """The version of a row of MySQL, in one partition."""
     at = from_source(STREAMED | source)
-    return replace(BASE, lineage=at.lineage, order=at.order, ts_ms=at.ts_ms, offset=offset)
+    return structs.replace(BASE, lineage=at.lineage, order=at.order, ts_ms=at.ts_ms, offset=offset)
 
 
 def test_a_gtid_whose_number_fell_after_a_failover_is_no_older() -> None:
@@ -270,11 +281,11 @@ def test_on_mariadb_the_rows_of_one_transaction_are_told_apart_by_their_count() 
 
 def test_the_first_change_after_a_snapshot_may_begin_at_the_snapshots_position() -> None:
     """Measured on MariaDB: rows of the transaction that comes first carry the position where the snapshot ended."""
-    snapshot = replace(BASE, lineage="mariadb:0", origin=Origin.SNAPSHOT)
-    first = replace(BASE, lineage="mariadb:102", offset=51)
+    snapshot = structs.replace(BASE, lineage="mariadb:0", origin=Origin.SNAPSHOT)
+    first = structs.replace(BASE, lineage="mariadb:102", offset=51)
     assert compare(first, snapshot, GAP_MS) is Verdict.NEWER
     assert compare(snapshot, first, GAP_MS) is Verdict.DUPLICATE
-    assert compare(replace(first, offset=60), first, GAP_MS) is Verdict.DUPLICATE
+    assert compare(structs.replace(first, offset=60), first, GAP_MS) is Verdict.DUPLICATE
 
 
 def read_at(place: int, ts_ms: int = BASE.ts_ms) -> Version:
@@ -287,13 +298,13 @@ def test_a_row_read_in_the_database_stands_between_what_was_before_and_what_came
     assert compare(read_at(5), BASE, GAP_MS) is Verdict.NEWER
     assert compare(BASE, read_at(5), GAP_MS) is Verdict.STALE
     assert compare(read_at(3), BASE, GAP_MS) is Verdict.STALE
-    assert compare(replace(BASE, ts_ms=1), read_at(3), GAP_MS) is Verdict.NEWER
+    assert compare(structs.replace(BASE, ts_ms=1), read_at(3), GAP_MS) is Verdict.NEWER
     assert compare(BASE, read_at(4), GAP_MS) is Verdict.NEWER, "it begins where the read stood"
     assert compare(read_at(4), BASE, GAP_MS) is Verdict.STALE
 
 
 def test_of_an_idle_database_each_read_is_as_true_as_the_last_and_as_its_snapshot() -> None:
-    snapshot = replace(BASE, lineage="mysql:0", origin=Origin.SNAPSHOT)
+    snapshot = structs.replace(BASE, lineage="mysql:0", origin=Origin.SNAPSHOT)
     assert compare(read_at(4), snapshot, GAP_MS) is Verdict.NEWER
     assert compare(snapshot, read_at(4), GAP_MS) is Verdict.DUPLICATE
     assert compare(read_at(4, BASE.ts_ms + 1), read_at(4), GAP_MS) is Verdict.NEWER
@@ -302,16 +313,16 @@ def test_of_an_idle_database_each_read_is_as_true_as_the_last_and_as_its_snapsho
 
 def test_after_a_read_the_log_may_begin_again_but_a_replica_that_lags_is_only_old() -> None:
     late = BASE.ts_ms + GAP_MS + 1
-    assert compare(replace(BASE, ts_ms=late), read_at(9), GAP_MS) is Verdict.NEW_LINEAGE
-    assert compare(replace(BASE, ts_ms=late - 1), read_at(9), GAP_MS) is Verdict.STALE
+    assert compare(structs.replace(BASE, ts_ms=late), read_at(9), GAP_MS) is Verdict.NEW_LINEAGE
+    assert compare(structs.replace(BASE, ts_ms=late - 1), read_at(9), GAP_MS) is Verdict.STALE
     assert compare(read_at(3, late), BASE, GAP_MS) is Verdict.STALE
-    assert compare(replace(read_at(3, late), lineage="mysql:2"), read_at(9), GAP_MS) is Verdict.NEW_LINEAGE
-    assert compare(replace(read_at(99), lineage="mysql:2"), read_at(9), GAP_MS) is Verdict.STALE
+    assert compare(structs.replace(read_at(3, late), lineage="mysql:2"), read_at(9), GAP_MS) is Verdict.NEW_LINEAGE
+    assert compare(structs.replace(read_at(99), lineage="mysql:2"), read_at(9), GAP_MS) is Verdict.STALE
 
 
 def test_beside_a_read_of_postgresql_the_rows_own_place_counts() -> None:
     """Debezium knows of no commit between 700 and the read at 940, for those were of tables it does not follow."""
-    read = replace(wal('[null,"940"]', offset=0), origin=Origin.READ, topic="")
+    read = structs.replace(wal('[null,"940"]', offset=0), origin=Origin.READ, topic="")
     before, after = wal('["700","930"]', offset=60), wal('["700","950"]', offset=61)
     assert compare(after, read, GAP_MS) is Verdict.NEWER
     assert compare(before, read, GAP_MS) is Verdict.STALE
@@ -321,7 +332,7 @@ def test_beside_a_read_of_postgresql_the_rows_own_place_counts() -> None:
 
 
 def test_after_an_incremental_read_only_the_partitions_order_counts() -> None:
-    read = replace(BASE, origin=Origin.INCREMENTAL)
-    lower = replace(BASE, order="0000000001" + BASE.order[10:])
-    assert compare(replace(lower, offset=51), read, GAP_MS) is Verdict.NEWER
-    assert compare(replace(lower, offset=49), read, GAP_MS) is Verdict.STALE
+    read = structs.replace(BASE, origin=Origin.INCREMENTAL)
+    lower = structs.replace(BASE, order="0000000001" + BASE.order[10:])
+    assert compare(structs.replace(lower, offset=51), read, GAP_MS) is Verdict.NEWER
+    assert compare(structs.replace(lower, offset=49), read, GAP_MS) is Verdict.STALE

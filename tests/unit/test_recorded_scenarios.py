@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 
 import pytest
+from msgspec import structs
 
 from consumer.avro import Schemas
 from consumer.decision import Decision, decide_all
@@ -46,7 +46,7 @@ def test_recorded_scenario(scenario: Scenario, database: str, wire: str) -> None
 
 def _decided(records: Sequence[SourceRecord], schemas: Schemas) -> list[Decision]:
     """What is decided about the changes; their offsets are those of the scenario. Tombstones are ignored."""
-    renumbered = [replace(each, offset=offset) for offset, each in enumerate(records)]
+    renumbered = [structs.replace(each, offset=offset) for offset, each in enumerate(records)]
     decisions = decide_all(renumbered, reference(), schemas)
     assert all(
         decision.reason.startswith("a tombstone")

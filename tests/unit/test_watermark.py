@@ -26,10 +26,10 @@ def test_nothing_past_an_unfinished_record_is_committable(case: tuple[list[int],
     offsets, finishing = case
     watermark = started()
     for offset in offsets:
-        watermark.begin(ONE, offset)
+        watermark.begin(ONE, [offset])
     finished = set()
     for offset in finishing:
-        watermark.finish(ONE, offset)
+        watermark.finish(ONE, [offset])
         finished.add(offset)
         unfinished = [each for each in offsets if each not in finished]
         done = [each for each in offsets if not unfinished or each < unfinished[0]]
@@ -38,19 +38,19 @@ def test_nothing_past_an_unfinished_record_is_committable(case: tuple[list[int],
 
 def test_partitions_are_apart() -> None:
     watermark = started()
-    watermark.begin(ONE, 5)
-    watermark.begin(OTHER, 5)
-    watermark.finish(OTHER, 5)
+    watermark.begin(ONE, [5])
+    watermark.begin(OTHER, [5])
+    watermark.finish(OTHER, [5])
     assert watermark.committable() == {OTHER: 6}
 
 
 def test_what_was_committed_is_not_committed_again() -> None:
     watermark = started()
-    watermark.begin(ONE, 5)
-    watermark.begin(ONE, 6)
-    watermark.finish(ONE, 5)
+    watermark.begin(ONE, [5])
+    watermark.begin(ONE, [6])
+    watermark.finish(ONE, [5])
     offsets = watermark.committable()
-    watermark.finish(ONE, 6)
+    watermark.finish(ONE, [6])
     watermark.committed(offsets)
     assert watermark.committable() == {ONE: 7}
     watermark.committed({ONE: 7})
@@ -59,21 +59,21 @@ def test_what_was_committed_is_not_committed_again() -> None:
 
 def test_a_partition_that_was_forgotten_takes_no_late_answer() -> None:
     watermark = started()
-    watermark.begin(ONE, 5)
+    watermark.begin(ONE, [5])
     watermark.forget(ONE)
-    watermark.finish(ONE, 5)
+    watermark.finish(ONE, [5])
     assert watermark.committable() == {}
 
 
 def test_positions_are_where_to_begin_again() -> None:
     watermark = started()
     watermark.start(OTHER, 7)
-    watermark.begin(ONE, 5)
-    watermark.begin(ONE, 9)
+    watermark.begin(ONE, [5])
+    watermark.begin(ONE, [9])
     assert watermark.positions() == {ONE: 5, OTHER: 7}
-    watermark.finish(ONE, 5)
+    watermark.finish(ONE, [5])
     assert watermark.positions() == {ONE: 9, OTHER: 7}
-    watermark.finish(ONE, 9)
+    watermark.finish(ONE, [9])
     assert watermark.positions() == {ONE: 10, OTHER: 7}
 
 

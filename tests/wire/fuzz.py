@@ -13,9 +13,10 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
+from msgspec import structs
 
 from consumer.avro import KnownSchemas, Schemas
 from consumer.decision import decide
@@ -65,7 +66,7 @@ def damaged(record: SourceRecord, chance: random.Random) -> SourceRecord:
             value = chance.choice(_DAMAGES)(value, chance)
     if chance.random() < 0.1:
         key = chance.choice([None, b"", b"\0", b"{}", b"[1]", chance.randbytes(9), key])
-    return replace(record, key=key, value=value)
+    return structs.replace(record, key=key, value=value)
 
 
 def _flipped(value: bytes, chance: random.Random) -> bytes:

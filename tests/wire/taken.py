@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from msgspec import structs
 
 from consumer import recording
 from consumer.avro import NO_SCHEMAS, KnownSchemas, Schemas
@@ -67,7 +68,7 @@ def _read(stack: Stack, prefix: str, wire: Format) -> Taken:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{wire.name}: the last insert has not come; {len(records)} records have")
         time.sleep(0.2)
-    renamed = [replace(each, topic=each.topic.replace(prefix, PREFIX, 1)) for each in records]
+    renamed = [structs.replace(each, topic=each.topic.replace(prefix, PREFIX, 1)) for each in records]
     numbers = {number for each in records for number in (schema_number(each.key), schema_number(each.value)) if number}
     return Taken(renamed, {number: schema_text(stack, number) for number in sorted(numbers)})
 
