@@ -6,7 +6,7 @@ newer than it was not applied, whatever the offsets say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,6 +23,8 @@ from consumer.position import Verdict, Version, compare
 from consumer.record import SourceRecord
 from consumer.rules import Rules
 from consumer.watermark import Partition
+
+_TOGETHER_MS = 1000
 
 
 class Fate(StrEnum):
@@ -133,10 +135,22 @@ def trace(records: Sequence[SourceRecord], user: UserId, rules: Rules, schemas: 
     Raises:
         ServerError: from ``schemas``, which only Avro asks.
     """
-    decided = zip(records, decide_all(records, rules, schemas), strict=True)
+    decided = (each for some in _together(records) for each in zip(some, decide_all(some, rules, schemas), strict=True))
     own = [(record, decision) for record, decision in decided if user_in(decision, rules) == user]
     tracer = _Tracer(rules, progress, render(rules.names.portfolio, user))
     return History(tuple(tracer.change(*each) for each in own), tracer.written)
+
+
+def _together(records: Sequence[SourceRecord]) -> Iterator[list[SourceRecord]]:
+    """Records that came together, as those of one database transaction do; a copy that Debezium sent again did not."""
+    batch: list[SourceRecord] = []
+    for record in records:
+        if batch and abs(record.timestamp_ms - batch[-1].timestamp_ms) > _TOGETHER_MS:
+            yield batch
+            batch = []
+        batch.append(record)
+    if batch:
+        yield batch
 
 
 def user_in(decision: Decision, rules: Rules) -> UserId | None:
