@@ -14,7 +14,7 @@ from enum import StrEnum
 from consumer.avro import Schemas
 from consumer.decision import Decision, Outcome, decide_all, healing_plan
 from consumer.effect import Mode, Plan
-from consumer.errors import RecordError
+from consumer.errors import Place, RecordError
 from consumer.event import Operation
 from consumer.keys import UserId, render
 from consumer.linked import linked_change
@@ -100,11 +100,16 @@ def _set(settings: dict[str, Setting], found: Mapping[str, Setting], only_missin
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far Redis is: the group's next offset of each partition, and the guard's version of each table."""
+    """How far Redis is: the group's next offset of each partition, and the guard's version of each table.
+
+    ``dead`` are the places of records that are known not to have been applied: of those that were read last the offset
+    is not committed yet.
+    """
 
     committed: Mapping[Partition, int]
     stored: Mapping[str, Version]
     lineage_gap_ms: int
+    dead: frozenset[Place] = frozenset()
 
     def has_read(self, record: SourceRecord) -> bool:
         """Whether the group is beyond ``record``."""
@@ -179,7 +184,7 @@ class _Tracer:
     def change(self, record: SourceRecord, decision: Decision) -> Change:
         progress, plan = self._progress, decision.plan
         if decision.outcome is Outcome.REJECTED:
-            if not progress.has_read(record):
+            if not progress.has_read(record) and record.place not in progress.dead:
                 return Change(record, decision, Fate.PENDING)
             self._marked.add(decision.mark.table if decision.mark is not None else "")
             return Change(record, decision, Fate.DEAD)

@@ -37,10 +37,11 @@ def explain(settings: Settings, rules: Rules, schemas: Schemas, user: UserId, be
         records = records_of(settings.kafka, spans, user, rules, schemas, progress.advance)
     # What was read in between is not pending: so Redis and the group are asked after the topics.
     held = held_of(settings.redis, user, rules.names)
-    reached = Progress(committed(settings.kafka), held.guard.versions, gap_ms)
+    letters = Choice(user=user).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
+    dead = frozenset((*held.guard.marks.values(), *(each.place for each in letters)))
+    reached = Progress(committed(settings.kafka), held.guard.versions, gap_ms, dead)
     history = trace(records, user, rules, schemas, reached)
     there = There(held.config, held.portfolio, held.balance, image)
-    letters = Choice(user=user).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
     return Explanation(
         user=user,
         held=held,

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from consumer import recording
+from consumer.audit.exported import AuditMetrics
 from consumer.config import PREFIX, Settings
 from consumer.decision import decide
 from consumer.metrics import Metrics
@@ -61,7 +62,8 @@ def test_every_log_action_is_described() -> None:
 
 
 def test_every_metric_is_described() -> None:
-    exported = {family.name for family in Metrics().registry.collect()}
+    registries = Metrics().registry, AuditMetrics().registry
+    exported = {family.name for registry in registries for family in registry.collect()}
     named = {name for (name,) in rows(DOCS / "operations.md", 1) if re.fullmatch(r"[a-z]+(_[a-z]+)+", name)}
     assert named == exported
 

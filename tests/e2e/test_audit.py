@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from kafka import KafkaProducer
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.process import CLI, command
 from tests.redis_view import eventually
+from tests.stack.port import Ports
 from tests.stack.trading import Trading
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -89,7 +93,7 @@ def updates(system: System, ids: Sequence[int]) -> Iterator[None]:
 
     def load() -> None:
         with system.database.connect(system.database.logins.app) as connection:
-            tables, chance = Trading(connection, system.database.quote), random.Random(7)
+            tables, chance = Trading(connection, system.database.quote), random.Random(7)  # noqa: S311
             while not over.is_set():
                 tables.update(
                     "live_users",
@@ -191,3 +195,44 @@ def test_a_consumer_that_is_away_is_the_cause_and_nothing_remains_when_it_is_bac
     with system.running():
         eventually(lambda: system.field(WITNESS, "leverage") == "77")
         assert audit(system, "--user", f"live:{WITNESS}").returncode == 0
+
+
+def gauges(port: int) -> dict[str, float]:
+    """Each sample that is exported, as Prometheus' own parser reads it."""
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    return {"/".join((each.name, *each.labels.values())): each.value for family in families for each in family.samples}
+
+
+def test_watching_exports_the_share_of_users_that_are_right(live: System, tmp_path: Path) -> None:
+    live.redis.hset(config_key(WITNESS), "leverage", "999")
+    port = Ports().take("metrics")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
+    settings = {
+        "CDC_DATABASE__URL": live.database.url,
+        "CDC_AUDIT__INTERVAL_S": "0.5",
+        "CDC_AUDIT__SETTLE_S": "0.5",
+        "CDC_METRICS__PORT": str(port),
+    }
+    with (tmp_path / "out").open("w+") as out, (tmp_path / "err").open("w+") as err:
+        process = subprocess.Popen(
+            [CLI, "audit", "--watch"], env={**clean, **live.environment, **settings}, stdout=out, stderr=err
+        )
+        try:
+            eventually(lambda: answers(port) and gauges(port)["cdc_audit_rounds_total/done"] >= 2, 90)
+            told = gauges(port)
+            assert (told["cdc_audit_users"], told["cdc_audit_users_wrong/overwritten"]) == (2, 1)
+            assert told["cdc_audit_consistency_ratio"] == 0.5
+            live.redis.hset(config_key(WITNESS), "leverage", "100")
+            eventually(lambda: gauges(port)["cdc_audit_consistency_ratio"] == 1, 60)
+            assert gauges(port)["cdc_audit_users_wrong/overwritten"] == 0
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0, (tmp_path / "err").read_text()
+    assert (tmp_path / "out").read_text().count("overwritten") == 1
+
+
+def answers(port: int) -> bool:
+    with suppress(OSError):
+        return bool(gauges(port))
+    return False

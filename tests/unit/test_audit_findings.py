@@ -28,7 +28,12 @@ CONFIG, BALANCE, PORTFOLIO = "user:{live:7}:config", "user_balance:live:7", "use
 PLACE = SourcePosition("mysql", "1", "0000000001/00000000000000000004/0000000000", 1_000, Origin.READ, SourceTime.READ)
 ROW: RowImage = {
     **dict.fromkeys((column.name for column in TABLE.columns), None),
-    **{"id": 7, "wallet_balance": "10", "margin": "0", "net_profit": "0", "leverage": 100, "group": "VIP"},
+    "id": 7,
+    "wallet_balance": "10",
+    "margin": "0",
+    "net_profit": "0",
+    "leverage": 100,
+    "group": "VIP",
 }
 
 LEVERAGE = Odd(Shape.DIFFERS, CONFIG, "leverage", "999", "100")
