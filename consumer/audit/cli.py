@@ -38,7 +38,8 @@ def audit(
     from consumer.audit import finding as findings
     from consumer.audit.bar import AuditProgress
     from consumer.audit.exported import AuditMetrics, serve
-    from consumer.audit.run import Audit, Order
+    from consumer.audit.run import Audit
+    from consumer.audit.users import Order
     from consumer.audit.watch import watch as watch_for_ever
     from consumer.service import Stop
 

@@ -11,8 +11,9 @@ import structlog
 from consumer.audit.bar import AuditProgress
 from consumer.audit.exported import AuditMetrics
 from consumer.audit.finding import Finding
-from consumer.audit.run import Audit, Order, Say
+from consumer.audit.run import Audit, Say
 from consumer.audit.suspect import Odd
+from consumer.audit.users import Order
 from consumer.avro import Schemas
 from consumer.config import Settings
 from consumer.errors import ConfigError, ServerError

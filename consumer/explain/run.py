@@ -9,9 +9,9 @@ from consumer.config import Settings
 from consumer.diff import whole_image
 from consumer.explain.account import There, account
 from consumer.explain.explanation import Explanation
-from consumer.explain.held import held_of
 from consumer.explain.history import Progress, trace
 from consumer.explain.topics import records_of, spans_of
+from consumer.explain.view import held_of
 from consumer.keys import UserId
 from consumer.letters.letter import Choice
 from consumer.letters.reader import read_letters
