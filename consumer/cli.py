@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from consumer import __version__, config, log, mapping
+from consumer.api.cli import api
 from consumer.connect.cli import connectors
 from consumer.errors import CdcError, ConfigError
 from consumer.letters.cli import letters
@@ -218,6 +219,7 @@ def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = Non
 
 app.add_typer(letters)
 app.command()(snapshot)
+app.command()(api)
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from consumer.errors import ConfigError
 from consumer.sections import (
+    Api,
     Connect,
     Database,
     DeadLetters,
@@ -35,8 +36,6 @@ from consumer.sections import (
 )
 
 PREFIX = "CDC_"
-# Sections of commands that are yet to come; a deployment may have them set already.
-_LATER = {"API"}
 
 
 class Settings(BaseSettings):
@@ -61,6 +60,7 @@ class Settings(BaseSettings):
     snapshot: Snapshot = Snapshot()
     guard: Guard = Guard()
     metrics: Metrics = Metrics()
+    api: Api = Api()
     log: Log = Log()
 
     @property
@@ -105,7 +105,7 @@ def _refuse_unknown_sections(environment: Mapping[str, str]) -> None:
     """The settings library passes over a section that it does not know, and a misspelt one would go unseen."""
     for name in sorted(environment):
         section, nested, _ = name.removeprefix(PREFIX).partition("__")
-        known = {each.upper() for each in Settings.model_fields} | _LATER
+        known = {each.upper() for each in Settings.model_fields}
         if name.startswith(PREFIX) and nested and section.upper() not in known:
             sections = ", ".join(
                 f"{PREFIX}{each.upper()}__…" for each, field in Settings.model_fields.items() if field.default
