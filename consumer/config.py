@@ -21,7 +21,11 @@ from pydantic_settings import (
 
 from consumer.errors import ConfigError
 from consumer.sections import (
+<<<<<<< HEAD
     Audit,
+=======
+    Api,
+>>>>>>> api
     Connect,
     Database,
     DeadLetters,
@@ -36,8 +40,6 @@ from consumer.sections import (
 )
 
 PREFIX = "CDC_"
-# Sections of commands that are yet to come; a deployment may have them set already.
-_LATER = {"API"}
 
 
 class Settings(BaseSettings):
@@ -63,6 +65,7 @@ class Settings(BaseSettings):
     guard: Guard = Guard()
     audit: Audit = Audit()
     metrics: Metrics = Metrics()
+    api: Api = Api()
     log: Log = Log()
 
     @property
@@ -107,7 +110,7 @@ def _refuse_unknown_sections(environment: Mapping[str, str]) -> None:
     """The settings library passes over a section that it does not know, and a misspelt one would go unseen."""
     for name in sorted(environment):
         section, nested, _ = name.removeprefix(PREFIX).partition("__")
-        known = {each.upper() for each in Settings.model_fields} | _LATER
+        known = {each.upper() for each in Settings.model_fields}
         if name.startswith(PREFIX) and nested and section.upper() not in known:
             sections = ", ".join(
                 f"{PREFIX}{each.upper()}__…" for each, field in Settings.model_fields.items() if field.default

@@ -247,7 +247,7 @@ def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> 
     clearly_earlier = stored.ts_ms > candidate.ts_ms + lineage_gap_ms
     if same_partition and (Origin.INCREMENTAL in origins or origins in _FIRST_AND_SNAPSHOT):
         return _by_offset(candidate, stored, Verdict.NEWER)
-    if _comparable(candidate.lineage, stored.lineage):
+    if comparable(candidate.lineage, stored.lineage):
         is_same_change = Origin.FIRST in origins and _own_place(candidate) == _own_place(stored)
         if candidate.order > stored.order and not is_same_change:
             return Verdict.STALE if lies_earlier and clearly_earlier else Verdict.NEWER
@@ -275,7 +275,7 @@ def _beside_a_read(candidate: Version, stored: Version, *, clearly_later: bool) 
     Kafka at a lower place and a clearly later time says that the log began again; a read that does is from a replica
     that lags behind.
     """
-    if not _comparable(candidate.lineage, stored.lineage):
+    if not comparable(candidate.lineage, stored.lineage):
         return Verdict.NEW_LINEAGE if clearly_later else Verdict.STALE
     place, stored_place = _place(candidate), _place(stored)
     if place > stored_place:
@@ -312,7 +312,7 @@ def _by_offset(candidate: Version, stored: Version, later: Verdict) -> Verdict:
     return later if candidate.offset > stored.offset else Verdict.STALE
 
 
-def _comparable(one: str, other: str) -> bool:
+def comparable(one: str, other: str) -> bool:
     """Same lineage; a snapshot read, which does not name its server, is taken for one of the same connector's."""
     if one == other:
         return True

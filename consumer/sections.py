@@ -194,6 +194,33 @@ class Metrics(Section):
     port: int = Field(9108, ge=0, le=65535, description="port to listen on; 0 turns it off")
 
 
+class Jwt(Section):
+    """JWTs that the health API accepts beside, or instead of, its token."""
+
+    secret: SecretStr | None = Field(None, description="the shared secret of HS256, 32 bytes or more")
+    public_key: Path | None = Field(None, description="file with the RSA public key of RS256, PEM")
+    audience: str | None = Field(None, min_length=1, description="the aud that a token must be for")
+    role: str | None = Field(None, min_length=1, description="the role that a token must have")
+    role_claim: str = Field("role", min_length=1, description="the claim with the role, or with a list of roles")
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if (self.secret or self.public_key) and (self.audience is None or self.role is None):
+            raise ValueError("a JWT needs an audience and a role too: else any token of the issuer would do")
+        return self
+
+
+class Api(Section):
+    """The health API."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=1, le=65535, description="port to listen on")
+    token: SecretStr | None = Field(None, description="the bearer token; nothing starts without it or a JWT")
+    jwt: Jwt = Jwt()
+    refreshes_per_minute: int = Field(60, ge=1, le=100_000, description="how many force-refreshes are allowed")
+    cluster_info_s: float = Field(10.0, ge=0, description="how old the counts of cluster-info may be")
+
+
 class Log(Section):
     """What is written to stderr."""
 

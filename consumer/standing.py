@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import redis
 from consumer.drift import Standing
 from consumer.effect import Plan
 from consumer.guard_state import GuardState
-from consumer.keys import UserId, render
+from consumer.keys import UserId, glob, pattern, render
 from consumer.redis_client import ask, connect, translate
 from consumer.rules import Rules
 from consumer.sections import Redis
@@ -72,15 +71,11 @@ class RedisView:
         Raises:
             ServerError: as :meth:`standings`.
         """
-        types = "|".join(sorted({table.user_type for table in rules.tables}))
+        types = {table.user_type for table in rules.tables}
         for template in (rules.names.config, rules.names.balance):
-            pattern = (
-                re.escape(template).replace("<type>", f"(?P<type>{types})").replace("<id>", "(?P<id>0|[1-9][0-9]*)")
-            )
-            found = re.compile(pattern)
-            glob = re.sub(r"([\\*?\[\]])", r"\\\1", template).replace("<type>", "*").replace("<id>", "*")
+            found = pattern(template, types)
             try:
-                for key in self._client.scan_iter(match=glob, count=_SCAN_COUNT):
+                for key in self._client.scan_iter(match=glob(template), count=_SCAN_COUNT):
                     if match := found.fullmatch(key):
                         yield UserId(match["type"], int(match["id"]))
             except redis.RedisError as error:

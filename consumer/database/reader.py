@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Select, column, create_engine, make_url, quoted_name, select, table
@@ -83,11 +83,19 @@ class Database:
             AccessDenied: the account is refused, or a grant is missing; the advice names it.
             NotInDatabase: the table or a required column is not there.
         """
-        what = f"reading {user_table.table}"
-        with self._connected(what, f"SELECT on the captured columns of {user_table.table}") as connection:
-            columns = self._columns(connection, user_table)
-            wanted = self._select(user_table, columns).where(_column(user_table.key) == key)
-            position, rows = self._log_of(connection).read(connection, wanted)
+        with self._reading(user_table) as connection:
+            position, rows = self._log_of(connection).read(connection, self._one(connection, user_table, key))
+        return ReadRow(user_table.table, key, _image(rows[0]) if rows else None, position)
+
+    def glance(self, user_table: UserTable, key: int) -> ReadRow:
+        """One row without waiting for anything: fit to be compared with, not to be written. Its position is too late.
+
+        Raises:
+            ServerError: as :meth:`row`.
+        """
+        with self._reading(user_table) as connection:
+            rows = connection.execute(self._one(connection, user_table, key)).mappings().all()
+            position = self._log_of(connection).position(connection)
         return ReadRow(user_table.table, key, _image(rows[0]) if rows else None, position)
 
     def rows(self, user_table: UserTable, after: int, limit: int) -> list[RowImage]:
@@ -99,8 +107,7 @@ class Database:
             ServerError: as :meth:`row`.
         """
         key = _column(user_table.key)
-        what = f"reading {user_table.table}"
-        with self._connected(what, f"SELECT on the captured columns of {user_table.table}") as connection:
+        with self._reading(user_table) as connection:
             wanted = self._select(user_table, self._columns(connection, user_table))
             wanted = wanted.where(key > after).order_by(key).limit(limit)
             return [_image(row) for row in connection.execute(wanted).mappings()]
@@ -115,6 +122,10 @@ class Database:
         wanted = select(key).select_from(_table(user_table)).where(key.in_(sorted(keys)))
         with self._connected(f"reading {user_table.table}", f"SELECT ({user_table.key})") as connection:
             return {int(found) for found in connection.execute(wanted).scalars()}
+
+    def _reading(self, user_table: UserTable) -> AbstractContextManager[Connection]:
+        table_name = user_table.table
+        return self._connected(f"reading {table_name}", f"SELECT on the captured columns of {table_name}")
 
     @contextmanager
     def _connected(self, what: str, grant: str = "") -> Iterator[Connection]:
@@ -139,6 +150,9 @@ class Database:
 
     def _select(self, user_table: UserTable, columns: Sequence[str]) -> Select[Any]:
         return select(*(_column(name) for name in columns)).select_from(_table(user_table))
+
+    def _one(self, connection: Connection, user_table: UserTable, key: int) -> Select[Any]:
+        return self._select(user_table, self._columns(connection, user_table)).where(_column(user_table.key) == key)
 
     def _columns(self, connection: Connection, user_table: UserTable) -> tuple[str, ...]:
         """The key and the owned columns that the table has; looked up again now and then, for tables are altered."""

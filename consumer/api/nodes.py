@@ -1,0 +1,96 @@
+"""How many keys each server holds, without holding it up: SCAN with a budget, and never KEYS."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import redis
+
+from consumer.keys import glob, pattern
+from consumer.redis_client import translate
+from consumer.rules import Rules
+
+_COUNT = 1000
+_BUDGET_S = 1.0
+
+
+class NodeCounts:
+    """The data of cluster-info, counted anew when it is older than ``age_s``."""
+
+    def __init__(self, client: redis.Redis, rules: Rules, age_s: float) -> None:
+        types = sorted({table.user_type for table in rules.tables})
+        self._client = client
+        self._templates = (rules.names.config, rules.names.balance)
+        self._patterns = tuple(pattern(template, types) for template in self._templates)
+        self._age_s = age_s
+        self._lock = threading.Lock()
+        self._counted: dict[str, object] | None = None
+        self._at = 0.0
+
+    def info(self) -> dict[str, object]:
+        """The data. A pass of one kind of key over one node ends after a second, and is projected from there.
+
+        Raises:
+            ServerError: Redis can't answer; of a cluster no node can.
+        """
+        with self._lock:  # one pass at a time, whatever the number of callers
+            if self._counted is None or time.monotonic() - self._at >= self._age_s:
+                self._counted = self._count()
+                self._at = time.monotonic()
+            return self._counted
+
+    def _count(self) -> dict[str, object]:
+        nodes: list[dict[str, Any]] = []
+        failure: redis.RedisError | None = None
+        for host, port, client in _servers(self._client):
+            try:
+                nodes.append({"host": host, "port": port, "status": "connected", **self._of(client)})
+            except redis.RedisError as error:
+                failure = error
+                none = {"keys": 0, "user_configs": 0, "balance_caches": 0}
+                nodes.append({"host": host, "port": port, "status": "disconnected", **none})
+        if failure is not None and all(node["status"] == "disconnected" for node in nodes):
+            raise translate(failure, is_of_plan=False) from None
+        return {
+            "nodes": nodes,
+            "total_keys": sum(node["keys"] for node in nodes),
+            "user_config_keys": sum(node["user_configs"] for node in nodes),
+            "balance_cache_keys": sum(node["balance_caches"] for node in nodes),
+        }
+
+    def _of(self, client: Any) -> dict[str, int]:
+        keys = int(client.dbsize())
+        configs, balances = (
+            _matching(client, glob(template), found, keys)
+            for template, found in zip(self._templates, self._patterns, strict=True)
+        )
+        return {"keys": keys, "user_configs": configs, "balance_caches": balances}
+
+
+def _matching(client: Any, match: str, found: re.Pattern[str], keys: int) -> int:
+    """How many keys match; SCAN tells each at least once, in no order, so that a part stands for the whole."""
+    deadline = time.monotonic() + _BUDGET_S
+    seen: set[str] = set()
+    cursor = looked = 0
+    while True:
+        cursor, names = client.scan(cursor, match=match, count=_COUNT)
+        looked += _COUNT
+        seen.update(name for name in names if found.fullmatch(name))
+        if cursor == 0:
+            return len(seen)
+        if time.monotonic() > deadline:
+            return min(keys, round(len(seen) * keys / looked)) if looked < keys else len(seen)
+
+
+def _servers(client: Any) -> Iterator[tuple[str, int, Any]]:
+    """Each server that holds keys of its own: the primaries of a cluster, or the one server."""
+    if isinstance(client, redis.RedisCluster):
+        for node in client.get_primaries():
+            yield str(node.host), int(node.port), client.get_redis_connection(node)
+        return
+    options = client.connection_pool.connection_kwargs
+    yield str(options.get("host", "localhost")), int(options.get("port", 6379)), client
