@@ -14,11 +14,8 @@ from typing import Annotated
 import typer
 
 from consumer import __version__, config, log, mapping
-<<<<<<< HEAD
-from consumer.audit.cli import audit
-=======
 from consumer.api.cli import api
->>>>>>> api
+from consumer.audit.cli import audit
 from consumer.connect.cli import connectors
 from consumer.errors import CdcError, ConfigError
 from consumer.explain.cli import explain
@@ -224,12 +221,9 @@ def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = Non
 
 app.add_typer(letters)
 app.command()(snapshot)
-<<<<<<< HEAD
 app.command()(audit)
 app.command()(explain)
-=======
 app.command()(api)
->>>>>>> api
 
 
 def main() -> None:

@@ -21,11 +21,8 @@ from pydantic_settings import (
 
 from consumer.errors import ConfigError
 from consumer.sections import (
-<<<<<<< HEAD
-    Audit,
-=======
     Api,
->>>>>>> api
+    Audit,
     Connect,
     Database,
     DeadLetters,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from consumer.effect import Mode, Plan
-from consumer.position import Origin, Verdict, Version, compare, is_again
+from consumer.position import Origin, Verdict, Version, comparable, compare, is_again
 
 Row = Mapping[str, str | None]
 
@@ -43,6 +43,15 @@ def would_apply(plan: Plan, standing: Standing, gap_ms: int) -> bool:
     if verdict is Verdict.DUPLICATE:
         return plan.mode is Mode.REBUILD and stored is not None and is_again(plan.version, stored)
     return verdict is not Verdict.STALE
+
+
+def is_of_another_server(plan: Plan, standing: Standing) -> bool:
+    """Whether what stands was written by changes of another server than the plan's, in the same epoch.
+
+    They could not be told from older ones once the plan is applied, and would be lost.
+    """
+    stored, version = _stored(standing), plan.version
+    return stored is not None and stored.epoch >= version.epoch and not comparable(version.lineage, stored.lineage)
 
 
 def differences(plan: Plan, standing: Standing) -> Iterator[Difference]:

@@ -22,7 +22,9 @@ from consumer.avro import Schemas
 from consumer.config import Settings
 from consumer.database.reader import Database
 from consumer.database.row import ReadRow
-from consumer.errors import RecordError, ServerError
+from consumer.drift import is_of_another_server
+from consumer.effect import Plan
+from consumer.errors import RecordError, Reconnected, ServerError
 from consumer.keys import UserId
 from consumer.rebuild import rebuild_read
 from consumer.rules import Rules, UserTable
@@ -137,13 +139,25 @@ class Audit:
     def _mended(self, sink: RedisSink, suspect: Suspect, findings: Sequence[Finding]) -> list[Finding]:
         """Redis written anew from the database's row, through the guard; what came since is newer and stays."""
         try:
-            row = self._database.row(suspect.table, suspect.user.id)
-            for _, answer in sink.apply([rebuild_read(row, suspect.table, self._rules)]):
-                if isinstance(answer, ServerError):
-                    raise answer
+            plan = rebuild_read(self._database.row(suspect.table, suspect.user.id), suspect.table, self._rules)
+            (standing,) = self._view.standings([plan])
+            if is_of_another_server(plan, standing):
+                raise ServerError("database", "its log is not the one that the user's version is of")
+            _apply(sink, plan)
         except (ServerError, RecordError) as error:
             _log.warning(
                 "a user could not be mended", action="audit.not_mended", user=str(suspect.user), problem=error.problem
             )
         still = {(odd.key, odd.field) for odd in self._odds_now(suspect)}
         return [replace(each, is_mended=(each.odd.key, each.odd.field) not in still) for each in findings]
+
+
+def _apply(sink: RedisSink, plan: Plan) -> None:
+    try:
+        ((_, answer),) = sink.apply([plan])
+    except Reconnected:
+        # Nothing here depends on what was acknowledged before.
+        sink.go_on()
+        ((_, answer),) = sink.apply([plan])
+    if isinstance(answer, ServerError):
+        raise answer
