@@ -10,6 +10,7 @@ import redis
 from consumer.drift import Standing
 from consumer.effect import Plan
 from consumer.guard_state import GuardState
+from consumer.held import Held
 from consumer.keys import UserId, glob, pattern, render
 from consumer.redis_client import ask, connect, translate
 from consumer.rules import Rules
@@ -62,8 +63,29 @@ class RedisView:
             ServerError: as :meth:`standings`.
         """
         asked = [("HGETALL", render(rules.names.guard, user)) for user in users]
-        replies = self._asked(asked)
-        return [GuardState.read(reply if isinstance(reply, dict) else {}) for reply in replies]
+        return [GuardState.read(_pairs(reply) or {}) for reply in self._asked(asked)]
+
+    def held(self, user: UserId, rules: Rules) -> Held:
+        """All that stands there of one user.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        names = rules.names
+        config, portfolio, balance, guard = (
+            render(each, user) for each in (names.config, names.portfolio, names.balance, names.guard)
+        )
+        asked = [("HGETALL", config), ("HGETALL", portfolio), ("HGETALL", guard), ("GET", balance), ("TTL", balance)]
+        in_config, in_portfolio, in_guard, text, ttl_s = self._asked(asked)
+        found = {config: in_config, portfolio: in_portfolio, guard: in_guard, balance: text}
+        return Held(
+            _pairs(in_config),
+            _pairs(in_portfolio),
+            text if isinstance(text, str) else None,
+            ttl_s if isinstance(ttl_s, int) and ttl_s >= 0 else None,
+            GuardState.read(_pairs(in_guard) or {}),
+            tuple(key for key, reply in found.items() if isinstance(reply, Exception)),
+        )
 
     def users(self, rules: Rules) -> Iterator[UserId]:
         """Every user who has a config hash or a balance, some of them twice.
@@ -89,6 +111,11 @@ class RedisView:
             return list(pipeline.execute(raise_on_error=False))
         except redis.RedisError as error:
             raise translate(error, is_of_plan=False) from error
+
+
+def _pairs(reply: object) -> dict[str, str] | None:
+    """The hash that HGETALL answered; None where there is none, or a key of another type."""
+    return reply if isinstance(reply, dict) and reply else None
 
 
 def _questions(plan: Plan) -> list[tuple[str, ...]]:

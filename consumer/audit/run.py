@@ -24,7 +24,7 @@ from consumer.database.reader import Database
 from consumer.database.row import ReadRow
 from consumer.drift import is_of_another_server
 from consumer.effect import Plan
-from consumer.errors import RecordError, Reconnected, ServerError
+from consumer.errors import Reconnected, RecordError, ServerError
 from consumer.keys import UserId
 from consumer.rebuild import rebuild_read
 from consumer.rules import Rules, UserTable

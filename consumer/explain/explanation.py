@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from consumer.explain.account import Account, Note
-from consumer.explain.held import Held
 from consumer.explain.history import Fate, History
+from consumer.held import Held
 from consumer.keys import UserId
 from consumer.letters.letter import Unapplied
 from consumer.rules import Names

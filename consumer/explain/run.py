@@ -11,7 +11,6 @@ from consumer.explain.account import There, account
 from consumer.explain.explanation import Explanation
 from consumer.explain.history import Progress, trace
 from consumer.explain.topics import records_of, spans_of
-from consumer.explain.view import held_of
 from consumer.keys import UserId
 from consumer.letters.letter import Choice
 from consumer.letters.reader import read_letters
@@ -19,6 +18,7 @@ from consumer.replay.bar import ReplayProgress
 from consumer.replay.bounds import Bound
 from consumer.replay.reader import committed
 from consumer.rules import Rules, UserTable
+from consumer.standing import RedisView
 
 
 def explain(settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound) -> Explanation:
@@ -28,18 +28,29 @@ def explain(settings: Settings, rules: Rules, schemas: Schemas, user: UserId, be
         ConfigError: a setting is wrong.
         ServerUnavailable, ServerError: of a server.
     """
+    view = RedisView(settings.redis)
+    try:
+        return _explained(settings, rules, schemas, user, begin, view)
+    finally:
+        view.close()
+
+
+def _explained(
+    settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound, view: RedisView
+) -> Explanation:
     (table,) = (each for each in rules.tables if each.user_type == user.user_type)
     gap_ms = settings.guard.lineage_gap_ms
     image = _image(settings, user, table, rules)
-    held = held_of(settings.redis, user, rules.names)
+    held = view.held(user, rules)
     spans = spans_of(settings.kafka, user, rules, held.guard.versions, begin)
     with ReplayProgress(sum(span.size for span in spans)) as progress:
         records = records_of(settings.kafka, spans, user, rules, schemas, progress.advance)
-    # What was read in between is not pending: so Redis and the group are asked after the topics.
-    held = held_of(settings.redis, user, rules.names)
+    # The group before Redis: what is committed must be there, or it is missed.
+    offsets = committed(settings.kafka)
+    held = view.held(user, rules)
     letters = Choice(user=user).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
     dead = frozenset((*held.guard.marks.values(), *(each.place for each in letters)))
-    reached = Progress(committed(settings.kafka), held.guard.versions, gap_ms, dead)
+    reached = Progress(offsets, held.guard.versions, gap_ms, dead)
     history = trace(records, user, rules, schemas, reached)
     there = There(held.config, held.portfolio, held.balance, image)
     return Explanation(
@@ -62,9 +73,9 @@ def _image(settings: Settings, user: UserId, table: UserTable, rules: Rules) -> 
 
     database = Database(settings.database)
     try:
-        row = database.row(table, user.id)
+        found = database.rows(table, user.id - 1, 1)
     finally:
         database.close()
-    if row.image is None:
+    if not found or str(found[0][table.key]) != str(user.id):
         return None
-    return {"id": str(user.id), "user_type": user.user_type, **table.constants, **whole_image(row.image, table, {})}
+    return {"id": str(user.id), "user_type": user.user_type, **table.constants, **whole_image(found[0], table, {})}

@@ -23,6 +23,7 @@ from tests.e2e.conftest import WITNESS, System
 from tests.e2e.process import CLI, command
 from tests.redis_view import eventually
 from tests.stack.port import Ports
+from tests.stack.roster import DATABASES
 from tests.stack.trading import Trading
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -180,8 +181,11 @@ def test_forty_differences_are_found_while_updates_go_on_and_mended(live: System
         again = audit(live, "--json")
         assert found(again)[0] == []
         assert again.returncode == 0
+        _, summary = found(audit(live, "--json", "--sample", "60", "--table", "live_users"))
+        assert (summary["users"], summary["wrong"]) == (60, 0)
 
 
+@pytest.mark.parametrize("database", DATABASES, indirect=True)
 def test_a_consumer_that_is_away_is_the_cause_and_nothing_remains_when_it_is_back(system: System) -> None:
     with system.running():
         eventually(lambda: system.config(WITNESS))

@@ -11,10 +11,10 @@ from consumer.avro import NO_SCHEMAS
 from consumer.errors import Place
 from consumer.explain.account import Account, Note, There, account
 from consumer.explain.explanation import Explanation
-from consumer.explain.held import Held
 from consumer.explain.history import Fate, History, Progress, trace
 from consumer.explain.report import to_json, to_text
 from consumer.guard_state import GuardState
+from consumer.held import Held
 from consumer.keys import UserId
 from consumer.position import Origin, Version
 from consumer.record import SourceRecord
