@@ -20,7 +20,7 @@ from consumer.connect.cli import connectors
 from consumer.errors import CdcError, ConfigError
 from consumer.explain.cli import explain
 from consumer.letters.cli import letters
-from consumer.options import Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of
+from consumer.options import Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of, settings_of
 from consumer.snapshot.cli import snapshot
 
 app = typer.Typer(
@@ -117,10 +117,10 @@ def replay(
 
     if dry_run and yes:
         raise ConfigError("--yes", "nothing is changed in a dry run", "one of --yes and --dry-run")
-    kafka = {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}
-    settings = config.load({"mapping": mapping_file, "kafka": kafka, "redis": {"url": redis_url}}, config_file)
+    settings = settings_of(
+        config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, redis_url=redis_url
+    )
     rules = rules_of(settings)
-    log.configure(settings.log)
     order = Order(
         parse_bound(begin, "--from"),
         parse_bound(end, "--to"),
@@ -203,9 +203,8 @@ def check(
     from consumer.check import findings
     from consumer.check.run import check as checked
 
-    settings = config.load({"mapping": mapping_file}, config_file)
+    settings = settings_of(config_file, mapping_file)
     rules = rules_of(settings)
-    log.configure(settings.log)
     found = []
     for finding in checked(settings, rules):
         found.append(finding)

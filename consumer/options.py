@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from consumer import config, mapping
+from consumer import config, log, mapping
 from consumer.errors import ConfigError
 from consumer.keys import UserId
 
@@ -25,7 +25,39 @@ MappingFile: TypeAlias = Annotated[
     Path | None, typer.Option("--mapping", help="TOML file of the mapping; else the reference.")
 ]
 RedisUrl: TypeAlias = Annotated[str | None, typer.Option("--redis-url", help="redis://host:port/db")]
+DatabaseUrl: TypeAlias = Annotated[
+    str | None, typer.Option("--database-url", help="mysql://…, mariadb://… or postgresql://…, a read-only account")
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+
+def settings_of(
+    file: Path | None,
+    mapping_file: Path | None,
+    *,
+    brokers: str | None = None,
+    prefix: str | None = None,
+    group: str | None = None,
+    redis_url: str | None = None,
+    database_url: str | None = None,
+    metrics_port: int | None = None,
+) -> config.Settings:
+    """The settings in force, with the log set up as they say; options that were not given are None.
+
+    Raises:
+        ConfigError: as :func:`consumer.config.load`.
+    """
+    kafka = {"bootstrap_servers": brokers, "topic_prefix": prefix, "group_id": group}
+    flags = {
+        "mapping": mapping_file,
+        "kafka": kafka,
+        "redis": {"url": redis_url},
+        "database": {"url": database_url},
+        "metrics": {"port": metrics_port},
+    }
+    settings = config.load(flags, file)
+    log.configure(settings.log)
+    return settings
 
 
 def rules_of(settings: config.Settings) -> Rules:

@@ -8,10 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer import config, log
 from consumer.errors import ConfigError
 from consumer.keys import UserId
-from consumer.options import AsJson, Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of, user_of
+from consumer.options import (
+    AsJson,
+    Brokers,
+    ConfigFile,
+    DatabaseUrl,
+    MappingFile,
+    Prefix,
+    RedisUrl,
+    rules_of,
+    schemas_of,
+    settings_of,
+    user_of,
+)
 
 if TYPE_CHECKING:
     from consumer.audit.finding import Finding
@@ -31,7 +42,7 @@ def audit(
     topic_prefix: Prefix = None,
     group_id: Annotated[str | None, typer.Option("--group-id", help="The group that keeps Redis right.")] = None,
     redis_url: RedisUrl = None,
-    database_url: Annotated[str | None, typer.Option(help="mysql://…, mariadb://… or postgresql://…")] = None,
+    database_url: DatabaseUrl = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of --watch's /metrics; 0 for none.")] = None,
 ) -> None:
     """Compare every user in the database with Redis; each difference with its cause. Exit code 1 if one remains."""
@@ -43,18 +54,17 @@ def audit(
     from consumer.audit.watch import watch as watch_for_ever
     from consumer.service import Stop
 
-    settings = config.load(
-        {
-            "mapping": mapping_file,
-            "kafka": {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix, "group_id": group_id},
-            "redis": {"url": redis_url},
-            "database": {"url": database_url},
-            "metrics": {"port": metrics_port},
-        },
+    settings = settings_of(
         config_file,
+        mapping_file,
+        brokers=bootstrap_servers,
+        prefix=topic_prefix,
+        group=group_id,
+        redis_url=redis_url,
+        database_url=database_url,
+        metrics_port=metrics_port,
     )
     rules = rules_of(settings)
-    log.configure(settings.log)
     order = Order(tuple(user_of(each, "--user", rules) for each in users or ()), tuple(tables or ()), sample, repair)
     _check(order.tables, order.users, sample, rules)
     stop = Stop()

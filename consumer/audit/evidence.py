@@ -19,6 +19,7 @@ from consumer.guard_state import GuardState
 from consumer.keys import UserId
 from consumer.letters.reader import read_letters
 from consumer.position import Origin, Version
+from consumer.record import table_of
 from consumer.rules import Rules, UserTable
 from consumer.standing import RedisView
 from consumer.watermark import Partition
@@ -93,7 +94,7 @@ class Witness:
     def _letter(self, user: UserId, table: str, version: Version | None) -> Place | None:
         """The dead letter of the user's row behind which nothing was applied."""
         place = self._letters.get(user)
-        if place is None or place.topic.rpartition(".")[2] != table:
+        if place is None or table_of(place.topic) != table:
             return None
         is_past = version is not None and _lies_behind(_place(version), place)
         return None if is_past else place
@@ -115,7 +116,7 @@ def _is_behind(version: Version | None, table: str, passage: Passage) -> bool:
     """Whether records wait in the partition of the user's row; any of its table's where that is not known."""
     if _is_in_topic(version) and version is not None:
         return Partition(version.topic, version.partition) in passage.behind
-    return any(part.topic.rpartition(".")[2] == table for part in passage.behind)
+    return any(table_of(part.topic) == table for part in passage.behind)
 
 
 def _image(event: ChangeEvent | None, table: UserTable) -> Fields | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from consumer.event import ChangeEvent
-from consumer.position import SourcePosition, Verdict, Version, compare
+from consumer.position import SourcePosition, Version, compare
 from consumer.watermark import Partition
 
 _LOOK_S = 0.2
@@ -83,10 +83,5 @@ def let_pass(database: Database, topics: Topics, patience: Patience, should_stop
 
 def _has_passed(topics: Topics, place: SourcePosition, patience: Patience) -> bool:
     """Whether a change in the topics lies behind ``place``."""
-    here = _version(place)
-    verdicts = (compare(each.version(0), here, patience.lineage_gap_ms) for each in topics.newest())
-    return any(verdict in (Verdict.NEWER, Verdict.NEW_LINEAGE) for verdict in verdicts)
-
-
-def _version(place: SourcePosition) -> Version:
-    return Version(0, place.origin, place.lineage, place.order, place.ts_ms, "", 0, 0)
+    here = Version.of(place, 0, "", 0, 0)
+    return any(compare(each.version(0), here, patience.lineage_gap_ms).is_accepted for each in topics.newest())

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from consumer.explain.history import Fate, History, Setting
 from consumer.guard_state import GuardState
-from consumer.position import Verdict, Version, compare
+from consumer.position import Version, compare
 from consumer.rules import Rules, UserTable
 from consumer.times import time_fields
 
@@ -123,7 +123,7 @@ def _is_beyond(stored: Version | None, history: History, table: str, gap_ms: int
     told = [
         each.plan.version for each in history.of(Fate.APPLIED) if each.plan is not None and each.plan.table == table
     ]
-    return not told or compare(stored, told[-1], gap_ms) in (Verdict.NEWER, Verdict.NEW_LINEAGE)
+    return not told or compare(stored, told[-1], gap_ms).is_accepted
 
 
 def _owned(table: UserTable, rules: Rules) -> tuple[str, ...]:

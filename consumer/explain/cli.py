@@ -6,8 +6,19 @@ from typing import Annotated
 
 import typer
 
-from consumer import config, log
-from consumer.options import AsJson, Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of, user_of
+from consumer.options import (
+    AsJson,
+    Brokers,
+    ConfigFile,
+    DatabaseUrl,
+    MappingFile,
+    Prefix,
+    RedisUrl,
+    rules_of,
+    schemas_of,
+    settings_of,
+    user_of,
+)
 
 
 def explain(
@@ -23,24 +34,23 @@ def explain(
     topic_prefix: Prefix = None,
     group_id: Annotated[str | None, typer.Option("--group-id", help="The group that keeps Redis right.")] = None,
     redis_url: RedisUrl = None,
-    database_url: Annotated[str | None, typer.Option(help="mysql://…, mariadb://… or postgresql://…")] = None,
+    database_url: DatabaseUrl = None,
 ) -> None:
     """What stands in Redis for a user, which change set it, and what is still to come. Changes nothing."""
     from consumer.explain import report
     from consumer.explain.run import explain as explained
     from consumer.replay.bounds import parse_bound
 
-    settings = config.load(
-        {
-            "mapping": mapping_file,
-            "kafka": {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix, "group_id": group_id},
-            "redis": {"url": redis_url},
-            "database": {"url": database_url},
-        },
+    settings = settings_of(
         config_file,
+        mapping_file,
+        brokers=bootstrap_servers,
+        prefix=topic_prefix,
+        group=group_id,
+        redis_url=redis_url,
+        database_url=database_url,
     )
     rules = rules_of(settings)
-    log.configure(settings.log)
     wanted = user_of(user, "USER", rules)
     known = explained(settings, rules, schemas_of(settings), wanted, parse_bound(begin, "--from"))
     typer.echo((report.to_json if as_json else report.to_text)(known, last))

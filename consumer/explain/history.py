@@ -19,7 +19,7 @@ from consumer.event import Operation
 from consumer.keys import UserId, render
 from consumer.linked import linked_change
 from consumer.plan import user_of
-from consumer.position import Verdict, Version, compare
+from consumer.position import Version, compare
 from consumer.record import SourceRecord
 from consumer.rules import Rules
 from consumer.watermark import Partition
@@ -119,7 +119,7 @@ class Progress:
         """Whether what stands is as new as ``version`` or newer; None where nothing is known of the table."""
         if (stored := self.stored.get(table)) is None:
             return None
-        return compare(version, stored, self.lineage_gap_ms) not in (Verdict.NEWER, Verdict.NEW_LINEAGE)
+        return not compare(version, stored, self.lineage_gap_ms).is_accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +203,7 @@ class _Tracer:
         if covered is False:
             return Fate.MISSED
         last = self._last.get(plan.table)
-        verdict = compare(plan.version, last, self._progress.lineage_gap_ms)
-        if verdict in (Verdict.STALE, Verdict.DUPLICATE):
+        if not compare(plan.version, last, self._progress.lineage_gap_ms).is_accepted:
             return Fate.OLD
         self._last[plan.table] = plan.version
         self._marked.discard(plan.table)

@@ -13,6 +13,7 @@ from consumer.explain.history import Change, Fate, Setting
 from consumer.guard_state import GuardState
 from consumer.keys import render
 from consumer.position import Origin, Version
+from consumer.record import table_of
 from consumer.report import plan_text
 from consumer.value import timestamp
 
@@ -89,7 +90,7 @@ def _changes(title: str, changes: Sequence[Change], *, with_plan: bool = False) 
     yield title
     for each in changes:
         record, event = each.record, each.decision.event
-        table = event.table if event is not None else record.topic.rpartition(".")[2]
+        table = event.table if event is not None else table_of(record.topic)
         yield f"  {record.place}  {timestamp(record.timestamp_ms)}  {table}  {each.fate}: {each.decision.reason}"
         if with_plan and each.plan is not None:
             yield "\n".join(f"    {line}" for line in plan_text(each.plan).splitlines()[1:])
@@ -172,7 +173,7 @@ def _change_json(change: Change) -> dict[str, Any]:
     return {
         "record": str(change.record.place),
         "time": timestamp(change.record.timestamp_ms),
-        "table": event.table if event is not None else change.record.topic.rpartition(".")[2],
+        "table": event.table if event is not None else table_of(change.record.topic),
         "fate": change.fate,
         "reason": change.decision.reason,
         "plan": None if change.plan is None else plan_text(change.plan).splitlines(),

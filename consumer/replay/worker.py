@@ -23,7 +23,7 @@ from consumer.mark import mark_refused
 from consumer.patience import patiently
 from consumer.position import Verdict
 from consumer.protocols import Applied
-from consumer.record import SourceRecord
+from consumer.record import SourceRecord, table_of
 from consumer.registry import Registry
 from consumer.replay.bounds import Span
 from consumer.replay.partition import Folding, PartitionFold, counts
@@ -143,7 +143,7 @@ class Worker:
         summary = Summary()
         rules, guard = self._rules, self._settings.guard
         spans = self._wanted.of(number)
-        tables = {span.topic: span.topic.rpartition(".")[2] for span in spans}
+        tables = {span.topic: table_of(span.topic) for span in spans}
         folding = Folding(rules, self._schemas, guard.lineage_gap_ms, self._wanted.users)
         budget = Budget(self._wanted.memory)
         again = Budget(self._wanted.memory)
@@ -253,7 +253,7 @@ class Worker:
 
 
 def _table(span: Span) -> str:
-    return span.topic.rpartition(".")[2]
+    return table_of(span.topic)
 
 
 def _outcome(answer: Applied, *, is_rebuild: bool) -> str:
