@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -17,6 +17,7 @@ from consumer.rules import Rules, UserTable
 from consumer.standing import RedisView
 
 _SAMPLED_TOGETHER = 50
+_DRAWS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +107,14 @@ class Users:
     def _sampled(self, table: UserTable, last: int, wanted: int) -> Iterator[list[RowImage]]:
         """Rows behind keys that chance names, a few neighbours at a time; none twice."""
         seen: set[int] = set()
-        # Of a small table the same ones come again and again.
-        for _ in range(2 * wanted // _SAMPLED_TOGETHER + 10):
-            limit = min(_SAMPLED_TOGETHER, wanted - len(seen))
-            if limit <= 0:
+        # Keys that lead to a row where a read began already: large gaps would else take nearly every draw.
+        used: list[range] = []
+        while (limit := min(_SAMPLED_TOGETHER, wanted - len(seen))) > 0:
+            start = _drawn(last, used)
+            if start is None:
                 return
-            found = self._database.rows(table, random.randint(-1, last - 1), limit)  # noqa: S311  # no secret
+            found = self._database.rows(table, start, limit)
+            used.append(range(start, _key(table, found[0]) if found else last))
             if fresh := [image for image in found if _key(table, image) not in seen]:
                 seen.update(_key(table, image) for image in fresh)
                 yield fresh
@@ -127,6 +130,15 @@ class Users:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if self._database.rows(table, middle, 1) else (low, middle)
         return low
+
+
+def _drawn(last: int, used: Sequence[range]) -> int | None:
+    """A key below ``last`` by chance that is in none of ``used``; None where hardly any is left."""
+    for _ in range(_DRAWS):
+        key = random.randint(-1, last - 1)  # noqa: S311  # no secret
+        if not any(key in each for each in used):
+            return key
+    return None
 
 
 def _key(table: UserTable, image: RowImage) -> int:
