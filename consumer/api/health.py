@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -138,7 +139,7 @@ class Health:
             raise UnknownUser(was_removed=self._remove(plan, standing))
         whole = dict(plan.config.whole) if plan.config is not None else {}
         if publishes:
-            plan = replace(plan, messages=self._messages(read, table, user, whole))
+            plan = replace(plan, messages=self._messages(read, table, whole))
         applied = self._writer.apply(plan)
         is_refused = applied.verdict is Verdict.STALE
         _log.info(
@@ -179,7 +180,10 @@ class Health:
         _log.warning("removed a user whom the database does not know", action="api.removed", user=str(plan.user))
         return applied.is_accepted
 
-    def _messages(self, read: ReadRow, table: UserTable, user: UserId, fields: dict[str, str]) -> tuple[Publish, ...]:
+    def _messages(self, read: ReadRow, table: UserTable, whole: Mapping[str, str]) -> tuple[Publish, ...]:
+        """What changed is known to the script alone, so the message tells every owned field."""
+        user = UserId(table.user_type, read.key)
+        fields = {column.field: whole[column.field] for column in table.columns if column.field in whole}
         told = body(read.event(table), user, "admin_user_update", fields)
         return (Publish(self._rules.names.lifecycle_channel, told),)
 
