@@ -17,7 +17,7 @@ from consumer.api.nodes import NodeCounts
 from consumer.config import Settings
 from consumer.database.reader import Database
 from consumer.database.row import ReadRow
-from consumer.drift import Standing, differences
+from consumer.drift import Standing, differences, version_of
 from consumer.effect import Plan, Publish
 from consumer.errors import Reconnected, Refused, ServerError, ServerUnavailable
 from consumer.keys import UserId
@@ -190,7 +190,7 @@ class Health:
 
 def _refuse_other_server(version: Version, standing: Standing) -> None:
     """Changes of another server could not be told from older ones after such a write, and would be lost."""
-    stored = Version.from_text(standing.version.removesuffix("|d")) if standing.version else None
+    stored = version_of(standing)
     if stored is not None and stored.epoch >= version.epoch and not comparable(version.lineage, stored.lineage):
         raise Conflict(
             f"Redis holds a version of {stored.lineage}, the database is {version.lineage}: set CDC_DATABASE__REPLICA"

@@ -203,8 +203,9 @@ def test_a_table_that_was_not_read_is_said_although_debezium_completes(filled: S
 
 @pytest.mark.parametrize("overrides", [{**SIGNALS_SEEN_SOON, "incremental.snapshot.chunk.size": "1"}])
 def test_it_is_stopped(filled: System) -> None:
-    for user in range(1000, 2000):
-        filled.trading.insert("live_users", id=user)
+    with filled.trading.transaction():
+        for user in range(1000, 4000):
+            filled.trading.insert("live_users", id=user)
     heard: list[tuple[int, list[dict[str, Any]], str]] = []
     changing = Changing(filled)
     with changing.going_on():
