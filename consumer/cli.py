@@ -16,6 +16,7 @@ import typer
 from consumer import __version__, config, log, mapping
 from consumer.api.cli import api
 from consumer.audit.cli import audit
+from consumer.batched import batched
 from consumer.connect.cli import connectors
 from consumer.errors import CdcError, ConfigError
 from consumer.explain.cli import explain
@@ -185,7 +186,7 @@ def plan(
     rules = rules_of(settings)
     known = schemas_of(settings, schemas)
     is_any_rejected = False
-    for batch in recording.batches(recording.read(file), _PLANNED_TOGETHER):
+    for batch in batched(recording.read(file), _PLANNED_TOGETHER):
         for source_record, decision in zip(batch, decide_all(batch, rules, known), strict=True):
             is_any_rejected |= decision.outcome is Outcome.REJECTED
             typer.echo(to_json(source_record, decision) if as_json else to_text(source_record, decision))

@@ -38,7 +38,7 @@ class Standing:
 
 def would_apply(plan: Plan, standing: Standing, gap_ms: int) -> bool:
     """Whether the guard would let a plan through."""
-    stored = _stored(standing)
+    stored = version_of(standing)
     verdict = compare(plan.version, stored, gap_ms)
     if verdict is Verdict.DUPLICATE:
         return plan.mode is Mode.REBUILD and stored is not None and is_again(plan.version, stored)
@@ -56,7 +56,7 @@ def is_of_another_server(plan: Plan, standing: Standing) -> bool:
 
 def differences(plan: Plan, standing: Standing) -> Iterator[Difference]:
     """What a rebuild that the guard lets through would change, key by key."""
-    stored = _stored(standing)
+    stored = version_of(standing)
     only_fills = plan.version.origin is Origin.INCREMENTAL and not (stored and is_again(plan.version, stored))
     for key in standing.others:
         yield Difference("another type", key)
@@ -77,7 +77,8 @@ def differences(plan: Plan, standing: Standing) -> Iterator[Difference]:
             yield Difference("field differs" if update.is_kept else "portfolio differs", update.key, fields)
 
 
-def _stored(standing: Standing) -> Version | None:
+def version_of(standing: Standing) -> Version | None:
+    """The version that stands there."""
     return Version.from_text(standing.version.removesuffix("|d")) if standing.version else None
 
 

@@ -108,9 +108,17 @@ class RedisView:
         for question in questions:
             pipeline.execute_command(*question)
         try:
-            return list(pipeline.execute(raise_on_error=False))
+            return _answered(pipeline.execute(raise_on_error=False))
         except redis.RedisError as error:
             raise translate(error, is_of_plan=False) from error
+
+
+def _answered(replies: Sequence[Any]) -> list[Any]:
+    """The replies; that a key is of another type is one, and that a node can't answer is none."""
+    for reply in replies:
+        if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
+            raise reply
+    return list(replies)
 
 
 def _pairs(reply: object) -> dict[str, str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from consumer.api.nodes import NodeCounts
 from consumer.config import Settings
 from consumer.database.reader import Database
 from consumer.database.row import ReadRow
-from consumer.drift import Standing, differences
+from consumer.drift import Standing, differences, version_of
 from consumer.effect import Plan, Publish
 from consumer.errors import Reconnected, Refused, ServerError, ServerUnavailable
 from consumer.keys import UserId
@@ -138,7 +139,7 @@ class Health:
             raise UnknownUser(was_removed=self._remove(plan, standing))
         whole = dict(plan.config.whole) if plan.config is not None else {}
         if publishes:
-            plan = replace(plan, messages=self._messages(read, table, user, whole))
+            plan = replace(plan, messages=self._messages(read, table, whole))
         applied = self._writer.apply(plan)
         is_refused = applied.verdict is Verdict.STALE
         _log.info(
@@ -179,14 +180,17 @@ class Health:
         _log.warning("removed a user whom the database does not know", action="api.removed", user=str(plan.user))
         return applied.is_accepted
 
-    def _messages(self, read: ReadRow, table: UserTable, user: UserId, fields: dict[str, str]) -> tuple[Publish, ...]:
+    def _messages(self, read: ReadRow, table: UserTable, whole: Mapping[str, str]) -> tuple[Publish, ...]:
+        """What changed is known to the script alone, so the message tells every owned field."""
+        user = UserId(table.user_type, read.key)
+        fields = {column.field: whole[column.field] for column in table.columns if column.field in whole}
         told = body(read.event(table), user, "admin_user_update", fields)
         return (Publish(self._rules.names.lifecycle_channel, told),)
 
 
 def _refuse_other_server(version: Version, standing: Standing) -> None:
     """Changes of another server could not be told from older ones after such a write, and would be lost."""
-    stored = Version.from_text(standing.version.removesuffix("|d")) if standing.version else None
+    stored = version_of(standing)
     if stored is not None and stored.epoch >= version.epoch and not comparable(version.lineage, stored.lineage):
         raise Conflict(
             f"Redis holds a version of {stored.lineage}, the database is {version.lineage}: set CDC_DATABASE__REPLICA"

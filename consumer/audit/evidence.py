@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 
 from consumer.audit.cause import Evidence, cause_of
 from consumer.audit.finding import Finding
 from consumer.audit.passage import Passage
 from consumer.audit.suspect import Odd, Suspect
 from consumer.audit.topics import Topics
+from consumer.batched import batched
 from consumer.config import Settings
 from consumer.diff import whole_image
 from consumer.effect import Fields
@@ -56,8 +56,7 @@ class Witness:
         Raises:
             ServerUnavailable, ServerError: of Redis, Kafka or the registry.
         """
-        waiting = iter(suspects)
-        while some := list(islice(waiting, _AT_ONCE)):
+        for some in batched(suspects, _AT_ONCE):
             guards = self._view.guards([each.user for each in some], self._rules)
             told = self._told(some, guards)
             for each, guard, image in zip(some, guards, told, strict=True):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from consumer.audit.bar import AuditProgress
+from consumer.batched import batched
 from consumer.database.reader import Database
 from consumer.database.row import ReadRow
 from consumer.event import RowImage
@@ -91,7 +91,7 @@ class Users:
         tables = {table.user_type: table for table in order.of(self._rules)}
         progress.begin("users in Redis", None)
         there = (user for user in self._view.users(self._rules) if user.user_type in tables)
-        while some := list(islice(there, self._page)):
+        for some in batched(there, self._page):
             for user_type, table in tables.items():
                 ids = {user.id for user in some if user.user_type == user_type}
                 gone = ids - self._database.existing(table, ids) if ids else ids

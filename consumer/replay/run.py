@@ -8,13 +8,13 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 
 import msgspec
 import structlog
 
 from consumer import kafka_client
+from consumer.batched import batched
 from consumer.config import Settings
 from consumer.drift import Difference
 from consumer.errors import ConfigError, ServerUnavailable
@@ -189,7 +189,7 @@ class _Run:
             user for user in self.view.users(self.rules) if user.user_type in tables and not _is_in(known, user)
         )
         seen: set[UserId] = set()
-        while some := list(islice(strangers, _AT_ONCE)):
+        for some in batched(strangers, _AT_ONCE):
             fresh = [user for user in dict.fromkeys(some) if user not in seen]
             seen.update(fresh)
             stored = self.view.versions([(user, tables[user.user_type]) for user in fresh], self.rules)
