@@ -50,7 +50,7 @@ def is_of_another_server(plan: Plan, standing: Standing) -> bool:
 
     They could not be told from older ones once the plan is applied, and would be lost.
     """
-    stored, version = _stored(standing), plan.version
+    stored, version = version_of(standing), plan.version
     return stored is not None and stored.epoch >= version.epoch and not comparable(version.lineage, stored.lineage)
 
 
