@@ -240,3 +240,21 @@ def answers(port: int) -> bool:
     with suppress(OSError):
         return bool(gauges(port))
     return False
+
+
+def test_it_tells_how_things_are_before_there_is_a_topic(system: System) -> None:
+    """The first step of moving to this program."""
+    system.redis.hset(config_key(WITNESS), mapping={"id": str(WITNESS), "leverage": "100", "group": "by hand"})
+    settings = {
+        **system.environment,
+        "CDC_DATABASE__URL": system.database.url,
+        "CDC_KAFKA__TOPIC_PREFIX": "nowhere",
+        "CDC_AUDIT__SETTLE_S": "0.5",
+    }
+    findings, summary = found(command(settings, "audit", "--json"))
+    assert {(each["user"], each["cause"]) for each in findings} == {
+        (f"live:{WITNESS}", "no_version"),
+        (f"demo:{WITNESS}", "never_seen"),
+    }
+    assert ("group", "by hand") in {(each["field"], each["redis"]) for each in findings}
+    assert (summary["users"], summary["wrong"], summary["share_right"]) == (2, 2, 0)
