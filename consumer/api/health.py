@@ -6,7 +6,6 @@ import threading
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import redis
 import structlog
@@ -21,12 +20,14 @@ from consumer.drift import Standing, differences, version_of
 from consumer.effect import Plan, Publish
 from consumer.errors import Reconnected, Refused, ServerError, ServerUnavailable
 from consumer.keys import UserId
+from consumer.keyspace import keyspace
 from consumer.message import body
 from consumer.position import Verdict, Version, comparable
 from consumer.protocols import Applied
 from consumer.rebuild import rebuild_read
-from consumer.redis_client import ask, connect, translate
+from consumer.redis_client import translate
 from consumer.rules import Rules, UserTable
+from consumer.script import Call
 from consumer.sink import RedisSink
 from consumer.standing import RedisView
 from consumer.value import timestamp
@@ -59,9 +60,9 @@ class Health:
         self._rules = rules
         self._tables = {table.user_type: table for table in rules.tables}
         self._database = Database(settings.database)
-        self._client = connect(server)
+        self._keys = keyspace(server)
         self._view = RedisView(server)
-        self._nodes = NodeCounts(self._client, rules, settings.api.cluster_info_s)
+        self._nodes = NodeCounts(self._keys, rules, settings.api.cluster_info_s)
         self._writer = _Writer(RedisSink(server, settings.guard, rules, settings.kafka.group_id))
 
     @property
@@ -75,7 +76,7 @@ class Health:
         Raises:
             ConfigError: one of them refuses the account.
         """
-        for look in (self._database.reach, lambda: ask(self._client)):
+        for look in (self._database.reach, self._view.run):
             try:
                 look()
             except ServerUnavailable as error:
@@ -85,19 +86,22 @@ class Health:
         """Let the connections go."""
         self._writer.close()
         self._view.close()
-        self._client.close()
+        self._keys.close()
         self._database.close()
 
     def status(self) -> dict[str, object]:
         """Whether Redis answers, and takes a write, a read and a delete."""
-        is_connected = is_working = False
-        key, value = f"cdc:health:{uuid.uuid4().hex}", "ok"
+        key = f"cdc:health:{uuid.uuid4().hex}"
         try:
-            is_connected = bool(self._client.ping())
-            self._client.set(key, value, ex=10)
-            is_working = self._client.get(key) == value and self._client.delete(key) == 1
+            replies = self._keys.ask([("SET", key, "ok", "EX", 10), ("GET", key), ("DEL", key)])
         except redis.RedisError as error:
-            _log.warning("Redis fails the probe", action="api.unhealthy", error=str(translate(error, is_of_plan=False)))
+            replies = [error]
+        failures = [reply for reply in replies if isinstance(reply, redis.RedisError)]
+        if failures:
+            said = str(translate(failures[0], is_of_plan=False))
+            _log.warning("Redis fails the probe", action="api.unhealthy", error=said)
+        is_connected = not any(isinstance(each, redis.ConnectionError | redis.TimeoutError) for each in failures)
+        is_working = replies[1:] == ["ok", 1]
         return {
             "status": "healthy" if is_working else "unhealthy",
             "redis_connected": is_connected,
@@ -161,16 +165,17 @@ class Health:
         return self._nodes.info()
 
     def _held(self, plan: Plan, standing: Standing) -> Held:
-        last_updated: Any = None
-        ttl = -2
+        assert plan.config is not None  # only rows that are there are compared
+        asked: list[Call] = [("HGET", plan.config.key, "last_updated")]
+        asked += [("TTL", plan.balance.key)] if plan.balance is not None else []
         try:
-            if plan.config is not None and standing.config is not None:
-                (last_updated,) = self._client.hmget(plan.config.key, ["last_updated"])
-            if plan.balance is not None:
-                ttl = int(self._client.ttl(plan.balance.key))
+            replies = self._keys.ask(asked)
         except redis.RedisError as error:
             raise translate(error, is_of_plan=False) from None
-        return Held(standing.config or {}, last_updated, standing.balance, ttl)
+        text, ttl = (*replies, -2)[:2]
+        # A key of another type has no such field.
+        last_updated = text if isinstance(text, str) else None
+        return Held(standing.config or {}, last_updated, standing.balance, ttl if isinstance(ttl, int) else -2)
 
     def _remove(self, plan: Plan, standing: Standing) -> bool:
         """Remove what Redis holds of somebody who is gone; of somebody who never was nothing is kept either."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import redis
 
 from consumer.keys import glob, pattern
+from consumer.keyspace import Keyspace
 from consumer.redis_client import translate
 from consumer.rules import Rules
 
@@ -21,9 +22,9 @@ _BUDGET_S = 1.0
 class NodeCounts:
     """The data of cluster-info, counted anew when it is older than ``age_s``."""
 
-    def __init__(self, client: redis.Redis, rules: Rules, age_s: float) -> None:
+    def __init__(self, keys: Keyspace, rules: Rules, age_s: float) -> None:
         types = sorted({table.user_type for table in rules.tables})
-        self._client = client
+        self._keys = keys
         self._templates = (rules.names.config, rules.names.balance)
         self._patterns = tuple(pattern(template, types) for template in self._templates)
         self._age_s = age_s
@@ -46,7 +47,9 @@ class NodeCounts:
     def _count(self) -> dict[str, object]:
         nodes: list[dict[str, Any]] = []
         failure: redis.RedisError | None = None
-        for host, port, client in _servers(self._client):
+        for client in self._clients():
+            options: Any = client.connection_pool.connection_kwargs
+            host, port = str(options.get("host", "localhost")), int(options.get("port", 6379))
             try:
                 nodes.append({"host": host, "port": port, "status": "connected", **self._of(client)})
             except redis.RedisError as error:
@@ -61,6 +64,12 @@ class NodeCounts:
             "user_config_keys": sum(node["user_configs"] for node in nodes),
             "balance_cache_keys": sum(node["balance_caches"] for node in nodes),
         }
+
+    def _clients(self) -> Sequence[redis.Redis]:
+        try:
+            return self._keys.clients()
+        except redis.RedisError as error:
+            raise translate(error, is_of_plan=False) from None
 
     def _of(self, client: Any) -> dict[str, int]:
         keys = int(client.dbsize())
@@ -84,13 +93,3 @@ def _matching(client: Any, match: str, found: re.Pattern[str], keys: int) -> int
             return len(seen)
         if time.monotonic() > deadline:
             return min(keys, round(len(seen) * keys / looked)) if looked < keys else len(seen)
-
-
-def _servers(client: Any) -> Iterator[tuple[str, int, Any]]:
-    """Each server that holds keys of its own: the primaries of a cluster, or the one server."""
-    if isinstance(client, redis.RedisCluster):
-        for node in client.get_primaries():
-            yield str(node.host), int(node.port), client.get_redis_connection(node)
-        return
-    options = client.connection_pool.connection_kwargs
-    yield str(options.get("host", "localhost")), int(options.get("port", 6379)), client

@@ -69,11 +69,10 @@ class Binlog:
     def read(self, connection: Connection, statement: Select[Any]) -> tuple[SourcePosition, Rows]:
         position = self.position(connection)
         # A transaction owns its GTID from before it is in the log until it is in the tables.
-        if connection.exec_driver_sql("SELECT @@GLOBAL.gtid_mode").scalar_one() == "ON":
-            owned = _owned(connection)
-            _wait(lambda: owned.isdisjoint(_owned(connection)), self._settle_s, "commits are under way")
-        else:
-            statement = statement.with_for_update(read=True)  # no other way to wait for them
+        if connection.exec_driver_sql("SELECT @@GLOBAL.gtid_mode").scalar_one() != "ON":
+            return position, _locked(connection, statement)
+        owned = _owned(connection)
+        _wait(lambda: owned.isdisjoint(_owned(connection)), self._settle_s, "commits are under way")
         return position, connection.execute(statement).mappings().all()
 
     def _own(self, connection: Connection) -> tuple[object, int]:
@@ -166,6 +165,14 @@ def _owned(connection: Connection) -> set[str]:
     owned = str(connection.exec_driver_sql("SELECT @@GLOBAL.gtid_owned").scalar_one())
     servers = (part.strip().split(":") for part in owned.split(","))
     return {f"{uuid}:{each}" for uuid, *transactions in servers for each in transactions}
+
+
+def _locked(connection: Connection, statement: Select[Any]) -> Rows:
+    """The rows with a shared lock, which waits for their writers: with GTIDs off there is no other way."""
+    try:
+        return connection.execute(statement.with_for_update(read=True)).mappings().all()
+    except SQLAlchemyError as error:
+        raise translate(error, "a shared lock, as GTIDs are off", "LOCK TABLES, or turn GTIDs on") from None
 
 
 def _asked(connection: Connection, command: str, grant: str) -> Any:
