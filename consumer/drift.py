@@ -45,13 +45,15 @@ def would_apply(plan: Plan, standing: Standing, gap_ms: int) -> bool:
     return verdict is not Verdict.STALE
 
 
-def is_of_another_server(plan: Plan, standing: Standing) -> bool:
-    """Whether what stands was written by changes of another server than the plan's, in the same epoch.
+def other_server(version: Version, standing: Standing) -> str:
+    """The lineage of what stands if it is of another server's changes than ``version``, in the same epoch; else "".
 
-    They could not be told from older ones once the plan is applied, and would be lost.
+    After such a write those changes could not be told from older ones, and would be lost.
     """
-    stored, version = version_of(standing), plan.version
-    return stored is not None and stored.epoch >= version.epoch and not comparable(version.lineage, stored.lineage)
+    stored = version_of(standing)
+    if stored is None or stored.epoch < version.epoch or comparable(version.lineage, stored.lineage):
+        return ""
+    return stored.lineage
 
 
 def differences(plan: Plan, standing: Standing) -> Iterator[Difference]:

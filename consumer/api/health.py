@@ -16,13 +16,13 @@ from consumer.api.nodes import NodeCounts
 from consumer.config import Settings
 from consumer.database.reader import Database
 from consumer.database.row import ReadRow
-from consumer.drift import Standing, differences, version_of
+from consumer.drift import Standing, differences, other_server
 from consumer.effect import Plan, Publish
 from consumer.errors import Reconnected, Refused, ServerError, ServerUnavailable
 from consumer.keys import UserId
 from consumer.keyspace import keyspace
 from consumer.message import body
-from consumer.position import Verdict, Version, comparable
+from consumer.position import Verdict, Version
 from consumer.protocols import Applied
 from consumer.rebuild import rebuild_read
 from consumer.redis_client import translate
@@ -194,11 +194,9 @@ class Health:
 
 
 def _refuse_other_server(version: Version, standing: Standing) -> None:
-    """Changes of another server could not be told from older ones after such a write, and would be lost."""
-    stored = version_of(standing)
-    if stored is not None and stored.epoch >= version.epoch and not comparable(version.lineage, stored.lineage):
+    if lineage := other_server(version, standing):
         raise Conflict(
-            f"Redis holds a version of {stored.lineage}, the database is {version.lineage}: set CDC_DATABASE__REPLICA"
+            f"Redis holds a version of {lineage}, the database is {version.lineage}: set CDC_DATABASE__REPLICA"
             " or the URL of the server that Debezium reads; after a failover raise CDC_GUARD__EPOCH"
         )
 

@@ -22,7 +22,7 @@ from consumer.avro import Schemas
 from consumer.config import Settings
 from consumer.database.reader import Database
 from consumer.database.row import ReadRow
-from consumer.drift import is_of_another_server
+from consumer.drift import other_server
 from consumer.effect import Plan
 from consumer.errors import Reconnected, RecordError, ServerError
 from consumer.keys import UserId
@@ -141,8 +141,8 @@ class Audit:
         try:
             plan = rebuild_read(self._database.row(suspect.table, suspect.user.id), suspect.table, self._rules)
             (standing,) = self._view.standings([plan])
-            if is_of_another_server(plan, standing):
-                raise ServerError("database", "its log is not the one that the user's version is of")
+            if lineage := other_server(plan.version, standing):
+                raise ServerError("database", f"Redis holds a version of {lineage}, which is another server's log")
             _apply(sink, plan)
         except (ServerError, RecordError) as error:
             _log.warning(

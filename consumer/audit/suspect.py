@@ -24,7 +24,7 @@ class Shape(StrEnum):
     TYPE = "type"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Odd:
     """One thing that is not as the database says. ``field`` is "" where it is the key as a whole.
 

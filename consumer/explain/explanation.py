@@ -50,11 +50,13 @@ class Explanation:
 
     def _of_changes(self) -> list[str]:
         said = {
-            "of the changes wait in the topic of dead letters": len(self.letters),
-            "tables have lost a change; the next good one of the row writes everything": len(self.held.guard.marks),
-            "records wait in the topics: the consumer has not come so far": len(self.history.of(Fate.PENDING)),
-            "changes were read and are not in Redis: it lost them, or its version was removed": len(
+            "changes that wait in the topic of dead letters": len(self.letters),
+            "tables of which a change was lost; the next good one writes everything": len(
+                self.held.guard.marks
+            ),
+            "records that the consumer has not come to": len(self.history.of(Fate.PENDING)),
+            "changes that were read and are not in Redis, for it lost them, or their version": len(
                 self.history.of(Fate.MISSED)
             ),
         }
-        return [f"{count} {what}" for what, count in said.items() if count]
+        return [f"{what}: {count}" for what, count in said.items() if count]

@@ -34,16 +34,16 @@ def _lines(known: Explanation, last: int) -> Iterator[str]:
         yield "  the database was not asked: CDC_DATABASE__URL is not set"
     yield ""
     yield f"config  {render(names.config, user)}{'' if held.config is not None else '  not there'}"
-    yield from _values(account.config, known)
+    yield from _values(account.config)
     if account.others:
         yield f"  fields of others: {', '.join(account.others)}"
     ttl = f"  expires in {held.ttl_s} s" if held.ttl_s is not None else ""
     yield f"balance  {render(names.balance, user)}{ttl if held.balance is not None else '  not there'}"
     if account.balance is not None:
-        yield from _values([account.balance], known)
+        yield from _values([account.balance])
     there = "" if held.portfolio is not None else "  not there: its owner has not made it"
     yield f"portfolio  {render(names.portfolio, user)}{there}"
-    yield from _values(account.portfolio, known)
+    yield from _values(account.portfolio)
     yield f"version  {render(names.guard, user)}{'' if held.guard.versions else '  none stands'}"
     yield from _guard(held.guard)
     yield from _changes("waiting in the topics", known.history.of(Fate.PENDING))
@@ -57,7 +57,7 @@ def _lines(known: Explanation, last: int) -> Iterator[str]:
     yield from _changes(f"the last {len(shown)} of {len(known.history.changes)} changes", shown, with_plan=True)
 
 
-def _values(values: Sequence[Value], known: Explanation) -> Iterator[str]:
+def _values(values: Sequence[Value]) -> Iterator[str]:
     for each in values:
         said = ""
         if each.database is not None:
@@ -82,6 +82,8 @@ def _guard(guard: GuardState) -> Iterator[str]:
         yield f"  {table:<24} {_place(version)}  {timestamp(version.ts_ms)}  log {version.order}{deleted}"
     for table, place in guard.marks.items():
         yield f"  {table:<24} not whole since {place}"
+    if guard.kept:
+        yield f"  kept for a config hash that is made later: {', '.join(sorted(guard.kept))}"
 
 
 def _changes(title: str, changes: Sequence[Change], *, with_plan: bool = False) -> Iterator[str]:

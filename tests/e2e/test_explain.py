@@ -88,8 +88,8 @@ def test_a_history_of_three_tables_a_dead_letter_and_a_change_by_hand(system: Sy
     for said in (
         "! not as in the database: leverage",
         "! changed by hand, or by another program: leverage",
-        "! 1 of the changes wait in the topic of dead letters",
-        "! 1 records wait in the topics: the consumer has not come so far",
+        "! changes that wait in the topic of dead letters: 1",
+        "! records that the consumer has not come to: 1",
         "'999'  !! database '50'",
         "fields of others: nickname",
     ):

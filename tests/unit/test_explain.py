@@ -151,7 +151,9 @@ def test_without_records_nothing_is_known(tmp_path: Path) -> None:
 
 def explanation(folder: Path, *, in_database: bool = True) -> Explanation:
     history = traced(records(folder), 3, version(1, 1_705_314_600_000))
-    guard = GuardState({TABLE.table: version(1)}, marks={TABLE.table: Place(TOPIC, 0, 2)})
+    guard = GuardState(
+        {TABLE.table: version(1)}, marks={TABLE.table: Place(TOPIC, 0, 2)}, kept={"last_transaction_id": "TX1"}
+    )
     config = {"group": "GOLD", "leverage": "200", "email": "somebody@example.org"}
     there = There(config, None, "10.00", {"group": "VIP", "leverage": "200", "wallet_balance": "20.00"})
     return Explanation(
@@ -175,11 +177,13 @@ def test_problems_come_first(tmp_path: Path) -> None:
         "  ! written once and gone: "
         + ", ".join(each.name for each in explanation(tmp_path).account.config if each.note is Note.GONE),
     ]
-    assert "1 records wait in the topics" in text
+    assert "records that the consumer has not come to: 1" in text
     assert "  group                    'GOLD'  !! database 'VIP'" in text
     assert "changed by hand: 'VIP' was written by trading.trading.live_users[0]@0" in text
     assert "leverage                 '200'  as in the database" in text
     assert "the last 1 of 3 changes" in text
+    assert "not whole since trading.trading.live_users[0]@2" in text
+    assert "kept for a config hash that is made later: last_transaction_id" in text
 
 
 def test_fields_of_others_are_named_and_not_shown(tmp_path: Path) -> None:
