@@ -51,9 +51,7 @@ class Explanation:
     def _of_changes(self) -> list[str]:
         said = {
             "changes that wait in the topic of dead letters": len(self.letters),
-            "tables of which a change was lost; the next good one writes everything": len(
-                self.held.guard.marks
-            ),
+            "tables of which a change was lost; the next good one writes everything": len(self.held.guard.marks),
             "records that the consumer has not come to": len(self.history.of(Fate.PENDING)),
             "changes that were read and are not in Redis, for it lost them, or their version": len(
                 self.history.of(Fate.MISSED)
