@@ -121,8 +121,10 @@ def _answered(replies: Sequence[Any]) -> list[Any]:
     return list(replies)
 
 
-def _pairs(reply: object) -> dict[str, str] | None:
+def _pairs(reply: Any) -> dict[str, str] | None:
     """The hash that HGETALL answered; None where there is none, or a key of another type."""
+    if isinstance(reply, list):  # as it came on the wire, which is how a cluster's nodes are asked
+        reply = dict(zip(reply[::2], reply[1::2], strict=True))
     return reply if isinstance(reply, dict) and reply else None
 
 
