@@ -130,3 +130,13 @@ def pattern(template: str, user_types: Iterable[str]) -> re.Pattern[str]:
 def glob(template: str) -> str:
     """The same for SCAN, which knows no better: it may match other keys too."""
     return re.sub(r"([\\*?\[\]])", r"\\\1", template).replace("<type>", "*").replace("<id>", "*")
+
+
+def companion(key: str) -> str:
+    """On a cluster, the key of the version beside ``key``, in the same slot."""
+    return f"{key}:v" if _has_tag(key) else f"{{{key}}}:v"
+
+
+def _has_tag(key: str) -> bool:
+    _, brace, rest = key.partition("{")
+    return bool(brace) and rest.find("}") > 0

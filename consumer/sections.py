@@ -97,9 +97,16 @@ class Kafka(Section):
 class Redis(Section):
     """Where the keys are."""
 
-    url: SecretStr = Field(SecretStr("redis://localhost:6379/0"), description="redis:// or rediss://")
+    url: SecretStr = Field(
+        SecretStr("redis://localhost:6379/0"), description="redis://, redis+cluster://, redis+sentinel://, or rediss…"
+    )
+    sentinel_user: str | None = Field(None, description="account on the sentinels, where they ask for one")
+    sentinel_password: SecretStr | None = Field(None, description="its password, or that of the sentinels themselves")
     timeout_ms: int = Field(5000, ge=10, description="how long one answer may take")
     tracking: bool = Field(True, description="follow writes under wildcard keys; else one SCAN pass per batch")
+    tracked_keys: int = Field(
+        1_000_000, ge=1, description="names of so many wildcard keys are kept of each server; with more, SCAN passes"
+    )
 
 
 class Registry(Section):

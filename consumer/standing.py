@@ -12,30 +12,32 @@ from consumer.effect import Plan
 from consumer.guard_state import GuardState
 from consumer.held import Held
 from consumer.keys import UserId, glob, pattern, render
-from consumer.redis_client import ask, connect, translate
+from consumer.keyspace import keyspace, runs
+from consumer.redis_client import at_start, translate
 from consumer.rules import Rules
 from consumer.sections import Redis
 
-_SCAN_COUNT = 1000
-
 
 class RedisView:
-    """One server, looked at."""
+    """One server or a cluster, looked at."""
 
     def __init__(self, server: Redis) -> None:
-        self._client = connect(server)
+        self._keys = keyspace(server)
 
     def run(self) -> str:
-        """The run of the server: another after each start.
+        """The run of the server, or of each master: another after each start.
 
         Raises:
             ServerUnavailable, ConfigError: as :func:`consumer.redis_client.ask`.
         """
-        return ask(self._client).run
+        try:
+            return runs(self._keys)
+        except redis.RedisError as error:
+            raise at_start(error) from error
 
     def close(self) -> None:
         """Let the connection go."""
-        self._client.close()
+        self._keys.close()
 
     def standings(self, plans: Sequence[Plan]) -> list[Standing]:
         """What stands there of each plan's keys.
@@ -97,18 +99,15 @@ class RedisView:
         for template in (rules.names.config, rules.names.balance):
             found = pattern(template, types)
             try:
-                for key in self._client.scan_iter(match=glob(template), count=_SCAN_COUNT):
+                for key in self._keys.scan(glob(template)):
                     if match := found.fullmatch(key):
                         yield UserId(match["type"], int(match["id"]))
             except redis.RedisError as error:
                 raise translate(error, is_of_plan=False) from error
 
     def _asked(self, questions: Sequence[tuple[str, ...]]) -> list[Any]:
-        pipeline: Any = self._client.pipeline(transaction=False)
-        for question in questions:
-            pipeline.execute_command(*question)
         try:
-            return _answered(pipeline.execute(raise_on_error=False))
+            return _answered(self._keys.ask(questions))
         except redis.RedisError as error:
             raise translate(error, is_of_plan=False) from error
 

@@ -25,8 +25,11 @@ class Access:
     """What :class:`consumer.sections.Api` lets in."""
 
     def __init__(self, settings: Api) -> None:
-        """Raises:
-        ConfigError: nobody could be let in, or a key can't be used.
+        """Keys are read once.
+
+        Raises:
+            ConfigError: nobody could be let in, or a key can't be used.
+
         """
         self._settings = settings.jwt
         self._token = settings.token.get_secret_value().encode() if settings.token is not None else b""

@@ -52,8 +52,11 @@ class Health:
     """Answers from several threads at once; what it can't reach now it can't tell, and tries again at the next call."""
 
     def __init__(self, settings: Settings, rules: Rules) -> None:
-        """Raises:
-        ConfigError: a URL can't be used, or a driver is missing.
+        """Connections are made when they are needed.
+
+        Raises:
+            ConfigError: a URL can't be used, or a driver is missing.
+
         """
         # Two waits for Redis, and 503 is still told within two seconds.
         server = settings.redis.model_copy(update={"timeout_ms": min(settings.redis.timeout_ms, _LONGEST_ANSWER_MS)})

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
+from redis.sentinel import SentinelConnectionPool
 
 from consumer.keys import glob, pattern
 from consumer.keyspace import Keyspace
@@ -48,14 +49,12 @@ class NodeCounts:
         nodes: list[dict[str, Any]] = []
         failure: redis.RedisError | None = None
         for client in self._clients():
-            options: Any = client.connection_pool.connection_kwargs
-            host, port = str(options.get("host", "localhost")), int(options.get("port", 6379))
             try:
-                nodes.append({"host": host, "port": port, "status": "connected", **self._of(client)})
+                nodes.append({**_address(client), "status": "connected", **self._of(client)})
             except redis.RedisError as error:
                 failure = error
                 none = {"keys": 0, "user_configs": 0, "balance_caches": 0}
-                nodes.append({"host": host, "port": port, "status": "disconnected", **none})
+                nodes.append({**_address(client), "status": "disconnected", **none})
         if failure is not None and all(node["status"] == "disconnected" for node in nodes):
             raise translate(failure, is_of_plan=False) from None
         return {
@@ -78,6 +77,15 @@ class NodeCounts:
             for template, found in zip(self._templates, self._patterns, strict=True)
         )
         return {"keys": keys, "user_configs": configs, "balance_caches": balances}
+
+
+def _address(client: Any) -> dict[str, object]:
+    pool = client.connection_pool
+    if isinstance(pool, SentinelConnectionPool):
+        host, port = pool.get_master_address()
+        return {"host": str(host), "port": int(port)}
+    options = pool.connection_kwargs
+    return {"host": str(options.get("host", "localhost")), "port": int(options.get("port", 6379))}
 
 
 def _matching(client: Any, match: str, found: re.Pattern[str], keys: int) -> int:

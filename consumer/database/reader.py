@@ -40,8 +40,11 @@ class Database:
     """One server. Threads may share it; each call takes a connection of its own."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises:
-        ConfigError: the URL is missing or can't be used, or its driver is not installed.
+        """Connections are made when they are needed.
+
+        Raises:
+            ConfigError: the URL is missing or can't be used, or its driver is not installed.
+
         """
         self._settings = settings
         self._engine = _engine(settings)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -62,24 +64,30 @@ def failed(answer: httpx.Response, code: int) -> str:
     return message
 
 
+@contextmanager
+def serving(log: Path, environment: Mapping[str, str]) -> Iterator[tuple[httpx.Client, Process]]:
+    """The API as a process of its own, once it listens."""
+    port = Ports().take("api")
+    own = {"CDC_API__TOKEN": TOKEN, "CDC_API__PORT": str(port), "CDC_API__REFRESHES_PER_MINUTE": "100000"}
+    process = Process({**own, "CDC_API__CLUSTER_INFO_S": "0", **environment}, log, command="api")
+    try:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as client:
+            eventually(lambda: "api.serving" in process.said() or not process.running, 60)
+            assert process.running, process.said()
+            yield client, process
+    finally:
+        process.close()
+
+
 @pytest.fixture(scope="module")
 def served(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     database, redis = Gate(stack.mysql.host, stack.mysql.port), Gate(stack.redis.host, stack.redis.port)
-    port = Ports().take("api")
     environment = {
         "CDC_DATABASE__URL": stack.mysql.url.replace(stack.mysql.address, database.address),
         "CDC_REDIS__URL": stack.redis.url.replace(stack.redis.address, redis.address),
-        "CDC_API__TOKEN": TOKEN,
-        "CDC_API__PORT": str(port),
-        "CDC_API__REFRESHES_PER_MINUTE": "100000",
-        "CDC_API__CLUSTER_INFO_S": "0",
     }
-    process = Process(environment, tmp_path_factory.mktemp("api") / "log", command="api")
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as client:
-        eventually(lambda: "api.serving" in process.said() or not process.running, 60)
-        assert process.running, process.said()
+    with serving(tmp_path_factory.mktemp("api") / "log", environment) as (client, process):
         yield Served(client, process, database, redis)
-    process.close()
     database.close()
     redis.close()

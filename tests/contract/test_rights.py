@@ -21,7 +21,10 @@ from consumer.reference import reference
 from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
 from consumer.watermark import Partition
+from tests.contract.conftest import ONE_SERVER
 from tests.redis_server import RedisServer
+
+pytestmark = ONE_SERVER
 
 RULES = reference()
 DEMO = Path(__file__).parents[2] / "demo" / "recordings" / "trading.jsonl.gz"
