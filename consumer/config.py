@@ -33,6 +33,7 @@ from consumer.sections import (
     Registry,
     Snapshot,
     Source,
+    Tracing,
 )
 
 PREFIX = "CDC_"
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     guard: Guard = Guard()
     metrics: Metrics = Metrics()
     api: Api = Api()
+    tracing: Tracing = Tracing()
     log: Log = Log()
 
     @property
