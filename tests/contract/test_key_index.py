@@ -20,7 +20,7 @@ from consumer.sink import RedisSink
 from tests.contract.conftest import ONE_SERVER
 from tests.redis_view import eventually
 
-pytestmark = ONE_SERVER
+pytestmark = [*ONE_SERVER]
 
 HEADS = ("financial_summary:",)
 MINE = "financial_summary:live:1:"
