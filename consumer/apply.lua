@@ -90,13 +90,13 @@ local was_due = share ~= '' and string.sub(told_of, 1, #change) == change
 if share == 'tell' then
   if not was_due then return 0 end
   local gone, reached = tonumber(string.match(told, '^%d+')), 0
-  local ok, failure = pcall(function()
+  local are_all_sent, failure = pcall(function()
     for i = 23 + 2 * gone, #ARGV - 1, 2 do
       reached = reached + redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
       gone = gone + 1
     end
   end)
-  if not ok then
+  if not are_all_sent then
     redis.call('HSET', guard, '>' .. field, gone .. '|' .. told_of)
     return redis.error_reply(type(failure) == 'table' and failure.err or tostring(failure))
   end

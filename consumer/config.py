@@ -34,6 +34,7 @@ from consumer.sections import (
     Registry,
     Snapshot,
     Source,
+    Tracing,
 )
 
 PREFIX = "CDC_"
@@ -63,6 +64,7 @@ class Settings(BaseSettings):
     audit: Audit = Audit()
     metrics: Metrics = Metrics()
     api: Api = Api()
+    tracing: Tracing = Tracing()
     log: Log = Log()
 
     @property

@@ -126,7 +126,7 @@ class Script:
         words = self._command or ()
         connection = self._client.connection_pool.get_connection()
         try:
-            packed = [_pack((*words, *call) if _is_of_script(call) else (*call,)) for call in calls]
+            packed = [_pack((*words, *call) if type(call[0]) is int else (*call,)) for call in calls]
             connection.send_packed_command([b"".join(packed)])
         except BaseException:
             connection.disconnect()

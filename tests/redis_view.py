@@ -30,6 +30,7 @@ def eventually(holds: Callable[[], object], seconds: float = 15.0, what: str = "
 
 
 _MARK = "listener.mark"
+_OF_SENTINELS = "__sentinel__:"
 
 
 class Listener:
@@ -52,7 +53,7 @@ class Listener:
             message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0.05)
             if message and message["channel"] == _MARK:
                 self._marks.add(message["data"])
-            elif message:
+            elif message and not message["channel"].startswith(_OF_SENTINELS):
                 body = json.loads(message["data"])
                 self._heard.append((message["channel"], body))
                 try:

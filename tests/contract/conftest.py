@@ -15,10 +15,12 @@ from tests.redis_sentinel import TestSentinel
 from tests.redis_server import RedisServer, program
 
 KINDS = ("machine", "bundled", "sentinel", "cluster")
-ONE_SERVER = pytest.mark.parametrize("redis_kind", ["machine", "bundled"], indirect=True, scope="session")
+ONE_SERVER = (
+    pytest.mark.usefixtures("redis_kind"),
+    pytest.mark.parametrize("redis_kind", ["machine", "bundled"], indirect=True, scope="session"),
+)
 """For tests of what only a single server shows, or does in one step."""
-SET_APART = ("machine", "bundled", "sentinel")
-WITHOUT_CLUSTER = pytest.mark.parametrize("redis_kind", SET_APART, indirect=True, scope="session")
+WITHOUT_CLUSTER = pytest.mark.parametrize("redis_kind", KINDS[:3], indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session", params=KINDS)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from consumer.effect import Plan
 from consumer.errors import ConfigError, Reconnected
 from consumer.keys import companion
+from consumer.redis_rights import wanted
 from consumer.reference import reference
 from consumer.routes import Routes
 from consumer.rules import Names
@@ -262,3 +263,20 @@ def test_plans_of_many_users_are_each_answered(make: Callable[[], RedisSink], cl
     assert all(each.is_accepted for each in apply(make(), *plans))
     assert len(client.keys("user_balance:*")) == len(plans)
     assert not client.hexists("cdc:{live:7}", ">live_users")
+
+
+def test_enough_rights_are_enough(redis_url: str, client: ClusterClient) -> None:
+    """The account that `check` recommends for a cluster, with which everything of a plan is done."""
+    rights = wanted(reference(), "g", has_functions=True, is_cluster=True)
+    client.execute_command("ACL", "SETUSER", "narrow", "reset", "on", ">x", *rights.split())
+    sink = RedisSink(settings_of(redis_url, "narrow:x"), Guard(), reference(), "g")
+    try:
+        sink.reach()
+        client.set("financial_summary:live:123:day", "x")
+        assert all(each.is_accepted for each in apply(sink, plan_of("A deposit", 1), plan_of("A deleted user", 2)))
+        sink.remember({PART: 5})
+        assert sink.recall() == {PART: 5}
+        assert not client.exists("financial_summary:live:123:day")
+    finally:
+        sink.close()
+        client.execute_command("ACL", "DELUSER", "narrow")

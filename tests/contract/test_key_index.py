@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 import redis
 import structlog
+from pydantic import SecretStr
 
 from consumer.key_index import TrackedIndex
 from consumer.keyspace import OneKeyspace
+from consumer.reference import reference
 from consumer.scan_index import KeyIndex, ScanIndex
+from consumer.sections import Guard, Redis
+from consumer.sink import RedisSink
 from tests.contract.conftest import ONE_SERVER
 from tests.redis_view import eventually
 
-pytestmark = ONE_SERVER
+pytestmark = [*ONE_SERVER]
 
 HEADS = ("financial_summary:",)
 MINE = "financial_summary:live:1:"
@@ -128,3 +133,11 @@ def test_more_keys_than_are_kept_track_of_are_scanned_for(client: redis.Redis) -
     index.settle([MINE], [MINE])
     eventually(lambda: not client.keys(f"{MINE}*"))
     index.close()
+
+
+@pytest.mark.parametrize(("tracking", "state"), [(True, "warm"), (False, "off")])
+def test_a_sink_knows_the_state_of_its_index(redis_url: str, tracking: bool, state: str) -> None:
+    with closing(RedisSink(Redis(url=SecretStr(redis_url), tracking=tracking), Guard(), reference())) as sink:
+        assert sink.index_state() == ("cold" if tracking else "off")
+        sink.reach()
+        eventually(lambda: sink.index_state() == state)

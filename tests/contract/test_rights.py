@@ -24,7 +24,7 @@ from consumer.watermark import Partition
 from tests.contract.conftest import ONE_SERVER
 from tests.redis_server import RedisServer
 
-pytestmark = ONE_SERVER
+pytestmark = [*ONE_SERVER]
 
 RULES = reference()
 DEMO = Path(__file__).parents[2] / "demo" / "recordings" / "trading.jsonl.gz"
