@@ -65,7 +65,7 @@ def test_every_log_action_is_described() -> None:
 def test_every_metric_is_described() -> None:
     registries = Metrics().registry, AuditMetrics().registry
     exported = {family.name for registry in registries for family in registry.collect()}
-    named = {name for (name,) in rows(DOCS / "operations.md", 1) if re.fullmatch(r"cdc(_[a-z]+)+", name)}
+    named = {name for (name,) in rows(DOCS / "operations.md", 1) if re.fullmatch(r"(cdc|process)(_[a-z]+)+", name)}
     assert named == exported
 
 
