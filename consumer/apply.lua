@@ -32,6 +32,17 @@ end
 
 local function own_place(of) return string.match(of, '[^/]*$') end
 
+-- Of two versions one or both of which are a row that was read in the database itself.
+local function beside_a_read(s_origin, s_order, s_ts, clearly_later)
+  local place, s_place = order, s_order
+  if string.sub(lineage, 1, 11) == 'postgresql:' then place, s_place = own_place(order), own_place(s_order) end
+  if place > s_place then return 'newer' end
+  if place < s_place then return clearly_later and origin ~= 'q' and 'new_lineage' or 'stale' end
+  if origin == s_origin then return ts == s_ts and 'duplicate' or ts > s_ts and 'newer' or 'stale' end
+  if s_origin == 'q' then return origin == 'r' and 'duplicate' or 'newer' end
+  return s_origin == 'r' and 'newer' or 'stale'
+end
+
 local function verdict(stored)
   if not stored then return 'newer' end
   local s_epoch, s_origin, s_lineage, s_order, s_ts, s_topic, s_partition, s_offset =
@@ -39,10 +50,14 @@ local function verdict(stored)
   if not s_epoch then return nil end
   s_epoch, s_ts, s_offset = tonumber(s_epoch), tonumber(s_ts), tonumber(s_offset)
   if epoch ~= s_epoch then return epoch > s_epoch and 'newer' or 'stale' end
+  local clearly_later = ts > s_ts + gap
+  if origin == 'q' or s_origin == 'q' then
+    if comparable(lineage, s_lineage) then return beside_a_read(s_origin, s_order, s_ts, clearly_later) end
+    return clearly_later and 'new_lineage' or 'stale'
+  end
   local same_partition = topic == s_topic and partition == s_partition
   local lies_later = same_partition and offset > s_offset
   local lies_earlier = same_partition and offset < s_offset
-  local clearly_later = ts > s_ts + gap
   local clearly_earlier = s_ts > ts + gap
   local pair = origin .. s_origin
   if same_partition and (string.find(pair, 'i', 1, true) or pair == 'fr' or pair == 'rf') then

@@ -14,9 +14,12 @@ from typing import Annotated
 import typer
 
 from consumer import __version__, config, log, mapping
+from consumer.api.cli import api
+from consumer.audit.cli import audit
 from consumer.batched import batched
 from consumer.connect.cli import connectors
 from consumer.errors import CdcError, ConfigError
+from consumer.explain.cli import explain
 from consumer.letters.cli import letters
 from consumer.options import Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of, settings_of
 from consumer.snapshot.cli import snapshot
@@ -227,6 +230,9 @@ def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = Non
 
 app.add_typer(letters)
 app.command()(snapshot)
+app.command()(audit)
+app.command()(explain)
+app.command()(api)
 
 
 def _say(problem: str, advice: str) -> None:

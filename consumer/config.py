@@ -24,7 +24,10 @@ from pydantic_settings import (
 from consumer.errors import ConfigError
 from consumer.secret_files import with_secrets
 from consumer.sections import (
+    Api,
+    Audit,
     Connect,
+    Database,
     DeadLetters,
     Guard,
     Kafka,
@@ -38,8 +41,6 @@ from consumer.sections import (
 )
 
 PREFIX = "CDC_"
-# Sections of commands that are yet to come; a deployment may have them set already.
-_LATER = {"DATABASE", "API"}
 
 
 class Settings(BaseSettings):
@@ -58,11 +59,14 @@ class Settings(BaseSettings):
     redis: Redis = Redis()
     registry: Registry = Registry()
     connect: Connect = Connect()
+    database: Database = Database()
     source: Source = Source()
     dead_letters: DeadLetters = DeadLetters()
     snapshot: Snapshot = Snapshot()
     guard: Guard = Guard()
+    audit: Audit = Audit()
     metrics: Metrics = Metrics()
+    api: Api = Api()
     tracing: Tracing = Tracing()
     log: Log = Log()
 
@@ -118,7 +122,7 @@ def _refuse_unknown_sections(environment: Mapping[str, str]) -> None:
     """The settings library passes over a section that it does not know, and a misspelt one would go unseen."""
     for name in sorted(environment):
         section, nested, _ = name.removeprefix(PREFIX).partition("__")
-        known = {each.upper() for each in Settings.model_fields} | _LATER
+        known = {each.upper() for each in Settings.model_fields}
         if name.startswith(PREFIX) and nested and section.upper() not in known:
             sections = ", ".join(
                 f"{PREFIX}{each.upper()}__…" for each, field in Settings.model_fields.items() if field.default

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
@@ -17,6 +17,14 @@ _log = structlog.get_logger(__name__)
 def topic_pattern(prefix: str, tables: Sequence[str]) -> str:
     """What the topics of the captured tables look like: ``<prefix>.<db or schema>.<table>``."""
     return rf"^{re.escape(prefix)}\.[^.]+\.({'|'.join(re.escape(table) for table in tables)})$"
+
+
+def chosen(present: Iterable[str], settings: Kafka, tables: Sequence[str]) -> list[str]:
+    """Those of the topics that are ``present`` which are followed and carry one of ``tables``."""
+    if settings.topics:
+        return sorted(name for name in set(settings.topics) & set(present) if table_of(name) in tables)
+    pattern = topic_pattern(settings.topic_prefix, tables)
+    return sorted(name for name in present if re.match(pattern, name))
 
 
 def missing(present: Mapping[str, int], settings: Kafka, tables: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from consumer import config, log, mapping
 from consumer.errors import ConfigError
+from consumer.keys import UserId
 
 if TYPE_CHECKING:
     from consumer.avro import Schemas
@@ -44,6 +45,14 @@ RedisUrl: TypeAlias = Annotated[
     str | None,
     typer.Option("--redis-url", help="redis://host:port/db, without a password.", callback=without_password),
 ]
+DatabaseUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        help="mysql://…, mariadb://… or postgresql://…, a read-only account without its password.",
+        callback=without_password,
+    ),
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
@@ -55,6 +64,8 @@ def settings_of(
     prefix: str | None = None,
     group: str | None = None,
     redis_url: str | None = None,
+    database_url: str | None = None,
+    metrics_port: int | None = None,
 ) -> config.Settings:
     """The settings in force, with the log set up as they say; options that were not given are None.
 
@@ -62,7 +73,14 @@ def settings_of(
         ConfigError: as :func:`consumer.config.load`.
     """
     kafka = {"bootstrap_servers": brokers, "topic_prefix": prefix, "group_id": group}
-    settings = config.load({"mapping": mapping_file, "kafka": kafka, "redis": {"url": redis_url}}, file)
+    flags = {
+        "mapping": mapping_file,
+        "kafka": kafka,
+        "redis": {"url": redis_url},
+        "database": {"url": database_url},
+        "metrics": {"port": metrics_port},
+    }
+    settings = config.load(flags, file)
     log.configure(settings.log)
     return settings
 
@@ -74,6 +92,22 @@ def rules_of(settings: config.Settings) -> Rules:
         epoch=settings.guard.epoch,
         accept_missing_before=settings.source.accept_missing_before,
     )
+
+
+def user_of(text: str, option: str, rules: Rules) -> UserId:
+    """The user that an option names; ``option`` is what an error calls it.
+
+    Raises:
+        ConfigError: it names none that the mapping has a table for.
+    """
+    try:
+        user = UserId.from_text(text)
+    except ValueError as error:
+        raise ConfigError(option, f"{text!r} {error}", "a type and a number, such as live:123") from None
+    types = [table.user_type for table in rules.tables]
+    if user.user_type not in types:
+        raise ConfigError(option, f"no table holds users of the type {user.user_type}", ", ".join(types))
+    return user
 
 
 def schemas_of(settings: config.Settings, file: Path | None = None) -> Schemas:

@@ -237,7 +237,10 @@ _OWN = (
         """consumer.Refused consumer.RecordError consumer.Undecodable consumer.NotAnEnvelope consumer.UnknownTable
         consumer.MissingColumn consumer.InvalidValue consumer.Unsupported""",
     ),
-    _halt("the error's own advice", "consumer.CdcError consumer.ServerError consumer.Halt"),
+    _halt(
+        "the error's own advice",
+        "consumer.CdcError consumer.ServerError consumer.AccessDenied consumer.NotInDatabase consumer.Halt",
+    ),
     _halt("the setting that the error names", "consumer.ConfigError", is_setting=True),
 )
 _PYTHON = (

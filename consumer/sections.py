@@ -138,6 +138,20 @@ class Registry(Certified):
     timeout_ms: int = Field(5000, ge=10, description="how long one answer may take")
 
 
+class Database(Section):
+    """The database itself, read and never written: for the health API, the audit and ``explain``."""
+
+    url: SecretStr | None = Field(
+        None, description="mysql://, mariadb:// or postgresql://user:password@host:port/database, a read-only account"
+    )
+    replica: bool = Field(False, description="whether it is a replica of the server whose log Debezium reads")
+    timeout_ms: int = Field(5000, ge=100, description="how long one answer may take")
+    settle_ms: int = Field(
+        2000, ge=0, description="how long a read waits for the commits and transactions that are under way"
+    )
+    connections: int = Field(5, ge=1, le=100, description="how many connections one process may hold")
+
+
 class Connect(Certified):
     """Kafka Connect, for the commands that manage connectors, and for ``check``."""
 
@@ -186,6 +200,17 @@ class Guard(Section):
     tombstone_ttl_s: int = Field(30 * 86400, ge=1, description="how long a deleted user's version is kept")
 
 
+class Audit(Section):
+    """How an audit reads, and how long it waits before a difference is one."""
+
+    page: int = Field(1000, ge=1, le=100_000, description="users compared in one step")
+    settle_s: float = Field(
+        3.0, gt=0, description="how long a change may take into the topics where the database's log does not move"
+    )
+    patience_s: float = Field(30.0, gt=0, description="how long connector and consumer may take to catch up")
+    interval_s: float = Field(300.0, gt=0, description="from one round of --watch to the next")
+
+
 class Metrics(Section):
     """Prometheus metrics and probes of ``run``."""
 
@@ -200,6 +225,33 @@ class Tracing(Section):
     """OpenTelemetry traces of ``run``; where they go is set by OpenTelemetry's own variables, ``OTEL_…``."""
 
     enabled: bool = Field(False, description="true or false; needs the extra otel")
+
+
+class Jwt(Section):
+    """JWTs that the health API accepts beside, or instead of, its token."""
+
+    secret: SecretStr | None = Field(None, description="the shared secret of HS256, 32 bytes or more")
+    public_key: Path | None = Field(None, description="file with the RSA public key of RS256, PEM")
+    audience: str | None = Field(None, min_length=1, description="the aud that a token must be for")
+    role: str | None = Field(None, min_length=1, description="the role that a token must have")
+    role_claim: str = Field("role", min_length=1, description="the claim with the role, or with a list of roles")
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if (self.secret or self.public_key) and (self.audience is None or self.role is None):
+            raise ValueError("a JWT needs an audience and a role too: else any token of the issuer would do")
+        return self
+
+
+class Api(Section):
+    """The health API."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=1, le=65535, description="port to listen on")
+    token: SecretStr | None = Field(None, description="the bearer token; nothing starts without it or a JWT")
+    jwt: Jwt = Jwt()
+    refreshes_per_minute: int = Field(60, ge=1, le=100_000, description="how many force-refreshes are allowed")
+    cluster_info_s: float = Field(10.0, ge=0, description="how old the counts of cluster-info may be")
 
 
 class Log(Section):
