@@ -14,10 +14,11 @@ from typing import Annotated
 import typer
 
 from consumer import __version__, config, log, mapping
+from consumer.batched import batched
 from consumer.connect.cli import connectors
 from consumer.errors import CdcError, ConfigError
 from consumer.letters.cli import letters
-from consumer.options import Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of
+from consumer.options import Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of, settings_of
 from consumer.snapshot.cli import snapshot
 
 app = typer.Typer(
@@ -114,10 +115,10 @@ def replay(
 
     if dry_run and yes:
         raise ConfigError("--yes", "nothing is changed in a dry run", "one of --yes and --dry-run")
-    kafka = {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}
-    settings = config.load({"mapping": mapping_file, "kafka": kafka, "redis": {"url": redis_url}}, config_file)
+    settings = settings_of(
+        config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, redis_url=redis_url
+    )
     rules = rules_of(settings)
-    log.configure(settings.log)
     order = Order(
         parse_bound(begin, "--from"),
         parse_bound(end, "--to"),
@@ -182,7 +183,7 @@ def plan(
     rules = rules_of(settings)
     known = schemas_of(settings, schemas)
     is_any_rejected = False
-    for batch in recording.batches(recording.read(file), _PLANNED_TOGETHER):
+    for batch in batched(recording.read(file), _PLANNED_TOGETHER):
         for source_record, decision in zip(batch, decide_all(batch, rules, known), strict=True):
             is_any_rejected |= decision.outcome is Outcome.REJECTED
             typer.echo(to_json(source_record, decision) if as_json else to_text(source_record, decision))
@@ -200,9 +201,8 @@ def check(
     from consumer.check import findings
     from consumer.check.run import check as checked
 
-    settings = config.load({"mapping": mapping_file}, config_file)
+    settings = settings_of(config_file, mapping_file)
     rules = rules_of(settings)
-    log.configure(settings.log)
     found = []
     for finding in checked(settings, rules):
         found.append(finding)

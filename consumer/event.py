@@ -70,17 +70,8 @@ class ChangeEvent(msgspec.Struct, frozen=True):
 
     def version(self, epoch: int) -> Version:
         """What the guard keeps of this change."""
-        position, place = self.position, self.place
-        return Version(
-            epoch=epoch,
-            origin=position.origin,
-            lineage=position.lineage,
-            order=position.order,
-            ts_ms=position.ts_ms,
-            topic=place.topic,
-            partition=place.partition,
-            offset=place.offset,
-        )
+        place = self.place
+        return Version.of(self.position, epoch, place.topic, place.partition, place.offset)
 
     @property
     def is_incremental(self) -> bool:

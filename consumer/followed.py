@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from consumer.errors import ConfigError
+from consumer.record import table_of
 from consumer.sections import Kafka
 
 _log = structlog.get_logger(__name__)
@@ -32,7 +33,7 @@ def missing(present: Mapping[str, int], settings: Kafka, tables: Sequence[str]) 
         pattern = topic_pattern(settings.topic_prefix, tables)
         found = sorted(topic for topic in present if re.match(pattern, topic))
         lacking = "" if found else f"topics like {settings.topic_prefix}.<db or schema>.<captured table>"
-    captured = [topic for topic in found if topic.rpartition(".")[2] in tables]
+    captured = [topic for topic in found if table_of(topic) in tables]
     _refuse_twice(captured)
     _warn_if_apart({topic: present[topic] for topic in captured})
     return lacking
@@ -51,7 +52,7 @@ def _warn_if_apart(partitions: Mapping[str, int]) -> None:
 def _refuse_twice(topics: Sequence[str]) -> None:
     by_table: dict[str, list[str]] = {}
     for topic in topics:
-        by_table.setdefault(topic.rpartition(".")[2], []).append(topic)
+        by_table.setdefault(table_of(topic), []).append(topic)
     for table, found in by_table.items():
         if len(found) > 1:
             raise ConfigError(

@@ -15,7 +15,7 @@ from consumer.event import ChangeEvent
 from consumer.keys import UserId, render
 from consumer.plan import user_in
 from consumer.position import Origin, Version
-from consumer.record import SourceRecord
+from consumer.record import SourceRecord, table_of
 from consumer.rules import Rules
 
 
@@ -28,7 +28,7 @@ def mark_unread(record: SourceRecord, event: ChangeEvent | None, rules: Rules, s
     Raises:
         ServerError: from ``schemas``, which only Avro keys ask.
     """
-    table = rules.table(event.table if event is not None else record.topic.rpartition(".")[2])
+    table = rules.table(event.table if event is not None else table_of(record.topic))
     if table is None:
         return None
     images = () if event is None else (event.after, event.before)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from consumer import config, mapping
+from consumer import config, log, mapping
 
 if TYPE_CHECKING:
     from consumer.avro import Schemas
@@ -24,6 +24,26 @@ MappingFile: TypeAlias = Annotated[
 ]
 RedisUrl: TypeAlias = Annotated[str | None, typer.Option("--redis-url", help="redis://host:port/db")]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+
+def settings_of(
+    file: Path | None,
+    mapping_file: Path | None,
+    *,
+    brokers: str | None = None,
+    prefix: str | None = None,
+    group: str | None = None,
+    redis_url: str | None = None,
+) -> config.Settings:
+    """The settings in force, with the log set up as they say; options that were not given are None.
+
+    Raises:
+        ConfigError: as :func:`consumer.config.load`.
+    """
+    kafka = {"bootstrap_servers": brokers, "topic_prefix": prefix, "group_id": group}
+    settings = config.load({"mapping": mapping_file, "kafka": kafka, "redis": {"url": redis_url}}, file)
+    log.configure(settings.log)
+    return settings
 
 
 def rules_of(settings: config.Settings) -> Rules:

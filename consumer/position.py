@@ -185,6 +185,11 @@ class Version(msgspec.Struct, frozen=True):
     partition: int
     offset: int
 
+    @classmethod
+    def of(cls, position: SourcePosition, epoch: int, topic: str, partition: int, offset: int) -> Version:
+        """The version of a change at ``position``."""
+        return cls(epoch, position.origin, position.lineage, position.order, position.ts_ms, topic, partition, offset)
+
     def to_text(self) -> str:
         """One line, as it stands in the guard's hash in Redis."""
         return (
@@ -213,6 +218,11 @@ class Verdict(StrEnum):
     STALE = "stale"
     UNHEALED = "unhealed"
     HEALED = "healed"
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the change was carried out, rather than refused as old."""
+        return self in (Verdict.NEWER, Verdict.NEW_LINEAGE, Verdict.HEALED)
 
 
 def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> Verdict:

@@ -90,7 +90,7 @@ class Applied(msgspec.Struct, frozen=True):
     @property
     def is_accepted(self) -> bool:
         """Whether the plan was carried out, rather than refused as old."""
-        return self.verdict in (Verdict.NEWER, Verdict.NEW_LINEAGE, Verdict.HEALED)
+        return self.verdict.is_accepted
 
 
 class Sink(Protocol):

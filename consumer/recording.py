@@ -6,7 +6,6 @@ import gzip
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -68,13 +67,6 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
                 yield raw
     except (OSError, EOFError) as error:
         raise ConfigError("FILE", f"{path}: {error}", "a recording, or - for standard input") from None
-
-
-def batches(records: Iterable[SourceRecord], size: int) -> Iterator[list[SourceRecord]]:
-    """``records`` in lists of at most ``size``."""
-    left = iter(records)
-    while batch := list(islice(left, size)):
-        yield batch
 
 
 def write(records: Iterable[SourceRecord], path: Path) -> int:

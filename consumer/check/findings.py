@@ -9,6 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from consumer.errors import CdcError, ConfigError
+from consumer.record import table_of
 from consumer.row_schema import incompatibilities, reader_schemas
 from consumer.rules import Rules
 
@@ -72,11 +73,6 @@ def to_json(finding: Finding) -> str:
     return msgspec.json.encode(
         {name: value for name, value in asdict(finding).items() if name != "is_setting"}
     ).decode()
-
-
-def table_of(topic: str) -> str:
-    """The table that a topic carries, by Debezium's naming."""
-    return topic.rpartition(".")[2]
 
 
 def of_writer(topic: str, schema: str, rules: Rules) -> Iterator[Finding]:

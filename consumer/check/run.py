@@ -95,7 +95,7 @@ def _topics(settings: Settings, rules: Rules, followed: Collection[str]) -> tupl
 def _history(settings: Settings, topics: Sequence[str], rules: Rules, present: Collection[str]) -> Iterator[Finding]:
     """What can be rebuilt from the topics, and what becomes of dead letters."""
     kafka = settings.kafka
-    letters = settings.dead_letters.topic or f"{kafka.topic_prefix}.dlq"
+    letters = settings.dead_letter_topic
     try:
         asked = kafka_survey.topic_settings(kafka, [each for each in (*topics, letters) if each in present])
         known = {topic: TopicSettings.read(told) for topic, told in asked.items()}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from consumer.check.findings import Finding, Level, failure, ok, table_of, warning
+from consumer.check.findings import Finding, Level, failure, ok, warning
+from consumer.record import table_of
 from consumer.rules import Rules
 
 # Kafka Connect 4 speaks to no older broker.

@@ -5,15 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from consumer import config, log
+from consumer import config
 from consumer.errors import ConfigError, Place
 from consumer.keys import UserId
-from consumer.options import AsJson, Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of
+from consumer.options import (
+    AsJson,
+    Brokers,
+    ConfigFile,
+    MappingFile,
+    Prefix,
+    RedisUrl,
+    rules_of,
+    schemas_of,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from consumer.letters.letter import Box, Choice, Released, Unapplied
@@ -54,7 +63,7 @@ def list_(
     """The records that wait here, each once. Changes nothing."""
     from consumer.letters import report as letter_report
 
-    settings = _settings(config_file, None, bootstrap_servers, topic_prefix, group_id, None)
+    settings = settings_of(config_file, None, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id)
     box = _box(settings)
     chosen = _choice((), topic, reason, table, user, since, until).of(box.open())
     if as_json:
@@ -79,7 +88,7 @@ def show(
     from consumer.letters import report as letter_report
     from consumer.letters.hidden import visible
 
-    settings = _settings(config_file, mapping_file, bootstrap_servers, topic_prefix, group_id, None)
+    settings = settings_of(config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id)
     rules = rules_of(settings)
     (found,) = _placed([place], _box(settings).open())
     record = visible(found.record, rules, schemas_of(settings))
@@ -115,7 +124,9 @@ def replay(
     from consumer.letters import report as letter_report
     from consumer.letters.trial import Trial
 
-    settings = _settings(config_file, mapping_file, bootstrap_servers, topic_prefix, group_id, redis_url)
+    settings = settings_of(
+        config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id, redis_url=redis_url
+    )
     choice = _choice(places or (), topic, reason, table, user, since, until)
     if choice.is_everything != everything:
         raise ConfigError("replay", "choose records", "places, filters such as --user live:123, or else --all")
@@ -140,20 +151,6 @@ def replay(
         typer.echo("nothing was done; --yes does it", err=True)
     if not all(each.is_done for each in results):
         raise typer.Exit(1)
-
-
-def _settings(
-    file: Path | None,
-    mapping_file: Path | None,
-    brokers: str | None,
-    prefix: str | None,
-    group: str | None,
-    redis_url: str | None,
-) -> config.Settings:
-    kafka = {"bootstrap_servers": brokers, "topic_prefix": prefix, "group_id": group}
-    settings = config.load({"mapping": mapping_file, "kafka": kafka, "redis": {"url": redis_url}}, file)
-    log.configure(settings.log)
-    return settings
 
 
 def _box(settings: config.Settings) -> Box:

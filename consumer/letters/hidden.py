@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 from consumer.avro import Schemas
 from consumer.codec import decode
 from consumer.errors import RecordError
-from consumer.record import Header, SourceRecord
+from consumer.record import Header, SourceRecord, table_of
 from consumer.rules import LinkedTable, Rules, UserTable
 
 HIDDEN = "***"
@@ -36,7 +36,7 @@ def visible(record: SourceRecord, rules: Rules, schemas: Schemas) -> Mapping[str
     Raises:
         ServerError: from ``schemas``.
     """
-    table = record.topic.rpartition(".")[2]
+    table = table_of(record.topic)
     value, problem = _decoded(record.value, schemas)
     if _is_envelope(value):
         source = value.get("source")

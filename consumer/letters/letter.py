@@ -15,7 +15,7 @@ from enum import StrEnum
 from consumer.dead_letter import ADDED, CONNECT, DONE, OWN
 from consumer.errors import Place
 from consumer.keys import UserId
-from consumer.record import Header, SourceRecord
+from consumer.record import Header, SourceRecord, table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Letter:
     @property
     def table(self) -> str:
         """The table that the record's topic is named after."""
-        return self.record.topic.rpartition(".")[2]
+        return table_of(self.record.topic)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
 from consumer.avro import Schemas
+from consumer.batched import batched
 from consumer.config import Settings
 from consumer.letters.letter import Outcome, Released, Unapplied
 from consumer.letters.reader import write_notes
@@ -43,13 +44,13 @@ class Trial:
         if not chosen:
             return
         if self.is_dry:
-            for part in _parts(chosen):
+            for part in batched(chosen, _TOGETHER):
                 say(foreseen(part, self.rules, self.schemas))
             return
         sink = RedisSink(self.settings.redis, self.settings.guard, self.rules, self.settings.kafka.group_id)
         with closing(sink):
             sink.reach()
-            for part in _parts(chosen):
+            for part in batched(chosen, _TOGETHER):
                 self._noted(release(part, sink, self.rules, self.schemas, is_silent=self.is_silent), say)
 
     def discard(self, chosen: Sequence[Unapplied], say: Say) -> None:
@@ -58,7 +59,7 @@ class Trial:
         Raises:
             ServerUnavailable, ServerError: from Kafka.
         """
-        for part in _parts(chosen):
+        for part in batched(chosen, _TOGETHER):
             results = [Released(each, Outcome.DISCARDED) for each in part]
             if self.is_dry:
                 say(results)
@@ -69,8 +70,3 @@ class Trial:
         done = [(each.unapplied, each.outcome) for each in results if each.is_done]
         write_notes(self.settings.kafka, self.settings.dead_letter_topic, done)
         say(results)
-
-
-def _parts(chosen: Sequence[Unapplied]) -> Iterator[Sequence[Unapplied]]:
-    for begin in range(0, len(chosen), _TOGETHER):
-        yield chosen[begin : begin + _TOGETHER]

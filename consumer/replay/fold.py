@@ -23,14 +23,13 @@ from consumer.errors import RecordError, UnknownTable
 from consumer.event import ChangeEvent, Operation
 from consumer.mark import mark_unread
 from consumer.plan import user_of
-from consumer.position import Origin, Verdict, Version, compare
+from consumer.position import Origin, Version, compare
 from consumer.record import SourceRecord
 from consumer.replay.glance import Glance, Seen
 from consumer.replay.rebuild import rebuild_user
 from consumer.replay.times import ChangeTimes
 from consumer.rules import Rules
 
-_ACCEPTED = (Verdict.NEWER, Verdict.NEW_LINEAGE)
 _NAMED = 20
 
 
@@ -217,19 +216,10 @@ class UserFold:
 
     def _take(self, seen: Seen, record: Read, value: bytes) -> None:
         position = seen.position
-        version = Version(
-            self._rules.epoch,
-            position.origin,
-            position.lineage,
-            position.order,
-            position.ts_ms,
-            record.topic,
-            record.partition,
-            record.offset,
-        )
+        version = Version.of(position, self._rules.epoch, record.topic, record.partition, record.offset)
         last = self.store.get(seen.user)
         part = (record.offset, record.key, value)
-        if last is not None and compare(version, last.version, self._gap_ms) not in _ACCEPTED:
+        if last is not None and not compare(version, last.version, self._gap_ms).is_accepted:
             return
         is_marked = self._is_marked(seen.user, record, last)
         if last is not None and position.origin is Origin.INCREMENTAL and not is_marked:

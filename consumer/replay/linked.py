@@ -10,7 +10,7 @@ from consumer.effect import Plan
 from consumer.envelope import parse
 from consumer.errors import RecordError
 from consumer.event import ChangeEvent, Operation
-from consumer.position import Origin, Verdict, Version, compare
+from consumer.position import Origin, Version, compare
 from consumer.record import SourceRecord
 from consumer.replay.fold import Last, Read, Rejections, Store, event_of
 from consumer.replay.glance import LinkedGlance
@@ -81,4 +81,4 @@ class LinkedFold:
     def _is_newer(self, version: Version, stored: Version) -> bool:
         if version.origin is Origin.INCREMENTAL and stored.origin is not Origin.INCREMENTAL:
             return False
-        return compare(version, stored, self._gap_ms) in (Verdict.NEWER, Verdict.NEW_LINEAGE)
+        return compare(version, stored, self._gap_ms).is_accepted

@@ -8,19 +8,20 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 
 import msgspec
 import structlog
 
 from consumer import kafka_client
+from consumer.batched import batched
 from consumer.config import Settings
 from consumer.errors import ConfigError, ServerUnavailable
 from consumer.followed import missing, topic_pattern
 from consumer.keys import UserId, render
 from consumer.patience import patiently
 from consumer.position import Verdict, Version
+from consumer.record import table_of
 from consumer.replay.bar import ReplayProgress
 from consumer.replay.bounds import Beginning, Bound, End, Span
 from consumer.replay.processes import Task, in_processes
@@ -156,7 +157,7 @@ class _Run:
     def _look_for_orphans(self, spans: Sequence[Span], total: Summary) -> None:
         ends = {Partition(span.topic, span.partition): span.end for span in spans}
         # Without its topic nothing is known of a type of user.
-        topics = {span.topic.rpartition(".")[2] for span in spans}
+        topics = {table_of(span.topic) for span in spans}
         tables = {each.user_type: each.table for each in self.rules.tables if each.table in topics}
         orphans = list(self._orphans(tables, ends))
         for user, _ in orphans:
@@ -187,7 +188,7 @@ class _Run:
             user for user in self.view.users(self.rules) if user.user_type in tables and not _is_in(known, user)
         )
         seen: set[UserId] = set()
-        while some := list(islice(strangers, _AT_ONCE)):
+        for some in batched(strangers, _AT_ONCE):
             fresh = [user for user in dict.fromkeys(some) if user not in seen]
             seen.update(fresh)
             stored = self.view.versions([(user, tables[user.user_type]) for user in fresh], self.rules)
@@ -226,11 +227,11 @@ def _spans(settings: Settings, rules: Rules, order: Order) -> list[Span]:
     names = [
         topic
         for topic in sorted(present)
-        if (topic in kafka.topics and topic.rpartition(".")[2] in wanted if kafka.topics else re.match(pattern, topic))
+        if (topic in kafka.topics and table_of(topic) in wanted if kafka.topics else re.match(pattern, topic))
     ]
     spans = resolve(kafka, names, order.begin, order.end)
     users = {each.table for each in rules.tables}
-    cut = [span for span in spans if span.begin and span.topic.rpartition(".")[2] in users]
+    cut = [span for span in spans if span.begin and table_of(span.topic) in users]
     if order.prunes and cut:
         problem = f"the first records of {cut[0].topic}[{cut[0].partition}] are gone: its users may be older than it"
         raise ConfigError("--prune", problem, "a topic that is whole, or compacted from its first record on")

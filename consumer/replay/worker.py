@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
 import structlog
 
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.batch import Batch
+from consumer.batched import batched
 from consumer.config import Settings
 from consumer.decision import decide_all, healing_plan
 from consumer.delivery import Delivery
@@ -22,7 +22,7 @@ from consumer.mark import mark_refused
 from consumer.patience import patiently
 from consumer.position import Verdict
 from consumer.protocols import Applied
-from consumer.record import SourceRecord
+from consumer.record import SourceRecord, table_of
 from consumer.registry import Registry
 from consumer.replay.bounds import Span
 from consumer.replay.drift import differences, would_apply
@@ -143,7 +143,7 @@ class Worker:
         summary = Summary()
         rules, guard = self._rules, self._settings.guard
         spans = self._wanted.of(number)
-        tables = {span.topic: span.topic.rpartition(".")[2] for span in spans}
+        tables = {span.topic: table_of(span.topic) for span in spans}
         folding = Folding(rules, self._schemas, guard.lineage_gap_ms, self._wanted.users)
         budget = Budget(self._wanted.memory)
         again = Budget(self._wanted.memory)
@@ -170,7 +170,7 @@ class Worker:
         spans = [replace(span, begin=reached.get(span.topic, span.begin)) for span in self._wanted.of(number)]
         at = {span.topic: span.begin for span in spans}
         for span, records in self._records(spans):
-            for some in _chunks(map(to_record, records)):
+            for some in batched(map(to_record, records), _AT_ONCE):
                 self._decide(some, summary)
                 summary.records += len(some)
                 at[span.topic] = some[-1].offset + 1
@@ -193,7 +193,7 @@ class Worker:
             self._deliver(plans, summary, lambda at: batch.silenced(at, healing_plan(decisions[at], self._rules)))
 
     def _write(self, plans: Iterable[Plan], summary: Summary) -> None:
-        for some in _chunks(plans):
+        for some in batched(plans, _AT_ONCE):
             if self._should_stop():
                 raise Interrupted
             if self._wanted.is_dry:
@@ -253,7 +253,7 @@ class Worker:
 
 
 def _table(span: Span) -> str:
-    return span.topic.rpartition(".")[2]
+    return table_of(span.topic)
 
 
 def _outcome(answer: Applied, *, is_rebuild: bool) -> str:
@@ -269,12 +269,6 @@ def _outcome(answer: Applied, *, is_rebuild: bool) -> str:
 def _refusal(plan: Plan, error: Refused) -> str:
     version = plan.version
     return f"{version.topic}[{version.partition}]@{version.offset}: Redis refused the change: {error.problem}"
-
-
-def _chunks(things: Iterable[_T]) -> Iterator[list[_T]]:
-    iterator = iter(things)
-    while some := list(islice(iterator, _AT_ONCE)):
-        yield some
 
 
 def waits(error: ServerUnavailable, seconds: float) -> None:

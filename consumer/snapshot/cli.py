@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer import config, log
+from consumer import config
 from consumer.errors import ConfigError
 from consumer.keys import UserId
-from consumer.options import AsJson, Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of
+from consumer.options import AsJson, Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, settings_of
 
 if TYPE_CHECKING:
     from consumer.rules import Rules
@@ -48,10 +48,10 @@ def snapshot(
     from consumer.snapshot import run as incremental
     from consumer.snapshot.request import told_json, told_text
 
-    kafka = {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}
-    settings = config.load({"mapping": mapping_file, "kafka": kafka, "redis": {"url": redis_url}}, config_file)
+    settings = settings_of(
+        config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, redis_url=redis_url
+    )
     rules = rules_of(settings)
-    log.configure(settings.log)
     _refuse_contradictions(tables or [], where, users or [], authoritative=authoritative, stop=stop)
     if stop:
         incremental.end(settings, incremental.collections(settings, rules, tables or []))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from consumer.batched import batched
 from consumer.effect import Plan
 from consumer.errors import Place, ServerError
 from consumer.keys import UserId
@@ -17,8 +16,6 @@ from consumer.rules import Rules, UserTable
 _AT_ONCE = 5000
 _ROUNDS = 20
 _DELETED = "|d"
-
-_T = TypeVar("_T")
 
 
 def distrust(
@@ -41,7 +38,7 @@ def distrust(
         ServerError: some users may be marked, and some may not. To mark them again is harmless.
     """
     count = 0
-    for part in _parts(users):
+    for part in batched(users, _AT_ONCE):
         left: Sequence[UserId] = part
         for _ in range(_ROUNDS):
             marks = _marks(left, versions(left), table, topic, ends(), rules)
@@ -80,9 +77,3 @@ def _refused(marks: Sequence[Plan], sink: Sink) -> list[UserId]:
         if answer.verdict is Verdict.STALE:
             refused.append(marks[at].user)
     return refused
-
-
-def _parts(found: Iterable[_T]) -> Iterator[list[_T]]:
-    left = iter(found)
-    while part := list(islice(left, _AT_ONCE)):
-        yield part

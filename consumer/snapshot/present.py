@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import redis
 
+from consumer.batched import batched
 from consumer.keys import UserId, render
 from consumer.redis_client import translate
 from consumer.rules import Names
@@ -26,7 +26,7 @@ def users(client: redis.Redis, names: Names, user_type: str) -> Iterator[UserId]
     try:
         yield from _named(client, names.config, user_type)
         versioned = _named(client, names.guard, user_type)
-        while part := list(islice(versioned, _AT_ONCE)):
+        for part in batched(versioned, _AT_ONCE):
             pipeline: Any = client.pipeline(transaction=False)
             for user in part:
                 pipeline.exists(render(names.config, user))

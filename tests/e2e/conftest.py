@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import redis
 from kafka import KafkaProducer
 
 from tests.e2e.feed import Feed
-from tests.e2e.process import Process
+from tests.e2e.process import Process, running
 from tests.e2e.topic import Topic
 from tests.redis_view import Listener, eventually
 from tests.stack import Stack
@@ -37,18 +37,9 @@ class System:
     environment: Mapping[str, str]
     folder: Path
 
-    @contextmanager
-    def running(self, *arguments: str, **environment: str) -> Iterator[Process]:
+    def running(self, *arguments: str, **environment: str) -> AbstractContextManager[Process]:
         """The consumer, until the end of the block."""
-        log = self.folder / "consumer.log"
-        process = Process({**self.environment, **environment}, log, *arguments)
-        try:
-            yield process
-        except BaseException as error:
-            error.add_note(f"the consumer said:\n{process.said()}")
-            raise
-        finally:
-            process.close()
+        return running({**self.environment, **environment}, self.folder / "consumer.log", *arguments)
 
     def config(self, user_id: int, user_type: str = "live") -> dict[str, str]:
         found = self.redis.hgetall(f"user:{{{user_type}:{user_id}}}:config")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from kafka.errors import KafkaError
 from msgspec import structs
 
 from consumer.record import SourceRecord
-from tests.e2e.process import Process
+from tests.e2e.process import Process, running
 from tests.scenario import Change, load_all
 from tests.stack import Stack
 
@@ -43,16 +43,8 @@ class Feed:
         self.producer.flush()
         return [each.get(10).offset for each in sent]
 
-    @contextmanager
-    def running(self, **environment: str) -> Iterator[Process]:
-        process = Process({**self.environment, **environment}, self.folder / "consumer.log")
-        try:
-            yield process
-        except BaseException as error:
-            error.add_note(f"the consumer said:\n{process.said()}")
-            raise
-        finally:
-            process.close()
+    def running(self, **environment: str) -> AbstractContextManager[Process]:
+        return running({**self.environment, **environment}, self.folder / "consumer.log")
 
     def halted(self, **environment: str) -> str:
         """What a program said that ended by itself with exit code 1."""

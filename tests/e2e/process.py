@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.stack.child import GUARD
@@ -17,7 +18,7 @@ CLI = str(Path(sys.executable).with_name("cdc-consumer"))
 class Process:
     """``cdc-consumer run`` as a child that does not outlive the test."""
 
-    def __init__(self, environment: dict[str, str], log: Path, *arguments: str) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path, *arguments: str) -> None:
         self.log = log
         clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
         command = [CLI, "run", *arguments]
@@ -27,7 +28,7 @@ class Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=out,
-                env=clean | environment,
+                env={**clean, **environment},
             )
         assert self._guard.stdout is not None
         self.pid = int(self._guard.stdout.readline())
@@ -55,6 +56,19 @@ class Process:
     def said(self) -> str:
         """Everything it wrote to stderr."""
         return self.log.read_text()
+
+
+@contextmanager
+def running(environment: Mapping[str, str], log: Path, *arguments: str) -> Iterator[Process]:
+    """The consumer, until the end of the block; what it said goes with whatever fails in there."""
+    process = Process(environment, log, *arguments)
+    try:
+        yield process
+    except BaseException as error:
+        error.add_note(f"the consumer said:\n{process.said()}")
+        raise
+    finally:
+        process.close()
 
 
 def command(environment: Mapping[str, str], *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:

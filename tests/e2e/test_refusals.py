@@ -17,7 +17,7 @@ from tests.e2e.process import Process
 from tests.e2e.topic import Topic
 from tests.redis_view import eventually
 from tests.stack import Stack, kafka
-from tests.stack.errors import MissingTool
+from tests.stack.fixtures import started
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 EVERYBODY = "User:*"
@@ -40,9 +40,7 @@ def guarded() -> Iterator[Stack]:
         ),
     )
     try:
-        stack = Stack.start((), ("standalone",), False, kind="native")
-    except MissingTool as missing:
-        pytest.skip(str(missing))
+        stack = started(lambda: Stack.start((), ("standalone",), False, kind="native"))
     finally:
         patch.undo()
     with stack:

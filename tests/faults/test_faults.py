@@ -6,7 +6,6 @@ The seeds are fixed: a failed test, run again, makes the same changes and the sa
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,8 @@ from tests.faults.repeats import repeats
 from tests.faults.scene import PER_SECOND, Scene, snapshot_again, staged, start_stack
 from tests.faults.schedule import draw
 from tests.redis_view import eventually
-from tests.stack import MissingTool, Stack
+from tests.stack import Stack
+from tests.stack.fixtures import started
 
 pytestmark = pytest.mark.stack
 # What shows that the consumers felt it: words of their log.
@@ -36,13 +36,7 @@ OTHERS = ("zombie", "join-and-leave", "restart-broker", "freeze-broker")
 @pytest.fixture(scope="module")
 def stack_for_faults() -> Iterator[Stack]:
     """Servers with an append-only file and a long offset flush, for this module only."""
-    try:
-        running = start_stack()
-    except MissingTool as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no stack in CI: {missing}", pytrace=False)
-        pytest.skip(str(missing))
-    with running:
+    with started(start_stack) as running:
         yield running
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
@@ -30,14 +30,18 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     option = request.config.getoption
     databases, servers = option("--databases").split(","), option("--redis").split(",")
     registry = option("--registry") or any(item.get_closest_marker("registry") for item in request.session.items)
+    with started(lambda: Stack.start(databases, servers, registry, kind=option("--stack"))) as running:
+        yield running
+
+
+def started(start: Callable[[], Stack]) -> Stack:
+    """A stack. Without a tool it needs: the test is skipped with the command that installs it, but fails in CI."""
     try:
-        running = Stack.start(databases, servers, registry, kind=option("--stack"))
+        return start()
     except MissingTool as missing:
         if os.environ.get("CI") == "true":
             pytest.fail(f"no stack in CI: {missing}", pytrace=False)
         pytest.skip(str(missing))
-    with running:
-        yield running
 
 
 @pytest.fixture

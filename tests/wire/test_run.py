@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import redis
 
-from tests.e2e.process import Process
+from tests.e2e.process import running
 from tests.redis_view import Listener, eventually
 from tests.stack import Stack
 from tests.stack.port import Ports
@@ -20,15 +19,6 @@ from tests.wire.relay import Relay
 
 pytestmark = [pytest.mark.stack, pytest.mark.registry]
 USER = "user:{live:7}:config"
-
-
-@contextmanager
-def running(environment: dict[str, str], log: Path) -> Iterator[Process]:
-    process = Process(environment, log)
-    try:
-        yield process
-    finally:
-        process.close()
 
 
 def told(listener: Listener) -> list[object]:
