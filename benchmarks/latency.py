@@ -25,8 +25,8 @@ from benchmarks.meter import NotDone, emptied
 from benchmarks.system import PARTITIONS, Program, System
 
 _USERS = 1000
-_WARM_UP_S = 2.0
-_LATE_S = 30.0
+_WARM_UP_S = 1.0
+_LATE_S = 60.0
 _CHANNEL = "balance_updates"
 
 
