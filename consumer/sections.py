@@ -167,6 +167,15 @@ class Metrics(Section):
 
     host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104  # scraped from outside
     port: int = Field(9108, ge=0, le=65535, description="port to listen on; 0 turns it off")
+    ready_lag_s: float = Field(
+        300.0, ge=0, description="how many seconds behind the source a program is still ready; 0: no limit"
+    )
+
+
+class Tracing(Section):
+    """OpenTelemetry traces of ``run``; where they go is set by OpenTelemetry's own variables, ``OTEL_…``."""
+
+    enabled: bool = Field(False, description="true or false; needs the extra otel")
 
 
 class Log(Section):

@@ -177,8 +177,9 @@ class KafkaSource:
             return True
         try:
             self._consumer.commit(wanted, timeout_ms=_COMMIT_TIMEOUT_MS)
-        except CommitFailedError:
+        except CommitFailedError as error:
             _log.warning("commit refused: the partitions are another member's now", action="commit.lost")
+            self._observer.uncommitted(failed(error))
             return False
         except Exception as error:
             found = failed(error)
@@ -186,6 +187,8 @@ class KafkaSource:
                 raise found from None
             if rule_for(error).is_setting:  # then heartbeats are refused too, which the client keeps to itself
                 self._interruption.failed(found)
+            else:
+                self._observer.uncommitted(found)
             # One that timed out may land all the same, in order: it says nothing that is not true.
             _log.info("commit put off", action="commit.later", error=type(error).__name__)
             return False
@@ -249,6 +252,7 @@ class KafkaSource:
 
     def _assigned(self, partitions: Sequence[Partition]) -> None:
         self._has_joined = True
+        self._observer.assigned(partitions)
         self._ahead = [record for record in self._ahead if (record.topic, record.partition) not in partitions]
         if self._is_held:
             self._consumer.pause(*(TopicPartition(*partition) for partition in partitions))
