@@ -1,7 +1,8 @@
 """Settings: flags, then environment variables ``CDC_…``, then a TOML file, then defaults for a developer's machine.
 
 Nested names are joined by ``__`` in the environment and are tables in TOML: ``CDC_KAFKA__GROUP_ID`` is ``group_id``
-under ``[kafka]``. Every setting is described in ``docs/settings.md``, which a test keeps complete.
+under ``[kafka]``. A secret may be in a file: ``CDC_REDIS__URL_FILE``, or ``url_file``. Every setting is described in
+``docs/settings.md``, which a test keeps complete.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
 from consumer.errors import ConfigError
+from consumer.secret_files import with_secrets
 from consumer.sections import (
     Connect,
     DeadLetters,
@@ -69,6 +72,16 @@ class Settings(BaseSettings):
         return self.dead_letters.topic or f"{self.kafka.topic_prefix}.dlq"
 
 
+class _Environment(EnvSettingsSource):
+    def __call__(self) -> dict[str, Any]:
+        return with_secrets(super().__call__(), Settings, PREFIX)
+
+
+class _File(TomlConfigSettingsSource):
+    def __call__(self) -> dict[str, Any]:
+        return with_secrets(super().__call__(), Settings, PREFIX)
+
+
 def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Settings:
     """The settings in force. ``flags`` are nested as the settings are; those that are None were not given.
 
@@ -90,7 +103,7 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Se
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+            return init_settings, _Environment(settings_cls), _File(settings_cls, toml_file=file)
 
     try:
         return _FromFile(**_given(flags or {}))

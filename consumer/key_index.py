@@ -14,10 +14,12 @@ failed finds its keys again.
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +30,7 @@ from consumer.scan_index import ScanIndex, split
 
 _log = structlog.get_logger(__name__)
 _READ_TIMEOUT_S = 1.0
+_REST_S = 0.1  # for the rest of a message
 _RECONNECT_PAUSE_S = 0.5
 _ANSWER_LIMIT_S = 5.0
 
@@ -51,7 +54,7 @@ class TrackedIndex:
         self._client = client
         self._heads = heads
         self._scan = ScanIndex(client, heads)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is read under it may be a push, which needs it again
         self._by_prefix: dict[str, set[str]] = {}
         self._windows: dict[str, _Window] = {}
         self._closing: deque[tuple[float, Sequence[str], Collection[str]]] = deque()
@@ -142,20 +145,29 @@ class TrackedIndex:
 
     def _read_one(self) -> None:
         """One push (taken by :meth:`_told`), or the answer to a PING, which closes the oldest window."""
-        try:
-            answer = self._connection.read_response(
-                push_request=True, timeout=_READ_TIMEOUT_S, disconnect_on_error=False
-            )
-        except redis.TimeoutError:
-            with self._lock:
-                # Also when idle: a connection that died without a word would leave the index silently out of date.
-                if self._closing and time.monotonic() - self._closing[0][0] > _ANSWER_LIMIT_S:
-                    raise
-                self._ping((), ())
-            return
-        if answer in ("PONG", b"PONG"):
-            with self._lock:
-                self._close_windows()
+        has_news = self._has_news()
+        with self._lock:
+            if has_news:
+                with suppress(redis.TimeoutError):  # of a message that has not arrived whole
+                    answer = self._connection.read_response(
+                        push_request=True, timeout=_REST_S, disconnect_on_error=False
+                    )
+                    if answer in ("PONG", b"PONG"):
+                        self._close_windows()
+                    return
+            if self._closing and time.monotonic() - self._closing[0][0] > _ANSWER_LIMIT_S:
+                raise redis.TimeoutError("no answer")
+            # Also when idle: a connection that died without a word would leave the index silently out of date.
+            self._ping((), ())
+
+    def _has_news(self) -> bool:
+        """Wait a while for something to read. Only that is done without the lock: a TLS connection bears one thread."""
+        with self._lock:
+            if self._connection.can_read(timeout=0):
+                return True
+        waiting = select.poll()
+        waiting.register(self._connection._sock, select.POLLIN)  # noqa: SLF001  # the client's own wait reads, too
+        return bool(waiting.poll(_READ_TIMEOUT_S * 1000))
 
     def _ping(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
         """With the lock held. The answer ends the windows of ``prefixes``."""

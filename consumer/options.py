@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -9,10 +10,27 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from consumer import config, log, mapping
+from consumer.errors import ConfigError
 
 if TYPE_CHECKING:
     from consumer.avro import Schemas
     from consumer.rules import Rules
+
+_PASSWORD = re.compile(r"://[^/@]*:[^/@]+@|[?&]password=")
+
+
+def without_password(param: typer.CallbackParam, url: str | None) -> str | None:
+    """A URL from the command line, which everybody on the machine can read.
+
+    Raises:
+        ConfigError: there is a password in it.
+
+    """
+    if url is not None and _PASSWORD.search(url):
+        name = param.opts[0]
+        raise ConfigError(name, "holds a password, and everybody sees the command line", "the setting, or its …_FILE")
+    return url
+
 
 ConfigFile: TypeAlias = Annotated[
     Path | None, typer.Option("--config", envvar="CDC_CONFIG", help="TOML file of settings.")
@@ -22,7 +40,10 @@ Prefix: TypeAlias = Annotated[str | None, typer.Option("--topic-prefix", help="D
 MappingFile: TypeAlias = Annotated[
     Path | None, typer.Option("--mapping", help="TOML file of the mapping; else the reference.")
 ]
-RedisUrl: TypeAlias = Annotated[str | None, typer.Option("--redis-url", help="redis://host:port/db")]
+RedisUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--redis-url", help="redis://host:port/db, without a password.", callback=without_password),
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 

@@ -11,6 +11,8 @@ from redis.retry import Retry
 
 from consumer.errors import ConfigError, Refused, ServerError, ServerUnavailable
 from consumer.policy import Rule, failure, rule_for
+from consumer.redis_tls import options as tls_options
+from consumer.redis_tls import refused as refused_by_tls
 from consumer.sections import Redis
 
 _URL = "redis://user:password@host:port/db or rediss://…, special characters of the password percent-encoded"
@@ -32,6 +34,7 @@ def connect(server: Redis, **options: Any) -> redis.Redis:
     if scheme in ("redis+cluster", "redis+sentinel"):
         raise ConfigError("CDC_REDIS__URL", f"{scheme}:// is not supported yet: one server is needed", _URL)
     timeout_s = server.timeout_ms / 1000
+    secured = tls_options(server)
     try:
         client = redis.Redis.from_url(
             server.url.get_secret_value(),
@@ -41,6 +44,7 @@ def connect(server: Redis, **options: Any) -> redis.Redis:
             decode_responses=True,
             encoding_errors="surrogateescape",  # a key of somebody else's may hold any bytes
             protocol=2,
+            **secured,
             **options,
         )
         client.connection_pool.make_connection()  # options that no connection knows are refused here
@@ -63,7 +67,7 @@ def ask(client: redis.Redis) -> Server:
 
     Raises:
         ServerUnavailable: it does not answer yet.
-        ConfigError: it refuses these credentials.
+        ConfigError: it refuses these credentials, or TLS with it fails.
 
     """
     try:
@@ -72,6 +76,10 @@ def ask(client: redis.Redis) -> Server:
         return Server(str(server["redis_version"]), policy, str(server.get("run_id", "")))
     except redis.RedisError as error:
         found = translate(error, is_of_plan=False)
+        pool = client.connection_pool
+        is_secured = issubclass(pool.connection_class, redis.SSLConnection)
+        if (wrong := refused_by_tls(pool.connection_kwargs, is_secured=is_secured)) is not None:
+            raise wrong from None
         if _rule(error).is_setting or not isinstance(found, ServerUnavailable):
             raise ConfigError("CDC_REDIS__URL", f"Redis refused: {found.problem}", _URL) from None
         raise found from error

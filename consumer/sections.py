@@ -16,21 +16,34 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class Security(Section):
+class Certified(Section):
+    """The files of TLS with a server, all PEM."""
+
+    ca: Path | None = Field(None, description="file of the certificate authority; else the system's")
+    certificate: Path | None = Field(None, description="file of this client's certificate")
+    key: Path | None = Field(None, description="file of this client's key")
+
+    @model_validator(mode="after")
+    def _has_both(self) -> Self:
+        if self.key is not None and self.certificate is None:
+            raise ValueError("a key needs its certificate")
+        return self
+
+
+class Security(Certified):
     """How to speak to Kafka: nothing set means plaintext."""
 
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     user: str | None = None
     password: SecretStr | None = None
-    ca: Path | None = Field(None, description="file of the certificate authority")
-    certificate: Path | None = Field(None, description="file of this client's certificate")
-    key: Path | None = Field(None, description="file of this client's key")
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
         if self.protocol.startswith("SASL") and (self.user is None or self.password is None):
             raise ValueError(f"{self.protocol} needs a user and a password")
+        if not self.protocol.endswith("SSL") and (self.ca or self.certificate):
+            raise ValueError(f"{self.protocol} has no use for a CA or a certificate: SSL or SASL_SSL")
         return self
 
 
@@ -56,6 +69,9 @@ class Kafka(Section):
     )
     out_of_range: Literal["halt", "earliest"] = Field(
         "halt", description="what to do if the next record is gone: halt, or go on from the earliest"
+    )
+    uneven: Literal["warn", "refuse"] = Field(
+        "warn", description="what to do if the tables' topics differ in their number of partitions: warn, or refuse"
     )
     history_days: int = Field(
         7, ge=0, le=36_500, description="how many days of single changes the topics should hold, for a replay"
@@ -94,7 +110,7 @@ class Kafka(Section):
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-class Redis(Section):
+class Redis(Certified):
     """Where the keys are."""
 
     url: SecretStr = Field(SecretStr("redis://localhost:6379/0"), description="redis:// or rediss://")
@@ -102,7 +118,7 @@ class Redis(Section):
     tracking: bool = Field(True, description="follow writes under wildcard keys; else one SCAN pass per batch")
 
 
-class Registry(Section):
+class Registry(Certified):
     """The schema registry; needed for Avro only."""
 
     url: str | None = Field(
@@ -112,16 +128,17 @@ class Registry(Section):
     )
     user: str | None = None
     password: SecretStr | None = None
-    ca: Path | None = Field(None, description="file of the certificate authority")
     timeout_ms: int = Field(5000, ge=10, description="how long one answer may take")
 
 
-class Connect(Section):
+class Connect(Certified):
     """Kafka Connect, for the commands that manage connectors, and for ``check``."""
 
     url: str = Field(
         "http://localhost:8083", pattern=r"^https?://\S+$", description="its REST API, http:// or https://"
     )
+    user: str | None = None
+    password: SecretStr | None = None
 
 
 class Source(Section):

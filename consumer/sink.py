@@ -35,10 +35,7 @@ class RedisSink:
         self._offsets = f"{OFFSETS}{group}"
         heads = tuple(template.partition("<")[0] for template in rules.derived() if template.endswith("*"))
         self._index: KeyIndex = (
-            TrackedIndex(self._client, heads)
-            # Two threads write to and read from the index' connection, which a TLS connection does not allow.
-            if server.tracking and heads and not server.url.get_secret_value().startswith("rediss")
-            else ScanIndex(self._client, heads)
+            TrackedIndex(self._client, heads) if server.tracking and heads else ScanIndex(self._client, heads)
         )
         self._gap = str(guard.lineage_gap_ms)
         self._tombstone_ttl = str(guard.tombstone_ttl_s)

@@ -14,10 +14,11 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import CommitFailedError, NoBrokersAvailable, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
-from consumer.errors import CdcError, ServerUnavailable
+from consumer.errors import CdcError, ConfigError, ServerUnavailable
 from consumer.followed import missing, topic_pattern
 from consumer.interruption import Interruption
 from consumer.kafka_client import failed, open_consumer, refused, to_record, topics
+from consumer.kafka_handshake import shake_hands
 from consumer.policy import failure, rule_for
 from consumer.protocols import Observer, Start
 from consumer.record import SourceRecord
@@ -151,12 +152,13 @@ class KafkaSource:
         # kafka-python 2.3.3: records whose reading failed half-way stay in place, and the next poll would turn around
         # them for ever. This lets them go, to be fetched again; nothing is closed. There is no public call.
         self._consumer._fetcher.close()  # noqa: SLF001
-        if rule_for(error).is_setting and not self._has_joined:
+        is_setting = rule_for(error).is_setting
+        if is_setting and not self._has_joined:
             raise refused(self._settings, error) from None
         found = failed(error)
         if not isinstance(found, ServerUnavailable):
             raise found from None
-        self._interruption.failed(found)
+        self._interruption.failed(found, self._cause() if is_setting else "")
 
     def _look_at_connection(self) -> None:
         """The client polls without a word while brokers are away. There is no public call for this."""
@@ -164,7 +166,15 @@ class KafkaSource:
             self._interruption.worked()
         else:
             away = failure("Kafka", NoBrokersAvailable(), "no connection to the group's coordinator")
-            self._interruption.unconnected(away)
+            self._interruption.unconnected(away, self._cause)
+
+    def _cause(self) -> str:
+        """A certificate or a password that was good before."""
+        try:
+            shake_hands(self._settings)
+        except ConfigError as error:
+            return str(error)
+        return ""
 
     def commit(self, offsets: Mapping[Partition, int]) -> bool:
         ours = self._consumer.assignment()
@@ -186,7 +196,7 @@ class KafkaSource:
             if not isinstance(found, ServerUnavailable):
                 raise found from None
             if rule_for(error).is_setting:  # then heartbeats are refused too, which the client keeps to itself
-                self._interruption.failed(found)
+                self._interruption.failed(found, self._cause())
             else:
                 self._observer.uncommitted(found)
             # One that timed out may land all the same, in order: it says nothing that is not true.

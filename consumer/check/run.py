@@ -16,7 +16,7 @@ from consumer.check.topic_findings import TopicSettings
 from consumer.config import Settings
 from consumer.connect.client import ConnectApi
 from consumer.dead_letter_topic import DeadLetterTopic
-from consumer.errors import CdcError, ServerError
+from consumer.errors import CdcError
 from consumer.followed import topic_pattern
 from consumer.redis_rights import wanted
 from consumer.registry import Registry
@@ -141,13 +141,13 @@ def _registry(registry: Registry, topics: Sequence[str], rules: Rules) -> Iterat
 def _connect(settings: Settings, rules: Rules) -> tuple[Collection[str], Sequence[Finding]]:
     """The tables that our connectors follow and run, and what is to be said of the connectors."""
     try:
-        opened = ConnectApi(settings.connect.url, timeout=_CONNECT_TIMEOUT_S)
+        opened = ConnectApi(settings.connect, timeout=_CONNECT_TIMEOUT_S)
     except CdcError as error:
         return (), [findings.of_error("connect", error)]
     with opened as api:
         try:
             names = api.names()
-        except ServerError as error:
+        except CdcError as error:
             if "url" in settings.connect.model_fields_set:
                 return (), [findings.of_error("connect", error, "start it, or correct CDC_CONNECT__URL")]
             skipped = "skipped: CDC_CONNECT__URL is not set, and none answers at its default"
@@ -171,7 +171,7 @@ def _connectors(
             found += of_connector(name, config, status.connector, status.tasks, cause, linked)
             if status.running:
                 followed |= {table for table in rules.captured() if captures(config, table)}
-        except ServerError as error:
+        except CdcError as error:
             found.append(findings.of_error(f"connector {name}", error))
     return followed, found or [
         findings.warning(

@@ -7,6 +7,7 @@ import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from consumer.keys import UserId, render
 from consumer.patience import patiently
 from consumer.position import Verdict, Version
 from consumer.record import table_of
+from consumer.registry import Registry
 from consumer.replay.bar import ReplayProgress
 from consumer.replay.bounds import Beginning, Bound, End, Span
 from consumer.replay.processes import Task, in_processes
@@ -74,6 +76,7 @@ def replay(settings: Settings, rules: Rules, order: Order, should_stop: Callable
         ServerError: a server refuses.
     """
     _check(order, rules)
+    _greet_registry(settings)
     spans = _spans(settings, rules, order)
     _say_if_ahead(settings, spans, order)
     view = RedisView(settings.redis)
@@ -89,6 +92,13 @@ def replay(settings: Settings, rules: Rules, order: Order, should_stop: Callable
     finally:
         state.close()
         view.close()
+
+
+def _greet_registry(settings: Settings) -> None:
+    """Raises ConfigError: it does not accept us."""
+    if settings.registry.url is not None:
+        with closing(Registry(settings.registry)) as registry, suppress(ServerUnavailable):
+            registry.reach()
 
 
 @dataclass(slots=True)

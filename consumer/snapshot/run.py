@@ -147,7 +147,7 @@ def _follow(settings: Settings, signals: Signals, course: Course, tell: Tell, sa
 def _failed(settings: Settings) -> ServerError | None:
     """A connector of ours that has failed, as far as Connect can be asked."""
     try:
-        with ConnectApi(settings.connect.url, timeout=_CONNECT_TIMEOUT_S) as api:
+        with ConnectApi(settings.connect, timeout=_CONNECT_TIMEOUT_S) as api:
             for name in api.names():
                 connector = api.connector(name)
                 status = api.status(name)

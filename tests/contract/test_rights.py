@@ -81,6 +81,11 @@ def test_enough_is_enough(client: redis.Redis, narrow: Redis, enough: str, askin
     sink.close()
 
 
+def test_the_account_in_the_docs_is_that_of_the_reference() -> None:
+    page = (DEMO.parents[2] / "docs" / "operations.md").read_text()
+    assert f"ACL SETUSER cdc on >PASSWORD {wanted(RULES, '', has_functions=True)}\n" in page
+
+
 @pytest.mark.parametrize(
     ("taken", "named"),
     [
