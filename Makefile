@@ -14,7 +14,7 @@ RECORDS ?= 200000
 USERS ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check unit fuzz faults mutations memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas format clean
+.PHONY: help demo live test check unit fuzz faults mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -55,6 +55,10 @@ faults: $(READY) ## a live system under random faults for MINUTES=5 (SEED=… re
 
 mutations: $(READY) ## take each rule of the package away in turn: which tests notice
 	$(BIN)/python -m tests.mutations $(ARGS)
+
+bench: $(READY) ## everything measured side by side, on a quiet machine (ARGS=--quick, ARGS="--only latency")
+	@$(BIN)/pip install --quiet --editable . --group bench --constraint constraints.txt
+	$(BIN)/python -m benchmarks $(ARGS)
 
 memory: $(READY) ## resident memory over a backlog of RECORDS=200000
 	$(BIN)/python -m benchmarks.memory --records $(RECORDS) $(ARGS)

@@ -1,6 +1,6 @@
 """Resident memory of ``cdc-consumer run`` over a backlog: ``python -m benchmarks.memory --records 2000000``.
 
-Real servers, started here; real envelopes, of many users. Memory is flat if it does not grow with what was read: the
+Real servers, started here; changes of many users. Memory is flat if it does not grow with what was read: the
 last ratio is that of the median of the last quarter of the samples to that of the second.
 """
 
@@ -19,17 +19,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import psutil
 from kafka import KafkaProducer
 from kafka.admin import NewTopic
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.envelopes import TABLE, changes
 from tests.stack import Stack
 from tests.stack.port import Ports
-from tests.wire.taken import saved
 
-TOPIC = "trading.trading.live_users"
+TOPIC = f"trading.trading.{TABLE}"
 PARTITIONS = 4
 FLAT = 1.1
 """So much larger at most is the last quarter of a run than its second: the first is the start."""
@@ -58,26 +57,6 @@ def main() -> int:
     return report(samples, options.records)
 
 
-def envelopes(count: int, users: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """Partition, key and value of ``count`` changes of a balance, made of one that Debezium wrote.
-
-    The first of each user is an insert. Positions rise with the records, as in a binlog.
-    """
-    changes = [record for record in saved("json-string-isostring").records if record.topic == TOPIC and record.value]
-    update = next(msgspec.json.decode(each.value) for each in changes if b'"op":"u"' in (each.value or b""))
-    insert = next(msgspec.json.decode(each.value) for each in changes if b'"op":"c"' in (each.value or b""))
-    encode = msgspec.json.Encoder().encode
-    for number in range(count):
-        user, turn = number % users + 1, number // users
-        envelope = update if turn else insert
-        for row, balance in ((envelope["before"], turn - 1), (envelope["after"], turn)):
-            if row is not None:
-                row["id"], row["wallet_balance"] = user, f"{balance}.{user:06d}"
-        envelope["source"] |= {"file": f"binlog.{number // 1_000_000 + 2:06d}", "pos": number % 1_000_000 * 1000}
-        envelope["transaction"]["id"] = f"47a6d12d-e749-11f1-8c59-02fc00000001:{number + 1}"
-        yield user % PARTITIONS, b'{"id":%d}' % user, encode(envelope)
-
-
 def produce(stack: Stack, count: int, users: int) -> None:
     """The backlog, in a topic of its own."""
     admin = stack.kafka.admin()
@@ -87,7 +66,7 @@ def produce(stack: Stack, count: int, users: int) -> None:
     producer = KafkaProducer(
         bootstrap_servers=stack.kafka.bootstrap_servers, acks=1, linger_ms=20, batch_size=500_000, buffer_memory=2**27
     )
-    for partition, key, value in envelopes(count, users):
+    for partition, key, value in changes(count, users, PARTITIONS):
         producer.send(TOPIC, key=key, value=value, partition=partition)
         size += len(value)
     producer.flush()

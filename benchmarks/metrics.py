@@ -15,7 +15,8 @@ from msgspec import structs
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from benchmarks.memory import TOPIC, envelopes
+from benchmarks.envelopes import changes
+from benchmarks.memory import PARTITIONS, TOPIC
 from consumer.decision import decide_all
 from consumer.metrics import Metrics
 from consumer.position import Verdict
@@ -32,10 +33,10 @@ _ANSWER = Applied(Verdict.NEWER, config_created=False, updated=None, cleared=2, 
 def steps() -> tuple[Sequence[SourceRecord], Sequence[Step]]:
     """A batch of balance changes of many users, and the same once it is applied."""
     now_ms = int(time.time() * 1000)
-    changes = islice(envelopes(2 * BATCH, BATCH), BATCH, None)
+    updates = islice(changes(2 * BATCH, BATCH, PARTITIONS), BATCH, None)
     records = [
         SourceRecord(TOPIC, partition, offset, now_ms, key, value)
-        for offset, (partition, key, value) in enumerate(changes)
+        for offset, (partition, key, value) in enumerate(updates)
     ]
     decisions = decide_all(records, reference())
     return records, [Step(record, decision, _ANSWER) for record, decision in zip(records, decisions, strict=True)]

@@ -7,13 +7,13 @@ out, so that what is measured is this program. ``--kafka`` reads them from a bro
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.envelopes import TABLE, update
 from consumer.config import load
 from consumer.reference import reference
 from consumer.replay.bounds import Beginning, End, parse_size
@@ -22,48 +22,7 @@ from consumer.replay.reader import read, resolve
 from consumer.replay.store import Budget
 from consumer.sections import Kafka
 
-TOPIC = "bench.trading.live_users"
-_ROW = {
-    **dict.fromkeys(("phone_number", "city", "state", "bank_ifsc_code", "bank_account_number", "id_proof"), None),
-    "name": "f288cc9194638234bc812bbc5bb003c8",
-    "email": "b1ae768187fb7f26437a357653e6c0e0",
-    "wallet_balance": "1500.000000",
-    "margin": "250.000000",
-    "net_profit": "12.345678",
-    "leverage": 100,
-    "group": "Standard",
-    "status": 1,
-    "is_active": 1,
-    "account_number": "ACC-0007",
-    "country_id": 91,
-    "mam_id": None,
-    "mam_status": 0,
-    "pam_id": None,
-    "pam_status": 0,
-    "copytrader_id": None,
-    "copytrading_status": 0,
-    "copy_trading_wallet": "0.000000",
-    "copytrading_alloted_time": None,
-    "sending_orders": None,
-    "created_at": "2026-11-23T14:49:11Z",
-    "updated_at": "2026-11-23T14:49:11Z",
-}
-_SOURCE = {
-    "version": "3.5.0.Final",
-    "connector": "mysql",
-    "name": "bench",
-    "ts_ms": 1_795_445_352_965,
-    "snapshot": None,
-    "db": "trading",
-    "sequence": None,
-    "ts_us": 1_795_445_352_965_853,
-    "table": "live_users",
-    "server_id": 101,
-    "gtid": "08841003-e74d-11f1-9a24-02fc00000001:23",
-    "file": "binlog.000001",
-    "row": 0,
-    "thread": 9,
-}
+TOPIC = f"bench.trading.{TABLE}"
 
 
 class Record(NamedTuple):
@@ -76,31 +35,11 @@ class Record(NamedTuple):
     value: bytes
 
 
-def envelope(user: int, at: int) -> bytes:
-    """An update of a balance."""
-    before, after = {"id": user, **_ROW}, {"id": user, **_ROW, "wallet_balance": f"{at}.000000"}
-    source = {**_SOURCE, "pos": 1000 + 100 * at}
-    transaction = {"id": f"{_SOURCE['gtid']}", "total_order": 1, "data_collection_order": 1}
-    whole = {"before": before, "after": after, "source": source, "transaction": transaction, "op": "u", "ts_ms": 1}
-    return json.dumps(whole, separators=(",", ":")).encode()
-
-
 def records(events: int, users: int, partition: int) -> Iterator[list[Record]]:
     """In the poll's portions, made ahead of time so that their making does not count."""
-    template = envelope(77_777_777, 88_888_888)
-    old_pos = str(1000 + 100 * 88_888_888).encode()
     for first in range(0, events, 2000):
         yield [
-            Record(
-                TOPIC,
-                partition,
-                at,
-                b"",
-                template.replace(b"77777777", str(at % users).encode())
-                .replace(old_pos, str(1000 + 100 * at).encode())
-                .replace(b"88888888", str(at).encode()),
-            )
-            for at in range(first, min(first + 2000, events))
+            Record(TOPIC, partition, at, b"", update(at, at % users)) for at in range(first, min(first + 2000, events))
         ]
 
 
@@ -163,7 +102,7 @@ def main() -> None:
     parser.add_argument("--kafka", action="store_true", help="from a broker, where the topic must not be there yet")
     asked = parser.parse_args()
     size = parse_size(asked.memory, "--memory")
-    print(f"an envelope of {len(envelope(7, 8))} bytes, {asked.events:,} of each worker for {asked.users:,} users")
+    print(f"an envelope of {len(update(7, 8)):,} bytes, {asked.events:,} of each worker for {asked.users:,} users")
     if asked.kafka:
         fill(asked.events, asked.users, max(asked.workers))
     for workers in asked.workers:

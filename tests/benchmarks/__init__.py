@@ -1,0 +1,1 @@
+"""The harness of ``make bench``: that it works, never how fast anything is."""
