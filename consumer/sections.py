@@ -37,6 +37,9 @@ class Security(Section):
 class Kafka(Section):
     """The cluster, the group and the topics."""
 
+    client: Literal["kafka-python", "confluent"] = Field(
+        "kafka-python", description="what reads: kafka-python, or confluent, which is faster and has to be installed"
+    )
     bootstrap_servers: str = Field("localhost:9092", description="host:port, comma separated")
     group_id: str = Field("cdc-consumer", min_length=1, description="the consumer group")
     topic_prefix: str = Field(
