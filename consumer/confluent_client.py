@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,8 +32,13 @@ _AHEAD_RECORDS = 10_000
 _FULL_PAUSE_MS = 10
 # Longer than a broker takes to answer, and shorter than people wait to be told that it does not.
 _SOCKET_TIMEOUT_MS = 10_000
+_LARGEST_WRITTEN = 1_000_000
+# It reports each failed connection attempt; what matters of that is said by this program.
+_SILENT = logging.Logger("confluent_kafka", logging.CRITICAL + 1)
 
 _LOCAL: dict[str, type[Exception]] = {
+    # A member that does not use the newer group protocol has no other that is fatal, and this one has no number then.
+    "_FATAL": names.FencedInstanceIdError,
     "_TRANSPORT": names.KafkaConnectionError,
     "_RESOLVE": names.KafkaConnectionError,
     "_ALL_BROKERS_DOWN": names.NoBrokersAvailable,
@@ -80,8 +86,10 @@ def open_consumer(settings: Kafka, more: dict[str, Any]) -> Consumer:
         # As kafka-python does.
         "check.crcs": True,
         "isolation.level": "read_uncommitted",
-        # It reports each failed connection attempt; what matters of that is said by this program.
+        # A limit of records that are written, which must not be above that of a fetch.
+        "message.max.bytes": min(_LARGEST_WRITTEN, settings.fetch_max_bytes),
         "log_level": 0,
+        "logger": _SILENT,
     }
     with named():
         return Consumer(options | _secured(settings.security) | more)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from kafka.errors import (
     CommitFailedError,
     IllegalGenerationError,
@@ -79,7 +79,6 @@ class ConfluentMember:
             "max.poll.interval.ms": settings.max_poll_interval_ms,
             "statistics.interval.ms": _STATISTICS_MS,
             "stats_cb": self._take_statistics,
-            "error_cb": self._take_error,
         }
         name = {"group.instance.id": settings.instance_id} if settings.instance_id else {}
         self._consumer: Consumer = open_consumer(settings, options | name)
@@ -139,10 +138,6 @@ class ConfluentMember:
                 self._nowhere[Partition(str(message.topic()), int(message.partition() or 0))] = message.offset()
             else:
                 self._failures.append(by_name(error))
-
-    def _take_error(self, error: KafkaError) -> None:
-        if error.fatal():
-            self._failures.append(by_name(error))
 
     def _take_statistics(self, text: str) -> None:
         self._known = self._statistics.decode(text)

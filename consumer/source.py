@@ -147,7 +147,7 @@ class KafkaSource:
         ours = self._member.assignment()
         wanted = {partition: offset for partition, offset in offsets.items() if partition in ours}
         if not wanted:
-            return True
+            return not offsets
         try:
             self._member.commit(wanted)
         except CommitFailedError:
