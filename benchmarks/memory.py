@@ -37,11 +37,12 @@ FLAT = 1.1
 
 @dataclass(frozen=True)
 class Sample:
-    """Bytes in memory after so many seconds and records."""
+    """Bytes in memory and seconds of CPU after so many seconds and records."""
 
     seconds: float
     records: int
     resident: int
+    cpu_s: float
 
 
 def main() -> int:
@@ -116,8 +117,9 @@ def follow(stack: Stack, count: int, every_s: float) -> Iterator[Sample]:
                 if records > before:
                     moved_at = time.monotonic()
                 if records:
-                    resident = psutil.Process(consumer.pid).memory_info().rss
-                    sample = Sample(time.monotonic() - started, records, resident)
+                    process = psutil.Process(consumer.pid)
+                    resident, cpu = process.memory_info().rss, process.cpu_times()
+                    sample = Sample(time.monotonic() - started, records, resident, cpu.user + cpu.system)
                     print(f"{sample.seconds:9.1f} {records:10} {resident / 2**20:13.1f}", flush=True)
                     yield sample
         finally:
@@ -148,8 +150,11 @@ def report(samples: list[Sample], count: int) -> int:
     quarter = len(samples) // 4
     early = statistics.median(each.resident for each in samples[quarter : 2 * quarter])
     last = statistics.median(each.resident for each in samples[-quarter:])
-    rate = (samples[-1].records - samples[0].records) / (samples[-1].seconds - samples[0].seconds)
-    print(f"{rate:.0f} records/s; early {early / 2**20:.1f} MB, last {last / 2**20:.1f} MB, ratio {last / early:.3f}")
+    records = samples[-1].records - samples[0].records
+    rate = records / (samples[-1].seconds - samples[0].seconds)
+    cpu_us = (samples[-1].cpu_s - samples[0].cpu_s) / records * 1e6
+    print(f"{rate:.0f} records/s, {cpu_us:.0f} us of CPU a record, on {os.cpu_count()} cores")
+    print(f"early {early / 2**20:.1f} MB, last {last / 2**20:.1f} MB, ratio {last / early:.3f}")
     print("flat" if last <= FLAT * early else f"NOT FLAT: more than {FLAT}")
     return int(last > FLAT * early)
 

@@ -20,7 +20,19 @@ from pydantic_settings import (
 )
 
 from consumer.errors import ConfigError
-from consumer.sections import Connect, DeadLetters, Guard, Kafka, Log, Metrics, Redis, Registry, Snapshot, Source
+from consumer.sections import (
+    Connect,
+    DeadLetters,
+    Guard,
+    Kafka,
+    Log,
+    Metrics,
+    Redis,
+    Registry,
+    Snapshot,
+    Source,
+    Tracing,
+)
 
 PREFIX = "CDC_"
 # Sections of commands that are yet to come; a deployment may have them set already.
@@ -48,6 +60,7 @@ class Settings(BaseSettings):
     snapshot: Snapshot = Snapshot()
     guard: Guard = Guard()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
     log: Log = Log()
 
     @property

@@ -9,20 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import kafka.errors as names
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
-from consumer.errors import ConfigError
 from consumer.kafka_client import FETCH_WAIT_MS, LONGEST_BACKOFF_MS, METADATA_AGE_MS
 from consumer.record import SourceRecord
 from consumer.sections import Kafka, Security
-
-try:
-    from confluent_kafka import Consumer, KafkaError, KafkaException, Message
-except ImportError:
-    raise ConfigError(
-        "CDC_KAFKA__CLIENT",
-        "the package confluent-kafka is not installed: pip install 'cdc-consumer[confluent]'",
-        "kafka-python where it is not",
-    ) from None
 
 # What is fetched ahead, of all partitions together: a quarter of a second's reading. The client's own 64 MB and
 # 100,000 records of each partition would be half of the memory of this program.
@@ -92,10 +83,11 @@ def open_consumer(settings: Kafka, more: dict[str, Any]) -> Consumer:
         "logger": _SILENT,
     }
     with named():
-        return Consumer(options | _secured(settings.security) | more)
+        return Consumer(options | secured(settings.security) | more)
 
 
-def _secured(security: Security) -> dict[str, Any]:
+def secured(security: Security) -> dict[str, Any]:
+    """The client's options for a secured connection. A certificate without a key has it in the same file."""
     options: dict[str, Any] = {"security.protocol": security.protocol}
     if security.protocol.startswith("SASL"):
         password = security.password.get_secret_value() if security.password else None

@@ -50,11 +50,15 @@ class ConfigError(CdcError):
 
 @dataclass(eq=False)
 class ServerError(CdcError):
-    """A server answered, but refused or is not usable; trying again changes nothing."""
+    """A server answered, but refused or is not usable; trying again changes nothing.
+
+    ``cause`` is the kind of failure in a word, as the table in ``policy.py`` has it, or empty.
+    """
 
     server: str
     problem: str
     advice: str = ""
+    cause: str = ""
 
     def __str__(self) -> str:
         return f"{self.server}: {self.problem}"

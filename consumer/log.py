@@ -31,3 +31,5 @@ def configure(settings: Log) -> None:
     # The Kafka client reports each failed connection attempt; what matters of that is said by this program.
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    # The same of each batch of spans that does not arrive.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)

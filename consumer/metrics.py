@@ -1,55 +1,76 @@
-"""Prometheus metrics and probes of ``run``: ``/metrics``, ``/healthz``, ``/readyz``."""
+"""Prometheus metrics of ``run``, and what its probes ask: whether it lives, and whether it is ready."""
 
 from __future__ import annotations
 
-import socket
-import threading
+import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
-from socketserver import ThreadingMixIn
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, Info, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from consumer import __version__
 from consumer.columns import Drift
-from consumer.decision import Outcome
-from consumer.effect import Plan
-from consumer.errors import ConfigError, ServerError
-from consumer.position import Verdict
+from consumer.errors import ServerError
+from consumer.lag import Lag
+from consumer.latency import Latency
+from consumer.pauses import Pauses
 from consumer.protocols import Observer, Source, Step
-from consumer.sections import Metrics as MetricsSettings
+from consumer.record import table_of
+from consumer.tally import KINDS, OUTCOMES, tally
 from consumer.watermark import Partition
 
 _LONGEST_TURN_S = 60.0
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_MOST_COLUMNS = 200
+"""A label's values are kept for ever, and a record may name any column: so many are told apart, the rest is one."""
+_INDEX_STATES = ("off", "cold", "warm")
+_SERVERS = ("redis", "kafka", "registry")
 
 
-class Metrics(Observer):
-    """Counts what the pipeline does. Labels are tables, outcomes and partitions: their number is bounded."""
+class Metrics(Observer, Collector):
+    """Counts what the pipeline does, batch by batch. Labels are of what is configured: their number is bounded.
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self.registry = CollectorRegistry()
-        self._is_following = False
-        self._is_waiting = False
-        self._is_interrupted = False
+    ``index`` answers the state of the index of wildcard keys: ``off``, ``cold`` or ``warm``. Behind by more than
+    ``ready_lag_s`` seconds the program is not ready.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        *,
+        index: Callable[[], str] = lambda: "off",
+        ready_lag_s: float = float("inf"),
+    ) -> None:
+        self.registry = own = CollectorRegistry()
         self._clock = clock
+        self._index = index
+        self._ready_lag_s = ready_lag_s
         self._beat = clock()
-        own = self.registry
-        self._changes = Counter("cdc_changes", "Records by what became of them", ["topic", "outcome"], registry=own)
-        self._effects = Counter("cdc_effects", "Redis effects applied", ["kind"], registry=own)
-        self._from_commit = Histogram(
-            "cdc_commit_to_redis_seconds",
-            "From the source's commit time to Redis' answer",
-            buckets=_BUCKETS,
+        self._lag = Lag()
+        self._pauses = Pauses()
+        self._columns: set[Drift] = set()
+        self._begun: set[Partition] = set()
+        self._changes = Counter("cdc_changes", "Records by what became of them", ["table", "outcome"], registry=own)
+        self._effects = Counter("cdc_effects", "Effects in Redis", ["kind"], registry=own)
+        for kind in KINDS:
+            self._effects.labels(kind)
+        self._from_commit = Latency("cdc_commit_to_redis_seconds", "From the source's commit time to Redis' answer")
+        self._from_append = Latency("cdc_append_to_redis_seconds", "From Kafka's timestamp to Redis' answer")
+        self._dead = Counter("cdc_dead_letters", "Dead letters written", ["table", "reason"], registry=own)
+        self._new_lineages = Counter(
+            "cdc_new_lineages", "Changes at which the database's log began again", ["table"], registry=own
+        )
+        self._retries = Counter(
+            "cdc_retries", "Attempts that failed and are made again", ["server", "cause"], registry=own
+        )
+        self._rebalances = Counter("cdc_rebalances", "Times that the group shared out its partitions", registry=own)
+        self._commits = Counter("cdc_commits", "Commits of offsets", registry=own)
+        self._jumps = Counter(
+            "cdc_offset_jumps",
+            "Times that reading went on elsewhere because the next record was gone",
+            ["topic", "partition"],
             registry=own,
-        )
-        self._from_append = Histogram(
-            "cdc_append_to_redis_seconds", "From Kafka's timestamp to Redis' answer", buckets=_BUCKETS, registry=own
-        )
-        self._lag = Gauge(
-            "cdc_lag_records", "Records behind the end of a partition", ["topic", "partition"], registry=own
         )
         self._unknown = Counter(
             "cdc_unknown_columns",
@@ -60,161 +81,127 @@ class Metrics(Observer):
         self._missing = Counter(
             "cdc_missing_columns", "Changes without an optional column", ["table", "column"], registry=own
         )
-        self._dead = Counter("cdc_dead_letters", "Records that could not be applied", ["topic", "reason"], registry=own)
-        self._new_lineages = Counter(
-            "cdc_new_lineages", "Changes at which the database's log began again", ["topic"], registry=own
+        Info("cdc_build", "This program", registry=own).info(
+            {"version": __version__, "python": platform.python_version()}
         )
-        self._registry_waits = Counter(
-            "cdc_registry_waits", "Attempts put off because the schema registry could not serve", registry=own
+        for collector in (self._from_commit, self._from_append, self):
+            own.register(collector)
+        ProcessCollector(registry=own)
+
+    def collect(self) -> Iterator[Metric]:
+        """What is as of the moment of the scrape."""
+        records = GaugeMetricFamily("cdc_lag_records", "Records left of a partition", labels=["topic", "partition"])
+        seconds = GaugeMetricFamily(
+            "cdc_lag_seconds",
+            "Age of what is done of a partition by the source's time, 0 if nothing is left",
+            labels=["topic", "partition"],
         )
-        self._waits = Counter("cdc_redis_waits", "Attempts put off because Redis could not serve", registry=own)
-        self._waited = Counter("cdc_redis_wait_seconds", "Seconds spent waiting for Redis", registry=own)
-        self._kafka_waits = Counter("cdc_kafka_waits", "Moments at which Kafka could not be read", registry=own)
-        self._jumps = Counter(
-            "cdc_offset_jumps",
-            "Times that reading went on elsewhere because the next record was gone",
-            ["topic", "partition"],
-            registry=own,
+        for family, values in ((records, self._lag.records), (seconds, self._lag_seconds())):
+            for partition, value in dict(values).items():
+                family.add_metric([partition.topic, str(partition.number)], value)
+        assigned = GaugeMetricFamily("cdc_assigned_partitions", "Partitions of this member", len(self._lag.records))
+        paused = CounterMetricFamily(
+            "cdc_paused_seconds", "Seconds in which nothing went on for want of a server", labels=["server"]
         )
-        Info("cdc_build", "This program", registry=own).info({"version": __version__})
+        spent = self._pauses.seconds(self._clock())
+        for server in _SERVERS:
+            paused.add_metric([server], spent.get(server, 0.0))
+        states = GaugeMetricFamily("cdc_index_state", "The index of wildcard keys: 1 at its state", labels=["state"])
+        now = self._index()
+        for state in _INDEX_STATES:
+            states.add_metric([state], state == now)
+        yield from (records, seconds, assigned, paused, states)
 
     def stepped(self, steps: Sequence[Step]) -> None:
         now = self._beat = self._clock()
-        for step in steps:
-            outcome = str(step.applied.verdict) if step.applied else str(step.decision.outcome)
-            if step.applied is not None and step.applied.verdict is Verdict.NEW_LINEAGE:
-                self._new_lineages.labels(step.record.topic).inc()
-            if step.applied is not None and step.applied.is_accepted:
-                outcome = "applied"
-            if step.is_dead:
-                outcome = "dead_letter"
-            if step.letter is not None:
-                self._dead.labels(step.record.topic, step.letter.reason).inc()
-            self._changes.labels(step.record.topic, outcome).inc()
-            plan = step.decision.plan
-            if outcome != "applied" or plan is None or step.decision.outcome is not Outcome.PLANNED:
-                continue
-            self._from_append.observe(max(0.0, now - step.record.timestamp_ms / 1000))
-            self._from_commit.observe(max(0.0, now - plan.version.ts_ms / 1000))
-            for kind, count in _effects(plan).items():
-                self._effects.labels(kind).inc(count)
+        found = tally(steps)
+        for counter, counts in ((self._changes, found.changes), (self._dead, found.dead_letters)):
+            for labels, count in counts.items():
+                counter.labels(*labels).inc(count)
+        for table, count in found.new_lineages.items():
+            self._new_lineages.labels(table).inc(count)
+        for kind, count in found.effects.items():
+            self._effects.labels(kind).inc(count)
+        self._from_commit.observe(found.committed_ms, now)
+        self._from_append.observe(found.appended_ms, now)
+        self._lag.done(found.reached_ms)
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        self._rebalances.inc()
+
+    def committed(self, offsets: Mapping[Partition, int]) -> None:
+        self._commits.inc()
+
+    def uncommitted(self, error: ServerError) -> None:
+        self._count_retry(error)
 
     def waiting(self, error: ServerError, seconds: float) -> None:
-        self._is_waiting = True
         self._beat = self._clock()
-        if error.server == "Kafka":
-            self._kafka_waits.inc()
-            return
-        if error.server != "Redis":
-            self._registry_waits.inc()
-            return
-        self._waits.inc()
-        self._waited.inc(seconds)
+        self._count_retry(error)
+        self._pauses.began("pipeline", _label(error.server), self._beat)
 
     def resumed(self) -> None:
-        self._is_waiting = False
+        self._pauses.ended("pipeline", self._clock())
 
     def interrupted(self, error: ServerError, seconds: float) -> None:
-        self._is_interrupted = True
         self._beat = self._clock()
-        self._kafka_waits.inc()
+        self._count_retry(error)
+        self._pauses.began("source", _label(error.server), self._beat)
 
     def continued(self) -> None:
-        self._is_interrupted = False
+        self._pauses.ended("source", self._clock())
 
     def jumped(self, partition: Partition, wanted: int, to: int) -> None:
         self._jumps.labels(partition.topic, str(partition.number)).inc()
 
     def drifted(self, drift: Drift, count: int) -> None:
+        if len(self._columns) < _MOST_COLUMNS:
+            self._columns.add(drift)
         counter = self._unknown if drift.is_unknown else self._missing
-        counter.labels(drift.table, drift.column).inc(count)
+        counter.labels(drift.table, drift.column if drift in self._columns else "…").inc(count)
 
     def looked(self, source: Source) -> None:
         self._beat = self._clock()
         lags = source.lag()
-        self._is_following = bool(lags)
-        self._lag.clear()
-        for partition, lag in lags.items():
-            self._lag.labels(partition.topic, str(partition.number)).set(lag)
+        self._lag.looked(lags, self._beat)
+        for partition in lags.keys() - self._begun:
+            self._begin(partition)
 
     def is_alive(self) -> bool:
         """Whether the loop has turned within the last minute, or has not begun yet."""
-        return not self._is_following or self._clock() - self._beat < _LONGEST_TURN_S
+        return not self._lag.records or self._clock() - self._beat < _LONGEST_TURN_S
 
     def is_ready(self) -> bool:
-        """Whether partitions are assigned and can be read, and Redis was not away when last asked for something."""
-        return self._is_following and not self._is_waiting and not self._is_interrupted
+        """Whether nothing is known that speaks against it."""
+        return not self.unready()
+
+    def unready(self) -> str:
+        """What speaks against it, or "": no partitions, a server that was away when last asked, or too far behind."""
+        if not self._lag.records:
+            return "no partitions are assigned"
+        if servers := self._pauses.servers():
+            return f"waiting for {', '.join(servers)}"
+        behind = max(self._lag_seconds().values())
+        if behind > self._ready_lag_s:
+            return f"{behind:.0f} s behind, more than {self._ready_lag_s:g}"
+        return ""
+
+    def _begin(self, partition: Partition) -> None:
+        """Counters of a partition begin at 0, so that their first increase is seen as one."""
+        self._begun.add(partition)
+        table = table_of(partition.topic)
+        for outcome in OUTCOMES:
+            self._changes.labels(table, outcome)
+        self._new_lineages.labels(table)
+        self._jumps.labels(partition.topic, str(partition.number))
+
+    def _lag_seconds(self) -> Mapping[Partition, float]:
+        return self._lag.seconds(self._clock(), is_blocked=bool(self._pauses.servers()))
+
+    def _count_retry(self, error: ServerError) -> None:
+        self._retries.labels(_label(error.server), error.cause or "other").inc()
 
 
-def _effects(plan: Plan) -> dict[str, int]:
-    return {
-        "config": int(plan.config is not None),
-        "balance": int(plan.balance is not None),
-        "update": int(plan.update is not None),
-        "remove": int(plan.removed is not None),
-        "clear": len(plan.cleared.keys) + len(plan.cleared.prefixes),
-        "publish": len(plan.messages),
-    }
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    """A thread for each request: one that hangs must not keep the others from their answer."""
-
-    daemon_threads = True
-
-
-class _Quiet(WSGIRequestHandler):
-    timeout = 5
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class' name
-        """A scrape every few seconds is no news."""
-
-
-def serve(settings: MetricsSettings, metrics: Metrics, is_reachable: Callable[[], bool]) -> Callable[[], None]:
-    """Serve until the answered function is called; a port of 0 serves nothing.
-
-    ``is_reachable`` asks Redis, so that an idle program knows too.
-
-    Raises:
-        ConfigError: the address can't be listened on.
-
-    """
-    if settings.port == 0:
-        return lambda: None
-    exposition = make_wsgi_app(metrics.registry)
-
-    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        if path == "/metrics":
-            answer: Iterable[bytes] = exposition(environ, start_response)
-            return answer
-        known: dict[str, Callable[[], bool]] = {
-            "/healthz": metrics.is_alive,
-            "/readyz": lambda: metrics.is_ready() and is_reachable(),
-        }
-        status = "404 Not Found"
-        if path in known:
-            status = "200 OK" if known[path]() else "503 Service Unavailable"
-        start_response(status, [("Content-Type", "text/plain")])
-        return [f"{status}\n".encode()]
-
-    try:
-        server = make_server(settings.host, settings.port, app, _Server, _Quiet)
-    except socket.gaierror:
-        raise ConfigError(
-            "CDC_METRICS__HOST", f"no such address: {settings.host}", "an address of this machine"
-        ) from None
-    except OSError as error:
-        raise ConfigError(
-            "CDC_METRICS__PORT",
-            f"can't listen on {settings.host}:{settings.port}: {error.strerror}",
-            "a free port, or 0",
-        ) from None
-    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
-    thread.start()
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-
-    return stop
+def _label(server: str) -> str:
+    """The registry goes by its address elsewhere."""
+    return server.lower() if server in ("Redis", "Kafka") else "registry"

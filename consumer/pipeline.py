@@ -134,6 +134,7 @@ class Pipeline:
         return records
 
     def _take(self, records: Sequence[SourceRecord], patient: Patient) -> None:
+        self._observer.took(records)
         decisions = patient(REGISTRY, lambda: decide_all(records, self._rules, self._schemas))
         batch = Batch(records, decisions, self._group, self._progress.told(records))
         excess = self._excess(batch)

@@ -8,6 +8,7 @@ is one of Python's own. A class without a row has that of its nearest parent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -250,9 +251,7 @@ _RULES: Mapping[str, Rule] = {name: rule for rule in TABLE for name in rule.name
 
 def rule_for(error: Exception, reply: str = "") -> Rule:
     """The row of an exception, or of the reply that begins with the word ``reply``, if there is one."""
-    if found := _RULES.get(f"{_package(type(error))}:{reply}"):
-        return found
-    return next(rule for kind in type(error).__mro__ if (rule := _RULES.get(name_of(kind))))
+    return _RULES[_row_of(error, reply)]
 
 
 def failure(server: str, error: Exception, problem: str, reply: str = "") -> ServerError:
@@ -262,13 +261,21 @@ def failure(server: str, error: Exception, problem: str, reply: str = "") -> Ser
     """
     rule = rule_for(error, reply)
     kinds = {Action.RETRY: ServerUnavailable, Action.DEAD_LETTER: Refused, Action.HALT: ServerError}
-    return kinds[rule.action](server, problem, rule.advice)
+    cause = re.split(r"[.:]", _row_of(error, reply))[-1]
+    return kinds[rule.action](server, problem, rule.advice, cause)
 
 
 def name_of(kind: type) -> str:
     """The name of a class in the table."""
     package = _package(kind)
     return kind.__name__ if package == "builtins" else f"{package}.{kind.__name__}"
+
+
+def _row_of(error: Exception, reply: str) -> str:
+    """The name under which the table knows a failure: the reply's, else the class's or that of its nearest parent."""
+    if (named := f"{_package(type(error))}:{reply}") in _RULES:
+        return named
+    return next(name for kind in type(error).__mro__ if (name := name_of(kind)) in _RULES)
 
 
 def _package(kind: type) -> str:

@@ -161,7 +161,13 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Observer:
-    """Told of what the pipeline does; for metrics, logs and the demo. Does nothing by itself."""
+    """Told of what the pipeline does; for metrics, traces and the demo. Does nothing by itself."""
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        """The group has shared out the partitions anew, and these came to us."""
+
+    def took(self, records: Sequence[SourceRecord]) -> None:
+        """These records are a batch, and work on them begins."""
 
     def stepped(self, steps: Sequence[Step]) -> None:
         """These records are done, in this order."""
@@ -186,6 +192,9 @@ class Observer:
 
     def committed(self, offsets: Mapping[Partition, int]) -> None:
         """These offsets were committed."""
+
+    def uncommitted(self, error: ServerError) -> None:
+        """A commit did not work; nothing is lost by that."""
 
     def looked(self, source: Source) -> None:
         """Called between polls, at most once a second."""

@@ -84,7 +84,7 @@ def translate(error: Exception, *, is_of_plan: bool = True) -> ServerError:
     """
     found = failure("Redis", error, _said(error), _reply(error))
     if isinstance(found, Refused) and not is_of_plan:
-        return ServerError(found.server, found.problem, found.advice)
+        return ServerError(found.server, found.problem, found.advice, found.cause)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -76,6 +77,13 @@ class Kafka(Section):
     max_partition_fetch_bytes: int = Field(
         1_048_576, ge=1024, description="bytes of one partition in an answer; small is slow"
     )
+
+    @field_validator("client")
+    @classmethod
+    def _is_installed(cls, value: str) -> str:
+        if value == "confluent" and find_spec("confluent_kafka") is None:
+            raise ValueError("confluent-kafka is not installed: pip install 'cdc-consumer[confluent]'")
+        return value
 
     @field_validator("bootstrap_servers")
     @classmethod
@@ -170,6 +178,15 @@ class Metrics(Section):
 
     host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104  # scraped from outside
     port: int = Field(9108, ge=0, le=65535, description="port to listen on; 0 turns it off")
+    ready_lag_s: float = Field(
+        300.0, ge=0, description="how many seconds behind the source a program is still ready; 0: no limit"
+    )
+
+
+class Tracing(Section):
+    """OpenTelemetry traces of ``run``; where they go is set by OpenTelemetry's own variables, ``OTEL_…``."""
+
+    enabled: bool = Field(False, description="true or false; needs the extra otel")
 
 
 class Log(Section):

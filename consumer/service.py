@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import structlog
 
-from consumer import metrics
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.config import Settings
 from consumer.dead_letter_topic import DeadLetterTopic
-from consumer.errors import ServerUnavailable
+from consumer.errors import ConfigError, ServerUnavailable
+from consumer.metrics import Metrics
 from consumer.patience import patiently
 from consumer.pipeline import Pipeline
+from consumer.probes import serve
+from consumer.protocols import Step
+from consumer.record import SourceRecord
 from consumer.registry import Registry
 from consumer.rules import Rules
 from consumer.sink import RedisSink
@@ -57,10 +61,10 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         ServerError: Kafka can't go on.
     """
     with ExitStack() as exits:
-        watching = metrics.Metrics()
         sink = RedisSink(settings.redis, settings.guard, rules, settings.kafka.group_id)
         exits.callback(sink.close)
-        exits.callback(metrics.serve(settings.metrics, watching, sink.is_reachable))
+        watching = _watching(settings, sink, exits)
+        exits.callback(serve(settings.metrics, watching, sink.is_reachable))
         schemas: Schemas = NO_SCHEMAS
         if settings.registry.url is not None:
             schemas = registry = Registry(settings.registry)
@@ -83,12 +87,17 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         def connect() -> KafkaSource:
             return KafkaSource(settings.kafka, tables, pipeline.revoked, watching)
 
+        def waits(error: ServerUnavailable, seconds: float) -> None:
+            watching.waiting(error, seconds)
+            _log.warning("waiting for a server", action="start.waiting", error=str(error), again_in_s=round(seconds, 1))
+
         try:
-            patiently(sink.reach, sleep=stop.wait, on_wait=_waits, should_stop=stop)
-            source = patiently(connect, sleep=stop.wait, on_wait=_waits, should_stop=stop)
-            patiently(letters.reach, sleep=stop.wait, on_wait=_waits, should_stop=stop)
+            patiently(sink.reach, sleep=stop.wait, on_wait=waits, should_stop=stop)
+            source = patiently(connect, sleep=stop.wait, on_wait=waits, should_stop=stop)
+            patiently(letters.reach, sleep=stop.wait, on_wait=waits, should_stop=stop)
         except ServerUnavailable:
             return  # told to stop before there was anything to follow
+        watching.resumed()
         exits.callback(source.close)
         if not _topics(source, stop):
             return
@@ -98,8 +107,29 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         _log.info("stopped; everything that was done is committed", action="run.stopped")
 
 
-def _waits(error: ServerUnavailable, seconds: float) -> None:
-    _log.warning("waiting for a server", action="start.waiting", error=str(error), again_in_s=round(seconds, 1))
+def _watching(settings: Settings, sink: RedisSink, exits: ExitStack) -> Metrics:
+    """Whoever is told of everything: metrics, and traces if they are wanted."""
+    ready_lag_s = settings.metrics.ready_lag_s or float("inf")
+    if not settings.tracing.enabled:
+        return Metrics(index=sink.index_state, ready_lag_s=ready_lag_s)
+    try:
+        from consumer.tracing import open_tracing  # optional, and slow to import
+    except ImportError:
+        raise ConfigError(
+            "CDC_TRACING__ENABLED", "OpenTelemetry is not installed", "false, or pip install 'cdc-consumer[otel]'"
+        ) from None
+    tracing = open_tracing(settings.kafka.group_id)
+    exits.callback(tracing.close)
+
+    class Traced(Metrics):
+        def took(self, records: Sequence[SourceRecord]) -> None:
+            tracing.took(records)
+
+        def stepped(self, steps: Sequence[Step]) -> None:
+            super().stepped(steps)
+            tracing.stepped(steps)
+
+    return Traced(index=sink.index_state, ready_lag_s=ready_lag_s)
 
 
 def _topics(source: KafkaSource, stop: Stop) -> bool:

@@ -67,6 +67,11 @@ class RedisSink:
         except redis.RedisError:
             return False
 
+    def index_state(self) -> str:
+        """Of wildcard keys: ``warm``, ``cold`` (look-ups scan until it is known again), ``off`` (they always scan)."""
+        is_warm = getattr(self._index, "is_warm", None)  # one that always scans has no such thing
+        return "off" if is_warm is None else "warm" if is_warm else "cold"
+
     def close(self) -> None:
         """Let the connections go."""
         self._index.close()

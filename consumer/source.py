@@ -36,7 +36,7 @@ class KafkaSource:
         """Connect.
 
         Raises:
-            ConfigError: the client is not installed, or a broker answered, but not to these settings.
+            ConfigError: a broker answered, but not to these settings.
             ServerUnavailable: no broker answered.
 
         """
@@ -150,8 +150,9 @@ class KafkaSource:
             return not offsets
         try:
             self._member.commit(wanted)
-        except CommitFailedError:
+        except CommitFailedError as error:
             _log.warning("commit refused: the partitions are another member's now", action="commit.lost")
+            self._observer.uncommitted(failed(error))
             return False
         except Exception as error:
             found = failed(error)
@@ -159,6 +160,8 @@ class KafkaSource:
                 raise found from None
             if rule_for(error).is_setting:  # then heartbeats are refused too, which a client keeps to itself
                 self._interruption.failed(found)
+            else:
+                self._observer.uncommitted(found)
             # One that timed out may land all the same, in order: it says nothing that is not true.
             _log.info("commit put off", action="commit.later", error=type(error).__name__)
             return False
@@ -208,6 +211,7 @@ class KafkaSource:
     def _assigned(self, partitions: Sequence[Partition]) -> None:
         _log.info("partitions assigned", action="group.assigned", partitions=len(partitions))
         self._has_joined = True
+        self._observer.assigned(partitions)
         self._ahead = [record for record in self._ahead if (record.topic, record.partition) not in partitions]
         if self._is_held:
             self._member.pause(partitions)

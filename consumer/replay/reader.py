@@ -76,7 +76,6 @@ def read(settings: Kafka, spans: Sequence[Span]) -> Iterator[tuple[Span, Sequenc
 
     Raises:
         ServerUnavailable, ServerError: of the broker.
-        ConfigError: the client that is asked for is not installed.
     """
     if settings.client == "confluent":
         from consumer.replay.confluent_reader import read as read_with_confluent

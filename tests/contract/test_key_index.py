@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 import redis
 import structlog
+from pydantic import SecretStr
 
 from consumer.key_index import TrackedIndex
+from consumer.reference import reference
 from consumer.scan_index import KeyIndex, ScanIndex
+from consumer.sections import Guard, Redis
+from consumer.sink import RedisSink
 from tests.redis_view import eventually
 
 HEADS = ("financial_summary:",)
@@ -103,3 +108,11 @@ def test_a_lost_connection_is_made_again_and_nothing_is_missed(client: redis.Red
 def test_flushing_the_server_empties_the_index(client: redis.Redis, tracked: TrackedIndex) -> None:
     client.flushall()
     eventually(lambda: not tracked.matching([MINE])[MINE])
+
+
+@pytest.mark.parametrize(("tracking", "state"), [(True, "warm"), (False, "off")])
+def test_a_sink_knows_the_state_of_its_index(redis_url: str, tracking: bool, state: str) -> None:
+    with closing(RedisSink(Redis(url=SecretStr(redis_url), tracking=tracking), Guard(), reference())) as sink:
+        assert sink.index_state() == ("cold" if tracking else "off")
+        sink.reach()
+        eventually(lambda: sink.index_state() == state)

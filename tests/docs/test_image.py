@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from consumer import metrics
+from consumer import metrics, probes
 from consumer.sections import Metrics as MetricsSettings
 from tests.docs.markdown import PROJECT
 
@@ -54,7 +54,7 @@ def test_the_health_check_asks_healthz(is_up: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     stop = (
-        metrics.serve(MetricsSettings(host="127.0.0.1", port=port), metrics.Metrics(), lambda: True)
+        probes.serve(MetricsSettings(host="127.0.0.1", port=port), metrics.Metrics(), lambda: True)
         if is_up
         else lambda: None
     )

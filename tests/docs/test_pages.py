@@ -95,6 +95,12 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(PROJECT)))
+def test_files_of_the_project_that_are_named_exist(page: Path) -> None:
+    named = re.findall(r"(?<![\w/.])((?:deploy|tests|benchmarks)/[\w./-]*\w)", page.read_text(encoding="utf-8"))
+    assert [name for name in named if not (PROJECT / name).exists()] == []
+
+
 def test_every_module_has_its_layer() -> None:
     text = (DOCS / "architecture.md").read_text(encoding="utf-8")
     package = PROJECT / "consumer"

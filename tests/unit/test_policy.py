@@ -125,3 +125,18 @@ def test_what_follows_from_an_error_reply(reply: str, kind: type[ServerError]) -
 def test_a_call_that_is_about_no_plan_refuses_no_plan() -> None:
     """Or a key of the wrong type where offsets are remembered would make dead letters of everything."""
     assert type(translate(BaseParser.parse_error("WRONGTYPE no hash"), is_of_plan=False)) is ServerError
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (redis.TimeoutError("no answer"), "TimeoutError"),
+        (redis.ResponseError("OOM command not allowed"), "OOM"),
+        (redis.OutOfMemoryError("command not allowed"), "OutOfMemoryError"),
+        (ConnectionResetError("by the peer"), "ConnectionError"),
+    ],
+)
+def test_a_cause_is_a_name_of_the_table_so_that_there_are_only_so_many(error: Exception, cause: str) -> None:
+    found = translate(error)
+    assert found.cause == cause
+    assert any(name.endswith(cause) for name in NAMES)

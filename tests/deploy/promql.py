@@ -1,0 +1,85 @@
+"""What a PromQL expression asks for: metrics, and the labels that it takes of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import promql_parser as promql
+
+from consumer.columns import Drift
+from consumer.errors import ServerUnavailable
+from consumer.metrics import Metrics
+from consumer.watermark import Partition
+from tests.unit.test_metrics import look
+from tests.unit.test_tally import applied, dead, step
+
+OF_THE_SCRAPE = frozenset(("job", "instance"))
+"""Labels that Prometheus gives every sample."""
+_VARIABLE = re.compile(r"\$(\w+)")
+_GRAFANA = {"__rate_interval": "5m", "__interval": "1m"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One selector, with the labels that it matches, and those that are aggregated by around it; None: it is not."""
+
+    name: str
+    matched: frozenset[str]
+    by: frozenset[str] | None
+
+
+def eventful() -> Metrics:
+    """The metrics of a program to which everything has happened."""
+    metrics = Metrics(index=lambda: "warm")
+    metrics.stepped([step(0, applied()), dead(1)])
+    metrics.waiting(ServerUnavailable("Redis", "no"), 1.0)
+    metrics.assigned([])
+    metrics.jumped(Partition("t", 0), 1, 2)
+    look(metrics, users=1)
+    for is_unknown in (True, False):
+        metrics.drifted(Drift("live_users", "x", is_unknown=is_unknown), 1)
+    return metrics
+
+
+def exported() -> Mapping[str, frozenset[str]]:
+    """Every sample that a program can have, with its labels."""
+    samples = [sample for family in eventful().registry.collect() for sample in family.samples]
+    return {each.name: frozenset(each.labels) | OF_THE_SCRAPE for each in samples}
+
+
+def filled(expression: str) -> str:
+    """The expression with Grafana's variables replaced."""
+    return _VARIABLE.sub(lambda found: _GRAFANA.get(found[1], "x"), expression)
+
+
+def asked(expression: str) -> Iterator[Asked]:
+    """The selectors of an expression.
+
+    Raises:
+        ValueError: it is no PromQL.
+
+    """
+    tree = promql.parse(filled(expression))
+    yield from _walk(tree, None)
+
+
+def _walk(node: object, by: frozenset[str] | None) -> Iterator[Asked]:
+    if isinstance(node, promql.VectorSelector):
+        yield Asked(node.name or "", frozenset(each.name for each in node.matchers.matchers), by)
+    elif isinstance(node, promql.AggregateExpr):
+        labels = node.modifier.labels if node.modifier is not None else ()
+        yield from _walk(node.expr, frozenset(labels))
+    elif isinstance(node, promql.BinaryExpr):
+        yield from _walk(node.lhs, by)
+        yield from _walk(node.rhs, by)
+    elif isinstance(node, promql.Call):
+        for each in node.args:
+            yield from _walk(each, by)
+    elif isinstance(node, promql.MatrixSelector):
+        yield from _walk(node.vector_selector, by)
+    elif isinstance(node, (promql.ParenExpr, promql.UnaryExpr, promql.SubqueryExpr)):
+        yield from _walk(node.expr, by)
+    elif not isinstance(node, (promql.NumberLiteral, promql.StringLiteral)):
+        raise TypeError(f"what is {type(node).__name__}?")

@@ -1,0 +1,78 @@
+"""The systemd unit, as far as systemd's own checks go without running it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.settings import accepted, longest_stop_s
+from tests.docs.markdown import PROJECT
+
+FOLDER = PROJECT / "deploy" / "systemd"
+UNIT = FOLDER / "cdc-consumer.service"
+EXPOSED = 20
+"""Tenths of systemd's points from 0 to 10: what it calls OK begins below 50."""
+
+
+def _lines(file: Path) -> list[tuple[str, str]]:
+    """Names and values, without comments and sections."""
+    return re.findall(r"^([A-Za-z_]\w*)=(.*)$", file.read_text(), re.MULTILINE)
+
+
+SETTINGS = dict(_lines(UNIT))
+
+
+def _variables() -> dict[str, str]:
+    own = [value.split("=", 1) for name, value in _lines(UNIT) if name == "Environment"]
+    return {**dict(_lines(FOLDER / "cdc-consumer.env")), **{name: value.replace("%H", "host-1") for name, value in own}}
+
+
+def _analyze() -> str:
+    """In CI nothing is skipped for want of a tool: it is installed."""
+    if shutil.which("systemd-analyze") is None and os.environ.get("CI") == "true":
+        for command in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", "systemd"]):
+            subprocess.run(["apt-get", *command], capture_output=True, timeout=140, check=True)
+    if (found := shutil.which("systemd-analyze")) is None:
+        pytest.skip("systemd-analyze is missing: apt-get install systemd")
+    return found
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit with a program that is there."""
+    copy = tmp_path / UNIT.name
+    program = str(Path(sys.executable).with_name("cdc-consumer"))
+    copy.write_text(UNIT.read_text().replace("/opt/cdc-consumer/bin/cdc-consumer", program))
+    return copy
+
+
+def _run(*words: str) -> str:
+    ran = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout + ran.stderr
+
+
+def test_systemd_accepts_it_without_a_word(unit: Path) -> None:
+    assert _run(_analyze(), "verify", str(unit)) == ""
+
+
+def test_systemd_finds_it_hardly_exposed(unit: Path) -> None:
+    _run(_analyze(), "security", "--offline=true", "--no-pager", f"--threshold={EXPOSED}", str(unit))
+
+
+def test_variables_are_settings_that_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = accepted(_variables(), monkeypatch)
+    assert settings.kafka.instance_id == "host-1"
+    assert float(SETTINGS["TimeoutStopSec"]) > longest_stop_s(settings)
+
+
+def test_a_wrong_setting_does_not_start_it_again() -> None:
+    assert SETTINGS["Restart"] == "on-failure"
+    assert SETTINGS["RestartPreventExitStatus"] == "2"
+    assert SETTINGS["ExecStart"].endswith("/cdc-consumer run")

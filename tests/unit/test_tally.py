@@ -1,0 +1,103 @@
+"""What is counted of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from msgspec import structs
+
+from consumer.dead_letter import DeadLetter
+from consumer.decision import decide_all
+from consumer.position import Verdict
+from consumer.protocols import Applied, Step
+from consumer.reference import reference
+from consumer.tally import OUTCOMES, outcome_of, tally
+from consumer.watermark import Partition
+from tests.scenario import load_all
+
+DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0]
+USERS = Partition("trading.trading.live_users", 0)
+
+
+def applied(verdict: Verdict = Verdict.NEWER) -> Applied:
+    return Applied(verdict, config_created=False, updated=True, cleared=3, receivers=1, stored="")
+
+
+def step(offset: int, answer: Applied | None) -> Step:
+    record = DEPOSIT.record(offset)
+    (decision,) = decide_all([record], reference())
+    return Step(record, decision, answer)
+
+
+def dead(offset: int, *, is_told: bool = False) -> Step:
+    record = structs.replace(DEPOSIT.record(offset), value=b"no JSON")
+    (decision,) = decide_all([record], reference())
+    assert decision.error is not None
+    letter = None if is_told else DeadLetter(record, decision.error, None, "group")
+    # The mark of the user was applied; the record was not.
+    return Step(record, decision, applied(), is_dead=True, letter=letter)
+
+
+def test_every_outcome_has_its_word() -> None:
+    tombstone = structs.replace(DEPOSIT.record(5), value=None)
+    same = replace(DEPOSIT, after=DEPOSIT.before).record(6)
+    ignored, nothing = decide_all([tombstone, same], reference())
+    joined = structs.replace(nothing, carrier=7)
+    found = [
+        outcome_of(each)
+        for each in (
+            *(step(0, applied(verdict)) for verdict in (Verdict.NEWER, Verdict.DUPLICATE, Verdict.STALE)),
+            Step(same, joined, None),
+            Step(same, nothing, None),
+            Step(tombstone, ignored, None),
+            dead(0),
+        )
+    ]
+    assert found == list(OUTCOMES)
+    assert {outcome_of(step(0, applied(verdict))) for verdict in (Verdict.NEW_LINEAGE, Verdict.HEALED)} == {"applied"}
+
+
+def test_a_batch_is_counted_by_table_and_outcome() -> None:
+    batch = [step(0, applied()), step(1, applied()), step(2, applied(Verdict.STALE)), dead(3)]
+    found = tally(batch)
+    assert found.changes == {
+        ("live_users", "applied"): 2,
+        ("live_users", "stale"): 1,
+        ("live_users", "dead_letter"): 1,
+    }
+    assert found.dead_letters == {("live_users", "undecodable"): 1}
+    assert found.new_lineages == {}
+
+
+def test_a_letter_counts_once_though_its_record_is_read_again() -> None:
+    found = tally([dead(3, is_told=True)])
+    assert found.changes == {("live_users", "dead_letter"): 1}
+    assert found.dead_letters == {}
+
+
+def test_effects_and_times_are_those_of_what_was_applied() -> None:
+    batch = [step(0, applied()), step(1, applied(Verdict.DUPLICATE))]
+    plan = batch[0].decision.plan
+    assert plan is not None
+    found = tally(batch)
+    wanted = {"config": 1, "balance": 1, "update": 1, "remove": 0, "clear": 3, "publish": len(plan.messages)}
+    assert found.effects == wanted
+    assert found.committed_ms == [plan.version.ts_ms]
+    assert found.appended_ms == [batch[0].record.timestamp_ms]
+
+
+def test_an_update_of_a_hash_that_is_not_there_is_no_effect() -> None:
+    assert tally([step(0, structs.replace(applied(), updated=False))]).effects["update"] == 0
+
+
+def test_a_new_lineage_is_counted_and_applied() -> None:
+    found = tally([step(0, applied(Verdict.NEW_LINEAGE))])
+    assert found.new_lineages == {"live_users": 1}
+    assert found.changes == {("live_users", "applied"): 1}
+
+
+def test_a_partition_is_as_far_as_its_last_record_by_the_sources_time() -> None:
+    first, last = step(0, applied()), dead(3)
+    assert first.decision.event is not None
+    assert tally([first]).reached_ms == {USERS: first.decision.event.position.ts_ms}
+    assert tally([first, last]).reached_ms == {USERS: last.record.timestamp_ms}, "it can't be read"
