@@ -1,4 +1,4 @@
-"""confluent-kafka as a member of a group (docs/decisions/0020-second-kafka-client.md)."""
+"""confluent-kafka as a member of a group (docs/decisions/0021-second-kafka-client.md)."""
 
 from __future__ import annotations
 

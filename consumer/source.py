@@ -1,6 +1,6 @@
 """Records from Kafka, as a member of a consumer group: what is done about all that may come between.
 
-Nothing of a client is seen here but the names of errors; there are two (docs/decisions/0020-second-kafka-client.md).
+Nothing of a client is seen here but the names of errors; there are two (docs/decisions/0021-second-kafka-client.md).
 """
 
 from __future__ import annotations
