@@ -57,7 +57,6 @@ mutations: $(READY) ## take each rule of the package away in turn: which tests n
 	$(BIN)/python -m tests.mutations $(ARGS)
 
 bench: $(READY) ## everything measured side by side, on a quiet machine (ARGS=--quick, ARGS="--only latency")
-	@$(BIN)/pip install --quiet --editable . --group bench --constraint constraints.txt
 	$(BIN)/python -m benchmarks $(ARGS)
 
 memory: $(READY) ## resident memory over a backlog of RECORDS=200000

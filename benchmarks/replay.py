@@ -11,10 +11,10 @@ import multiprocessing
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from benchmarks.envelopes import TABLE, update
 from consumer.config import load
+from consumer.record import SourceRecord
 from consumer.reference import reference
 from consumer.replay.bounds import Beginning, End, parse_size
 from consumer.replay.partition import Folding, PartitionFold
@@ -25,21 +25,12 @@ from consumer.sections import Kafka
 TOPIC = f"bench.trading.{TABLE}"
 
 
-class Record(NamedTuple):
-    """As the client hands it out."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes
-    value: bytes
-
-
-def records(events: int, users: int, partition: int) -> Iterator[list[Record]]:
+def records(events: int, users: int, partition: int) -> Iterator[list[SourceRecord]]:
     """In the poll's portions, made ahead of time so that their making does not count."""
     for first in range(0, events, 2000):
         yield [
-            Record(TOPIC, partition, at, b"", update(at, at % users)) for at in range(first, min(first + 2000, events))
+            SourceRecord(TOPIC, partition, at, 0, b"", update(at, at % users))
+            for at in range(first, min(first + 2000, events))
         ]
 
 

@@ -23,11 +23,11 @@ from consumer.tls import Renewed
 
 _REQUEST_TIMEOUT_MS = 10_000
 # How soon a topic that Debezium has just made is seen; the client's own five minutes are too long for a new table.
-_METADATA_AGE_MS = 3000
+METADATA_AGE_MS = 3000
 # How long a broker may hold back an empty answer: short, for a poll in that time also sees the program's signals.
-_FETCH_WAIT_MS = 100
+FETCH_WAIT_MS = 100
 # The longest pause between two attempts to connect. The client's own 30 s would be added to every outage.
-_LONGEST_BACKOFF_MS = 3000
+LONGEST_BACKOFF_MS = 3000
 
 _T = TypeVar("_T")
 
@@ -44,11 +44,11 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
         lambda: KafkaConsumer(
             **_connection(settings),
             enable_auto_commit=False,
-            metadata_max_age_ms=_METADATA_AGE_MS,
-            fetch_max_wait_ms=_FETCH_WAIT_MS,
+            metadata_max_age_ms=METADATA_AGE_MS,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
             # With sessions an idle partition is not spoken of again after a rebalance, and its end stays unknown.
             enable_incremental_fetch_sessions=False,
-            reconnect_backoff_max_ms=_LONGEST_BACKOFF_MS,
+            reconnect_backoff_max_ms=LONGEST_BACKOFF_MS,
             # The client's own limit of 1 MB is below what a fetch may bring, and breaks the connection.
             receive_message_max_bytes=2**31 - 1,
             fetch_max_bytes=settings.fetch_max_bytes,

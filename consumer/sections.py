@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -50,6 +51,9 @@ class Security(Certified):
 class Kafka(Section):
     """The cluster, the group and the topics."""
 
+    client: Literal["kafka-python", "confluent"] = Field(
+        "kafka-python", description="what reads: kafka-python, or confluent, which is faster and has to be installed"
+    )
     bootstrap_servers: str = Field("localhost:9092", description="host:port, comma separated")
     group_id: str = Field("cdc-consumer", min_length=1, description="the consumer group")
     topic_prefix: str = Field(
@@ -89,6 +93,13 @@ class Kafka(Section):
     max_partition_fetch_bytes: int = Field(
         1_048_576, ge=1024, description="bytes of one partition in an answer; small is slow"
     )
+
+    @field_validator("client")
+    @classmethod
+    def _is_installed(cls, value: str) -> str:
+        if value == "confluent" and find_spec("confluent_kafka") is None:
+            raise ValueError("confluent-kafka is not installed: pip install 'cdc-consumer[confluent]'")
+        return value
 
     @field_validator("bootstrap_servers")
     @classmethod

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from consumer.errors import ConfigError
-from consumer.kafka_client import failed, open_admin, open_consumer, topics
+from consumer.kafka_client import failed, open_admin, open_consumer, to_record, topics
+from consumer.record import SourceRecord
 from consumer.replay.bounds import At, Beginning, Bound, End, Offsets, Span
 from consumer.sections import Kafka
 from consumer.watermark import Partition
@@ -69,14 +69,19 @@ def committed(settings: Kafka) -> Mapping[Partition, int]:
     }
 
 
-def read(settings: Kafka, spans: Sequence[Span]) -> Iterator[tuple[Span, Sequence[Any], int]]:
-    """The records of ``spans`` as the client hands them out, in each partition's order, and how far each is read.
+def read(settings: Kafka, spans: Sequence[Span]) -> Iterator[tuple[Span, Sequence[SourceRecord], int]]:
+    """The records of ``spans``, in each partition's order, and how far each is read.
 
     Answers without records too, so that the caller may do something else while there are none.
 
     Raises:
         ServerUnavailable, ServerError: of the broker.
     """
+    if settings.client == "confluent":
+        from consumer.replay.confluent_reader import read as read_with_confluent
+
+        yield from read_with_confluent(settings, spans)
+        return
     left = {TopicPartition(span.topic, span.partition): span for span in spans if span.size}
     consumer = open_consumer(settings, auto_offset_reset="earliest", max_poll_records=_AT_ONCE)
     try:
@@ -91,7 +96,7 @@ def read(settings: Kafka, spans: Sequence[Span]) -> Iterator[tuple[Span, Sequenc
                     records = [record for record in records if record.offset < span.end]
                 # The position passes transaction markers and compacted gaps; the last record's offset may not.
                 position = consumer.position(part)
-                yield span, records, min(position, span.end)
+                yield span, [to_record(record) for record in records], min(position, span.end)
                 if position >= span.end:
                     del left[part]
                     consumer.pause(part)

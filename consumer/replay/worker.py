@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import structlog
 
@@ -18,7 +18,6 @@ from consumer.delivery import Delivery
 from consumer.drift import differences, would_apply
 from consumer.effect import Mode, Plan
 from consumer.errors import Reconnected, Refused, ServerUnavailable
-from consumer.kafka_client import to_record
 from consumer.mark import mark_refused
 from consumer.patience import patiently
 from consumer.position import Verdict
@@ -170,7 +169,7 @@ class Worker:
         spans = [replace(span, begin=reached.get(span.topic, span.begin)) for span in self._wanted.of(number)]
         at = {span.topic: span.begin for span in spans}
         for span, records in self._records(spans):
-            for some in batched(map(to_record, records), _AT_ONCE):
+            for some in batched(records, _AT_ONCE):
                 self._decide(some, summary)
                 summary.records += len(some)
                 at[span.topic] = some[-1].offset + 1
@@ -225,7 +224,7 @@ class Worker:
             for each in found:
                 summary.differ(each, self._wanted.shown)
 
-    def _records(self, spans: Sequence[Span], *, is_new: bool = True) -> Iterator[tuple[Span, Sequence[Any]]]:
+    def _records(self, spans: Sequence[Span], *, is_new: bool = True) -> Iterator[tuple[Span, Sequence[SourceRecord]]]:
         """The records of ``spans``; of tables that a rebuild writes nothing of only the number of offsets."""
         needed = [span for span in spans if not self._wanted.is_rebuild or counts(_table(span), self._rules)]
         if is_new:

@@ -66,9 +66,15 @@ class System:
 
 
 @pytest.fixture
-def topic(stack: Stack, topic_prefix: str) -> Iterator[Topic]:
+def client() -> str:
+    """What reads a test's topic."""
+    return "kafka-python"
+
+
+@pytest.fixture
+def topic(stack: Stack, topic_prefix: str, client: str) -> Iterator[Topic]:
     """A topic that the test makes and writes itself."""
-    topic = Topic(stack, topic_prefix)
+    topic = Topic(stack, topic_prefix, client)
     try:
         yield topic
     finally:

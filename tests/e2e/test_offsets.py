@@ -10,7 +10,7 @@ import pytest
 from consumer.errors import ServerError, ServerUnavailable
 from consumer.metrics import Metrics
 from tests.e2e.process import Process
-from tests.e2e.topic import Topic
+from tests.e2e.topic import EITHER_CLIENT, Topic
 from tests.redis_view import eventually
 from tests.stack import Stack
 
@@ -40,6 +40,7 @@ CASES = pytest.mark.parametrize(
 )
 
 
+@EITHER_CLIENT
 @CASES
 def test_an_offset_out_of_range_halts(
     topic: Topic, arrange: Callable[[Topic], None], wanted: int, left: list[int]
@@ -55,6 +56,7 @@ def test_an_offset_out_of_range_halts(
     assert topic.committed() == wanted
 
 
+@EITHER_CLIENT
 @CASES
 def test_or_goes_on_from_the_earliest_and_says_so(
     topic: Topic,
@@ -77,6 +79,7 @@ def test_or_goes_on_from_the_earliest_and_says_so(
         assert part in said
 
 
+@EITHER_CLIENT
 def test_the_program_ends_with_1_and_one_sentence(topic: Topic, stack: Stack, tmp_path: Path) -> None:
     _deleted(topic)
     process = Process(topic.environment() | {"CDC_REDIS__URL": stack.redis.url}, tmp_path / "log")
@@ -109,6 +112,7 @@ def test_what_redis_remembers_of_a_deleted_past_is_no_place_to_go_back_to(
     assert said.count("offset.jumped") == (1 if out_of_range == "earliest" else 0)
 
 
+@EITHER_CLIENT
 def test_a_group_without_offsets_begins_at_the_oldest_record(topic: Topic) -> None:
     topic.make()
     topic.send(5)
@@ -137,6 +141,7 @@ def test_a_codec_that_is_not_installed_halts_and_never_hangs(topic: Topic, monke
         member.read([0, 1, 2])
 
 
+@EITHER_CLIENT
 def test_a_record_larger_than_a_fetch_is_read(topic: Topic) -> None:
     topic.make()
     with topic.producer() as producer:

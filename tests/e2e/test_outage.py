@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import struct
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, TopicPartition
 
 from tests.e2e.conftest import WITNESS, System
+from tests.e2e.group import Written, written
 from tests.e2e.process import Process
 from tests.redis_view import eventually
-from tests.stack.kafka import Kafka
 from tests.stack.port import Ports
 
 pytestmark = pytest.mark.stack
@@ -26,17 +23,6 @@ pytestmark = pytest.mark.stack
 POLL_INTERVAL_S, SESSION_S = 6, 6
 AWAY_S = 2.5 * POLL_INTERVAL_S
 EVERY_S = 0.25
-GROUPS = "__consumer_offsets"
-GROUP_METADATA = 2
-"""The version of keys of that topic that speak of the group, not of its offsets."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """What the broker noted of a group: its generations, one each time that the group changed, and its commits."""
-
-    generations: list[int]
-    commits: int
 
 
 @pytest.mark.slow
@@ -112,35 +98,3 @@ def status(port: int, path: str) -> int:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
-
-
-def written(kafka: Kafka, group: str) -> Written:
-    """Read from the broker's own topic; there is no request that answers with a generation."""
-    consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
-    try:
-        parts = [TopicPartition(GROUPS, number) for number in consumer.partitions_for_topic(GROUPS) or ()]
-        consumer.assign(parts)
-        ends = consumer.end_offsets(parts)
-        records = []
-        while any(consumer.position(part) < ends[part] for part in parts):
-            records += [record for batch in consumer.poll(100).values() for record in batch]
-    finally:
-        consumer.close()
-    generations: list[int] = []
-    commits = 0
-    for record in records:
-        (version,) = struct.unpack_from(">h", record.key)
-        if _text(record.key, 2) != group or record.value is None:
-            continue
-        if version == GROUP_METADATA:
-            protocol_type = _text(record.value, 2)
-            generations += struct.unpack_from(">i", record.value, 4 + len(protocol_type))
-        elif version < GROUP_METADATA:
-            commits += 1
-    return Written(generations, commits)
-
-
-def _text(data: bytes, at: int) -> str:
-    """Two bytes of length, then the text."""
-    (length,) = struct.unpack_from(">h", data, at)
-    return data[at + 2 : at + 2 + length].decode()

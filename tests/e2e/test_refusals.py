@@ -14,7 +14,7 @@ from consumer.dead_letter_topic import DeadLetterTopic
 from consumer.errors import ConfigError
 from consumer.metrics import Metrics
 from tests.e2e.process import Process
-from tests.e2e.topic import Topic
+from tests.e2e.topic import EITHER_CLIENT, Topic
 from tests.redis_view import eventually
 from tests.stack import Stack, kafka
 from tests.stack.fixtures import started
@@ -48,8 +48,8 @@ def guarded() -> Iterator[Stack]:
 
 
 @pytest.fixture
-def topic(guarded: Stack, topic_prefix: str) -> Iterator[Topic]:
-    topic = Topic(guarded, topic_prefix)
+def topic(guarded: Stack, topic_prefix: str, client: str) -> Iterator[Topic]:
+    topic = Topic(guarded, topic_prefix, client)
     try:
         yield topic
     finally:
@@ -73,6 +73,7 @@ def _denied(stack: Stack, kind: ResourceType, name: str, operation: ACLOperation
         admin.close()
 
 
+@EITHER_CLIENT
 @pytest.mark.parametrize("kind", [ResourceType.TOPIC, ResourceType.GROUP], ids=["topic", "group"])
 def test_refused_at_run_time_is_waited_out(
     topic: Topic, guarded: Stack, kind: ResourceType, capsys: pytest.CaptureFixture[str]
@@ -107,6 +108,7 @@ def test_refused_at_run_time_is_waited_out(
     assert "allow this account READ" in said[0]
 
 
+@EITHER_CLIENT
 def test_refused_at_the_start_is_a_setting(topic: Topic, guarded: Stack, tmp_path: Path) -> None:
     topic.make()
     with _denied(guarded, ResourceType.GROUP, topic.prefix):

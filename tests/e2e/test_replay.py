@@ -15,6 +15,7 @@ from msgspec import structs
 
 from consumer.record import SourceRecord
 from tests.e2e.replaying import DELETED, DEPOSIT, GROUP, NEW_DEMO, Ground, of_transaction, of_user
+from tests.e2e.topic import EITHER_CLIENT
 from tests.redis_view import Listener, dump, eventually
 from tests.stack import Stack
 
@@ -23,8 +24,11 @@ ALL = ("--from", "beginning", "--to", "end")
 
 
 @pytest.fixture
-def ground(stack: Stack, redis_client: redis.Redis, topic_prefix: str, group_id: str, tmp_path: Path) -> Ground:
+def ground(
+    stack: Stack, redis_client: redis.Redis, topic_prefix: str, group_id: str, tmp_path: Path, client: str
+) -> Ground:
     environment = {
+        "CDC_KAFKA__CLIENT": client,
         "CDC_KAFKA__BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
         "CDC_KAFKA__TOPIC_PREFIX": topic_prefix,
         "CDC_KAFKA__GROUP_ID": group_id,
@@ -42,6 +46,7 @@ def listener(redis_client: redis.Redis) -> Iterator[Listener]:
     listener.close()
 
 
+@EITHER_CLIENT
 def test_a_rebuild_writes_each_user_once_as_the_log_ends(ground: Ground, listener: Listener) -> None:
     """Deleted users stay away, transactions are folded in, what Debezium sent again counts for nothing."""
     records = [of_user(DEPOSIT, user, user) for user in range(60)]
@@ -62,6 +67,7 @@ def test_a_rebuild_writes_each_user_once_as_the_log_ends(ground: Ground, listene
     assert set(again["counts"]) == {"right already"}
 
 
+@EITHER_CLIENT
 def test_applied_in_order_it_is_the_same_and_tells_only_who_is_to_be_told(ground: Ground, listener: Listener) -> None:
     ground.send([of_user(DEPOSIT, user, user) for user in range(9)])
     assert ground.replayed(*ALL)["counts"] == {"would be written": 9}
@@ -139,6 +145,7 @@ def test_interrupted_anywhere_and_gone_on_with_the_end_is_the_same(ground: Groun
     assert end == wanted
 
 
+@EITHER_CLIENT
 def test_only_what_lies_in_the_range(ground: Ground) -> None:
     """Users 0, 3 and 6 lie in the first partition, at offsets 0, 1 and 2, an hour apart."""
     hours = [
@@ -166,6 +173,7 @@ def test_only_what_lies_in_the_range(ground: Ground) -> None:
     assert not ground.redis.hexists("cdc:{live:3}", "user_transactions")
 
 
+@EITHER_CLIENT
 def test_it_ends_behind_the_marker_of_a_kafka_transaction(ground: Ground) -> None:
     ground.send([of_user(DEPOSIT, user, user) for user in range(6)], transactional_id=ground.prefix)
     found = ground.replayed(*ALL, "--rebuild", "--yes")
@@ -173,6 +181,7 @@ def test_it_ends_behind_the_marker_of_a_kafka_transaction(ground: Ground) -> Non
     assert ground.users() == set(range(6))
 
 
+@EITHER_CLIENT
 @pytest.mark.slow
 def test_it_ends_where_compaction_left_nothing_to_read(ground: Ground) -> None:
     """The topic of demo users is compacted as soon as may be; of one user's forty changes the last remains."""

@@ -168,7 +168,7 @@ def test_what_halts_one_halts_all(stack: Stack, wide: Topic, environment: dict[s
 
 
 def test_topics_that_are_apart_are_refused(stack: Stack, wide: Topic, environment: dict[str, str]) -> None:
-    other = Topic(stack, wide.prefix)
+    other = Topic(stack, wide.prefix, "kafka-python")
     other.name = f"{wide.prefix}.trading.user_transactions"
     other.make(2)
     try:

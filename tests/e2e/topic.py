@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.structs import OffsetAndMetadata
@@ -16,11 +17,15 @@ from consumer.watermark import Partition
 from tests.redis_view import eventually
 from tests.stack import Stack
 
+EITHER_CLIENT = pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+"""A test of what both clients promise; other tests of a topic have the default one."""
+
 
 class Topic:
-    """A topic of a captured table, and the group that follows it."""
+    """A topic of a captured table, and the group that follows it with ``client``."""
 
-    def __init__(self, stack: Stack, prefix: str) -> None:
+    def __init__(self, stack: Stack, prefix: str, client: str) -> None:
+        self._client = client
         self.name = f"{prefix}.trading.live_users"
         self.prefix = prefix
         self._servers = stack.kafka.bootstrap_servers
@@ -76,12 +81,13 @@ class Topic:
 
     def settings(self, **more: object) -> Kafka:
         base = {"bootstrap_servers": self._servers, "topic_prefix": self.prefix, "group_id": self.prefix}
-        return Kafka.model_validate(base | more)
+        return Kafka.model_validate({**base, "client": self._client, **more})
 
     def environment(self) -> dict[str, str]:
         """The same for a process."""
         return {
             "CDC_KAFKA__BOOTSTRAP_SERVERS": self._servers,
+            "CDC_KAFKA__CLIENT": self._client,
             "CDC_KAFKA__TOPIC_PREFIX": self.prefix,
             "CDC_KAFKA__GROUP_ID": self.prefix,
             "CDC_METRICS__PORT": "0",
@@ -134,12 +140,8 @@ class Member:
         eventually(has_read, what=f"wanted {offsets}")
 
     @property
-    def generation(self) -> int:
-        return int(self.source._consumer._coordinator._generation.generation_id)
-
-    @property
     def partitions(self) -> set[int]:
-        return {part.partition for part in self.source._consumer.assignment()}
+        return {part.number for part in self.source.assignment()}
 
 
 def together(members: Sequence[Member], partitions: int) -> bool:

@@ -57,7 +57,7 @@ ASKED = {
 
 @pytest.fixture
 def topic(broker: Broker, topic_prefix: str) -> Iterator[Topic]:
-    topic = Topic(broker.stack, topic_prefix)
+    topic = Topic(broker.stack, topic_prefix, "kafka-python")
     topic.make()
     yield topic
     topic.close()
