@@ -11,9 +11,10 @@ MINUTES ?= 5
 SEED ?=
 DATABASE ?= mysql
 RECORDS ?= 200000
+USERS ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check unit fuzz faults mutations memory replay-benchmark stack record-demo record-wire record-scenarios schemas format clean
+.PHONY: help demo live test check unit fuzz faults mutations memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -60,6 +61,9 @@ memory: $(READY) ## resident memory over a backlog of RECORDS=200000
 
 replay-benchmark: $(READY) ## how fast a log is folded, with one worker and with two (ARGS=--kafka: from a broker)
 	$(BIN)/python -m benchmarks.replay $(ARGS)
+
+audit-benchmark: $(READY) ## 40 differences among USERS=100000 while updates go on: found, mended, and the memory that it took
+	AUDIT_USERS=$(USERS) $(BIN)/pytest tests/e2e/test_audit.py -k forty -s --timeout 3600 --databases mysql $(ARGS)
 
 format: $(READY) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .

@@ -6,14 +6,18 @@
 --       13 balance's TTL or ''   14 balance
 --       15 to 19 how many: changed, whole, update (fields and values each count), removed keys, messages (two each)
 --       20 '1' to keep the update's fields beside the version   21 extent: whole, changed or part
---       22... changed, whole, update, channel and body of each message, fields that a rebuilt hash must not have
+--       22 share: '' for the whole plan; on a cluster a script reaches one slot only, so there 'state' is what lies in
+--          the guard's slot, 'beside' a balance in a slot of its own with a guard of its own, 'tell' the messages
+--       23... changed, whole, update, channel and body of each message, fields that a rebuilt hash must not have
 --       The order of a version compares as text: its numbers are padded, for a number here has only 53 bits.
 -- In the guard, beside the version of each table: '+field' of a linked table, kept for a hash that is made later;
--- '!table' the mark of a change that could not be applied; '>table' how many messages of a version went out.
+-- '!table' the mark of a change that could not be applied; '>table' how many messages of a version went out, and on a
+-- cluster also that what follows from its state is not yet done.
 -- A plan of extent changed leaves the whole out: most often the hash is there. Where it is not, the reply is 'absent',
 -- nothing was done, and the plan comes again with it.
 -- Reply  verdict, config (-1 none, 0 updated, 1 created), update (-1 none, 0 absent, 1 updated),
 --        keys cleared, subscribers reached, the version that stood there or '', how much a fill or a rebuild changed
+--        for 'state', where the rest is due: the mode in which, and '1' if it was due before
 
 local guard, field, mode = KEYS[1], ARGV[1], ARGV[2]
 local epoch, origin, lineage, order, ts = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
@@ -28,6 +32,17 @@ end
 
 local function own_place(of) return string.match(of, '[^/]*$') end
 
+-- Of two versions one or both of which are a row that was read in the database itself.
+local function beside_a_read(s_origin, s_order, s_ts, clearly_later)
+  local place, s_place = order, s_order
+  if string.sub(lineage, 1, 11) == 'postgresql:' then place, s_place = own_place(order), own_place(s_order) end
+  if place > s_place then return 'newer' end
+  if place < s_place then return clearly_later and origin ~= 'q' and 'new_lineage' or 'stale' end
+  if origin == s_origin then return ts == s_ts and 'duplicate' or ts > s_ts and 'newer' or 'stale' end
+  if s_origin == 'q' then return origin == 'r' and 'duplicate' or 'newer' end
+  return s_origin == 'r' and 'newer' or 'stale'
+end
+
 local function verdict(stored)
   if not stored then return 'newer' end
   local s_epoch, s_origin, s_lineage, s_order, s_ts, s_topic, s_partition, s_offset =
@@ -35,10 +50,14 @@ local function verdict(stored)
   if not s_epoch then return nil end
   s_epoch, s_ts, s_offset = tonumber(s_epoch), tonumber(s_ts), tonumber(s_offset)
   if epoch ~= s_epoch then return epoch > s_epoch and 'newer' or 'stale' end
+  local clearly_later = ts > s_ts + gap
+  if origin == 'q' or s_origin == 'q' then
+    if comparable(lineage, s_lineage) then return beside_a_read(s_origin, s_order, s_ts, clearly_later) end
+    return clearly_later and 'new_lineage' or 'stale'
+  end
   local same_partition = topic == s_topic and partition == s_partition
   local lies_later = same_partition and offset > s_offset
   local lies_earlier = same_partition and offset < s_offset
-  local clearly_later = ts > s_ts + gap
   local clearly_earlier = s_ts > ts + gap
   local pair = origin .. s_origin
   if same_partition and (string.find(pair, 'i', 1, true) or pair == 'fr' or pair == 'rf') then
@@ -64,6 +83,26 @@ if known.err then return known end
 -- The version as it is kept; without its offset a change is the same in every copy that Debezium sent of it.
 local change = table.concat({ARGV[3], origin, lineage, order, ARGV[7], topic, partition}, '|') .. '|'
 local stored, mark, told = known[1], known[2], known[3]
+local share = ARGV[22]
+local told_of = told and string.match(told, '|(.*)$') or ''
+local was_due = share ~= '' and string.sub(told_of, 1, #change) == change
+
+if share == 'tell' then
+  if not was_due then return 0 end
+  local gone, reached = tonumber(string.match(told, '^%d+')), 0
+  local are_all_sent, failure = pcall(function()
+    for i = 23 + 2 * gone, #ARGV - 1, 2 do
+      reached = reached + redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
+      gone = gone + 1
+    end
+  end)
+  if not are_all_sent then
+    redis.call('HSET', guard, '>' .. field, gone .. '|' .. told_of)
+    return redis.error_reply(type(failure) == 'table' and failure.err or tostring(failure))
+  end
+  redis.call('HDEL', guard, '>' .. field)
+  return reached
+end
 
 if mode == 'mark' then
   local s_topic, s_partition, s_offset = string.match(stored or '', '|([^|]*)|(%d+)|(%d+)|?d?$')
@@ -102,6 +141,9 @@ if mode == 'fill' then
   if deleted then said = 'stale' end
   refused = said == 'stale'
 end
+if refused and was_due and said == 'duplicate' then
+  return {'newer', ARGV[15] + ARGV[16] > 0 and 0 or -1, tonumber(ARGV[17]) > 0 and 1 or -1, 0, 0, stored, 1, mode, '1'}
+end
 if refused then return {said, -1, -1, 0, 0, stored or '', 0} end
 if mark and ARGV[21] == 'changed' then return {'unhealed', -1, -1, 0, 0, stored or '', 0} end
 
@@ -130,7 +172,7 @@ if config and not config_exists and whole == 0 and ARGV[21] == 'changed' then
   return {'absent', -1, -1, 0, 0, stored or '', 0}
 end
 
-local at_changed = 22
+local at_changed = 23
 local at_whole = at_changed + changed
 local at_updated = at_whole + whole
 local at_messages = at_updated + updated
@@ -138,6 +180,7 @@ local at_gone = at_messages + messages
 local reply = {said, config and (config_exists and 0 or whole > 0 and 1) or -1,
   update and (update_exists and 1 or 0) or -1,
   0, 0, stored or '', 0}
+if share == 'state' then reply[8], reply[9] = mode, was_due and '1' or '' end
 
 -- Fields of linked tables are kept beside the version with a '+' before their name, for a hash that is made later.
 local function with_kept()
@@ -226,6 +269,11 @@ local function write()
   if removed > 0 then forget_kept() end
 end
 
+-- What lies in other slots is not done yet, nor are the messages sent.
+local function owe()
+  if share == 'state' then redis.call('HSET', guard, '>' .. field, '0|' .. change .. ARGV[10]) end
+end
+
 local function clear_and_tell()
   -- In slices: a script's stack holds some 8,000 values.
   for i = first_removed, #KEYS, 1000 do
@@ -240,12 +288,16 @@ end
 if mode == 'fill' and stored then
   reply[7] = fill()
   if reply[7] > 0 then clear_and_tell() else reply[1] = 'duplicate' end
+  owe()
   return reply
 end
 
 if mode == 'rebuild' then
   reply[7] = differences()
-  if is_again and reply[7] == 0 and not mark then return reply end
+  if is_again and reply[7] == 0 and not mark then
+    owe()
+    return reply
+  end
   if is_again then reply[1] = 'healed' end
 end
 
@@ -257,7 +309,7 @@ local others = false -- whether another table's version stands here
 for _, name in ipairs(ARGV[20] ~= '' and redis.call('HKEYS', guard) or {}) do
   if not string.find(name, '^[+!>]') and name ~= field then others = true end
 end
-if told and string.match(told, '|(.*)$') == version then gone = tonumber(string.match(told, '^%d+')) end
+if share == '' and told_of == version then gone = tonumber(string.match(told, '^%d+')) end
 -- A version without a lineage is only a wish not to meet any: of a user whom the log does not know.
 local taken = lineage ~= '' and redis.pcall('HSET', guard, field, version)
 if type(taken) == 'table' and taken.err then return taken end
@@ -272,8 +324,14 @@ if not ok then
   return redis.error_reply(type(failure) == 'table' and failure.err or tostring(failure))
 end
 if mark and ARGV[21] == 'whole' then redis.call('HDEL', guard, '!' .. field) end
-if told then redis.call('HDEL', guard, '>' .. field) end
-if removed > 0 then
+if share == 'state' then
+  owe()
+elseif told then
+  redis.call('HDEL', guard, '>' .. field)
+end
+if share == 'beside' then
+  redis.call('EXPIRE', guard, ARGV[12])
+elseif removed > 0 then
   redis.call('EXPIRE', guard, ARGV[12])
 elseif deleted or (config and ARGV[21] ~= 'part' and not (config_exists and stored)) then
   redis.call('PERSIST', guard)

@@ -44,7 +44,7 @@ class Batch:
 
     def silenced(self, at: int, plan: Plan) -> Plan:
         """``plan`` without its messages if they went out before."""
-        return replace(plan, messages=()) if at in self.told else plan
+        return replace(plan, messages=(), is_repeated=True) if at in self.told else plan
 
     def refuse(self, refused: Mapping[int, Refused]) -> None:
         """Redis will never take these plans: none of the records that they stand for can be applied."""

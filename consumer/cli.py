@@ -14,9 +14,12 @@ from typing import Annotated
 import typer
 
 from consumer import __version__, config, log, mapping
+from consumer.api.cli import api
+from consumer.audit.cli import audit
 from consumer.batched import batched
 from consumer.connect.cli import connectors
 from consumer.errors import CdcError, ConfigError
+from consumer.explain.cli import explain
 from consumer.letters.cli import letters
 from consumer.options import Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of, settings_of
 from consumer.snapshot.cli import snapshot
@@ -52,6 +55,7 @@ def run(
     group_id: Annotated[str | None, typer.Option(help="The consumer group.")] = None,
     topics: Annotated[str | None, typer.Option(help="Exact topic names, comma separated.")] = None,
     redis_url: RedisUrl = None,
+    workers: Annotated[int, typer.Option(help="Processes that share the partitions.", min=1)] = 1,
     metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics and the probes; 0 for none.")] = None,
     log_format: Annotated[str | None, typer.Option(help="auto, json or console.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
@@ -78,7 +82,15 @@ def run(
     log.configure(settings.log)
     stop = service.Stop()
     stop.listen()
-    service.run(settings, rules, stop)
+    if workers == 1:
+        service.run(settings, rules, stop)
+    else:
+        from consumer.workers import supervise
+
+        ended = supervise(settings, rules, workers, stop)
+        if ended.code:
+            _say(ended.problem, ended.advice)
+            raise typer.Exit(ended.code)
     if stop.by == signal.SIGINT:
         raise typer.Exit(130)
 
@@ -218,6 +230,15 @@ def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = Non
 
 app.add_typer(letters)
 app.command()(snapshot)
+app.command()(audit)
+app.command()(explain)
+app.command()(api)
+
+
+def _say(problem: str, advice: str) -> None:
+    typer.echo(f"cdc-consumer: {problem}", err=True)
+    if advice:
+        typer.echo(f"  what to do: {advice}", err=True)
 
 
 def main() -> None:
@@ -225,9 +246,7 @@ def main() -> None:
     try:
         app()
     except CdcError as error:
-        typer.echo(f"cdc-consumer: {error}", err=True)
-        if error.advice:
-            typer.echo(f"  what to do: {error.advice}", err=True)
+        _say(str(error), error.advice)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except BrokenPipeError:
         # Whoever read our output has enough; what is still buffered would raise again at exit.

@@ -1,7 +1,8 @@
 """Settings: flags, then environment variables ``CDC_…``, then a TOML file, then defaults for a developer's machine.
 
 Nested names are joined by ``__`` in the environment and are tables in TOML: ``CDC_KAFKA__GROUP_ID`` is ``group_id``
-under ``[kafka]``. Every setting is described in ``docs/settings.md``, which a test keeps complete.
+under ``[kafka]``. A secret may be in a file: ``CDC_REDIS__URL_FILE``, or ``url_file``. Every setting is described in
+``docs/settings.md``, which a test keeps complete.
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
 from consumer.errors import ConfigError
+from consumer.secret_files import with_secrets
 from consumer.sections import (
+    Api,
+    Audit,
     Connect,
+    Database,
     DeadLetters,
     Guard,
     Kafka,
@@ -35,8 +41,6 @@ from consumer.sections import (
 )
 
 PREFIX = "CDC_"
-# Sections of commands that are yet to come; a deployment may have them set already.
-_LATER = {"DATABASE", "API"}
 
 
 class Settings(BaseSettings):
@@ -55,11 +59,14 @@ class Settings(BaseSettings):
     redis: Redis = Redis()
     registry: Registry = Registry()
     connect: Connect = Connect()
+    database: Database = Database()
     source: Source = Source()
     dead_letters: DeadLetters = DeadLetters()
     snapshot: Snapshot = Snapshot()
     guard: Guard = Guard()
+    audit: Audit = Audit()
     metrics: Metrics = Metrics()
+    api: Api = Api()
     tracing: Tracing = Tracing()
     log: Log = Log()
 
@@ -67,6 +74,16 @@ class Settings(BaseSettings):
     def dead_letter_topic(self) -> str:
         """The topic of dead letters."""
         return self.dead_letters.topic or f"{self.kafka.topic_prefix}.dlq"
+
+
+class _Environment(EnvSettingsSource):
+    def __call__(self) -> dict[str, Any]:
+        return with_secrets(super().__call__(), Settings, PREFIX)
+
+
+class _File(TomlConfigSettingsSource):
+    def __call__(self) -> dict[str, Any]:
+        return with_secrets(super().__call__(), Settings, PREFIX)
 
 
 def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Settings:
@@ -90,7 +107,7 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Se
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+            return init_settings, _Environment(settings_cls), _File(settings_cls, toml_file=file)
 
     try:
         return _FromFile(**_given(flags or {}))
@@ -105,7 +122,7 @@ def _refuse_unknown_sections(environment: Mapping[str, str]) -> None:
     """The settings library passes over a section that it does not know, and a misspelt one would go unseen."""
     for name in sorted(environment):
         section, nested, _ = name.removeprefix(PREFIX).partition("__")
-        known = {each.upper() for each in Settings.model_fields} | _LATER
+        known = {each.upper() for each in Settings.model_fields}
         if name.startswith(PREFIX) and nested and section.upper() not in known:
             sections = ", ".join(
                 f"{PREFIX}{each.upper()}__…" for each, field in Settings.model_fields.items() if field.default

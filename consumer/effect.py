@@ -113,7 +113,10 @@ class Nothing(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What one change does to one user. ``reasons`` name the rules that said so, for people."""
+    """What one change does to one user. ``reasons`` name the rules that said so, for people.
+
+    ``is_repeated``: it was applied before, and some of that may be lost.
+    """
 
     user: UserId
     table: str
@@ -128,3 +131,4 @@ class Plan(msgspec.Struct, frozen=True):
     cleared: Invalidate = msgspec.field(default_factory=Invalidate)
     messages: tuple[Publish, ...] = ()
     reasons: tuple[str, ...] = ()
+    is_repeated: bool = False

@@ -4,6 +4,8 @@
     ├── ConfigError          a setting is wrong: exit 2, names the field
     ├── ServerError          a server refused, or is not what it should be
     │   ├── ServerUnavailable    it may come back: retry
+    │   ├── AccessDenied         the database refuses the account, or lacks a grant for it
+    │   ├── NotInDatabase        the database has no such table or column
     │   ├── Reconnected          it was away and is back: begin again where it says it is
     │   └── Refused              it will never accept this one plan or record: dead letter
     ├── RecordError          one Kafka record can't be understood
@@ -67,6 +69,16 @@ class ServerError(CdcError):
 @dataclass(eq=False)
 class ServerUnavailable(ServerError):
     """A server that can't serve now and may again: wait and retry."""
+
+
+@dataclass(eq=False)
+class AccessDenied(ServerError):
+    """A server refuses this account, or this account what was asked; ``advice`` names the grant."""
+
+
+@dataclass(eq=False)
+class NotInDatabase(ServerError):
+    """A table or column that the mapping names and the database does not have."""
 
 
 @dataclass(eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
@@ -19,11 +19,19 @@ def topic_pattern(prefix: str, tables: Sequence[str]) -> str:
     return rf"^{re.escape(prefix)}\.[^.]+\.({'|'.join(re.escape(table) for table in tables)})$"
 
 
+def chosen(present: Iterable[str], settings: Kafka, tables: Sequence[str]) -> list[str]:
+    """Those of the topics that are ``present`` which are followed and carry one of ``tables``."""
+    if settings.topics:
+        return sorted(name for name in set(settings.topics) & set(present) if table_of(name) in tables)
+    pattern = topic_pattern(settings.topic_prefix, tables)
+    return sorted(name for name in present if re.match(pattern, name))
+
+
 def missing(present: Mapping[str, int], settings: Kafka, tables: Sequence[str]) -> str:
     """What is waited for, or "" when there is something to follow; ``present`` are all topics with their partitions.
 
     Raises:
-        ConfigError: two topics carry the same table.
+        ConfigError: two topics carry the same table, or they are uneven where that is refused.
 
     """
     if settings.topics:
@@ -35,13 +43,20 @@ def missing(present: Mapping[str, int], settings: Kafka, tables: Sequence[str]) 
         lacking = "" if found else f"topics like {settings.topic_prefix}.<db or schema>.<captured table>"
     captured = [topic for topic in found if table_of(topic) in tables]
     _refuse_twice(captured)
-    _warn_if_apart({topic: present[topic] for topic in captured})
+    _look_if_apart({topic: present[topic] for topic in captured}, settings)
     return lacking
 
 
-def _warn_if_apart(partitions: Mapping[str, int]) -> None:
+def _look_if_apart(partitions: Mapping[str, int], settings: Kafka) -> None:
     """A user's tables meet on one member only where the topics have the same number of partitions."""
     if len(set(partitions.values())) > 1:
+        if settings.uneven == "refuse":
+            counts = ", ".join(f"{topic} has {count}" for topic, count in sorted(partitions.items()))
+            raise ConfigError(
+                "CDC_KAFKA__TOPICS",
+                f"a user's tables would be on different members: {counts} partitions",
+                "the same number for all of them; or one worker",
+            )
         _log.warning(
             "topics differ in their number of partitions: one database transaction may be told as several messages",
             action="start.not_copartitioned",

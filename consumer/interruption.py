@@ -31,27 +31,34 @@ class Interruption:
         self._fine_since: float | None = None
         self._failures = 0
         self._again_at = 0.0
+        self._said = ""
 
     @property
     def rest_s(self) -> float:
         """How long to leave Kafka alone before the next attempt, in seconds; 0 for not at all."""
         return max(0.0, self._again_at - self._clock())
 
-    def failed(self, error: ServerError) -> None:
-        """An attempt failed: the next is due after a pause."""
+    def failed(self, error: ServerError, cause: str = "") -> None:
+        """An attempt failed: the next is due after a pause. ``cause`` is a better reason, if there is one; a new one is
+        said.
+        """
         longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**self._failures)
         pause = longest * random.uniform(0.5, 1.0)  # noqa: S311  # spreads attempts, guards nothing
         self._failures += 1
         self._again_at = self._clock() + pause
-        self._begin(error, pause)
+        self._begin(error, pause, cause)
 
-    def unconnected(self, error: ServerError) -> None:
-        """Nothing failed, but there is no connection. The client is at it, so there is no pause."""
+    def unconnected(self, error: ServerError, cause: Callable[[], str]) -> None:
+        """Nothing failed, but there is no connection. The client is at it, so there is no pause.
+
+        ``cause`` looks for a better reason than ``error`` has, or answers ""; a new one is said.
+        """
         now = self._clock()
         if self._unconnected_since is None:
             self._unconnected_since = now
         elif now - self._unconnected_since >= _GRACE_S:
-            self._begin(error, 0.0)
+            self._unconnected_since = now
+            self._begin(error, 0.0, cause())
 
     def worked(self) -> None:
         """An attempt did not fail."""
@@ -67,14 +74,15 @@ class Interruption:
         _log.info("Kafka can be read again", action="kafka.resumed", waited_s=round(waited, 1))
         self._observer.continued()
 
-    def _begin(self, error: ServerError, pause: float) -> None:
+    def _begin(self, error: ServerError, pause: float, cause: str) -> None:
         self._fine_since = None
-        if self._since is None:
-            self._since = self._clock()
+        if self._since is None or (cause and cause != self._said):
+            self._since = self._since or self._clock()
+            self._said = cause
             _log.warning(
                 "Kafka can't be read, waiting; nothing is lost",
                 action="kafka.waiting",
-                error=error.problem,
+                error=cause or error.problem,
                 advice=error.advice,
             )
         self._observer.interrupted(error, pause)

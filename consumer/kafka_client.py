@@ -1,7 +1,7 @@
 """Connected Kafka clients, whose failures are this program's own errors; and what a cluster has of topics.
 
 kafka-python hides why a connection failed behind several exceptions, and waits for ever in some calls when a listener
-does not speak the protocol that was asked for; the calls here end.
+does not speak the protocol that was asked for: so the first words are spoken beforehand.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError, NoBrokersAvailable
 
 from consumer.errors import ConfigError, ServerError
+from consumer.kafka_handshake import BLAME, files, shake_hands
 from consumer.policy import Action, failure, rule_for
 from consumer.record import SourceRecord
 from consumer.sections import Kafka
+from consumer.tls import Renewed
 
 _REQUEST_TIMEOUT_MS = 10_000
 # How soon a topic that Debezium has just made is seen; the client's own five minutes are too long for a new table.
@@ -37,7 +39,7 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
         ServerUnavailable: no broker answered.
         ConfigError: a broker answered, but not to these settings.
     """
-    return _translated(
+    return _opened(
         settings,
         lambda: KafkaConsumer(
             **_connection(settings),
@@ -77,9 +79,7 @@ def open_admin(settings: Kafka) -> Iterator[KafkaAdminClient]:
     Raises:
         ServerUnavailable, ConfigError: as :func:`open_consumer`.
     """
-    admin = _translated(
-        settings, lambda: KafkaAdminClient(**_connection(settings), request_timeout_ms=_REQUEST_TIMEOUT_MS)
-    )
+    admin = _opened(settings, lambda: KafkaAdminClient(**_connection(settings), request_timeout_ms=_REQUEST_TIMEOUT_MS))
     try:
         yield admin
     finally:
@@ -92,7 +92,7 @@ def open_producer(settings: Kafka, **options: Any) -> KafkaProducer:
     Raises:
         ServerUnavailable, ConfigError: as :func:`open_consumer`.
     """
-    return _translated(
+    return _opened(
         settings,
         lambda: KafkaProducer(
             **_connection(settings),
@@ -104,13 +104,16 @@ def open_producer(settings: Kafka, **options: Any) -> KafkaProducer:
     )
 
 
+def _opened(settings: Kafka, attempt: Callable[[], _T]) -> _T:
+    shake_hands(settings)
+    return _translated(settings, attempt)
+
+
 def _translated(settings: Kafka, attempt: Callable[[], _T]) -> _T:
     try:
         return attempt()
     except NoBrokersAvailable as error:
         raise failure("Kafka", error, f"no broker answers at {settings.bootstrap_servers}") from None
-    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        raise ConfigError("CDC_KAFKA__SECURITY", f"{error.filename}: {error.strerror}", "readable files") from None
     except (AssertionError, ValueError, TypeError) as error:
         if isinstance(error, ssl.SSLError):  # a certificate that is not trusted is a ValueError too
             raise refused(settings, error) from None
@@ -144,9 +147,7 @@ def _connection(settings: Kafka) -> dict[str, Any]:
         "sasl_mechanism": security.mechanism if security.protocol.startswith("SASL") else None,
         "sasl_plain_username": security.user,
         "sasl_plain_password": security.password.get_secret_value() if security.password else None,
-        "ssl_cafile": str(security.ca) if security.ca else None,
-        "ssl_certfile": str(security.certificate) if security.certificate else None,
-        "ssl_keyfile": str(security.key) if security.key else None,
+        "ssl_context": Renewed(tls, BLAME) if (tls := files(security)) else None,
     }
 
 

@@ -14,22 +14,31 @@ failed finds its keys again.
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 import structlog
 
+from consumer.key_names import KeyNames
+from consumer.keyspace import Keyspace, OneKeyspace
 from consumer.scan_index import ScanIndex, split
 
 _log = structlog.get_logger(__name__)
 _READ_TIMEOUT_S = 1.0
+_REST_S = 0.1  # for the rest of a message
 _RECONNECT_PAUSE_S = 0.5
 _ANSWER_LIMIT_S = 5.0
+
+
+class _TooMany(Exception):
+    """More keys than are to be kept."""
 
 
 @dataclass(slots=True)
@@ -45,14 +54,21 @@ class _Window:
 
 
 class TrackedIndex:
-    """The names of all keys under ``heads``, told by the server. ``client`` is for everything but the telling."""
+    """The names of all keys under ``heads``, told by the server of ``client``; with more than ``limit`` it scans.
 
-    def __init__(self, client: redis.Redis, heads: Sequence[str]) -> None:
+    ``keys`` is for everything but the telling.
+    """
+
+    def __init__(
+        self, client: redis.Redis, heads: Sequence[str], *, keys: Keyspace | None = None, limit: int = 1_000_000
+    ) -> None:
         self._client = client
         self._heads = heads
-        self._scan = ScanIndex(client, heads)
-        self._lock = threading.Lock()
-        self._by_prefix: dict[str, set[str]] = {}
+        self._keys = keys or OneKeyspace(client)
+        self._limit = limit
+        self._scan = ScanIndex(self._keys, heads)
+        self._lock = threading.RLock()  # what is read under it may be a push, which needs it again
+        self._names = KeyNames()
         self._windows: dict[str, _Window] = {}
         self._closing: deque[tuple[float, Sequence[str], Collection[str]]] = deque()
         self._unsettled: set[str] = set()
@@ -70,9 +86,22 @@ class TrackedIndex:
 
     def close(self) -> None:
         """Stop following."""
-        self._stop.set()
+        self.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=2 * _READ_TIMEOUT_S)
+
+    def stop(self) -> None:
+        """Stop following, sooner or later."""
+        self._stop.set()
+
+    def owe(self, prefixes: Collection[str]) -> None:
+        """Before the start: clear what the first pass finds of these."""
+        self._unsettled.update(prefixes)
+
+    def owed(self) -> set[str]:
+        """The prefixes of which keys may be left that were to be cleared."""
+        with self._lock:
+            return self._unsettled | self._windows.keys()
 
     @property
     def is_warm(self) -> bool:
@@ -84,7 +113,7 @@ class TrackedIndex:
             if self._warm:
                 for prefix in prefixes:
                     self._windows.setdefault(prefix, _Window()).open += 1
-                return {prefix: tuple(self._by_prefix.get(prefix, ())) for prefix in prefixes}
+                return {prefix: self._names.of(prefix) for prefix in prefixes}
         return self._scan.matching(prefixes)
 
     def settle(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
@@ -103,7 +132,18 @@ class TrackedIndex:
                 self._connect()
                 while not self._stop.is_set():
                     self._read_one()
+                    self._stay_within()
                     self._clear_late()
+            except _TooMany:
+                with self._lock:
+                    self._forget()
+                _log.warning(
+                    "more wildcard keys than are kept track of, scanning instead",
+                    action="index.full",
+                    keys=self._limit,
+                    advice="raise CDC_REDIS__TRACKED_KEYS; a million keys take up to 100 MB",
+                )
+                return
             except Exception as error:  # whatever ends this loop, look-ups must not go on trusting it
                 with self._lock:
                     is_news = self._warm or not self._is_lost
@@ -128,7 +168,8 @@ class TrackedIndex:
                 if prefix in self._unsettled:
                     self._late.append(key)
                 else:
-                    self._by_prefix.setdefault(prefix, set()).add(key)
+                    self._names.add(prefix, key)
+            self._stay_within()
         self._clear_late()
         with self._lock:
             self._unsettled.clear()
@@ -142,20 +183,29 @@ class TrackedIndex:
 
     def _read_one(self) -> None:
         """One push (taken by :meth:`_told`), or the answer to a PING, which closes the oldest window."""
-        try:
-            answer = self._connection.read_response(
-                push_request=True, timeout=_READ_TIMEOUT_S, disconnect_on_error=False
-            )
-        except redis.TimeoutError:
-            with self._lock:
-                # Also when idle: a connection that died without a word would leave the index silently out of date.
-                if self._closing and time.monotonic() - self._closing[0][0] > _ANSWER_LIMIT_S:
-                    raise
-                self._ping((), ())
-            return
-        if answer in ("PONG", b"PONG"):
-            with self._lock:
-                self._close_windows()
+        has_news = self._has_news()
+        with self._lock:
+            if has_news:
+                with suppress(redis.TimeoutError):  # of a message that has not arrived whole
+                    answer = self._connection.read_response(
+                        push_request=True, timeout=_REST_S, disconnect_on_error=False
+                    )
+                    if answer in ("PONG", b"PONG"):
+                        self._close_windows()
+                    return
+            if self._closing and time.monotonic() - self._closing[0][0] > _ANSWER_LIMIT_S:
+                raise redis.TimeoutError("no answer")
+            # Also when idle: a connection that died without a word would leave the index silently out of date.
+            self._ping((), ())
+
+    def _has_news(self) -> bool:
+        """Wait a while for something to read. Only that is done without the lock: a TLS connection bears one thread."""
+        with self._lock:
+            if self._connection.can_read(timeout=0):
+                return True
+        waiting = select.poll()
+        waiting.register(self._connection._sock, select.POLLIN)  # noqa: SLF001  # the client's own wait reads, too
+        return bool(waiting.poll(_READ_TIMEOUT_S * 1000))
 
     def _ping(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
         """With the lock held. The answer ends the windows of ``prefixes``."""
@@ -174,34 +224,36 @@ class TrackedIndex:
             if window.open:
                 continue
             del self._windows[prefix]
-            known = self._by_prefix.setdefault(prefix, set())
             if window.is_cleared:
-                known -= window.touched
+                self._names.remove(prefix, window.touched)
                 self._late += window.touched
             else:
-                known |= window.touched
-            if not known:
-                del self._by_prefix[prefix]
+                for key in window.touched:
+                    self._names.add(prefix, key)
 
     def _told(self, push: list[Any]) -> None:
         """Called by the client for each invalidation: ``["invalidate", keys]``, keys None after a FLUSHALL."""
         keys = push[1]
         with self._lock:
             if keys is None:
-                self._by_prefix.clear()
+                self._names.clear()
                 return
             names = (key.decode(errors="surrogateescape") if isinstance(key, bytes) else key for key in keys)
             for prefix, key in split(names, self._heads):
                 if prefix in self._windows:
                     self._windows[prefix].touched.add(key)
                 else:
-                    self._by_prefix.setdefault(prefix, set()).add(key)
+                    self._names.add(prefix, key)
+
+    def _stay_within(self) -> None:
+        if len(self._names) > self._limit:
+            raise _TooMany
 
     def _clear_late(self) -> None:
         """Keys that could not be cleared now stay due."""
         late = tuple(self._late)
         if late:
-            self._client.unlink(*late)
+            self._keys.unlink(late)
             del self._late[: len(late)]
 
     def _forget(self) -> None:
@@ -210,6 +262,6 @@ class TrackedIndex:
         """
         self._unsettled.update(self._windows)
         self._warm = False
-        self._by_prefix.clear()
+        self._names.clear()
         self._windows.clear()
         self._closing.clear()

@@ -117,3 +117,26 @@ def _unified(one: list[str], other: list[str], is_prefix: bool) -> tuple[int, in
 def render(template: str, user: UserId) -> str:
     """The key of ``user``."""
     return template.replace("<type>", user.user_type).replace("<id>", str(user.id))
+
+
+def pattern(template: str, user_types: Iterable[str]) -> re.Pattern[str]:
+    """What the keys of all users look like, with the groups ``type`` and ``id``."""
+    types = "|".join(sorted(user_types))
+    return re.compile(
+        re.escape(template).replace("<type>", f"(?P<type>{types})").replace("<id>", "(?P<id>0|[1-9][0-9]*)")
+    )
+
+
+def glob(template: str) -> str:
+    """The same for SCAN, which knows no better: it may match other keys too."""
+    return re.sub(r"([\\*?\[\]])", r"\\\1", template).replace("<type>", "*").replace("<id>", "*")
+
+
+def companion(key: str) -> str:
+    """On a cluster, the key of the version beside ``key``, in the same slot."""
+    return f"{key}:v" if _has_tag(key) else f"{{{key}}}:v"
+
+
+def _has_tag(key: str) -> bool:
+    _, brace, rest = key.partition("{")
+    return bool(brace) and rest.find("}") > 0

@@ -6,12 +6,17 @@ import logging
 import sys
 
 import structlog
+from structlog.typing import EventDict
 
 from consumer.sections import Log
 
 
-def configure(settings: Log) -> None:
-    """Set up structlog and the standard library's logging for this process."""
+def configure(settings: Log, **always: object) -> None:
+    """Set up structlog and the standard library's logging for this process; ``always`` stands in each line."""
+
+    def with_always(_: object, __: str, event: EventDict) -> EventDict:
+        return {**always, **event}
+
     level = getattr(logging, settings.level.upper())
     is_console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     renderer = (
@@ -20,6 +25,7 @@ def configure(settings: Log) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            with_always,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,

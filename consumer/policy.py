@@ -190,7 +190,7 @@ _REDIS = (
     ),
     _retry("the script is loaded again with each attempt", "redis.NoScriptError redis:NOSCRIPT"),
     _halt(
-        "the server is a node of a cluster, and CDC_REDIS__URL is that of a single server",
+        "the server is a node of a cluster, and CDC_REDIS__URL is that of a single server: redis+cluster://…",
         "redis.MovedError redis.ClusterCrossSlotError redis:MOVED redis:CROSSSLOT",
     ),
     _dead_letter("another program made a key of that name with another type: remove that key", "redis:WRONGTYPE"),
@@ -237,7 +237,10 @@ _OWN = (
         """consumer.Refused consumer.RecordError consumer.Undecodable consumer.NotAnEnvelope consumer.UnknownTable
         consumer.MissingColumn consumer.InvalidValue consumer.Unsupported""",
     ),
-    _halt("the error's own advice", "consumer.CdcError consumer.ServerError consumer.Halt"),
+    _halt(
+        "the error's own advice",
+        "consumer.CdcError consumer.ServerError consumer.AccessDenied consumer.NotInDatabase consumer.Halt",
+    ),
     _halt("the setting that the error names", "consumer.ConfigError", is_setting=True),
 )
 _PYTHON = (

@@ -31,13 +31,14 @@ class Origin(StrEnum):
     """How a row came to be read: this decides how far its position can be trusted.
 
     FIRST is a streamed row of PostgreSQL in the first transaction after the connector started: Debezium does not know
-    yet which commit came before it.
+    yet which commit came before it. READ is a row that this program read in the database itself; it never lay in Kafka.
     """
 
     STREAMED = "s"
     SNAPSHOT = "r"
     INCREMENTAL = "i"
     FIRST = "f"
+    READ = "q"
 
 
 class SourceTime(StrEnum):
@@ -239,21 +240,24 @@ def compare(candidate: Version, stored: Version | None, lineage_gap_ms: int) -> 
     FIRST stands at its row's own place, which lies before that of a snapshot if its transaction was in progress then:
     between these two only the partition's order counts. Sent again, the same row may have its full position, or had
     it before: the same place of the row is the same change.
+    READ stands where the log would go on, and all that was committed before that place was seen by it.
     Between lineages only the order within one Kafka partition is known, and across partitions only time.
     """
     if stored is None:
         return Verdict.NEWER
     if candidate.epoch != stored.epoch:
         return Verdict.NEWER if candidate.epoch > stored.epoch else Verdict.STALE
+    origins = (candidate.origin, stored.origin)
+    clearly_later = candidate.ts_ms > stored.ts_ms + lineage_gap_ms
+    if Origin.READ in origins:
+        return _beside_a_read(candidate, stored, clearly_later=clearly_later)
     same_partition = candidate.topic == stored.topic and candidate.partition == stored.partition
     lies_later = same_partition and candidate.offset > stored.offset
     lies_earlier = same_partition and candidate.offset < stored.offset
-    clearly_later = candidate.ts_ms > stored.ts_ms + lineage_gap_ms
     clearly_earlier = stored.ts_ms > candidate.ts_ms + lineage_gap_ms
-    origins = (candidate.origin, stored.origin)
     if same_partition and (Origin.INCREMENTAL in origins or origins in _FIRST_AND_SNAPSHOT):
         return _by_offset(candidate, stored, Verdict.NEWER)
-    if _comparable(candidate.lineage, stored.lineage):
+    if comparable(candidate.lineage, stored.lineage):
         is_same_change = Origin.FIRST in origins and _own_place(candidate) == _own_place(stored)
         if candidate.order > stored.order and not is_same_change:
             return Verdict.STALE if lies_earlier and clearly_earlier else Verdict.NEWER
@@ -274,6 +278,36 @@ def _own_place(version: Version) -> str:
     return version.order.rpartition("/")[2]
 
 
+def _beside_a_read(candidate: Version, stored: Version, *, clearly_later: bool) -> Verdict:
+    """Of two versions one or both of which are a READ.
+
+    A change that begins at a read's place came after it. A second read there is as true as the first. What comes from
+    Kafka at a lower place and a clearly later time says that the log began again; a read that does is from a replica
+    that lags behind.
+    """
+    if not comparable(candidate.lineage, stored.lineage):
+        return Verdict.NEW_LINEAGE if clearly_later else Verdict.STALE
+    place, stored_place = _place(candidate), _place(stored)
+    if place > stored_place:
+        return Verdict.NEWER
+    if place < stored_place:
+        return Verdict.NEW_LINEAGE if clearly_later and candidate.origin is not Origin.READ else Verdict.STALE
+    if candidate.origin is stored.origin:
+        if candidate.ts_ms == stored.ts_ms:
+            return Verdict.DUPLICATE
+        return Verdict.NEWER if candidate.ts_ms > stored.ts_ms else Verdict.STALE
+    if stored.origin is Origin.READ:
+        return Verdict.DUPLICATE if candidate.origin is Origin.SNAPSHOT else Verdict.NEWER
+    return Verdict.NEWER if stored.origin is Origin.SNAPSHOT else Verdict.STALE
+
+
+def _place(version: Version) -> str:
+    """What orders the changes of one row: in PostgreSQL's log the row's own place, for the commit before it that
+    Debezium knows of may lie anywhere before the read.
+    """
+    return _own_place(version) if version.lineage.startswith("postgresql:") else version.order
+
+
 def is_again(candidate: Version, stored: Version) -> bool:
     """Whether of two that :func:`compare` calls duplicates one is the other, perhaps in another copy of the record.
 
@@ -288,7 +322,7 @@ def _by_offset(candidate: Version, stored: Version, later: Verdict) -> Verdict:
     return later if candidate.offset > stored.offset else Verdict.STALE
 
 
-def _comparable(one: str, other: str) -> bool:
+def comparable(one: str, other: str) -> bool:
     """Same lineage; a snapshot read, which does not name its server, is taken for one of the same connector's."""
     if one == other:
         return True

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from consumer.keys import UserId, render
+from consumer.keys import UserId, companion, render
 from consumer.rules import Rules
 
 OFFSETS = "cdc:offsets:"
@@ -43,7 +43,7 @@ class Need:
     def name(self) -> str:
         """As rules name it: ``hset``, ``script|load``."""
         first, *rest = (part.lower() for part in self.command[:2])
-        return f"{first}|{rest[0]}" if first in ("function", "script", "client") else first
+        return f"{first}|{rest[0]}" if first in ("function", "script", "client", "cluster") else first
 
 
 AS_FUNCTION = Need(("FUNCTION", "LOAD", "REPLACE", "#!lua"))
@@ -53,8 +53,14 @@ TRACKING = Need(("CLIENT", "TRACKING", "ON", "BCAST"))
 """Without it there are SCAN passes."""
 
 
-def needs(rules: Rules, group: str) -> Iterator[Need]:
+def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Need]:
     """Every call with every kind of key, of one user of each type; how the script is called is :func:`calls`."""
+    if is_cluster:
+        yield Need(("CLUSTER", "SLOTS"))
+        yield Need(("ASKING",))
+        for user in _users(rules):
+            yield from _on(companion(render(rules.names.balance, user)), _GUARD)
+        yield from _on(f"{OFFSETS}{{0}}:{group}", "EXISTS HSET HGETALL")
     yield Need(("INFO", "server"))
     yield Need(("PING",))
     for user in _users(rules):
@@ -85,16 +91,17 @@ def channels(rules: Rules) -> list[str]:
     return sorted(every | {rules.names.lifecycle_channel, rules.names.group_channel})
 
 
-def wanted(rules: Rules, group: str, *, has_functions: bool) -> str:
+def wanted(rules: Rules, group: str, *, has_functions: bool, is_cluster: bool = False) -> str:
     """The least rights that are enough, as the rules of ``ACL SETUSER``, for an account of this program alone.
 
     ``has_functions``: Redis 7 or later.
     """
-    every = [*needs(rules, group), *calls(rules, as_function=False), AS_SCRIPT, TRACKING]
+    every = [*needs(rules, group, is_cluster=is_cluster), *calls(rules, as_function=False), AS_SCRIPT, TRACKING]
     every += [*calls(rules, as_function=True), AS_FUNCTION] if has_functions else []
     commands = sorted({f"+{need.name}" for need in every} | {"+select"})  # SELECT: for a URL with a database
     names = rules.names
     templates = (names.guard, names.config, names.portfolio, names.balance, *rules.derived())
+    templates += (companion(names.balance),) if is_cluster else ()
     patterns = [*dict.fromkeys(_pattern(template) for template in templates), f"{OFFSETS}*"]
     keys, heard = (f"~{each}" for each in patterns), (f"&{each}" for each in channels(rules))
     # Redis refuses to add to an account that may use all keys or channels, so these begin anew.

@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
-import ssl
 from urllib.parse import quote
 
 import httpx
 
 from consumer.avro import AvroSchema, no_such_schema, read_schema
 from consumer.errors import ConfigError, ServerError, ServerUnavailable, Undecodable
+from consumer.http_client import HttpServer
 from consumer.policy import failure
 from consumer.sections import Registry as RegistrySettings
+from consumer.tls import Files
 
 SERVER = "schema registry"
+_ACCEPT = "application/vnd.schemaregistry.v1+json, application/json"
 _NOT_CONFLUENT = "CDC_REGISTRY__URL should be the base of Confluent's API (Apicurio: …/apis/ccompat/v7)"
 
 
 class Registry:
-    """A schema registry."""
+    """A schema registry. Until it has accepted us once, what refuses us is a wrong setting; later it may pass."""
 
     def __init__(self, settings: RegistrySettings, transport: httpx.BaseTransport | None = None) -> None:
         if settings.url is None:
             raise ConfigError("CDC_REGISTRY__URL", "is not set", "http:// or https://")
+        self._server = HttpServer("CDC_REGISTRY", settings.url, settings.user, settings.password, Files.of(settings))
         self._schemas: dict[int, AvroSchema] = {}
-        auth = None
-        if settings.user is not None:
-            auth = (settings.user, settings.password.get_secret_value() if settings.password else "")
-        try:
-            self._client = httpx.Client(
-                base_url=settings.url.rstrip("/"),
-                auth=auth,
-                timeout=settings.timeout_ms / 1000,
-                verify=_trusting(settings),
-                headers={"Accept": "application/vnd.schemaregistry.v1+json, application/json"},
-                transport=transport,
-            )
-        except httpx.InvalidURL as error:
-            raise ConfigError("CDC_REGISTRY__URL", str(error), "http:// or https://") from None
+        self._has_accepted = False
+        self._client = self._server.client(settings.timeout_ms / 1000, transport, _ACCEPT)
 
     def close(self) -> None:
         """Leave."""
         self._client.close()
+
+    def reach(self) -> None:
+        """Ask for something that every account may know.
+
+        Raises:
+            ServerUnavailable: it can't answer now.
+            ConfigError: it refuses this account, or TLS with it fails.
+
+        """
+        self._get("/schemas/types")
 
     def schema(self, number: int) -> AvroSchema:
         """The schema of that id.
@@ -48,7 +49,8 @@ class Registry:
         Raises:
             Undecodable: there is none, or it is not Avro.
             ServerUnavailable: the registry can't answer now.
-            ServerError: it refuses, or is no registry.
+            ServerError: it is no registry.
+            ConfigError: as :meth:`reach`.
 
         """
         found = self._schemas.get(number)
@@ -88,16 +90,22 @@ class Registry:
         try:
             answer = self._client.get(path)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            if not self._has_accepted and (wrong := self._server.unreached(self._name)) is not None:
+                raise wrong from None
             raise failure(self._name, error, f"{type(error).__name__}: {error}") from None
         status = answer.status_code
+        if status == 400 and (wrong := self._server.unreached(self._name)) is not None:
+            raise wrong  # some tell a client without TLS so
         if status in (408, 425, 429) or answer.is_server_error:
             raise ServerUnavailable(self._name, f"answers {status} {answer.reason_phrase}")
         if status in (401, 403):
-            raise ServerError(
-                self._name,
-                f"answers {status}",
-                "CDC_REGISTRY__USER and CDC_REGISTRY__PASSWORD of an account that may read",
+            refused = self._server.refused(self._name, status)
+            if not self._has_accepted:
+                raise refused
+            raise ServerUnavailable(
+                self._name, f"answers {status}", f"give the account of {refused.field} its rights back"
             )
+        self._has_accepted = True
         return answer
 
     def _schema(self, what: str, answer: httpx.Response) -> str:
@@ -126,12 +134,3 @@ def _json(answer: httpx.Response) -> object:
         return answer.json()
     except ValueError:
         return None
-
-
-def _trusting(settings: RegistrySettings) -> ssl.SSLContext | bool:
-    if settings.ca is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=settings.ca)
-    except OSError as error:  # an SSLError is one too: no certificate in the file
-        raise ConfigError("CDC_REGISTRY__CA", f"{settings.ca}: {error.strerror or error}", "a PEM file") from None

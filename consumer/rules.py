@@ -172,3 +172,7 @@ class Rules:
         every = [each.clears for each in (*self.consequences, self.profile, self.outside)]
         every += [each.clears for each in self.linked]
         return tuple(dict.fromkeys(template for clears in every for template in clears))
+
+    def wildcards(self) -> tuple[str, ...]:
+        """What all derived keys of a kind begin with that are cleared by prefix: ``financial_summary:``."""
+        return tuple(template.partition("<")[0] for template in self.derived() if template.endswith("*"))

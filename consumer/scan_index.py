@@ -6,9 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-import redis
-
-_SCAN_COUNT = 1000
+from consumer.keyspace import Keyspace
+from consumer.sections import Redis
 
 
 class KeyIndex(Protocol):
@@ -45,8 +44,8 @@ class ScanIndex:
     ``heads`` are what all prefixes of a kind begin with (``financial_summary:``).
     """
 
-    def __init__(self, client: redis.Redis, heads: Sequence[str]) -> None:
-        self._client = client
+    def __init__(self, keys: Keyspace, heads: Sequence[str]) -> None:
+        self._keys = keys
         self._heads = heads
         self._owed: set[str] = set()
         """Prefixes that still have to be cleared, because a pass failed."""
@@ -64,7 +63,7 @@ class ScanIndex:
             return
         late = [key for keys in self.matching(sorted(self._owed)).values() for key in keys]
         if late:
-            self._client.unlink(*late)
+            self._keys.unlink(late)
         self._owed.clear()
 
     def start(self) -> None:
@@ -76,7 +75,12 @@ class ScanIndex:
     def keys(self) -> Iterator[str]:
         """Every key under the heads, by SCAN."""
         for head in self._heads:
-            yield from self._client.scan_iter(match=f"{_escape(head)}*", count=_SCAN_COUNT)
+            yield from self._keys.scan(f"{_escape(head)}*")
+
+
+def is_tracked(server: Redis, heads: Sequence[str]) -> bool:
+    """Whether the server is asked to tell of writes under ``heads``."""
+    return server.tracking and bool(heads)
 
 
 def split(keys: Iterable[str], heads: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -32,7 +32,7 @@ _LIBRARY = f"#!lua name={_FUNCTION}\nredis.register_function('{_FUNCTION}', func
 _LOAD = {_AS_FUNCTION: ("FUNCTION", "LOAD", "REPLACE", _LIBRARY), _AS_SCRIPT: ("SCRIPT", "LOAD", _SCRIPT)}
 
 Call = Sequence[str | int]
-"""The number of keys, the keys, the arguments."""
+"""Of the script: the number of keys, the keys, the arguments. Else a command of Redis' own with its arguments."""
 
 
 class _Anew(redis.ConnectionError):
@@ -40,13 +40,22 @@ class _Anew(redis.ConnectionError):
 
 
 class Script:
-    """The script of one server."""
+    """The script of one server, or of a cluster's ``node``, over one connection.
 
-    def __init__(self, server: Redis) -> None:
-        self._client = connect(server, redis_connect_func=self._connected)
-        self._may_connect = True
+    A connection that is made anew is told (Reconnected) before anything is done over it; the first one too unless it
+    ``is_first``, so that nothing was done there before that may be lost. Where it is not ``is_guarded`` nobody is told.
+    """
+
+    def __init__(
+        self, server: Redis, node: tuple[str, int] | None = None, *, is_first: bool = True, is_guarded: bool = True
+    ) -> None:
+        self._client = connect(server, node, redis_connect_func=self._connected)
+        self._may_connect = is_first
+        self._is_guarded = is_guarded
         self._is_refused = False
         self._command: tuple[str, str] | None = None
+        self._connection: Any = None
+        self._sent: Sequence[Call] = ()
 
     @property
     def kind(self) -> str:
@@ -70,51 +79,80 @@ class Script:
             Reconnected: none was; the connection was lost since the call before.
 
         """
+        self.send(calls)
+        return self.receive()
+
+    def send(self, calls: Sequence[Call]) -> None:
+        """The first half of :meth:`call`: from here on the server works on them.
+
+        Raises:
+            redis.RedisError, Reconnected: as :meth:`call`.
+
+        """
         try:
-            if self._command is None:
+            if self._command is None and any(map(_is_of_script, calls)):
                 self._command = self._first_load()
-            replies = self._pipelined(self._command, calls)
-            if lost := [at for at, reply in enumerate(replies) if _is_lost(reply)]:
-                # Loaded in the same go, so that hardly anything comes between.
-                loaded, *again = self._pipelined(self._command, [calls[at] for at in lost], _LOAD[self._command])
-                if isinstance(loaded, redis.RedisError):
-                    raise loaded
-                for at, reply in zip(lost, again, strict=True):
-                    replies[at] = redis.exceptions.NoScriptError("NOSCRIPT") if _is_lost(reply) else reply
+            self._send(calls)
         except _Anew:
             raise _reconnected() from None
+        self._sent = calls
+
+    def receive(self) -> list[Any]:
+        """The second half.
+
+        Raises:
+            redis.RedisError: as :meth:`call`.
+
+        """
+        replies = self._receive(len(self._sent))
+        if lost := [at for at, reply in enumerate(replies) if _is_lost(reply)]:
+            # Loaded in the same go, so that hardly anything comes between.
+            try:
+                load = _LOAD[self._command or self._first_load()]
+                self._send([load, *(self._sent[at] for at in lost)])
+            except _Anew:
+                raise _reconnected() from None
+            loaded, *again = self._receive(1 + len(lost))
+            if isinstance(loaded, redis.RedisError):
+                raise loaded
+            for at, reply in zip(lost, again, strict=True):
+                replies[at] = redis.exceptions.NoScriptError("NOSCRIPT") if _is_lost(reply) else reply
         return replies
 
-    def remember(self, key: str, fields: Mapping[str, int]) -> None:
-        """Write ``fields`` to the hash at ``key``, behind all that was called before; or see whether that would work.
-
-        Raises:
-            redis.RedisError, Reconnected: as :meth:`call`.
-
+    def _send(self, calls: Sequence[Call]) -> None:
+        """All is sent before the first reply is read. The client's own pipeline does this too, at several times the
+        cost: it looks at every argument, and every reply, in Python.
         """
+        words = self._command or ()
+        connection = self._client.connection_pool.get_connection()
         try:
-            if fields:
-                self._client.hset(key, items=[part for field in fields.items() for part in field])
-            else:
-                self._client.ping()
-        except _Anew:
-            raise _reconnected() from None
+            packed = [_pack((*words, *call) if type(call[0]) is int else (*call,)) for call in calls]
+            connection.send_packed_command([b"".join(packed)])
+        except BaseException:
+            connection.disconnect()
+            self._client.connection_pool.release(connection)
+            raise
+        self._connection = connection
 
-    def recall(self, key: str) -> Mapping[str, str]:
-        """What was remembered.
-
-        Raises:
-            redis.RedisError, Reconnected: as :meth:`call`.
-
-        """
+    def _receive(self, count: int) -> list[Any]:
+        connection, self._connection = self._connection, None
+        replies: list[Any] = []
         try:
-            return {str(field): str(value) for field, value in self._client.hgetall(key).items()}
-        except _Anew:
-            raise _reconnected() from None
+            for _ in range(count):
+                try:
+                    replies.append(connection.read_response(disconnect_on_error=False))
+                except redis.ResponseError as error:
+                    replies.append(error)
+        except BaseException:
+            connection.disconnect()  # what it still has to say belongs to nobody
+            raise
+        finally:
+            self._client.connection_pool.release(connection)
+        return replies
 
     def _connected(self, connection: Any) -> None:
         connection.on_connect()
-        if not self._may_connect:
+        if self._is_guarded and not self._may_connect:
             self._is_refused = True
             raise _Anew("connected anew")
         self._may_connect = False
@@ -131,18 +169,23 @@ class Script:
         self._client.execute_command(*_LOAD[_AS_SCRIPT])
         return _AS_SCRIPT
 
-    def _pipelined(self, command: tuple[str, str], calls: Sequence[Call], before: Sequence[str] = ()) -> list[Any]:
-        """All is sent before the first reply is read. The client's own pipeline does this too, at several times the
-        cost: it looks at every argument, and every reply, in Python.
-        """
-        commands = [before] if before else []
-        packed = b"".join([_pack((*each,)) for each in commands] + [_pack((*command, *call)) for call in calls])
-        connection: Any = self._client.connection_pool.get_connection()
-        try:
-            connection.send_packed_command([packed])
-            return [_reply(connection) for _ in range(len(commands) + len(calls))]
-        finally:
-            self._client.connection_pool.release(connection)
+
+def sound(replies: Sequence[Any]) -> Sequence[Any]:
+    """The replies, if there is no error among them, which is raised."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+def fields_of(reply: Sequence[str]) -> dict[str, str]:
+    """A hash as the server sends it."""
+    return dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def pairs_of(fields: Mapping[str, int]) -> list[str | int]:
+    """A hash as the server takes it."""
+    return [part for field in fields.items() for part in field]
 
 
 def _pack(command: tuple[Any, ...]) -> bytes:
@@ -156,11 +199,8 @@ def _pack(command: tuple[Any, ...]) -> bytes:
     return packed
 
 
-def _reply(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except redis.ResponseError as error:
-        return error
+def _is_of_script(call: Call) -> bool:
+    return type(call[0]) is int
 
 
 def _is_lost(reply: object) -> bool:

@@ -17,21 +17,34 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class Security(Section):
+class Certified(Section):
+    """The files of TLS with a server, all PEM."""
+
+    ca: Path | None = Field(None, description="file of the certificate authority; else the system's")
+    certificate: Path | None = Field(None, description="file of this client's certificate")
+    key: Path | None = Field(None, description="file of this client's key")
+
+    @model_validator(mode="after")
+    def _has_both(self) -> Self:
+        if self.key is not None and self.certificate is None:
+            raise ValueError("a key needs its certificate")
+        return self
+
+
+class Security(Certified):
     """How to speak to Kafka: nothing set means plaintext."""
 
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     user: str | None = None
     password: SecretStr | None = None
-    ca: Path | None = Field(None, description="file of the certificate authority")
-    certificate: Path | None = Field(None, description="file of this client's certificate")
-    key: Path | None = Field(None, description="file of this client's key")
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
         if self.protocol.startswith("SASL") and (self.user is None or self.password is None):
             raise ValueError(f"{self.protocol} needs a user and a password")
+        if not self.protocol.endswith("SSL") and (self.ca or self.certificate):
+            raise ValueError(f"{self.protocol} has no use for a CA or a certificate: SSL or SASL_SSL")
         return self
 
 
@@ -60,6 +73,9 @@ class Kafka(Section):
     )
     out_of_range: Literal["halt", "earliest"] = Field(
         "halt", description="what to do if the next record is gone: halt, or go on from the earliest"
+    )
+    uneven: Literal["warn", "refuse"] = Field(
+        "warn", description="what to do if the tables' topics differ in their number of partitions: warn, or refuse"
     )
     history_days: int = Field(
         7, ge=0, le=36_500, description="how many days of single changes the topics should hold, for a replay"
@@ -105,15 +121,22 @@ class Kafka(Section):
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-class Redis(Section):
+class Redis(Certified):
     """Where the keys are."""
 
-    url: SecretStr = Field(SecretStr("redis://localhost:6379/0"), description="redis:// or rediss://")
+    url: SecretStr = Field(
+        SecretStr("redis://localhost:6379/0"), description="redis://, redis+cluster://, redis+sentinel://, or rediss…"
+    )
+    sentinel_user: str | None = Field(None, description="account on the sentinels, where they ask for one")
+    sentinel_password: SecretStr | None = Field(None, description="its password, or that of the sentinels themselves")
     timeout_ms: int = Field(5000, ge=10, description="how long one answer may take")
     tracking: bool = Field(True, description="follow writes under wildcard keys; else one SCAN pass per batch")
+    tracked_keys: int = Field(
+        1_000_000, ge=1, description="names of so many wildcard keys are kept of each server; with more, SCAN passes"
+    )
 
 
-class Registry(Section):
+class Registry(Certified):
     """The schema registry; needed for Avro only."""
 
     url: str | None = Field(
@@ -123,16 +146,31 @@ class Registry(Section):
     )
     user: str | None = None
     password: SecretStr | None = None
-    ca: Path | None = Field(None, description="file of the certificate authority")
     timeout_ms: int = Field(5000, ge=10, description="how long one answer may take")
 
 
-class Connect(Section):
+class Database(Section):
+    """The database itself, read and never written: for the health API, the audit and ``explain``."""
+
+    url: SecretStr | None = Field(
+        None, description="mysql://, mariadb:// or postgresql://user:password@host:port/database, a read-only account"
+    )
+    replica: bool = Field(False, description="whether it is a replica of the server whose log Debezium reads")
+    timeout_ms: int = Field(5000, ge=100, description="how long one answer may take")
+    settle_ms: int = Field(
+        2000, ge=0, description="how long a read waits for the commits and transactions that are under way"
+    )
+    connections: int = Field(5, ge=1, le=100, description="how many connections one process may hold")
+
+
+class Connect(Certified):
     """Kafka Connect, for the commands that manage connectors, and for ``check``."""
 
     url: str = Field(
         "http://localhost:8083", pattern=r"^https?://\S+$", description="its REST API, http:// or https://"
     )
+    user: str | None = None
+    password: SecretStr | None = None
 
 
 class Source(Section):
@@ -173,6 +211,17 @@ class Guard(Section):
     tombstone_ttl_s: int = Field(30 * 86400, ge=1, description="how long a deleted user's version is kept")
 
 
+class Audit(Section):
+    """How an audit reads, and how long it waits before a difference is one."""
+
+    page: int = Field(1000, ge=1, le=100_000, description="users compared in one step")
+    settle_s: float = Field(
+        3.0, gt=0, description="how long a change may take into the topics where the database's log does not move"
+    )
+    patience_s: float = Field(30.0, gt=0, description="how long connector and consumer may take to catch up")
+    interval_s: float = Field(300.0, gt=0, description="from one round of --watch to the next")
+
+
 class Metrics(Section):
     """Prometheus metrics and probes of ``run``."""
 
@@ -187,6 +236,33 @@ class Tracing(Section):
     """OpenTelemetry traces of ``run``; where they go is set by OpenTelemetry's own variables, ``OTEL_…``."""
 
     enabled: bool = Field(False, description="true or false; needs the extra otel")
+
+
+class Jwt(Section):
+    """JWTs that the health API accepts beside, or instead of, its token."""
+
+    secret: SecretStr | None = Field(None, description="the shared secret of HS256, 32 bytes or more")
+    public_key: Path | None = Field(None, description="file with the RSA public key of RS256, PEM")
+    audience: str | None = Field(None, min_length=1, description="the aud that a token must be for")
+    role: str | None = Field(None, min_length=1, description="the role that a token must have")
+    role_claim: str = Field("role", min_length=1, description="the claim with the role, or with a list of roles")
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if (self.secret or self.public_key) and (self.audience is None or self.role is None):
+            raise ValueError("a JWT needs an audience and a role too: else any token of the issuer would do")
+        return self
+
+
+class Api(Section):
+    """The health API."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=1, le=65535, description="port to listen on")
+    token: SecretStr | None = Field(None, description="the bearer token; nothing starts without it or a JWT")
+    jwt: Jwt = Jwt()
+    refreshes_per_minute: int = Field(60, ge=1, le=100_000, description="how many force-refreshes are allowed")
+    cluster_info_s: float = Field(10.0, ge=0, description="how old the counts of cluster-info may be")
 
 
 class Log(Section):

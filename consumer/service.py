@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import structlog
 
@@ -69,6 +69,8 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         if settings.registry.url is not None:
             schemas = registry = Registry(settings.registry)
             exits.callback(registry.close)
+            with suppress(ServerUnavailable):  # it is waited for when it is needed
+                registry.reach()
         letters = DeadLetterTopic(settings.kafka, settings.dead_letter_topic)
         exits.callback(letters.close)
         pipeline = Pipeline(

@@ -11,10 +11,11 @@ from collections.abc import Collection, Mapping, Sequence
 import structlog
 from kafka.errors import CommitFailedError, NoBrokersAvailable, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from consumer.errors import CdcError, ServerUnavailable
+from consumer.errors import CdcError, ConfigError, ServerUnavailable
 from consumer.followed import missing, topic_pattern
 from consumer.interruption import Interruption
 from consumer.kafka_client import failed, refused, topics
+from consumer.kafka_handshake import shake_hands
 from consumer.kafka_python_member import KafkaPythonMember
 from consumer.member import Member, OnPartitions
 from consumer.policy import failure, rule_for
@@ -128,12 +129,13 @@ class KafkaSource:
             ServerError: it will not pass.
 
         """
-        if rule_for(error).is_setting and not self._has_joined:
+        is_setting = rule_for(error).is_setting
+        if is_setting and not self._has_joined:
             raise refused(self._settings, error) from None
         found = failed(error)
         if not isinstance(found, ServerUnavailable):
             raise found from None
-        self._interruption.failed(found)
+        self._interruption.failed(found, self._cause() if is_setting else "")
 
     def _look_at_connection(self) -> None:
         """A client polls without a word while brokers are away."""
@@ -141,7 +143,15 @@ class KafkaSource:
             self._interruption.worked()
         else:
             away = failure("Kafka", NoBrokersAvailable(), "no connection to the group's coordinator")
-            self._interruption.unconnected(away)
+            self._interruption.unconnected(away, self._cause)
+
+    def _cause(self) -> str:
+        """A certificate or a password that was good before."""
+        try:
+            shake_hands(self._settings)
+        except ConfigError as error:
+            return str(error)
+        return ""
 
     def commit(self, offsets: Mapping[Partition, int]) -> bool:
         ours = self._member.assignment()
@@ -159,7 +169,7 @@ class KafkaSource:
             if not isinstance(found, ServerUnavailable):
                 raise found from None
             if rule_for(error).is_setting:  # then heartbeats are refused too, which a client keeps to itself
-                self._interruption.failed(found)
+                self._interruption.failed(found, self._cause())
             else:
                 self._observer.uncommitted(found)
             # One that timed out may land all the same, in order: it says nothing that is not true.

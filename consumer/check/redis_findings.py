@@ -39,14 +39,23 @@ def _major(version: str) -> int:
     return int(major) if major.isdecimal() else _FIRST_WITH_FUNCTIONS
 
 
-def of_place(mode: str, role: str, cluster_state: str) -> Iterator[Finding]:
-    """Whether the server is one that can be written to: ``mode`` and ``role`` as Redis names them."""
-    one = "point CDC_REDIS__URL at a single server"
-    if mode == "cluster":
-        state = f", its cluster_state is {cluster_state}" if cluster_state else ""
-        yield failure("redis cluster", f"the server is a node of a cluster{state}: clusters are not supported yet", one)
+def of_place(mode: str, role: str, cluster_state: str, *, is_cluster: bool) -> Iterator[Finding]:
+    """Whether the server is one that can be written to: ``mode`` and ``role`` as Redis names them.
+
+    ``is_cluster``: the URL says that it is a node of one.
+    """
+    if mode == "cluster" and not is_cluster:
+        yield failure(
+            "redis cluster", "the server is a node of a cluster", "name the cluster: CDC_REDIS__URL=redis+cluster://…"
+        )
+    elif mode == "cluster" and cluster_state == "ok":
+        yield ok("redis cluster", "its cluster_state is ok")
+    elif mode == "cluster":
+        yield failure("redis cluster", f"its cluster_state is {cluster_state}", "look at its nodes: CLUSTER NODES")
     elif mode != "standalone":
-        yield failure("redis mode", f"the server runs as {mode}, which keeps no keys", one)
+        yield failure(
+            "redis mode", f"the server runs as {mode}, which keeps no keys", "name servers of data in CDC_REDIS__URL"
+        )
     if role != "master":
         yield failure(
             "redis role", "the server is a replica, which takes no writes", "point CDC_REDIS__URL at its master"

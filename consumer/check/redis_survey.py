@@ -53,7 +53,9 @@ def survey(client: redis.Redis) -> Survey:
     return Survey(mode, role, state, is_logged)
 
 
-def rights(client: redis.Redis, rules: Rules, group: str, *, has_tracking: bool) -> Rights | None:
+def rights(
+    client: redis.Redis, rules: Rules, group: str, *, has_tracking: bool, is_cluster: bool = False
+) -> Rights | None:
     """What this account may not do; None where the server does not let it ask. Nothing is carried out.
 
     Raises:
@@ -64,7 +66,7 @@ def rights(client: redis.Redis, rules: Rules, group: str, *, has_tracking: bool)
         user = str(client.execute_command("ACL WHOAMI"))
         ask = _Asked(client, user)
         as_function = ask.may(AS_FUNCTION)
-        every = [*needs(rules, group), *calls(rules, as_function=as_function)]
+        every = [*needs(rules, group, is_cluster=is_cluster), *calls(rules, as_function=as_function)]
         every += [] if as_function else [AS_SCRIPT]
         every += [TRACKING] if has_tracking else []
         return Rights(user, [need for need in every if not ask.may(need)])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import replace
+
+import redis
 
 from consumer import kafka_client, redis_client
 from consumer.avro import NO_SCHEMAS, Schemas
@@ -16,8 +19,10 @@ from consumer.check.topic_findings import TopicSettings
 from consumer.config import Settings
 from consumer.connect.client import ConnectApi
 from consumer.dead_letter_topic import DeadLetterTopic
-from consumer.errors import CdcError, ServerError
+from consumer.errors import CdcError
 from consumer.followed import topic_pattern
+from consumer.keyspace import Keyspace, keyspace
+from consumer.redis_address import Kind
 from consumer.redis_rights import wanted
 from consumer.registry import Registry
 from consumer.rules import Rules
@@ -53,18 +58,41 @@ def check(settings: Settings, rules: Rules) -> Iterator[Finding]:
 
 def _redis(settings: Settings, rules: Rules) -> Iterator[Finding]:
     try:
-        with redis_client.connect(settings.redis) as client:
-            found = redis_client.ask(client)
-            yield from redis_findings.of_redis(found.version, found.policy)
-            survey = redis_survey.survey(client)
-            yield from redis_findings.of_place(survey.mode, survey.role, survey.cluster_state)
-            yield redis_findings.of_persistence(survey.is_logged)
-            group, has_tracking = settings.kafka.group_id, settings.redis.tracking
-            rights = redis_survey.rights(client, rules, group, has_tracking=has_tracking)
+        with closing(keyspace(settings.redis)) as keys:
+            clients = _clients(keys)
+            told = [list(_of_server(client, settings, rules)) for client in clients]
     except CdcError as error:
         yield findings.of_error("redis", error, "start it, or correct CDC_REDIS__URL")
         return
-    enough = wanted(rules, group, has_functions=redis_findings.has_functions(found.version))
+    for client, found in zip(clients, told, strict=True):
+        at = client.get_connection_kwargs()
+        for each in found:
+            if all(each in others for others in told):
+                if found is told[0]:
+                    yield each
+            else:
+                yield replace(each, subject=f"{each.subject} at {at['host']}:{at['port']}")
+
+
+def _clients(keys: Keyspace) -> Sequence[redis.Redis]:
+    try:
+        return keys.clients()
+    except redis.RedisError as error:
+        raise redis_client.at_start(error) from None
+
+
+def _of_server(client: redis.Redis, settings: Settings, rules: Rules) -> Iterator[Finding]:
+    """One server, or one master of a cluster."""
+    is_cluster = redis_client.address_of(settings.redis).kind is Kind.CLUSTER
+    server = redis_client.ask(client)
+    yield from redis_findings.of_redis(server.version, server.policy)
+    survey = redis_survey.survey(client)
+    yield from redis_findings.of_place(survey.mode, survey.role, survey.cluster_state, is_cluster=is_cluster)
+    yield redis_findings.of_persistence(survey.is_logged)
+    group, has_tracking = settings.kafka.group_id, settings.redis.tracking
+    rights = redis_survey.rights(client, rules, group, has_tracking=has_tracking, is_cluster=is_cluster)
+    has_functions = redis_findings.has_functions(server.version)
+    enough = wanted(rules, group, has_functions=has_functions, is_cluster=is_cluster)
     if rights is None:
         yield redis_findings.of_unknown_rights(enough)
     else:
@@ -141,13 +169,13 @@ def _registry(registry: Registry, topics: Sequence[str], rules: Rules) -> Iterat
 def _connect(settings: Settings, rules: Rules) -> tuple[Collection[str], Sequence[Finding]]:
     """The tables that our connectors follow and run, and what is to be said of the connectors."""
     try:
-        opened = ConnectApi(settings.connect.url, timeout=_CONNECT_TIMEOUT_S)
+        opened = ConnectApi(settings.connect, timeout=_CONNECT_TIMEOUT_S)
     except CdcError as error:
         return (), [findings.of_error("connect", error)]
     with opened as api:
         try:
             names = api.names()
-        except ServerError as error:
+        except CdcError as error:
             if "url" in settings.connect.model_fields_set:
                 return (), [findings.of_error("connect", error, "start it, or correct CDC_CONNECT__URL")]
             skipped = "skipped: CDC_CONNECT__URL is not set, and none answers at its default"
@@ -171,7 +199,7 @@ def _connectors(
             found += of_connector(name, config, status.connector, status.tasks, cause, linked)
             if status.running:
                 followed |= {table for table in rules.captured() if captures(config, table)}
-        except ServerError as error:
+        except CdcError as error:
             found.append(findings.of_error(f"connector {name}", error))
     return followed, found or [
         findings.warning(

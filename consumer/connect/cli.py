@@ -11,7 +11,7 @@ import typer
 
 from consumer import config
 from consumer.errors import ServerError
-from consumer.options import ConfigFile
+from consumer.options import ConfigFile, without_password
 
 if TYPE_CHECKING:
     from consumer.connect.client import ConnectApi, Connector
@@ -26,7 +26,9 @@ connectors = typer.Typer(
 )
 
 Files = Annotated[list[Path], typer.Argument(help="Connector files, such as connect/mysql.json.")]
-Url = Annotated[str | None, typer.Option(help="Kafka Connect's REST API.")]
+Url = Annotated[
+    str | None, typer.Option(help="Kafka Connect's REST API, without a password.", callback=without_password)
+]
 Wait = Annotated[float, typer.Option(help="How long to wait until the tasks run, in seconds.", min=0)]
 Restart = Annotated[bool, typer.Option("--restart", help="Start again what failed, and nothing else.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a connector.")]
@@ -121,7 +123,7 @@ def diff(files: Files, config_file: ConfigFile = None, url: Url = None, as_json:
 def _open(url: str | None, config_file: Path | None) -> ConnectApi:
     from consumer.connect.client import ConnectApi
 
-    return ConnectApi(config.load({"connect": {"url": url}}, config_file).connect.url)
+    return ConnectApi(config.load({"connect": {"url": url}}, config_file).connect)
 
 
 def _load(files: Sequence[Path]) -> list[Connector]:

@@ -21,6 +21,9 @@ from pydantic import BaseModel, ValidationError
 from consumer.connect.redaction import Redaction
 from consumer.connect.status import ConnectorStatus, first_causes, read_status
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
+from consumer.http_client import HttpServer
+from consumer.sections import Connect
+from consumer.tls import Files
 
 PLACEHOLDER = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 POLL_S = 0.1
@@ -94,18 +97,21 @@ class _Validation(msgspec.Struct):
 
 
 class ConnectApi:
-    """Connect's REST API. Every failure is a ServerError; one that may pass is a ServerUnavailable.
+    """Connect's REST API. Every failure is a ServerError; one that may pass is a ServerUnavailable, and a ConfigError
+    names the setting that Connect does not accept.
 
     ``redaction`` learns the secrets of each connector that was spoken of; no error quotes them.
     """
 
-    def __init__(self, url: str, timeout: float = 30.0, transport: httpx.BaseTransport | None = None) -> None:
-        self.url = url.rstrip("/")
+    def __init__(
+        self, server: str | Connect, timeout: float = 30.0, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        """``server`` is its URL alone, or with the account and the authority."""
+        settings = Connect(url=server) if isinstance(server, str) else server
+        self.url = settings.url.rstrip("/")
         self.redaction = Redaction()
-        try:
-            self._client = httpx.Client(base_url=self.url, timeout=timeout, transport=transport)
-        except httpx.InvalidURL:  # its words may quote a piece of a password
-            raise ConfigError("CDC_CONNECT__URL", "not a URL", "its REST API, http:// or https://") from None
+        self._server = HttpServer("CDC_CONNECT", settings.url, settings.user, settings.password, Files.of(settings))
+        self._client = self._server.client(timeout, transport)
         self._name = f"Kafka Connect {httpx.URL(self.url).copy_with(userinfo=b'')}"  # a URL may hold a password
 
     def __enter__(self) -> Self:
@@ -229,12 +235,18 @@ class ConnectApi:
         try:
             answer = self._client.request(method, path, json=body)
         except httpx.RequestError as error:
+            if (wrong := self._server.unreached(self._name)) is not None:
+                raise wrong from None
             raise ServerUnavailable(self._name, f"{type(error).__name__}: {error}", _WHERE) from None
         if answer.is_success:
             try:
                 return answer.json() if answer.content else None
             except ValueError:
                 raise ServerError(self._name, "answers, but not with JSON", _WHERE) from None
+        if answer.status_code == 400 and (wrong := self._server.unreached(self._name)) is not None:
+            raise wrong  # some tell a client without TLS so
+        if answer.status_code in (401, 403):
+            raise self._server.refused(self._name, answer.status_code)
         reason = self._one_line(_reason(answer))[:_REASON_CHARS]
         problem = f"{method} {path}: {answer.status_code} {reason}"
         # 404: not known yet, or no longer; 409: a rebalance is under way; 5xx: a worker that starts or stops.

@@ -24,11 +24,11 @@ from consumer.event import ChangeEvent, Operation
 from consumer.mark import mark_unread
 from consumer.plan import user_of
 from consumer.position import Origin, Version, compare
+from consumer.rebuild import rebuild_user
 from consumer.record import SourceRecord
 from consumer.replay.glance import Glance, Seen
-from consumer.replay.rebuild import rebuild_user
-from consumer.replay.times import ChangeTimes
 from consumer.rules import Rules
+from consumer.times import ChangeTimes
 
 _NAMED = 20
 

@@ -11,10 +11,10 @@ from consumer.envelope import parse
 from consumer.errors import RecordError
 from consumer.event import ChangeEvent, Operation
 from consumer.position import Origin, Version, compare
+from consumer.rebuild import rebuild_linked
 from consumer.record import SourceRecord
 from consumer.replay.fold import Last, Read, Rejections, Store, event_of
 from consumer.replay.glance import LinkedGlance
-from consumer.replay.rebuild import rebuild_linked
 from consumer.rules import Rules
 
 

@@ -7,6 +7,7 @@ import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,23 +17,25 @@ import structlog
 from consumer import kafka_client
 from consumer.batched import batched
 from consumer.config import Settings
+from consumer.drift import Difference
 from consumer.errors import ConfigError, ServerUnavailable
 from consumer.followed import missing, topic_pattern
 from consumer.keys import UserId, render
 from consumer.patience import patiently
 from consumer.position import Verdict, Version
+from consumer.rebuild import removal
 from consumer.record import table_of
+from consumer.registry import Registry
 from consumer.replay.bar import ReplayProgress
 from consumer.replay.bounds import Beginning, Bound, End, Span
 from consumer.replay.processes import Task, in_processes
 from consumer.replay.reader import committed, resolve
-from consumer.replay.rebuild import removal
-from consumer.replay.standing import RedisView
 from consumer.replay.state import ReplayState
-from consumer.replay.summary import Difference, Summary
+from consumer.replay.summary import Summary
 from consumer.replay.worker import Finished, Interrupted, Reached, Read, RedisReplaced, Wanted, Worker, waits
 from consumer.rules import Rules
 from consumer.sink import RedisSink
+from consumer.standing import RedisView
 from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)
@@ -74,6 +77,7 @@ def replay(settings: Settings, rules: Rules, order: Order, should_stop: Callable
         ServerError: a server refuses.
     """
     _check(order, rules)
+    _greet_registry(settings)
     spans = _spans(settings, rules, order)
     _say_if_ahead(settings, spans, order)
     view = RedisView(settings.redis)
@@ -89,6 +93,13 @@ def replay(settings: Settings, rules: Rules, order: Order, should_stop: Callable
     finally:
         state.close()
         view.close()
+
+
+def _greet_registry(settings: Settings) -> None:
+    """Raises ConfigError: it does not accept us."""
+    if settings.registry.url is not None:
+        with closing(Registry(settings.registry)) as registry, suppress(ServerUnavailable):
+            registry.reach()
 
 
 @dataclass(slots=True)

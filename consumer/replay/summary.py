@@ -7,16 +7,9 @@ from dataclasses import asdict, dataclass, field
 
 import msgspec
 
+from consumer.drift import Difference
+
 _SHOWN_REJECTIONS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A key of Redis that is not what the log says. ``fields`` are owned ones: name, what is there, what should be."""
-
-    kind: str
-    key: str
-    fields: tuple[tuple[str, str | None, str | None], ...] = ()
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from consumer.batched import batched
 from consumer.config import Settings
 from consumer.decision import decide_all, healing_plan
 from consumer.delivery import Delivery
+from consumer.drift import differences, would_apply
 from consumer.effect import Mode, Plan
 from consumer.errors import Reconnected, Refused, ServerUnavailable
 from consumer.mark import mark_refused
@@ -24,15 +25,14 @@ from consumer.protocols import Applied
 from consumer.record import SourceRecord, table_of
 from consumer.registry import Registry
 from consumer.replay.bounds import Span
-from consumer.replay.drift import differences, would_apply
 from consumer.replay.partition import Folding, PartitionFold, counts
 from consumer.replay.reader import read
-from consumer.replay.standing import RedisView
 from consumer.replay.state import packed
 from consumer.replay.store import Budget
 from consumer.replay.summary import Summary
 from consumer.rules import Rules
 from consumer.sink import RedisSink
+from consumer.standing import RedisView
 
 _log = structlog.get_logger(__name__)
 _AT_ONCE = 500

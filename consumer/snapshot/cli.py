@@ -16,10 +16,7 @@ if TYPE_CHECKING:
     from consumer.rules import Rules
     from consumer.snapshot.request import Course, Notification, Scan
 
-_NO_AUDIT = (
-    "no audit follows: there is none yet in this program. An incremental read can be older than it looks;"
-    " compare Redis with the database where it matters"
-)
+_AUDIT = "follow it with cdc-consumer audit: an incremental read can be older than it looks"
 
 
 def snapshot(
@@ -86,7 +83,7 @@ def _conclude(course: Course, *, authoritative: bool) -> None:
     if len(unread) < len(course.collections):
         typer.echo("what was read is in the topics; run takes it from there", err=True)
     if authoritative:
-        typer.echo(_NO_AUDIT, err=True)
+        typer.echo(_AUDIT, err=True)
     if unread:
         raise typer.Exit(1)
 

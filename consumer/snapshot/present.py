@@ -4,58 +4,54 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import redis
 
 from consumer.batched import batched
 from consumer.keys import UserId, render
+from consumer.keyspace import Keyspace
 from consumer.redis_client import translate
 from consumer.rules import Names
+from consumer.script import sound
 
 _AT_ONCE = 1000
 _GLOB = re.compile(r"([\\*?\[\]])")
 
 
-def users(client: redis.Redis, names: Names, user_type: str) -> Iterator[UserId]:
+def users(keys: Keyspace, names: Names, user_type: str) -> Iterator[UserId]:
     """Who has a config hash, then who has a version without one.
 
     Raises:
         ServerUnavailable, ServerError: from Redis.
     """
     try:
-        yield from _named(client, names.config, user_type)
-        versioned = _named(client, names.guard, user_type)
+        yield from _named(keys, names.config, user_type)
+        versioned = _named(keys, names.guard, user_type)
         for part in batched(versioned, _AT_ONCE):
-            pipeline: Any = client.pipeline(transaction=False)
-            for user in part:
-                pipeline.exists(render(names.config, user))
-            yield from (user for user, exists in zip(part, pipeline.execute(), strict=True) if not exists)
+            found = sound(keys.ask([("EXISTS", render(names.config, user)) for user in part]))
+            yield from (user for user, exists in zip(part, found, strict=True) if not exists)
     except redis.RedisError as error:
         raise translate(error, is_of_plan=False) from error
 
 
-def _named(client: redis.Redis, template: str, user_type: str) -> Iterator[UserId]:
+def _named(keys: Keyspace, template: str, user_type: str) -> Iterator[UserId]:
     """The users whose key of this template is there."""
     parts = template.replace("<type>", user_type).split("<id>")
     shape = re.compile("([0-9]{1,19})".join(re.escape(part) for part in parts))
     pattern = "*".join(_GLOB.sub(r"\\\1", part) for part in parts)
-    for key in client.scan_iter(match=pattern, count=_AT_ONCE):
+    for key in keys.scan(pattern):
         if (found := shape.fullmatch(key)) is not None:
             yield UserId(user_type, int(found[1]))
 
 
-def versions(client: redis.Redis, names: Names, found: Sequence[UserId], table: str) -> list[str]:
+def versions(keys: Keyspace, names: Names, found: Sequence[UserId], table: str) -> list[str]:
     """The version of each user's row of ``table`` as it is kept, "" where there is none.
 
     Raises:
         ServerUnavailable, ServerError: from Redis.
     """
-    pipeline: Any = client.pipeline(transaction=False)
-    for user in found:
-        pipeline.hget(render(names.guard, user), table)
     try:
-        answers: list[str | None] = pipeline.execute()
+        answers = sound(keys.ask([("HGET", render(names.guard, user), table) for user in found]))
     except redis.RedisError as error:
         raise translate(error, is_of_plan=False) from error
     return [answer or "" for answer in answers]

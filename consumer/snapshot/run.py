@@ -16,7 +16,7 @@ from consumer.errors import CdcError, ConfigError, ServerError, ServerUnavailabl
 from consumer.followed import topic_pattern
 from consumer.kafka_client import topics
 from consumer.keys import UserId
-from consumer.redis_client import connect
+from consumer.keyspace import keyspace
 from consumer.rules import Rules, UserTable
 from consumer.sink import RedisSink
 from consumer.snapshot import present
@@ -71,20 +71,20 @@ def make_authoritative(settings: Settings, rules: Rules, scans: Sequence[Scan], 
     """
     tables = [(scan, _users_table(rules, scan.table)) for scan in scans]
     sink = RedisSink(settings.redis, settings.guard, rules, settings.kafka.group_id)
-    with closing(sink), closing(connect(settings.redis)) as client:
+    with closing(sink), closing(keyspace(settings.redis)) as keys:
         sink.reach()
 
         def mark_users_of(scan: Scan, table: UserTable) -> int:
             topic = f"{settings.kafka.topic_prefix}.{scan.collection}"
             chosen: Iterable[UserId] = [user for user in users if user.user_type == table.user_type]
             return distrust(
-                chosen or present.users(client, rules.names, table.user_type),
+                chosen or present.users(keys, rules.names, table.user_type),
                 table,
                 topic,
                 sink,
                 rules,
                 ends=lambda: ends(settings.kafka, topic),
-                versions=lambda found: present.versions(client, rules.names, found, table.table),
+                versions=lambda found: present.versions(keys, rules.names, found, table.table),
             )
 
         return sum(mark_users_of(scan, table) for scan, table in tables)
@@ -147,7 +147,7 @@ def _follow(settings: Settings, signals: Signals, course: Course, tell: Tell, sa
 def _failed(settings: Settings) -> ServerError | None:
     """A connector of ours that has failed, as far as Connect can be asked."""
     try:
-        with ConnectApi(settings.connect.url, timeout=_CONNECT_TIMEOUT_S) as api:
+        with ConnectApi(settings.connect, timeout=_CONNECT_TIMEOUT_S) as api:
             for name in api.names():
                 connector = api.connector(name)
                 status = api.status(name)

@@ -19,6 +19,7 @@ from consumer.reference import reference
 from consumer.sink import RedisSink
 from consumer.snapshot import present
 from consumer.snapshot.distrust import distrust
+from tests.contract.conftest import keys_of
 from tests.pipeline.test_dead_letters import CONFIG, record
 
 RULES = reference()
@@ -45,7 +46,7 @@ def marked(
         sink,
         RULES,
         ends=lambda: left.pop(0) if len(left) > 1 else left[0],
-        versions=lambda found: present.versions(client, RULES.names, found, "live_users"),
+        versions=lambda found: present.versions(keys_of(client), RULES.names, found, "live_users"),
     )
 
 
@@ -138,13 +139,13 @@ def test_who_is_present(client: redis.Redis) -> None:
         client.hset(key, "a", "b")
     client.hset("user:{live:x}:config", "a", "b")
     client.hset("user:{live:1}:portfolio", "a", "b")
-    found = list(present.users(client, RULES.names, "live"))
+    found = list(present.users(keys_of(client), RULES.names, "live"))
     assert sorted(found) == [UserId("live", 1), UserId("live", 2), UserId("live", 3)]
-    assert list(present.users(client, RULES.names, "demo")) == [UserId("demo", 4)]
+    assert list(present.users(keys_of(client), RULES.names, "demo")) == [UserId("demo", 4)]
 
 
 def test_keys_with_special_characters(client: redis.Redis) -> None:
     names = replace(RULES.names, config="[u]?<type>*<id>\\", guard="g:<type>:<id>")
     client.hset("[u]?live*7\\", "a", "b")
     client.hset("uxlive-8\\", "a", "b")
-    assert list(present.users(client, names, "live")) == [UserId("live", 7)]
+    assert list(present.users(keys_of(client), names, "live")) == [UserId("live", 7)]

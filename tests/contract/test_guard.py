@@ -15,8 +15,9 @@ from consumer.keys import UserId
 from consumer.position import Origin, Verdict, Version, compare, is_again
 from consumer.protocols import Applied
 from consumer.reference import reference
-from consumer.sections import Guard, Redis
+from consumer.sections import Guard
 from consumer.sink import RedisSink
+from tests.contract.conftest import settings_of
 from tests.contract.test_sink import BALANCE, CONFIG, apply, plan_of, scenario
 from tests.unit.test_position import GAP_MS, versions
 
@@ -35,9 +36,9 @@ def _plan(version: Version) -> Plan:
     mode=st.sampled_from((Mode.CHANGE, Mode.FILL, Mode.REBUILD)),
 )
 def test_the_script_says_what_the_rule_says(
-    client: redis.Redis, stored: Version, candidate: Version, is_deleted: bool, mode: Mode
+    redis_url: str, client: redis.Redis, stored: Version, candidate: Version, is_deleted: bool, mode: Mode
 ) -> None:
-    sink = _sink(client)
+    sink = _sink(redis_url)
     text = stored.to_text() + ("|d" if is_deleted else "")
     client.delete("cdc:{live:1}")
     client.hset("cdc:{live:1}", "live_users", text)
@@ -58,9 +59,9 @@ def test_the_script_says_what_the_rule_says(
     assert client.hgetall("cdc:{live:1}") == {"live_users": kept, "user_transactions": "another table's"}
 
 
-def test_without_a_version_everything_is_newer(client: redis.Redis) -> None:
+def test_without_a_version_everything_is_newer(redis_url: str, client: redis.Redis) -> None:
     version = Version.from_text("0|s|mysql:1|0000000009/00000000000000000004/0000000000|1000000|t|0|50")
-    ((_, answer),) = _sink(client).apply([_plan(version)])
+    ((_, answer),) = _sink(redis_url).apply([_plan(version)])
     assert isinstance(answer, Applied)
     assert answer.verdict is compare(version, None, GAP_MS)
 
@@ -120,13 +121,11 @@ def test_an_operators_epoch_makes_a_snapshot_authoritative(sink: RedisSink, clie
     assert client.hget(CONFIG, "wallet_balance") == "1000.00"
 
 
-_sinks: dict[int, RedisSink] = {}
+_sinks: dict[str, RedisSink] = {}
 
 
-def _sink(client: redis.Redis) -> RedisSink:
+def _sink(url: str) -> RedisSink:
     """One sink for all examples of a server."""
-    port = client.get_connection_kwargs()["port"]
-    url = f"redis://127.0.0.1:{port}/0"
-    if port not in _sinks:
-        _sinks[port] = RedisSink(Redis.model_validate({"url": url, "tracking": False}), Guard(), reference())
-    return _sinks[port]
+    if url not in _sinks:
+        _sinks[url] = RedisSink(settings_of(url, tracking=False), Guard(), reference())
+    return _sinks[url]

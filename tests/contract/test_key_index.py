@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -12,14 +12,24 @@ import structlog
 from pydantic import SecretStr
 
 from consumer.key_index import TrackedIndex
+from consumer.keyspace import OneKeyspace
 from consumer.reference import reference
 from consumer.scan_index import KeyIndex, ScanIndex
 from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
+from tests.contract.conftest import ONE_SERVER
 from tests.redis_view import eventually
+
+pytestmark = [*ONE_SERVER]
 
 HEADS = ("financial_summary:",)
 MINE = "financial_summary:live:1:"
+
+
+KINDS = [
+    pytest.param(lambda client: ScanIndex(OneKeyspace(client), HEADS), id="scan"),
+    pytest.param(lambda client: TrackedIndex(client, HEADS), id="tracking"),
+]
 
 
 @pytest.fixture
@@ -37,7 +47,7 @@ def test_what_was_there_before_the_start_is_known(tracked: TrackedIndex) -> None
 
 
 def test_scan_and_index_answer_alike(client: redis.Redis, tracked: TrackedIndex) -> None:
-    scan: KeyIndex = ScanIndex(client, HEADS)
+    scan: KeyIndex = ScanIndex(OneKeyspace(client), HEADS)
     asked = [MINE, "financial_summary:live:11:", "financial_summary:live:12:"]
     assert {prefix: list(keys) for prefix, keys in tracked.matching(asked).items()} == scan.matching(asked)
 
@@ -48,11 +58,11 @@ def test_a_later_write_is_told(client: redis.Redis, tracked: TrackedIndex) -> No
     assert set(tracked.matching([MINE])[MINE]) == {f"{MINE}day", f"{MINE}week"}
 
 
-@pytest.mark.parametrize("kind", [ScanIndex, TrackedIndex])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_key_written_inside_the_window_is_cleared(
-    client: redis.Redis, kind: type[ScanIndex] | type[TrackedIndex]
+    client: redis.Redis, kind: Callable[[redis.Redis], ScanIndex | TrackedIndex]
 ) -> None:
-    index = kind(client, HEADS)
+    index = kind(client)
     index.start()
     if isinstance(index, TrackedIndex):
         eventually(lambda: index.is_warm)
@@ -65,12 +75,12 @@ def test_a_key_written_inside_the_window_is_cleared(
     index.close()
 
 
-@pytest.mark.parametrize("kind", [ScanIndex, TrackedIndex])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_refused_plan_clears_nothing_and_its_keys_are_still_known(
-    client: redis.Redis, kind: type[ScanIndex] | type[TrackedIndex]
+    client: redis.Redis, kind: Callable[[redis.Redis], ScanIndex | TrackedIndex]
 ) -> None:
     client.set(f"{MINE}day", "x")
-    index = kind(client, HEADS)
+    index = kind(client)
     index.start()
     if isinstance(index, TrackedIndex):
         eventually(lambda: index.is_warm)
@@ -108,6 +118,21 @@ def test_a_lost_connection_is_made_again_and_nothing_is_missed(client: redis.Red
 def test_flushing_the_server_empties_the_index(client: redis.Redis, tracked: TrackedIndex) -> None:
     client.flushall()
     eventually(lambda: not tracked.matching([MINE])[MINE])
+
+
+def test_more_keys_than_are_kept_track_of_are_scanned_for(client: redis.Redis) -> None:
+    client.mset({f"{MINE}{number}": "x" for number in range(3)})
+    index = TrackedIndex(client, HEADS, limit=4)
+    with structlog.testing.capture_logs() as lines:
+        index.start()
+        eventually(lambda: index.is_warm)
+        client.mset({f"{MINE}{number}": "x" for number in range(3, 6)})
+        eventually(lambda: any(line["action"] == "index.full" for line in lines))
+    assert not index.is_warm
+    assert len(index.matching([MINE])[MINE]) == 6
+    index.settle([MINE], [MINE])
+    eventually(lambda: not client.keys(f"{MINE}*"))
+    index.close()
 
 
 @pytest.mark.parametrize(("tracking", "state"), [(True, "warm"), (False, "off")])

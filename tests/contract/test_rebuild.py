@@ -13,8 +13,8 @@ from consumer.effect import Plan
 from consumer.event import ChangeEvent
 from consumer.keys import UserId
 from consumer.position import Verdict, Version
+from consumer.rebuild import rebuild_linked, rebuild_user, removal
 from consumer.reference import reference
-from consumer.replay.rebuild import rebuild_linked, rebuild_user, removal
 from consumer.sink import RedisSink
 from tests.contract.test_sink import AT, BALANCE, CONFIG, PORTFOLIO, apply, plan_of, scenario
 from tests.redis_view import Listener, dump, eventually

@@ -21,7 +21,10 @@ from consumer.reference import reference
 from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
 from consumer.watermark import Partition
+from tests.contract.conftest import ONE_SERVER
 from tests.redis_server import RedisServer
+
+pytestmark = [*ONE_SERVER]
 
 RULES = reference()
 DEMO = Path(__file__).parents[2] / "demo" / "recordings" / "trading.jsonl.gz"
@@ -79,6 +82,11 @@ def test_enough_is_enough(client: redis.Redis, narrow: Redis, enough: str, askin
     assert sink.recall() == {Partition("t", 0): 5}
     assert sink.is_reachable()
     sink.close()
+
+
+def test_the_account_in_the_docs_is_that_of_the_reference() -> None:
+    page = (DEMO.parents[2] / "docs" / "operations.md").read_text()
+    assert f"ACL SETUSER cdc on >PASSWORD {wanted(RULES, '', has_functions=True)}\n" in page
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,10 @@ from consumer.script import Call, Script
 from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
 from consumer.watermark import Partition
+from tests.contract.conftest import ONE_SERVER
 from tests.contract.test_sink import apply, plan_of
+
+pytestmark = [*ONE_SERVER]
 
 PING: list[Call] = [[1, "cdc:{live:1}", "live_users", "mark", 0, "s", "", "", 0, "t", 0, 7, 0, 60]]
 PART = Partition("t.db.live_users", 3)

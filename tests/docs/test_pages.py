@@ -12,6 +12,8 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from consumer import recording
+from consumer.audit.cause import Cause
+from consumer.audit.exported import AuditMetrics
 from consumer.config import PREFIX, Settings
 from consumer.decision import decide
 from consumer.metrics import Metrics
@@ -61,9 +63,15 @@ def test_every_log_action_is_described() -> None:
 
 
 def test_every_metric_is_described() -> None:
-    exported = {family.name for family in Metrics().registry.collect()}
-    named = {name for (name,) in rows(DOCS / "operations.md", 1) if re.fullmatch(r"[a-z]+(_[a-z]+)+", name)}
+    registries = Metrics().registry, AuditMetrics().registry
+    exported = {family.name for registry in registries for family in registry.collect()}
+    named = {name for (name,) in rows(DOCS / "operations.md", 1) if re.fullmatch(r"(cdc|process)(_[a-z]+)+", name)}
     assert named == exported
+
+
+def test_every_cause_of_an_audit_is_described() -> None:
+    described = [cause for cause, *_ in rows(DOCS / "operations.md", 3) if cause in set(Cause)]
+    assert described == list(Cause), "the first one counts"
 
 
 def test_the_message_in_the_docs_is_one_of_the_recording() -> None:

@@ -34,6 +34,8 @@ FOR_REAL = {
     ".venv/bin/cdc-consumer connect apply connect/mysql.json",
     ".venv/bin/cdc-consumer run",
     ".venv/bin/cdc-consumer replay --from beginning --to end --rebuild",
+    ".venv/bin/cdc-consumer audit",
+    ".venv/bin/cdc-consumer explain live:123",
     'redis-cli HGETALL "user:{live:123}:config"',
     'redis-cli GET "user_balance:live:123"',
     "redis-cli SUBSCRIBE user_updates balance_updates admin_user_updates group_updates",

@@ -46,6 +46,7 @@ def environment(stack: Stack, topic_prefix: str) -> dict[str, str]:
         "CDC_KAFKA__TOPIC_PREFIX": topic_prefix,
         "CDC_CONNECT_BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
         "CDC_MASK_SALT": secrets.token_hex(8),
+        "CDC_DATABASE__URL": stack.mysql.url,
     }
     # Of what the README leaves at its default, these differ here because many tests share the servers.
     shared = {
@@ -90,17 +91,15 @@ def test_the_commands_work_one_after_the_other(
         assert (config["wallet_balance"], config["group"]) == ("10000.50", "VIP")
         assert redis_client.execute_command(*_one("redis-cli GET")[1:]) == "10000.50"
         redis_client.hset("user:{live:123}:config", "group", "by hand")
-        replay = subprocess.run(
-            _one("cdc-consumer replay"),
-            cwd=PROJECT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        replay = _ran("cdc-consumer replay", environment)
         assert replay.returncode == 0, replay.stderr
         assert "group: 'by hand' -> 'VIP'" in replay.stdout
+        audit = _ran("cdc-consumer audit", environment)
+        assert audit.returncode == 1, audit.stderr
+        assert "overwritten" in audit.stdout
+        explain = _ran("cdc-consumer explain", environment)
+        assert explain.returncode == 0, explain.stderr
+        assert "changed by hand, or by another program: group" in explain.stdout
         running.send_signal(signal.SIGTERM)
         _, said = running.communicate(timeout=30)
         assert running.returncode == 0, said.decode()
@@ -108,6 +107,12 @@ def test_the_commands_work_one_after_the_other(
         running.kill()
         running.wait()
         subscriber.close()
+
+
+def _ran(command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        _one(command), cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def _first_message(subscriber: redis.client.PubSub) -> dict[str, object]:

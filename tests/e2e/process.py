@@ -16,15 +16,14 @@ CLI = str(Path(sys.executable).with_name("cdc-consumer"))
 
 
 class Process:
-    """``cdc-consumer run`` as a child that does not outlive the test."""
+    """``cdc-consumer run``, or another command that stays, as a child that does not outlive the test."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path, *arguments: str) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path, *arguments: str, command: str = "run") -> None:
         self.log = log
         clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
-        command = [CLI, "run", *arguments]
         with log.open("ab") as out:
             self._guard = subprocess.Popen(
-                [sys.executable, str(GUARD), "--", *command],
+                [sys.executable, str(GUARD), "--", CLI, command, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=out,

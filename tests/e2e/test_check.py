@@ -169,7 +169,8 @@ def test_servers_that_are_down_are_lines(system: System) -> None:
     ("name", "value"),
     [
         ("CDC_REDIS__URL", "gopher://x"),
-        ("CDC_REDIS__URL", "redis+cluster://h1:1,h2:2/"),
+        ("CDC_REDIS__URL", "redis+cluster://h1:1,h2:2/3"),
+        ("CDC_REDIS__URL", "redis+sentinel://h1:1,h2:2"),
         ("CDC_KAFKA__LINGER_MS", "soon"),
         ("CDC_MAPPING", "none.toml"),
     ],

@@ -183,7 +183,7 @@ def test_a_whole_table_of_a_quiet_database_is_put_right(filled: System) -> None:
     code, told, said = asked(filled, "trading.live_users", "--authoritative")
     assert code == 0, said
     assert f"{len(USERS) + 1} users are marked" in said
-    assert "no audit follows" in said
+    assert "follow it with cdc-consumer audit" in said
     assert scanned(told) == {"trading.live_users": "SUCCEEDED"}
     eventually(lambda: all(filled.field(user, "leverage") != "999" for user in USERS), 60)
     assert len(filled.listener.heard()) == before, "reads are no news"

@@ -79,13 +79,31 @@ def test_it_is_said_once_and_over_after_a_while_without_failures(
 def test_a_connection_that_comes_back_at_once_is_no_news(
     interruption: Interruption, clock: _Clock, told: _Told
 ) -> None:
-    interruption.unconnected(ERROR)
+    interruption.unconnected(ERROR, str)
     clock.now += 2.9
-    interruption.unconnected(ERROR)
+    interruption.unconnected(ERROR, str)
     interruption.worked()
-    interruption.unconnected(ERROR)
+    interruption.unconnected(ERROR, str)
     assert told.of == []
     clock.now += 3.0
-    interruption.unconnected(ERROR)
+    interruption.unconnected(ERROR, str)
     assert told.of == ["interrupted"]
     assert interruption.rest_s == 0, "the client is at it already"
+
+
+def test_a_cause_that_is_found_later_is_said_too(
+    interruption: Interruption, clock: _Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = iter(["", "expired", "expired", ""])
+    interruption.unconnected(ERROR, lambda: next(found))
+    for _ in range(4):
+        clock.now += 3.0
+        interruption.unconnected(ERROR, lambda: next(found))
+    first, second = capsys.readouterr().out.splitlines()
+    assert "error=no" in first
+    assert "error=expired" in second
+    interruption.failed(ERROR, "expired")
+    interruption.failed(ERROR)
+    interruption.failed(ERROR, "a password")
+    (third,) = capsys.readouterr().out.splitlines()
+    assert "error='a password'" in third or 'error="a password"' in third

@@ -15,6 +15,7 @@ import kafka.errors
 import pytest
 import redis
 from redis._parsers.base import BaseParser
+from redis.sentinel import MasterNotFoundError
 
 from consumer import errors
 from consumer.errors import Refused, ServerError, ServerUnavailable
@@ -140,3 +141,10 @@ def test_a_cause_is_a_name_of_the_table_so_that_there_are_only_so_many(error: Ex
     found = translate(error)
     assert found.cause == cause
     assert any(name.endswith(cause) for name in NAMES)
+
+
+def test_sentinels_without_a_master_are_waited_for() -> None:
+    error = MasterNotFoundError("No master found for 'trading' : <redis.client.Redis(host=h)> - ConnectionError")
+    found = translate(error)
+    assert isinstance(found, ServerUnavailable)
+    assert found.problem == "No master found for 'trading'"

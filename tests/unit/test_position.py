@@ -288,6 +288,49 @@ def test_the_first_change_after_a_snapshot_may_begin_at_the_snapshots_position()
     assert compare(structs.replace(first, offset=60), first, GAP_MS) is Verdict.DUPLICATE
 
 
+def read_at(place: int, ts_ms: int = BASE.ts_ms) -> Version:
+    """The version of a row that was read in MySQL itself where its log ended."""
+    order = f"0000000009/{place:020d}/0000000000"
+    return Version(0, Origin.READ, "mysql:1", order, ts_ms, "", 0, 0)
+
+
+def test_a_row_read_in_the_database_stands_between_what_was_before_and_what_came_after() -> None:
+    assert compare(read_at(5), BASE, GAP_MS) is Verdict.NEWER
+    assert compare(BASE, read_at(5), GAP_MS) is Verdict.STALE
+    assert compare(read_at(3), BASE, GAP_MS) is Verdict.STALE
+    assert compare(structs.replace(BASE, ts_ms=1), read_at(3), GAP_MS) is Verdict.NEWER
+    assert compare(BASE, read_at(4), GAP_MS) is Verdict.NEWER, "it begins where the read stood"
+    assert compare(read_at(4), BASE, GAP_MS) is Verdict.STALE
+
+
+def test_of_an_idle_database_each_read_is_as_true_as_the_last_and_as_its_snapshot() -> None:
+    snapshot = structs.replace(BASE, lineage="mysql:0", origin=Origin.SNAPSHOT)
+    assert compare(read_at(4), snapshot, GAP_MS) is Verdict.NEWER
+    assert compare(snapshot, read_at(4), GAP_MS) is Verdict.DUPLICATE
+    assert compare(read_at(4, BASE.ts_ms + 1), read_at(4), GAP_MS) is Verdict.NEWER
+    assert compare(read_at(4), read_at(4, BASE.ts_ms + 1), GAP_MS) is Verdict.STALE
+
+
+def test_after_a_read_the_log_may_begin_again_but_a_replica_that_lags_is_only_old() -> None:
+    late = BASE.ts_ms + GAP_MS + 1
+    assert compare(structs.replace(BASE, ts_ms=late), read_at(9), GAP_MS) is Verdict.NEW_LINEAGE
+    assert compare(structs.replace(BASE, ts_ms=late - 1), read_at(9), GAP_MS) is Verdict.STALE
+    assert compare(read_at(3, late), BASE, GAP_MS) is Verdict.STALE
+    assert compare(structs.replace(read_at(3, late), lineage="mysql:2"), read_at(9), GAP_MS) is Verdict.NEW_LINEAGE
+    assert compare(structs.replace(read_at(99), lineage="mysql:2"), read_at(9), GAP_MS) is Verdict.STALE
+
+
+def test_beside_a_read_of_postgresql_the_rows_own_place_counts() -> None:
+    """Debezium knows of no commit between 700 and the read at 940, for those were of tables it does not follow."""
+    read = structs.replace(wal('[null,"940"]', offset=0), origin=Origin.READ, topic="")
+    before, after = wal('["700","930"]', offset=60), wal('["700","950"]', offset=61)
+    assert compare(after, read, GAP_MS) is Verdict.NEWER
+    assert compare(before, read, GAP_MS) is Verdict.STALE
+    assert compare(read, before, GAP_MS) is Verdict.NEWER
+    assert compare(read, after, GAP_MS) is Verdict.STALE
+    assert compare(wal('[null,"940"]', offset=70), read, GAP_MS) is Verdict.NEWER
+
+
 def test_after_an_incremental_read_only_the_partitions_order_counts() -> None:
     read = structs.replace(BASE, origin=Origin.INCREMENTAL)
     lower = structs.replace(BASE, order="0000000001" + BASE.order[10:])

@@ -47,23 +47,23 @@ def test_functions_came_with_seven() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "role", "subjects"),
+    ("mode", "role", "state", "is_cluster", "subjects"),
     [
-        ("standalone", "master", []),
-        ("cluster", "master", ["redis cluster"]),
-        ("sentinel", "sentinel", ["redis mode", "redis role"]),
-        ("standalone", "slave", ["redis role"]),
+        ("standalone", "master", "", False, []),
+        ("cluster", "master", "ok", False, ["redis cluster"]),
+        ("cluster", "master", "fail", True, ["redis cluster"]),
+        ("sentinel", "sentinel", "", False, ["redis mode", "redis role"]),
+        ("standalone", "slave", "", False, ["redis role"]),
     ],
 )
-def test_where_it_can_be_written(mode: str, role: str, subjects: list[str]) -> None:
-    found = list(of_place(mode, role, "ok"))
+def test_where_it_can_be_written(mode: str, role: str, state: str, is_cluster: bool, subjects: list[str]) -> None:
+    found = list(of_place(mode, role, state, is_cluster=is_cluster))
     assert [each.subject for each in found] == subjects
     assert set(levels(found)) <= {Level.FAILURE}
 
 
-def test_a_cluster_is_told_to_be_one() -> None:
-    (found,) = of_place("cluster", "master", "fail")
-    assert "its cluster_state is fail: clusters are not supported yet" in found.found
+def test_a_cluster_that_is_one() -> None:
+    assert levels(of_place("cluster", "master", "ok", is_cluster=True)) == [Level.OK]
 
 
 def test_persistence() -> None:

@@ -1,23 +1,12 @@
-"""The registry's client against answers as real registries give them, and its own refusals."""
+"""The registry's client against answers as real registries give them, and its own refusals; TLS: tests/secure."""
 
 from __future__ import annotations
 
 import base64
-import ssl
-import threading
-from contextlib import closing
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from consumer.errors import ConfigError, RecordError, ServerError, ServerUnavailable, Undecodable
@@ -63,8 +52,8 @@ def test_basic_authentication() -> None:
         (httpx.ReadTimeout("slow"), ServerUnavailable, "ReadTimeout"),
         (httpx.Response(503), ServerUnavailable, "503"),
         (httpx.Response(429), ServerUnavailable, "429"),
-        (httpx.Response(401), ServerError, "401"),
-        (httpx.Response(403), ServerError, "403"),
+        (httpx.Response(401), ConfigError, "CDC_REGISTRY__USER: .* does not accept this user and password"),
+        (httpx.Response(403), ConfigError, "CDC_REGISTRY__USER: .* this account may not"),
         (httpx.Response(404, json={"error_code": 40403, "message": "Schema not found"}), Undecodable, "no schema 7"),
         (httpx.Response(404, text="<html>no such page</html>"), ServerError, "404 without a schema"),
         (httpx.Response(200, text="<html>hello</html>"), ServerError, "without a schema"),
@@ -78,7 +67,7 @@ def test_basic_authentication() -> None:
     ],
 )
 def test_what_a_registry_may_answer(
-    answer: httpx.Response | Exception, kind: type[ServerError | RecordError], said: str
+    answer: httpx.Response | Exception, kind: type[ServerError | RecordError | ConfigError], said: str
 ) -> None:
     with pytest.raises(kind, match=said) as refusal:
         registry(answer).schema(7)
@@ -93,6 +82,15 @@ def test_what_failed_is_asked_again() -> None:
     assert known.schema(1).columns.keys() == {"id"}
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_by_one_that_has_accepted_us_may_pass(status: int) -> None:
+    answers = iter([httpx.Response(200, json={"schema": SCHEMA}), httpx.Response(status)])
+    known = Registry(Settings(url="http://registry.test"), httpx.MockTransport(lambda _: next(answers)))
+    known.schema(1)
+    with pytest.raises(ServerUnavailable, match=str(status)):
+        known.schema(2)
+
+
 def test_the_authority_must_be_a_file_of_certificates(tmp_path: Path) -> None:
     wrong = tmp_path / "ca.pem"
     for step in ("missing", "empty"):
@@ -104,53 +102,3 @@ def test_the_authority_must_be_a_file_of_certificates(tmp_path: Path) -> None:
 def test_no_password_in_the_address() -> None:
     with pytest.raises(ValueError, match="pattern"):
         Settings(url="http://me:hunter2@registry.test")
-
-
-class _Answering(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # the base class' name
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b'{"schema":"\\"string\\""}')
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class' name
-        """Say nothing."""
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that vouches for itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem, format_, open_ = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (tmp_path / "ca.pem").write_bytes(certificate.public_bytes(pem))
-    (tmp_path / "key.pem").write_bytes(key.private_bytes(pem, format_, open_))
-    return tmp_path / "ca.pem", tmp_path / "key.pem"
-
-
-def test_over_tls_by_its_own_authority_only(authority: tuple[Path, Path]) -> None:
-    certificate, key = authority
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    with HTTPServer(("127.0.0.1", 0), _Answering) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        url = f"https://127.0.0.1:{server.server_port}"
-        try:
-            with closing(Registry(Settings(url=url, ca=certificate))) as trusting:
-                assert trusting.schema(1).writer == "string"
-            with (
-                closing(Registry(Settings(url=url))) as other,
-                pytest.raises(ServerUnavailable, match="CERTIFICATE_VERIFY_FAILED"),
-            ):
-                other.schema(1)
-        finally:
-            server.shutdown()
-            thread.join()

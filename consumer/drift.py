@@ -6,10 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from consumer.effect import Mode, Plan
-from consumer.position import Origin, Verdict, Version, compare, is_again
-from consumer.replay.summary import Difference
+from consumer.position import Origin, Verdict, Version, comparable, compare, is_again
 
 Row = Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A key of Redis that is not what it should be. ``fields`` are owned ones: name, what is there, what should be."""
+
+    kind: str
+    key: str
+    fields: tuple[tuple[str, str | None, str | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +38,27 @@ class Standing:
 
 def would_apply(plan: Plan, standing: Standing, gap_ms: int) -> bool:
     """Whether the guard would let a plan through."""
-    stored = _stored(standing)
+    stored = version_of(standing)
     verdict = compare(plan.version, stored, gap_ms)
     if verdict is Verdict.DUPLICATE:
         return plan.mode is Mode.REBUILD and stored is not None and is_again(plan.version, stored)
     return verdict is not Verdict.STALE
 
 
+def other_server(version: Version, standing: Standing) -> str:
+    """The lineage of what stands if it is of another server's changes than ``version``, in the same epoch; else "".
+
+    After such a write those changes could not be told from older ones, and would be lost.
+    """
+    stored = version_of(standing)
+    if stored is None or stored.epoch < version.epoch or comparable(version.lineage, stored.lineage):
+        return ""
+    return stored.lineage
+
+
 def differences(plan: Plan, standing: Standing) -> Iterator[Difference]:
     """What a rebuild that the guard lets through would change, key by key."""
-    stored = _stored(standing)
+    stored = version_of(standing)
     only_fills = plan.version.origin is Origin.INCREMENTAL and not (stored and is_again(plan.version, stored))
     for key in standing.others:
         yield Difference("another type", key)
@@ -60,7 +79,8 @@ def differences(plan: Plan, standing: Standing) -> Iterator[Difference]:
             yield Difference("field differs" if update.is_kept else "portfolio differs", update.key, fields)
 
 
-def _stored(standing: Standing) -> Version | None:
+def version_of(standing: Standing) -> Version | None:
+    """The version that stands there."""
     return Version.from_text(standing.version.removesuffix("|d")) if standing.version else None
 
 

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from consumer.database.row import ReadRow
 from consumer.effect import Extent, Mode, Plan, Remove
 from consumer.event import UNAVAILABLE, ChangeEvent, Operation, RowImage
 from consumer.keys import UserId, render
 from consumer.linked import linked_change, plan_linked
 from consumer.plan import plan, user_of
 from consumer.position import Origin, Version
-from consumer.replay.times import time_fields
 from consumer.rules import Rules, UserTable
+from consumer.times import ChangeTimes, time_fields
 from consumer.value import timestamp
 
 Times = Mapping[str, int]
@@ -64,6 +65,17 @@ def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, 
         update=update,
         reasons=("rebuilt",),
     )
+
+
+def rebuild_read(read: ReadRow, table: UserTable, rules: Rules) -> Plan:
+    """The plan for a user as the database itself says, of now; where it knows none, the user's removal.
+
+    Raises:
+        RecordError: the row can't be used.
+    """
+    times = ChangeTimes(rules)
+    event = read.event(table)
+    return rebuild_user([event], times.by_name(times.after(event.op, (), read.position, ())), table, rules)
 
 
 def rebuild_linked(event: ChangeEvent, rules: Rules) -> Plan | None:

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import redis
 
+from consumer.drift import Standing
 from consumer.effect import Plan
-from consumer.keys import UserId, render
-from consumer.redis_client import ask, connect, translate
-from consumer.replay.drift import Standing
+from consumer.guard_state import GuardState
+from consumer.held import Held
+from consumer.keys import UserId, glob, pattern, render
+from consumer.keyspace import keyspace, runs
+from consumer.redis_client import at_start, translate
 from consumer.rules import Rules
 from consumer.sections import Redis
 
-_SCAN_COUNT = 1000
-
 
 class RedisView:
-    """One server, looked at."""
+    """One server or a cluster, looked at."""
 
     def __init__(self, server: Redis) -> None:
-        self._client = connect(server)
+        self._keys = keyspace(server)
 
     def run(self) -> str:
-        """The run of the server: another after each start.
+        """The run of the server, or of each master: another after each start.
 
         Raises:
             ServerUnavailable, ConfigError: as :func:`consumer.redis_client.ask`.
         """
-        return ask(self._client).run
+        try:
+            return runs(self._keys)
+        except redis.RedisError as error:
+            raise at_start(error) from error
 
     def close(self) -> None:
         """Let the connection go."""
-        self._client.close()
+        self._keys.close()
 
     def standings(self, plans: Sequence[Plan]) -> list[Standing]:
         """What stands there of each plan's keys.
@@ -55,34 +58,73 @@ class RedisView:
         asked = [("HGET", render(rules.names.guard, user), table) for user, table in users]
         return [reply if isinstance(reply, str) else "" for reply in self._asked(asked)]
 
+    def guards(self, users: Sequence[UserId], rules: Rules) -> list[GuardState]:
+        """What stands in the guard of each user.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        asked = [("HGETALL", render(rules.names.guard, user)) for user in users]
+        return [GuardState.read(_pairs(reply) or {}) for reply in self._asked(asked)]
+
+    def held(self, user: UserId, rules: Rules) -> Held:
+        """All that stands there of one user.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        names = rules.names
+        config, portfolio, balance, guard = (
+            render(each, user) for each in (names.config, names.portfolio, names.balance, names.guard)
+        )
+        asked = [("HGETALL", config), ("HGETALL", portfolio), ("HGETALL", guard), ("GET", balance), ("TTL", balance)]
+        in_config, in_portfolio, in_guard, text, ttl_s = self._asked(asked)
+        found = {config: in_config, portfolio: in_portfolio, guard: in_guard, balance: text}
+        return Held(
+            _pairs(in_config),
+            _pairs(in_portfolio),
+            text if isinstance(text, str) else None,
+            ttl_s if isinstance(ttl_s, int) and ttl_s >= 0 else None,
+            GuardState.read(_pairs(in_guard) or {}),
+            tuple(key for key, reply in found.items() if isinstance(reply, Exception)),
+        )
+
     def users(self, rules: Rules) -> Iterator[UserId]:
         """Every user who has a config hash or a balance, some of them twice.
 
         Raises:
             ServerError: as :meth:`standings`.
         """
-        types = "|".join(sorted({table.user_type for table in rules.tables}))
+        types = {table.user_type for table in rules.tables}
         for template in (rules.names.config, rules.names.balance):
-            pattern = (
-                re.escape(template).replace("<type>", f"(?P<type>{types})").replace("<id>", "(?P<id>0|[1-9][0-9]*)")
-            )
-            found = re.compile(pattern)
-            glob = re.sub(r"([\\*?\[\]])", r"\\\1", template).replace("<type>", "*").replace("<id>", "*")
+            found = pattern(template, types)
             try:
-                for key in self._client.scan_iter(match=glob, count=_SCAN_COUNT):
+                for key in self._keys.scan(glob(template)):
                     if match := found.fullmatch(key):
                         yield UserId(match["type"], int(match["id"]))
             except redis.RedisError as error:
                 raise translate(error, is_of_plan=False) from error
 
     def _asked(self, questions: Sequence[tuple[str, ...]]) -> list[Any]:
-        pipeline: Any = self._client.pipeline(transaction=False)
-        for question in questions:
-            pipeline.execute_command(*question)
         try:
-            return list(pipeline.execute(raise_on_error=False))
+            return _answered(self._keys.ask(questions))
         except redis.RedisError as error:
             raise translate(error, is_of_plan=False) from error
+
+
+def _answered(replies: Sequence[Any]) -> list[Any]:
+    """The replies; that a key is of another type is one, and that a node can't answer is none."""
+    for reply in replies:
+        if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
+            raise reply
+    return list(replies)
+
+
+def _pairs(reply: Any) -> dict[str, str] | None:
+    """The hash that HGETALL answered; None where there is none, or a key of another type."""
+    if isinstance(reply, list):  # as it came on the wire, which is how a cluster's nodes are asked
+        reply = dict(zip(reply[::2], reply[1::2], strict=True))
+    return reply if isinstance(reply, dict) and reply else None
 
 
 def _questions(plan: Plan) -> list[tuple[str, ...]]:

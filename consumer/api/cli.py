@@ -1,0 +1,59 @@
+"""``cdc-consumer api``: the health API, until SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from consumer import config, log
+from consumer.errors import ConfigError
+from consumer.options import ConfigFile, MappingFile, RedisUrl, rules_of
+
+
+def api(
+    config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
+    redis_url: RedisUrl = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+) -> None:
+    """Serve the health API: is Redis right for a user, and make it so."""
+    given = {"mapping": mapping_file, "redis": {"url": redis_url}, "api": {"host": host, "port": port}}
+    settings = config.load(given, config_file)
+    rules = rules_of(settings)
+    log.configure(settings.log)
+    try:
+        from consumer.api.access import Access
+        from consumer.api.health import Health
+        from consumer.api.server import serve
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "api", f"the package {error.name} is not installed", "pip install 'cdc-consumer[api,mysql]', or postgres"
+        ) from None
+    from consumer.service import Stop
+
+    access = Access(settings.api)
+    stop = Stop()
+    stop.listen()
+    with (
+        closing(_listening(settings.api.host, settings.api.port)) as listener,
+        closing(Health(settings, rules)) as health,
+    ):
+        health.start()
+        serve(health, access, settings.api.refreshes_per_minute, listener)
+    if stop.by == signal.SIGINT:
+        raise typer.Exit(130)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family)
+    except socket.gaierror:
+        raise ConfigError("CDC_API__HOST", f"no such address: {host}", "an address of this machine") from None
+    except OSError as error:
+        raise ConfigError("CDC_API__PORT", f"can't listen on {host}:{port}: {error.strerror}", "a free port") from None

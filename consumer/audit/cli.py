@@ -1,0 +1,99 @@
+"""``cdc-consumer audit``: is Redis what the database says, and if not, why."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumer.errors import ConfigError
+from consumer.keys import UserId
+from consumer.options import (
+    AsJson,
+    Brokers,
+    ConfigFile,
+    DatabaseUrl,
+    MappingFile,
+    Prefix,
+    RedisUrl,
+    rules_of,
+    schemas_of,
+    settings_of,
+    user_of,
+)
+
+if TYPE_CHECKING:
+    from consumer.audit.finding import Finding
+    from consumer.rules import Rules
+
+
+def audit(
+    users: Annotated[list[str] | None, typer.Option("--user", help="Only this user, as live:123.")] = None,
+    tables: Annotated[list[str] | None, typer.Option("--table", help="Only this table; may be repeated.")] = None,
+    sample: Annotated[int, typer.Option(help="Only so many users of each table, by chance.", min=0)] = 0,
+    repair: Annotated[bool, typer.Option("--repair", help="Write anew what is wrong, through the guard.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, with metrics, until SIGTERM.")] = False,
+    as_json: AsJson = False,
+    config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
+    bootstrap_servers: Brokers = None,
+    topic_prefix: Prefix = None,
+    group_id: Annotated[str | None, typer.Option("--group-id", help="The group that keeps Redis right.")] = None,
+    redis_url: RedisUrl = None,
+    database_url: DatabaseUrl = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Port of --watch's /metrics; 0 for none.")] = None,
+) -> None:
+    """Compare every user in the database with Redis; each difference with its cause. Exit code 1 if one remains."""
+    from consumer.audit import finding as findings
+    from consumer.audit.bar import AuditProgress
+    from consumer.audit.exported import AuditMetrics, serve
+    from consumer.audit.run import Audit
+    from consumer.audit.users import Order
+    from consumer.audit.watch import watch as watch_for_ever
+    from consumer.service import Stop
+
+    settings = settings_of(
+        config_file,
+        mapping_file,
+        brokers=bootstrap_servers,
+        prefix=topic_prefix,
+        group=group_id,
+        redis_url=redis_url,
+        database_url=database_url,
+        metrics_port=metrics_port,
+    )
+    rules = rules_of(settings)
+    order = Order(tuple(user_of(each, "--user", rules) for each in users or ()), tuple(tables or ()), sample, repair)
+    _check(order.tables, order.users, sample, rules)
+    stop = Stop()
+    stop.listen()
+
+    def say(found: Sequence[Finding]) -> None:
+        for each in found:
+            typer.echo(findings.to_json(each) if as_json else findings.to_text(each))
+
+    if watch:
+        metrics = AuditMetrics()
+        end = serve(settings.metrics, metrics)
+        try:
+            watch_for_ever(settings, rules, schemas_of(settings), order, metrics, say, stop)
+        finally:
+            end()
+    else:
+        with Audit(settings, rules, schemas_of(settings), order, stop) as one, AuditProgress() as progress:
+            tally = one.whole(say, progress)
+        if not stop():
+            typer.echo(findings.summary_json(tally) if as_json else findings.summary_text(tally), err=not as_json)
+            raise typer.Exit(0 if tally.is_clean else 1)
+    if stop.by == signal.SIGINT or not watch:
+        raise typer.Exit(130)
+
+
+def _check(tables: Sequence[str], users: Sequence[UserId], sample: int, rules: Rules) -> None:
+    known = [table.table for table in rules.tables]
+    if strange := set(tables) - set(known):
+        raise ConfigError("--table", f"no table of users: {min(strange)}", ", ".join(known))
+    if users and sample:
+        raise ConfigError("--sample", "users are named", "one of --user and --sample")

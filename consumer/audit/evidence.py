@@ -1,0 +1,140 @@
+"""What is known of the users who differ: their versions and marks, dead letters, and what was applied to them last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from consumer.audit.cause import Evidence, cause_of
+from consumer.audit.finding import Finding
+from consumer.audit.passage import Passage
+from consumer.audit.suspect import Odd, Suspect
+from consumer.audit.topics import Topics
+from consumer.batched import batched
+from consumer.config import Settings
+from consumer.diff import whole_image
+from consumer.effect import Fields
+from consumer.errors import Place, RecordError
+from consumer.event import ChangeEvent
+from consumer.guard_state import GuardState
+from consumer.keys import UserId
+from consumer.letters.reader import read_letters
+from consumer.position import Origin, Version
+from consumer.record import table_of
+from consumer.rules import Rules, UserTable
+from consumer.standing import RedisView
+from consumer.watermark import Partition
+
+_AT_ONCE = 500
+# Each takes a read of its own from Kafka. Where more users than this are wrong, what is wrong is not about users.
+_LOOKED_UP = 2000
+
+
+class Witness:
+    """Tells why."""
+
+    def __init__(self, settings: Settings, rules: Rules, view: RedisView, topics: Topics) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._view = view
+        self._topics = topics
+        self._letters: Mapping[UserId, Place] = {}
+        self._left = _LOOKED_UP
+
+    def begin(self) -> None:
+        """A new audit: dead letters may have come and gone.
+
+        Raises:
+            ServerUnavailable, ServerError: of Kafka.
+        """
+        box = read_letters(self._settings.kafka, self._settings.dead_letter_topic)
+        self._letters = {user: each.place for each in box.open() if (user := each.last.user) is not None}
+        self._left = _LOOKED_UP
+
+    def findings(self, suspects: Sequence[Suspect], passage: Passage) -> Iterator[tuple[Suspect, list[Finding]]]:
+        """What is to be said of each, with its cause.
+
+        Raises:
+            ServerUnavailable, ServerError: of Redis, Kafka or the registry.
+        """
+        for some in batched(suspects, _AT_ONCE):
+            guards = self._view.guards([each.user for each in some], self._rules)
+            told = self._told(some, guards)
+            for each, guard, image in zip(some, guards, told, strict=True):
+                yield each, list(self._about(each, guard, image, passage))
+
+    def _told(self, suspects: Sequence[Suspect], guards: Sequence[GuardState]) -> list[Fields | None]:
+        """What the row of each was when the change was made that was applied last."""
+        versions = [guard.versions.get(each.table.table) for each, guard in zip(suspects, guards, strict=True)]
+        places = [_place(version) for version in versions if _is_in_topic(version)][: self._left]
+        self._left -= len(places)
+        found = self._topics.changes(places)
+        return [
+            _image(found.get(_place(version)), each.table) if version is not None else None
+            for each, version in zip(suspects, versions, strict=True)
+        ]
+
+    def _about(self, suspect: Suspect, guard: GuardState, image: Fields | None, passage: Passage) -> Iterator[Finding]:
+        user, table = suspect.user, suspect.table.table
+        version = guard.versions.get(table)
+        lost = guard.marks.get(table) or self._letter(user, table, version)
+        known = Evidence(
+            has_version=version is not None,
+            is_deleted=table in guard.deleted,
+            image=image,
+            is_lost=lost is not None,
+            is_behind=_is_behind(version, table, passage),
+            connector_passed=passage.connector_passed,
+        )
+        detail = f"record {lost}" if lost is not None else _version(version)
+        for odd in sorted(suspect.odds, key=_readable):
+            name = odd.field or (self._rules.balance_field if odd.should_be is not None else "")
+            yield Finding(user, table, odd, cause_of(odd, name, known), suspect.since_ms, detail)
+
+    def _letter(self, user: UserId, table: str, version: Version | None) -> Place | None:
+        """The dead letter of the user's row behind which nothing was applied."""
+        place = self._letters.get(user)
+        if place is None or table_of(place.topic) != table:
+            return None
+        is_past = version is not None and _lies_behind(_place(version), place)
+        return None if is_past else place
+
+
+def _is_in_topic(version: Version | None) -> bool:
+    return version is not None and bool(version.topic)
+
+
+def _place(version: Version | None) -> Place:
+    return Place("", 0, 0) if version is None else Place(version.topic, version.partition, version.offset)
+
+
+def _lies_behind(one: Place, other: Place) -> bool:
+    return (one.topic, one.partition) == (other.topic, other.partition) and one.offset > other.offset
+
+
+def _is_behind(version: Version | None, table: str, passage: Passage) -> bool:
+    """Whether records wait in the partition of the user's row; any of its table's where that is not known."""
+    if _is_in_topic(version) and version is not None:
+        return Partition(version.topic, version.partition) in passage.behind
+    return any(table_of(part.topic) == table for part in passage.behind)
+
+
+def _image(event: ChangeEvent | None, table: UserTable) -> Fields | None:
+    if event is None or event.after is None:
+        return None
+    try:
+        return whole_image(event.after, table, event.schema)
+    except RecordError:
+        return None
+
+
+def _version(version: Version | None) -> str:
+    """The version that stands, in words."""
+    if version is None:
+        return ""
+    if version.origin is Origin.READ:
+        return f"version read in the database at {version.order}"
+    return f"version {_place(version)}, {version.order}"
+
+
+def _readable(odd: Odd) -> tuple[str, str]:
+    return odd.key, odd.field

@@ -1,0 +1,163 @@
+"""An audit put together: rows by key range, Redis beside them, and a closer look at whoever differs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from consumer.audit.bar import AuditProgress
+from consumer.audit.evidence import Witness
+from consumer.audit.finding import Finding, Tally
+from consumer.audit.passage import Patience, let_pass
+from consumer.audit.suspect import Odd, Suspect, odds_of
+from consumer.audit.topics import Topics
+from consumer.audit.users import Order, Users
+from consumer.avro import Schemas
+from consumer.config import Settings
+from consumer.database.reader import Database
+from consumer.database.row import ReadRow
+from consumer.drift import other_server
+from consumer.effect import Plan
+from consumer.errors import Reconnected, RecordError, ServerError
+from consumer.keys import UserId
+from consumer.rebuild import rebuild_read
+from consumer.rules import Rules, UserTable
+from consumer.sink import RedisSink
+from consumer.standing import RedisView
+
+_log = structlog.get_logger(__name__)
+# How many users are looked at closely together: what is held of them bounds the memory.
+_TOGETHER = 2000
+# Another look, each after what was under way has passed. A field that goes to and fro may once be caught in between.
+_LOOKS = 2
+
+Say = Callable[[Sequence[Finding]], None]
+"""Told of the findings about one user."""
+
+
+class Audit:
+    """Compares, and mends where that is asked for. A context: the connections go with it."""
+
+    def __init__(
+        self, settings: Settings, rules: Rules, schemas: Schemas, order: Order, should_stop: Callable[[], bool]
+    ) -> None:
+        """Raises:
+        ConfigError, ServerUnavailable: a server can't be reached, or refuses.
+        """
+        self._rules = rules
+        self._order = order
+        self._should_stop = should_stop
+        audit = settings.audit
+        self._patience = Patience(audit.settle_s, audit.patience_s, settings.guard.lineage_gap_ms)
+        self._sink: RedisSink | None = None
+        with ExitStack() as opened:
+            self._database = Database(settings.database)
+            opened.callback(self._database.close)
+            self._database.reach()
+            self._view = RedisView(settings.redis)
+            opened.callback(self._view.close)
+            self._users = Users(self._database, self._view, rules, audit.page)
+            self._topics = opened.enter_context(Topics(settings.kafka, rules, schemas))
+            self._witness = Witness(settings, rules, self._view, self._topics)
+            if order.repairs:
+                self._sink = RedisSink(settings.redis, settings.guard, rules)
+                opened.callback(self._sink.close)
+                self._sink.reach()
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._opened.close()
+
+    def whole(self, say: Say, progress: AuditProgress) -> Tally:
+        """Everything that was ordered, once; less if told to stop.
+
+        Raises:
+            ServerUnavailable, ServerError: of a server; what was told till then holds.
+        """
+        tally = Tally()
+        self._witness.begin()
+        suspects: dict[UserId, Suspect] = {}
+        for table, rows in self._everybody(tally, progress):
+            suspects |= {each.user: each for each in self._odd(table, rows, tally)}
+            if self._should_stop():
+                return tally
+            if len(suspects) >= _TOGETHER:
+                self._settle(list(suspects.values()), tally, say)
+                suspects = {}
+        self._settle(list(suspects.values()), tally, say)
+        return tally
+
+    def _everybody(self, tally: Tally, progress: AuditProgress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
+        for table in self._order.of(self._rules):
+            for rows in self._users.pages(table, self._order, progress):
+                tally.users += len(rows)
+                yield table, rows
+        if self._order.looks_for_strangers:
+            yield from self._users.strangers(self._order, progress)
+
+    def _odd(self, table: UserTable, rows: Iterable[ReadRow], tally: Tally) -> list[Suspect]:
+        """Those of whom something is odd now."""
+        plans = []
+        for row in rows:
+            try:
+                plans.append(rebuild_read(row, table, self._rules))
+            except RecordError as error:
+                tally.unusable += 1
+                user = str(UserId(table.user_type, row.key))
+                _log.warning("a row can't be compared", action="audit.unusable", user=user, problem=str(error))
+        now = time.time_ns() // 1_000_000
+        looked = zip(plans, self._view.standings(plans), strict=True)
+        found = ((plan.user, odds_of(plan, there)) for plan, there in looked)
+        return [Suspect(user, table, odds, now) for user, odds in found if odds]
+
+    def _settle(self, suspects: list[Suspect], tally: Tally, say: Say) -> None:
+        """Tell of those who are still odd after what was under way has passed."""
+        for _ in range(_LOOKS):
+            if not suspects or self._should_stop():
+                return
+            passage = let_pass(self._database, self._topics, self._patience, self._should_stop)
+            looked = [each.seen_again(self._odds_now(each)) for each in suspects]
+            suspects = [each for each in looked if each.odds]
+        for suspect, findings in self._witness.findings(suspects, passage):
+            told = self._mended(self._sink, suspect, findings) if self._sink is not None else findings
+            tally.add(told)
+            say(told)
+
+    def _odds_now(self, suspect: Suspect) -> frozenset[Odd]:
+        found = self._odd(suspect.table, [self._users.now(suspect.table, suspect.user.id)], Tally())
+        return found[0].odds if found else frozenset()
+
+    def _mended(self, sink: RedisSink, suspect: Suspect, findings: Sequence[Finding]) -> list[Finding]:
+        """Redis written anew from the database's row, through the guard; what came since is newer and stays."""
+        try:
+            plan = rebuild_read(self._database.row(suspect.table, suspect.user.id), suspect.table, self._rules)
+            (standing,) = self._view.standings([plan])
+            if lineage := other_server(plan.version, standing):
+                raise ServerError("database", f"Redis holds a version of {lineage}, which is another server's log")
+            _apply(sink, plan)
+        except (ServerError, RecordError) as error:
+            _log.warning(
+                "a user could not be mended", action="audit.not_mended", user=str(suspect.user), problem=error.problem
+            )
+        still = {(odd.key, odd.field) for odd in self._odds_now(suspect)}
+        return [replace(each, is_mended=(each.odd.key, each.odd.field) not in still) for each in findings]
+
+
+def _apply(sink: RedisSink, plan: Plan) -> None:
+    try:
+        ((_, answer),) = sink.apply([plan])
+    except Reconnected:
+        # Nothing here depends on what was acknowledged before.
+        sink.go_on()
+        ((_, answer),) = sink.apply([plan])
+    if isinstance(answer, ServerError):
+        raise answer

@@ -1,0 +1,145 @@
+"""The users to look at: rows of the database by key range, named ones, a sample, and strangers in Redis."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from consumer.audit.bar import AuditProgress
+from consumer.batched import batched
+from consumer.database.reader import Database
+from consumer.database.row import ReadRow
+from consumer.event import RowImage
+from consumer.keys import UserId
+from consumer.position import SourcePosition
+from consumer.rules import Rules, UserTable
+from consumer.standing import RedisView
+
+_SAMPLED_TOGETHER = 50
+_DRAWS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Which users: all of ``tables`` (of every table, if empty), those named, or ``sample`` of each table by chance."""
+
+    users: tuple[UserId, ...] = ()
+    tables: tuple[str, ...] = ()
+    sample: int = 0
+    repairs: bool = False
+
+    @property
+    def looks_for_strangers(self) -> bool:
+        """Whether users in Redis are looked up in the database too."""
+        return not self.users and not self.sample
+
+    def of(self, rules: Rules) -> list[UserTable]:
+        """The tables whose users are looked at."""
+        return [each for each in rules.tables if not self.tables or each.table in self.tables]
+
+
+class Users:
+    """Rows as they are now. ``place`` is where the log stood at the beginning; none of them is held by it."""
+
+    def __init__(self, database: Database, view: RedisView, rules: Rules, page: int) -> None:
+        """Raises:
+        ServerError: as :meth:`consumer.database.reader.Database.position`.
+        """
+        self._database = database
+        self._view = view
+        self._rules = rules
+        self._page = page
+        self._place: SourcePosition = database.position()
+
+    def now(self, table: UserTable, number: int) -> ReadRow:
+        """One user.
+
+        Raises:
+            ServerError: as :meth:`pages`.
+        """
+        found = self._database.rows(table, number - 1, 1)
+        image = found[0] if found and _key(table, found[0]) == number else None
+        return ReadRow(table.table, number, image, self._place)
+
+    def pages(self, table: UserTable, order: Order, progress: AuditProgress) -> Iterator[list[ReadRow]]:
+        """Those of ``table`` that were ordered, a page at a time.
+
+        Raises:
+            ServerError: as :meth:`consumer.database.reader.Database.rows`.
+        """
+        if order.users:
+            named = [user.id for user in order.users if user.user_type == table.user_type]
+            if named:
+                yield [self.now(table, each) for each in named]
+            return
+        last = self._last_key(table)
+        progress.begin(table.table, last)
+        if last is None:
+            return
+        for images in self._sampled(table, last, order.sample) if order.sample else self._in_order(table):
+            rows = [ReadRow(table.table, _key(table, image), image, self._place) for image in images]
+            progress.reach(rows[-1].key, len(rows))
+            yield rows
+
+    def strangers(self, order: Order, progress: AuditProgress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
+        """Users of whom Redis has a key and the database no row, a page at a time.
+
+        Raises:
+            ServerError: of the database, or of Redis.
+        """
+        tables = {table.user_type: table for table in order.of(self._rules)}
+        progress.begin("users in Redis", None)
+        there = (user for user in self._view.users(self._rules) if user.user_type in tables)
+        for some in batched(there, self._page):
+            for user_type, table in tables.items():
+                ids = {user.id for user in some if user.user_type == user_type}
+                gone = ids - self._database.existing(table, ids) if ids else ids
+                if gone:
+                    yield table, [ReadRow(table.table, each, None, self._place) for each in sorted(gone)]
+
+    def _in_order(self, table: UserTable) -> Iterator[list[RowImage]]:
+        after = -1
+        while images := self._database.rows(table, after, self._page):
+            yield images
+            after = _key(table, images[-1])
+
+    def _sampled(self, table: UserTable, last: int, wanted: int) -> Iterator[list[RowImage]]:
+        """Rows behind keys that chance names, a few neighbours at a time; none twice."""
+        seen: set[int] = set()
+        # Keys that lead to a row where a read began already: large gaps would else take nearly every draw.
+        used: list[range] = []
+        while (limit := min(_SAMPLED_TOGETHER, wanted - len(seen))) > 0:
+            start = _drawn(last, used)
+            if start is None:
+                return
+            found = self._database.rows(table, start, limit)
+            used.append(range(start, _key(table, found[0]) if found else last))
+            if fresh := [image for image in found if _key(table, image) not in seen]:
+                seen.update(_key(table, image) for image in fresh)
+                yield fresh
+
+    def _last_key(self, table: UserTable) -> int | None:
+        """The greatest key, found by a few reads of one row; None of an empty table."""
+        if not self._database.rows(table, -1, 1):
+            return None
+        low, high = 0, 1
+        while self._database.rows(table, high, 1):
+            low, high = high, high * 2
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if self._database.rows(table, middle, 1) else (low, middle)
+        return low
+
+
+def _drawn(last: int, used: Sequence[range]) -> int | None:
+    """A key below ``last`` by chance that is in none of ``used``; None where hardly any is left."""
+    for _ in range(_DRAWS):
+        key = random.randint(-1, last - 1)  # noqa: S311  # no secret
+        if not any(key in each for each in used):
+            return key
+    return None
+
+
+def _key(table: UserTable, image: RowImage) -> int:
+    return int(str(image[table.key]))

@@ -1,0 +1,192 @@
+"""Where each database's log stands at a read, in the terms of Debezium's ``source`` block.
+
+The place alone is not enough: a server shows the end of its log before it shows the last commits in the tables. On
+MySQL 3 of 10 rows of a busy user were older than the place that was read just before them. So each log has its own way
+to read rows that are not: what is under way is waited for, or the server knows the place of what is in the tables.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from msgspec.structs import replace
+from sqlalchemy import Connection, RowMapping, Select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from consumer.database.faults import translate
+from consumer.errors import ServerError, ServerUnavailable
+from consumer.position import Origin, SourcePosition, from_source
+
+Rows: TypeAlias = Sequence[RowMapping]
+_POLL_S = 0.01
+_NO_BINLOG = "turn the binary log on, as Debezium needs it; of a replica say so: CDC_DATABASE__REPLICA=true"
+
+
+class Log(Protocol):
+    """One kind of database server."""
+
+    def position(self, connection: Connection) -> SourcePosition:
+        """Where the log stands."""
+        ...
+
+    def read(self, connection: Connection, statement: Select[Any]) -> tuple[SourcePosition, Rows]:
+        """The rows of ``statement``, and a position before which no change of them was overlooked.
+
+        Raises:
+            SQLAlchemyError: the server refuses, or can't be reached.
+            ServerError: it can't be told; :class:`ServerUnavailable` if only now.
+        """
+        ...
+
+
+class Binlog:
+    """MySQL. ``settle_s`` is how long commits that are under way are waited for."""
+
+    connector = "mysql"
+
+    def __init__(self, settle_s: float, *, is_replica: bool, version: tuple[int, ...]) -> None:
+        self._settle_s = settle_s
+        self._is_replica = is_replica
+        self._version = version
+
+    def position(self, connection: Connection) -> SourcePosition:
+        server, seconds = connection.exec_driver_sql("SELECT @@server_id, UNIX_TIMESTAMP(NOW(3))").one()
+        if self._is_replica:
+            server, file, offset = self._of_source(connection)
+        else:
+            file, offset = self._own(connection)
+        source = {
+            "connector": self.connector,
+            "server_id": int(server),
+            "file": str(file),
+            "pos": int(offset),
+            "row": 0,
+        }
+        return _read(source, int(seconds * 1000))
+
+    def read(self, connection: Connection, statement: Select[Any]) -> tuple[SourcePosition, Rows]:
+        position = self.position(connection)
+        # A transaction owns its GTID from before it is in the log until it is in the tables.
+        if connection.exec_driver_sql("SELECT @@GLOBAL.gtid_mode").scalar_one() != "ON":
+            return position, _locked(connection, statement)
+        owned = _owned(connection)
+        _wait(lambda: owned.isdisjoint(_owned(connection)), self._settle_s, "commits are under way")
+        return position, connection.execute(statement).mappings().all()
+
+    def _own(self, connection: Connection) -> tuple[object, int]:
+        command = "SHOW BINARY LOG STATUS" if self._version >= (8, 2) else "SHOW MASTER STATUS"
+        status = _asked(connection, command, "REPLICATION CLIENT ON *.*").first()
+        if status is None:
+            raise ServerError("database", "it has no binary log", _NO_BINLOG)
+        return status[0], status[1]
+
+    def _of_source(self, connection: Connection) -> tuple[object, object, int]:
+        """The source's server id, and the place in its log up to which all was applied here."""
+        command = (
+            "SHOW REPLICA STATUS" if self._version >= (8, 0, 22) and self.connector == "mysql" else "SHOW SLAVE STATUS"
+        )
+        grant = "REPLICATION CLIENT ON *.*" if self.connector == "mysql" else "SLAVE MONITOR ON *.*"
+        channels = _asked(connection, command, grant).mappings().all()
+        if len(channels) != 1:
+            raise ServerError(
+                "database",
+                f"a replica with {len(channels)} sources",
+                "CDC_DATABASE__REPLICA=true is for a replica of the one server whose log Debezium reads",
+            )
+        status = {name.replace("Master", "Source"): value for name, value in channels[0].items()}
+        return status["Source_Server_Id"], status["Relay_Source_Log_File"], status["Exec_Source_Log_Pos"]
+
+
+class MariaBinlog(Binlog):
+    """MariaDB, which tells the place up to which commits are in the tables, without a grant."""
+
+    connector = "mariadb"
+
+    def read(self, connection: Connection, statement: Select[Any]) -> tuple[SourcePosition, Rows]:
+        # In a consistent snapshot the place would be that of the snapshot, but for a moment in which another session
+        # asks too: both then see the later one. Before the read it can only be too early.
+        return self.position(connection), connection.execute(statement).mappings().all()
+
+    def _own(self, connection: Connection) -> tuple[object, int]:
+        known = connection.exec_driver_sql("SHOW STATUS LIKE 'binlog_snapshot_%%'").all()
+        status = {str(name).lower(): value for name, value in known}
+        if not status.get("binlog_snapshot_file"):
+            raise ServerError("database", "it has no binary log", _NO_BINLOG)
+        return status["binlog_snapshot_file"], int(status["binlog_snapshot_position"])
+
+
+class Wal:
+    """PostgreSQL; a standby has its primary's places. ``settle_s`` is how long open transactions are waited for."""
+
+    _LSN = """SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END
+        - '0/0'::pg_lsn, floor(extract(epoch FROM clock_timestamp()) * 1000)"""
+    # A transaction that wrote to a table holds this lock until others see what it did. A standby does not know it.
+    _WRITERS = """SELECT virtualtransaction FROM pg_locks WHERE relation = to_regclass(:table) AND granted
+        AND mode = 'RowExclusiveLock' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+    _OLDEST = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+    _NEXT = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+
+    def __init__(self, settle_s: float) -> None:
+        self._settle_s = settle_s
+
+    def position(self, connection: Connection) -> SourcePosition:
+        lsn, ms = connection.exec_driver_sql(self._LSN).one()
+        return _read({"connector": "postgresql", "sequence": f'[null,"{int(lsn)}"]'}, int(ms))
+
+    def read(self, connection: Connection, statement: Select[Any]) -> tuple[SourcePosition, Rows]:
+        position = self.position(connection)
+        # A row may lie before the place and be committed after it.
+        _wait(self._ended(connection, statement), self._settle_s, "transactions that write to the table are open")
+        return position, connection.execute(statement).mappings().all()
+
+    def _ended(self, connection: Connection, statement: Select[Any]) -> Callable[[], bool]:
+        """Whether all writers of now are done."""
+        if connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one():
+            after = connection.exec_driver_sql(self._NEXT).scalar_one()
+            return lambda: bool(connection.exec_driver_sql(self._OLDEST).scalar_one() >= after)
+        (table,) = statement.get_final_froms()
+        name = connection.dialect.identifier_preparer.format_table(table)
+
+        def writers() -> set[str]:
+            return set(connection.execute(text(self._WRITERS), {"table": name}).scalars())
+
+        before = writers()
+        return lambda: not before or before.isdisjoint(writers())
+
+
+def _read(source: Mapping[str, object], ts_ms: int) -> SourcePosition:
+    return replace(from_source({**source, "ts_ms": ts_ms, "snapshot": "true"}), origin=Origin.READ)
+
+
+def _owned(connection: Connection) -> set[str]:
+    """The GTIDs of transactions that are being committed: ``uuid:5#31:6#32,…``, where 31 is a thread."""
+    owned = str(connection.exec_driver_sql("SELECT @@GLOBAL.gtid_owned").scalar_one())
+    servers = (part.strip().split(":") for part in owned.split(","))
+    return {f"{uuid}:{each}" for uuid, *transactions in servers for each in transactions}
+
+
+def _locked(connection: Connection, statement: Select[Any]) -> Rows:
+    """The rows with a shared lock, which waits for their writers: with GTIDs off there is no other way."""
+    try:
+        return connection.execute(statement.with_for_update(read=True)).mappings().all()
+    except SQLAlchemyError as error:
+        raise translate(error, "a shared lock, as GTIDs are off", "LOCK TABLES, or turn GTIDs on") from None
+
+
+def _asked(connection: Connection, command: str, grant: str) -> Any:
+    try:
+        return connection.exec_driver_sql(command)
+    except SQLAlchemyError as error:
+        raise translate(error, command, grant) from None
+
+
+def _wait(is_over: Callable[[], bool], seconds: float, why: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_over():
+        if time.monotonic() > deadline:
+            raise ServerUnavailable(
+                "database", why, "try again; CDC_DATABASE__SETTLE_MS is how long they are waited for"
+            )
+        time.sleep(_POLL_S)

@@ -1,0 +1,235 @@
+"""Rows of the captured tables, read in the database: only the columns that the rules own, and the key."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Select, column, create_engine, make_url, quoted_name, select, table
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from consumer.database.faults import is_unknown_column, translate
+from consumer.database.logs import Binlog, Log, MariaBinlog, Wal
+from consumer.database.row import ReadRow, as_on_the_wire
+from consumer.errors import AccessDenied, ConfigError
+from consumer.event import RowImage
+from consumer.position import SourcePosition
+from consumer.rules import UserTable
+from consumer.sections import Database as Settings
+
+_SETTING = "CDC_DATABASE__URL"
+_ALLOWED = (
+    "mysql://, mariadb:// or postgresql://user:password@host:port/database, special characters of the password"
+    " percent-encoded"
+)
+_DRIVERS = {
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+}
+_EXTRAS = {"postgresql": "postgres"}
+_SHAPE_AGE_S = 60.0
+
+
+class Database:
+    """One server. Threads may share it; each call takes a connection of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connections are made when they are needed.
+
+        Raises:
+            ConfigError: the URL is missing or can't be used, or its driver is not installed.
+
+        """
+        self._settings = settings
+        self._engine = _engine(settings)
+        self._log: Log | None = None
+        self._shapes: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._lock = threading.Lock()
+
+    def reach(self) -> None:
+        """Returns once the server has let this account in.
+
+        Raises:
+            ServerUnavailable: it does not answer.
+            ConfigError: it refuses the account.
+        """
+        try:
+            with self._connected("connecting"):
+                pass
+        except AccessDenied as error:
+            raise ConfigError(_SETTING, f"the database refuses: {error.problem}", _ALLOWED) from None
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._engine.dispose()
+
+    def position(self) -> SourcePosition:
+        """Where the log stands now, in the terms of change events.
+
+        Raises:
+            ServerError: as :meth:`row`.
+        """
+        with self._connected("the log's position") as connection:
+            return self._log_of(connection).position(connection)
+
+    def row(self, user_table: UserTable, key: int) -> ReadRow:
+        """One row, and a position of the log that the version guard may hold it by: what was committed before is in it.
+
+        Raises:
+            ServerUnavailable: the database can't be reached, or does not settle in time.
+            AccessDenied: the account is refused, or a grant is missing; the advice names it.
+            NotInDatabase: the table or a required column is not there.
+        """
+        with self._reading(user_table) as connection:
+            position, rows = self._log_of(connection).read(connection, self._one(connection, user_table, key))
+        return ReadRow(user_table.table, key, _image(rows[0]) if rows else None, position)
+
+    def glance(self, user_table: UserTable, key: int) -> ReadRow:
+        """One row without waiting for anything: fit to be compared with, not to be written. Its position is too late.
+
+        Raises:
+            ServerError: as :meth:`row`.
+        """
+        with self._reading(user_table) as connection:
+            rows = connection.execute(self._one(connection, user_table, key)).mappings().all()
+            position = self._log_of(connection).position(connection)
+        return ReadRow(user_table.table, key, _image(rows[0]) if rows else None, position)
+
+    def rows(self, user_table: UserTable, after: int, limit: int) -> list[RowImage]:
+        """At most ``limit`` rows in the order of their keys, from behind the key ``after``.
+
+        An image may be a moment older than the log: what differs is to be read again by :meth:`row`.
+
+        Raises:
+            ServerError: as :meth:`row`.
+        """
+        key = _column(user_table.key)
+        with self._reading(user_table) as connection:
+            wanted = self._select(user_table, self._columns(connection, user_table))
+            wanted = wanted.where(key > after).order_by(key).limit(limit)
+            return [_image(row) for row in connection.execute(wanted).mappings()]
+
+    def existing(self, user_table: UserTable, keys: Collection[int]) -> set[int]:
+        """Those of ``keys`` of which there is a row.
+
+        Raises:
+            ServerError: as :meth:`row`.
+        """
+        key = _column(user_table.key)
+        wanted = select(key).select_from(_table(user_table)).where(key.in_(sorted(keys)))
+        with self._connected(f"reading {user_table.table}", f"SELECT ({user_table.key})") as connection:
+            return {int(found) for found in connection.execute(wanted).scalars()}
+
+    def _reading(self, user_table: UserTable) -> AbstractContextManager[Connection]:
+        table_name = user_table.table
+        return self._connected(f"reading {table_name}", f"SELECT on the captured columns of {table_name}")
+
+    @contextmanager
+    def _connected(self, what: str, grant: str = "") -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise translate(error, what, grant) from None
+
+    def _log_of(self, connection: Connection) -> Log:
+        if self._log is None:
+            dialect: Any = connection.dialect
+            settle_s = self._settings.settle_ms / 1000
+            version = tuple(part for part in dialect.server_version_info or () if isinstance(part, int))
+            if dialect.name == "postgresql":
+                self._log = Wal(settle_s)
+            elif dialect.is_mariadb:
+                self._log = MariaBinlog(settle_s, is_replica=self._settings.replica, version=version)
+            else:
+                self._log = Binlog(settle_s, is_replica=self._settings.replica, version=version)
+        return self._log
+
+    def _select(self, user_table: UserTable, columns: Sequence[str]) -> Select[Any]:
+        return select(*(_column(name) for name in columns)).select_from(_table(user_table))
+
+    def _one(self, connection: Connection, user_table: UserTable, key: int) -> Select[Any]:
+        return self._select(user_table, self._columns(connection, user_table)).where(_column(user_table.key) == key)
+
+    def _columns(self, connection: Connection, user_table: UserTable) -> tuple[str, ...]:
+        """The key and the owned columns that the table has; looked up again now and then, for tables are altered."""
+        with self._lock:
+            at, known = self._shapes.get(user_table.table, (0.0, ()))
+        if known and time.monotonic() - at < _SHAPE_AGE_S:
+            return known
+        names = tuple(dict.fromkeys((user_table.key, *(each.name for each in user_table.columns))))
+        try:
+            connection.execute(self._select(user_table, names).limit(0))
+        except SQLAlchemyError:
+            connection.rollback()
+            names = tuple(name for name in names if self._has(connection, user_table, name))
+        with self._lock:
+            self._shapes[user_table.table] = time.monotonic(), names
+        return names
+
+    def _has(self, connection: Connection, user_table: UserTable, name: str) -> bool:
+        what = f"{user_table.table}.{name}"
+        required = {user_table.key, *(each.name for each in user_table.columns if each.required)}
+        try:
+            connection.execute(self._select(user_table, (name,)).limit(0))
+        except SQLAlchemyError as error:
+            if is_unknown_column(error) and name not in required:
+                return False
+            raise translate(error, what, f"SELECT ({name}) ON {user_table.table}") from None
+        return True
+
+
+def _engine(settings: Settings) -> Engine:
+    if settings.url is None:
+        raise ConfigError(_SETTING, "not set, and this command reads the database", _ALLOWED)
+    seconds = settings.timeout_ms / 1000
+    try:
+        url = make_url(settings.url.get_secret_value())
+        kind = url.get_backend_name()
+        if kind not in ("mysql", "mariadb", "postgresql", "postgres"):
+            raise ConfigError(_SETTING, "no database that this program knows", _ALLOWED)
+        url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+        return create_engine(
+            url,
+            isolation_level="AUTOCOMMIT",  # each statement sees what is committed then
+            pool_size=settings.connections,
+            max_overflow=0,
+            pool_timeout=seconds,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args=_options(kind, seconds),
+        )
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        # The parser's own words may quote a piece of the password.
+        raise ConfigError(_SETTING, "not a database URL", _ALLOWED) from None
+    except ModuleNotFoundError:
+        extra = _EXTRAS.get(kind, "mysql")
+        raise ConfigError(_SETTING, "its driver is not installed", f"pip install 'cdc-consumer[{extra}]'") from None
+
+
+def _options(kind: str, seconds: float) -> dict[str, Any]:
+    """Times are in UTC, nothing is written, and no answer is waited for longer than ``seconds``."""
+    whole = max(1, round(seconds))
+    if kind.startswith("postgres"):
+        limits = f"-c timezone=UTC -c default_transaction_read_only=on -c statement_timeout={round(seconds * 1000)}"
+        return {"connect_timeout": max(2, whole), "options": limits, "application_name": "cdc-consumer"}
+    session = f"SET SESSION time_zone = '+00:00', SESSION innodb_lock_wait_timeout = {whole}"
+    return {"connect_timeout": whole, "read_timeout": seconds, "write_timeout": seconds, "init_command": session}
+
+
+def _table(user_table: UserTable) -> Any:
+    return table(quoted_name(user_table.table, quote=True))
+
+
+def _column(name: str) -> Any:
+    return column(quoted_name(name, quote=True))
+
+
+def _image(row: Any) -> RowImage:
+    return {str(name): as_on_the_wire(value) for name, value in row.items()}

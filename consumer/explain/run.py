@@ -1,0 +1,81 @@
+"""An explanation put together: Redis, the topics, dead letters, and the database where it is configured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from consumer.avro import Schemas
+from consumer.config import Settings
+from consumer.diff import whole_image
+from consumer.explain.account import There, account
+from consumer.explain.explanation import Explanation
+from consumer.explain.history import Progress, trace
+from consumer.explain.topics import records_of, spans_of
+from consumer.keys import UserId
+from consumer.letters.letter import Choice
+from consumer.letters.reader import read_letters
+from consumer.replay.bar import ReplayProgress
+from consumer.replay.bounds import Bound
+from consumer.replay.reader import committed
+from consumer.rules import Rules, UserTable
+from consumer.standing import RedisView
+
+
+def explain(settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound) -> Explanation:
+    """Everything that is known of ``user``; the topics are read from ``begin`` on.
+
+    Raises:
+        ConfigError: a setting is wrong.
+        ServerUnavailable, ServerError: of a server.
+    """
+    view = RedisView(settings.redis)
+    try:
+        return _explained(settings, rules, schemas, user, begin, view)
+    finally:
+        view.close()
+
+
+def _explained(
+    settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound, view: RedisView
+) -> Explanation:
+    (table,) = (each for each in rules.tables if each.user_type == user.user_type)
+    gap_ms = settings.guard.lineage_gap_ms
+    image = _image(settings, user, table, rules)
+    held = view.held(user, rules)
+    spans = spans_of(settings.kafka, user, rules, held.guard.versions, begin)
+    with ReplayProgress(sum(span.size for span in spans)) as progress:
+        records = records_of(settings.kafka, spans, user, rules, schemas, progress.advance)
+    # The group before Redis: what is committed must be there, or it is missed.
+    offsets = committed(settings.kafka)
+    held = view.held(user, rules)
+    letters = Choice(user=user).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
+    dead = frozenset((*held.guard.marks.values(), *(each.place for each in letters)))
+    reached = Progress(offsets, held.guard.versions, gap_ms, dead)
+    history = trace(records, user, rules, schemas, reached)
+    there = There(held.config, held.portfolio, held.balance, image)
+    return Explanation(
+        user=user,
+        held=held,
+        account=account(there, history, held.guard, table, rules, gap_ms),
+        history=history,
+        letters=tuple(letters),
+        knows_database=settings.database.url is not None,
+        is_in_database=image is not None,
+        names=rules.names,
+    )
+
+
+def _image(settings: Settings, user: UserId, table: UserTable, rules: Rules) -> Mapping[str, str] | None:
+    """What the database says of each field; None where it is not configured or has no such user."""
+    if settings.database.url is None:
+        return None
+    from consumer.database.reader import Database
+
+    database = Database(settings.database)
+    try:
+        found = database.rows(table, user.id - 1, 1)
+    finally:
+        database.close()
+    if not found or str(found[0][table.key]) != str(user.id):
+        return None
+    return {"id": str(user.id), "user_type": user.user_type, **table.constants, **whole_image(found[0], table, {})}

@@ -1,0 +1,54 @@
+"""Names of keys by their prefix, for millions of them: what follows a prefix is kept once for all users who have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from sys import intern
+
+_FEW = 8
+"""So many are searched as fast in a tuple, which takes a quarter of a set's memory."""
+
+
+class KeyNames:
+    """Each name that was added and not removed since."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, tuple[str, ...] | set[str]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def of(self, prefix: str) -> tuple[str, ...]:
+        """All names that begin with ``prefix``, which is one that names were added under."""
+        return tuple(prefix + end for end in self._ends.get(prefix, ()))
+
+    def add(self, prefix: str, name: str) -> None:
+        """``name`` begins with ``prefix``."""
+        end = name[len(prefix) :]
+        known = self._ends.get(prefix, ())
+        if end in known:
+            return
+        self._count += 1
+        end = intern(end)
+        if isinstance(known, set):
+            known.add(end)
+        elif len(known) < _FEW:
+            self._ends[prefix] = (*known, end)
+        else:
+            self._ends[prefix] = {*known, end}
+
+    def remove(self, prefix: str, names: Iterable[str]) -> None:
+        """Those of ``names`` that are there."""
+        known = self._ends.get(prefix, ())
+        left = set(known) - {name[len(prefix) :] for name in names}
+        self._count -= len(known) - len(left)
+        if not left:
+            self._ends.pop(prefix, None)
+        else:
+            self._ends[prefix] = left if len(left) > _FEW else tuple(left)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._ends.clear()
+        self._count = 0

@@ -1,0 +1,70 @@
+"""What the sink needs of Redis, be it one server or a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from consumer.effect import Plan
+from consumer.errors import ServerError
+from consumer.protocols import Applied
+from consumer.redis_client import Server
+from consumer.scan_index import KeyIndex
+
+
+class Servers(Protocol):
+    """One server or several. Beside what is said here, all but :meth:`reach` raise redis.RedisError."""
+
+    index: KeyIndex
+    """The keys of the prefixes that plans clear."""
+
+    def reach(self) -> Server:
+        """What they say of themselves.
+
+        Raises:
+            ServerUnavailable: they do not answer yet.
+            ConfigError: they refuse these credentials, or can't keep the keys of this mapping.
+
+        """
+        ...
+
+    def is_reachable(self) -> bool:
+        """Whether they answer now."""
+        ...
+
+    def close(self) -> None:
+        """Let the connections go."""
+        ...
+
+    def apply(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> Sequence[Applied | ServerError]:
+        """The plans' answers; no two plans are of one user and table. ``found``: the keys of the prefixes to clear.
+
+        What failed for some of the plans alone is their answer, Reconnected too.
+
+        Raises:
+            Reconnected: nothing was done.
+
+        """
+        ...
+
+    def remember(self, offsets: Mapping[str, int]) -> None:
+        """Keep them beside all that was applied before, or without any see whether that would work.
+
+        Raises:
+            Reconnected: what was applied may be lost.
+
+        """
+        ...
+
+    def recall(self) -> Mapping[str, int]:
+        """What was remembered.
+
+        Raises:
+            Reconnected: what was applied may be lost.
+
+        """
+        ...
+
+    def go_on(self) -> None:
+        """The caller has taken note of Reconnected."""
+        ...

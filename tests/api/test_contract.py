@@ -1,0 +1,246 @@
+"""A client of the old server, written from the contract's text alone, against the running API."""
+
+from __future__ import annotations
+
+import json
+import sys
+from decimal import Decimal
+from pathlib import Path
+from subprocess import run
+
+import pytest
+import redis
+
+from consumer.position import Version
+from consumer.reference import reference
+from tests.api.conftest import BASE, TOKEN, Served, data, failed
+from tests.redis_view import Listener
+from tests.stack.trading import Trading
+
+pytestmark = pytest.mark.stack
+LIVE = reference().tables[0]
+CONFIG, BALANCE, PORTFOLIO, GUARD = (
+    "user:{live:123}:config",
+    "user_balance:live:123",
+    "user:{live:123}:portfolio",
+    "cdc:{live:123}",
+)
+ROW = {"wallet_balance": Decimal("10000.5"), "leverage": 100, "margin": 2500, "group": "VIP", "account_number": "ACC1"}
+OWNED = {"wallet_balance", "leverage", "margin", "account_number", "group", "status", "is_active"}
+
+
+@pytest.fixture
+def user(served: Served, trading: Trading, redis_client: redis.Redis) -> redis.Redis:
+    """User 123 in the database, and nothing in Redis."""
+    trading.insert("live_users", id=123, **ROW)
+    return redis_client
+
+
+def test_status(served: Served, redis_client: redis.Redis) -> None:
+    found = data(served.get("status"))
+    assert found.keys() == {"status", "redis_connected", "cache_operations", "timestamp"}
+    assert (found["status"], found["redis_connected"], found["cache_operations"]) == ("healthy", True, "working")
+    assert not redis_client.keys("*")
+
+
+def test_a_user_whom_redis_does_not_know(served: Served, user: redis.Redis) -> None:
+    found = served.consistency(123)
+    assert found.keys() == {
+        *("user_id", "user_type", "is_consistent", "database"),
+        *("redis_config", "redis_balance_cache", "consistency_check"),
+    }
+    assert (found["user_id"], found["user_type"], found["is_consistent"]) == (123, "live", False)
+    assert found["database"] == {
+        "wallet_balance": 10000.5,
+        "leverage": 100,
+        "margin": 2500,
+        "account_number": "ACC1",
+        "group": "VIP",
+        "status": 1,
+        "is_active": 1,
+    }
+    assert found["redis_config"].keys() == OWNED | {"last_updated"}
+    assert set(found["redis_config"].values()) == {None}
+    assert found["redis_balance_cache"] == {"wallet_balance": None, "ttl": -2}
+    assert found["consistency_check"] == {"balance_matches": False, "cache_matches": True, "all_consistent": False}
+
+
+def test_a_refresh_makes_redis_right(served: Served, user: redis.Redis) -> None:
+    found = served.refresh(123)
+    assert found.keys() == {"user_id", "user_type", "refreshed_fields"}
+    fields = found["refreshed_fields"]
+    assert (fields["wallet_balance"], fields["leverage"], fields["group"], fields["id"]) == (10000.5, 100, "VIP", 123)
+    config = user.hgetall(CONFIG)
+    assert config.keys() == {"id", "user_type", "last_updated", *(column.field for column in LIVE.columns)}
+    assert (config["wallet_balance"], user.get(BALANCE)) == ("10000.50", "10000.50")
+    assert not user.exists(PORTFOLIO), "it belongs to somebody else"
+    right = served.consistency(123, userType="live")
+    assert right["is_consistent"]
+    assert right["consistency_check"] == {"balance_matches": True, "cache_matches": True, "all_consistent": True}
+    assert right["redis_config"] == right["database"] | {"last_updated": config["last_updated"]}
+    assert right["redis_balance_cache"]["wallet_balance"] == 10000.5
+    assert 0 < right["redis_balance_cache"]["ttl"] <= 3600
+
+
+@pytest.mark.parametrize("field", ["id", "user_type", *(column.field for column in LIVE.columns)])
+def test_every_field_is_compared_and_refreshed(served: Served, user: redis.Redis, field: str) -> None:
+    """The old server looked at the balance alone."""
+    served.refresh(123)
+    user.hset(CONFIG, field, "77")
+    wrong = served.consistency(123, details="true")
+    assert not wrong["is_consistent"]
+    assert not wrong["consistency_check"]["all_consistent"]
+    assert wrong["consistency_check"]["balance_matches"] is (field != "wallet_balance")
+    assert [(each["field"], each["redis"]) for each in wrong["differences"]] == [(field, "77")]
+    served.refresh(123)
+    assert served.consistency(123)["is_consistent"]
+
+
+def test_a_balance_string_and_a_portfolio_are_compared_too(served: Served, user: redis.Redis) -> None:
+    served.refresh(123)
+    user.set(BALANCE, "1.00")
+    cache = served.consistency(123)
+    assert cache["consistency_check"] == {"balance_matches": True, "cache_matches": False, "all_consistent": False}
+    assert cache["redis_balance_cache"] == {"wallet_balance": 1, "ttl": -1}
+    user.hset(PORTFOLIO, mapping={"wallet_balance": "1.00", "equity": "9"})
+    served.refresh(123)
+    assert user.get(BALANCE) == "10000.50"
+    portfolio = user.hgetall(PORTFOLIO)
+    assert (portfolio["wallet_balance"], portfolio["group"], portfolio["equity"]) == ("10000.50", "VIP", "9")
+    assert served.consistency(123)["is_consistent"]
+
+
+def test_the_same_number_spelled_otherwise_is_the_same(served: Served, user: redis.Redis) -> None:
+    served.refresh(123)
+    user.hset(CONFIG, "wallet_balance", "10000.5")
+    assert served.consistency(123)["is_consistent"]
+
+
+def test_demo_users(served: Served, trading: Trading, redis_client: redis.Redis) -> None:
+    trading.insert("demo_users", id=123, wallet_balance=0)
+    failed(served.get("user/123/consistency"), 404)
+    assert served.refresh(123, userType="demo")["user_type"] == "demo"
+    assert redis_client.hget("user:{demo:123}:config", "sending_orders") == "rock"
+    assert served.consistency(123, userType="demo")["database"]["wallet_balance"] == 0
+
+
+def test_a_refresh_tells_nobody_unless_it_is_asked_to(served: Served, user: redis.Redis) -> None:
+    listener = Listener(user)
+    served.refresh(123)
+    user.hset(CONFIG, "leverage", "7")
+    served.refresh(123, publish="true")
+    ((channel, message),) = listener.heard(123)
+    assert (channel, message["event_type"]) == ("user_updates", "admin_user_update")
+    assert message["updated_fields"]["leverage"] == "100"
+    listener.close()
+
+
+def test_a_refresh_never_moves_redis_back(served: Served, trading: Trading, user: redis.Redis) -> None:
+    """A change that was committed after the read has been applied already."""
+    served.refresh(123)
+    read = Version.from_text(str(user.hget(GUARD, "live_users")))
+    later = f"0|s|{read.lineage}|0000009999{read.order[10:]}|{read.ts_ms}|t|0|5"
+    user.hset(GUARD, "live_users", later)
+    user.hset(CONFIG, "leverage", "55")
+    assert served.refresh(123)["refreshed_fields"] == {}
+    assert (user.hget(CONFIG, "leverage"), user.hget(GUARD, "live_users")) == ("55", later)
+    user.hset(GUARD, "live_users", f"0|s|{read.lineage}|0000000001/{4:020d}/{0:010d}|{read.ts_ms}|t|0|5")
+    assert served.refresh(123)["refreshed_fields"]["leverage"] == 100
+    assert user.hget(CONFIG, "leverage") == "100"
+
+
+def test_a_version_of_another_server_is_a_conflict(served: Served, user: redis.Redis) -> None:
+    user.hset(GUARD, "live_users", "0|s|mysql:7|0000000001/00000000000000000004/0000000000|1|t|0|5")
+    assert "CDC_DATABASE__REPLICA" in failed(served.post("user/123/force-refresh"), 409)
+    assert not user.exists(CONFIG)
+
+
+def test_a_key_of_another_type_is_a_conflict(served: Served, user: redis.Redis) -> None:
+    user.set(CONFIG, "text")
+    assert not served.consistency(123)["is_consistent"]
+    failed(served.post("user/123/force-refresh"), 409)
+    assert user.get(CONFIG) == "text"
+
+
+def test_who_is_gone_is_removed_and_who_never_was_leaves_nothing(
+    served: Served, trading: Trading, user: redis.Redis
+) -> None:
+    served.refresh(123)
+    trading.delete("live_users", 123)
+    failed(served.get("user/123/consistency"), 404)
+    assert "was removed" in failed(served.post("user/123/force-refresh"), 404)
+    assert user.keys("*") == [GUARD]
+    assert str(user.hget(GUARD, "live_users")).endswith("|d")
+    failed(served.post("user/4711/force-refresh"), 404)
+    assert user.keys("*") == [GUARD]
+
+
+WRONG_IDS = ["0", "-1", "1e9", "abc", "1;DROP", "1%20", "+1", "01", "1.0", "1_0", "%D9%A1", "9" * 19, "1" * 10_240]
+
+
+@pytest.mark.parametrize("wrong", WRONG_IDS, ids=lambda wrong: str(wrong)[:12])
+def test_what_is_no_user_id(served: Served, wrong: str) -> None:
+    failed(served.client.get(f"{BASE}/user/{wrong}/consistency"), 400)
+    failed(served.client.post(f"{BASE}/user/{wrong}/force-refresh"), 400)
+
+
+@pytest.mark.parametrize("wrong", ["", "LIVE", "admin", "live'--", "*"])
+def test_what_is_no_user_type(served: Served, wrong: str) -> None:
+    failed(served.get("user/123/consistency", userType=wrong), 400)
+    failed(served.post("user/123/force-refresh", userType=wrong), 400)
+
+
+@pytest.mark.parametrize("given", [None, "", f"Bearer {TOKEN}x", "Bearer", f"Basic {TOKEN}", TOKEN])
+def test_without_the_token_nothing_is_said(served: Served, given: str | None) -> None:
+    headers = {b"Authorization": (given or "").encode()} if given is not None else {}
+    with_other = [("GET", "status"), ("GET", "user/abc/consistency"), ("POST", "user/1/force-refresh")]
+    for method, path in [*with_other, ("GET", "cluster-info")]:
+        request = served.client.build_request(method, f"{BASE}/{path}")
+        del request.headers["Authorization"]
+        request.headers.update(headers)
+        answer = served.client.send(request)
+        failed(answer, 401)
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_cluster_info_counts_what_there_is(served: Served, user: redis.Redis) -> None:
+    served.refresh(123)
+    user.mset({"user_balance:live:9": "1.00", "user_balance:live:x": "1", "user_balance:other:9": "1"})
+    found = data(served.get("cluster-info"))
+    (node,) = found.pop("nodes")
+    assert node.keys() == {"host", "port", "status", "keys", "user_configs", "balance_caches"}
+    assert (node["status"], node["keys"], node["user_configs"], node["balance_caches"]) == ("connected", 6, 1, 2)
+    assert found == {"total_keys": 6, "user_config_keys": 1, "balance_cache_keys": 2}
+
+
+def test_every_answer_has_its_headers_and_an_id_that_the_log_has(served: Served) -> None:
+    answer = served.client.get(f"{BASE}/nowhere", headers={"X-Request-ID": "ticket-7"})
+    failed(answer, 404)
+    assert answer.headers["X-Request-ID"] == "ticket-7"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "server" not in answer.headers
+    (line,) = (line for line in served.process.said().splitlines() if "ticket-7" in line)
+    assert json.loads(line)["action"] == "api.answered"
+    forged = served.client.get(f"{BASE}/nowhere", headers={"X-Request-ID": "a b"})
+    assert forged.headers["X-Request-ID"] != "a b"
+
+
+def test_no_answer_that_is_not_described(served: Served, user: redis.Redis, tmp_path: Path) -> None:
+    """Schemathesis makes up requests, good and bad, and holds each answer against the description."""
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")),
+        "run",
+        str(served.client.base_url.join("/openapi.json")),
+    ]
+    options = ["--checks", "all", "--max-examples", "15", "--seed", "7", "--generation-database", "none", "--no-color"]
+    ran = run(
+        [*command, "-H", f"Authorization: Bearer {TOKEN}", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert ran.returncode == 0, ran.stdout[-4000:]
+    assert "Tested: 4" in ran.stdout, ran.stdout[-2000:]

@@ -1,0 +1,105 @@
+"""Servers that go away and come back, and a start that is refused."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from consumer.database.reader import Database
+from consumer.position import Verdict, Version, compare
+from consumer.reference import reference
+from consumer.sections import Database as Settings
+from tests.api.conftest import BASE, Served, failed
+from tests.api.test_contract import CONFIG, ROW
+from tests.e2e.process import command
+from tests.redis_view import eventually
+from tests.stack import Stack
+from tests.stack.trading import Trading
+
+pytestmark = pytest.mark.stack
+
+
+def test_the_database_goes_and_comes_back(served: Served, trading: Trading, redis_client: redis.Redis) -> None:
+    trading.insert("live_users", id=123, **ROW)
+    served.refresh(123)
+    served.database.shut()
+    for answer in (served.get("user/123/consistency"), served.post("user/123/force-refresh")):
+        said = failed(answer, 503)
+        assert said.startswith("database: ")
+        assert "127.0.0.1" not in said
+    assert served.get("status").status_code == 200
+    served.database.open()
+    assert served.consistency(123)["is_consistent"]
+    assert served.refresh(123)["refreshed_fields"]
+
+
+def test_redis_goes_and_comes_back(served: Served, trading: Trading, redis_client: redis.Redis) -> None:
+    trading.insert("live_users", id=123, **ROW)
+    served.refresh(123)
+    served.redis.shut()
+    unhealthy = served.get("status")
+    failed(unhealthy, 503)
+    assert unhealthy.json()["data"].items() >= {"status": "unhealthy", "redis_connected": False}.items()
+    for path in ("user/123/consistency", "cluster-info"):
+        assert failed(served.get(path), 503).startswith("Redis: ")
+    failed(served.post("user/123/force-refresh"), 503)
+    served.redis.open()
+    redis_client.hset(CONFIG, "leverage", "1")
+    eventually(lambda: served.get("status").status_code == 200, 30)
+    assert served.refresh(123)["refreshed_fields"]["leverage"] == 100
+    assert redis_client.hget(CONFIG, "leverage") == "100"
+
+
+def test_a_redis_that_hangs_is_no_reason_to_hang(served: Served, stack: Stack, trading: Trading) -> None:
+    """The client's own patience is what the platform's scripts have, with room for a busy machine."""
+    trading.insert("live_users", id=123, **ROW)
+    stack.redis.freeze()
+    try:
+        for method, path in (("GET", "status"), ("GET", "user/123/consistency"), ("POST", "user/123/force-refresh")):
+            failed(served.client.request(method, f"{BASE}/{path}", timeout=6), 503)
+    finally:
+        stack.redis.thaw()
+    eventually(lambda: served.get("status").status_code == 200, 30)
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({}, "CDC_API__TOKEN: not set"),
+        ({"CDC_API__TOKEN": ""}, "CDC_API__TOKEN: not set"),
+        ({"CDC_API__TOKEN": "t"}, "CDC_DATABASE__URL: not set"),
+        ({"CDC_API__TOKEN": "t", "CDC_DATABASE__URL": "oracle://u:hid-den@h/d"}, "CDC_DATABASE__URL: no database"),
+        ({"CDC_API__JWT__SECRET": "hid-den", "CDC_API__JWT__ROLE": "admin"}, "CDC_API__JWT: a JWT needs an audience"),
+        (
+            {"CDC_API__JWT__SECRET": "hid-den", "CDC_API__JWT__ROLE": "admin", "CDC_API__JWT__AUDIENCE": "health"},
+            "CDC_API__JWT__SECRET: too short",
+        ),
+        (
+            {"CDC_API__JWT__PUBLIC_KEY": "/none", "CDC_API__JWT__ROLE": "admin", "CDC_API__JWT__AUDIENCE": "health"},
+            "CDC_API__JWT__PUBLIC_KEY: No such file",
+        ),
+    ],
+)
+def test_what_it_does_not_start_with(environment: dict[str, str], says: str) -> None:
+    ran = command({"CDC_API__PORT": "1", **environment} if "DATABASE" in says else environment, "api")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert says in ran.stderr
+    assert "hid-den" not in ran.stderr
+
+
+def test_a_change_on_its_way_that_is_older_than_the_read_is_refused(
+    served: Served, trading: Trading, redis_client: redis.Redis, stack: Stack
+) -> None:
+    """The events of the two changes come after the refresh: one was in the row that was read, the other was not."""
+    table = reference().tables[0]
+    trading.insert("live_users", id=123, **ROW)
+    reader = Database(Settings.model_validate({"url": stack.mysql.url}))
+    before = reader.row(table, 123).event(table).version(0)
+    trading.update("live_users", 123, leverage=200)
+    served.refresh(123)
+    trading.update("live_users", 123, leverage=300)
+    after = reader.row(table, 123).event(table).version(0)
+    reader.close()
+    stored = Version.from_text(str(redis_client.hget("cdc:{live:123}", "live_users")))
+    assert compare(before, stored, 5000) is Verdict.STALE
+    assert compare(after, stored, 5000) is Verdict.NEWER

@@ -1,0 +1,109 @@
+"""A user whose history went over three tables, through a dead letter and somebody's hands."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer
+
+from tests.e2e.conftest import WITNESS, System
+from tests.e2e.process import command
+from tests.redis_view import eventually
+
+pytestmark = pytest.mark.stack
+
+CONFIG = f"user:{{live:{WITNESS}}}:config"
+
+
+def explained(system: System, *arguments: str, database: bool = True) -> str:
+    settings = {**system.environment, **({"CDC_DATABASE__URL": system.database.url} if database else {})}
+    ran = command(settings, "explain", f"live:{WITNESS}", *arguments)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def approve(system: System) -> None:
+    """What the admin app does on an approval, in one database transaction."""
+    request = {"id": 7, "request_id": "REQ7", "user_id": WITNESS, "type": "deposit", "amount": "500.00"}
+    system.trading.insert("money_requests", status="pending", **request)
+    with system.trading.transaction():
+        system.trading.update("money_requests", 7, status="approved", admin_id=9, transaction_id="TXN77")
+        system.trading.update("live_users", WITNESS, wallet_balance="500.00")
+        system.trading.insert(
+            "user_transactions",
+            id=70,
+            transaction_id="TXN77",
+            user_id=WITNESS,
+            user_type="live",
+            type="deposit",
+            amount="500.00",
+            status="completed",
+        )
+
+
+def poison(system: System) -> None:
+    producer = KafkaProducer(bootstrap_servers=system.stack.kafka.bootstrap_servers, acks="all")
+    key = json.dumps({"id": WITNESS}, separators=(",", ":")).encode()
+    producer.send(system.registration.topic("live_users"), key=key, value=b"{broken").get(10)
+    producer.close()
+
+
+def field(told: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = [each for each in told["config"] if each["field"] == name]
+    return dict(found)
+
+
+def test_a_history_of_three_tables_a_dead_letter_and_a_change_by_hand(system: System) -> None:
+    with system.running():
+        eventually(lambda: system.config(WITNESS))
+        approve(system)
+        eventually(lambda: system.field(WITNESS, "last_transaction_id") == "TXN77", 60)
+        eventually(lambda: system.field(WITNESS, "wallet_balance") == "500.00", 60)
+        poison(system)
+        eventually(lambda: system.redis.hexists(f"cdc:{{live:{WITNESS}}}", "!live_users"), 60)
+        system.redis.hset(CONFIG, mapping={"leverage": "999", "nickname": "hunter2"})
+        system.redis.hset(f"user:{{live:{WITNESS}}}:portfolio", "wallet_balance", "500.00")
+        told = json.loads(explained(system, "--json", "--last", "20"))
+    assert told["in_database"] is True
+    assert told["fields_of_others"] == ["nickname"]
+    money, leverage, linked = (field(told, name) for name in ("wallet_balance", "leverage", "last_transaction_id"))
+    assert (money["redis"], money["database"], money["note"]) == ("500.00", "500.00", "as written")
+    assert money["set_by"]["table"] == "live_users"
+    assert money["set_by"]["record"].startswith(system.registration.topic("live_users"))
+    assert "financial: wallet_balance" in money["set_by"]["because"]
+    assert told["versions"]["live_users"]["record"] == money["set_by"]["record"]
+    assert (leverage["redis"], leverage["database"], leverage["note"]) == ("999", "100", "changed by hand")
+    assert leverage["set_by"]["because"] == ["snapshot read"]
+    assert linked["set_by"]["table"] == "user_transactions"
+    assert {each["table"] for each in told["changes"]} == {"live_users", "user_transactions", "money_requests"}
+    (letter,) = told["dead_letters"]
+    assert told["marks"] == {"live_users": letter["place"]}
+    assert [each["fate"] for each in told["changes"]].count("dead") == 1
+    assert told["pending"] == []
+    system.trading.update("live_users", WITNESS, leverage=50)  # the consumer is not there
+    eventually(lambda: json.loads(explained(system, "--json"))["pending"], 60)
+    text = explained(system)
+    for said in (
+        "! not as in the database: leverage",
+        "! changed by hand, or by another program: leverage",
+        "! changes that wait in the topic of dead letters: 1",
+        "! records that the consumer has not come to: 1",
+        "'999'  !! database '50'",
+        "fields of others: nickname",
+    ):
+        assert said in text, text
+    assert "hunter2" not in text
+    assert "someone@example.org" not in text
+    assert "the database was not asked" in explained(system, database=False)
+
+
+def test_a_user_whom_nobody_knows(system: System) -> None:
+    ran = command({**system.environment, "CDC_DATABASE__URL": system.database.url}, "explain", "live:31337")
+    assert ran.returncode == 0
+    assert "nothing is wrong" in ran.stdout
+    assert "not there" in ran.stdout
+    ran = command(system.environment, "explain", "31337")
+    assert ran.returncode == 2
+    assert "live:123" in ran.stderr

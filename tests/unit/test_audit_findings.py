@@ -1,0 +1,206 @@
+"""What counts as a difference, why it is there, and how it is told."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from consumer.audit.cause import WHY, Cause, Evidence, cause_of
+from consumer.audit.finding import Finding, Tally, summary_json, summary_text, to_json, to_text
+from consumer.audit.suspect import Odd, Shape, Suspect, odds_of
+from consumer.audit.watch import Known
+from consumer.database.row import ReadRow
+from consumer.drift import Standing
+from consumer.effect import Plan
+from consumer.event import RowImage
+from consumer.keys import UserId
+from consumer.position import Origin, SourcePosition, SourceTime
+from consumer.rebuild import rebuild_read
+from consumer.reference import reference
+
+RULES = reference()
+TABLE = RULES.tables[0]
+USER = UserId("live", 7)
+CONFIG, BALANCE, PORTFOLIO = "user:{live:7}:config", "user_balance:live:7", "user:{live:7}:portfolio"
+PLACE = SourcePosition("mysql", "1", "0000000001/00000000000000000004/0000000000", 1_000, Origin.READ, SourceTime.READ)
+ROW: RowImage = {
+    **dict.fromkeys((column.name for column in TABLE.columns), None),
+    "id": 7,
+    "wallet_balance": "10",
+    "margin": "0",
+    "net_profit": "0",
+    "leverage": 100,
+    "group": "VIP",
+}
+
+LEVERAGE = Odd(Shape.DIFFERS, CONFIG, "leverage", "999", "100")
+MISSING = Odd(Shape.ABSENT, CONFIG)
+LEFT = Odd(Shape.LEFT, CONFIG)
+SURE = Evidence(
+    has_version=True,
+    is_deleted=False,
+    image={"leverage": "100"},
+    is_lost=False,
+    is_behind=False,
+    connector_passed=True,
+)
+
+
+def plan_of(row: RowImage | None) -> Plan:
+    return rebuild_read(ReadRow(TABLE.table, 7, row, PLACE), TABLE, RULES)
+
+
+def right() -> Standing:
+    plan = plan_of(ROW)
+    assert plan.config is not None
+    return Standing(config=dict(plan.config.changed) | dict.fromkeys(plan.config.gone), balance="10.00")
+
+
+def test_what_is_as_the_row_says_is_not_odd() -> None:
+    assert odds_of(plan_of(ROW), right()) == frozenset()
+
+
+def test_each_field_that_differs_is_odd_by_itself() -> None:
+    there = replace(right(), config={**(right().config or {}), "leverage": "999", "group": None}, balance="9.00")
+    assert odds_of(plan_of(ROW), there) == {
+        LEVERAGE,
+        Odd(Shape.ABSENT, CONFIG, "group", None, "VIP"),
+        Odd(Shape.DIFFERS, BALANCE, "", "9.00", "10.00"),
+    }
+
+
+def test_a_hash_that_is_gone_is_one_difference_and_an_expired_balance_none() -> None:
+    assert odds_of(plan_of(ROW), Standing()) == {MISSING}
+    assert odds_of(plan_of(ROW), replace(right(), balance=None)) == frozenset()
+
+
+def test_of_a_portfolio_only_what_its_owner_keeps_of_ours_counts() -> None:
+    there = {"wallet_balance": "9.00", "group": None}
+    assert odds_of(plan_of(ROW), replace(right(), update=there)) == {
+        Odd(Shape.DIFFERS, PORTFOLIO, "wallet_balance", "9.00", "10.00")
+    }
+
+
+def test_keys_of_a_user_whom_the_database_does_not_have() -> None:
+    assert odds_of(plan_of(None), Standing(present=(CONFIG,))) == {LEFT}
+    assert odds_of(plan_of(None), Standing()) == frozenset()
+
+
+def test_a_key_of_another_type() -> None:
+    assert odds_of(plan_of(ROW), replace(right(), config=None, others=(CONFIG,))) == {Odd(Shape.TYPE, CONFIG)}
+
+
+def test_only_what_is_exactly_the_same_stays_suspected() -> None:
+    moved = replace(LEVERAGE, should_be="200")
+    suspect = Suspect(USER, TABLE, frozenset({LEVERAGE, MISSING}), 5)
+    assert suspect.seen_again(frozenset({moved, MISSING})) == replace(suspect, odds=frozenset({MISSING}))
+
+
+@pytest.mark.parametrize(
+    ("odd", "changes", "expected"),
+    [
+        (LEVERAGE, {}, Cause.OVERWRITTEN),
+        (LEVERAGE, {"is_behind": True}, Cause.OVERWRITTEN),
+        (LEVERAGE, {"image": {"leverage": "50"}}, Cause.NOT_SENT),
+        (LEVERAGE, {"image": {"leverage": "50"}, "connector_passed": False}, Cause.CONNECTOR_BEHIND),
+        (LEVERAGE, {"image": {"leverage": "50"}, "is_behind": True}, Cause.BEHIND),
+        (LEVERAGE, {"image": {}}, Cause.COLUMN_NOT_SENT),
+        (replace(LEVERAGE, should_be=None), {"image": {}}, Cause.OVERWRITTEN),
+        (LEVERAGE, {"image": None}, Cause.UNKNOWN),
+        (LEVERAGE, {"image": None, "is_behind": True}, Cause.BEHIND),
+        (LEVERAGE, {"is_lost": True}, Cause.DEAD_LETTER),
+        (LEVERAGE, {"has_version": False, "image": None}, Cause.NO_VERSION),
+        (LEVERAGE, {"is_deleted": True, "image": None}, Cause.NOT_SENT),
+        (MISSING, {}, Cause.EVICTED),
+        (MISSING, {"has_version": False, "image": None}, Cause.NEVER_SEEN),
+        (MISSING, {"has_version": False, "image": None, "is_behind": True}, Cause.BEHIND),
+        (LEFT, {"has_version": False, "image": None}, Cause.FOREIGN),
+        (LEFT, {"is_deleted": True}, Cause.CAME_BACK),
+        (LEFT, {"is_behind": True}, Cause.BEHIND),
+        (LEFT, {}, Cause.NOT_SENT),
+        (Odd(Shape.TYPE, CONFIG), {"is_lost": True}, Cause.WRONG_TYPE),
+    ],
+)
+def test_causes(odd: Odd, changes: dict[str, object], expected: Cause) -> None:
+    assert cause_of(odd, odd.field, replace(SURE, **changes)) is expected  # type: ignore[arg-type]
+
+
+def test_every_cause_is_said_in_words() -> None:
+    assert WHY.keys() == set(Cause)
+
+
+def finding(odd: Odd = LEVERAGE, cause: Cause = Cause.OVERWRITTEN, *, is_mended: bool = False) -> Finding:
+    return Finding(USER, TABLE.table, odd, cause, 1_700_000_000_000, "version t[0]@5", is_mended)
+
+
+def test_a_user_counts_once_by_the_first_cause() -> None:
+    tally = Tally(users=1000)
+    tally.add([finding(), finding(MISSING, Cause.DEAD_LETTER)])
+    assert dict(tally.wrong) == {Cause.DEAD_LETTER: 1}
+    assert tally.share_right == 0.999
+    assert math.isclose(tally.nines, 3)
+    assert not tally.is_clean
+
+
+def test_what_was_mended_whole_does_not_remain() -> None:
+    tally = Tally(users=2)
+    tally.add([finding(is_mended=True), finding(MISSING)])
+    assert not tally.is_clean
+    tally = Tally(users=2)
+    tally.add([finding(is_mended=True)])
+    assert tally.is_clean
+    assert "1  mended" in summary_text(tally)
+
+
+def test_an_orphan_counts_among_the_users() -> None:
+    tally = Tally(users=1)
+    tally.add([finding(LEFT, Cause.FOREIGN)])
+    assert tally.share_right == 0.5
+    assert json.loads(summary_json(tally))["orphans"] == 1
+
+
+def test_nothing_to_compare_is_right() -> None:
+    assert (Tally().share_right, Tally().nines) == (1.0, 0.0)
+
+
+def test_rows_that_cannot_be_compared_remain() -> None:
+    assert not Tally(users=3, unusable=1).is_clean
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (LEVERAGE, f"{CONFIG} leverage: Redis '999', database '100'"),
+        (replace(LEVERAGE, is_there=None, shape=Shape.ABSENT), f"{CONFIG} leverage: Redis nothing, database '100'"),
+        (Odd(Shape.DIFFERS, BALANCE, "", "9.00", "10.00"), f"{BALANCE}: Redis '9.00', database '10.00'"),
+        (MISSING, f"{CONFIG}: not there"),
+        (LEFT, f"{CONFIG}: the database does not have this user"),
+        (Odd(Shape.TYPE, CONFIG), f"{CONFIG}: a key of another type"),
+    ],
+)
+def test_a_finding_as_text(odd: Odd, said: str) -> None:
+    text = to_text(finding(odd))
+    assert said in text
+    assert "overwritten: written by somebody else after the version that stands (version t[0]@5)" in text
+    assert "first seen 2023-11-14T22:13:20.000Z" in text
+
+
+def test_a_finding_as_json() -> None:
+    told = json.loads(to_json(finding()))
+    assert (told["user"], told["field"], told["redis"], told["database"]) == ("live:7", "leverage", "999", "100")
+    assert (told["cause"], told["first_seen"], told["mended"]) == ("overwritten", "2023-11-14T22:13:20.000Z", False)
+
+
+def test_watching_tells_each_finding_once_and_keeps_when_it_was_seen_first() -> None:
+    known = Known()
+    assert known.fresh([finding()]) == [finding()]
+    known.next_round()
+    later = replace(finding(), since_ms=1_700_000_999_000)
+    assert known.fresh([later]) == []
+    known.next_round()
+    assert known.fresh([replace(later, is_mended=True)]) == [finding(is_mended=True)]
+    known.next_round()
+    assert known.fresh([later]) == [later]
