@@ -29,7 +29,8 @@ def read(settings: Kafka, spans: Sequence[Span]) -> Iterator[tuple[Span, Sequenc
     except KafkaError as error:
         raise failed(error) from None
     try:
-        consumer.assign([TopicPartition(*part, offset) for part, offset in at.items()])
+        with named():
+            consumer.assign([TopicPartition(*part, offset) for part, offset in at.items()])
         while left:
             with named():
                 first = consumer.poll(_POLL_S)
@@ -42,7 +43,8 @@ def read(settings: Kafka, spans: Sequence[Span]) -> Iterator[tuple[Span, Sequenc
                 yield span, records, min(at[part], span.end)
                 if at[part] >= span.end:
                     del left[part]
-                    consumer.pause([TopicPartition(*part)])
+                    with named():
+                        consumer.pause([TopicPartition(*part)])
     except (KafkaError, OSError) as error:
         raise failed(error) from None
     finally:

@@ -24,7 +24,7 @@ EITHER_CLIENT = pytest.mark.parametrize("client", ["kafka-python", "confluent"])
 class Topic:
     """A topic of a captured table, and the group that follows it with ``client``."""
 
-    def __init__(self, stack: Stack, prefix: str, client: str) -> None:
+    def __init__(self, stack: Stack, prefix: str, client: str = "kafka-python") -> None:
         self._client = client
         self.name = f"{prefix}.trading.live_users"
         self.prefix = prefix

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from consumer.confluent_client import open_consumer
 from consumer.kafka_client import topics
 from consumer.sections import Kafka
 from tests.e2e.process import command
@@ -34,6 +35,19 @@ def test_an_account(broker: Broker, authority: Authority, listener: str, mechani
     tls = {"protocol": "SASL_SSL", "ca": authority.file} if listener == "SASLTLS" else {"protocol": "SASL_PLAINTEXT"}
     settings = {"bootstrap_servers": broker.listeners[listener], "security": security | tls}
     assert isinstance(topics(Kafka.model_validate(settings)), dict)
+
+
+def test_the_other_client(broker: Broker, authority: Authority) -> None:
+    mine = authority.issue("kafka-client-too")
+    tls = {"protocol": "SSL", "ca": authority.file, "certificate": mine.certificate, "key": mine.key}
+    account = {"user": USER, "password": broker.password, "ca": authority.file}
+    listeners: list[tuple[str, dict[str, object]]] = [("MUTUAL", tls)]
+    listeners += [("SASLTLS", {"protocol": "SASL_SSL", "mechanism": each, **account}) for each in ("PLAIN", *SCRAM)]
+    for listener, security in listeners:
+        settings = {"bootstrap_servers": broker.listeners[listener], "security": security}
+        consumer = open_consumer(Kafka.model_validate(settings), {})
+        assert consumer.list_topics(timeout=30).brokers
+        consumer.close()
 
 
 def faults(
