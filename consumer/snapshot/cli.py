@@ -10,13 +10,26 @@ import typer
 from consumer import config
 from consumer.errors import ConfigError
 from consumer.keys import UserId
-from consumer.options import AsJson, Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, settings_of
+from consumer.options import (
+    AsJson,
+    Brokers,
+    ConfigFile,
+    MappingFile,
+    Prefix,
+    RedisUrl,
+    rules_of,
+    schemas_of,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from consumer.rules import Rules
     from consumer.snapshot.request import Course, Notification, Scan
 
-_AUDIT = "follow it with cdc-consumer audit: an incremental read can be older than it looks"
+_AUDIT = (
+    "no audit follows, for CDC_DATABASE__URL is not set: an incremental read can be older than it looks;"
+    " follow it with cdc-consumer audit"
+)
 
 
 def snapshot(
@@ -40,7 +53,8 @@ def snapshot(
 ) -> None:
     """Ask Debezium for an incremental snapshot over its signal topic, and follow it to its end.
 
-    `run` takes the reads from the topics, as it takes changes. Exit code 1 if a table was not read to its end.
+    `run` takes the reads from the topics, as it takes changes. Exit code 1 if a table was not read to its end. An
+    authoritative one is followed by an audit of what was read, where the database is configured: 1 if it finds drift.
     """
     from consumer.snapshot import run as incremental
     from consumer.snapshot.request import told_json, told_text
@@ -73,19 +87,48 @@ def snapshot(
     except KeyboardInterrupt:
         typer.echo("no longer followed; if it was asked for already, it goes on. --stop ends it", err=True)
         raise typer.Exit(130) from None
-    _conclude(course, authoritative=authoritative)
+    is_well = _conclude(course)
+    if authoritative and settings.database.url is None:
+        typer.echo(_AUDIT, err=True)
+    elif authoritative:
+        is_well = _audited(settings, rules, scans, chosen, as_json=as_json) and is_well
+    if not is_well:
+        raise typer.Exit(1)
 
 
-def _conclude(course: Course, *, authoritative: bool) -> None:
+def _audited(
+    settings: config.Settings, rules: Rules, scans: Sequence[Scan], users: Sequence[UserId], *, as_json: bool
+) -> bool:
+    """Whether Redis is what the database says of those that were read: what differs is told as an audit tells it."""
+    from consumer.audit import finding as findings
+    from consumer.audit.bar import AuditProgress
+    from consumer.audit.run import Audit
+    from consumer.audit.users import Order
+    from consumer.service import Stop
+
+    def say(found: Sequence[findings.Finding]) -> None:
+        for each in found:
+            typer.echo(findings.to_json(each) if as_json else findings.to_text(each))
+
+    stop = Stop()
+    stop.listen()
+    order = Order(tuple(users), () if users else tuple(scan.table for scan in scans))
+    with Audit(settings, rules, schemas_of(settings), order, stop) as audit, AuditProgress() as progress:
+        tally = audit.whole(say, progress)
+    if stop():
+        raise typer.Exit(130)
+    typer.echo(findings.summary_json(tally) if as_json else findings.summary_text(tally), err=not as_json)
+    return tally.is_clean
+
+
+def _conclude(course: Course) -> bool:
+    """Whether every table was read to its end; what was not is told."""
     unread = course.unread()
     for name, why in unread.items():
         typer.echo(f"{name} was not read to its end: {why}", err=True)
     if len(unread) < len(course.collections):
         typer.echo("what was read is in the topics; run takes it from there", err=True)
-    if authoritative:
-        typer.echo(_AUDIT, err=True)
-    if unread:
-        raise typer.Exit(1)
+    return not unread
 
 
 def _refuse_contradictions(

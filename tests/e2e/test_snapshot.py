@@ -180,10 +180,11 @@ def test_a_whole_table_of_a_quiet_database_is_put_right(filled: System) -> None:
         filled.redis.hset(f"user:{{live:{user}}}:config", "leverage", "999")
     filled.redis.delete(f"cdc:{{live:{USERS[0]}}}")
     before = len(filled.listener.heard())
-    code, told, said = asked(filled, "trading.live_users", "--authoritative")
+    code, told, said = asked(filled, "trading.live_users", "--authoritative", CDC_DATABASE__URL=filled.database.url)
     assert code == 0, said
     assert f"{len(USERS) + 1} users are marked" in said
-    assert "follow it with cdc-consumer audit" in said
+    audit = told.pop()
+    assert (audit["wrong"], audit["causes"]) == (0, {}), "an audit of the table follows"
     assert scanned(told) == {"trading.live_users": "SUCCEEDED"}
     eventually(lambda: all(filled.field(user, "leverage") != "999" for user in USERS), 60)
     assert len(filled.listener.heard()) == before, "reads are no news"
