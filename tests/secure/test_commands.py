@@ -45,6 +45,8 @@ COMMANDS = {
     "check": ["check"],
     "replay": ["replay", "--from", "beginning", "--to", "end"],
     "connect status": ["connect", "status"],
+    "audit": ["audit"],
+    "explain": ["explain", "live:7"],
     **KAFKA_ONLY,
 }
 ASKED = {
@@ -153,6 +155,7 @@ def test_no_command_tells_a_secret(
     [
         ("--redis-url", ["run", "--redis-url", "rediss://a:b@h/0"]),
         ("--url", ["connect", "status", "--url", "http://a:b@h"]),
+        ("--database-url", ["audit", "--database-url", "mysql://a:b@h/d"]),
     ],
 )
 def test_no_password_on_the_command_line(option: str, arguments: list[str]) -> None:
