@@ -90,7 +90,7 @@ def show(
 
     settings = settings_of(config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id)
     rules = rules_of(settings)
-    (found,) = _placed([place], _box(settings).open())
+    (found,) = _placed([place], _box(settings))
     record = visible(found.record, rules, schemas_of(settings))
     typer.echo((letter_report.shown_json if as_json else letter_report.shown_text)(found, record))
 
@@ -131,8 +131,9 @@ def replay(
     if choice.is_everything != everything:
         raise ConfigError("replay", "choose records", "places, filters such as --user live:123, or else --all")
     is_dry = dry_run or (sys.stdin.isatty() and not yes)
-    waiting = _box(settings).open()
-    _placed(places or (), waiting, is_lenient=True)
+    box = _box(settings)
+    _placed(places or (), box, may_be_done=True)
+    waiting = box.open()
     results: list[Released] = []
 
     def say(found: Sequence[Released]) -> None:
@@ -187,14 +188,14 @@ def _choice(
     )
 
 
-def _placed(places: Sequence[str], waiting: Sequence[Unapplied], *, is_lenient: bool = False) -> list[Unapplied]:
-    """Those at ``places``, each of which must be there; ``is_lenient``: one that is not is only told."""
-    by_place = {each.place: each for each in waiting}
+def _placed(places: Sequence[str], box: Box, *, may_be_done: bool = False) -> list[Unapplied]:
+    """Those at ``places``, each of which must wait; ``may_be_done``: one that was dealt with is only told."""
+    by_place = {each.place: each for each in box.open()}
     wanted = [_parsed("PLACE", each, Place.from_text) for each in places]
     for missing in [each for each in wanted if each not in by_place]:
-        if not is_lenient:
+        if not (may_be_done and missing in box.known):
             raise ConfigError("PLACE", f"{missing} does not wait here", "one that list prints")
-        typer.echo(f"{missing} does not wait here", err=True)
+        typer.echo(f"{missing} was dealt with before", err=True)
     return [by_place[each] for each in wanted if each in by_place]
 
 

@@ -111,6 +111,13 @@ def test_a_record_whose_own_header_says_done_is_a_letter_all_the_same() -> None:
     assert isinstance(read(written(0, sly)), Letter)
 
 
+def test_what_was_dealt_with_is_known_and_other_groups_letters_are_not() -> None:
+    (unapplied,) = box([written(0)]).open()
+    done = box([written(0), noted(1, unapplied), written(2, structs.replace(RECORD, offset=42), group="other")])
+    assert (done.open(), done.known) == ([], {RECORD.place})
+    assert box([noted(1, unapplied)]).known == {RECORD.place}, "the letter has left the topic"
+
+
 def test_several_letters_of_one_record_are_one() -> None:
     (found,) = box([written(0), written(1, error=Refused("Redis", "WRONGTYPE k"))]).open()
     assert [each.reason for each in found.letters] == ["undecodable", "redis_wrongtype"]
