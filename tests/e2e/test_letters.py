@@ -239,3 +239,4 @@ def test_something_must_be_chosen_and_on_a_terminal_nothing_is_done_without_yes(
 def test_without_a_topic_there_are_no_letters(feed: Feed) -> None:
     ran = command(feed.environment, "dead-letters", "list", "--json")
     assert (ran.returncode, ran.stdout) == (0, "")
+    assert f"there is no topic {feed.dead_letters}" in ran.stderr
