@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 letters = typer.Typer(name="dead-letters", help="Records that could not be applied.", no_args_is_help=True)
 
 _T = TypeVar("_T")
-_WIDE = 240
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%fZ"]
 
 Group = Annotated[str | None, typer.Option("--group-id", help="The consumer group that wrote them.")]
@@ -216,15 +215,17 @@ def _milliseconds(time: datetime | None) -> int | None:
 
 
 def _print_table(chosen: Sequence[Unapplied]) -> None:
+    from consumer.letters.report import COLUMNS, cells, rows
+
+    if not sys.stdout.isatty():
+        typer.echo("\n".join(rows(chosen)))
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
-
-    from consumer.letters.report import COLUMNS, cells
 
     table = Table(*COLUMNS, box=None, pad_edge=False)
     table.columns[0].no_wrap = True
     for each in chosen:
         table.add_row(*(Text(cell, overflow="fold") for cell in cells(each)))
-    console = Console()
-    console.print(table, width=None if console.is_terminal else _WIDE)
+    Console().print(table)

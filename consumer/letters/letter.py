@@ -165,8 +165,8 @@ class Box:
     """What lies in the topic for one consumer group.
 
     ``others`` are letters of other groups, by group: what is done for this group's Redis says nothing of theirs.
-    ``strange`` are records that nobody wrote as a letter, ``known`` the places of all records that ever waited here, as far
-    as the topic still tells.
+    ``strange`` are records that nobody wrote as a letter, ``known`` the places of all records that ever waited here,
+    as far as the topic still tells.
     """
 
     group: str
