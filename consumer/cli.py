@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 it ran and found something wrong; 2 wrong usage or setting
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -35,6 +36,8 @@ app.add_typer(connectors)
 
 # As many records as `run` takes at once by default: events of one database transaction are joined within them.
 _PLANNED_TOGETHER = 500
+# What writing may end with although the program is right: the disk, a quota or a limit, not the network.
+_UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @app.callback(invoke_without_command=True)
@@ -248,10 +251,13 @@ def main() -> None:
     except CdcError as error:
         _say(str(error), error.advice)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
-    except BrokenPipeError:
-        # Whoever read our output has enough; what is still buffered would raise again at exit.
+    except OSError as error:
+        if error.errno not in _UNWRITTEN:
+            raise
+        # What is still buffered would raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _say(f"the output could not be written: {error.strerror}", "")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

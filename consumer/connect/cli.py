@@ -76,6 +76,8 @@ def status(
     is_well = True
     with _open(url, config_file) as api:
         present = api.names()
+        if not (names or present):
+            _say("there are no connectors")
         for name in names or present:
             if name not in present:
                 _say(f"{name}: there is none; there are: {', '.join(present) or 'none at all'}")

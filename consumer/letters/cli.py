@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 letters = typer.Typer(name="dead-letters", help="Records that could not be applied.", no_args_is_help=True)
 
 _T = TypeVar("_T")
-_WIDE = 240
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%fZ"]
 
 Group = Annotated[str | None, typer.Option("--group-id", help="The consumer group that wrote them.")]
@@ -90,7 +89,7 @@ def show(
 
     settings = settings_of(config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id)
     rules = rules_of(settings)
-    (found,) = _placed([place], _box(settings).open())
+    (found,) = _placed([place], _box(settings))
     record = visible(found.record, rules, schemas_of(settings))
     typer.echo((letter_report.shown_json if as_json else letter_report.shown_text)(found, record))
 
@@ -131,8 +130,9 @@ def replay(
     if choice.is_everything != everything:
         raise ConfigError("replay", "choose records", "places, filters such as --user live:123, or else --all")
     is_dry = dry_run or (sys.stdin.isatty() and not yes)
-    waiting = _box(settings).open()
-    _placed(places or (), waiting, is_lenient=True)
+    box = _box(settings)
+    _placed(places or (), box, may_be_done=True)
+    waiting = box.open()
     results: list[Released] = []
 
     def say(found: Sequence[Released]) -> None:
@@ -155,9 +155,14 @@ def replay(
 
 def _box(settings: config.Settings) -> Box:
     """What lies in the topic; what is in it beside this group's letters is said."""
+    from consumer.letters.letter import Box
     from consumer.letters.reader import read_letters
 
     box = read_letters(settings.kafka, settings.dead_letter_topic)
+    if box is None:
+        name = settings.dead_letter_topic
+        typer.echo(f"there is no topic {name}: nothing was ever written to it, or it has another name", err=True)
+        return Box(settings.kafka.group_id)
     for group, count in sorted(box.others.items()):
         typer.echo(f"{count} letters of the group {group}, which only --group-id {group} shows", err=True)
     if box.strange:
@@ -187,14 +192,14 @@ def _choice(
     )
 
 
-def _placed(places: Sequence[str], waiting: Sequence[Unapplied], *, is_lenient: bool = False) -> list[Unapplied]:
-    """Those at ``places``, each of which must be there; ``is_lenient``: one that is not is only told."""
-    by_place = {each.place: each for each in waiting}
+def _placed(places: Sequence[str], box: Box, *, may_be_done: bool = False) -> list[Unapplied]:
+    """Those at ``places``, each of which must wait; ``may_be_done``: one that was dealt with is only told."""
+    by_place = {each.place: each for each in box.open()}
     wanted = [_parsed("PLACE", each, Place.from_text) for each in places]
     for missing in [each for each in wanted if each not in by_place]:
-        if not is_lenient:
+        if not (may_be_done and missing in box.known):
             raise ConfigError("PLACE", f"{missing} does not wait here", "one that list prints")
-        typer.echo(f"{missing} does not wait here", err=True)
+        typer.echo(f"{missing} was dealt with before", err=True)
     return [by_place[each] for each in wanted if each in by_place]
 
 
@@ -210,15 +215,17 @@ def _milliseconds(time: datetime | None) -> int | None:
 
 
 def _print_table(chosen: Sequence[Unapplied]) -> None:
+    from consumer.letters.report import COLUMNS, cells, rows
+
+    if not sys.stdout.isatty():
+        typer.echo("\n".join(rows(chosen)))
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
-
-    from consumer.letters.report import COLUMNS, cells
 
     table = Table(*COLUMNS, box=None, pad_edge=False)
     table.columns[0].no_wrap = True
     for each in chosen:
         table.add_row(*(Text(cell, overflow="fold") for cell in cells(each)))
-    console = Console()
-    console.print(table, width=None if console.is_terminal else _WIDE)
+    Console().print(table)

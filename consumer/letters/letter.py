@@ -165,12 +165,14 @@ class Box:
     """What lies in the topic for one consumer group.
 
     ``others`` are letters of other groups, by group: what is done for this group's Redis says nothing of theirs.
-    ``strange`` are records that nobody wrote as a letter.
+    ``strange`` are records that nobody wrote as a letter, ``known`` the places of all records that ever waited here,
+    as far as the topic still tells.
     """
 
     group: str
     others: Counter[str] = field(default_factory=Counter)
     strange: int = 0
+    known: set[Place] = field(default_factory=set)
     _open: dict[Place, list[Letter]] = field(default_factory=dict)
 
     def add(self, found: SourceRecord) -> None:
@@ -180,10 +182,12 @@ class Box:
             self.strange += 1
         elif isinstance(said, Note):
             if said.group == self.group:
+                self.known.add(said.place)
                 left = [each for each in self._open.pop(said.place, ()) if each.at.partition != found.partition]
                 if left:
                     self._open[said.place] = left
         elif said.group == self.group:
+            self.known.add(said.record.place)
             self._open.setdefault(said.record.place, []).append(said)
         else:
             self.others[said.group] += 1

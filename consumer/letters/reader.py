@@ -15,17 +15,18 @@ from consumer.topic_reader import read_to_end
 _ACKNOWLEDGED_WITHIN_S = 10.0
 
 
-def read_letters(settings: Kafka, topic: str) -> Box:
-    """What lies in ``topic`` now for the group in the settings; nothing if there is no such topic yet.
+def read_letters(settings: Kafka, topic: str) -> Box | None:
+    """What lies in ``topic`` now for the group in the settings; None if there is no such topic.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`consumer.kafka_client.open_consumer`.
         ServerError: it has records that can't be read.
     """
+    if topic not in topics(settings):
+        return None
     box = Box(settings.group_id)
-    if topic in topics(settings):
-        for found in read_to_end(settings, [topic]):
-            box.add(found)
+    for found in read_to_end(settings, [topic]):
+        box.add(found)
     return box
 
 

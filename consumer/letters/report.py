@@ -41,6 +41,14 @@ def cells(unapplied: Unapplied) -> Sequence[str]:
     return str(unapplied.place), timestamp(last.written_ms), last.reason, user, str(len(unapplied.letters)), why
 
 
+def rows(found: Sequence[Unapplied]) -> Iterator[str]:
+    """The same table, one line a record however long it is: what a program can take apart by lines."""
+    table = [COLUMNS, *([" ".join(cell.split()) for cell in cells(each)] for each in found)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
 def shown_json(unapplied: Unapplied, record: Mapping[str, Any]) -> str:
     """One letter whole: ``record`` is what may be seen of it."""
     return _encoded(_shown(unapplied, record))

@@ -92,6 +92,11 @@ def connect(stack: Stack, trading: Trading, topic_prefix: str, tmp_path: Path) -
         delete_topics(stack, topic_prefix)
 
 
+def test_an_empty_connect_is_said_to_be_empty(connect: Connecting) -> None:
+    ran = connect.run("status")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "there are no connectors\n")
+
+
 @pytest.fixture
 def applied(connect: Connecting) -> Connecting:
     """The connector runs and reads the binlog."""

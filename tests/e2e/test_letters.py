@@ -172,6 +172,10 @@ def test_once_the_causes_are_gone_they_are_applied_and_a_second_replay_does_noth
     code, outcomes, said = letters.replayed(letters.place(2), letters.place(3), **cured)
     assert (code, outcomes) == (0, {})
     assert "nothing to do" in said
+    assert f"{letters.place(2)} was dealt with before" in said
+    code, outcomes, said = letters.replayed(letters.place(0), f"{feed.topic}[0]@0", **cured)
+    assert (code, outcomes) == (2, {}), "a place of which there never was a letter"
+    assert f"{feed.topic}[0]@0 does not wait here" in said
     assert (dump(feed.redis), len(listener.heard())) == (before, told)
 
     assert letters.replayed("--all", **cured)[:2] == (1, {0: "stays", 4: "stays"})
@@ -235,3 +239,4 @@ def test_something_must_be_chosen_and_on_a_terminal_nothing_is_done_without_yes(
 def test_without_a_topic_there_are_no_letters(feed: Feed) -> None:
     ran = command(feed.environment, "dead-letters", "list", "--json")
     assert (ran.returncode, ran.stdout) == (0, "")
+    assert f"there is no topic {feed.dead_letters}" in ran.stderr

@@ -13,6 +13,7 @@ from consumer.dead_letter import ADDED, DeadLetter
 from consumer.errors import CdcError, InvalidValue, Place, Refused, Undecodable
 from consumer.keys import UserId
 from consumer.letters.letter import Box, Choice, Letter, Note, Outcome, Unapplied, note, read
+from consumer.letters.report import COLUMNS, rows
 from consumer.record import SourceRecord
 
 RECORD = SourceRecord("t.db.live_users", 3, 41, 1700000000000, b'{"id":5}', b"hunter2", (("trace", b"\xff"),))
@@ -109,6 +110,23 @@ def test_what_nobody_wrote_as_a_letter_is_none(name: str, value: bytes | str | N
 def test_a_record_whose_own_header_says_done_is_a_letter_all_the_same() -> None:
     sly = structs.replace(RECORD, headers=(("cdc.done", b"applied"),))
     assert isinstance(read(written(0, sly)), Letter)
+
+
+def test_what_was_dealt_with_is_known_and_other_groups_letters_are_not() -> None:
+    (unapplied,) = box([written(0)]).open()
+    done = box([written(0), noted(1, unapplied), written(2, structs.replace(RECORD, offset=42), group="other")])
+    assert (done.open(), done.known) == ([], {RECORD.place})
+    assert box([noted(1, unapplied)]).known == {RECORD.place}, "the letter has left the topic"
+
+
+def test_as_a_table_without_a_terminal_each_is_one_line_however_long() -> None:
+    long = f"no number\nbut {'words ' * 100}"
+    found = box([written(0), written(1, structs.replace(RECORD, offset=42), InvalidValue(long, field="margin"))]).open()
+    header, first, second = rows(found)
+    assert header.split() == list(COLUMNS)
+    assert first.startswith(f"{found[0].place}  ")
+    assert second.endswith("words words")
+    assert {line[header.index("why") - 1] for line in (header, first, second)} == {" "}
 
 
 def test_several_letters_of_one_record_are_one() -> None:
