@@ -155,14 +155,12 @@ def replay(
 
 def _box(settings: config.Settings) -> Box:
     """What lies in the topic; what is in it beside this group's letters is said."""
-    from consumer.letters.letter import Box
     from consumer.letters.reader import read_letters
 
     box = read_letters(settings.kafka, settings.dead_letter_topic)
-    if box is None:
+    if not box.has_topic:
         name = settings.dead_letter_topic
         typer.echo(f"there is no topic {name}: nothing was ever written to it, or it has another name", err=True)
-        return Box(settings.kafka.group_id)
     for group, count in sorted(box.others.items()):
         typer.echo(f"{count} letters of the group {group}, which only --group-id {group} shows", err=True)
     if box.strange:

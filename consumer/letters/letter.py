@@ -166,10 +166,11 @@ class Box:
 
     ``others`` are letters of other groups, by group: what is done for this group's Redis says nothing of theirs.
     ``strange`` are records that nobody wrote as a letter, ``known`` the places of all records that ever waited here,
-    as far as the topic still tells.
+    as far as the topic still tells. ``has_topic``: without a topic nothing was ever written.
     """
 
     group: str
+    has_topic: bool = True
     others: Counter[str] = field(default_factory=Counter)
     strange: int = 0
     known: set[Place] = field(default_factory=set)

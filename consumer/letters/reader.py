@@ -15,17 +15,15 @@ from consumer.topic_reader import read_to_end
 _ACKNOWLEDGED_WITHIN_S = 10.0
 
 
-def read_letters(settings: Kafka, topic: str) -> Box | None:
-    """What lies in ``topic`` now for the group in the settings; None if there is no such topic.
+def read_letters(settings: Kafka, topic: str) -> Box:
+    """What lies in ``topic`` now for the group in the settings.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`consumer.kafka_client.open_consumer`.
         ServerError: it has records that can't be read.
     """
-    if topic not in topics(settings):
-        return None
-    box = Box(settings.group_id)
-    for found in read_to_end(settings, [topic]):
+    box = Box(settings.group_id, has_topic=topic in topics(settings))
+    for found in read_to_end(settings, [topic]) if box.has_topic else ():
         box.add(found)
     return box
 
