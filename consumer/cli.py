@@ -109,7 +109,7 @@ def replay(
     from consumer import service
     from consumer.replay import summary as replay_summary
     from consumer.replay.bounds import parse_bound, parse_size
-    from consumer.replay.run import Order
+    from consumer.replay.order import Order
     from consumer.replay.run import replay as carried_out
     from consumer.replay.worker import Interrupted
 
@@ -138,6 +138,8 @@ def replay(
     try:
         found = carried_out(settings, rules, order, stop)
     except Interrupted:
+        kept = "the same command goes on" if resume else "nothing is kept of how far it was, without --resume FILE"
+        typer.echo(f"cdc-consumer: interrupted; {kept}", err=True)
         raise typer.Exit(130) from None
     way, shown = "rebuild" if rebuild else "apply", replay_summary.to_json if as_json else replay_summary.to_text
     typer.echo(shown(found, way, is_dry=order.is_dry))
@@ -230,9 +232,18 @@ def main() -> None:
             typer.echo(f"  what to do: {error.advice}", err=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except BrokenPipeError:
-        # Whoever read our output has enough; what is still buffered would raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has enough.
+        _drop_output()
         sys.exit(0)
+    except OSError as error:
+        _drop_output()
+        typer.echo(f"cdc-consumer: {error}", err=True)
+        sys.exit(1)
+
+
+def _drop_output() -> None:
+    """What is still buffered would raise again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -18,6 +19,7 @@ from consumer.watermark import Partition
 _log = structlog.get_logger(__name__)
 _POLL_MS = 200
 _AT_ONCE = 2000
+_SILENCE_S = 5.0
 
 
 def resolve(settings: Kafka, names: Sequence[str], begin: Bound, end: Bound) -> list[Span]:
@@ -41,6 +43,8 @@ def resolve(settings: Kafka, names: Sequence[str], begin: Bound, end: Bound) -> 
     try:
         first, last = consumer.beginning_offsets(parts), consumer.end_offsets(parts)
         begins, ends = (_offsets(consumer, bound, parts, first, last) for bound in (begin, end))
+        for option, bound, found in (("--from", begin, begins), ("--to", end, ends)):
+            _say_if_beyond(option, bound, found, last)
     except Exception as error:
         raise failed(error) from None
     finally:
@@ -69,36 +73,75 @@ def committed(settings: Kafka) -> Mapping[Partition, int]:
     }
 
 
-def read(settings: Kafka, spans: Sequence[Span]) -> Iterator[tuple[Span, Sequence[Any], int]]:
+def open_reader(settings: Kafka) -> KafkaConsumer:
+    """The client for :func:`read`.
+
+    Raises:
+        ServerUnavailable, ConfigError: as :func:`consumer.kafka_client.open_consumer`.
+    """
+    return open_consumer(settings, auto_offset_reset="earliest", max_poll_records=_AT_ONCE)
+
+
+def read(
+    consumer: KafkaConsumer,
+    spans: Sequence[Span],
+    on_silence: Callable[[float], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[tuple[Span, Sequence[Any], int]]:
     """The records of ``spans`` as the client hands them out, in each partition's order, and how far each is read.
 
-    Answers without records too, so that the caller may do something else while there are none.
+    Answers without records too, so that the caller may do something else while there are none. ``on_silence`` is told
+    each few seconds for how many seconds nothing has come, which means that a broker is away: below the ends
+    there is always more. Closes ``consumer``.
 
     Raises:
         ServerUnavailable, ServerError: of the broker.
     """
     left = {TopicPartition(span.topic, span.partition): span for span in spans if span.size}
-    consumer = open_consumer(settings, auto_offset_reset="earliest", max_poll_records=_AT_ONCE)
+    at = {part: span.begin for part, span in left.items()}
+    silent_s = said_s = 0.0
     try:
         consumer.assign(list(left))
         for part, span in left.items():
             consumer.seek(part, span.begin)
         while left:
+            began = clock()
             polled = consumer.poll(timeout_ms=_POLL_MS)
+            silent_s += clock() - began
             for part, span in list(left.items()):
                 records = polled.get(part, ())
                 if records and records[-1].offset >= span.end:
                     records = [record for record in records if record.offset < span.end]
                 # The position passes transaction markers and compacted gaps; the last record's offset may not.
                 position = consumer.position(part)
+                if position > at[part]:
+                    at[part] = position
+                    silent_s = said_s = 0.0
                 yield span, records, min(position, span.end)
                 if position >= span.end:
                     del left[part]
                     consumer.pause(part)
+            if silent_s >= said_s + _SILENCE_S:
+                said_s = silent_s
+                on_silence(silent_s)
     except (KafkaError, OSError) as error:
         raise failed(error) from None
     finally:
         consumer.close(autocommit=False)
+
+
+def _say_if_beyond(
+    option: str, bound: Bound, found: Mapping[TopicPartition, int], last: Mapping[TopicPartition, int]
+) -> None:
+    beyond = sorted(f"{part.topic}[{part.partition}]" for part in found if found[part] > last[part])
+    is_later = isinstance(bound, At) and found == last  # no record has reached this time, or there is none
+    if beyond or (is_later and any(last.values())):
+        _log.warning(
+            "the bound lies behind the end: nothing is there yet",
+            action="replay.beyond",
+            bound=f"{option} {bound}",
+            partitions=beyond,
+        )
 
 
 def _offsets(

@@ -1,4 +1,4 @@
-"""What stands in Redis, read and never written: of the users of plans, and of all users there are."""
+"""What stands in Redis: of the users of plans, of all users there are; and whether it is still the same Redis."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any
 import redis
 
 from consumer.effect import Plan
-from consumer.keys import UserId, render
+from consumer.keys import UserId
 from consumer.redis_client import ask, connect, translate
 from consumer.replay.drift import Standing
 from consumer.rules import Rules
 from consumer.sections import Redis
 
 _SCAN_COUNT = 1000
+# Longer than an interruption should be: a replay that is gone on with later begins again.
+_CANARY_S = 7 * 86400
 
 
 class RedisView:
@@ -32,6 +34,30 @@ class RedisView:
         """
         return ask(self._client).run
 
+    def plant(self, canary: str) -> None:
+        """Make the key that tells whether Redis has kept all since: emptied, or another one, it has not.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        self._canary("SET", canary, "", "EX", str(_CANARY_S))
+
+    def lives(self, canary: str) -> bool:
+        """Whether that key is there; it is kept for longer then.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        return bool(self._canary("EXPIRE", canary, str(_CANARY_S)))
+
+    def uproot(self, canary: str) -> None:
+        """Remove it.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        self._canary("UNLINK", canary)
+
     def close(self) -> None:
         """Let the connection go."""
         self._client.close()
@@ -45,15 +71,6 @@ class RedisView:
         questions = [question for plan in plans for question in _questions(plan)]
         replies = iter(self._asked(questions))
         return [_standing(plan, [next(replies) for _ in _questions(plan)]) for plan in plans]
-
-    def versions(self, users: Sequence[tuple[UserId, str]], rules: Rules) -> list[str]:
-        """The version that stands of each user in a table, or "".
-
-        Raises:
-            ServerError: as :meth:`standings`.
-        """
-        asked = [("HGET", render(rules.names.guard, user), table) for user, table in users]
-        return [reply if isinstance(reply, str) else "" for reply in self._asked(asked)]
 
     def users(self, rules: Rules) -> Iterator[UserId]:
         """Every user who has a config hash or a balance, some of them twice.
@@ -74,6 +91,12 @@ class RedisView:
                         yield UserId(match["type"], int(match["id"]))
             except redis.RedisError as error:
                 raise translate(error, is_of_plan=False) from error
+
+    def _canary(self, command: str, canary: str, *arguments: str) -> Any:
+        (reply,) = self._asked([(command, f"cdc:replay:{canary}", *arguments)])
+        if isinstance(reply, redis.RedisError):
+            raise translate(reply, is_of_plan=False)
+        return reply
 
     def _asked(self, questions: Sequence[tuple[str, ...]]) -> list[Any]:
         pipeline: Any = self._client.pipeline(transaction=False)
