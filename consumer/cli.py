@@ -124,7 +124,7 @@ def replay(
     from consumer import service
     from consumer.replay import summary as replay_summary
     from consumer.replay.bounds import parse_bound, parse_size
-    from consumer.replay.run import Order
+    from consumer.replay.order import Order
     from consumer.replay.run import replay as carried_out
     from consumer.replay.worker import Interrupted
 
@@ -153,6 +153,8 @@ def replay(
     try:
         found = carried_out(settings, rules, order, stop)
     except Interrupted:
+        kept = "the same command goes on" if resume else "nothing is kept of how far it was, without --resume FILE"
+        typer.echo(f"cdc-consumer: interrupted; {kept}", err=True)
         raise typer.Exit(130) from None
     way, shown = "rebuild" if rebuild else "apply", replay_summary.to_json if as_json else replay_summary.to_text
     typer.echo(shown(found, way, is_dry=order.is_dry))

@@ -72,6 +72,20 @@ def topics(settings: Kafka) -> Mapping[str, int]:
     return _translated(settings, describe)
 
 
+def cluster_id(settings: Kafka) -> str:
+    """The cluster's own name for itself, whatever its address.
+
+    Raises:
+        ServerUnavailable, ConfigError: as :func:`open_consumer`.
+    """
+
+    def describe() -> str:
+        with open_admin(settings) as admin:
+            return str(admin.describe_cluster()["cluster_id"])
+
+    return _translated(settings, describe)
+
+
 @contextmanager
 def open_admin(settings: Kafka) -> Iterator[KafkaAdminClient]:
     """A client that asks for and makes topics, until the end of the block.

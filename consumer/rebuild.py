@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from consumer.database.row import ReadRow
-from consumer.effect import Extent, Mode, Plan, Remove
+from consumer.effect import Extent, Invalidate, Mode, Plan, Remove
 from consumer.event import UNAVAILABLE, ChangeEvent, Operation, RowImage
 from consumer.keys import UserId, render
 from consumer.linked import linked_change, plan_linked
@@ -95,7 +95,10 @@ def rebuild_linked(event: ChangeEvent, rules: Rules) -> Plan | None:
 
 
 def removal(user: UserId, table: str, seen: Version | None, rules: Rules) -> Plan:
-    """The plan that removes a user whom the log does not know, unless another version than ``seen`` stands there."""
+    """The plan that removes all of a user whom the log does not know, as a delete would.
+
+    Not if another version than ``seen`` stands there.
+    """
     nowhere = Version(0, Origin.STREAMED, "", "", 0, "", 0, 0)
     names = rules.names
     return Plan(
@@ -106,6 +109,7 @@ def removal(user: UserId, table: str, seen: Version | None, rules: Rules) -> Pla
         mode=Mode.REBUILD,
         extent=Extent.WHOLE,
         removed=Remove(tuple(render(each, user) for each in (names.config, names.balance, names.portfolio))),
+        cleared=Invalidate.of(user, rules.derived()),
         reasons=("an orphan",),
     )
 

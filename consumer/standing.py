@@ -1,4 +1,4 @@
-"""What stands in Redis, read and never written: of the users of plans, and of all users there are."""
+"""What stands in Redis: of the users of plans, of all users there are; and whether it is still the same Redis."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from consumer.keyspace import keyspace, runs
 from consumer.redis_client import at_start, translate
 from consumer.rules import Rules
 from consumer.sections import Redis
+
+# Longer than an interruption should be: a replay that is gone on with later begins again.
+_CANARY_S = 7 * 86400
 
 
 class RedisView:
@@ -35,6 +38,30 @@ class RedisView:
         except redis.RedisError as error:
             raise at_start(error) from error
 
+    def plant(self, canary: str) -> None:
+        """Make the key that tells whether Redis has kept all since: emptied, or another one, it has not.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        self._canary("SET", canary, "", "EX", str(_CANARY_S))
+
+    def lives(self, canary: str) -> bool:
+        """Whether that key is there; it is kept for longer then.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        return bool(self._canary("EXPIRE", canary, str(_CANARY_S)))
+
+    def uproot(self, canary: str) -> None:
+        """Remove it.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        self._canary("UNLINK", canary)
+
     def close(self) -> None:
         """Let the connection go."""
         self._keys.close()
@@ -48,15 +75,6 @@ class RedisView:
         questions = [question for plan in plans for question in _questions(plan)]
         replies = iter(self._asked(questions))
         return [_standing(plan, [next(replies) for _ in _questions(plan)]) for plan in plans]
-
-    def versions(self, users: Sequence[tuple[UserId, str]], rules: Rules) -> list[str]:
-        """The version that stands of each user in a table, or "".
-
-        Raises:
-            ServerError: as :meth:`standings`.
-        """
-        asked = [("HGET", render(rules.names.guard, user), table) for user, table in users]
-        return [reply if isinstance(reply, str) else "" for reply in self._asked(asked)]
 
     def guards(self, users: Sequence[UserId], rules: Rules) -> list[GuardState]:
         """What stands in the guard of each user.
@@ -104,6 +122,12 @@ class RedisView:
                         yield UserId(match["type"], int(match["id"]))
             except redis.RedisError as error:
                 raise translate(error, is_of_plan=False) from error
+
+    def _canary(self, command: str, canary: str, *arguments: str) -> Any:
+        (reply,) = self._asked([(command, f"cdc:replay:{canary}", *arguments)])
+        if isinstance(reply, redis.RedisError):
+            raise translate(reply, is_of_plan=False)
+        return reply
 
     def _asked(self, questions: Sequence[tuple[str, ...]]) -> list[Any]:
         try:

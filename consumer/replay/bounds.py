@@ -18,10 +18,16 @@ _ALLOWED = "beginning, end, a time such as 2024-01-15T10:30:00Z, or topic:partit
 class Beginning:
     """The first record that is still there."""
 
+    def __str__(self) -> str:
+        return "beginning"
+
 
 @dataclass(frozen=True, slots=True)
 class End:
     """Behind the last record that is there at the start."""
+
+    def __str__(self) -> str:
+        return "end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +36,18 @@ class At:
 
     ms: int
 
+    def __str__(self) -> str:
+        return datetime.fromtimestamp(self.ms / 1000, UTC).isoformat(timespec="milliseconds")
+
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
     """These offsets; no other partition is read."""
 
     of: Mapping[Partition, int]
+
+    def __str__(self) -> str:
+        return ",".join(f"{part.topic}:{part.number}:{offset}" for part, offset in sorted(self.of.items()))
 
 
 Bound: TypeAlias = Beginning | End | At | Offsets
@@ -74,6 +86,24 @@ def parse_bound(text: str, option: str) -> Bound:
     return At(int(moment.timestamp() * 1000))
 
 
+def check_order(begin: Bound, end: Bound) -> None:
+    """Refuse bounds between which nothing can lie, whatever the log holds.
+
+    Raises:
+        ConfigError: ``end`` lies before ``begin``.
+    """
+    match begin, end:
+        case (At(first), At(last)) if first > last:
+            pass
+        case (Offsets(first), Offsets(last)) if any(last.get(part, at) < at for part, at in first.items()):
+            pass
+        case (End(), At() | Offsets() | Beginning()) | (At() | Offsets(), Beginning()):
+            pass
+        case _:
+            return
+    raise ConfigError("--from, --to", f"{end} lies before {begin}", "the earlier bound as --from")
+
+
 def parse_size(text: str, option: str) -> int:
     """Bytes from text such as ``512M``.
 
@@ -88,9 +118,13 @@ def parse_size(text: str, option: str) -> int:
 
 def _parse_offsets(text: str, option: str) -> Offsets:
     try:
-        return Offsets(dict(_offset(part) for part in text.split(",")))
+        pairs = [_offset(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(option, f"can't be read: {text!r}", _ALLOWED) from None
+    of = dict(pairs)
+    if len(of) < len(pairs):
+        raise ConfigError(option, f"a partition twice: {text!r}", "each partition once")
+    return Offsets(of)
 
 
 def _offset(text: str) -> tuple[Partition, int]:

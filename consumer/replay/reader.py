@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
@@ -18,6 +20,10 @@ from consumer.watermark import Partition
 _log = structlog.get_logger(__name__)
 _POLL_MS = 200
 _AT_ONCE = 2000
+_SILENCE_S = 5.0
+
+Portion: TypeAlias = tuple[Span, Sequence[SourceRecord], int]
+"""Of which range, the records, and how far it is read."""
 
 
 def resolve(settings: Kafka, names: Sequence[str], begin: Bound, end: Bound) -> list[Span]:
@@ -41,6 +47,8 @@ def resolve(settings: Kafka, names: Sequence[str], begin: Bound, end: Bound) -> 
     try:
         first, last = consumer.beginning_offsets(parts), consumer.end_offsets(parts)
         begins, ends = (_offsets(consumer, bound, parts, first, last) for bound in (begin, end))
+        for option, bound, found in (("--from", begin, begins), ("--to", end, ends)):
+            _say_if_beyond(option, bound, found, last)
     except Exception as error:
         raise failed(error) from None
     finally:
@@ -69,14 +77,45 @@ def committed(settings: Kafka) -> Mapping[Partition, int]:
     }
 
 
-def read(settings: Kafka, spans: Sequence[Span]) -> Iterator[tuple[Span, Sequence[SourceRecord], int]]:
+def read(
+    settings: Kafka, spans: Sequence[Span], on_silence: Callable[[float], None] = lambda _: None
+) -> Iterator[Portion]:
     """The records of ``spans``, in each partition's order, and how far each is read.
 
-    Answers without records too, so that the caller may do something else while there are none.
+    Answers without records too, so that the caller may do something else while there are none. ``on_silence`` is told
+    every few seconds for how many nothing has come, which means that a broker is away: below the ends there is always
+    more.
 
     Raises:
         ServerUnavailable, ServerError: of the broker.
     """
+    return watched(_portions(settings, spans), on_silence, time.monotonic)
+
+
+def watched(
+    portions: Iterator[Portion], on_silence: Callable[[float], None], clock: Callable[[], float]
+) -> Iterator[Portion]:
+    """``portions``; the time that is waited for one that gets further is told."""
+    at: dict[tuple[str, int], int] = {}
+    silent_s = said_s = 0.0
+    while True:
+        began = clock()
+        portion = next(portions, None)
+        silent_s += clock() - began
+        if portion is None:
+            return
+        span, _, position = portion
+        part = span.topic, span.partition
+        if position > at.get(part, span.begin):
+            at[part] = position
+            silent_s = said_s = 0.0
+        yield portion
+        if silent_s >= said_s + _SILENCE_S:
+            said_s = silent_s
+            on_silence(silent_s)
+
+
+def _portions(settings: Kafka, spans: Sequence[Span]) -> Iterator[Portion]:
     if settings.client == "confluent":
         from consumer.replay.confluent_reader import read as read_with_confluent
 
@@ -104,6 +143,20 @@ def read(settings: Kafka, spans: Sequence[Span]) -> Iterator[tuple[Span, Sequenc
         raise failed(error) from None
     finally:
         consumer.close(autocommit=False)
+
+
+def _say_if_beyond(
+    option: str, bound: Bound, found: Mapping[TopicPartition, int], last: Mapping[TopicPartition, int]
+) -> None:
+    beyond = sorted(f"{part.topic}[{part.partition}]" for part in found if found[part] > last[part])
+    is_later = isinstance(bound, At) and found == last  # no record has reached this time, or there is none
+    if beyond or (is_later and any(last.values())):
+        _log.warning(
+            "the bound lies behind the end: nothing is there yet",
+            action="replay.beyond",
+            bound=f"{option} {bound}",
+            partitions=beyond,
+        )
 
 
 def _offsets(

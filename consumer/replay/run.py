@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import TypeVar
 
-import msgspec
 import structlog
 
 from consumer import kafka_client
 from consumer.batched import batched
 from consumer.config import Settings
 from consumer.drift import Difference
-from consumer.errors import ConfigError, ServerUnavailable
+from consumer.effect import Plan
+from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from consumer.followed import missing, topic_pattern
-from consumer.keys import UserId, render
+from consumer.keys import UserId
 from consumer.patience import patiently
 from consumer.position import Verdict, Version
 from consumer.rebuild import removal
 from consumer.record import table_of
 from consumer.registry import Registry
 from consumer.replay.bar import ReplayProgress
-from consumer.replay.bounds import Beginning, Bound, End, Span
+from consumer.replay.bounds import Span
+from consumer.replay.order import Order, check, identity
 from consumer.replay.processes import Task, in_processes
 from consumer.replay.reader import committed, resolve
 from consumer.replay.state import ReplayState
@@ -43,29 +45,9 @@ _log = structlog.get_logger(__name__)
 _BASE = 160 * 2**20
 _LEAST = 16 * 2**20
 _AT_ONCE = 500
+_DRY = "nothing"
 
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What an operator asked for. ``memory`` is for all workers together, in bytes."""
-
-    begin: Bound
-    end: Bound
-    tables: tuple[str, ...] = ()
-    users: tuple[str, ...] = ()
-    is_rebuild: bool = False
-    prunes: bool = False
-    is_dry: bool = True
-    publishes: bool = False
-    resume: Path | None = None
-    memory: int = 512 * 2**20
-    workers: int = 1
-    shown: int = 20
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing that is there is left out: only then it is known who is not in the log."""
-        return self.is_rebuild and not (self.tables or self.users) and (self.begin, self.end) == (Beginning(), End())
+_T = TypeVar("_T")
 
 
 def replay(settings: Settings, rules: Rules, order: Order, should_stop: Callable[[], bool]) -> Summary:
@@ -76,23 +58,23 @@ def replay(settings: Settings, rules: Rules, order: Order, should_stop: Callable
         Interrupted: told to stop; what was done is in the order's file.
         ServerError: a server refuses.
     """
-    _check(order, rules)
+    check(order, rules)
     _greet_registry(settings)
-    spans = _spans(settings, rules, order)
-    _say_if_ahead(settings, spans, order)
-    view = RedisView(settings.redis)
+    wanted = identity(settings, rules, order, kafka_client.cluster_id(settings.kafka))
     state = ReplayState(order.resume)
-    run = _Run(settings, rules, order, view, state, should_stop)
     try:
-        while True:
-            try:
-                return run.whole(spans)
-            except RedisReplaced:
-                _log.warning("Redis was started anew: the replay begins again", action="replay.again")
-                state.forget(view.run())
+        view = RedisView(settings.redis)
+        try:
+            run = _Run(settings, rules, order, wanted, view, state, should_stop)
+            while True:
+                try:
+                    return run.whole()
+                except RedisReplaced:
+                    _log.warning("Redis was started anew or emptied: the replay begins again", action="replay.again")
+        finally:
+            view.close()
     finally:
         state.close()
-        view.close()
 
 
 def _greet_registry(settings: Settings) -> None:
@@ -109,18 +91,63 @@ class _Run:
     settings: Settings
     rules: Rules
     order: Order
+    identity: Mapping[str, str]
     view: RedisView
     state: ReplayState
     should_stop: Callable[[], bool]
     progress: ReplayProgress = field(init=False)
 
-    def whole(self, spans: list[Span]) -> Summary:
-        order = self.order
+    def whole(self) -> Summary:
+        canary = self._begun()
         try:
-            server = patiently(self.view.run, sleep=time.sleep, on_wait=waits, should_stop=self.should_stop)
+            found = self._all(canary)
+        except BaseException:
+            if self.order.resume is None:
+                self._forget(canary)
+            raise
+        if canary and not self._patiently(lambda: self.view.lives(canary)):
+            raise RedisReplaced
+        self.state.end()
+        self._forget(canary)
+        return found
+
+    def _begun(self) -> str:
+        """The name of the canary of a replay that goes on, or begins; "" for a dry run, which makes none.
+
+        The ends are looked for when the canary is there: what Redis loses later lies behind no end.
+        """
+        before = self.state.target(self.identity)
+        if self.order.is_dry:
+            if not before:
+                self.state.begin(self.identity, _DRY, self._spans())
+            return ""
+        run = self._patiently(self.view.run)
+        was, _, canary = before.rpartition(" ")
+        if canary and was == run and self._patiently(lambda: self.view.lives(canary)):
+            return canary
+        canary = secrets.token_hex(8)
+        self._patiently(lambda: self.view.plant(canary))
+        self.state.begin(self.identity, f"{run} {canary}", self._spans())
+        return canary
+
+    def _spans(self) -> list[Span]:
+        spans = _spans(self.settings, self.rules, self.order)
+        _say_if_ahead(self.settings, spans, self.order)
+        return spans
+
+    def _forget(self, canary: str) -> None:
+        if canary:
+            with suppress(ServerError):  # it goes by itself, only later
+                self.view.uproot(canary)
+
+    def _patiently(self, attempt: Callable[[], _T]) -> _T:
+        try:
+            return patiently(attempt, sleep=time.sleep, on_wait=waits, should_stop=self.should_stop)
         except ServerUnavailable:
-            raise Interrupted from None
-        spans = self.state.begin(_wanted_text(order), "" if order.is_dry else server, spans)
+            raise Interrupted from None  # told to stop while Redis is away
+
+    def _all(self, canary: str) -> Summary:
+        order, spans = self.order, self.state.spans()
         wanted = Wanted(
             tuple(spans),
             order.is_rebuild,
@@ -129,6 +156,7 @@ class _Run:
             frozenset(order.users) or None,
             max(_LEAST, order.memory // order.workers - _BASE),
             order.shown,
+            canary,
         )
         numbers = sorted({span.partition for span in spans})
         tasks: list[Task] = [(each, *self.state.reached(each)) for each in numbers if self.state.summary(each) is None]
@@ -144,6 +172,7 @@ class _Run:
         total = Summary()
         for number in numbers:
             total.include(self.state.summary(number) or Summary(), order.shown)
+        total.not_found = sorted(set(order.users) - total.found)
         if order.is_whole:
             self._look_for_orphans(spans, total)
         return total
@@ -170,9 +199,10 @@ class _Run:
         # Without its topic nothing is known of a type of user.
         topics = {table_of(span.topic) for span in spans}
         tables = {each.user_type: each.table for each in self.rules.tables if each.table in topics}
-        orphans = list(self._orphans(tables, ends))
-        for user, _ in orphans:
-            total.differ(Difference("orphan", render(self.rules.names.config, user)), self.order.shown)
+        orphans = []
+        for plan, key in self._orphans(tables, ends):
+            orphans.append(plan)
+            total.differ(Difference("orphan", key), self.order.shown)
         if not self.order.prunes or self.order.is_dry or not orphans:
             return
         if total.unusable:
@@ -181,19 +211,16 @@ class _Run:
         sink = RedisSink(self.settings.redis, self.settings.guard, self.rules)
         try:
             sink.reach()
-            plans = [
-                removal(user, tables[user.user_type], _version(seen), self.rules)
-                for user, seen in dict(orphans).items()
-            ]
-            for at in range(0, len(plans), _AT_ONCE):
-                for _, answer in sink.apply(plans[at : at + _AT_ONCE]):
+            for some in batched(orphans, _AT_ONCE):
+                for _, answer in sink.apply(some):
                     if isinstance(answer, Exception):
                         raise answer
                     total.count("orphan, newer by now" if answer.verdict is Verdict.STALE else "orphan removed")
         finally:
             sink.close()
 
-    def _orphans(self, tables: dict[str, str], ends: dict[Partition, int]) -> Iterator[tuple[UserId, str]]:
+    def _orphans(self, tables: dict[str, str], ends: dict[Partition, int]) -> Iterator[tuple[Plan, str]]:
+        """The plan that removes each, and a key that shows it."""
         known = self.state.users()
         strangers = (
             user for user in self.view.users(self.rules) if user.user_type in tables and not _is_in(known, user)
@@ -202,30 +229,15 @@ class _Run:
         for some in batched(strangers, _AT_ONCE):
             fresh = [user for user in dict.fromkeys(some) if user not in seen]
             seen.update(fresh)
-            stored = self.view.versions([(user, tables[user.user_type]) for user in fresh], self.rules)
-            for user, text in zip(fresh, stored, strict=True):
-                version = _version(text)
+            blind = [removal(user, tables[user.user_type], None, self.rules) for user in fresh]
+            for plan, standing in zip(blind, self.view.standings(blind), strict=True):
+                version = _version(standing.version)
                 # Of a record behind the ends: the user is newer than this replay.
-                if version is None or version.offset < ends.get(
+                is_older = version is None or version.offset < ends.get(
                     Partition(version.topic, version.partition), version.offset
-                ):
-                    yield user, text
-
-
-def _check(order: Order, rules: Rules) -> None:
-    if strange := set(order.tables) - set(rules.captured()):
-        raise ConfigError("--table", f"no table of the mapping: {min(strange)}", ", ".join(rules.captured()))
-    for text in order.users:
-        try:
-            UserId.from_text(text)
-        except ValueError as error:
-            raise ConfigError("--user", f"{text!r} {error}", "a type and a number, such as live:123") from None
-    if order.prunes and not order.is_whole:
-        raise ConfigError(
-            "--prune", "part of the log does not tell who is missing in it", "--rebuild --from beginning --to end alone"
-        )
-    if order.publishes and (order.is_rebuild or order.is_dry):
-        raise ConfigError("--publish", "a rebuild and a dry run have nothing to tell", "without --rebuild, with --yes")
+                )
+                if is_older and standing.present:
+                    yield removal(plan.user, plan.table, version, self.rules), standing.present[0]
 
 
 def _spans(settings: Settings, rules: Rules, order: Order) -> list[Span]:
@@ -265,12 +277,6 @@ def _say_if_ahead(settings: Settings, spans: Sequence[Span], order: Order) -> No
             action="replay.ahead",
             records=ahead,
         )
-
-
-def _wanted_text(order: Order) -> str:
-    """What must be the same for a replay to go on."""
-    parts = replace(order, resume=None, memory=0, workers=1, shown=0)
-    return msgspec.json.encode({name: str(getattr(parts, name)) for name in parts.__slots__}).decode()
 
 
 def _version(text: str) -> Version | None:

@@ -38,6 +38,7 @@ _log = structlog.get_logger(__name__)
 _AT_ONCE = 500
 _T = TypeVar("_T")
 
+TOMBSTONE, NOTHING = "tombstones", "nothing of their own to write: no effect, of another user, or joined with another"
 NEWER, OLD, RIGHT = "newer in Redis, left alone", "applied before, or older than what is in Redis", "right already"
 
 
@@ -46,6 +47,7 @@ class Wanted:
     """What is to be replayed, and how. ``users`` are texts such as ``live:123``, None for all.
 
     ``memory`` is what one worker may hold of folds in bytes, ``shown`` of how many keys the differences are told.
+    ``canary`` names the key whose loss tells that Redis was emptied; a dry run has none.
     """
 
     spans: tuple[Span, ...]
@@ -55,6 +57,7 @@ class Wanted:
     users: frozenset[str] | None = None
     memory: int = 2**28
     shown: int = 20
+    canary: str = ""
 
     def of(self, number: int) -> list[Span]:
         """The ranges of one partition number."""
@@ -94,7 +97,7 @@ class Interrupted(Exception):
 
 
 class RedisReplaced(Exception):  # named as what happened
-    """Redis was started anew: what was acknowledged before may be lost."""
+    """Redis was started anew or emptied: what was acknowledged before may be lost."""
 
 
 class Worker:
@@ -163,6 +166,7 @@ class Worker:
         finally:
             budget.close()
             again.close()
+        self._look_for_canary()
         self._report(Finished(number, summary, users))
 
     def _apply(self, number: int, reached: dict[str, int], summary: Summary) -> None:
@@ -173,8 +177,14 @@ class Worker:
                 self._decide(some, summary)
                 summary.records += len(some)
                 at[span.topic] = some[-1].offset + 1
+                self._look_for_canary()
                 self._report(Reached(number, dict(at), summary))
         self._report(Finished(number, summary))
+
+    def _look_for_canary(self) -> None:
+        canary = self._wanted.canary
+        if canary and not self._patiently(lambda: self._view.lives(canary)):
+            raise RedisReplaced
 
     def _decide(self, records: Sequence[SourceRecord], summary: Summary) -> None:
         decisions = self._patiently(lambda: decide_all(records, self._rules, self._schemas))
@@ -186,6 +196,11 @@ class Worker:
         for at, error in batch.errors.items():
             if at in plans or wanted is None or decisions[at].mark is None:
                 summary.reject([str(error)])
+        tombstones = sum(record.value is None for record in records)
+        summary.count(TOMBSTONE, tombstones)
+        summary.count(NOTHING, len(records) - tombstones - len(plans.keys() | batch.errors.keys()))
+        if wanted is not None:
+            summary.find(str(plan.user) for plan in plans.values())
         if self._wanted.is_dry:
             self._compare([plan for plan in plans.values() if plan.mode is not Mode.MARK], summary)
         else:
@@ -195,6 +210,8 @@ class Worker:
         for some in batched(plans, _AT_ONCE):
             if self._should_stop():
                 raise Interrupted
+            if self._wanted.users is not None:
+                summary.find(str(plan.user) for plan in some)
             if self._wanted.is_dry:
                 self._compare([plan for plan in some if plan.mode is not Mode.MARK], summary)
             else:
@@ -230,7 +247,7 @@ class Worker:
         if is_new:
             self._report(Read(sum(span.size for span in spans if span not in needed)))
         at = {span.topic: span.begin for span in needed}
-        for span, records, position in read(self._settings.kafka, needed):
+        for span, records, position in read(self._settings.kafka, needed, silent):
             if self._should_stop():
                 raise Interrupted
             if is_new and position > at[span.topic]:
@@ -273,6 +290,11 @@ def _refusal(plan: Plan, error: Refused) -> str:
 def waits(error: ServerUnavailable, seconds: float) -> None:
     """Say that a server is waited for."""
     _log.warning("waiting for a server", action="replay.waiting", error=str(error), again_in_s=round(seconds, 1))
+
+
+def silent(seconds: float) -> None:
+    """Say that Kafka is waited for: its client tries again by itself."""
+    _log.warning("waiting for a server", action="replay.waiting", error=f"Kafka: nothing came for {seconds:.0f} s")
 
 
 def _nap(seconds: float) -> None:

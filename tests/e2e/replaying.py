@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,19 @@ class Ground:
         if child.poll() is None:
             child.send_signal(number)
         return child.wait(60)
+
+    def interrupted_at(self, key: str, *arguments: str, act: Callable[[], object] | None = None) -> int:
+        """The exit code of a replay to which something happens once such a key is there: SIGINT, or ``act``."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
+        command = [str(Path(sys.executable).with_name("cdc-consumer")), "replay", *arguments]
+        with (self.folder / "replay.err").open("ab") as err:
+            child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=err, env=clean | dict(self.environment))
+        eventually(lambda: child.poll() is not None or next(self.redis.scan_iter(match=key, count=1000), None), 60)
+        if act is None:
+            child.send_signal(signal.SIGINT)
+        else:
+            act()
+        return child.wait(120)
 
     def config(self, user_id: int) -> dict[str, str]:
         found = self.redis.hgetall(f"user:{{live:{user_id}}}:config")

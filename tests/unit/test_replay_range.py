@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.errors import ConfigError
-from consumer.replay.bounds import At, Beginning, Bound, End, Offsets, parse_bound, parse_size
+from consumer.replay.bounds import At, Beginning, Bound, End, Offsets, check_order, parse_bound, parse_size
 from consumer.watermark import Partition
 
 
@@ -24,13 +24,38 @@ from consumer.watermark import Partition
 )
 def test_each_way_to_say_a_bound(text: str, bound: Bound) -> None:
     assert parse_bound(text, "--from") == bound
+    assert parse_bound(str(bound), "--from") == bound
 
 
-@pytest.mark.parametrize("text", ["", "start", "a:0", "a:0:x", "a:-1:3", ":0:1", "a:0:1,", "2024-13-01"])
+@pytest.mark.parametrize("text", ["", "start", "a:0", "a:0:x", "a:-1:3", ":0:1", "a:0:1,", "2024-13-01", "a:0:1,a:0:2"])
 def test_what_is_no_bound_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         parse_bound(text, "--to")
     assert refusal.value.field == "--to"
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "is_refused"),
+    [
+        ("beginning", "end", False),
+        ("beginning", "beginning", False),
+        ("a:0:5", "a:0:5", False),
+        ("a:0:5", "b:0:1", False),
+        ("a:0:5", "2024-01-15", False),
+        ("end", "beginning", True),
+        ("2024-01-15", "beginning", True),
+        ("end", "a:0:5", True),
+        ("2024-01-16", "2024-01-15", True),
+        ("a:0:1,b:0:5", "a:0:2,b:0:4", True),
+    ],
+)
+def test_bounds_with_nothing_between_them_are_refused(begin: str, end: str, is_refused: bool) -> None:
+    bounds = parse_bound(begin, "--from"), parse_bound(end, "--to")
+    if not is_refused:
+        check_order(*bounds)
+        return
+    with pytest.raises(ConfigError, match="lies before"):
+        check_order(*bounds)
 
 
 def test_sizes() -> None:

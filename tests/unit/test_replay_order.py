@@ -1,0 +1,57 @@
+"""An order that can't do anything is refused, and what makes it the same order again."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import SecretStr
+
+from consumer import config
+from consumer.errors import ConfigError
+from consumer.reference import reference
+from consumer.replay.bounds import Beginning, End
+from consumer.replay.order import Order, check, identity
+from consumer.sections import Redis
+
+RULES = reference()
+
+
+@pytest.mark.parametrize(
+    ("users", "tables"),
+    [
+        (("vip:1",), ()),
+        (("live:007",), ()),
+        (("live:1",), ("demo_users",)),
+        (("live:1", "demo:1"), ("demo_users",)),
+    ],
+)
+def test_a_user_whom_nothing_can_match_is_refused(users: tuple[str, ...], tables: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        check(Order(Beginning(), End(), tables, users), RULES)
+    assert refusal.value.field == "--user"
+
+
+def test_a_user_whom_one_of_the_tables_can_match_is_not() -> None:
+    check(Order(Beginning(), End(), ("demo_users", "user_transactions"), ("live:7",)), RULES)
+    check(Order(Beginning(), End(), (), ("live:7", "demo:7")), RULES)
+
+
+@pytest.mark.parametrize(
+    ("url", "database"),
+    [
+        ("redis://user:secret@host:1/3", "3"),
+        ("redis://host", "0"),
+        ("rediss://host/?db=4", "4"),
+        ("redis+cluster://a:1,b:2/", "0"),
+        ("redis+sentinel://:secret@a:1,b:2/service/5", "5"),
+    ],
+)
+def test_of_redis_the_database_counts_and_no_address(url: str, database: str) -> None:
+    settings = config.Settings.model_construct(**(dict(config.load({}, None)) | {"redis": Redis(url=SecretStr(url))}))
+    found = identity(settings, RULES, Order(Beginning(), End(), ("live_users",), ("live:2", "live:1")), "cluster 1")
+    assert found["the database of CDC_REDIS__URL"] == database
+    assert "secret" not in str(found)
+    assert (found["--user"], found["--from"], found["the Kafka cluster"]) == (
+        "live:1, live:2",
+        "beginning",
+        "cluster 1",
+    )
