@@ -10,7 +10,7 @@ not depend on it. Two things are joined:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 from msgspec.structs import replace
@@ -35,7 +35,7 @@ class Joined(msgspec.Struct, frozen=True):
     """An event to be planned, which may stand for several, and what linked rows say about it."""
 
     event: ChangeEvent
-    details: Details = field(default_factory=dict)
+    details: Details = NO_DETAILS
 
 
 @dataclass(frozen=True, slots=True)

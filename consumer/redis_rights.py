@@ -12,11 +12,14 @@ from consumer.rules import Rules
 
 OFFSETS = "cdc:offsets:"
 """What the key begins with under which a group's offsets are remembered."""
+CANARY = "cdc:replay:"
+"""What the key begins with whose loss tells a replay that Redis was emptied."""
 
-_GUARD = "HMGET HSET HDEL HKEYS HGETALL EXISTS EXPIRE PERSIST"
+_GUARD = "HMGET HSET HDEL HKEYS HGETALL EXISTS EXPIRE PERSIST HGET"
 _HASH = "TYPE EXISTS HSET HSETNX HMGET HDEL HEXISTS UNLINK"
 # Arguments behind the key, so that the server takes the call for complete.
 _REST = {
+    "HGET": ("f",),
     "HMGET": ("f",),
     "HSET": ("f", "v"),
     "HSETNX": ("f", "v"),
@@ -72,6 +75,7 @@ def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Nee
         for template in rules.derived():
             yield from _on(render(template.removesuffix("*"), user), "UNLINK")
     yield from _on(f"{OFFSETS}{group}", "HSET HGETALL")
+    yield from _on(f"{CANARY}0", "SET EXPIRE UNLINK")
     if any(template.endswith("*") for template in rules.derived()):
         yield Need(("SCAN", "0"))
     for channel in channels(rules):
@@ -102,7 +106,7 @@ def wanted(rules: Rules, group: str, *, has_functions: bool, is_cluster: bool = 
     names = rules.names
     templates = (names.guard, names.config, names.portfolio, names.balance, *rules.derived())
     templates += (companion(names.balance),) if is_cluster else ()
-    patterns = [*dict.fromkeys(_pattern(template) for template in templates), f"{OFFSETS}*"]
+    patterns = [*dict.fromkeys(_pattern(template) for template in templates), f"{OFFSETS}*", f"{CANARY}*"]
     keys, heard = (f"~{each}" for each in patterns), (f"&{each}" for each in channels(rules))
     # Redis refuses to add to an account that may use all keys or channels, so these begin anew.
     return " ".join([*commands, "resetkeys", *keys, "resetchannels", *heard])

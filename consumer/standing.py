@@ -14,6 +14,7 @@ from consumer.held import Held
 from consumer.keys import UserId, glob, pattern, render
 from consumer.keyspace import keyspace, runs
 from consumer.redis_client import at_start, translate
+from consumer.redis_rights import CANARY
 from consumer.rules import Rules
 from consumer.sections import Redis
 
@@ -124,7 +125,7 @@ class RedisView:
                 raise translate(error, is_of_plan=False) from error
 
     def _canary(self, command: str, canary: str, *arguments: str) -> Any:
-        (reply,) = self._asked([(command, f"cdc:replay:{canary}", *arguments)])
+        (reply,) = self._asked([(command, f"{CANARY}{canary}", *arguments)])
         if isinstance(reply, redis.RedisError):
             raise translate(reply, is_of_plan=False)
         return reply

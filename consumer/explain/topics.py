@@ -10,7 +10,7 @@ from consumer.avro import Schemas
 from consumer.decision import decide
 from consumer.explain.history import user_in
 from consumer.followed import chosen
-from consumer.kafka_client import to_record, topics
+from consumer.kafka_client import topics
 from consumer.keys import UserId
 from consumer.position import Version
 from consumer.record import SourceRecord
@@ -60,7 +60,7 @@ def records_of(
     found: dict[Span, list[SourceRecord]] = {span: [] for span in spans}
     at = {span: span.begin for span in spans}
     for span, records, position in read(settings, spans):
-        found[span] += [record for record in map(to_record, records) if is_theirs(record)]
+        found[span] += [record for record in records if is_theirs(record)]
         advance(position - at[span])
         at[span] = position
     # Each partition keeps its own order, whatever the clocks said.

@@ -61,13 +61,14 @@ def elsewhere(cluster: TestCluster) -> list[RedisServer]:
     return [node for node in cluster.nodes if node not in (master, cluster.replica_of(master))][:2]
 
 
-def judged(load: Load, sink: RedisSink, cluster: TestCluster, ears: Ears) -> None:
+def judged(load: Load, sink: RedisSink, cluster: TestCluster, ears: Ears, *, is_cut: bool = False) -> None:
     eventually(cluster.is_whole, 30, "the cluster does not heal")
     wanted, heard = load.messages(), ears.heard()
     everywhere: Counter[tuple[str, str]] = Counter()
     for counts in heard:
         everywhere |= counts
-    assert everywhere - wanted == Counter(), "told twice"
+    # A master that goes between sending and telling its replica leaves one batch of which nobody knows.
+    assert len({event.partition("/")[2] for _, event in everywhere - wanted}) <= (1 if is_cut else 0), "told twice"
     assert wanted - everywhere == Counter(), "not told"
     with cluster.connect() as client:
         standing = dump(client)
@@ -109,7 +110,7 @@ def test_a_master_is_killed(cluster: TestCluster, sink: RedisSink) -> None:
             master.end()
             load.wait(1)
             master.start()
-        judged(load, sink, cluster, ears)
+        judged(load, sink, cluster, ears, is_cut=True)
 
 
 def test_a_master_hangs_until_another_has_its_place(cluster: TestCluster, sink: RedisSink) -> None:
@@ -122,7 +123,7 @@ def test_a_master_hangs_until_another_has_its_place(cluster: TestCluster, sink: 
                 load.wait(2)
             finally:
                 master.send(signal.SIGCONT)
-        judged(load, sink, cluster, ears)
+        judged(load, sink, cluster, ears, is_cut=True)
 
 
 @pytest.mark.parametrize("tracking", [True, False])

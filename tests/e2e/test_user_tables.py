@@ -192,6 +192,7 @@ def test_two_quick_updates_end_with_the_later(live: System) -> None:
         live.trading.update("live_users", 7, wallet_balance=amount)
     eventually(lambda: live.field(7, "wallet_balance") == "40.00")
     assert live.redis.get("user_balance:live:7") == "40.00"
+    live.listener.caught_up()
     told = [
         message["updated_fields"]["wallet_balance"]
         for channel, message in live.heard(7)

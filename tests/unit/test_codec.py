@@ -236,3 +236,11 @@ def test_an_error_repeats_no_value() -> None:
         assert isinstance(after, dict)
         after[column] = {"secret": "hunter2"}
         assert "hunter2" not in decide(_record(envelope), reference()).reason
+
+
+def test_a_change_whose_transaction_is_not_known_is_planned_all_the_same() -> None:
+    """MySQL without GTIDs, and no transaction metadata: nothing joins it to others."""
+    source = {**json.loads(DEPOSIT.value or b"")["source"], "gtid": None}
+    decision = decide(_record(_envelope(transaction=None, source=source)), reference())
+    assert decision.plan is not None
+    assert [json.loads(each.body)["database_transaction_id"] for each in decision.plan.messages] == [None, None]
