@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+
+# A shell's background job ignores Ctrl-C, and so would every program that a test starts to interrupt it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 pytest_plugins = ["tests.stack.fixtures", "tests.redis_server"]

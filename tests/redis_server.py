@@ -92,7 +92,8 @@ class RedisServer:
                     return
             except redis.ConnectionError:
                 time.sleep(0.05)
-        raise AssertionError("redis-server does not answer")
+        self.end()
+        raise AssertionError(f"redis-server does not answer: {(self.folder / 'log').read_text()[-2000:]}")
 
     def send(self, number: signal.Signals) -> None:
         os.kill(self._pid, number)

@@ -167,8 +167,8 @@ def test_a_server_of_its_own_tells_what_it_is(redis_binary: str, tmp_path: Path)
 
 
 def test_a_node_of_a_cluster_tells_so(redis_binary: str, tmp_path: Path) -> None:
-    server = RedisServer(redis_binary, tmp_path)
-    server.start(cluster_enabled="yes")
+    server = RedisServer(redis_binary, tmp_path, settings={"cluster_enabled": "yes"})
+    server.start()
     try:
         with connect(Redis(url=SecretStr(server.url))) as client:
             found = survey(client)
