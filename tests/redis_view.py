@@ -47,6 +47,8 @@ class Listener:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
+        self.caught_up()
+        self._heard.clear()
 
     def _listen(self) -> None:
         while not self._stop.is_set():
@@ -62,8 +64,8 @@ class Listener:
                     self._invalid.append(f"{problem} in {body}")
 
     def heard(self, user_id: int | None = None, user_type: str = "live") -> list[tuple[str, dict[str, Any]]]:
-        """(channel, message) in the order of arrival, of all users or of one; give it a moment to arrive."""
-        time.sleep(0.1)
+        """(channel, message) in the order of arrival, of all users or of one."""
+        self.caught_up()
         assert not self._invalid, "; ".join(self._invalid)
         wanted = (user_type, user_id)
         return [
@@ -74,9 +76,15 @@ class Listener:
 
     def caught_up(self) -> None:
         """Return when everything that was published before this call has arrived."""
-        mark = secrets.token_hex(8)
-        self._client.publish(_MARK, mark)
-        eventually(lambda: mark in self._marks, what="the listener does not hear")
+        # Each master of a cluster passes messages on by a link of its own.
+        masters = self._client.get_primaries() if isinstance(self._client, redis.RedisCluster) else [None]
+        marks = set()
+        for master in masters:
+            mark = secrets.token_hex(8)
+            marks.add(mark)
+            whither = {} if master is None else {"target_nodes": master}
+            self._client.execute_command("PUBLISH", _MARK, mark, **whither)  # type: ignore[no-untyped-call]
+        eventually(lambda: marks <= self._marks, what="the listener does not hear")
 
     def take(self) -> list[tuple[str, dict[str, Any]]]:
         """What has arrived since the last time."""
