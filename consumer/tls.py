@@ -147,12 +147,19 @@ class Renewed:
     def wrap_socket(
         self, sock: socket.socket, *, server_hostname: str, do_handshake_on_connect: bool = True
     ) -> ssl.SSLSocket:
-        """As a context does. Raises ssl.SSLError too if a file can't be used now."""
+        """As a context does. Raises ssl.SSLError also if the server hung up, or a file can't be used now.
+
+        kafka-python takes nothing else for a failed attempt: after a ConnectionResetError it never connects again.
+        """
         try:
             now = context(self._files, self._blame)
-        except ConfigError as error:
+            return now.wrap_socket(
+                sock, server_hostname=server_hostname, do_handshake_on_connect=do_handshake_on_connect
+            )
+        except ssl.SSLError:
+            raise
+        except (ConfigError, OSError) as error:
             raise ssl.SSLError(str(error)) from None
-        return now.wrap_socket(sock, server_hostname=server_hostname, do_handshake_on_connect=do_handshake_on_connect)
 
 
 def refusal(server: str, host: str, port: int, files: Files | None, blame: Blame, hello: Hello) -> ConfigError | None:

@@ -248,7 +248,6 @@ def test_kafka_refuses_the_account_at_run_time(followed: Followed, broker: Broke
 
 
 @pytest.mark.slow
-@pytest.mark.skip(reason="an open fault: under load kafka-python's commits may time out for ever after it was renewed")
 def test_kafkas_certificate_expires_and_is_renewed(followed: Followed, broker: Broker, authority: Authority) -> None:
     good = broker.shown.both.read_bytes()
     broker.shown.both.write_bytes(authority.issue("kafka-was", days=-1).both.read_bytes())
