@@ -6,7 +6,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY consumer consumer
 # The wheel, not the source tree, is what is installed: so the image runs what a user of the package runs.
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
- && /opt/venv/bin/pip install --no-cache-dir --constraint constraints.txt "$(ls /wheels/*.whl)[codecs,confluent,otel]"
+ && /opt/venv/bin/pip install --no-cache-dir --constraint constraints.txt "$(ls /wheels/*.whl)[api,codecs,confluent,mysql,otel,postgres]"
 
 FROM python:3.12.11-slim-bookworm
 LABEL org.opencontainers.image.title="cdc-consumer" org.opencontainers.image.licenses="Apache-2.0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +35,34 @@ DOCUMENTS: dict[tuple[str, str], dict[str, Any]] = {
 SET = DOCUMENTS["StatefulSet", "cdc-consumer"]["spec"]
 POD = SET["template"]["spec"]
 (CONTAINER,) = POD["containers"]
+PODS: dict[str, dict[str, Any]] = {
+    name: document["spec"]["template"]["spec"]
+    for (kind, name), document in DOCUMENTS.items()
+    if kind in ("StatefulSet", "Deployment")
+}
+COMMANDS = {"cdc-consumer": ["run"], "cdc-consumer-audit": ["audit", "--watch"], "cdc-consumer-api": ["api"]}
 SCALING = DOCUMENTS["ScaledObject", "cdc-consumer"]["spec"]
+each_pod = pytest.mark.parametrize("pod", PODS.values(), ids=list(PODS))
 
 
-def _environment() -> dict[str, str]:
-    """What the container is given."""
+def _environment(container: dict[str, Any] = CONTAINER) -> dict[str, str]:
+    """What it is given."""
     kinds = {"configMapRef": ("ConfigMap", "data"), "secretRef": ("Secret", "stringData")}
     found: dict[str, str] = {}
-    for each in CONTAINER["envFrom"]:
+    for each in container["envFrom"]:
         ((reference, named),) = each.items()
         kind, part = kinds[reference]
         found |= DOCUMENTS[kind, named["name"]][part]
-    for each in CONTAINER["env"]:
-        assert each["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
-        found[each["name"]] = "cdc-consumer-0"
+    for each in container["env"]:
+        found[each["name"]] = each["value"] if "value" in each else _looked_up(each["valueFrom"])
     return found
+
+
+def _looked_up(source: dict[str, Any]) -> str:
+    if source == {"fieldRef": {"fieldPath": "metadata.name"}}:
+        return "cdc-consumer-0"
+    of_secret = source["secretKeyRef"]
+    return str(DOCUMENTS["Secret", of_secret["name"]]["stringData"][of_secret["key"]])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -98,27 +112,53 @@ def test_no_secret_stands_outside_the_secret() -> None:
         assert value not in text or value == "cdc-consumer"
 
 
-def test_the_container_is_the_image_and_runs_the_consumer() -> None:
-    assert CONTAINER["image"] == f"cdc-consumer:{__version__}"
-    assert CONTAINER["args"] == ["run"]
+def test_each_container_is_the_image_with_a_command_of_its_own() -> None:
     user = next(
         line.split()[1] for line in (PROJECT / "Dockerfile").read_text().splitlines() if line.startswith("USER")
     )
-    assert POD["securityContext"]["runAsUser"] == int(user)
+    for name, pod in PODS.items():
+        (container,) = pod["containers"]
+        assert container["image"] == f"cdc-consumer:{__version__}"
+        assert container["args"] == COMMANDS[name]
+        assert pod["securityContext"]["runAsUser"] == int(user)
+    assert PODS.keys() == COMMANDS.keys()
 
 
-def test_it_may_do_nothing_but_its_work() -> None:
-    assert POD["securityContext"]["runAsNonRoot"] is True
-    assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert POD["automountServiceAccountToken"] is False
-    assert POD["enableServiceLinks"] is False, "its variables begin with CDC_"
-    assert CONTAINER["securityContext"] == {
+def test_the_image_has_what_the_commands_import() -> None:
+    installed = re.search(r"whl\)\[([a-z,]+)\]", (PROJECT / "Dockerfile").read_text())
+    assert installed
+    assert {"api", "mysql", "postgres"} <= set(installed[1].split(","))
+
+
+@each_pod
+def test_it_may_do_nothing_but_its_work(pod: dict[str, Any]) -> None:
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False, "its variables begin with CDC_"
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert CONTAINER["resources"].keys() == {"requests", "limits"}
-    assert CONTAINER["resources"]["limits"].keys() == {"cpu", "memory"}
+    assert container["resources"].keys() == {"requests", "limits"}
+    assert container["resources"]["limits"].keys() == {"cpu", "memory"}
+
+
+def test_the_audit_and_the_api_are_where_they_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    audit, api = (PODS[name]["containers"][0] for name in ("cdc-consumer-audit", "cdc-consumer-api"))
+    settings = accepted(_environment(audit) | _environment(api), monkeypatch)
+    assert settings.database.url is not None
+    assert settings.api.token is not None
+    assert audit["ports"] == [{"name": "metrics", "containerPort": settings.metrics.port}]
+    assert api["ports"] == [{"name": "http", "containerPort": settings.api.port}]
+    assert settings.api.host == "0.0.0.0"  # inside its pod
+    (port,) = DOCUMENTS["Service", "cdc-consumer-api"]["spec"]["ports"]
+    assert port["targetPort"] == "http"
+    for name in ("cdc-consumer-audit", "cdc-consumer-api"):
+        spec = DOCUMENTS["Deployment", name]["spec"]
+        assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]
 
 
 def test_probes_ask_what_they_should_and_wait_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:

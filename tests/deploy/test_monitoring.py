@@ -15,7 +15,7 @@ import pytest
 import yaml
 from prometheus_client import generate_latest
 
-from tests.deploy.promql import Asked, asked, eventful, exported
+from tests.deploy.promql import Asked, asked, audited, eventful, exported
 from tests.docs.markdown import PROJECT
 
 ALERTS = PROJECT / "deploy" / "prometheus" / "alerts.yaml"
@@ -112,7 +112,7 @@ def test_promtool_accepts_the_rules_their_tests_and_the_page(tmp_path: Path) -> 
         pytest.skip("promtool is missing: apt-get install prometheus")
     shutil.copy(ALERTS, tmp_path)
     shutil.copy(Path(__file__).with_name("alerts.test.yaml"), tmp_path)
-    page = generate_latest(eventful().registry).decode()
+    page = b"".join(generate_latest(each.registry) for each in (eventful(), audited())).decode()
     for words in (["check", "rules", "alerts.yaml"], ["test", "rules", "alerts.test.yaml"], ["check", "metrics"]):
         ran = subprocess.run(
             [promtool, *words], cwd=tmp_path, input=page, capture_output=True, text=True, timeout=60, check=False
