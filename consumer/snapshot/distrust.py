@@ -26,13 +26,13 @@ def distrust(
     rules: Rules,
     *,
     ends: Callable[[], Mapping[int, int]],
-    versions: Callable[[Sequence[UserId]], Sequence[str]],
+    versions: Callable[[Sequence[UserId]], Sequence[str | None]],
 ) -> int:
     """Mark ``users``; answers how many marks that were.
 
     A mark lies at the end of the partition in which the user's rows are: what is written to it from now on may heal
     them, and nothing that was written before. ``ends`` answers where the partitions of ``topic`` end now, ``versions``
-    what is kept of each user, "" for nothing.
+    what is kept of each user: "" for no version, None for nothing at all.
 
     Raises:
         ServerError: some users may be marked, and some may not. To mark them again is harmless.
@@ -52,14 +52,19 @@ def distrust(
 
 
 def _marks(
-    users: Sequence[UserId], kept: Sequence[str], table: UserTable, topic: str, ends: Mapping[int, int], rules: Rules
+    users: Sequence[UserId],
+    kept: Sequence[str | None],
+    table: UserTable,
+    topic: str,
+    ends: Mapping[int, int],
+    rules: Rules,
 ) -> list[Plan]:
-    """None for users who were deleted: a read brings nobody back. Where no row of a user was seen in this topic yet,
-    any later one may heal them.
+    """None for users who were deleted, for a read brings nobody back, nor for those of whom nothing stands there, for it
+    is written whole. Where no row of a user was seen in this topic yet, any later one may heal them.
     """
     marks = []
     for user, text in zip(users, kept, strict=True):
-        if text.endswith(_DELETED):
+        if text is None or text.endswith(_DELETED):
             continue
         partition = end = 0
         if text and (version := Version.from_text(text)).topic == topic:

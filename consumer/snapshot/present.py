@@ -44,14 +44,23 @@ def _named(keys: Keyspace, template: str, user_type: str) -> Iterator[UserId]:
             yield UserId(user_type, int(found[1]))
 
 
-def versions(keys: Keyspace, names: Names, found: Sequence[UserId], table: str) -> list[str]:
-    """The version of each user's row of ``table`` as it is kept, "" where there is none.
+def versions(keys: Keyspace, names: Names, found: Sequence[UserId], table: str) -> list[str | None]:
+    """The version of each user's row of ``table`` as it is kept: "" where there is none, None where there is nothing.
 
     Raises:
         ServerUnavailable, ServerError: from Redis.
     """
     try:
-        answers = sound(keys.ask([("HGET", render(names.guard, user), table) for user in found]))
+        kept = sound(keys.ask([("HGET", render(names.guard, user), table) for user in found]))
+        unknown = [user for user, text in zip(found, kept, strict=True) if not text]
+        written = _written(keys, names, unknown)
     except redis.RedisError as error:
         raise translate(error, is_of_plan=False) from error
-    return [answer or "" for answer in answers]
+    return [text or ("" if user in written else None) for user, text in zip(found, kept, strict=True)]
+
+
+def _written(keys: Keyspace, names: Names, users: Sequence[UserId]) -> set[UserId]:
+    """Those who have a key."""
+    asked = [(user, each) for user in users for each in (names.config, names.portfolio, names.balance)]
+    answers = sound(keys.ask([("EXISTS", render(each, user)) for user, each in asked]))
+    return {user for (user, _), exists in zip(asked, answers, strict=True) if exists}

@@ -124,6 +124,20 @@ def test_who_was_deleted_is_not_marked(sink: RedisSink, client: redis.Redis) -> 
     assert client.hget(GUARD, "!live_users") is None
 
 
+def test_who_has_nothing_is_not_marked_and_is_written_whole(sink: RedisSink, client: redis.Redis) -> None:
+    """A mark of somebody who does not exist would stand for ever."""
+    assert marked(sink, client, [{0: 6}]) == 0
+    assert client.dbsize() == 0
+    applied(sink, incremental(6))
+    whole = client.hgetall(CONFIG)
+    client.delete(CONFIG, GUARD)
+    client.set("user_balance:live:123", "0.01")
+    assert marked(sink, client, [{0: 6}]) == 1
+    applied(sink, incremental(7))
+    assert client.hgetall(CONFIG) == whole
+    assert client.get("user_balance:live:123") != "0.01"
+
+
 @pytest.mark.parametrize("topic", [TOPIC, "other.trading.live_users"])
 def test_without_a_version_in_this_topic_any_later_row_heals(sink: RedisSink, client: redis.Redis, topic: str) -> None:
     if topic != TOPIC:
