@@ -95,5 +95,8 @@ def _check(tables: Sequence[str], users: Sequence[UserId], sample: int, rules: R
     known = [table.table for table in rules.tables]
     if strange := set(tables) - set(known):
         raise ConfigError("--table", f"no table of users: {min(strange)}", ", ".join(known))
+    types = {table.user_type for table in rules.tables if not tables or table.table in tables}
+    if apart := [str(user) for user in users if user.user_type not in types]:
+        raise ConfigError("--user", f"{apart[0]} is in none of the tables named", "users of the tables of --table")
     if users and sample:
         raise ConfigError("--sample", "users are named", "one of --user and --sample")
