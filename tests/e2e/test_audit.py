@@ -277,7 +277,7 @@ def test_keys_far_apart_keys_of_nobody_and_what_only_redis_has(live: System) -> 
     redis.hset(f"user:{{live:{STRANGE}}}:portfolio", "equity", "1")
     redis.delete("cdc:{live:5}")
     redis.set("cdc:{live:5}", "text")
-    findings, summary = found(audit(live, "--json"))
+    findings, _ = found(audit(live, "--json"))
     assert {each["user"]: each["cause"] for each in findings} == {f"live:{STRANGE}": "foreign", "live:5": "wrong_type"}
     _, one = found(audit(live, "--json", "--user", f"live:{STRANGE}"))
     assert (one["users"], one["orphans"]) == (0, 1)
