@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.errors import ConfigError
+from consumer.errors import ConfigError, ServerError
 from consumer.keys import UserId
 from consumer.options import (
     AsJson,
@@ -82,8 +82,13 @@ def audit(
         finally:
             end()
     else:
-        with Audit(settings, rules, schemas_of(settings), order, stop) as one, AuditProgress() as progress:
-            tally = one.whole(say, progress)
+        try:
+            with Audit(settings, rules, schemas_of(settings), order, stop) as one, AuditProgress() as progress:
+                tally = one.whole(say, progress)
+        except ServerError:
+            if stop():  # what a server that hangs kept from being heard
+                raise typer.Exit(130) from None
+            raise
         if not stop():
             typer.echo(findings.summary_json(tally) if as_json else findings.summary_text(tally), err=not as_json)
             raise typer.Exit(0 if tally.is_clean else 1)
