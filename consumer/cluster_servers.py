@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import redis
@@ -29,6 +30,7 @@ from consumer.rules import Rules
 from consumer.scan_index import KeyIndex, ScanIndex, is_tracked
 from consumer.script import Call, fields_of, pairs_of, sound
 from consumer.sections import Guard, Redis
+from consumer.servers import Answers
 from consumer.spread import Spread, is_apart, slot, spread, tags
 from consumer.topology import Topology, is_no_node
 
@@ -54,8 +56,9 @@ class _Step:
 
     @property
     def clears(self) -> bool:
-        """Whether the derived keys go: always after a change, else only if something differed."""
-        if self.mode == Mode.CHANGE or self.is_due or not isinstance(self.answer, Applied):
+        """Whether the keys elsewhere go: always after a change or of a user who goes, else only if something differed."""
+        is_removed = self.plan.removed is not None
+        if self.mode == Mode.CHANGE or is_removed or self.is_due or not isinstance(self.answer, Applied):
             return True
         return bool(self.answer.differed) or (self.mode == Mode.FILL and not self.answer.stored)
 
@@ -101,7 +104,10 @@ class ClusterServers:
         self._routes.close()
         self._keys.close()
 
-    def apply(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> Sequence[Applied | ServerError]:
+    def send(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> Answers:
+        return partial(self._answers, plans, found)
+
+    def _answers(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> list[Applied | ServerError]:
         steps = []
         for plan in plans:
             derived = [key for prefix in plan.cleared.prefixes for key in found.get(prefix, ())]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from consumer.effect import Mode, Plan
@@ -27,6 +28,7 @@ class Delivery:
     refused: dict[int, Refused] = field(default_factory=dict)
     halt: ServerError | None = None
     _left: dict[int, Plan] = field(init=False)
+    _sent: tuple[list[int], Iterator[tuple[int, Applied | ServerError]]] | None = None
 
     def __post_init__(self) -> None:
         self._left = dict(self.plans)
@@ -36,6 +38,11 @@ class Delivery:
         """Whether there is nothing left to try."""
         return not self._left or self.halt is not None
 
+    def begin(self, sink: Sink) -> None:
+        """Send what can be sent now, so that the sink works while the caller does something else."""
+        with suppress(ServerError):  # it comes again where the answers are asked for
+            self._sent = self._send(sink)
+
     def attempt(self, sink: Sink) -> None:
         """Try once what has no answer yet.
 
@@ -44,8 +51,9 @@ class Delivery:
 
         """
         away = None
-        numbers = sorted(self._left)
-        for at, answer in sink.apply([self._left[number] for number in numbers]):
+        numbers, answers = self._sent or self._send(sink)
+        self._sent = None
+        for at, answer in answers:
             if isinstance(answer, ServerUnavailable):
                 away = answer
             elif isinstance(answer, ServerError):
@@ -54,6 +62,10 @@ class Delivery:
                 self._take_answer(numbers[at], answer)
         if away is not None:
             raise away
+
+    def _send(self, sink: Sink) -> tuple[list[int], Iterator[tuple[int, Applied | ServerError]]]:
+        numbers = sorted(self._left)
+        return numbers, sink.apply([self._left[number] for number in numbers])
 
     def _take_answer(self, number: int, answer: Applied) -> None:
         if answer.verdict is Verdict.UNHEALED:

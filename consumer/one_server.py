@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from consumer.effect import Plan
 from consumer.errors import ServerError
@@ -16,6 +17,7 @@ from consumer.rules import Rules
 from consumer.scan_index import KeyIndex, ScanIndex, is_tracked
 from consumer.script import Script, fields_of, pairs_of, sound
 from consumer.sections import Guard, Redis
+from consumer.servers import Answers
 
 
 class OneServer:
@@ -43,11 +45,15 @@ class OneServer:
         self._script.close()
         self._client.close()
 
-    def apply(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> list[Applied | ServerError]:
+    def send(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> Answers:
         derived = [[key for prefix in plan.cleared.prefixes for key in found.get(prefix, ())] for plan in plans]
-        replies = self._script.call(
+        self._script.send(
             [self._calls.of(plan, keys, is_brief=may_be_brief(plan)) for plan, keys in zip(plans, derived, strict=True)]
         )
+        return partial(self._answers, plans, derived)
+
+    def _answers(self, plans: Sequence[Plan], derived: Sequence[Sequence[str]]) -> list[Applied | ServerError]:
+        replies = self._script.receive()
         if absent := [at for at, reply in enumerate(replies) if is_asked_for_more(reply)]:
             again = self._script.call([self._calls.of(plans[at], derived[at]) for at in absent])
             for at, reply in zip(absent, again, strict=True):

@@ -7,32 +7,33 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-import structlog
-
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.batch import Batch
-from consumer.columns import ColumnWatch
-from consumer.decision import decide_all, healing_plan
+from consumer.decision import Decision, decide_all, healing_plan
 from consumer.delivery import Delivery
-from consumer.errors import Halt, Reconnected, ServerError, ServerUnavailable
+from consumer.errors import Reconnected, ServerError, ServerUnavailable
+from consumer.flight import Flight
+from consumer.landing import Landing
 from consumer.mark import mark_refused
-from consumer.outage import KAFKA, REDIS, REGISTRY, Outage
+from consumer.outage import REGISTRY, Outage
 from consumer.patience import patiently
-from consumer.position import Verdict
-from consumer.progress import Patient, Progress
-from consumer.protocols import DeadLetters, Observer, Sink, Source, Step
+from consumer.progress import Patient, Progress, first_of
+from consumer.protocols import DeadLetters, Observer, Sink, Source
 from consumer.record import SourceRecord
 from consumer.rules import Rules
-from consumer.tolerance import NONE, Excess, Limit, Tolerance
+from consumer.tolerance import NONE, Limit
 from consumer.watermark import Partition
 
-_log = structlog.get_logger(__name__)
 _POLL_S = 0.2
 _FEW = 500
 """As many records at once are a backlog, and no reason to wait for more."""
-_QUIET_S = 10.0
-"""Where a topic's last records were dead letters: after so long without another they were bad rows, no broken table."""
+_MANY = 100
+"""So many at once are more than one can do something else before Redis has taken them."""
 _T = TypeVar("_T")
+
+
+def _impatient(server: str, attempt: Callable[[], _T]) -> _T:
+    return attempt()
 
 
 class Pipeline:
@@ -59,20 +60,18 @@ class Pipeline:
         self._sink = sink
         self._rules = rules
         self._schemas = schemas
-        self._dead_letters = dead_letters
         self._group = group
-        self._columns = ColumnWatch(rules)
         self._observer = observer or Observer()
         self._commit_interval_s = commit_interval_s
         self._linger_s = linger_s
         self._clock = clock
         self._outage = Outage(self._observer)
         self._progress = Progress(sink, self._observer, self._outage)
-        self._tolerance = Tolerance(limit)
-        self._doubted_at = clock()
+        self._landing = Landing(sink, rules, self._progress, dead_letters, limit, self._observer, clock)
         self._committed_at = clock()
         self._looked_at = float("-inf")
         self._source: Source | None = None
+        self._flight: Flight | None = None
 
     def run(self, source: Source, should_stop: Callable[[], bool]) -> None:
         """Until ``should_stop`` says so; then what is done is committed.
@@ -90,22 +89,27 @@ class Pipeline:
             return found
 
         try:
-            while not should_stop():
+            while not should_stop() or self._flight is not None:
                 try:
                     if must_begin_again:
                         self._progress.begin_again(source, patient)
                         must_begin_again = False
-                    self._turn(source, patient, should_stop)
+                    if should_stop():
+                        self._land(patient)
+                    else:
+                        self._turn(source, patient, should_stop)
                 except Reconnected:
                     must_begin_again = True
                 except ServerUnavailable:
                     pass  # told to stop while a server is away: nothing of this is committed, so nothing is lost
             self._progress.trust()
         finally:
+            self._land_at_once()
             self._commit(source)
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """The partitions go to another member: commit what is done, then forget them."""
+        self._land_at_once()
         self._progress.trust()
         try:
             if self._source is not None:
@@ -114,30 +118,43 @@ class Pipeline:
             self._progress.forget(partitions)
 
     def _turn(self, source: Source, patient: Patient, should_stop: Callable[[], bool]) -> None:
-        if records := self._progress.admit(source, self._poll(source, should_stop), patient):
-            self._take(records, patient)
-        if self._progress.is_in_doubt and self._clock() - self._doubted_at >= _QUIET_S:
-            self._progress.trust()
-        if self._clock() - self._committed_at >= self._commit_interval_s:
-            self._committed_at = self._clock()
-            self._progress.commit(source)
+        """The next records are read, and decided about, while Redis works on those before them."""
+        records = self._poll(source, patient, should_stop)
+        ahead = self._decided_ahead(records)
+        self._land_before(records, source, patient)
+        if admitted := self._progress.admit(source, records, patient):
+            self._take(admitted, ahead if len(admitted) == len(records) else None, patient)
+        self._landing.trust_if_quiet()
+        if self._flight is None:
+            self._commit_if_due(source)
         if self._clock() - self._looked_at >= 1.0:
             self._looked_at = self._clock()
             self._observer.looked(source)
 
-    def _poll(self, source: Source, should_stop: Callable[[], bool]) -> list[SourceRecord]:
+    def _poll(self, source: Source, patient: Patient, should_stop: Callable[[], bool]) -> list[SourceRecord]:
         """The next records; if they are few, with those that arrive within the linger behind them."""
-        records = list(source.poll(_POLL_S))
+        records = list(source.poll(_POLL_S if self._flight is None else 0.0))
+        if len(records) < _FEW:
+            self._land_before(records, source, patient)
         until = self._clock() + self._linger_s
         while 0 < len(records) < _FEW and not should_stop() and (left := until - self._clock()) > 0:
             records += source.poll(min(left, _POLL_S))
         return records
 
-    def _take(self, records: Sequence[SourceRecord], patient: Patient) -> None:
+    def _decided_ahead(self, records: Sequence[SourceRecord]) -> list[Decision] | None:
+        if self._flight is None:
+            return None
+        try:
+            return decide_all(records, self._rules, self._schemas)
+        except ServerUnavailable:  # the registry: what is under way must not wait for it
+            return None
+
+    def _take(self, records: Sequence[SourceRecord], decisions: list[Decision] | None, patient: Patient) -> None:
         self._observer.took(records)
-        decisions = patient(REGISTRY, lambda: decide_all(records, self._rules, self._schemas))
+        if decisions is None:
+            decisions = patient(REGISTRY, lambda: decide_all(records, self._rules, self._schemas))
         batch = Batch(records, decisions, self._group, self._progress.told(records))
-        excess = self._excess(batch)
+        excess = self._landing.excess(batch)
         if excess is not None:
             batch.end = excess.begin
         delivery = Delivery(
@@ -145,88 +162,44 @@ class Pipeline:
             healing=lambda at: batch.silenced(at, healing_plan(batch.decisions[at], self._rules)),
             mark=lambda plan: mark_refused(plan, self._rules),
         )
+        self._flight = Flight(batch, delivery, excess)
+        if len(records) < _MANY:
+            self._land(patient)
+        else:
+            delivery.begin(self._sink)
+
+    def _land_before(self, records: Sequence[SourceRecord], source: Source, patient: Patient) -> None:
+        """What is under way first: these are read anew if it has to be begun again."""
+        if self._flight is None:
+            return
         try:
-            while not delivery.is_over:
-                patient(REDIS, lambda: delivery.attempt(self._sink))
-        except Reconnected:
-            # What has its answer is done, and is not told again.
-            batch.answers = delivery.answers
-            self._take_note(batch)
+            self._land(patient)
+            self._commit_if_due(source)
+        except BaseException:
+            source.seek(first_of(records))
             raise
-        batch.answers = delivery.answers
-        batch.refuse(delivery.refused)
-        halt = delivery.halt
-        if halt is None:
-            if (later := self._excess(batch)) is not None:
-                excess, batch.end = later, later.begin
-            halt = self._bury(batch, patient)
-        self._finish(batch)
-        if halt is not None:
-            raise Halt(halt)
-        if excess is not None:
-            raise Halt(batch.cause(excess.begin), excess.problem)
 
-    def _excess(self, batch: Batch) -> Excess | None:
-        return self._tolerance.excess(batch.judged()) if batch.errors else None
+    def _land_at_once(self) -> None:
+        """What is under way, as far as it needs nobody's patience; the rest is landed later, or read again."""
+        flight = self._flight
+        if flight is None:
+            return
+        with suppress(ServerError):
+            while not flight.delivery.is_over:
+                flight.delivery.attempt(self._sink)
+        if flight.is_plain:
+            self._land(_impatient)
 
-    def _bury(self, batch: Batch, patient: Patient) -> ServerError | None:
-        """Write the dead letters; answers what refused them. Only when they are safe they are done."""
-        letters = batch.letters()
-        if letters and self._dead_letters is not None:
-            send = self._dead_letters.send
-            try:
-                patient(KAFKA, lambda: send(letters))
-            except ServerUnavailable:
-                raise
-            except ServerError as error:
-                return error
-        for letter in letters:
-            _log.warning(
-                "a record can't be applied and is a dead letter now",
-                action="record.dead_letter",
-                place=str(letter.record.place),
-                reason=letter.reason,
-                error=str(letter.error),
-                advice=letter.error.advice,
-                user=str(letter.user or ""),
-            )
-        batch.are_letters_safe = True
-        return None
+    def _land(self, patient: Patient) -> None:
+        """The answers to what is under way, and what follows from them."""
+        flight, self._flight = self._flight, None
+        if flight is not None:
+            self._landing.land(flight, patient)
 
-    def _finish(self, batch: Batch) -> None:
-        self._tolerance.count(batch.judged())
-        self._take_note(batch)
-
-    def _take_note(self, batch: Batch) -> None:
-        steps = batch.steps()
-        for step in steps:
-            if step.is_dead:
-                self._progress.doubt(step.record)
-                self._doubted_at = self._clock()
-        self._progress.finish(step.record for step in steps if not step.is_dead)
-        self._progress.trust(self._tolerance.is_in_doubt)
-        began = [step for step in steps if step.applied is not None and step.applied.verdict is Verdict.NEW_LINEAGE]
-        if began:
-            _log.warning(
-                "the database's log began again, or another server writes it: the version guard follows",
-                action="guard.new_lineage",
-                changes=len(began),
-                first=str(began[0].record.place),
-            )
-        self._observer.stepped(steps)
-        self._look_at_columns(steps)
-
-    def _look_at_columns(self, steps: Sequence[Step]) -> None:
-        """Columns that the mapping does not name, and optional ones that are gone: counted, and each told once."""
-        events = [step.decision.event for step in steps if not step.is_dead]
-        for drift, count in self._columns.counted(each for each in events if each is not None).items():
-            self._observer.drifted(drift, count)
-            if not self._columns.is_first(drift):
-                continue
-            if drift.is_unknown:
-                _log.info("no rule names a column", action="column.unknown", table=drift.table, column=drift.column)
-            else:
-                _log.warning("rows lack a column", action="column.missing", table=drift.table, column=drift.column)
+    def _commit_if_due(self, source: Source) -> None:
+        if self._clock() - self._committed_at >= self._commit_interval_s:
+            self._committed_at = self._clock()
+            self._progress.commit(source)
 
     def _commit(self, source: Source) -> None:
         """At an end: what can't be committed now is read again by whoever comes next."""

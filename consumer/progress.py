@@ -66,7 +66,7 @@ class Progress:
             try:
                 records = self._compared(source, fresh, records, patient)
             except BaseException:
-                source.seek(_first(records))
+                source.seek(first_of(records))
                 raise
         started = self._watermark.partitions
         offsets = {each: lie for each, lie in _offsets(records).items() if each in started}
@@ -198,7 +198,7 @@ def _say_emptied(partitions: int) -> None:
     )
 
 
-def _first(records: Sequence[SourceRecord]) -> dict[Partition, int]:
+def first_of(records: Sequence[SourceRecord]) -> dict[Partition, int]:
     """The offset of the first record of each partition."""
     return {partition: offsets[0] for partition, offsets in _offsets(records).items()}
 

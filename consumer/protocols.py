@@ -99,6 +99,9 @@ class Sink(Protocol):
     def apply(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Applied | ServerError]]:
         """Apply ``plans``; of those of one user and table, each only after the one before it was acknowledged.
 
+        What can be sent at once is under way when this returns, and nothing else may be asked of the sink before the
+        answers were taken.
+
         Yields the index of each plan with its answer as answers come in. A plan that was refused by the server yields
         a ServerError, and the later plans of that user and table are not tried; nor are they after UNHEALED.
 

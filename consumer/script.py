@@ -89,6 +89,7 @@ class Script:
             redis.RedisError, Reconnected: as :meth:`call`.
 
         """
+        self._abandon()
         try:
             if self._command is None and any(map(_is_of_script, calls)):
                 self._command = self._first_load()
@@ -133,6 +134,13 @@ class Script:
             self._client.connection_pool.release(connection)
             raise
         self._connection = connection
+
+    def _abandon(self) -> None:
+        """Let a connection go whose replies nobody asked for: they belong to nobody."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+            self._client.connection_pool.release(connection)
 
     def _receive(self, count: int) -> list[Any]:
         connection, self._connection = self._connection, None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 from consumer.effect import Plan
 from consumer.errors import ServerError
 from consumer.protocols import Applied
 from consumer.redis_client import Server
 from consumer.scan_index import KeyIndex
+
+Answers: TypeAlias = Callable[[], Sequence[Applied | ServerError]]
+"""What became of plans, in their order, once it is known. To be called once."""
 
 
 class Servers(Protocol):
@@ -36,13 +39,14 @@ class Servers(Protocol):
         """Let the connections go."""
         ...
 
-    def apply(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> Sequence[Applied | ServerError]:
-        """The plans' answers; no two plans are of one user and table. ``found``: the keys of the prefixes to clear.
+    def send(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> Answers:
+        """Begin with the plans; no two are of one user and table. ``found``: the keys of the prefixes to clear.
 
-        What failed for some of the plans alone is their answer, Reconnected too.
+        The answers are to be asked for before anything else is done here. Nobody need have begun till then. What failed
+        for some of the plans alone is their answer, Reconnected too.
 
         Raises:
-            Reconnected: nothing was done.
+            Reconnected: nothing was done. The answers raise this too.
 
         """
         ...

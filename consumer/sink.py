@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeAlias
 
 import redis
 import structlog
@@ -17,12 +20,11 @@ from consumer.redis_address import Kind
 from consumer.redis_client import address_of, translate
 from consumer.rules import Rules
 from consumer.sections import Guard, Redis
-from consumer.servers import Servers
+from consumer.servers import Answers, Servers
 from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)
-_ABSENT = "absent"
-"""The script's answer to a plan in brief whose hash is not there."""
+_Numbered: TypeAlias = tuple[int, Plan]
 
 
 class RedisSink:
@@ -68,12 +70,16 @@ class RedisSink:
         self._servers.close()
 
     def apply(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Applied | ServerError]]:
-        waiting = list(enumerate(plans))
-        while waiting:
-            wave, waiting = _first_of_each_user(waiting)
+        wave, waiting = _first_of_each_user(list(enumerate(plans)))
+        return self._answers(wave, waiting, self._send(wave)) if wave else iter(())
+
+    def _answers(
+        self, wave: list[_Numbered], waiting: list[_Numbered], answers: Answers
+    ) -> Iterator[tuple[int, Applied | ServerError]]:
+        while True:
             blocked = set()
             anew: Reconnected | None = None
-            for (number, plan), answer in zip(wave, self._apply_wave([plan for _, plan in wave]), strict=True):
+            for (number, plan), answer in zip(wave, answers(), strict=True):
                 if isinstance(answer, Reconnected):
                     anew = answer
                     continue
@@ -83,49 +89,67 @@ class RedisSink:
             if anew is not None:
                 raise anew
             waiting = [(number, plan) for number, plan in waiting if (plan.guard, plan.table) not in blocked]
+            wave, waiting = _first_of_each_user(waiting)
+            if not wave:
+                return
+            answers = self._send(wave)
 
     def remember(self, offsets: Mapping[Partition, int]) -> None:
-        try:
+        with _translated():
             self._servers.remember({f"{topic}:{number}": at for (topic, number), at in offsets.items()})
-        except redis.RedisError as error:
-            raise translate(error, is_of_plan=False) from error
 
     def recall(self) -> Mapping[Partition, int]:
-        try:
+        with _translated():
             found = self._servers.recall()
-        except redis.RedisError as error:
-            raise translate(error, is_of_plan=False) from error
         parts = ((field.rpartition(":"), offset) for field, offset in found.items())
         return {Partition(topic, int(number)): offset for (topic, _, number), offset in parts}
 
     def go_on(self) -> None:
         self._servers.go_on()
 
-    def _apply_wave(self, plans: Sequence[Plan]) -> Sequence[Applied | ServerError]:
+    def _send(self, wave: Sequence[_Numbered]) -> Answers:
+        plans = [plan for _, plan in wave]
         prefixes = [prefix for plan in plans for prefix in plan.cleared.prefixes]
-        try:
-            if not prefixes:
-                return self._servers.apply(plans, {})
-            found = self._index.matching(prefixes)
-            accepted = set(prefixes)  # unless the answers say otherwise: they may be lost, and the plans applied
+        with _translated():
+            found = self._index.matching(prefixes) if prefixes else {}
             try:
-                answers = self._servers.apply(plans, found)
-                accepted = {
-                    prefix
-                    for plan, answer in zip(plans, answers, strict=True)
-                    if _may_have_cleared(plan, answer)
-                    for prefix in plan.cleared.prefixes
+                answers = self._servers.send(plans, found)
+            except BaseException:
+                if prefixes:
+                    self._index.settle(prefixes, set(prefixes))
+                raise
+        return partial(self._received, plans, prefixes, answers)
+
+    def _received(
+        self, plans: Sequence[Plan], prefixes: Sequence[str], answers: Answers
+    ) -> Sequence[Applied | ServerError]:
+        cleared = set(prefixes)  # unless the answers say otherwise: they may be lost, and the plans applied
+        try:
+            with _translated():
+                found = answers()
+            if prefixes:
+                told = zip(plans, found, strict=True)
+                cleared = {
+                    each for plan, answer in told if _may_have_cleared(plan, answer) for each in plan.cleared.prefixes
                 }
-            finally:
-                self._index.settle(prefixes, accepted)
-        except redis.RedisError as error:
-            raise translate(error, is_of_plan=False) from error
-        return answers
+        finally:
+            if prefixes:
+                self._index.settle(prefixes, cleared)
+        return found
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """A failure of Redis as this program's own."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise translate(error, is_of_plan=False) from error
 
 
 def _first_of_each_user(
-    waiting: list[tuple[int, Plan]],
-) -> tuple[list[tuple[int, Plan]], list[tuple[int, Plan]]]:
+    waiting: list[_Numbered],
+) -> tuple[list[_Numbered], list[_Numbered]]:
     """A later plan of a user and table goes only after the earlier was acknowledged: if that one failed, the guard
     would take the later one, refuse the retry as old, and what only the earlier one wrote would be lost.
     """

@@ -183,6 +183,13 @@ def test_a_linked_row_is_in_the_hash_whichever_comes_first(
     assert client.hget(CONFIG, "last_transaction_id") == "TXN0001"
 
 
+def test_an_orphan_of_whom_there_is_no_hash_goes_with_what_was_derived(sink: RedisSink, client: redis.Redis) -> None:
+    client.set("user_balance:live:123", "4.56")
+    client.set("user_stats:live:123", "derived")
+    assert apply(sink, removal(UserId("live", 123), "live_users", None, RULES))[0].is_accepted
+    assert client.keys("*") == []
+
+
 def test_an_orphan_goes_unless_it_has_another_version_by_now(sink: RedisSink, client: redis.Redis) -> None:
     user = UserId("live", 123)
     client.hset(CONFIG, "group", "by hand")
