@@ -56,7 +56,7 @@ class _Step:
 
     @property
     def clears(self) -> bool:
-        """Whether the keys elsewhere go: always after a change or of a user who goes, else only if something differed."""
+        """Whether the keys elsewhere go: after a change and of a user who goes always, else if something differed."""
         is_removed = self.plan.removed is not None
         if self.mode == Mode.CHANGE or is_removed or self.is_due or not isinstance(self.answer, Applied):
             return True

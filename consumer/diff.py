@@ -68,17 +68,22 @@ def whole_image(row: RowImage, table: UserTable, schema: TableSchema) -> dict[st
 
     """
     image: dict[str, str] = {}
-    for cell in _cells(table):
-        raw = row.get(cell.name, _ABSENT)
-        if raw is None:
-            image[cell.field] = cell.null
-        elif raw is _ABSENT:
-            if cell.is_required:
-                raise MissingColumn(f"not in the row image of {table.table}", field=cell.name)
-            if cell.default is not None:
-                image[cell.field] = cell.default
-        elif raw is not UNAVAILABLE:
-            image[cell.field] = _spelled(raw, cell, schema)
+    name = ""
+    try:
+        for name, field, spell, scale, null, default, is_required in _cells(table):
+            raw = row.get(name, _ABSENT)
+            if raw is None:
+                image[field] = null
+            elif raw is _ABSENT:
+                if is_required:
+                    raise MissingColumn(f"not in the row image of {table.table}", field=name)
+                if default is not None:
+                    image[field] = default
+            elif raw is not UNAVAILABLE:
+                image[field] = spell(raw, scale, schema.get(name, NO_SCHEMA))
+    except InvalidValue as error:
+        error.field = name
+        raise
     return image
 
 

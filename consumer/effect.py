@@ -6,13 +6,14 @@ sees the new world.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
 
-from consumer.keys import UserId, render
+from consumer.keys import UserId, around
 from consumer.position import Version
 
 Fields: TypeAlias = Mapping[str, str]
@@ -63,13 +64,23 @@ class Invalidate(msgspec.Struct, frozen=True):
     prefixes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, user: UserId, templates: Iterable[str]) -> Invalidate:
+    def of(cls, user: UserId, templates: tuple[str, ...]) -> Invalidate:
         """The derived keys of ``user``; a template that ends in ``*`` means all keys that begin so."""
-        names = [render(template, user) for template in templates]
-        return cls(
-            keys=tuple(name for name in names if not name.endswith("*")),
-            prefixes=tuple(name[:-1] for name in names if name.endswith("*")),
-        )
+        keys, prefixes = _around_all(templates, user.user_type)
+        number = str(user.id)
+        return cls(tuple([number.join(each) for each in keys]), tuple([number.join(each) for each in prefixes]))
+
+
+_Around: TypeAlias = tuple[tuple[str, ...], ...]
+
+
+@lru_cache(maxsize=1024)
+def _around_all(templates: tuple[str, ...], user_type: str) -> tuple[_Around, _Around]:
+    """What stands around the id in the keys, and in the prefixes, that templates mean."""
+    return (
+        tuple(around(each, user_type) for each in templates if not each.endswith("*")),
+        tuple(around(each[:-1], user_type) for each in templates if each.endswith("*")),
+    )
 
 
 class Publish(msgspec.Struct, frozen=True):

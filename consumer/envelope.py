@@ -15,6 +15,7 @@ from consumer.record import SourceRecord
 _FLATTENED = (
     "set no ExtractNewRecordState (flattening) transformation on the connector: the old row image is gone with it"
 )
+_OPERATIONS = {each.value: each for each in Operation}
 _PLACEHOLDER = "__debezium_unavailable_value"
 _PLACEHOLDER_BYTES = _PLACEHOLDER.encode()
 
@@ -92,10 +93,10 @@ def _without_operation(value: Mapping[str, Any]) -> Ignored:
 
 
 def _operation(op: object) -> Operation:
-    try:
-        return Operation(op)  # type: ignore[arg-type]  # any other object is a ValueError too
-    except ValueError:
-        raise NotAnEnvelope("not one of c, u, d, r, t, m", field="op") from None
+    found = _OPERATIONS.get(op) if isinstance(op, str) else None
+    if found is None:
+        raise NotAnEnvelope("not one of c, u, d, r, t, m", field="op")
+    return found
 
 
 def _image(envelope: Mapping[str, Any], name: str) -> RowImage | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import product
 
 import msgspec
@@ -116,7 +117,13 @@ def _unified(one: list[str], other: list[str], is_prefix: bool) -> tuple[int, in
 
 def render(template: str, user: UserId) -> str:
     """The key of ``user``."""
-    return template.replace("<type>", user.user_type).replace("<id>", str(user.id))
+    return str(user.id).join(around(template, user.user_type))
+
+
+@lru_cache(maxsize=1024)
+def around(template: str, user_type: str) -> tuple[str, ...]:
+    """What stands around the id in the keys of users of a type: joined with an id it is a key."""
+    return tuple(template.replace("<type>", user_type).split("<id>"))
 
 
 def pattern(template: str, user_types: Iterable[str]) -> re.Pattern[str]:

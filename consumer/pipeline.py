@@ -134,7 +134,7 @@ class Pipeline:
     def _poll(self, source: Source, patient: Patient, should_stop: Callable[[], bool]) -> list[SourceRecord]:
         """The next records; if they are few, with those that arrive within the linger behind them."""
         records = list(source.poll(_POLL_S if self._flight is None else 0.0))
-        if len(records) < _FEW:
+        if len(records) < (_FEW if self._linger_s else _MANY):
             self._land_before(records, source, patient)
         until = self._clock() + self._linger_s
         while 0 < len(records) < _FEW and not should_stop() and (left := until - self._clock()) > 0:

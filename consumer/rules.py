@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from consumer.value import Kind
 
@@ -157,7 +158,7 @@ class Rules:
 
     def table(self, name: str) -> UserTable | None:
         """The rules of a user table, None where nobody named it."""
-        return next((table for table in self.tables if table.table == name), None)
+        return _by_name(self).get(name)
 
     def linked_table(self, name: str) -> LinkedTable | None:
         """The rules of a linked table, None where nobody named it."""
@@ -176,3 +177,9 @@ class Rules:
     def wildcards(self) -> tuple[str, ...]:
         """What all derived keys of a kind begin with that are cleared by prefix: ``financial_summary:``."""
         return tuple(template.partition("<")[0] for template in self.derived() if template.endswith("*"))
+
+
+@lru_cache(maxsize=16)
+def _by_name(rules: Rules) -> Mapping[str, UserTable]:
+    """The first of a name counts."""
+    return {table.table: table for table in reversed(rules.tables)}

@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 import structlog
 
 from consumer.avro import NO_SCHEMAS, Schemas
+from consumer.collector import relax
 from consumer.config import Settings
 from consumer.dead_letter_topic import DeadLetterTopic
 from consumer.errors import ConfigError, ServerUnavailable
@@ -65,6 +66,7 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         Halt: a record can't be applied; nothing past it was committed.
         ServerError: Kafka can't go on.
     """
+    relax()
     with ExitStack() as exits:
         sink = RedisSink(settings.redis, settings.guard, rules, settings.kafka.group_id)
         exits.callback(sink.close)

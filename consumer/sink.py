@@ -124,17 +124,15 @@ class RedisSink:
         self, plans: Sequence[Plan], prefixes: Sequence[str], answers: Answers
     ) -> Sequence[Applied | ServerError]:
         cleared = set(prefixes)  # unless the answers say otherwise: they may be lost, and the plans applied
-        try:
-            with _translated():
+        with _translated():
+            try:
                 found = answers()
-            if prefixes:
                 told = zip(plans, found, strict=True)
-                cleared = {
-                    each for plan, answer in told if _may_have_cleared(plan, answer) for each in plan.cleared.prefixes
-                }
-        finally:
-            if prefixes:
-                self._index.settle(prefixes, cleared)
+                accepted = (plan for plan, answer in told if _may_have_cleared(plan, answer))
+                cleared = {prefix for plan in accepted for prefix in plan.cleared.prefixes} if prefixes else cleared
+            finally:
+                if prefixes:
+                    self._index.settle(prefixes, cleared)
         return found
 
 
