@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import redis as client
 
@@ -17,6 +18,28 @@ SLOTS = 16_384
 BUS = 10_000  # the distance from a node's port to the one on which nodes talk
 AGREEMENT_TIMEOUT_S = 30.0
 SETTINGS = {"cluster-enabled": "yes", "cluster-node-timeout": "2000", "cluster-require-full-coverage": "yes"}
+
+
+_OF_EVERY_NODE = ("ACL", "CONFIG", "CONFIG SET")
+_OF_EVERY_MASTER = ("SCRIPT", "FUNCTION", "SCRIPT FLUSH", "FUNCTION FLUSH")
+
+
+class ClusterClient(client.RedisCluster):
+    """Does to all nodes what tests do to one server."""
+
+    def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        if args[0] in _OF_EVERY_NODE:
+            kwargs["target_nodes"] = self.ALL_NODES
+        elif args[0] in _OF_EVERY_MASTER:
+            kwargs["target_nodes"] = self.PRIMARIES
+        return super().execute_command(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def mset(self, mapping: Mapping[Any, Any]) -> Any:
+        return self.mset_nonatomic(mapping)
+
+    def keys(self, pattern: Any = "*", **kwargs: Any) -> Any:
+        """Without the versions beside balances."""
+        return [key for key in self.scan_iter(match=pattern, **kwargs) if not key.endswith("}:v")]
 
 
 class Nodes:
@@ -73,9 +96,9 @@ class RedisCluster(Server):
     def url(self) -> str:
         return f"redis+cluster://{','.join(node.address for node in self.nodes)}/"
 
-    def connect(self) -> client.RedisCluster:
-        """A client that answers with text."""
-        return client.RedisCluster(host=self.host, port=self.port, decode_responses=True)
+    def connect(self) -> client.Redis:
+        """A client that answers with text, and does what tests do with that of one server."""
+        return cast(client.Redis, ClusterClient(host=self.host, port=self.port, decode_responses=True))
 
     def ping(self) -> None:
         for node in self.nodes:

@@ -100,8 +100,9 @@ class Stack:
         return self._get("connect", Connect)
 
     @property
-    def redis(self) -> Redis:
-        return self._get("redis", Redis)
+    def redis(self) -> Redis | RedisCluster:
+        """The one that tests follow: the single server if the run has one, else the cluster."""
+        return self._get("redis", Redis) if "redis" in self.servers else self.redis_cluster
 
     @property
     def mariadb(self) -> MariaDb:
