@@ -29,6 +29,10 @@ FETCH_WAIT_MS = 100
 # The longest pause between two attempts to connect. The client's own 30 s would be added to every outage.
 LONGEST_BACKOFF_MS = 3000
 
+# How long a consumer outside of a group waits for one answer. In a group a join may take the whole poll interval, which
+# is what the client's own five minutes are for; alone they would only keep a hung broker from being noticed.
+ALONE_TIMEOUT_MS = 30_000
+
 _T = TypeVar("_T")
 
 
@@ -39,6 +43,8 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
         ServerUnavailable: no broker answered.
         ConfigError: a broker answered, but not to these settings.
     """
+    if "group_id" not in options:
+        options["request_timeout_ms"] = ALONE_TIMEOUT_MS
     return _opened(
         settings,
         lambda: KafkaConsumer(

@@ -156,7 +156,9 @@ class Database(Section):
         None, description="mysql://, mariadb:// or postgresql://user:password@host:port/database, a read-only account"
     )
     replica: bool = Field(False, description="whether it is a replica of the server whose log Debezium reads")
-    timeout_ms: int = Field(5000, ge=100, description="how long one answer may take")
+    timeout_ms: int = Field(
+        5000, ge=100, description="how long one answer may take; a server that hangs is found out within twice that"
+    )
     settle_ms: int = Field(
         2000, ge=0, description="how long a read waits for the commits and transactions that are under way"
     )

@@ -48,6 +48,11 @@ class Stop:
             signal.signal(number, self._signalled)
 
     def _signalled(self, number: int, frame: object) -> None:
+        if (
+            self.by == number == signal.SIGINT
+        ):  # Ctrl-C again: a server that hangs may keep the end in good order waiting
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         self.by = self.by or number
         self._event.set()
 

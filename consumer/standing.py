@@ -109,13 +109,13 @@ class RedisView:
         )
 
     def users(self, rules: Rules) -> Iterator[UserId]:
-        """Every user who has a config hash or a balance, some of them twice.
+        """Every user who has a config hash, a balance or a portfolio, some of them several times.
 
         Raises:
             ServerError: as :meth:`standings`.
         """
         types = {table.user_type for table in rules.tables}
-        for template in (rules.names.config, rules.names.balance):
+        for template in (rules.names.config, rules.names.balance, rules.names.portfolio):
             found = pattern(template, types)
             try:
                 for key in self._keys.scan(glob(template)):
@@ -168,6 +168,8 @@ def _standing(plan: Plan, replies: list[Any]) -> Standing:
     answers = iter(replies)
     others: list[str] = []
     version = next(answers)
+    if isinstance(version, Exception):
+        others.append(plan.guard)
     config = balance = update = None
     if plan.config is not None:
         names = (*plan.config.changed, *plan.config.gone)

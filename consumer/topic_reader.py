@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from kafka import TopicPartition
+from kafka.errors import KafkaTimeoutError
 
 from consumer.errors import ConfigError, ServerUnavailable
 from consumer.kafka_client import failed, open_consumer, to_record
@@ -18,6 +19,8 @@ _POLL_MS = 500
 _NEWEST = 10
 _NEWEST_IN_ALL = 500
 _LOOK_S = 10.0
+# A broker that hangs: its client would ask for ever.
+_SILENCE_S = 30.0
 
 
 def read_to_end(settings: Kafka, topics: Sequence[str]) -> Iterator[SourceRecord]:
@@ -41,9 +44,14 @@ def read_to_end(settings: Kafka, topics: Sequence[str]) -> Iterator[SourceRecord
                 consumer.seek_to_beginning(part)
                 end = consumer.end_offsets([part])[part]
                 # The position passes transaction markers and compacted gaps; the last record's offset may not.
-                while consumer.position(part) < end:
+                deadline = time.monotonic() + _SILENCE_S
+                while (place := consumer.position(part)) < end:
                     polled = consumer.poll(timeout_ms=_POLL_MS)
                     yield from (to_record(record) for record in polled.get(part, ()) if record.offset < end)
+                    if consumer.position(part) > place:
+                        deadline = time.monotonic() + _SILENCE_S
+                    elif time.monotonic() > deadline:
+                        raise KafkaTimeoutError(f"no record of {topic} came for {_SILENCE_S:.0f} s")
     except Exception as error:
         raise failed(error) from None
     finally:

@@ -72,6 +72,8 @@ def application(health: Health, access: Access, refreshes_per_minute: int) -> Fa
         title="cdc-consumer health API",
         version=__version__,
         docs_url=None,
+        # A redirection would be an answer without an envelope.
+        redirect_slashes=False,
         redoc_url=None,
         description="Whether Redis agrees with the database, user by user, and a way to make it agree.",
     )

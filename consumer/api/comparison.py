@@ -75,13 +75,17 @@ def _owned(fields: Mapping[str, str | None]) -> dict[str, object]:
 
 
 def _by_value(found: Difference, table: UserTable, rules: Rules) -> Difference | None:
-    """``found`` without fields that are only spelled otherwise, such as ``10.5`` for ``10.50``."""
+    """``found`` without fields that are only spelled otherwise, such as ``10.5`` for ``10.50``.
+
+    And without those that a portfolio hash, which is its owner's, does not have: they were never promised.
+    """
     if not found.fields:
         return found
+    is_portfolio = found.kind == "portfolio differs"
     fields = tuple(
         (name, there, wanted)
         for name, there, wanted in found.fields
-        if not _is_same(name or rules.balance_field, there, wanted, table)
+        if not _is_same(name or rules.balance_field, there, wanted, table) and not (is_portfolio and there is None)
     )
     return Difference(found.kind, found.key, fields) if fields else None
 

@@ -142,6 +142,8 @@ class Health:
         plan = rebuild_read(read, table, self._rules)
         (standing,) = self._view.standings([plan])
         _refuse_other_server(plan.version, standing)
+        if standing.others:
+            raise Conflict(f"{', '.join(standing.others)}: a key of another type, which somebody else made: remove it")
         if read.image is None:
             raise UnknownUser(was_removed=self._remove(plan, standing))
         whole = dict(plan.config.whole) if plan.config is not None else {}

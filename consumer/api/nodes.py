@@ -11,6 +11,7 @@ from typing import Any
 import redis
 from redis.sentinel import SentinelConnectionPool
 
+from consumer.errors import ServerError, ServerUnavailable
 from consumer.keys import glob, pattern
 from consumer.keyspace import Keyspace
 from consumer.redis_client import translate
@@ -18,6 +19,7 @@ from consumer.rules import Rules
 
 _COUNT = 1000
 _BUDGET_S = 1.0
+_WAIT_S = 1.5
 
 
 class NodeCounts:
@@ -32,18 +34,38 @@ class NodeCounts:
         self._lock = threading.Lock()
         self._counted: dict[str, object] | None = None
         self._at = 0.0
+        self._failure: ServerError | None = None
+        self._failed_at = 0.0
 
     def info(self) -> dict[str, object]:
         """The data. A pass of one kind of key over one node ends after a second, and is projected from there.
 
         Raises:
-            ServerError: Redis can't answer; of a cluster no node can.
+            ServerError: Redis can't answer; of a cluster no node can. Or the first count is under way, and takes long.
         """
-        with self._lock:  # one pass at a time, whatever the number of callers
-            if self._counted is None or time.monotonic() - self._at >= self._age_s:
+        # One pass at a time, whatever the number of callers: the others are given what was counted before it.
+        before = self._counted
+        if not self._lock.acquire(timeout=_WAIT_S if before is None else 0):
+            if before is None:
+                raise ServerUnavailable("Redis", "its keys are being counted: ask again")
+            return before
+        try:
+            return self._known()
+        finally:
+            self._lock.release()
+
+    def _known(self) -> dict[str, object]:
+        now = time.monotonic()
+        if self._failure is not None and now - self._failed_at < _WAIT_S:
+            raise self._failure
+        if self._counted is None or now - self._at >= self._age_s:
+            try:
                 self._counted = self._count()
-                self._at = time.monotonic()
-            return self._counted
+            except ServerError as error:  # those who waited for this pass wait for no other
+                self._failure, self._failed_at = error, time.monotonic()
+                raise
+            self._failure, self._at = None, time.monotonic()
+        return self._counted
 
     def _count(self) -> dict[str, object]:
         nodes: list[dict[str, Any]] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.errors import ConfigError
+from consumer.errors import ConfigError, ServerError
 from consumer.keys import UserId
 from consumer.options import (
     AsJson,
@@ -82,8 +82,13 @@ def audit(
         finally:
             end()
     else:
-        with Audit(settings, rules, schemas_of(settings), order, stop) as one, AuditProgress() as progress:
-            tally = one.whole(say, progress)
+        try:
+            with Audit(settings, rules, schemas_of(settings), order, stop) as one, AuditProgress() as progress:
+                tally = one.whole(say, progress)
+        except ServerError:
+            if stop():  # what a server that hangs kept from being heard
+                raise typer.Exit(130) from None
+            raise
         if not stop():
             typer.echo(findings.summary_json(tally) if as_json else findings.summary_text(tally), err=not as_json)
             raise typer.Exit(0 if tally.is_clean else 1)
@@ -95,5 +100,8 @@ def _check(tables: Sequence[str], users: Sequence[UserId], sample: int, rules: R
     known = [table.table for table in rules.tables]
     if strange := set(tables) - set(known):
         raise ConfigError("--table", f"no table of users: {min(strange)}", ", ".join(known))
+    types = {table.user_type for table in rules.tables if not tables or table.table in tables}
+    if apart := [str(user) for user in users if user.user_type not in types]:
+        raise ConfigError("--user", f"{apart[0]} is in none of the tables named", "users of the tables of --table")
     if users and sample:
         raise ConfigError("--sample", "users are named", "one of --user and --sample")

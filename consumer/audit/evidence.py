@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from consumer.audit.cause import Evidence, cause_of
 from consumer.audit.finding import Finding
@@ -86,8 +87,12 @@ class Witness:
             connector_passed=passage.connector_passed,
         )
         detail = f"record {lost}" if lost is not None else _version(version)
+        columns = {column.field for column in suspect.table.columns}
         for odd in sorted(suspect.odds, key=_readable):
             name = odd.field or (self._rules.balance_field if odd.should_be is not None else "")
+            # What no column feeds, as the user's id, is the same in every record.
+            if image is not None and name and name not in columns:
+                known = replace(known, image={**image, name: odd.should_be or ""})
             yield Finding(user, table, odd, cause_of(odd, name, known), suspect.since_ms, detail)
 
     def _letter(self, user: UserId, table: str, version: Version | None) -> Place | None:

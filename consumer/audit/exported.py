@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import nan
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
@@ -13,7 +14,11 @@ from consumer.sections import Metrics
 
 
 class AuditMetrics:
-    """The last round that came to its end. The labels are causes: their number is bounded."""
+    """The last round that came to its end. The labels are causes: their number is bounded.
+
+    Before the first end nothing is known: the shares are NaN, and the time of the last round is when this began, so
+    that an alert on its age gives a first round as long as any other.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -25,9 +30,14 @@ class AuditMetrics:
         self._mended = Counter("cdc_audit_users_mended", "Users made right by --repair", registry=own)
         self._rounds = Counter("cdc_audit_rounds", "Rounds, by how they ended", ["outcome"], registry=own)
         self._seconds = Gauge("cdc_audit_round_seconds", "How long the last round took", registry=own)
-        self._last = Gauge("cdc_audit_last_round_timestamp_seconds", "When the last round ended", registry=own)
+        self._last = Gauge(
+            "cdc_audit_last_round_timestamp_seconds", "When the last round ended, or the audit began", registry=own
+        )
         for outcome in ("done", "failed"):
             self._rounds.labels(outcome)
+        self._ratio.set(nan)
+        self._nines.set(nan)
+        self._last.set_to_current_time()
 
     def done(self, tally: Tally, seconds: float, now: float) -> None:
         """A round came to its end after ``seconds``; ``now`` is the time, in seconds."""

@@ -99,7 +99,7 @@ class Audit:
     def _everybody(self, tally: Tally, progress: AuditProgress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
         for table in self._order.of(self._rules):
             for rows in self._users.pages(table, self._order, progress):
-                tally.users += len(rows)
+                tally.users += sum(row.image is not None for row in rows)
                 yield table, rows
         if self._order.looks_for_strangers:
             yield from self._users.strangers(self._order, progress)

@@ -17,7 +17,7 @@ from consumer.rules import Rules, UserTable
 from consumer.standing import RedisView
 
 _SAMPLED_TOGETHER = 50
-_DRAWS = 20_000
+_BEFORE_ALL = -(2**63)  # a negative key is no user's, and is told of
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,6 @@ class Users:
             return
         last = self._last_key(table)
         progress.begin(table.table, last)
-        if last is None:
-            return
         for images in self._sampled(table, last, order.sample) if order.sample else self._in_order(table):
             rows = [ReadRow(table.table, _key(table, image), image, self._place) for image in images]
             progress.reach(rows[-1].key, len(rows))
@@ -99,22 +97,24 @@ class Users:
                     yield table, [ReadRow(table.table, each, None, self._place) for each in sorted(gone)]
 
     def _in_order(self, table: UserTable) -> Iterator[list[RowImage]]:
-        after = -1
+        after = _BEFORE_ALL
         while images := self._database.rows(table, after, self._page):
             yield images
             after = _key(table, images[-1])
 
-    def _sampled(self, table: UserTable, last: int, wanted: int) -> Iterator[list[RowImage]]:
+    def _sampled(self, table: UserTable, last: int | None, wanted: int) -> Iterator[list[RowImage]]:
         """Rows behind keys that chance names, a few neighbours at a time; none twice."""
+        if last is None:
+            return
         seen: set[int] = set()
-        # Keys that lead to a row where a read began already: large gaps would else take nearly every draw.
-        used: list[range] = []
+        # Keys behind which nothing is new: large gaps would else take nearly every draw.
+        used: list[tuple[int, int]] = []
         while (limit := min(_SAMPLED_TOGETHER, wanted - len(seen))) > 0:
             start = _drawn(last, used)
             if start is None:
                 return
             found = self._database.rows(table, start, limit)
-            used.append(range(start, _key(table, found[0]) if found else last))
+            used.append((start, _key(table, found[-1]) if found else last))
             if fresh := [image for image in found if _key(table, image) not in seen]:
                 seen.update(_key(table, image) for image in fresh)
                 yield fresh
@@ -132,13 +132,26 @@ class Users:
         return low
 
 
-def _drawn(last: int, used: Sequence[range]) -> int | None:
-    """A key below ``last`` by chance that is in none of ``used``; None where hardly any is left."""
-    for _ in range(_DRAWS):
-        key = random.randint(-1, last - 1)  # noqa: S311  # no secret
-        if not any(key in each for each in used):
-            return key
-    return None
+def _drawn(last: int, used: Sequence[tuple[int, int]]) -> int | None:
+    """A key below ``last`` by chance that is in none of the ranges ``used``; None where none is left."""
+    free = list(_between(last, used))
+    if not free:
+        return None
+    at = random.randrange(sum(end - start for start, end in free))  # noqa: S311  # no secret
+    for start, end in free:
+        if at < end - start:
+            break
+        at -= end - start
+    return start + at
+
+
+def _between(last: int, used: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The ranges from -1 to ``last`` that ``used`` leaves."""
+    reached = -1
+    for start, end in (*sorted(used), (last, last)):
+        if start > reached:
+            yield reached, start
+        reached = max(reached, end)
 
 
 def _key(table: UserTable, image: RowImage) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -57,12 +57,19 @@ class Account:
     others: tuple[str, ...]
 
     def noted(self, note: Note) -> list[str]:
-        """The names of the values that are ``note``, the balance string as ``balance``."""
-        return [each.name or "balance" for each in self.every() if each.note is note]
+        """What the values are called that are ``note``."""
+        return [name for name, each in self.every() if each.note is note]
 
-    def every(self) -> tuple[Value, ...]:
-        """All of them."""
-        return (*self.config, *self.portfolio, *([self.balance] if self.balance is not None else []))
+    def wrong(self) -> list[str]:
+        """What the values are called that are not as in the database."""
+        return [name for name, each in self.every() if each.is_wrong]
+
+    def every(self) -> Iterator[tuple[str, Value]]:
+        """All of them, each as it is called among the others."""
+        yield from ((each.name, each) for each in self.config)
+        yield from ((f"portfolio.{each.name}", each) for each in self.portfolio)
+        if self.balance is not None:
+            yield "balance", self.balance
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +96,7 @@ def account(there: There, history: History, guard: GuardState, table: UserTable,
     config = tuple(
         value(name, in_redis.get(name), database.get(name), written.config.get(name))
         for name in owned
-        if name in in_redis or name in database or name in written.config
+        if name in in_redis or (there.config is not None and (name in database or name in written.config))
     )
     portfolio: tuple[Value, ...] = ()
     if there.portfolio is not None:
@@ -98,7 +105,7 @@ def account(there: There, history: History, guard: GuardState, table: UserTable,
         portfolio = tuple(
             value(name, there.portfolio.get(name), database.get(name), written.portfolio.get(name))
             for name in dict.fromkeys((*mirrored, *stamps))
-            if name in there.portfolio or name in written.portfolio
+            if name in there.portfolio  # it is its owner's: what it does not have was never promised
         )
     balance = None
     if there.balance is not None:

@@ -30,19 +30,28 @@ class Explanation:
         return [*self._of_the_user(), *self._of_values(), *self._of_changes()]
 
     def _of_the_user(self) -> list[str]:
-        has_config = self.held.config is not None
         found = [f"of another type than it should be: {key}" for key in self.held.others]
-        if self.knows_database and not self.is_in_database and has_config:
-            found.append("the database has no such user, but Redis does")
-        if self.is_in_database and not has_config:
+        if self.knows_database and not self.is_in_database and (there := self._kept()):
+            found.append(f"the database has no such user, but Redis does: {', '.join(there)}")
+        if self.is_in_database and self.held.config is None:
             found.append("there is no config hash: services ask the database instead")
         return found
 
+    def _kept(self) -> list[str]:
+        """What Redis has of the user."""
+        held = self.held
+        keys = {"config hash": held.config, "balance string": held.balance, "portfolio hash": held.portfolio}
+        return [name for name, value in keys.items() if value is not None]
+
+    @property
+    def is_nobody(self) -> bool:
+        """Whether neither the database nor Redis has such a user."""
+        return self.knows_database and not self.is_in_database and not self._kept()
+
     def _of_values(self) -> list[str]:
         account = self.account
-        wrong = [each.name or "balance" for each in account.every() if each.is_wrong and self.held.config is not None]
         said = {
-            "not as in the database": wrong,
+            "not as in the database": account.wrong(),
             "changed by hand, or by another program": account.noted(Note.BY_HAND),
             "written once and gone": account.noted(Note.GONE),
         }

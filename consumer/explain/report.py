@@ -28,7 +28,9 @@ def _lines(known: Explanation, last: int) -> Iterator[str]:
     yield str(user)
     problems = known.problems()
     yield from (f"  ! {each}" for each in problems)
-    if not problems:
+    if known.is_nobody:
+        yield "  neither the database nor Redis has such a user"
+    elif not problems:
         yield "  nothing is wrong, as far as can be seen from here"
     if not known.knows_database:
         yield "  the database was not asked: CDC_DATABASE__URL is not set"

@@ -59,8 +59,8 @@ def _marks(
     ends: Mapping[int, int],
     rules: Rules,
 ) -> list[Plan]:
-    """None for users who were deleted, for a read brings nobody back, nor for those of whom nothing stands there, for it
-    is written whole. Where no row of a user was seen in this topic yet, any later one may heal them.
+    """None for users who were deleted, for a read brings nobody back, nor for those of whom nothing stands there, who
+    are written whole. Where no row of a user was seen in this topic yet, any later one may heal them.
     """
     marks = []
     for user, text in zip(users, kept, strict=True):

@@ -110,6 +110,12 @@ def test_a_balance_string_and_a_portfolio_are_compared_too(served: Served, user:
     assert served.consistency(123)["is_consistent"]
 
 
+def test_what_the_owner_of_a_portfolio_does_not_keep_is_no_difference(served: Served, user: redis.Redis) -> None:
+    served.refresh(123)
+    user.hset(PORTFOLIO, mapping={"equity": "9"})
+    assert served.consistency(123)["is_consistent"]
+
+
 def test_the_same_number_spelled_otherwise_is_the_same(served: Served, user: redis.Redis) -> None:
     served.refresh(123)
     user.hset(CONFIG, "wallet_balance", "10000.5")
@@ -155,11 +161,18 @@ def test_a_version_of_another_server_is_a_conflict(served: Served, user: redis.R
     assert not user.exists(CONFIG)
 
 
-def test_a_key_of_another_type_is_a_conflict(served: Served, user: redis.Redis) -> None:
-    user.set(CONFIG, "text")
+@pytest.mark.parametrize("key", [CONFIG, "cdc:{live:123}"])
+def test_a_key_of_another_type_is_a_conflict(served: Served, user: redis.Redis, key: str) -> None:
+    user.delete(key)
+    user.set(key, "text")
     assert not served.consistency(123)["is_consistent"]
-    failed(served.post("user/123/force-refresh"), 409)
-    assert user.get(CONFIG) == "text"
+    assert key in failed(served.post("user/123/force-refresh"), 409)
+    assert user.get(key) == "text"
+
+
+@pytest.mark.parametrize("path", ["status/", "cluster-info/", "user/123/consistency/"])
+def test_a_path_that_is_none_is_no_redirection(served: Served, path: str) -> None:
+    failed(served.get(path), 404)
 
 
 def test_who_is_gone_is_removed_and_who_never_was_leaves_nothing(

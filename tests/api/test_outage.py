@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import redis
 
@@ -57,6 +59,10 @@ def test_a_redis_that_hangs_is_no_reason_to_hang(served: Served, stack: Stack, t
     try:
         for method, path in (("GET", "status"), ("GET", "user/123/consistency"), ("POST", "user/123/force-refresh")):
             failed(served.client.request(method, f"{BASE}/{path}", timeout=6), 503)
+        with ThreadPoolExecutor(60) as many:  # one of them looks, and the others are told what it saw
+            asked = [many.submit(served.client.get, f"{BASE}/cluster-info", timeout=15) for _ in range(60)]
+            for each in asked:
+                failed(each.result(), 503)
     finally:
         stack.redis.thaw()
     eventually(lambda: served.get("status").status_code == 200, 30)

@@ -102,7 +102,7 @@ def test_a_history_of_three_tables_a_dead_letter_and_a_change_by_hand(system: Sy
 def test_a_user_whom_nobody_knows(system: System) -> None:
     ran = command({**system.environment, "CDC_DATABASE__URL": system.database.url}, "explain", "live:31337")
     assert ran.returncode == 0
-    assert "nothing is wrong" in ran.stdout
+    assert "neither the database nor Redis has such a user" in ran.stdout
     assert "not there" in ran.stdout
     ran = command(system.environment, "explain", "31337")
     assert ran.returncode == 2

@@ -186,6 +186,27 @@ def test_problems_come_first(tmp_path: Path) -> None:
     assert "kept for a config hash that is made later: last_transaction_id" in text
 
 
+def test_what_is_left_of_a_user_is_wrong_and_nobody_is_not(tmp_path: Path) -> None:
+    known = explanation(tmp_path, in_database=False)
+    left = replace(known, held=replace(known.held, config=None, portfolio={"equity": "1"}))
+    assert "the database has no such user, but Redis does: balance string, portfolio hash" in left.problems()
+    history = traced([], 0, None)
+    nothing = Held(None, None, None, None, GuardState({}))
+    nobody = replace(known, held=nothing, history=history, account=Account((), (), None, ()))
+    assert nobody.problems() == []
+    assert "  neither the database nor Redis has such a user" in to_text(nobody, 1).splitlines()
+
+
+def test_a_wrong_balance_is_told_without_a_hash_and_a_portfolio_by_its_name(tmp_path: Path) -> None:
+    history = traced(records(tmp_path), 4, version(3))
+    guard = GuardState({TABLE.table: version(3)})
+    database = {"wallet_balance": "20.00", "group": "VIP"}
+    there = There(None, {"wallet_balance": "5.00", "equity": "2"}, "0.01", database)
+    found = account(there, history, guard, TABLE, RULES, GAP_MS)
+    assert found.wrong() == ["portfolio.wallet_balance", "balance"]
+    assert found.noted(Note.GONE) == []
+
+
 def test_fields_of_others_are_named_and_not_shown(tmp_path: Path) -> None:
     for told in (to_text(explanation(tmp_path), 5), to_json(explanation(tmp_path), 5)):
         assert "email" in told
@@ -205,7 +226,7 @@ def test_json_says_the_same(tmp_path: Path) -> None:
 
 def test_an_orphan_is_named_first(tmp_path: Path) -> None:
     known = explanation(tmp_path, in_database=False)
-    assert known.problems()[0] == "the database has no such user, but Redis does"
+    assert known.problems()[0] == "the database has no such user, but Redis does: config hash, balance string"
     there = replace(known.held, config=None, others=("user:{live:123}:config",))
     gone = replace(known, held=there, is_in_database=True)
     assert gone.problems()[:2] == [
