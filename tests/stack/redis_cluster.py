@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import redis as client
 
 from tests.stack import redis
 from tests.stack.native import Launch, Place, Process
+from tests.stack.nodes import Nodes
 from tests.stack.redis import Redis
 from tests.stack.server import Server
 
@@ -32,7 +33,10 @@ class ClusterClient(client.RedisCluster):
             kwargs["target_nodes"] = self.ALL_NODES
         elif args[0] in _OF_EVERY_MASTER:
             kwargs["target_nodes"] = self.PRIMARIES
-        return super().execute_command(*args, **kwargs)  # type: ignore[no-untyped-call]
+        answer = super().execute_command(*args, **kwargs)  # type: ignore[no-untyped-call]
+        if args[:2] == ("FUNCTION", "LIST"):
+            return [each for of_one in answer.values() for each in of_one]
+        return answer
 
     def mset(self, mapping: Mapping[Any, Any]) -> Any:
         return self.mset_nonatomic(mapping)
@@ -40,47 +44,6 @@ class ClusterClient(client.RedisCluster):
     def keys(self, pattern: Any = "*", **kwargs: Any) -> Any:
         """Without the versions beside balances."""
         return [key for key in self.scan_iter(match=pattern, **kwargs) if not key.endswith("}:v")]
-
-
-class Nodes:
-    """The ``Runtime`` of several servers as one; faults hit all of them, a single one has its own."""
-
-    def __init__(self, nodes: Sequence[Redis]) -> None:
-        self._nodes = nodes
-
-    @property
-    def running(self) -> bool:
-        return all(node.runtime.running for node in self._nodes)
-
-    @property
-    def log(self) -> str:
-        return self._nodes[0].runtime.log
-
-    def tail(self) -> str:
-        return "\n".join(f"[{node.name}]\n{node.runtime.tail()}" for node in self._nodes)
-
-    def start(self) -> None:
-        for node in self._nodes:
-            node.runtime.start()
-
-    def stop(self, timeout_s: float) -> None:
-        self._each(lambda node: node.runtime.stop(timeout_s))
-
-    def kill(self) -> None:
-        self._each(lambda node: node.runtime.kill())
-
-    def freeze(self) -> None:
-        self._each(lambda node: node.runtime.freeze())
-
-    def thaw(self) -> None:
-        self._each(lambda node: node.runtime.thaw())
-
-    def discard(self) -> None:
-        self._each(lambda node: node.runtime.discard())
-
-    def _each(self, act: Callable[[Redis], None]) -> None:
-        for node in self._nodes:
-            act(node)
 
 
 class RedisCluster(Server):
