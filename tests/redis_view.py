@@ -92,7 +92,7 @@ class Listener:
             marks.add(mark)
             whither = {} if master is None else {"target_nodes": master}
             self._client.execute_command("PUBLISH", _MARK, mark, **whither)  # type: ignore[no-untyped-call]
-        eventually(lambda: marks <= self._marks, what="the listener does not hear")
+        eventually(lambda: marks <= self._marks, 60, "the listener does not hear")
 
     def take(self) -> list[tuple[str, dict[str, Any]]]:
         """What has arrived since the last time."""

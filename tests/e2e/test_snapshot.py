@@ -97,7 +97,7 @@ class Changing:
                 self.rounds += 1
                 for user in USERS:
                     trading.update("live_users", user, wallet_balance=self.rounds)
-                time.sleep(0.01)
+                time.sleep(0.05)
 
     def _watch(self, done: threading.Event) -> None:
         seen: dict[int, Decimal] = {}
@@ -204,9 +204,8 @@ def test_a_table_that_was_not_read_is_said_although_debezium_completes(filled: S
 
 @pytest.mark.parametrize("overrides", [{**SIGNALS_SEEN_SOON, "incremental.snapshot.chunk.size": "1"}])
 def test_it_is_stopped(filled: System) -> None:
-    with filled.trading.transaction():
-        for user in range(1000, 4000):
-            filled.trading.insert("live_users", id=user)
+    values = ", ".join(f"({user}, 'Someone', 'someone@example.org', 'secret')" for user in range(1000, 11_000))
+    filled.trading.execute(f"INSERT INTO live_users (id, name, email, password) VALUES {values}")
     heard: list[tuple[int, list[dict[str, Any]], str]] = []
     changing = Changing(filled)
     with changing.going_on():
