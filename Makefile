@@ -10,11 +10,12 @@ WORKERS ?= 3
 MINUTES ?= 5
 SEED ?=
 DATABASE ?= mysql
+REDIS ?= cluster
 RECORDS ?= 200000
 USERS ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check unit fuzz faults mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas format clean
+.PHONY: help demo live test check end-to-end unit fuzz faults mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -34,6 +35,9 @@ live: $(READY) ## the real servers, the consumer and a script of admin changes (
 
 test: check ## lint, types, and every test on the real servers
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+end-to-end: $(READY) ## the end-to-end tests on another kind of Redis (REDIS=cluster, sentinel or standalone)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --redis $(REDIS) tests/e2e tests/api $(ARGS)
 
 unit: $(READY) ## only the tests that need no servers but Redis
 	$(BIN)/pytest -m "not stack" $(ARGS)

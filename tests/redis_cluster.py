@@ -3,37 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import redis
 
 from consumer.spread import SLOTS, slot
 from tests.redis_server import RedisServer
 from tests.redis_view import eventually
+from tests.stack.redis_cluster import ClusterClient
 
 MASTERS = 3
-_OF_EVERY_NODE = ("ACL", "CONFIG", "CONFIG SET")
-_OF_EVERY_MASTER = ("SCRIPT", "FUNCTION", "SCRIPT FLUSH", "FUNCTION FLUSH")
-
-
-class ClusterClient(redis.RedisCluster):
-    """Does to all nodes what tests do to one server."""
-
-    def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        if args[0] in _OF_EVERY_NODE:
-            kwargs["target_nodes"] = self.ALL_NODES
-        elif args[0] in _OF_EVERY_MASTER:
-            kwargs["target_nodes"] = self.PRIMARIES
-        return super().execute_command(*args, **kwargs)  # type: ignore[no-untyped-call]
-
-    def mset(self, mapping: Mapping[Any, Any]) -> Any:
-        return self.mset_nonatomic(mapping)
-
-    def keys(self, pattern: Any = "*", **kwargs: Any) -> Any:
-        """Without the versions beside balances."""
-        return [key for key in self.scan_iter(match=pattern, **kwargs) if not key.endswith("}:v")]
 
 
 class TestCluster:

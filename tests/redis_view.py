@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import redis
 
+from consumer.spread import tags
 from tests.schemas.validation import Invalid, validate
 
 Client: TypeAlias = redis.Redis | redis.RedisCluster
@@ -19,6 +20,13 @@ Client: TypeAlias = redis.Redis | redis.RedisCluster
 def dump(client: Client, pattern: str = "*") -> dict[str, bytes]:
     """The exact content of every key that matches."""
     return {key: client.dump(key) or b"" for key in client.scan_iter(match=pattern, count=1000)}
+
+
+def offset_keys(client: Client, group: str) -> list[str]:
+    """The keys under which a group's offsets are remembered: on a cluster one in each part of the slots."""
+    if isinstance(client, redis.RedisCluster):
+        return [f"cdc:offsets:{{{tag}}}:{group}" for tag in tags(64)]
+    return [f"cdc:offsets:{group}"]
 
 
 def eventually(holds: Callable[[], object], seconds: float = 15.0, what: str = "") -> None:

@@ -220,10 +220,20 @@ def test_cluster_info_counts_what_there_is(served: Served, user: redis.Redis) ->
     served.refresh(123)
     user.mset({"user_balance:live:9": "1.00", "user_balance:live:x": "1", "user_balance:other:9": "1"})
     found = data(served.get("cluster-info"))
-    (node,) = found.pop("nodes")
-    assert node.keys() == {"host", "port", "status", "keys", "user_configs", "balance_caches"}
-    assert (node["status"], node["keys"], node["user_configs"], node["balance_caches"]) == ("connected", 6, 1, 2)
-    assert found == {"total_keys": 6, "user_config_keys": 1, "balance_cache_keys": 2}
+    nodes = found.pop("nodes")
+    assert len(nodes) == (3 if hasattr(user, "get_primaries") else 1)
+    assert {name for node in nodes for name in node} == {
+        "host",
+        "port",
+        "status",
+        "keys",
+        "user_configs",
+        "balance_caches",
+    }
+    assert {node["status"] for node in nodes} == {"connected"}
+    assert found == {"total_keys": user.dbsize(), "user_config_keys": 1, "balance_cache_keys": 2}
+    for total, of_one in (("total_keys", "keys"), ("user_config_keys", "user_configs")):
+        assert found[total] == sum(node[of_one] for node in nodes)
 
 
 def test_every_answer_has_its_headers_and_an_id_that_the_log_has(served: Served) -> None:

@@ -35,6 +35,7 @@ def test_the_database_goes_and_comes_back(served: Served, trading: Trading, redi
     assert served.refresh(123)["refreshed_fields"]
 
 
+@pytest.mark.one_redis
 def test_redis_goes_and_comes_back(served: Served, trading: Trading, redis_client: redis.Redis) -> None:
     trading.insert("live_users", id=123, **ROW)
     served.refresh(123)

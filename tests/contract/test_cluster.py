@@ -25,8 +25,9 @@ from consumer.spread import SLOTS, slot, tags
 from consumer.watermark import Partition
 from tests.contract.conftest import settings_of
 from tests.contract.test_sink import BALANCE, CONFIG, PORTFOLIO, apply, plan_of
-from tests.redis_cluster import ClusterClient, TestCluster
+from tests.redis_cluster import TestCluster
 from tests.redis_view import Listener, dump, eventually
+from tests.stack.redis_cluster import ClusterClient
 
 pytestmark = pytest.mark.parametrize("redis_kind", ["cluster"], indirect=True, scope="session")
 

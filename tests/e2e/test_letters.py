@@ -19,7 +19,7 @@ from msgspec import structs
 from consumer.record import SourceRecord
 from tests.e2e.feed import Feed, deposit, poison
 from tests.e2e.process import CLI, command
-from tests.redis_view import Listener, dump, eventually
+from tests.redis_view import Listener, dump, eventually, offset_keys
 
 pytestmark = pytest.mark.stack
 SECRET = "hunter2"
@@ -74,7 +74,7 @@ def letters(feed: Feed) -> Letters:
     with feed.running():
         feed.send(*good)
         eventually(lambda: feed.committed() == GOOD, 60)
-        feed.redis.rename("user:{live:3}:config", "aside")
+        feed.redis.delete("user:{live:3}:config")
         feed.redis.set("user:{live:3}:config", "no hash")
         feed.send(
             poison(1, GOOD),
@@ -209,7 +209,7 @@ def test_a_record_that_fails_anew_waits_anew(letters: Letters) -> None:
             return error is NoError
 
         eventually(is_deleted, 60, "the group still has a member")
-    letters.feed.redis.delete(f"cdc:offsets:{group}")
+    letters.feed.redis.delete(*offset_keys(letters.feed.redis, group))
     with letters.feed.running():
         eventually(lambda: letters.numbers() == [0, 1, 2, 3, 4], 60)
 

@@ -11,7 +11,7 @@ from consumer.errors import ServerError, ServerUnavailable
 from consumer.metrics import Metrics
 from tests.e2e.process import Process
 from tests.e2e.topic import EITHER_CLIENT, Topic
-from tests.redis_view import eventually
+from tests.redis_view import eventually, offset_keys
 from tests.stack import Stack
 
 pytestmark = pytest.mark.stack
@@ -98,15 +98,16 @@ def test_what_redis_remembers_of_a_deleted_past_is_no_place_to_go_back_to(
     _deleted(topic)
     topic.commit(committed)
     environment = topic.environment() | {"CDC_REDIS__URL": stack.redis.url, "CDC_KAFKA__OUT_OF_RANGE": out_of_range}
-    remembered = f"cdc:offsets:{environment['CDC_KAFKA__GROUP_ID']}"
     with stack.redis.connect() as client:
-        client.hset(remembered, f"{topic.name}:0", 3)
+        remembered = offset_keys(client, environment["CDC_KAFKA__GROUP_ID"])
+        for key in remembered:
+            client.hset(key, f"{topic.name}:0", 3)
         process = Process(environment, tmp_path / "log")
         try:
             eventually(lambda: topic.committed() == 10, 60, "it does not get on")
         finally:
             process.close()
-        assert client.hget(remembered, f"{topic.name}:0") == "10"
+        assert {client.hget(key, f"{topic.name}:0") for key in remembered} == {"10"}
     said = process.said()
     assert said.count("redis.unreachable") == 1
     assert said.count("offset.jumped") == (1 if out_of_range == "earliest" else 0)

@@ -111,6 +111,7 @@ def test_killed_in_the_middle_of_changes_it_goes_on_and_doubles_nothing(system: 
     assert set(ids.values()) == {1}
 
 
+@pytest.mark.one_redis  # MONITOR
 def test_a_second_group_reads_everything_again_and_moves_nothing(system: System) -> None:
     with system.running():
         for amount in range(1, 20):

@@ -51,7 +51,7 @@ def _check_end_state(system: System) -> None:
     assert config["last_transaction_at"] == config["last_updated"] or system.database.name == "mariadb"
     assert (config["wallet_balance"], config["last_transaction_id"]) == ("500.00", "TXN77")
     assert system.balance(WITNESS) == "500.00"
-    assert {key for key in system.redis.scan_iter(f"*live:{WITNESS}*") if not key.startswith("cdc:")} == {
+    assert {key for key in map(str, system.redis.keys(f"*live:{WITNESS}*")) if not key.startswith("cdc:")} == {
         f"user:{{live:{WITNESS}}}:config",
         f"user_balance:live:{WITNESS}",
     }

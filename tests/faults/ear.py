@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.faults.script import DELETED, Told, change, created
 from tests.redis_view import Listener
-from tests.stack.redis import Redis
+from tests.stack.stack import AnyRedis
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def token(message: dict[str, Any]) -> str:
 class Ear:
     """A subscriber that is deaf only between :meth:`rest` and :meth:`listen`, when nobody may publish."""
 
-    def __init__(self, server: Redis) -> None:
+    def __init__(self, server: AnyRedis) -> None:
         self._server = server
         self._heard: list[Heard] = []
         self.listen()

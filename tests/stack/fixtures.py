@@ -24,6 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--registry", action="store_true", help="with a schema registry")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("one_redis") and "standalone" not in item.config.getoption("--redis").split(","):
+        pytest.skip("about a single Redis server (--redis standalone)")
+
+
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """The servers, once a run. Without a tool they need: skipped with the command, but a failure in CI."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import redis as client
 
 from tests.stack import redis
 from tests.stack.native import Launch, Place, Process
+from tests.stack.nodes import Nodes
 from tests.stack.redis import Redis
 from tests.stack.server import Server
 
@@ -19,45 +21,29 @@ AGREEMENT_TIMEOUT_S = 30.0
 SETTINGS = {"cluster-enabled": "yes", "cluster-node-timeout": "2000", "cluster-require-full-coverage": "yes"}
 
 
-class Nodes:
-    """The ``Runtime`` of several servers as one; faults hit all of them, a single one has its own."""
+_OF_EVERY_NODE = ("ACL", "CONFIG", "CONFIG SET")
+_OF_EVERY_MASTER = ("SCRIPT", "FUNCTION", "SCRIPT FLUSH", "FUNCTION FLUSH")
 
-    def __init__(self, nodes: Sequence[Redis]) -> None:
-        self._nodes = nodes
 
-    @property
-    def running(self) -> bool:
-        return all(node.runtime.running for node in self._nodes)
+class ClusterClient(client.RedisCluster):
+    """Does to all nodes what tests do to one server."""
 
-    @property
-    def log(self) -> str:
-        return self._nodes[0].runtime.log
+    def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        if args[0] in _OF_EVERY_NODE:
+            kwargs["target_nodes"] = self.ALL_NODES
+        elif args[0] in _OF_EVERY_MASTER:
+            kwargs["target_nodes"] = self.PRIMARIES
+        answer = super().execute_command(*args, **kwargs)  # type: ignore[no-untyped-call]
+        if args[:2] == ("FUNCTION", "LIST"):
+            return [each for of_one in answer.values() for each in of_one]
+        return answer
 
-    def tail(self) -> str:
-        return "\n".join(f"[{node.name}]\n{node.runtime.tail()}" for node in self._nodes)
+    def mset(self, mapping: Mapping[Any, Any]) -> Any:
+        return self.mset_nonatomic(mapping)
 
-    def start(self) -> None:
-        for node in self._nodes:
-            node.runtime.start()
-
-    def stop(self, timeout_s: float) -> None:
-        self._each(lambda node: node.runtime.stop(timeout_s))
-
-    def kill(self) -> None:
-        self._each(lambda node: node.runtime.kill())
-
-    def freeze(self) -> None:
-        self._each(lambda node: node.runtime.freeze())
-
-    def thaw(self) -> None:
-        self._each(lambda node: node.runtime.thaw())
-
-    def discard(self) -> None:
-        self._each(lambda node: node.runtime.discard())
-
-    def _each(self, act: Callable[[Redis], None]) -> None:
-        for node in self._nodes:
-            act(node)
+    def keys(self, pattern: Any = "*", **kwargs: Any) -> Any:
+        """Without the versions beside balances."""
+        return [key for key in self.scan_iter(match=pattern, **kwargs) if not key.endswith("}:v")]
 
 
 class RedisCluster(Server):
@@ -73,9 +59,9 @@ class RedisCluster(Server):
     def url(self) -> str:
         return f"redis+cluster://{','.join(node.address for node in self.nodes)}/"
 
-    def connect(self) -> client.RedisCluster:
-        """A client that answers with text."""
-        return client.RedisCluster(host=self.host, port=self.port, decode_responses=True)
+    def connect(self) -> client.Redis:
+        """A client that answers with text, and does what tests do with that of one server."""
+        return cast(client.Redis, ClusterClient(host=self.host, port=self.port, decode_responses=True))
 
     def ping(self) -> None:
         for node in self.nodes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tests.stack import connect, docker, kafka, mariadb, mysql, postgres, redis, redis_cluster, registry
+from tests.stack import connect, docker, kafka, mariadb, mysql, postgres, redis, redis_cluster, redis_sentinel, registry
 from tests.stack.native import Place
 from tests.stack.server import Server
 
@@ -15,7 +15,7 @@ NATIVE_DATABASES: Mapping[str, Callable[[Place], Server]] = {
     "postgres": postgres.native,
 }
 DATABASES = tuple(NATIVE_DATABASES)
-REDIS = ("standalone", "cluster")
+REDIS = ("standalone", "sentinel", "cluster")
 KINDS = ("auto", "native", "docker")
 # Who waits for whom. Everything else starts at once.
 AFTER = {"connect": ("kafka",)}
@@ -47,6 +47,8 @@ def _native(place: Place, wanted: Wanted) -> list[Server]:
     found: list[Server] = [broker, *(NATIVE_DATABASES[name](place) for name in wanted.databases)]
     if "standalone" in wanted.redis:
         found.append(redis.native(place, wanted.redis_settings))
+    if "sentinel" in wanted.redis:
+        found.append(redis_sentinel.native(place))
     if "cluster" in wanted.redis:
         found.append(redis_cluster.native(place))
     if wanted.registry:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
 from tests.stack import docker, roster
 from tests.stack.announce import Announcer
@@ -27,11 +27,14 @@ from tests.stack.port import Ports
 from tests.stack.postgres import Postgres
 from tests.stack.redis import Redis
 from tests.stack.redis_cluster import RedisCluster
+from tests.stack.redis_sentinel import RedisSentinel
 from tests.stack.registry import Registry
 from tests.stack.server import Server
 
 T = TypeVar("T", bound=Server)
 STATE = PROJECT / ".stack"
+
+AnyRedis: TypeAlias = Redis | RedisSentinel | RedisCluster
 
 
 class Stack:
@@ -100,8 +103,11 @@ class Stack:
         return self._get("connect", Connect)
 
     @property
-    def redis(self) -> Redis:
-        return self._get("redis", Redis)
+    def redis(self) -> AnyRedis:
+        """What tests follow: the single server if the run has one, else the sentinels' master or the cluster."""
+        if "redis" in self.servers:
+            return self._get("redis", Redis)
+        return self._get("redis-sentinel", RedisSentinel) if "redis-sentinel" in self.servers else self.redis_cluster
 
     @property
     def mariadb(self) -> MariaDb:

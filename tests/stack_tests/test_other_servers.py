@@ -1,4 +1,4 @@
-"""The servers beside the default ones: MariaDB, PostgreSQL, a Redis Cluster, a schema registry."""
+"""The servers beside the default ones: MariaDB, PostgreSQL, a Redis Cluster, a service of sentinels, a schema registry."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLUGINS = (
 @pytest.fixture(scope="module")
 def others() -> Iterator[Stack]:
     try:
-        running = Stack.start(("mariadb", "postgres"), ("cluster",), registry=True)
+        running = Stack.start(("mariadb", "postgres"), ("sentinel", "cluster"), registry=True)
     except MissingTool as missing:
         pytest.skip(str(missing))
     with running:
@@ -70,6 +70,15 @@ def test_a_cluster_comes_back_after_a_kill_of_all(others: Stack) -> None:
             client.set(f"key:{number}", number)
             assert client.get(f"key:{number}") == str(number)
     assert {node.runtime.running for node in cluster.nodes} == {True}
+
+
+def test_the_sentinels_come_back_after_a_kill_of_all(others: Stack) -> None:
+    assert others.redis.name == "redis-sentinel"
+    others.redis.kill()
+    others.redis.start()
+    with others.redis.connect() as client:
+        assert client.set("key", "1")
+        assert client.info("replication")["connected_slaves"] == 1
 
 
 def test_connect_has_the_plugins_and_the_registry_answers(others: Stack) -> None:
