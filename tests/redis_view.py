@@ -60,7 +60,11 @@ class Listener:
 
     def _listen(self) -> None:
         while not self._stop.is_set():
-            message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0.05)
+            try:
+                message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0.05)
+            except redis.ConnectionError:  # a client of one server tries again by itself, that of a cluster does not
+                time.sleep(0.05)
+                continue
             if message and message["channel"] == _MARK:
                 self._marks.add(message["data"])
             elif message and not message["channel"].startswith(_OF_SENTINELS):

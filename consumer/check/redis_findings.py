@@ -50,6 +50,8 @@ def of_place(mode: str, role: str, cluster_state: str, *, is_cluster: bool) -> I
         )
     elif mode == "cluster" and cluster_state == "ok":
         yield ok("redis cluster", "its cluster_state is ok")
+    elif mode == "cluster" and not cluster_state:
+        yield warning("redis cluster", "may not ask for its state (CLUSTER INFO)", "let it ask: +cluster|info")
     elif mode == "cluster":
         yield failure("redis cluster", f"its cluster_state is {cluster_state}", "look at its nodes: CLUSTER NODES")
     elif mode != "standalone":

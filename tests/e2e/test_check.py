@@ -241,7 +241,7 @@ def test_an_account_with_too_few_rights(system: System) -> None:
         _, _, enough = ran.stdout.partition("ACL SETUSER NAME ")
         system.redis.execute_command(*account, "-@all", *enough.splitlines()[0].split())
         ran = check(system, CDC_REDIS__URL=url)
-        assert ran.returncode == 0
+        assert ran.returncode == 0, ran.stdout
         assert any(line.startswith("redis account: may not ask what it is allowed") for line in said(ran, "warning"))
         with system.running(CDC_REDIS__URL=url):
             eventually(lambda: system.config(WITNESS) and system.config(WITNESS, "demo"), 60)

@@ -64,6 +64,7 @@ def test_an_approval_is_one_message_a_channel_and_says_what_it_was(system: Syste
         _topics_exist(system)
         _approve(system)
         eventually(lambda: _ended_right(system))
+        eventually(lambda: len(system.heard(WITNESS)) > 1)  # on a cluster they follow what is written
         heard = system.heard(WITNESS)
     assert [channel for channel, _ in heard] == ["user_updates", "balance_updates"]
     for _, message in heard:

@@ -38,6 +38,10 @@ class ClusterClient(client.RedisCluster):
             return [each for of_one in answer.values() for each in of_one]
         return answer
 
+    def dbsize(self, **kwargs: Any) -> int:
+        masters: Any = self.get_primaries()  # type: ignore[no-untyped-call]
+        return sum([int(self.execute_command("DBSIZE", target_nodes=each)) for each in masters])
+
     def mset(self, mapping: Mapping[Any, Any]) -> Any:
         return self.mset_nonatomic(mapping)
 

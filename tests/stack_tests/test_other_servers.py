@@ -1,4 +1,4 @@
-"""The servers beside the default ones: MariaDB, PostgreSQL, a Redis Cluster, a service of sentinels, a schema registry."""
+"""The servers beside the default ones: MariaDB, PostgreSQL, a Redis Cluster, sentinels, a schema registry."""
 
 from __future__ import annotations
 

@@ -64,6 +64,7 @@ def test_where_it_can_be_written(mode: str, role: str, state: str, is_cluster: b
 
 def test_a_cluster_that_is_one() -> None:
     assert levels(of_place("cluster", "master", "ok", is_cluster=True)) == [Level.OK]
+    assert levels(of_place("cluster", "master", "", is_cluster=True)) == [Level.WARNING]
 
 
 def test_persistence() -> None:
