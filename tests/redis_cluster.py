@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from consumer.spread import SLOTS, slot
@@ -18,7 +19,10 @@ class TestCluster:
 
     __test__ = False
 
-    def __init__(self, binary: str, folder: Path, node_timeout_ms: int = 5000) -> None:
+    def __init__(
+        self, binary: str, folder: Path, node_timeout_ms: int = 5000, more: Callable[[], Mapping[str, str]] = dict
+    ) -> None:
+        """``more`` are further settings, asked for once a node."""
         settings = {
             "cluster_enabled": "yes",
             "cluster_node_timeout": str(node_timeout_ms),
@@ -27,7 +31,7 @@ class TestCluster:
             "repl_ping_replica_period": "1",
         }
         names = [f"node-{number}" for number in range(2 * MASTERS)]
-        self.nodes = [RedisServer(binary, folder / name, settings=settings) for name in names]
+        self.nodes = [RedisServer(binary, folder / name, settings=settings | dict(more())) for name in names]
 
     @property
     def url(self) -> str:
@@ -46,7 +50,7 @@ class TestCluster:
                 if number < MASTERS:
                     slots = range(number * share, min((number + 1) * share, SLOTS))
                     client.execute_command("CLUSTER ADDSLOTS", *slots)
-                client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
+                client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port, self.nodes[0].bus)
         eventually(lambda: all(self._knows_all(node) for node in self.nodes), 30, "the nodes do not meet")
         for number, node in enumerate(self.nodes[MASTERS:]):
             with node.connect() as client:

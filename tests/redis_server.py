@@ -55,6 +55,12 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def bus(self) -> int:
+        """The port on which the nodes of a cluster talk."""
+        is_tls = self._settings.get("tls_cluster") == "yes"
+        return BUS + (int(self._settings["tls_port"]) if is_tls else self.port)
+
     def connect(self) -> redis.Redis:
         """A client that answers with text."""
         return redis.Redis.from_url(self.url, decode_responses=True)
