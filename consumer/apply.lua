@@ -8,7 +8,8 @@
 --       20 '1' to keep the update's fields beside the version   21 extent: whole, changed or part
 --       22 share: '' for the whole plan; on a cluster a script reaches one slot only, so there 'state' is what lies in
 --          the guard's slot, 'beside' a balance in a slot of its own with a guard of its own, 'tell' the messages
---       23... changed, whole, update, channel and body of each message, fields that a rebuilt hash must not have
+--       23... changed, whole, update, channel and body of each message (no body: that of the message before), fields
+--          that a rebuilt hash must not have
 --       The order of a version compares as text: its numbers are padded, for a number here has only 53 bits.
 -- In the guard, beside the version of each table: '+field' of a linked table, kept for a hash that is made later;
 -- '!table' the mark of a change that could not be applied; '>table' how many messages of a version went out, and on a
@@ -87,15 +88,24 @@ local share = ARGV[22]
 local told_of = told and string.match(told, '|(.*)$') or ''
 local was_due = share ~= '' and string.sub(told_of, 1, #change) == change
 
-if share == 'tell' then
-  if not was_due then return 0 end
-  local gone, reached = tonumber(string.match(told, '^%d+')), 0
-  local are_all_sent, failure = pcall(function()
-    for i = 23 + 2 * gone, #ARGV - 1, 2 do
-      reached = reached + redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
+local gone, reached = 0, 0 -- messages of this plan that went out, ever; whom they reached now
+
+-- Sends those from ARGV[first] to ARGV[last] that did not go out before.
+local function send(first, last)
+  local from, body = first + 2 * gone, nil
+  for i = first, last, 2 do
+    if ARGV[i + 1] ~= '' then body = ARGV[i + 1] end
+    if i >= from then
+      reached = reached + redis.call('PUBLISH', ARGV[i], body)
       gone = gone + 1
     end
-  end)
+  end
+end
+
+if share == 'tell' then
+  if not was_due then return 0 end
+  gone = tonumber(string.match(told, '^%d+'))
+  local are_all_sent, failure = pcall(send, 23, #ARGV - 1)
   if not are_all_sent then
     redis.call('HSET', guard, '>' .. field, gone .. '|' .. told_of)
     return redis.error_reply(type(failure) == 'table' and failure.err or tostring(failure))
@@ -157,7 +167,6 @@ local function take(wanted)
 end
 local config, balance, update = take(changed + whole > 0), take(ARGV[13] ~= ''), take(updated > 0)
 local first_removed = next_key
-local gone = 0 -- messages of this plan that went out
 
 -- A key of the wrong type is found before anything is written, for a script is not rolled back.
 local function kind_of(key) return key and redis.call('TYPE', key).ok end
@@ -279,10 +288,8 @@ local function clear_and_tell()
   for i = first_removed, #KEYS, 1000 do
     reply[4] = reply[4] + redis.call('UNLINK', unpack(KEYS, i, math.min(i + 999, #KEYS)))
   end
-  for i = at_messages + 2 * gone, at_messages + messages - 1, 2 do
-    reply[5] = reply[5] + redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
-    gone = gone + 1
-  end
+  send(at_messages, at_messages + messages - 1)
+  reply[5] = reached
 end
 
 if mode == 'fill' and stored then

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from consumer.effect import Extent, Plan
+from consumer.effect import Extent, Plan, Publish
 from consumer.position import Verdict
 from consumer.protocols import Applied
 from consumer.sections import Guard
@@ -61,7 +61,7 @@ class Calls:
             updated = _flat(plan.update.fields)
         removed = plan.removed.keys if plan.removed is not None else ()
         keys += [*removed, *plan.cleared.keys, *derived]
-        messages = [part for message in plan.messages for part in (message.channel, message.body)]
+        messages = _told(plan.messages)
         version = plan.version
         return [
             len(keys),
@@ -104,6 +104,16 @@ def applied(reply: Sequence[Any]) -> Applied:
         stored,
         differed,
     )
+
+
+def _told(messages: Sequence[Publish]) -> list[str]:
+    """Channels and bodies; a body that is the one before is left out, for most changes say one thing to several."""
+    told: list[str] = []
+    before = ""
+    for message in messages:
+        told += (message.channel, "" if message.body == before else message.body)
+        before = message.body
+    return told
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:

@@ -62,7 +62,9 @@ class Listener:
         while not self._stop.is_set():
             try:
                 message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0.05)
-            except redis.ConnectionError:  # a client of one server tries again by itself, that of a cluster does not
+            except redis.ConnectionError:
+                if not isinstance(self._client, redis.RedisCluster):  # a client of one server tries again by itself
+                    raise
                 time.sleep(0.05)
                 continue
             if message and message["channel"] == _MARK:
