@@ -80,8 +80,14 @@ def differences(plan: Plan, standing: Standing) -> Iterator[Difference]:
 
 
 def version_of(standing: Standing) -> Version | None:
-    """The version that stands there."""
-    return Version.from_text(standing.version.removesuffix("|d")) if standing.version else None
+    """The version that stands there; None where none does, or somebody made one that can't be read.
+
+    To write is refused then, and says so.
+    """
+    try:
+        return Version.from_text(standing.version.removesuffix("|d")) if standing.version else None
+    except ValueError:
+        return None
 
 
 def _fields(

@@ -74,7 +74,7 @@ class RedisView:
             ServerError: Redis can't answer.
         """
         questions = [question for plan in plans for question in _questions(plan)]
-        replies = iter(self._asked(questions))
+        replies = iter(self.ask(questions))
         return [_standing(plan, [next(replies) for _ in _questions(plan)]) for plan in plans]
 
     def guards(self, users: Sequence[UserId], rules: Rules) -> list[GuardState]:
@@ -84,7 +84,7 @@ class RedisView:
             ServerError: as :meth:`standings`.
         """
         asked = [("HGETALL", render(rules.names.guard, user)) for user in users]
-        return [GuardState.read(_pairs(reply) or {}) for reply in self._asked(asked)]
+        return [GuardState.read(_pairs(reply) or {}) for reply in self.ask(asked)]
 
     def held(self, user: UserId, rules: Rules) -> Held:
         """All that stands there of one user.
@@ -97,7 +97,7 @@ class RedisView:
             render(each, user) for each in (names.config, names.portfolio, names.balance, names.guard)
         )
         asked = [("HGETALL", config), ("HGETALL", portfolio), ("HGETALL", guard), ("GET", balance), ("TTL", balance)]
-        in_config, in_portfolio, in_guard, text, ttl_s = self._asked(asked)
+        in_config, in_portfolio, in_guard, text, ttl_s = self.ask(asked)
         found = {config: in_config, portfolio: in_portfolio, guard: in_guard, balance: text}
         return Held(
             _pairs(in_config),
@@ -125,12 +125,17 @@ class RedisView:
                 raise translate(error, is_of_plan=False) from error
 
     def _canary(self, command: str, canary: str, *arguments: str) -> Any:
-        (reply,) = self._asked([(command, f"{CANARY}{canary}", *arguments)])
+        (reply,) = self.ask([(command, f"{CANARY}{canary}", *arguments)])
         if isinstance(reply, redis.RedisError):
             raise translate(reply, is_of_plan=False)
         return reply
 
-    def _asked(self, questions: Sequence[tuple[str, ...]]) -> list[Any]:
+    def ask(self, questions: Sequence[tuple[str, ...]]) -> list[Any]:
+        """The replies to commands that only read; that a key is of another type is one.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
         try:
             return _answered(self._keys.ask(questions))
         except redis.RedisError as error:
@@ -142,7 +147,18 @@ def _answered(replies: Sequence[Any]) -> list[Any]:
     for reply in replies:
         if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
             raise reply
-    return list(replies)
+    return [_readable(reply) for reply in replies]
+
+
+def _readable(reply: Any) -> Any:
+    """The same, with bytes of somebody else's that are no UTF-8 as text that can be compared, printed and sent."""
+    if isinstance(reply, str):
+        return reply if reply.isascii() else reply.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    if isinstance(reply, list):
+        return [_readable(each) for each in reply]
+    if isinstance(reply, dict):
+        return {_readable(name): _readable(value) for name, value in reply.items()}
+    return reply
 
 
 def _pairs(reply: Any) -> dict[str, str] | None:

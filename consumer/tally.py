@@ -71,7 +71,7 @@ def _count_applied(step: Step, found: Tally) -> None:
     if applied.verdict is Verdict.NEW_LINEAGE:
         found.new_lineages[table_of(step.record.topic)] += 1
     effects = found.effects
-    effects["config"] += plan.config is not None
+    effects["config"] += applied.config_created is not None
     effects["balance"] += plan.balance is not None
     effects["update"] += applied.updated is True
     effects["remove"] += plan.removed is not None

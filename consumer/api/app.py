@@ -170,7 +170,9 @@ def _add_failures(app: FastAPI) -> None:
 
     def away(_: Request, error: CdcError) -> Response:
         _log.warning("a server can't answer", action="api.unavailable", error=str(error), advice=error.advice)
-        return _failed(503, str(error))
+        # What a client library says may name a server's address.
+        cause = getattr(error, "cause", "")
+        return _failed(503, f"{error.server}: {cause}" if isinstance(error, ServerError) and cause else str(error))
 
     def conflict(_: Request, error: Exception) -> Response:
         _log.warning("not compared, not refreshed", action="api.conflict", error=str(error))

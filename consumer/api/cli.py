@@ -44,7 +44,8 @@ def api(
         closing(Health(settings, rules)) as health,
     ):
         health.start()
-        serve(health, access, settings.api.refreshes_per_minute, listener)
+        if not stop():  # a server that hung may have kept it from being heard
+            serve(health, access, settings.api.refreshes_per_minute, listener)
     if stop.by == signal.SIGINT:
         raise typer.Exit(130)
 
@@ -53,7 +54,7 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family)
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):
         raise ConfigError("CDC_API__HOST", f"no such address: {host}", "an address of this machine") from None
     except OSError as error:
         raise ConfigError("CDC_API__PORT", f"can't listen on {host}:{port}: {error.strerror}", "a free port") from None

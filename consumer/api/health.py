@@ -27,7 +27,6 @@ from consumer.protocols import Applied
 from consumer.rebuild import rebuild_read
 from consumer.redis_client import translate
 from consumer.rules import Rules, UserTable
-from consumer.script import Call
 from consumer.sink import RedisSink
 from consumer.standing import RedisView
 from consumer.value import timestamp
@@ -171,13 +170,9 @@ class Health:
 
     def _held(self, plan: Plan, standing: Standing) -> Held:
         assert plan.config is not None  # only rows that are there are compared
-        asked: list[Call] = [("HGET", plan.config.key, "last_updated")]
+        asked: list[tuple[str, ...]] = [("HGET", plan.config.key, "last_updated")]
         asked += [("TTL", plan.balance.key)] if plan.balance is not None else []
-        try:
-            replies = self._keys.ask(asked)
-        except redis.RedisError as error:
-            raise translate(error, is_of_plan=False) from None
-        text, ttl = (*replies, -2)[:2]
+        text, ttl = (*self._view.ask(asked), -2)[:2]
         # A key of another type has no such field.
         last_updated = text if isinstance(text, str) else None
         return Held(standing.config or {}, last_updated, standing.balance, ttl if isinstance(ttl, int) else -2)
@@ -187,8 +182,10 @@ class Health:
         if not standing.present:
             return False
         applied = self._writer.apply(plan)
+        if not applied.is_accepted:
+            return False
         _log.warning("removed a user whom the database does not know", action="api.removed", user=str(plan.user))
-        return applied.is_accepted
+        return True
 
     def _messages(self, read: ReadRow, table: UserTable, whole: Mapping[str, str]) -> tuple[Publish, ...]:
         """What changed is known to the script alone, so the message tells every owned field."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import redis
@@ -61,36 +60,30 @@ class NodeCounts:
         if self._counted is None or now - self._at >= self._age_s:
             try:
                 self._counted = self._count()
-            except ServerError as error:  # those who waited for this pass wait for no other
-                self._failure, self._failed_at = error, time.monotonic()
-                raise
+            except redis.RedisError as error:  # those who waited for this pass wait for no other
+                self._failure, self._failed_at = translate(error, is_of_plan=False), time.monotonic()
+                raise self._failure from None
             self._failure, self._at = None, time.monotonic()
         return self._counted
 
     def _count(self) -> dict[str, object]:
         nodes: list[dict[str, Any]] = []
         failure: redis.RedisError | None = None
-        for client in self._clients():
+        for client in self._keys.clients():
+            address = _address(client)  # sentinels that know no master have none to tell
             try:
-                nodes.append({**_address(client), "status": "connected", **self._of(client)})
+                nodes.append({**address, "status": "connected", **self._of(client)})
             except redis.RedisError as error:
                 failure = error
-                none = {"keys": 0, "user_configs": 0, "balance_caches": 0}
-                nodes.append({**_address(client), "status": "disconnected", **none})
+                nodes.append({**address, "status": "disconnected", "keys": 0, "user_configs": 0, "balance_caches": 0})
         if failure is not None and all(node["status"] == "disconnected" for node in nodes):
-            raise translate(failure, is_of_plan=False) from None
+            raise failure
         return {
             "nodes": nodes,
             "total_keys": sum(node["keys"] for node in nodes),
             "user_config_keys": sum(node["user_configs"] for node in nodes),
             "balance_cache_keys": sum(node["balance_caches"] for node in nodes),
         }
-
-    def _clients(self) -> Sequence[redis.Redis]:
-        try:
-            return self._keys.clients()
-        except redis.RedisError as error:
-            raise translate(error, is_of_plan=False) from None
 
     def _of(self, client: Any) -> dict[str, int]:
         keys = int(client.dbsize())

@@ -38,7 +38,7 @@ class Witness:
         self._rules = rules
         self._view = view
         self._topics = topics
-        self._letters: Mapping[UserId, Place] = {}
+        self._letters: Mapping[tuple[UserId, str], Place] = {}
         self._left = _LOOKED_UP
 
     def begin(self) -> None:
@@ -48,7 +48,8 @@ class Witness:
             ServerUnavailable, ServerError: of Kafka.
         """
         box = read_letters(self._settings.kafka, self._settings.dead_letter_topic)
-        self._letters = {user: each.place for each in box.open() if (user := each.last.user) is not None}
+        open_letters = [(each.last.user, each.place) for each in box.open()]
+        self._letters = {(user, table_of(place.topic)): place for user, place in open_letters if user is not None}
         self._left = _LOOKED_UP
 
     def findings(self, suspects: Sequence[Suspect], passage: Passage) -> Iterator[tuple[Suspect, list[Finding]]]:
@@ -97,8 +98,8 @@ class Witness:
 
     def _letter(self, user: UserId, table: str, version: Version | None) -> Place | None:
         """The dead letter of the user's row behind which nothing was applied."""
-        place = self._letters.get(user)
-        if place is None or table_of(place.topic) != table:
+        place = self._letters.get((user, table))
+        if place is None:
             return None
         is_past = version is not None and _lies_behind(_place(version), place)
         return None if is_past else place

@@ -127,7 +127,11 @@ class Audit:
             passage = let_pass(self._database, self._topics, self._patience, self._should_stop)
             looked = [each.seen_again(self._odds_now(each)) for each in suspects]
             suspects = [each for each in looked if each.odds]
+        if self._should_stop():  # the last look was cut short
+            return
         for suspect, findings in self._witness.findings(suspects, passage):
+            if self._should_stop():
+                return
             told = self._mended(self._sink, suspect, findings) if self._sink is not None else findings
             tally.add(told)
             say(told)
@@ -148,6 +152,7 @@ class Audit:
             _log.warning(
                 "a user could not be mended", action="audit.not_mended", user=str(suspect.user), problem=error.problem
             )
+            return list(findings)
         still = {(odd.key, odd.field) for odd in self._odds_now(suspect)}
         return [replace(each, is_mended=(each.odd.key, each.odd.field) not in still) for each in findings]
 

@@ -88,11 +88,13 @@ class Users:
         """
         tables = {table.user_type: table for table in order.of(self._rules)}
         progress.begin("users in Redis", None)
+        told: set[UserId] = set()  # there is one key of each kind
         there = (user for user in self._view.users(self._rules) if user.user_type in tables)
         for some in batched(there, self._page):
             for user_type, table in tables.items():
-                ids = {user.id for user in some if user.user_type == user_type}
+                ids = {user.id for user in some if user.user_type == user_type and user not in told}
                 gone = ids - self._database.existing(table, ids) if ids else ids
+                told |= {UserId(user_type, each) for each in gone}
                 if gone:
                     yield table, [ReadRow(table.table, each, None, self._place) for each in sorted(gone)]
 

@@ -16,7 +16,7 @@ from consumer.audit.suspect import Odd
 from consumer.audit.users import Order
 from consumer.avro import Schemas
 from consumer.config import Settings
-from consumer.errors import ConfigError, ServerError
+from consumer.errors import ServerError
 from consumer.keys import UserId
 from consumer.rules import Rules
 
@@ -37,7 +37,7 @@ class Known:
         told = []
         for each in findings:
             what = each.user, each.odd
-            since = self._before.get(what)
+            since = self._before.get(what, self._now.get(what))  # told in a round that failed
             if not each.is_mended and len(self._now) < _REMEMBERED:
                 self._now[what] = each.since_ms if since is None else since
             if since is None or each.is_mended:
@@ -69,8 +69,6 @@ def watch(
         try:
             with Audit(settings, rules, schemas, order, should_stop) as audit:
                 tally = audit.whole(lambda found: say(known.fresh(found)), AuditProgress(is_shown=False))
-        except ConfigError:
-            raise
         except ServerError as error:
             metrics.failed()
             _log.warning("a round failed", action="audit.failed", server=error.server, problem=error.problem)

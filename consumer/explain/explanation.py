@@ -14,7 +14,9 @@ from consumer.rules import Names
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything that is known of a user. ``knows_database``: the database was asked."""
+    """Everything that is known of a user. ``knows_database``: the database was asked; ``row_problem``: why what it has
+    can't be used.
+    """
 
     user: UserId
     held: Held
@@ -24,6 +26,7 @@ class Explanation:
     knows_database: bool
     is_in_database: bool
     names: Names
+    row_problem: str = ""
 
     def problems(self) -> list[str]:
         """What is wrong, the most telling first; empty if nothing is."""
@@ -33,6 +36,8 @@ class Explanation:
         found = [f"of another type than it should be: {key}" for key in self.held.others]
         if self.knows_database and not self.is_in_database and (there := self._kept()):
             found.append(f"the database has no such user, but Redis does: {', '.join(there)}")
+        if self.row_problem:
+            found.append(f"the database's row can't be used: {self.row_problem}")
         if self.is_in_database and self.held.config is None:
             found.append("there is no config hash: services ask the database instead")
         return found

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from consumer.avro import Schemas
 from consumer.config import Settings
 from consumer.diff import whole_image
+from consumer.errors import RecordError
 from consumer.explain.account import There, account
 from consumer.explain.explanation import Explanation
 from consumer.explain.history import Progress, trace
@@ -40,7 +41,6 @@ def _explained(
 ) -> Explanation:
     (table,) = (each for each in rules.tables if each.user_type == user.user_type)
     gap_ms = settings.guard.lineage_gap_ms
-    image = _image(settings, user, table, rules)
     held = view.held(user, rules)
     spans = spans_of(settings.kafka, user, rules, held.guard.versions, begin)
     with ReplayProgress(sum(span.size for span in spans)) as progress:
@@ -48,6 +48,7 @@ def _explained(
     # The group before Redis: what is committed must be there, or it is missed.
     offsets = committed(settings.kafka)
     held = view.held(user, rules)
+    image, problem = _image(settings, user, table, rules)
     letters = Choice(user=user).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
     dead = frozenset((*held.guard.marks.values(), *(each.place for each in letters)))
     reached = Progress(offsets, held.guard.versions, gap_ms, dead)
@@ -60,15 +61,18 @@ def _explained(
         history=history,
         letters=tuple(letters),
         knows_database=settings.database.url is not None,
-        is_in_database=image is not None,
+        is_in_database=image is not None or bool(problem),
+        row_problem=problem,
         names=rules.names,
     )
 
 
-def _image(settings: Settings, user: UserId, table: UserTable, rules: Rules) -> Mapping[str, str] | None:
-    """What the database says of each field; None where it is not configured or has no such user."""
+def _image(settings: Settings, user: UserId, table: UserTable, rules: Rules) -> tuple[Mapping[str, str] | None, str]:
+    """What the database says of each field; None where it is not configured or has no such user, or with the reason
+    why the row can't be used.
+    """
     if settings.database.url is None:
-        return None
+        return None, ""
     from consumer.database.reader import Database
 
     database = Database(settings.database)
@@ -77,5 +81,9 @@ def _image(settings: Settings, user: UserId, table: UserTable, rules: Rules) -> 
     finally:
         database.close()
     if not found or str(found[0][table.key]) != str(user.id):
-        return None
-    return {"id": str(user.id), "user_type": user.user_type, **table.constants, **whole_image(found[0], table, {})}
+        return None, ""
+    try:
+        fields = whole_image(found[0], table, {})
+    except RecordError as error:
+        return None, str(error)
+    return {"id": str(user.id), "user_type": user.user_type, **table.constants, **fields}, ""

@@ -17,13 +17,13 @@ import structlog
 from consumer import kafka_client
 from consumer.batched import batched
 from consumer.config import Settings
-from consumer.drift import Difference
+from consumer.drift import Difference, version_of
 from consumer.effect import Plan
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from consumer.followed import missing, topic_pattern
 from consumer.keys import UserId
 from consumer.patience import patiently
-from consumer.position import Verdict, Version
+from consumer.position import Verdict
 from consumer.rebuild import removal
 from consumer.record import table_of
 from consumer.registry import Registry
@@ -231,7 +231,7 @@ class _Run:
             seen.update(fresh)
             blind = [removal(user, tables[user.user_type], None, self.rules) for user in fresh]
             for plan, standing in zip(blind, self.view.standings(blind), strict=True):
-                version = _version(standing.version)
+                version = version_of(standing)
                 # Of a record behind the ends: the user is newer than this replay.
                 is_older = version is None or version.offset < ends.get(
                     Partition(version.topic, version.partition), version.offset
@@ -277,10 +277,6 @@ def _say_if_ahead(settings: Settings, spans: Sequence[Span], order: Order) -> No
             action="replay.ahead",
             records=ahead,
         )
-
-
-def _version(text: str) -> Version | None:
-    return Version.from_text(text.removesuffix("|d")) if text else None
 
 
 def _is_in(known: dict[str, array[int]], user: UserId) -> bool:

@@ -267,3 +267,15 @@ def test_no_answer_that_is_not_described(served: Served, user: redis.Redis, tmp_
     )
     assert ran.returncode == 0, ran.stdout[-4000:]
     assert "Tested: 4" in ran.stdout, ran.stdout[-2000:]
+
+
+def test_what_somebody_else_wrote_and_nobody_can_read(served: Served, user: redis.Redis) -> None:
+    """Bytes that are no text, and a version that is none."""
+    served.refresh(123)
+    user.execute_command("HSET", CONFIG, "group", b"\xff\xfe", "last_updated", b"\xfd")
+    found = served.consistency(123, details="true")
+    assert found["is_consistent"] is False
+    assert any("group" in str(each) for each in found["differences"])
+    user.hset("cdc:{live:123}", "live_users", "junk")
+    assert served.consistency(123)["is_consistent"] is False
+    failed(served.post("user/123/force-refresh"), 409)

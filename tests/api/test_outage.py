@@ -44,7 +44,9 @@ def test_redis_goes_and_comes_back(served: Served, trading: Trading, redis_clien
     failed(unhealthy, 503)
     assert unhealthy.json()["data"].items() >= {"status": "unhealthy", "redis_connected": False}.items()
     for path in ("user/123/consistency", "cluster-info"):
-        assert failed(served.get(path), 503).startswith("Redis: ")
+        said = failed(served.get(path), 503)
+        assert said.startswith("Redis: ")
+        assert "127.0.0.1" not in said
     failed(served.post("user/123/force-refresh"), 503)
     served.redis.open()
     redis_client.hset(CONFIG, "leverage", "1")

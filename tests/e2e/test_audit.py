@@ -286,3 +286,29 @@ def test_keys_far_apart_keys_of_nobody_and_what_only_redis_has(live: System) -> 
     ran = audit(live, "--table", "live_users")
     assert ran.returncode == 1
     assert ran.stderr.count("audit.unusable") == 1
+
+
+def test_what_somebody_else_wrote_and_nobody_can_read(live: System) -> None:
+    """Bytes that are no text, in a field and in the name of one, and a version that is none."""
+    key = config_key(WITNESS)
+    live.redis.execute_command("HSET", key, "group", b"\xff\xfe", b"\xf0their", b"\xf1own")
+    (finding,), _ = found(audit(live, "--json", "--table", "live_users"))
+    assert (finding["field"], finding["redis"]) == ("group", "\\xff\\xfe")
+    settings = {**live.environment, "CDC_DATABASE__URL": live.database.url}
+    for options in ([], ["--json"]):
+        ran = command(settings, "explain", f"live:{WITNESS}", *options)
+        assert (ran.returncode, "group" in ran.stdout) == (0, True), ran.stderr
+    live.redis.hset(f"cdc:{{live:{WITNESS}}}", "live_users", "junk")
+    ran = audit(live, "--json", "--table", "live_users", "--repair")
+    assert [each["mended"] for each in found(ran)[0]] == [False]
+    assert "audit.not_mended" in ran.stderr
+
+
+def test_a_user_of_whom_several_keys_are_left_is_one_orphan(live: System) -> None:
+    for key in ("user_balance:live:777", "user:{live:777}:gone"):
+        live.redis.set(key, "1.00")
+    live.redis.hset(config_key(777), mapping={"group": "VIP"})
+    live.redis.hset("user:{live:777}:portfolio", mapping={"group": "VIP"})
+    findings, summary = found(audit(live, "--json", "--table", "live_users"))
+    assert {each["user"] for each in findings} == {"live:777"}
+    assert (summary["orphans"], summary["wrong"]) == (1, 1)
