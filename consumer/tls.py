@@ -213,8 +213,9 @@ def _answers_tls(host: str, port: int) -> bool:
     anybody.check_hostname = False
     anybody.verify_mode = ssl.CERT_NONE
     try:
-        with socket.create_connection((host, port), _LOOK_S) as plain, anybody.wrap_socket(plain):
-            return True
+        with socket.create_connection((host, port), _LOOK_S) as plain, anybody.wrap_socket(plain) as secured:
+            # Over a connection that was reset by now no hands are shaken, and nothing is raised.
+            return secured.version() is not None
     except ssl.SSLError as error:
         # One that refuses for want of a certificate speaks TLS too.
         return "ALERT" in (error.reason or "")
