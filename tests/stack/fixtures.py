@@ -15,6 +15,9 @@ from tests.stack.roster import DATABASES, KINDS, REDIS
 from tests.stack.stack import Stack
 from tests.stack.trading import Trading
 
+# Beside those with the mark "stack": folders whose tests start servers of their own.
+WITH_SERVERS = ("contract", "secure")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("stack", "real servers")
@@ -22,6 +25,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--databases", default=",".join(DATABASES), help=f"comma separated, of {', '.join(DATABASES)}")
     group.addoption("--redis", default="standalone", help=f"comma separated, of {', '.join(REDIS)}")
     group.addoption("--registry", action="store_true", help="with a schema registry")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test on real servers that fails is run once more, and the summary names it (CONTRIBUTING.md says why)."""
+    if not config.pluginmanager.hasplugin("rerunfailures"):
+        return
+    for item in items:
+        if item.get_closest_marker("stack") or item.path.parent.name in WITH_SERVERS:
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+import time
 import uuid
 from pathlib import Path
 
 from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
 
 from tests.stack import java
 from tests.stack.native import Launch, Place, Process
-from tests.stack.server import Server
+from tests.stack.server import PING_EVERY_S, Server
 
 VERSION = "4.3.0"
+ADMITS_WITHIN_S = 60.0
 ARTIFACTS = (
     *(
         f"org.apache.kafka:{name}:{VERSION}"
@@ -33,7 +36,19 @@ class Kafka(Server):
         return self.address
 
     def admin(self) -> KafkaAdminClient:
-        return KafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        """A client that is connected. A broker that was frozen or restarted refuses connections for some seconds."""
+        deadline = time.monotonic() + ADMITS_WITHIN_S
+        while True:
+            try:
+                return KafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+            except KafkaError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(PING_EVERY_S)
+
+    def thaw(self) -> None:
+        super().thaw()
+        self.wait_until_answers()
 
     def ping(self) -> None:
         self.listens()
