@@ -7,6 +7,7 @@ ARGS ?=
 SECONDS ?= 60
 # Tests wait for servers more than they work. Each worker has servers of its own.
 WORKERS ?= 3
+PYTEST := $(BIN)/pytest --rerun-show-tracebacks --max-suite-reruns 5 --numprocesses $(WORKERS) --dist loadfile
 MINUTES ?= 5
 SEED ?=
 DATABASE ?= mysql
@@ -34,10 +35,10 @@ live: $(READY) ## the real servers, the consumer and a script of admin changes (
 	@$(BIN)/python -m demo.live $(ARGS)
 
 test: check ## lint, types, and every test on the real servers
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	$(PYTEST) $(ARGS)
 
 end-to-end: $(READY) ## the end-to-end tests on another kind of Redis (REDIS=cluster, sentinel or standalone)
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --redis $(REDIS) tests/e2e tests/api $(ARGS)
+	$(PYTEST) --redis $(REDIS) tests/e2e tests/api $(ARGS)
 
 unit: $(READY) ## only the tests that need no servers but Redis
 	$(BIN)/pytest -m "not stack" $(ARGS)
