@@ -128,6 +128,7 @@ def is_like_the_database(system: System) -> bool:
 
 
 @each_database
+@pytest.mark.timeout(900)  # it is asked again, up to six times, when Debezium's task fails under the writes
 @pytest.mark.parametrize(
     "arguments", [("live_users",), ("--user", "live:41", "--user", "live:42")], ids=["table", "two"]
 )
