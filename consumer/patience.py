@@ -30,12 +30,22 @@ def patiently(
     Raises:
         ServerUnavailable: told to stop while the server was away.
     """
+    try:
+        return attempt()
+    except ServerUnavailable as error:
+        failures = [error]
+
+    def again() -> _T:
+        if failures:
+            raise failures.pop()
+        return attempt()
 
     def waits(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, ServerUnavailable) and state.next_action:
             on_wait(error, state.next_action.sleep)
 
+    # Each of these is a knot of reference cycles, so none is made for an attempt that goes well (decision 22).
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(ServerUnavailable),
         wait=tenacity.wait_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S)
@@ -45,4 +55,4 @@ def patiently(
         before_sleep=waits,
         reraise=True,
     )
-    return attempts(attempt)
+    return attempts(again)
