@@ -72,7 +72,10 @@ def decide_all(records: Sequence[SourceRecord], rules: Rules, schemas: Schemas =
             decisions[at] = found
     joined = join(subjects)
     for at, change in joined.changes.items():
-        decisions[at] = _planned(replace(subjects[at], event=change.event), change.details, rules)
+        subject = subjects[at]
+        if change.event is not subject.event:
+            subject = replace(subject, event=change.event)
+        decisions[at] = _planned(subject, change.details, rules)
     broken = {at for at in joined.changes if decisions[at].outcome is Outcome.REJECTED}
     for at, carrier in joined.carriers.items():
         last = carrier

@@ -113,7 +113,7 @@ class _Case:
 
     def upsert(self, changed: Fields, stamps: Fields) -> Upsert:
         """What goes to the config hash. No hash is made of a row that was not sent whole."""
-        whole = self.image | dict(stamps) if self.is_complete else {}
+        whole = {**self.image, **stamps} if self.is_complete else {}
         return Upsert(render(self.rules.names.config, self.user), {**changed, **stamps}, whole)
 
     def balance(self) -> Put | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 from consumer.effect import Extent, Plan, Publish
@@ -66,14 +67,14 @@ class Calls:
         return [
             len(keys),
             *keys,
-            *(plan.table, mode or plan.mode.value),
-            *(version.epoch, version.origin.value, version.lineage, version.order, version.ts_ms),
+            *(plan.table, mode or plan.mode),
+            *(version.epoch, version.origin, version.lineage, version.order, version.ts_ms),
             *(version.topic, version.partition, version.offset),
             *(self._gap, self._tombstone_ttl, ttl, balance),
             *(len(changed), len(whole), len(updated), len(removed), len(messages)),
             "1" if plan.update is not None and plan.update.is_kept else "",
-            plan.extent.value,
-            share.value,
+            plan.extent,
+            share,
             *changed,
             *whole,
             *updated,
@@ -117,4 +118,4 @@ def _told(messages: Sequence[Publish]) -> list[str]:
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:
-    return [part for pair in fields.items() for part in pair]
+    return list(chain.from_iterable(fields.items()))
