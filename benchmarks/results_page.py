@@ -28,6 +28,7 @@ def page(results: Results) -> str:
     parts = {
         "Aims": _aims,
         "Throughput": _throughput,
+        "Where the time goes": _stages,
         "Latency": _latency,
         "Wildcards": _wildcards,
         "Workers": _scaling,
@@ -64,6 +65,16 @@ def _line(line: Mapping[str, Any], base: float | None) -> Sequence[str]:
     times = [f"{cpu[role]:.1f}" if role in cpu else "" for role in ("consumer", "Redis", "broker")]
     memory = f"{resident['consumer'] / 2**20:.0f}" if "consumer" in resident else ""
     return line["name"], f"{line['per_s']:,.0f}", f"{line['per_s'] / base:.2f}" if base else "", *times, memory
+
+
+def _stages(results: Results) -> str:
+    rows = [(line["name"], f"{line['us']:.1f}") for line in results.get("stages", [])]
+    about = (
+        "Microseconds of the consumer's processor time for a change, each stage by itself; what begins with … is part of"
+        " the stage above. Reading is under *bare read* in the table above; what is left there of a change is bookkeeping"
+        " and caches that other stages have emptied."
+    )
+    return _section(("stage", "µs"), rows, about)
 
 
 def _latency(results: Results) -> str:

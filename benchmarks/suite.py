@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from benchmarks import debezium_server, latency, script_rate, wildcards
+from benchmarks import debezium_server, latency, script_rate, stages, wildcards
 from benchmarks.aims import BARE_READ, BARE_SCRIPT
 from benchmarks.debezium_server import Unavailable
 from benchmarks.envelopes import TABLE, changes
@@ -79,6 +79,13 @@ def throughput(system: System, size: Size) -> Iterator[Line]:
     yield _line(BARE_SCRIPT, partial(_script, system, size))
 
 
+def staged(system: System, _: Size) -> Iterator[Line]:
+    """Where a change's processor time goes."""
+    for part in (stages.deciding(), stages.carrying_out(system)):
+        for name, us in part:
+            yield {"name": name, "us": us}
+
+
 def latencies(system: System, size: Size) -> Iterator[Line]:
     """Each consumer at fixed rates."""
     for program in (ours(), ours(CONFLUENT), straightforward()):
@@ -109,6 +116,7 @@ def debezium(system: System, size: Size) -> Iterator[Line]:
 Part = Callable[[System, Size], Iterator[Line]]
 PARTS: Mapping[str, Part] = {
     "throughput": throughput,
+    "stages": staged,
     "latency": latencies,
     "scaling": scaling,
     "wildcards": wildcard_clears,

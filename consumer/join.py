@@ -69,8 +69,8 @@ def join(subjects: Mapping[int, Subject]) -> Join:
             carriers[earlier] = at
             event = one
         last[where] = at
-        rows = told.get((each.event.transaction_id, each.user)) if told else None
-        changes[at] = Joined(event, _details(list(rows.values())) if rows else NO_DETAILS)
+        linked = told.get((each.event.transaction_id, each.user)) if told else None
+        changes[at] = Joined(event, _details(list(linked.values())) if linked else NO_DETAILS)
     return Join(changes, carriers)
 
 

@@ -1,0 +1,88 @@
+"""Where the processor time of a change goes: each stage of the consumer by itself, in this process, on balance changes.
+
+The best of several rounds, in which all lies in the processor's caches; a running consumer takes somewhat more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import hiredis
+from pydantic import SecretStr
+
+from benchmarks.envelopes import TABLE, changes
+from benchmarks.memory import TOPIC
+from benchmarks.meter import emptied
+from benchmarks.metrics import BATCH, ROUNDS, cost_us, steps
+from benchmarks.system import PARTITIONS, System
+from consumer.avro import NO_SCHEMAS
+from consumer.codec import decode
+from consumer.decision import decide_all
+from consumer.diff import diff, whole_image
+from consumer.effect import Plan
+from consumer.envelope import parse
+from consumer.event import ChangeEvent
+from consumer.metrics import Metrics
+from consumer.record import SourceRecord
+from consumer.redis_call import Calls
+from consumer.reference import reference
+from consumer.sections import Guard, Redis
+from consumer.sink import RedisSink
+
+PART = "… "
+"""With it begin stages that are part of the one before them."""
+
+
+def deciding() -> Iterator[tuple[str, float]]:
+    """Stages without IO, with their microseconds of a change."""
+    rules = reference()
+    table = rules.table(TABLE)
+    assert table is not None
+    records, done = steps()
+    events = [event for event in map(parse, records) if isinstance(event, ChangeEvent)]
+    images = [(event.before or {}, event.after or {}, event.schema) for event in events]
+    values = [data for each in records for data in (each.value, each.key) if data is not None]
+    metrics = Metrics()
+    yield "deciding", cost_us(lambda: decide_all(records, rules))
+    yield f"{PART}JSON", cost_us(lambda: [decode(each, NO_SCHEMAS) for each in values])
+    yield f"{PART}JSON, the envelope, its position", cost_us(lambda: [parse(each) for each in records])
+    yield f"{PART}the whole row image", cost_us(lambda: [whole_image(new, table, schema) for _, new, schema in images])
+    yield f"{PART}what differs", cost_us(lambda: [diff(old, new, table, schema) for old, new, schema in images])
+    yield "metrics", cost_us(lambda: metrics.stepped(done))
+
+
+def carrying_out(system: System) -> Iterator[tuple[str, float]]:
+    """From plans to Redis' answers, with their microseconds of a change."""
+    calls = Calls(Guard())
+    batches = list(_batches())
+    plans = batches[-1]
+    words = [("FCALL", "cdc_apply", *map(str, calls.of(plan, is_brief=True))) for plan in plans]
+    emptied(system.redis)
+    sink = RedisSink(Redis(url=SecretStr(system.stack.redis.url)), Guard(), reference())
+    try:
+        sink.reach()
+        yield "from a plan to Redis' answer", min([_applied(sink, batch) for batch in batches][1:])
+    finally:
+        sink.close()
+    yield f"{PART}as the words of a call", cost_us(lambda: [calls.of(plan, is_brief=True) for plan in plans])
+    yield f"{PART}packed by hiredis", cost_us(lambda: [hiredis.pack_command(each) for each in words])  # type: ignore[arg-type]
+
+
+def _batches() -> Iterator[Sequence[Plan]]:
+    """The first inserts the users that those after it change."""
+    now_ms = int(time.time() * 1000)
+    records = [
+        SourceRecord(TOPIC, partition, offset, now_ms, key, value)
+        for offset, (partition, key, value) in enumerate(changes(ROUNDS * BATCH, BATCH, PARTITIONS))
+    ]
+    for at in range(0, len(records), BATCH):
+        decisions = decide_all(records[at : at + BATCH], reference())
+        yield [each.plan for each in decisions if each.plan is not None]
+
+
+def _applied(sink: RedisSink, plans: Sequence[Plan]) -> float:
+    began = time.process_time_ns()
+    answered = len(list(sink.apply(plans)))
+    assert answered == BATCH
+    return (time.process_time_ns() - began) / BATCH / 1000
