@@ -70,8 +70,8 @@ def _line(line: Mapping[str, Any], base: float | None) -> Sequence[str]:
 def _stages(results: Results) -> str:
     rows = [(line["name"], f"{line['us']:.1f}") for line in results.get("stages", [])]
     about = (
-        "Microseconds of the consumer's processor time for a change, each stage by itself; what begins with … is part of"
-        " the stage above. Reading is under *bare read* in the table above; what is left there of a change is bookkeeping"
+        "Microseconds of the consumer's processor time for a change, each stage by itself; what begins with … is part"
+        " of the stage above. Reading is *bare read* in the table above; what is left of a change there is bookkeeping,"
         " and caches that other stages have emptied."
     )
     return _section(("stage", "µs"), rows, about)
