@@ -19,9 +19,8 @@ from consumer.reference import reference
 from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
 from tests.stack.child import GUARD
-from tests.stack.port import Ports
+from tests.stack.port import BUS, Ports
 from tests.stack.redis import bundled
-from tests.stack.redis_cluster import BUS
 
 
 class RedisServer:

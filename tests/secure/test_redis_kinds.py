@@ -20,8 +20,7 @@ from tests.redis_server import RedisServer, program
 from tests.redis_view import Client, Listener, eventually
 from tests.secure.authority import HOST, Authority
 from tests.secure.redis_tls import LOGIN, PASSWORD, USER
-from tests.stack.port import Ports
-from tests.stack.redis_cluster import BUS
+from tests.stack.port import BUS, Ports
 
 SUMMARY = "financial_summary:live:123:day"
 

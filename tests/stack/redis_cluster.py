@@ -11,12 +11,12 @@ import redis as client
 from tests.stack import redis
 from tests.stack.native import Launch, Place, Process
 from tests.stack.nodes import Nodes
+from tests.stack.port import BUS
 from tests.stack.redis import Redis
 from tests.stack.server import Server
 
 NODES = 3
 SLOTS = 16_384
-BUS = 10_000  # the distance from a node's port to the one on which nodes talk
 AGREEMENT_TIMEOUT_S = 30.0
 SETTINGS = {"cluster-enabled": "yes", "cluster-node-timeout": "2000", "cluster-require-full-coverage": "yes"}
 

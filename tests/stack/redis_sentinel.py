@@ -53,7 +53,8 @@ class RedisSentinel(Server):
         with replica.connect() as connection:
             connection.replicaof(master.host, master.port)
         self._set_up_done = True
-        self.wait_until_answers()
+        # A sentinel that the machine did not let run for two seconds does nothing for the next thirty (its "tilt").
+        self.wait_until_answers(180.0)
 
     def _is_whole(self) -> bool:
         """Whether each sentinel knows the others and the replica, and the replica has what the master has."""

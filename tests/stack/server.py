@@ -87,12 +87,15 @@ class Server(ABC):
     def wait_until_answers(self, timeout_s: float = START_TIMEOUT_S) -> None:
         deadline = time.monotonic() + timeout_s
         while True:
+            silent: Exception | None = None
             try:
-                return self.ping()
+                self.ping()
             except Exception as error:  # each client has its own; the last one is reported
                 silent = error
-            if not self.runtime.running:
+            if not self.runtime.running:  # whoever answered is another
                 raise self._failed("ended while it started") from silent
+            if silent is None:
+                return
             if time.monotonic() > deadline:
                 raise self._failed(f"did not answer within {timeout_s:g} s ({silent})") from silent
             time.sleep(PING_EVERY_S)
