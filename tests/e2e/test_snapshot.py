@@ -47,11 +47,16 @@ def read_at_last(system: System, *arguments: str) -> tuple[list[dict[str, Any]],
         everything += said
         if code == 0:
             return told, everything
-        url = f"{system.stack.connect.url}/connectors/{name}/restart?includeTasks=true&onlyFailed=true"
-        httpx.post(url).raise_for_status()
+        restart(system)
         with system.stack.connect.api() as api:
             eventually(lambda: api.status(name).running, 60)
     raise AssertionError(everything)
+
+
+def restart(system: System) -> None:
+    name = system.registration.connector.name
+    url = f"{system.stack.connect.url}/connectors/{name}/restart?includeTasks=true&onlyFailed=true"
+    httpx.post(url).raise_for_status()
 
 
 def scanned(told: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -119,6 +124,19 @@ def told_in_order(system: System) -> bool:
     return True
 
 
+def ends_like_the_database(system: System) -> None:
+    """Under writes Debezium's task may fail once more after it has read, and is restarted again."""
+    name = system.registration.connector.name
+
+    def holds() -> bool:
+        with system.stack.connect.api() as api:
+            if not api.status(name).running:
+                restart(system)
+        return is_like_the_database(system)
+
+    eventually(holds, 120)
+
+
 def is_like_the_database(system: System) -> bool:
     for user in USERS:
         (balance,) = system.trading.row("live_users", user, "wallet_balance")
@@ -147,7 +165,7 @@ def test_it_fills_what_is_missing_and_redis_never_goes_back(filled: System, argu
         eventually(lambda: changing.rounds > 10, 60)
     assert scanned(told) == {"trading.live_users": "SUCCEEDED"}
     assert told[-1]["event"] == "completed"
-    eventually(lambda: is_like_the_database(filled), 60)
+    ends_like_the_database(filled)
     eventually(lambda: filled.field(41, "group") is not None, 60)
     eventually(lambda: filled.field(42, "wallet_balance") == "42.00", 60)
     assert filled.field(41, "leverage") == "999", "nothing that stands is overwritten"
@@ -169,7 +187,7 @@ def test_it_overwrites_only_what_it_was_told_to_and_redis_never_goes_back(filled
         eventually(lambda: changing.rounds > 10, 60)
     assert "2 users are marked" in said
     eventually(lambda: filled.field(3, "leverage") != "999" and filled.field(5, "leverage") != "999", 60)
-    eventually(lambda: is_like_the_database(filled), 60)
+    ends_like_the_database(filled)
     assert filled.field(7, "leverage") == "999"
     assert changing.backwards == []
     assert told_in_order(filled)
