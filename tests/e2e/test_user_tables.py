@@ -171,7 +171,7 @@ def test_a_delete_leaves_only_the_version(live: System) -> None:
     live.redis.hset("user:{live:7}:portfolio", "equity", "5")
     live.trading.delete("live_users", 7)
     eventually(lambda: not live.config(7))
-    eventually(lambda: live.heard(7))  # on a cluster what is derived goes a step later than the hash; the message is last
+    eventually(lambda: live.heard(7))  # it comes last; on a cluster what is derived goes a step after the hash
     assert live.redis.keys("*live:7*") == ["cdc:{live:7}"]
     ((channel, message),) = live.heard(7)
     assert (channel, message["event_type"], message["updated_fields"]) == ("user_updates", "user_deleted", {})
