@@ -19,7 +19,7 @@ from benchmarks.envelopes import changes
 from benchmarks.memory import PARTITIONS, TOPIC
 from consumer.decision import decide_all
 from consumer.metrics import Metrics
-from consumer.position import Verdict
+from consumer.guard.version import Verdict
 from consumer.protocols import Applied, Step
 from consumer.record import SourceRecord
 from consumer.reference import reference

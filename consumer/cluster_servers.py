@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from consumer.cluster_index import ClusterIndex
 from consumer.effect import Mode, Plan
 from consumer.errors import ConfigError, ServerError
+from consumer.guard.version import Verdict
 from consumer.keyspace import ClusterKeyspace
-from consumer.position import Verdict
 from consumer.protocols import Applied
 from consumer.redis_call import Calls, Share, applied, is_asked_for_more, may_be_brief
 from consumer.redis_client import Server, ask, at_start, translate

@@ -14,9 +14,11 @@ from consumer.effect import Nothing, Plan
 from consumer.envelope import parse
 from consumer.errors import Place, RecordError, UnknownTable
 from consumer.event import ChangeEvent, Ignored, Operation, Tombstone
+from consumer.guard.history import NO_HISTORY, History
 from consumer.join import NO_DETAILS, Details, Subject, join
 from consumer.linked import DELETED, linked_change, plan_linked
 from consumer.mark import mark_unread
+from consumer.orphan import if_there, is_orphaned, orphaned_delete
 from consumer.plan import healing, plan, user_of
 from consumer.record import SourceRecord
 from consumer.rules import Rules
@@ -36,7 +38,8 @@ class Decision(msgspec.Struct, frozen=True):
 
     ``carrier`` is the place, among the records decided together, of the record whose plan does this one's work too.
     ``mark`` belongs to a rejection: it notes that the user's next good change must write the whole image. ``details``
-    are what rows of the same database transaction say.
+    are what rows of the same database transaction say. ``first_sent`` is the offset of the record that brought the same
+    change before, where Debezium sent it again.
     """
 
     outcome: Outcome
@@ -47,6 +50,7 @@ class Decision(msgspec.Struct, frozen=True):
     carrier: int | None = None
     mark: Plan | None = None
     details: Details = msgspec.field(default_factory=dict)
+    first_sent: int | None = None
 
 
 def decide(record: SourceRecord, rules: Rules, schemas: Schemas = NO_SCHEMAS) -> Decision:
@@ -54,18 +58,20 @@ def decide(record: SourceRecord, rules: Rules, schemas: Schemas = NO_SCHEMAS) ->
     return decide_all([record], rules, schemas)[0]
 
 
-def decide_all(records: Sequence[SourceRecord], rules: Rules, schemas: Schemas = NO_SCHEMAS) -> list[Decision]:
+def decide_all(
+    records: Sequence[SourceRecord], rules: Rules, schemas: Schemas = NO_SCHEMAS, history: History = NO_HISTORY
+) -> list[Decision]:
     """What to do about each of ``records``, which were read together, in their order.
 
     Never raises for bad input, but answers with a rejection that has its place.
 
     Raises:
-        ServerError: from ``schemas``, which only Avro asks.
+        ServerError: from ``schemas``, which only Avro asks, or from ``history``; the same records may be decided again.
     """
     decisions: dict[int, Decision] = {}
     subjects: dict[int, Subject] = {}
     for at, record in enumerate(records):
-        found = _subject(record, rules, schemas)
+        found = _subject(record, rules, schemas, history)
         if isinstance(found, Subject):
             subjects[at] = found
         else:
@@ -104,15 +110,20 @@ def healing_plan(decision: Decision, rules: Rules) -> Plan:
     return healing(event, table, user_of(event, table), rules, decision.details)
 
 
-def _subject(record: SourceRecord, rules: Rules, schemas: Schemas) -> Subject | Decision:
+def _subject(record: SourceRecord, rules: Rules, schemas: Schemas, history: History) -> Subject | Decision:
     """The user that a record is about, or a decision where there is none."""
     event: ChangeEvent | Tombstone | Ignored | None = None
     try:
         event = parse(record, schemas)
         if isinstance(event, Tombstone):
-            return Decision(Outcome.IGNORED, "a tombstone: the delete came before it")
-        if isinstance(event, Ignored):
+            event = orphaned_delete(record, rules, schemas, history)
+            if event is None:
+                return Decision(Outcome.IGNORED, "a tombstone: the delete came before it")
+        elif isinstance(event, Ignored):
             return Decision(Outcome.IGNORED, event.reason)
+        elif (first := history.first_sent(event)) is not None:
+            reason = f"sent before, at offset {first}: Debezium sends it again"
+            return Decision(Outcome.NOTHING, reason, event, first_sent=first)
         if (table := rules.table(event.table)) is not None:
             return Subject(spelled(event, table.money()), user_of(event, table))
         if (linked := rules.linked_table(event.table)) is not None:
@@ -146,6 +157,8 @@ def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
         return _rejected(error, event.place, event)
     if isinstance(planned, Nothing):
         return Decision(Outcome.NOTHING, planned.reason, event)
+    if is_orphaned(event):
+        planned = if_there(planned)
     return Decision(Outcome.PLANNED, "; ".join(planned.reasons), event, planned, details=details)
 
 

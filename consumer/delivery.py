@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from consumer.effect import Mode, Plan
 from consumer.errors import Refused, ServerError, ServerUnavailable
-from consumer.position import Verdict
+from consumer.guard.version import Verdict
 from consumer.protocols import Applied, Sink
 
 

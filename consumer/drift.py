@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from consumer.effect import Mode, Plan
-from consumer.position import Origin, Verdict, Version, comparable, compare, is_again
+from consumer.guard.version import Verdict, Version, compare
+from consumer.position import Origin
 
 Row = Mapping[str, str | None]
 
@@ -36,30 +37,18 @@ class Standing:
     others: tuple[str, ...] = ()
 
 
-def would_apply(plan: Plan, standing: Standing, gap_ms: int) -> bool:
+def would_apply(plan: Plan, standing: Standing) -> bool:
     """Whether the guard would let a plan through."""
-    stored = version_of(standing)
-    verdict = compare(plan.version, stored, gap_ms)
-    if verdict is Verdict.DUPLICATE:
-        return plan.mode is Mode.REBUILD and stored is not None and is_again(plan.version, stored)
-    return verdict is not Verdict.STALE
-
-
-def other_server(version: Version, standing: Standing) -> str:
-    """The lineage of what stands if it is of another server's changes than ``version``, in the same epoch; else "".
-
-    After such a write those changes could not be told from older ones, and would be lost.
-    """
-    stored = version_of(standing)
-    if stored is None or stored.epoch < version.epoch or comparable(version.lineage, stored.lineage):
-        return ""
-    return stored.lineage
+    if plan.expected is not None:
+        return plan.expected == standing.version
+    verdict = compare(plan.version, version_of(standing))
+    return verdict is Verdict.NEWER or (verdict is Verdict.DUPLICATE and plan.mode is Mode.REBUILD)
 
 
 def differences(plan: Plan, standing: Standing) -> Iterator[Difference]:
     """What a rebuild that the guard lets through would change, key by key."""
-    stored = version_of(standing)
-    only_fills = plan.version.origin is Origin.INCREMENTAL and not (stored and is_again(plan.version, stored))
+    is_again = compare(plan.version, version_of(standing)) is Verdict.DUPLICATE
+    only_fills = plan.version.origin is Origin.INCREMENTAL and plan.expected is None and not is_again
     for key in standing.others:
         yield Difference("another type", key)
     for key in standing.present:
@@ -85,7 +74,7 @@ def version_of(standing: Standing) -> Version | None:
     To write is refused then, and says so.
     """
     try:
-        return Version.from_text(standing.version.removesuffix("|d")) if standing.version else None
+        return Version.from_text(standing.version) if standing.version else None
     except ValueError:
         return None
 

@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from consumer.guard.version import Version
 from consumer.keys import UserId, around
-from consumer.position import Version
 
 Fields: TypeAlias = Mapping[str, str]
 
@@ -126,7 +126,8 @@ class Nothing(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """What one change does to one user. ``reasons`` name the rules that said so, for people.
 
-    ``is_repeated``: it was applied before, and some of that may be lost.
+    ``is_repeated``: it was applied before, and some of that may be lost. ``expected``: what the plan writes was read in
+    the database, and is written only if this version, as text, still stands there ("": none); it stays there.
     """
 
     user: UserId
@@ -143,3 +144,4 @@ class Plan(msgspec.Struct, frozen=True):
     messages: tuple[Publish, ...] = ()
     reasons: tuple[str, ...] = ()
     is_repeated: bool = False
+    expected: str | None = None

@@ -73,9 +73,10 @@ def _parse(record: SourceRecord, schemas: Schemas) -> ChangeEvent | Tombstone | 
         before=before,
         after=after,
         position=position,
-        transaction_id=_transaction(envelope, source, position),
+        transaction_id=_transaction(envelope, position),
         place=record.place,
         schema=decoded.columns,
+        written_ms=record.timestamp_ms,
     )
 
 
@@ -126,7 +127,7 @@ def key_of(key: bytes | None, schemas: Schemas) -> RowImage:
     return payload if isinstance(payload, dict) else {}
 
 
-def _transaction(envelope: Mapping[str, Any], source: Mapping[str, Any], position: SourcePosition) -> str | None:
+def _transaction(envelope: Mapping[str, Any], position: SourcePosition) -> str | None:
     """The database transaction's id: from Debezium's transaction metadata, else from the source block.
 
     PostgreSQL's is ``txId:lsn`` with another lsn in each row, so the txId alone is the transaction's.
@@ -134,9 +135,9 @@ def _transaction(envelope: Mapping[str, Any], source: Mapping[str, Any], positio
     block = envelope.get("transaction")
     found = block.get("id") if isinstance(block, dict) else None
     if position.connector != "postgresql":
-        found = found or source.get("gtid")
+        found = found or position.transaction
     elif isinstance(found, str):
         found = found.partition(":")[0]
-    elif position.origin in (Origin.STREAMED, Origin.FIRST) and isinstance(source.get("txId"), int):
-        found = str(source["txId"])
+    elif position.origin is Origin.STREAMED:
+        found = position.transaction
     return found if isinstance(found, str) and found else None

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from consumer.errors import Place
-from consumer.position import Origin, SourcePosition, Version
+from consumer.position import Origin, SourcePosition
 
 
 class Operation(StrEnum):
@@ -54,7 +54,8 @@ class ChangeEvent(msgspec.Struct, frozen=True):
     ``before`` is None where there is no old image (insert, snapshot read), ``after`` where there is no new one
     (delete). ``key`` holds the columns of the record's key, ``schema`` what the wire said of the columns' types
     (empty for JSON without schema). ``transaction_id`` joins the events of one database transaction. ``between`` are
-    the row's images between ``before`` and ``after``, where this event stands for several.
+    the row's images between ``before`` and ``after``, where this event stands for several. ``written_ms`` is Kafka's
+    timestamp of the record.
     """
 
     table: str
@@ -67,11 +68,7 @@ class ChangeEvent(msgspec.Struct, frozen=True):
     place: Place
     schema: TableSchema
     between: tuple[RowImage, ...] = ()
-
-    def version(self, epoch: int) -> Version:
-        """What the guard keeps of this change."""
-        place = self.place
-        return Version.of(self.position, epoch, place.topic, place.partition, place.offset)
+    written_ms: int = 0
 
     @property
     def is_incremental(self) -> bool:

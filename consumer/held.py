@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from consumer.guard_state import GuardState
+from consumer.guard.state import GuardState
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,11 +78,8 @@ def _one_change(earlier: ChangeEvent, later: ChangeEvent) -> ChangeEvent | None:
     """Two changes of a row as one, at the later's position; None where they stay two (delete, then insert).
 
     The images between are kept. The earlier change may have been applied before, by itself, when the program was
-    stopped: so a column that changed and changed back must still be written. What Debezium sent again lies no later in
-    the log, and is left for the guard to refuse: joined to it, a newer change would take its old place.
+    stopped: so a column that changed and changed back must still be written.
     """
-    if later.position.lineage != earlier.position.lineage or later.position.order <= earlier.position.order:
-        return None
     if later.op is Operation.UPDATE and earlier.op in (Operation.CREATE, Operation.UPDATE):
         assert earlier.after is not None  # it is no delete
         return replace(later, op=earlier.op, before=earlier.before, between=(*earlier.between, earlier.after))

@@ -12,7 +12,6 @@ from consumer.columns import ColumnWatch
 from consumer.errors import Halt, Reconnected, ServerError, ServerUnavailable
 from consumer.flight import Flight
 from consumer.outage import KAFKA, REDIS
-from consumer.position import Verdict
 from consumer.progress import Patient, Progress
 from consumer.protocols import DeadLetters, Observer, Sink, Step
 from consumer.rules import Rules
@@ -120,14 +119,6 @@ class Landing:
                 self._doubted_at = self._clock()
         self._progress.finish(step.record for step in steps if not step.is_dead)
         self._progress.trust(self._tolerance.is_in_doubt)
-        began = [step for step in steps if step.applied is not None and step.applied.verdict is Verdict.NEW_LINEAGE]
-        if began:
-            _log.warning(
-                "the database's log began again, or another server writes it: the version guard follows",
-                action="guard.new_lineage",
-                changes=len(began),
-                first=str(began[0].record.place),
-            )
         self._observer.stepped(steps)
         self._look_at_columns(steps)
 

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from msgspec.structs import replace
-
 from consumer.effect import Fields, Invalidate, Mode, Nothing, Plan, Update
 from consumer.errors import InvalidValue, MissingColumn, Unsupported
 from consumer.event import ChangeEvent, Operation, RowImage
+from consumer.guard.version import Version
 from consumer.keys import UserId, render
 from consumer.rules import LinkedTable, Rules
 from consumer.value import Kind, of_column, timestamp
@@ -80,13 +79,11 @@ def plan_linked(event: ChangeEvent, table: LinkedTable, change: LinkedChange, ru
         return Nothing(_WHY_NOTHING[change.turn])
     if not change.fields and not table.clears:
         return Nothing("it enriches the message of the same database transaction, and changes nothing itself")
-    version = event.version(rules.epoch)
     return Plan(
         user=change.user,
         table=table.table,
         guard=render(rules.names.guard, change.user),
-        # Rows that one statement wrote may share a position; the key tells them apart.
-        version=replace(version, order=f"{version.order}.{change.key:020d}"),
+        version=Version.of(event, rules.epoch),
         mode=Mode.FILL if event.is_incremental else Mode.CHANGE,
         # The hash may be made later, by the user's own row: which of the two is read first is chance.
         update=Update(render(rules.names.config, change.user), change.fields, is_kept=True) if change.fields else None,

@@ -12,9 +12,10 @@ from consumer.effect import Mode, Plan
 from consumer.envelope import key_of
 from consumer.errors import Place, RecordError
 from consumer.event import ChangeEvent
+from consumer.guard.version import Version
 from consumer.keys import UserId, render
 from consumer.plan import user_in
-from consumer.position import Origin, Version
+from consumer.position import Origin
 from consumer.record import SourceRecord, table_of
 from consumer.rules import Rules
 
@@ -55,7 +56,7 @@ def mark(user: UserId, table: str, place: Place, rules: Rules) -> Plan:
         user=user,
         table=table,
         guard=render(rules.names.guard, user),
-        version=Version(rules.epoch, Origin.STREAMED, "", "", 0, place.topic, place.partition, place.offset),
+        version=Version(rules.epoch, Origin.STREAMED, 0, 0, place.topic, place.partition, place.offset),
         mode=Mode.MARK,
         reasons=(f"not whole since {place}",),
     )

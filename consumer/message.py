@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from consumer.event import ChangeEvent
+from consumer.guard.sent import change_id
 from consumer.keys import UserId
 from consumer.value import timestamp
 
@@ -48,7 +49,7 @@ def body(
     """
     position = event.position
     message: dict[str, object] = {
-        "event_id": f"{event.table}:{user.id}:{position.lineage}:{position.order}:{position.ts_ms}",
+        "event_id": f"{event.table}:{user.id}:{change_id(event)}",
         "event_type": event_type,
         "user_id": user.id,
         "user_type": user.user_type,

@@ -58,9 +58,6 @@ class Metrics(Observer, Collector):
         self._from_commit = Latency("cdc_commit_to_redis_seconds", "From the source's commit time to Redis' answer")
         self._from_append = Latency("cdc_append_to_redis_seconds", "From Kafka's timestamp to Redis' answer")
         self._dead = Counter("cdc_dead_letters", "Dead letters written", ["table", "reason"], registry=own)
-        self._new_lineages = Counter(
-            "cdc_new_lineages", "Changes at which the database's log began again", ["table"], registry=own
-        )
         self._retries = Counter(
             "cdc_retries", "Attempts that failed and are made again", ["server", "cause"], registry=own
         )
@@ -118,8 +115,6 @@ class Metrics(Observer, Collector):
         for counter, counts in ((self._changes, found.changes), (self._dead, found.dead_letters)):
             for labels, count in counts.items():
                 counter.labels(*labels).inc(count)
-        for table, count in found.new_lineages.items():
-            self._new_lineages.labels(table).inc(count)
         for kind, count in found.effects.items():
             self._effects.labels(kind).inc(count)
         self._from_commit.observe(found.committed_ms, now)
@@ -192,7 +187,6 @@ class Metrics(Observer, Collector):
         table = table_of(partition.topic)
         for outcome in OUTCOMES:
             self._changes.labels(table, outcome)
-        self._new_lineages.labels(table)
         self._jumps.labels(partition.topic, str(partition.number))
 
     def _lag_seconds(self) -> Mapping[Partition, float]:

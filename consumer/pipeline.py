@@ -13,6 +13,7 @@ from consumer.decision import Decision, decide_all, healing_plan
 from consumer.delivery import Delivery
 from consumer.errors import Reconnected, ServerError, ServerUnavailable
 from consumer.flight import Flight
+from consumer.guard.history import NO_HISTORY, History
 from consumer.landing import Landing
 from consumer.mark import mark_refused
 from consumer.outage import REGISTRY, Outage
@@ -49,6 +50,7 @@ class Pipeline:
         rules: Rules,
         *,
         schemas: Schemas = NO_SCHEMAS,
+        history: History = NO_HISTORY,
         dead_letters: DeadLetters | None = None,
         limit: Limit = NONE,
         group: str = "",
@@ -60,6 +62,7 @@ class Pipeline:
         self._sink = sink
         self._rules = rules
         self._schemas = schemas
+        self._history = history
         self._group = group
         self._observer = observer or Observer()
         self._commit_interval_s = commit_interval_s
@@ -116,6 +119,7 @@ class Pipeline:
                 self._commit(self._source)
         finally:
             self._progress.forget(partitions)
+            self._history.forget(partitions)
 
     def _turn(self, source: Source, patient: Patient, should_stop: Callable[[], bool]) -> None:
         """The next records are read, and decided about, while Redis works on those before them."""
@@ -145,14 +149,14 @@ class Pipeline:
         if self._flight is None:
             return None
         try:
-            return decide_all(records, self._rules, self._schemas)
+            return decide_all(records, self._rules, self._schemas, self._history)
         except ServerUnavailable:  # the registry: what is under way must not wait for it
             return None
 
     def _take(self, records: Sequence[SourceRecord], decisions: list[Decision] | None, patient: Patient) -> None:
         self._observer.took(records)
         if decisions is None:
-            decisions = patient(REGISTRY, lambda: decide_all(records, self._rules, self._schemas))
+            decisions = patient(REGISTRY, lambda: decide_all(records, self._rules, self._schemas, self._history))
         batch = Batch(records, decisions, self._group, self._progress.told(records))
         excess = self._landing.excess(batch)
         if excess is not None:

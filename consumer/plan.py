@@ -11,6 +11,7 @@ from consumer.diff import Diff, diff, is_whole, whole_image
 from consumer.effect import Extent, Fields, Invalidate, Mode, Nothing, Plan, Publish, Put, Remove, Update, Upsert
 from consumer.errors import InvalidValue, MissingColumn, Unsupported
 from consumer.event import ChangeEvent, Operation, RowImage
+from consumer.guard.version import Version
 from consumer.keys import UserId, render
 from consumer.message import Group, body
 from consumer.rules import Rules, UserTable
@@ -183,7 +184,7 @@ def _updated(
         user=case.user,
         table=case.table.table,
         guard=render(rules.names.guard, case.user),
-        version=case.event.version(rules.epoch),
+        version=Version.of(case.event, rules.epoch),
         extent=Extent.WHOLE if is_healing else Extent.CHANGED if case.is_complete else Extent.PART,
         config=case.upsert(case.image if is_healing else changed, stamps) if changed else None,
         balance=case.balance() if rules.balance_field in changed else None,
@@ -226,7 +227,7 @@ def _appeared(case: _Case) -> Plan:
         user=case.user,
         table=case.table.table,
         guard=render(rules.names.guard, case.user),
-        version=event.version(rules.epoch),
+        version=Version.of(event, rules.epoch),
         mode=Mode.FILL if event.is_incremental else Mode.CHANGE,
         extent=Extent.WHOLE if case.is_complete else Extent.PART,
         config=case.upsert(case.image, stamps),
@@ -244,7 +245,7 @@ def _deleted(event: ChangeEvent, user: UserId, rules: Rules) -> Plan:
         user=user,
         table=event.table,
         guard=render(names.guard, user),
-        version=event.version(rules.epoch),
+        version=Version.of(event, rules.epoch),
         extent=Extent.WHOLE,
         removed=Remove(tuple(render(each, user) for each in (names.config, names.balance, names.portfolio))),
         cleared=Invalidate.of(user, rules.derived()),

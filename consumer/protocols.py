@@ -12,7 +12,7 @@ from consumer.dead_letter import DeadLetter
 from consumer.decision import Decision
 from consumer.effect import Plan
 from consumer.errors import ServerError
-from consumer.position import Verdict
+from consumer.guard.version import Verdict
 from consumer.record import SourceRecord
 from consumer.watermark import Partition
 

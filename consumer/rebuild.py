@@ -9,10 +9,11 @@ from msgspec.structs import replace
 from consumer.database.row import ReadRow
 from consumer.effect import Extent, Invalidate, Mode, Plan, Remove
 from consumer.event import UNAVAILABLE, ChangeEvent, Operation, RowImage
+from consumer.guard.version import NOWHERE, Version
 from consumer.keys import UserId, render
 from consumer.linked import linked_change, plan_linked
 from consumer.plan import plan, user_of
-from consumer.position import Origin, Version
+from consumer.position import Origin
 from consumer.rules import Rules, UserTable
 from consumer.times import ChangeTimes, time_fields
 from consumer.value import timestamp
@@ -54,7 +55,7 @@ def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, 
     owned = (column.field for column in table.columns)
     return replace(
         planned,
-        version=last.version(rules.epoch),
+        version=Version.of(last, rules.epoch),
         mode=Mode.REBUILD,
         config=replace(
             planned.config,
@@ -67,15 +68,28 @@ def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, 
     )
 
 
-def rebuild_read(read: ReadRow, table: UserTable, rules: Rules) -> Plan:
-    """The plan for a user as the database itself says, of now; where it knows none, the user's removal.
+def rebuild_read(read: ReadRow, table: UserTable, rules: Rules, seen: str = "") -> Plan:
+    """The plan for a user as the database itself says; where it knows none, the user's removal.
+
+    ``seen`` is the version that stood in the guard, as text, before the row was read ("": none). The plan is right as
+    long as it stands there and the consumer has passed all that the row contains.
 
     Raises:
         RecordError: the row can't be used.
     """
     times = ChangeTimes(rules)
     event = read.event(table)
-    return rebuild_user([event], times.by_name(times.after(event.op, (), read.position, ())), table, rules)
+    planned = rebuild_user([event], times.by_name(times.after(event.op, (), read.position, ())), table, rules)
+    return as_read(planned, seen)
+
+
+def as_read(plan: Plan, seen: str) -> Plan:
+    """``plan`` of what was read in the database, to be written only where ``seen`` still stands."""
+    try:
+        version = Version.from_text(seen) if seen else NOWHERE
+    except ValueError:
+        version = NOWHERE  # of somebody else's making: no change was ever compared with it
+    return replace(plan, version=version, expected=seen)
 
 
 def rebuild_linked(event: ChangeEvent, rules: Rules) -> Plan | None:
@@ -94,24 +108,24 @@ def rebuild_linked(event: ChangeEvent, rules: Rules) -> Plan | None:
     return replace(planned, mode=Mode.REBUILD)
 
 
-def removal(user: UserId, table: str, seen: Version | None, rules: Rules) -> Plan:
+def removal(user: UserId, table: str, seen: str, rules: Rules) -> Plan:
     """The plan that removes all of a user whom the log does not know, as a delete would.
 
-    Not if another version than ``seen`` stands there.
+    Not if another version than ``seen`` stands there, which is text; "" means none.
     """
-    nowhere = Version(0, Origin.STREAMED, "", "", 0, "", 0, 0)
     names = rules.names
-    return Plan(
+    planned = Plan(
         user=user,
         table=table,
         guard=render(names.guard, user),
-        version=seen or nowhere,
+        version=NOWHERE,
         mode=Mode.REBUILD,
         extent=Extent.WHOLE,
         removed=Remove(tuple(render(each, user) for each in (names.config, names.balance, names.portfolio))),
         cleared=Invalidate.of(user, rules.derived()),
         reasons=("an orphan",),
     )
+    return as_read(planned, seen)
 
 
 def _merged(events: Iterable[ChangeEvent]) -> RowImage:

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from consumer.effect import Extent, Plan, Publish
-from consumer.position import Verdict
+from consumer.guard.version import Verdict
 from consumer.protocols import Applied
 from consumer.sections import Guard
 
@@ -31,7 +31,6 @@ class Calls:
     """Plans as calls, under the settings of the guard."""
 
     def __init__(self, guard: Guard) -> None:
-        self._gap = str(guard.lineage_gap_ms)
         self._tombstone_ttl = str(guard.tombstone_ttl_s)
 
     def of(
@@ -63,14 +62,12 @@ class Calls:
         removed = plan.removed.keys if plan.removed is not None else ()
         keys += [*removed, *plan.cleared.keys, *derived]
         messages = _told(plan.messages)
-        version = plan.version
+        expected = "" if plan.expected is None or share is Share.BESIDE else f"={plan.expected}"
         return [
             len(keys),
             *keys,
             *(plan.table, mode or plan.mode),
-            *(version.epoch, version.origin, version.lineage, version.order, version.ts_ms),
-            *(version.topic, version.partition, version.offset),
-            *(self._gap, self._tombstone_ttl, ttl, balance),
+            *(plan.version.to_text(), expected, self._tombstone_ttl, ttl, balance),
             *(len(changed), len(whole), len(updated), len(removed), len(messages)),
             "1" if plan.update is not None and plan.update.is_kept else "",
             plan.extent,

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 _TOPIC = r"^[a-zA-Z0-9._-]*$"
@@ -207,8 +207,11 @@ class Guard(Section):
     """What outranks a stored version."""
 
     epoch: int = Field(0, ge=0, le=2**31, description="the operator's: a higher one outranks every stored version")
-    lineage_gap_ms: int = Field(
-        5000, ge=0, description="how much later a lower position must be to mean that the log began again"
+    clock_ms: int = Field(
+        5000,
+        ge=0,
+        validation_alias=AliasChoices("clock_ms", "lineage_gap_ms"),
+        description="how much the clocks of databases, Kafka Connect and brokers may differ; old name: lineage_gap_ms",
     )
     tombstone_ttl_s: int = Field(30 * 86400, ge=1, description="how long a deleted user's version is kept")
 
@@ -264,6 +267,9 @@ class Api(Section):
     token: SecretStr | None = Field(None, description="the bearer token; nothing starts without it or a JWT")
     jwt: Jwt = Jwt()
     refreshes_per_minute: int = Field(60, ge=1, le=100_000, description="how many force-refreshes are allowed")
+    refresh_wait_s: float = Field(
+        2.0, gt=0, description="how long a force-refresh waits until the consumer has passed what it read"
+    )
     cluster_info_s: float = Field(10.0, ge=0, description="how old the counts of cluster-info may be")
 
 

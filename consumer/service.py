@@ -13,7 +13,9 @@ from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.collector import relax
 from consumer.config import Settings
 from consumer.dead_letter_topic import DeadLetterTopic
+from consumer.earlier import KafkaEarlier
 from consumer.errors import ConfigError, ServerUnavailable
+from consumer.guard.history import Histories
 from consumer.metrics import Metrics
 from consumer.patience import patiently
 from consumer.pipeline import Pipeline
@@ -80,10 +82,13 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
                 registry.reach()
         letters = DeadLetterTopic(settings.kafka, settings.dead_letter_topic)
         exits.callback(letters.close)
+        earlier = KafkaEarlier(settings.kafka, schemas)
+        exits.callback(earlier.close)
         pipeline = Pipeline(
             sink,
             rules,
             schemas=schemas,
+            history=Histories(earlier, settings.guard.clock_ms),
             dead_letters=letters,
             limit=Limit(settings.dead_letters.in_a_row, settings.dead_letters.share),
             group=settings.kafka.group_id,

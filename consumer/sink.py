@@ -13,8 +13,8 @@ import structlog
 from consumer.cluster_servers import ClusterServers
 from consumer.effect import Mode, Plan
 from consumer.errors import Reconnected, Refused, ServerError, ServerUnavailable
+from consumer.guard.version import Verdict
 from consumer.one_server import OneServer
-from consumer.position import Verdict
 from consumer.protocols import Applied
 from consumer.redis_address import Kind
 from consumer.redis_client import address_of, translate

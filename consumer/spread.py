@@ -72,8 +72,8 @@ def spread(plan: Plan, derived: Sequence[str]) -> Spread:
             messages=(),
         )
         balance, removed = None, tuple(key for key in removed if key != string)
-    if beside is not None and not plan.version.lineage:
-        # Of a user whom the log does not know: there is no version to compare with.
+    if beside is not None and beside.removed is not None and plan.expected == "":
+        # Of a user of whom no record was applied: there is no version to compare with.
         beside, far = None, (*far, string)
     state = replace(
         plan,

@@ -9,13 +9,13 @@ import redis
 
 from consumer.drift import Standing
 from consumer.effect import Plan
-from consumer.guard_state import GuardState
+from consumer.guard.state import GuardState
 from consumer.held import Held
 from consumer.keys import UserId, glob, pattern, render
 from consumer.keyspace import keyspace, runs
 from consumer.redis_client import at_start, translate
 from consumer.redis_rights import CANARY
-from consumer.rules import Rules
+from consumer.rules import Rules, UserTable
 from consumer.sections import Redis
 
 # Longer than an interruption should be: a replay that is gone on with later begins again.
@@ -85,6 +85,16 @@ class RedisView:
         """
         asked = [("HGETALL", render(rules.names.guard, user)) for user in users]
         return [GuardState.read(_pairs(reply) or {}) for reply in self.ask(asked)]
+
+    def version(self, table: UserTable, number: int, rules: Rules) -> str:
+        """The version that stands in the guard of one user of ``table``, as text; "" for none.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        guard = render(rules.names.guard, UserId(table.user_type, number))
+        (reply,) = self.ask([("HGET", guard, table.table)])
+        return reply if isinstance(reply, str) else ""
 
     def held(self, user: UserId, rules: Rules) -> Held:
         """All that stands there of one user.

@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from consumer.position import Verdict
 from consumer.protocols import Step
 from consumer.record import table_of
 from consumer.watermark import Partition
 
-APPLIED, DEAD_LETTER, JOINED = "applied", "dead_letter", "joined"
-OUTCOMES = (APPLIED, "duplicate", "stale", JOINED, "nothing", "ignored", DEAD_LETTER)
+APPLIED, DEAD_LETTER, JOINED, SENT_AGAIN = "applied", "dead_letter", "joined", "sent_again"
+OUTCOMES = (APPLIED, "duplicate", "stale", SENT_AGAIN, JOINED, "nothing", "ignored", DEAD_LETTER)
 KINDS = ("config", "balance", "update", "remove", "clear", "publish")
 
 
@@ -27,7 +26,6 @@ class Tally:
 
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     dead_letters: Counter[tuple[str, str]] = field(default_factory=Counter)
-    new_lineages: Counter[str] = field(default_factory=Counter)
     effects: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     committed_ms: list[int] = field(default_factory=list)
     appended_ms: list[int] = field(default_factory=list)
@@ -40,6 +38,8 @@ def outcome_of(step: Step) -> str:
         return DEAD_LETTER
     if (applied := step.applied) is not None:
         return APPLIED if applied.is_accepted else applied.verdict.value
+    if step.decision.first_sent is not None:
+        return SENT_AGAIN
     return JOINED if step.decision.carrier is not None else step.decision.outcome.value
 
 
@@ -68,8 +68,6 @@ def _count_applied(step: Step, found: Tally) -> None:
         return
     found.committed_ms.append(plan.version.ts_ms)
     found.appended_ms.append(step.record.timestamp_ms)
-    if applied.verdict is Verdict.NEW_LINEAGE:
-        found.new_lineages[table_of(step.record.topic)] += 1
     effects = found.effects
     effects["config"] += applied.config_created is not None
     effects["balance"] += plan.balance is not None

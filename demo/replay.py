@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from consumer.errors import ServerError
-from consumer.position import Verdict, Version
+from consumer.guard.version import Verdict, Version, is_of_deleted
 from consumer.protocols import Observer, Step
 from demo.narrator import RedisWentAway
 from demo.screen import Screen
@@ -47,7 +47,7 @@ class Witness(Observer):
     @property
     def accepted(self) -> int:
         """Records that the guard let through."""
-        return sum(count[Verdict.NEWER] + count[Verdict.NEW_LINEAGE] for count in self.said.values())
+        return sum(count[Verdict.NEWER] for count in self.said.values())
 
     def show(self, screen: Screen) -> None:
         """A row for each user."""
@@ -55,7 +55,7 @@ class Witness(Observer):
         for title in _COLUMNS:
             table.add_column(title, justify="left" if title in (_COLUMNS[0], _COLUMNS[-1]) else "right")
         for user, count in sorted(self.said.items()):
-            accepted = count[Verdict.NEWER] + count[Verdict.NEW_LINEAGE]
+            accepted = count[Verdict.NEWER]
             numbers = (sum(count.values()), count[Verdict.STALE], count[Verdict.DUPLICATE], accepted)
             table.add_row(user, *map(str, numbers), _position(self._held[user]))
         screen.table(table)
@@ -63,7 +63,7 @@ class Witness(Observer):
 
 def _position(stored: str) -> str:
     try:
-        file, place, _ = Version.from_text(stored.removesuffix("|d")).order.split("/")
+        version = Version.from_text(stored)
     except ValueError:
         return "nothing"
-    return f"{int(file)}, {int(place)}" + (", deleted" if stored.endswith("|d") else "")
+    return f"partition {version.partition}, offset {version.offset}" + (", deleted" if is_of_deleted(stored) else "")

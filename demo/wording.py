@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from consumer.diff import Change, diff
 from consumer.effect import Plan
 from consumer.event import ChangeEvent, Operation
-from consumer.position import Verdict
+from consumer.guard.version import Verdict
 from consumer.protocols import Applied
 from consumer.rules import Rules
 from demo.subscriber import Heard
@@ -21,7 +21,6 @@ OPERATIONS = {
 }
 VERDICTS = {
     Verdict.NEWER: "accepted",
-    Verdict.NEW_LINEAGE: "accepted, the database's log began anew",
     Verdict.DUPLICATE: "refused: this very change was applied before",
     Verdict.STALE: "refused: a later change of this user was applied before",
 }

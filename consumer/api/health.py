@@ -13,26 +13,33 @@ from msgspec.structs import replace
 
 from consumer.api.comparison import Held, consistency, typed
 from consumer.api.nodes import NodeCounts
+from consumer.avro import NO_SCHEMAS
 from consumer.config import Settings
 from consumer.database.reader import Database
 from consumer.database.row import ReadRow
-from consumer.drift import Standing, differences, other_server
+from consumer.drift import Standing, differences
 from consumer.effect import Plan, Publish
-from consumer.errors import Reconnected, Refused, ServerError, ServerUnavailable
+from consumer.errors import Refused, ServerError, ServerUnavailable
+from consumer.guard.version import Verdict
 from consumer.keys import UserId
 from consumer.keyspace import keyspace
 from consumer.message import body
-from consumer.position import Verdict, Version
+from consumer.passage import Patience
 from consumer.protocols import Applied
 from consumer.rebuild import rebuild_read
 from consumer.redis_client import translate
+from consumer.refresh import Refresher, SeenRow, write
+from consumer.registry import Registry
 from consumer.rules import Rules, UserTable
 from consumer.sink import RedisSink
 from consumer.standing import RedisView
+from consumer.topic_ends import Topics
 from consumer.value import timestamp
 
 _log = structlog.get_logger(__name__)
 _LONGEST_ANSWER_MS = 1000
+_READS = 3
+"""So often a row is read again that changed while it was waited for."""
 
 
 class UnknownUser(Exception):
@@ -66,6 +73,7 @@ class Health:
         self._view = RedisView(server)
         self._nodes = NodeCounts(self._keys, rules, settings.api.cluster_info_s)
         self._writer = _Writer(RedisSink(server, settings.guard, rules, settings.kafka.group_id))
+        self._passed = _Passed(settings, rules, self._database, self._view)
 
     @property
     def user_types(self) -> tuple[str, ...]:
@@ -87,6 +95,7 @@ class Health:
     def close(self) -> None:
         """Let the connections go."""
         self._writer.close()
+        self._passed.close()
         self._view.close()
         self._keys.close()
         self._database.close()
@@ -129,36 +138,31 @@ class Health:
         return consistency(user, read.image, held, list(differences(plan, standing)), table, self._rules)
 
     def refresh(self, user_type: str, user_id: int, *, publishes: bool) -> dict[str, object]:
-        """Write what the database says of a user, unless Redis holds something newer.
+        """Write what the database says of a user, once the consumer has passed that.
 
         Raises:
             UnknownUser: the database does not know them; what Redis held of them was removed.
-            Conflict: the version that stands there is of another server, or a key is of another type.
+            Conflict: a key is of another type.
+            ServerUnavailable: the consumer is behind, or a server is away.
             ServerError, RecordError: as :meth:`consistency`.
         """
         user, table = UserId(user_type, user_id), self._tables[user_type]
-        read = self._database.row(table, user_id)
-        plan = rebuild_read(read, table, self._rules)
-        (standing,) = self._view.standings([plan])
-        _refuse_other_server(plan.version, standing)
-        if standing.others:
-            raise Conflict(f"{', '.join(standing.others)}: a key of another type, which somebody else made: remove it")
-        if read.image is None:
-            raise UnknownUser(was_removed=self._remove(plan, standing))
-        whole = dict(plan.config.whole) if plan.config is not None else {}
-        if publishes:
-            plan = replace(plan, messages=self._messages(read, table, whole))
-        applied = self._writer.apply(plan)
-        is_refused = applied.verdict is Verdict.STALE
-        _log.info(
-            "refreshed from the database",
-            action="api.refreshed",
-            user=str(user),
-            verdict=str(applied.verdict),
-            differed=applied.differed,
-        )
-        fields = {} if is_refused else typed(whole, table)
-        return {"user_id": user_id, "user_type": user_type, "refreshed_fields": fields}
+        for _ in range(_READS):
+            seen = self._passed.read(table, user_id)
+            (standing,) = self._view.standings([seen.plan])
+            if standing.others:
+                others = ", ".join(standing.others)
+                raise Conflict(f"{others}: a key of another type, which somebody else made: remove it")
+            if seen.row.image is None and not standing.present:
+                raise UnknownUser
+            whole = dict(seen.plan.config.whole) if seen.plan.config is not None else {}
+            plan = seen.plan
+            if publishes and seen.row.image is not None:
+                plan = replace(plan, messages=self._messages(seen.row, table, whole))
+            applied = self._writer.apply(plan)
+            if applied.is_accepted or applied.verdict is Verdict.DUPLICATE:
+                return self._refreshed(user, table, seen, whole, applied)
+        raise ServerUnavailable("Redis", f"{user} changes faster than the row can be read", "try again")
 
     def cluster_info(self) -> dict[str, object]:
         """How many keys each node holds.
@@ -177,15 +181,20 @@ class Health:
         last_updated = text if isinstance(text, str) else None
         return Held(standing.config or {}, last_updated, standing.balance, ttl if isinstance(ttl, int) else -2)
 
-    def _remove(self, plan: Plan, standing: Standing) -> bool:
-        """Remove what Redis holds of somebody who is gone; of somebody who never was nothing is kept either."""
-        if not standing.present:
-            return False
-        applied = self._writer.apply(plan)
-        if not applied.is_accepted:
-            return False
-        _log.warning("removed a user whom the database does not know", action="api.removed", user=str(plan.user))
-        return True
+    def _refreshed(
+        self, user: UserId, table: UserTable, seen: SeenRow, whole: Mapping[str, str], applied: Applied
+    ) -> dict[str, object]:
+        if seen.row.image is None:
+            _log.warning("removed a user whom the database does not know", action="api.removed", user=str(user))
+            raise UnknownUser(was_removed=True)
+        _log.info(
+            "refreshed from the database",
+            action="api.refreshed",
+            user=str(user),
+            verdict=str(applied.verdict),
+            differed=applied.differed,
+        )
+        return {"user_id": user.id, "user_type": user.user_type, "refreshed_fields": typed(whole, table)}
 
     def _messages(self, read: ReadRow, table: UserTable, whole: Mapping[str, str]) -> tuple[Publish, ...]:
         """What changed is known to the script alone, so the message tells every owned field."""
@@ -195,12 +204,64 @@ class Health:
         return (Publish(self._rules.names.lifecycle_channel, told),)
 
 
-def _refuse_other_server(version: Version, standing: Standing) -> None:
-    if lineage := other_server(version, standing):
-        raise Conflict(
-            f"Redis holds a version of {lineage}, the database is {version.lineage}: set CDC_DATABASE__REPLICA"
-            " or the URL of the server that Debezium reads; after a failover raise CDC_GUARD__EPOCH"
-        )
+class _Passed:
+    """Rows that the consumer has passed, for several threads one after the other.
+
+    Kafka is connected to when the first row is asked for, and again after it was away.
+    """
+
+    def __init__(self, settings: Settings, rules: Rules, database: Database, view: RedisView) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._database = database
+        self._view = view
+        wait_s = settings.api.refresh_wait_s
+        self._patience = Patience(min(settings.audit.settle_s, wait_s / 2), wait_s, look_s=0.05)
+        self._lock = threading.Lock()
+        self._topics: Topics | None = None
+        self._registry = Registry(settings.registry) if settings.registry.url is not None else None
+
+    def read(self, table: UserTable, number: int) -> SeenRow:
+        """The row of one user, once the consumer has applied all that it holds.
+
+        Raises:
+            ServerUnavailable: a server is away, or the consumer is behind.
+            ServerError, RecordError: as :meth:`consumer.refresh.Refresher.read`.
+        """
+        if not self._lock.acquire(timeout=self._patience.limit_s):
+            raise ServerUnavailable("Kafka", "other refreshes wait for it")
+        try:
+            refresher = Refresher(self._database, self._view, self._opened(), self._rules, self._patience)
+            seen = refresher.read(table, number)
+            behind = refresher.wait().behind
+        except ServerError:
+            self._close()
+            raise
+        finally:
+            self._lock.release()
+        if behind:
+            raise ServerUnavailable(
+                "the consumer",
+                f"it is behind in {len(behind)} partitions, and what it has yet to apply may be of this user",
+                "the user will be right when it has caught up; see cdc-consumer check",
+            )
+        return seen
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._close()
+        if self._registry is not None:
+            self._registry.close()
+
+    def _opened(self) -> Topics:
+        if self._topics is None:
+            self._topics = Topics(self._settings.kafka, self._rules, self._registry or NO_SCHEMAS)
+        return self._topics
+
+    def _close(self) -> None:
+        topics, self._topics = self._topics, None
+        if topics is not None:
+            topics.close()
 
 
 class _Writer:
@@ -235,13 +296,6 @@ class _Writer:
             self._sink.reach()
             self._is_reached = True
         try:
-            ((_, answer),) = self._sink.apply([plan])
-        except Reconnected:
-            # Nothing here depends on what was acknowledged before.
-            self._sink.go_on()
-            ((_, answer),) = self._sink.apply([plan])
-        if isinstance(answer, Refused):
-            raise Conflict(f"Redis refuses: {answer.problem}")
-        if isinstance(answer, ServerError):
-            raise answer
-        return answer
+            return write(self._sink, plan)
+        except Refused as error:
+            raise Conflict(f"Redis refuses: {error.problem}") from None

@@ -7,22 +7,22 @@ from dataclasses import replace
 
 from consumer.audit.cause import Evidence, cause_of
 from consumer.audit.finding import Finding
-from consumer.audit.passage import Passage
 from consumer.audit.suspect import Odd, Suspect
-from consumer.audit.topics import Topics
 from consumer.batched import batched
 from consumer.config import Settings
 from consumer.diff import whole_image
 from consumer.effect import Fields
 from consumer.errors import Place, RecordError
 from consumer.event import ChangeEvent
-from consumer.guard_state import GuardState
+from consumer.guard.state import GuardState
+from consumer.guard.version import Version
 from consumer.keys import UserId
 from consumer.letters.reader import read_letters
-from consumer.position import Origin, Version
+from consumer.passage import Passage
 from consumer.record import table_of
 from consumer.rules import Rules, UserTable
 from consumer.standing import RedisView
+from consumer.topic_ends import Topics
 from consumer.watermark import Partition
 
 _AT_ONCE = 500
@@ -137,9 +137,7 @@ def _version(version: Version | None) -> str:
     """The version that stands, in words."""
     if version is None:
         return ""
-    if version.origin is Origin.READ:
-        return f"version read in the database at {version.order}"
-    return f"version {_place(version)}, {version.order}"
+    return f"version {_place(version)}"
 
 
 def _readable(odd: Odd) -> tuple[str, str]:

@@ -14,22 +14,21 @@ import structlog
 from consumer.audit.bar import AuditProgress
 from consumer.audit.evidence import Witness
 from consumer.audit.finding import Finding, Tally
-from consumer.audit.passage import Patience, let_pass
 from consumer.audit.suspect import Odd, Suspect, odds_of
-from consumer.audit.topics import Topics
 from consumer.audit.users import Order, Users
 from consumer.avro import Schemas
 from consumer.config import Settings
 from consumer.database.reader import Database
 from consumer.database.row import ReadRow
-from consumer.drift import other_server
-from consumer.effect import Plan
-from consumer.errors import Reconnected, RecordError, ServerError
+from consumer.errors import RecordError, ServerError
 from consumer.keys import UserId
+from consumer.passage import Patience, let_pass
 from consumer.rebuild import rebuild_read
+from consumer.refresh import Refresher, SeenRow, write
 from consumer.rules import Rules, UserTable
 from consumer.sink import RedisSink
 from consumer.standing import RedisView
+from consumer.topic_ends import Topics
 
 _log = structlog.get_logger(__name__)
 # How many users are looked at closely together: what is held of them bounds the memory.
@@ -54,7 +53,7 @@ class Audit:
         self._order = order
         self._should_stop = should_stop
         audit = settings.audit
-        self._patience = Patience(audit.settle_s, audit.patience_s, settings.guard.lineage_gap_ms)
+        self._patience = Patience(audit.settle_s, audit.patience_s)
         self._sink: RedisSink | None = None
         with ExitStack() as opened:
             self._database = Database(settings.database)
@@ -65,6 +64,7 @@ class Audit:
             self._users = Users(self._database, self._view, rules, audit.page)
             self._topics = opened.enter_context(Topics(settings.kafka, rules, schemas))
             self._witness = Witness(settings, rules, self._view, self._topics)
+            self._refresher = Refresher(self._database, self._view, self._topics, rules, self._patience)
             if order.repairs:
                 self._sink = RedisSink(settings.redis, settings.guard, rules)
                 opened.callback(self._sink.close)
@@ -129,10 +129,12 @@ class Audit:
             suspects = [each for each in looked if each.odds]
         if self._should_stop():  # the last look was cut short
             return
+        rows = self._rows(suspects) if self._sink is not None else {}
         for suspect, findings in self._witness.findings(suspects, passage):
             if self._should_stop():
                 return
-            told = self._mended(self._sink, suspect, findings) if self._sink is not None else findings
+            row = rows.get(suspect.user)
+            told = findings if row is None or self._sink is None else self._mended(self._sink, suspect, row, findings)
             tally.add(told)
             say(told)
 
@@ -140,29 +142,30 @@ class Audit:
         found = self._odd(suspect.table, [self._users.now(suspect.table, suspect.user.id)], Tally())
         return found[0].odds if found else frozenset()
 
-    def _mended(self, sink: RedisSink, suspect: Suspect, findings: Sequence[Finding]) -> list[Finding]:
+    def _rows(self, suspects: Sequence[Suspect]) -> dict[UserId, SeenRow]:
+        """The rows to be written, once the consumer has passed what they hold; none if it is behind."""
+        found = {}
+        for each in suspects:
+            try:
+                found[each.user] = self._refresher.read(each.table, each.user.id)
+            except (ServerError, RecordError) as error:
+                _say_not_mended(each.user, error.problem)
+        behind = self._refresher.wait(self._should_stop).behind if found else frozenset()
+        if behind:
+            for user in found:
+                _say_not_mended(user, "the consumer has not come to where the database is")
+        return {} if behind else found
+
+    def _mended(self, sink: RedisSink, suspect: Suspect, seen: SeenRow, findings: Sequence[Finding]) -> list[Finding]:
         """Redis written anew from the database's row, through the guard; what came since is newer and stays."""
         try:
-            plan = rebuild_read(self._database.row(suspect.table, suspect.user.id), suspect.table, self._rules)
-            (standing,) = self._view.standings([plan])
-            if lineage := other_server(plan.version, standing):
-                raise ServerError("database", f"Redis holds a version of {lineage}, which is another server's log")
-            _apply(sink, plan)
-        except (ServerError, RecordError) as error:
-            _log.warning(
-                "a user could not be mended", action="audit.not_mended", user=str(suspect.user), problem=error.problem
-            )
+            write(sink, seen.plan)
+        except ServerError as error:
+            _say_not_mended(suspect.user, error.problem)
             return list(findings)
         still = {(odd.key, odd.field) for odd in self._odds_now(suspect)}
         return [replace(each, is_mended=(each.odd.key, each.odd.field) not in still) for each in findings]
 
 
-def _apply(sink: RedisSink, plan: Plan) -> None:
-    try:
-        ((_, answer),) = sink.apply([plan])
-    except Reconnected:
-        # Nothing here depends on what was acknowledged before.
-        sink.go_on()
-        ((_, answer),) = sink.apply([plan])
-    if isinstance(answer, ServerError):
-        raise answer
+def _say_not_mended(user: UserId, problem: str) -> None:
+    _log.warning("a user could not be mended", action="audit.not_mended", user=str(user), problem=problem)

@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping, Select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from consumer.database.faults import translate
 from consumer.errors import ServerError, ServerUnavailable
-from consumer.position import Origin, SourcePosition, from_source
+from consumer.position import SourcePosition, from_source
 
 Rows: TypeAlias = Sequence[RowMapping]
 _POLL_S = 0.01
@@ -157,7 +156,7 @@ class Wal:
 
 
 def _read(source: Mapping[str, object], ts_ms: int) -> SourcePosition:
-    return replace(from_source({**source, "ts_ms": ts_ms, "snapshot": "true"}), origin=Origin.READ)
+    return from_source({**source, "ts_ms": ts_ms, "snapshot": "true"})
 
 
 def _owned(connection: Connection) -> set[str]:

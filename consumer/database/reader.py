@@ -69,6 +69,11 @@ class Database:
         """Let the connections go."""
         self._engine.dispose()
 
+    @property
+    def is_replica(self) -> bool:
+        """Whether it may lag behind the server whose log Debezium reads."""
+        return self._settings.replica
+
     def position(self) -> SourcePosition:
         """Where the log stands now, in the terms of change events.
 
@@ -79,7 +84,7 @@ class Database:
             return self._log_of(connection).position(connection)
 
     def row(self, user_table: UserTable, key: int) -> ReadRow:
-        """One row, and a position of the log that the version guard may hold it by: what was committed before is in it.
+        """One row, and a position of the log: what was committed before is in it.
 
         Raises:
             ServerUnavailable: the database can't be reached, or does not settle in time.

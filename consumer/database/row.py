@@ -19,8 +19,8 @@ _ZERO_DATE = "0000-00-00"
 class ReadRow:
     """What the database says of one row; ``image`` is None where there is no such row.
 
-    Every change of the row that was committed before ``position`` is in the image, and no change that the log will tell
-    at or after it was overlooked. The image may hold a later change already.
+    Every change of the row that was committed before ``position`` is in the image. The image may hold a later change
+    already.
     """
 
     table: str

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from consumer.explain.history import Fate, History, Setting
-from consumer.guard_state import GuardState
-from consumer.position import Version, compare
+from consumer.guard.state import GuardState
+from consumer.guard.version import Version, compare
 from consumer.rules import Rules, UserTable
 from consumer.times import time_fields
 
@@ -82,10 +82,10 @@ class There:
     database: Mapping[str, str] | None
 
 
-def account(there: There, history: History, guard: GuardState, table: UserTable, rules: Rules, gap_ms: int) -> Account:
+def account(there: There, history: History, guard: GuardState, table: UserTable, rules: Rules) -> Account:
     """What is to be said of each value of a user of ``table``."""
     written = history.written
-    is_beyond = _is_beyond(guard.versions.get(table.table), history, table.table, gap_ms)
+    is_beyond = _is_beyond(guard.versions.get(table.table), history, table.table)
     database = there.database or {}
 
     def value(name: str, redis: str | None, said: str | None, setting: Setting | None) -> Value:
@@ -123,14 +123,14 @@ def _note(redis: str | None, setting: Setting | None, is_beyond: bool) -> Note:
     return Note.GONE if redis is None else Note.BY_HAND
 
 
-def _is_beyond(stored: Version | None, history: History, table: str, gap_ms: int) -> bool:
+def _is_beyond(stored: Version | None, history: History, table: str) -> bool:
     """Whether the guard's version of ``table`` is newer than every change that the topics tell as applied."""
     if stored is None:
         return False
     told = [
         each.plan.version for each in history.of(Fate.APPLIED) if each.plan is not None and each.plan.table == table
     ]
-    return not told or compare(stored, told[-1], gap_ms).is_accepted
+    return not told or compare(stored, told[-1]).is_accepted
 
 
 def _owned(table: UserTable, rules: Rules) -> tuple[str, ...]:

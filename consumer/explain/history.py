@@ -16,10 +16,11 @@ from consumer.decision import Decision, Outcome, decide_all, healing_plan
 from consumer.effect import Mode, Plan
 from consumer.errors import Place, RecordError
 from consumer.event import Operation
+from consumer.guard.history import Histories
+from consumer.guard.version import Version, compare
 from consumer.keys import UserId, render
 from consumer.linked import linked_change
 from consumer.plan import user_of
-from consumer.position import Version, compare
 from consumer.record import SourceRecord
 from consumer.rules import Rules
 from consumer.watermark import Partition
@@ -108,7 +109,6 @@ class Progress:
 
     committed: Mapping[Partition, int]
     stored: Mapping[str, Version]
-    lineage_gap_ms: int
     dead: frozenset[Place] = frozenset()
 
     def has_read(self, record: SourceRecord) -> bool:
@@ -119,7 +119,7 @@ class Progress:
         """Whether what stands is as new as ``version`` or newer; None where nothing is known of the table."""
         if (stored := self.stored.get(table)) is None:
             return None
-        return not compare(version, stored, self.lineage_gap_ms).is_accepted
+        return not compare(version, stored).is_accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,11 @@ def trace(records: Sequence[SourceRecord], user: UserId, rules: Rules, schemas: 
     Raises:
         ServerError: from ``schemas``, which only Avro asks.
     """
-    decided = (each for some in _together(records) for each in zip(some, decide_all(some, rules, schemas), strict=True))
+    # What was sent before the range is not looked up: its first record is taken for new.
+    sent = Histories(None, 0)
+    decided = (
+        each for some in _together(records) for each in zip(some, decide_all(some, rules, schemas, sent), strict=True)
+    )
     own = [(record, decision) for record, decision in decided if user_in(decision, rules) == user]
     tracer = _Tracer(rules, progress, render(rules.names.portfolio, user))
     return History(tuple(tracer.change(*each) for each in own), tracer.written)
@@ -191,6 +195,8 @@ class _Tracer:
         if plan is None:
             if decision.carrier is not None:
                 return Change(record, decision, Fate.JOINED)
+            if decision.first_sent is not None:
+                return Change(record, decision, Fate.OLD)
             return Change(record, decision, Fate.NOTHING if progress.has_read(record) else Fate.PENDING)
         if plan.table in self._marked and self._rules.table(plan.table) is not None:
             plan = healing_plan(decision, self._rules)
@@ -203,7 +209,7 @@ class _Tracer:
         if covered is False:
             return Fate.MISSED
         last = self._last.get(plan.table)
-        if not compare(plan.version, last, self._progress.lineage_gap_ms).is_accepted:
+        if not compare(plan.version, last).is_accepted:
             return Fate.OLD
         self._last[plan.table] = plan.version
         self._marked.discard(plan.table)

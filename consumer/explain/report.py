@@ -10,9 +10,9 @@ import msgspec
 from consumer.explain.account import Note, Value
 from consumer.explain.explanation import Explanation
 from consumer.explain.history import Change, Fate, Setting
-from consumer.guard_state import GuardState
+from consumer.guard.state import GuardState
+from consumer.guard.version import Version
 from consumer.keys import render
-from consumer.position import Origin, Version
 from consumer.record import table_of
 from consumer.report import plan_text
 from consumer.value import timestamp
@@ -81,7 +81,7 @@ def _by(value: Value) -> str:
 def _guard(guard: GuardState) -> Iterator[str]:
     for table, version in guard.versions.items():
         deleted = "  deleted" if table in guard.deleted else ""
-        yield f"  {table:<24} {_place(version)}  {timestamp(version.ts_ms)}  log {version.order}{deleted}"
+        yield f"  {table:<24} {_place(version)}  {timestamp(version.ts_ms)}{deleted}"
     for table, place in guard.marks.items():
         yield f"  {table:<24} not whole since {place}"
     if guard.kept:
@@ -101,8 +101,6 @@ def _changes(title: str, changes: Sequence[Change], *, with_plan: bool = False) 
 
 
 def _place(version: Version) -> str:
-    if version.origin is Origin.READ:
-        return "read in the database itself"
     return f"{version.topic}[{version.partition}]@{version.offset}"
 
 
@@ -166,8 +164,6 @@ def _setting_json(setting: Setting) -> dict[str, Any]:
 def _version_json(version: Version) -> dict[str, Any]:
     return {
         "record": _place(version),
-        "position": version.order,
-        "lineage": version.lineage,
         "time": timestamp(version.ts_ms),
     }
 

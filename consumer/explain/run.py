@@ -40,7 +40,6 @@ def _explained(
     settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound, view: RedisView
 ) -> Explanation:
     (table,) = (each for each in rules.tables if each.user_type == user.user_type)
-    gap_ms = settings.guard.lineage_gap_ms
     held = view.held(user, rules)
     spans = spans_of(settings.kafka, user, rules, held.guard.versions, begin)
     with ReplayProgress(sum(span.size for span in spans)) as progress:
@@ -51,13 +50,13 @@ def _explained(
     image, problem = _image(settings, user, table, rules)
     letters = Choice(user=user).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
     dead = frozenset((*held.guard.marks.values(), *(each.place for each in letters)))
-    reached = Progress(offsets, held.guard.versions, gap_ms, dead)
+    reached = Progress(offsets, held.guard.versions, dead)
     history = trace(records, user, rules, schemas, reached)
     there = There(held.config, held.portfolio, held.balance, image)
     return Explanation(
         user=user,
         held=held,
-        account=account(there, history, held.guard, table, rules, gap_ms),
+        account=account(there, history, held.guard, table, rules),
         history=history,
         letters=tuple(letters),
         knows_database=settings.database.url is not None,

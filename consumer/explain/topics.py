@@ -10,9 +10,9 @@ from consumer.avro import Schemas
 from consumer.decision import decide
 from consumer.explain.history import user_in
 from consumer.followed import chosen
+from consumer.guard.version import Version
 from consumer.kafka_client import topics
 from consumer.keys import UserId
-from consumer.position import Version
 from consumer.record import SourceRecord
 from consumer.replay.bounds import Bound, End, Span
 from consumer.replay.reader import read, resolve

@@ -10,8 +10,8 @@ from consumer.decision import decide_all, healing_plan
 from consumer.delivery import Delivery
 from consumer.effect import Mode
 from consumer.errors import CdcError
+from consumer.guard.version import Verdict
 from consumer.letters.letter import Outcome, Released, Unapplied
-from consumer.position import Verdict
 from consumer.protocols import Sink
 from consumer.rules import Rules
 

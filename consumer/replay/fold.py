@@ -18,17 +18,21 @@ from consumer.avro import Schemas
 from consumer.decimals import spelled
 from consumer.diff import diff, is_whole, whole_image
 from consumer.effect import Plan
-from consumer.envelope import parse
+from consumer.envelope import key_of, parse
 from consumer.errors import RecordError, UnknownTable
 from consumer.event import ChangeEvent, Operation
+from consumer.guard.history import Histories
+from consumer.guard.sent import counted_change
+from consumer.guard.version import Version, compare
 from consumer.mark import mark_unread
 from consumer.plan import user_of
-from consumer.position import Origin, Version, compare
+from consumer.position import Origin
 from consumer.rebuild import rebuild_user
 from consumer.record import SourceRecord
 from consumer.replay.glance import Glance, Seen
 from consumer.rules import Rules
 from consumer.times import ChangeTimes
+from consumer.watermark import Partition
 
 _NAMED = 20
 
@@ -46,6 +50,8 @@ class Read(Protocol):
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...
+    @property
+    def timestamp_ms(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class Last:
         if self.is_delete:
             return True
         deletion = self.deletion
-        return deletion is not None and row.lineage == deletion.lineage and row.order < deletion.order
+        return deletion is not None and row.written_ms < deletion.written_ms
 
 
 class Store(Protocol):
@@ -128,7 +134,7 @@ class UserFold:
         table: str,
         rules: Rules,
         schemas: Schemas,
-        gap_ms: int,
+        history: Histories,
         store: Store,
         *,
         only: Collection[str] | None = None,
@@ -141,7 +147,7 @@ class UserFold:
         # The image is known all the same; only when the columns changed is not.
         self._rules = replace(rules, accept_missing_before=True)
         self._schemas = schemas
-        self._gap_ms = gap_ms
+        self._history = history
         self._only = only
         self._times = ChangeTimes(rules)
         self._owned = [column.field for column in found.columns]
@@ -163,8 +169,16 @@ class UserFold:
         seen = None if self._must_read_whole else self._glance(record.value)
         if seen is None:
             self._add_carefully(record, record.value)
-        elif self._only is None or seen.user in self._only:
+        elif (self._only is None or seen.user in self._only) and self._is_new(seen, record):
             self._take(seen, record, record.value)
+
+    def _is_new(self, seen: Seen, record: Read) -> bool:
+        """Whether it was not sent before."""
+        key = key_of(record.key, self._schemas)
+        if seen.position.origin is not Origin.STREAMED:
+            return True
+        sent = counted_change(self._table.table, seen.op, key, seen.position, record.timestamp_ms, record.offset)
+        return self._history.first_offset(Partition(record.topic, record.partition), sent) is None
 
     def plan(self, last: Last, topic: str, partition: int) -> Plan:
         """The plan that brings Redis to the last change.
@@ -184,11 +198,11 @@ class UserFold:
         return SourceRecord(topic, partition, offset, 0, key, value)
 
     def _add_carefully(self, record: Read, value: bytes) -> None:
-        source = SourceRecord(record.topic, record.partition, record.offset, 0, record.key, value)
+        source = SourceRecord(record.topic, record.partition, record.offset, record.timestamp_ms, record.key, value)
         event: ChangeEvent | None = None
         try:
             parsed = parse(source, self._schemas)
-            if not isinstance(parsed, ChangeEvent):
+            if not isinstance(parsed, ChangeEvent) or self._history.first_sent(parsed) is not None:
                 return
             event = spelled(parsed, self._table.money())
             seen = self._seen(event)
@@ -216,10 +230,18 @@ class UserFold:
 
     def _take(self, seen: Seen, record: Read, value: bytes) -> None:
         position = seen.position
-        version = Version.of(position, self._rules.epoch, record.topic, record.partition, record.offset)
+        version = Version(
+            self._rules.epoch,
+            position.origin,
+            record.timestamp_ms,
+            position.ts_ms,
+            record.topic,
+            record.partition,
+            record.offset,
+        )
         last = self.store.get(seen.user)
         part = (record.offset, record.key, value)
-        if last is not None and not compare(version, last.version, self._gap_ms).is_accepted:
+        if last is not None and not compare(version, last.version).is_accepted:
             return
         is_marked = self._is_marked(seen.user, record, last)
         if last is not None and position.origin is Origin.INCREMENTAL and not is_marked:

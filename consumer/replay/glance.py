@@ -13,7 +13,7 @@ import msgspec
 
 from consumer.errors import RecordError
 from consumer.event import Operation, TableSchema
-from consumer.position import SourcePosition, from_source
+from consumer.position import Origin, SourcePosition, from_source
 from consumer.rules import LinkedTable, UserTable
 from consumer.value import Kind, of_column
 
@@ -63,6 +63,8 @@ class Glance:
             if type(number) is not int or number < 0:
                 return None
             position = from_source(envelope.source, envelope.transaction)
+            if position.origin is Origin.STREAMED and not position.count:
+                return None  # the content tells it from others
             changed: Collection[str] = ()
             if op is Operation.UPDATE and envelope.before != row:
                 if is_wrapped:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from msgspec import structs
+
 from consumer.avro import Schemas
 from consumer.decimals import spelled
 from consumer.effect import Plan
 from consumer.envelope import parse
 from consumer.errors import RecordError
 from consumer.event import ChangeEvent, Operation
-from consumer.position import Origin, Version, compare
+from consumer.guard.history import Histories
+from consumer.guard.version import Version, compare
+from consumer.position import Origin
 from consumer.rebuild import rebuild_linked
 from consumer.record import SourceRecord
 from consumer.replay.fold import Last, Read, Rejections, Store, event_of
@@ -26,7 +30,7 @@ class LinkedFold:
         table: str,
         rules: Rules,
         schemas: Schemas,
-        gap_ms: int,
+        history: Histories,
         store: Store,
         *,
         only: Collection[str] | None = None,
@@ -38,7 +42,7 @@ class LinkedFold:
         self._may_count = LinkedGlance(found)
         self._rules = rules
         self._schemas = schemas
-        self._gap_ms = gap_ms
+        self._history = history
         self._only = only
         self.store = store
         self.rejections = Rejections()
@@ -51,10 +55,14 @@ class LinkedFold:
         """
         if record.value is None or not self._may_count(record.value):
             return
-        source = SourceRecord(record.topic, record.partition, record.offset, 0, record.key, record.value)
+        source = SourceRecord(
+            record.topic, record.partition, record.offset, record.timestamp_ms, record.key, record.value
+        )
         try:
             event = parse(source, self._schemas)
             if not isinstance(event, ChangeEvent) or event.op is Operation.DELETE:
+                return
+            if self._history.first_sent(event) is not None:
                 return
             planned = rebuild_linked(spelled(event, self._table.money()), self._rules)
         except RecordError as error:
@@ -76,9 +84,9 @@ class LinkedFold:
         event = event_of(SourceRecord(topic, partition, offset, 0, key, value), self._schemas)
         planned = rebuild_linked(spelled(event, self._table.money()), self._rules)
         assert planned is not None  # it was one when it was taken
-        return planned
+        return structs.replace(planned, version=last.version)
 
     def _is_newer(self, version: Version, stored: Version) -> bool:
         if version.origin is Origin.INCREMENTAL and stored.origin is not Origin.INCREMENTAL:
             return False
-        return compare(version, stored, self._gap_ms).is_accepted
+        return compare(version, stored).is_accepted

@@ -94,7 +94,7 @@ def identity(settings: Settings, rules: Rules, order: Order, cluster: str) -> di
         "--user": ", ".join(sorted(order.users)),
         "--mapping": hashlib.sha256(to_toml(rules).encode()).hexdigest()[:16],
         "CDC_GUARD__EPOCH": str(rules.epoch),
-        "CDC_GUARD__LINEAGE_GAP_MS": str(settings.guard.lineage_gap_ms),
+        "CDC_GUARD__CLOCK_MS": str(settings.guard.clock_ms),
         "CDC_KAFKA__TOPIC_PREFIX": settings.kafka.topic_prefix,
         "CDC_KAFKA__TOPICS": ", ".join(sorted(settings.kafka.topics)),
         "the Kafka cluster": cluster,

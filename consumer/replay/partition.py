@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.effect import Plan
 from consumer.errors import RecordError
+from consumer.guard.history import Earlier, Histories
 from consumer.keys import UserId
 from consumer.replay.fold import Last, Read, Rejections, Store, UserFold
 from consumer.replay.linked import LinkedFold
@@ -16,11 +17,14 @@ from consumer.rules import Rules
 
 @dataclass(frozen=True, slots=True)
 class Folding:
-    """How to fold: ``only`` are the users that count, as text, None for all; ``gap_ms`` is the guard's lineage gap."""
+    """How to fold: ``only`` are the users that count, as text, None for all. ``earlier`` is asked for what was sent
+    before the records that are folded, by clocks that differ by ``clock_ms``.
+    """
 
     rules: Rules
     schemas: Schemas = NO_SCHEMAS
-    gap_ms: int = 5000
+    earlier: Earlier | None = None
+    clock_ms: int = 5000
     only: frozenset[str] | None = None
     carefully: bool = False
 
@@ -46,8 +50,9 @@ class PartitionFold:
         self._users: dict[str, UserFold] = {}
         self._linked: dict[str, LinkedFold] = {}
         self._tables = tables
+        history = Histories(folding.earlier, folding.clock_ms)
         for topic, table in tables.items():
-            parts = (table, rules, folding.schemas, folding.gap_ms, make_store())
+            parts = (table, rules, folding.schemas, history, make_store())
             if rules.table(table) is not None:
                 self._users[topic] = UserFold(*parts, only=folding.only, carefully=folding.carefully)
             elif not folding.carefully:  # whether a row can be used was seen when it was folded

@@ -21,10 +21,10 @@ from consumer.drift import Difference, version_of
 from consumer.effect import Plan
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from consumer.followed import missing, topic_pattern
+from consumer.guard.version import Verdict
 from consumer.keys import UserId
 from consumer.patience import patiently
-from consumer.position import Verdict
-from consumer.rebuild import removal
+from consumer.rebuild import as_read, removal
 from consumer.record import table_of
 from consumer.registry import Registry
 from consumer.replay.bar import ReplayProgress
@@ -229,7 +229,7 @@ class _Run:
         for some in batched(strangers, _AT_ONCE):
             fresh = [user for user in dict.fromkeys(some) if user not in seen]
             seen.update(fresh)
-            blind = [removal(user, tables[user.user_type], None, self.rules) for user in fresh]
+            blind = [removal(user, tables[user.user_type], "", self.rules) for user in fresh]
             for plan, standing in zip(blind, self.view.standings(blind), strict=True):
                 version = version_of(standing)
                 # Of a record behind the ends: the user is newer than this replay.
@@ -237,7 +237,7 @@ class _Run:
                     Partition(version.topic, version.partition), version.offset
                 )
                 if is_older and standing.present:
-                    yield removal(plan.user, plan.table, version, self.rules), standing.present[0]
+                    yield as_read(plan, standing.version), standing.present[0]
 
 
 def _spans(settings: Settings, rules: Rules, order: Order) -> list[Span]:

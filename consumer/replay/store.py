@@ -9,7 +9,7 @@ from contextlib import closing
 
 import msgspec
 
-from consumer.position import Version
+from consumer.guard.version import Version
 from consumer.replay.fold import Last
 
 # What a user takes in memory beside the bytes of their records: version, times, text and containers.

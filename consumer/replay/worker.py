@@ -16,11 +16,13 @@ from consumer.config import Settings
 from consumer.decision import decide_all, healing_plan
 from consumer.delivery import Delivery
 from consumer.drift import differences, would_apply
+from consumer.earlier import KafkaEarlier
 from consumer.effect import Mode, Plan
 from consumer.errors import Reconnected, Refused, ServerUnavailable
+from consumer.guard.history import Histories
+from consumer.guard.version import Verdict
 from consumer.mark import mark_refused
 from consumer.patience import patiently
-from consumer.position import Verdict
 from consumer.protocols import Applied
 from consumer.record import SourceRecord, table_of
 from consumer.registry import Registry
@@ -115,12 +117,15 @@ class Worker:
         self._registry = Registry(settings.registry) if settings.registry.url is not None else None
         self._schemas: Schemas = self._registry or NO_SCHEMAS
         self._sink = RedisSink(settings.redis, settings.guard, rules)
+        self._earlier = KafkaEarlier(settings.kafka, self._schemas)
+        self._history = Histories(self._earlier, settings.guard.clock_ms)
         self._run = ""
 
     def close(self) -> None:
         """Let the connections go."""
         self._sink.close()
         self._view.close()
+        self._earlier.close()
         if self._registry is not None:
             self._registry.close()
 
@@ -146,7 +151,7 @@ class Worker:
         rules, guard = self._rules, self._settings.guard
         spans = self._wanted.of(number)
         tables = {span.topic: table_of(span.topic) for span in spans}
-        folding = Folding(rules, self._schemas, guard.lineage_gap_ms, self._wanted.users)
+        folding = Folding(rules, self._schemas, self._earlier, guard.clock_ms, self._wanted.users)
         budget = Budget(self._wanted.memory)
         again = Budget(self._wanted.memory)
         try:
@@ -187,7 +192,7 @@ class Worker:
             raise RedisReplaced
 
     def _decide(self, records: Sequence[SourceRecord], summary: Summary) -> None:
-        decisions = self._patiently(lambda: decide_all(records, self._rules, self._schemas))
+        decisions = self._patiently(lambda: decide_all(records, self._rules, self._schemas, self._history))
         # Told already: so nothing is published, and there are no dead letters.
         told = () if self._wanted.publishes else range(len(records))
         batch = Batch(records, decisions, "", told)
@@ -230,10 +235,9 @@ class Worker:
             raise delivery.halt
 
     def _compare(self, plans: Sequence[Plan], summary: Summary) -> None:
-        gap_ms = self._settings.guard.lineage_gap_ms
         standings = self._patiently(lambda: self._view.standings(plans))
         for plan, standing in zip(plans, standings, strict=True):
-            if not would_apply(plan, standing, gap_ms):
+            if not would_apply(plan, standing):
                 summary.count(NEWER if self._wanted.is_rebuild else OLD)
                 continue
             found = list(differences(plan, standing))

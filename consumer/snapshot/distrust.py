@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from consumer.batched import batched
 from consumer.effect import Plan
 from consumer.errors import Place, ServerError
+from consumer.guard.version import Verdict, Version, is_of_deleted
 from consumer.keys import UserId
 from consumer.mark import mark
-from consumer.position import Verdict, Version
 from consumer.protocols import Sink
 from consumer.rules import Rules, UserTable
 
 _AT_ONCE = 5000
 _ROUNDS = 20
-_DELETED = "|d"
 
 
 def distrust(
@@ -64,7 +63,7 @@ def _marks(
     """
     marks = []
     for user, text in zip(users, kept, strict=True):
-        if text is None or text.endswith(_DELETED):
+        if text is None or is_of_deleted(text):
             continue
         partition = end = 0
         if text and (version := Version.from_text(text)).topic == topic:

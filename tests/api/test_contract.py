@@ -11,7 +11,7 @@ from subprocess import run
 import pytest
 import redis
 
-from consumer.position import Version
+from consumer.guard.version import Version
 from consumer.reference import reference
 from tests.api.conftest import BASE, TOKEN, Served, data, failed
 from tests.redis_view import Listener

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from consumer.database.reader import Database
-from consumer.position import Verdict, Version, compare
+from consumer.guard.version import Verdict, Version, compare
 from consumer.reference import reference
 from consumer.sections import Database as Settings
 from tests.api.conftest import BASE, Served, failed

@@ -13,7 +13,7 @@ from consumer.decision import decide, healing_plan
 from consumer.effect import Plan
 from consumer.errors import ServerError
 from consumer.keys import UserId
-from consumer.position import Verdict
+from consumer.guard.version import Verdict
 from consumer.record import SourceRecord
 from consumer.reference import reference
 from consumer.sink import RedisSink

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from consumer.decision import decide, healing_plan
 from consumer.effect import Plan
-from consumer.position import Verdict
+from consumer.guard.version import Verdict
 from consumer.reference import reference
 from consumer.sink import RedisSink
 from tests.contract.test_sink import BALANCE, CONFIG, PORTFOLIO, apply, plan_of, scenario

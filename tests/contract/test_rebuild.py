@@ -12,7 +12,7 @@ from consumer.decision import decide
 from consumer.effect import Plan
 from consumer.event import ChangeEvent
 from consumer.keys import UserId
-from consumer.position import Verdict, Version
+from consumer.guard.version import Verdict, Version
 from consumer.rebuild import rebuild_linked, rebuild_user, removal
 from consumer.reference import reference
 from consumer.sink import RedisSink

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from consumer.decision import decide
 from consumer.effect import Invalidate, Mode, Plan, Publish
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
-from consumer.position import Verdict
+from consumer.guard.version import Verdict
 from consumer.protocols import Applied
 from consumer.reference import reference
 from consumer.sections import Guard, Redis

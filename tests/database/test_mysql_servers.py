@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from consumer.database.reader import Database
 from consumer.errors import AccessDenied, ServerUnavailable
-from consumer.position import Verdict, compare
+from consumer.guard.version import Verdict, compare
 from consumer.reference import reference
 from consumer.sections import Database as Settings
 from tests.redis_view import eventually

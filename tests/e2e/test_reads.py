@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from consumer.database.reader import Database
 from consumer.effect import Plan
-from consumer.position import Verdict, Version, compare
+from consumer.guard.version import Verdict, Version, compare
 from consumer.protocols import Applied
 from consumer.rebuild import rebuild_read
 from consumer.reference import reference

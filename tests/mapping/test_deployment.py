@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from consumer import mapping
 from consumer.decision import decide_all
-from consumer.position import Verdict
+from consumer.guard.version import Verdict
 from consumer.protocols import Applied
 from consumer.report import plan_text
 from consumer.sections import Guard, Redis

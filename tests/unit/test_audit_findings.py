@@ -17,7 +17,7 @@ from consumer.drift import Standing
 from consumer.effect import Plan
 from consumer.event import RowImage
 from consumer.keys import UserId
-from consumer.position import Origin, SourcePosition, SourceTime
+from consumer.position import Origin, SourcePosition
 from consumer.rebuild import rebuild_read
 from consumer.reference import reference
 

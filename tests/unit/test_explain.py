@@ -16,7 +16,8 @@ from consumer.explain.report import to_json, to_text
 from consumer.guard_state import GuardState
 from consumer.held import Held
 from consumer.keys import UserId
-from consumer.position import Origin, Version
+from consumer.guard.version import Version
+from consumer.position import Origin
 from consumer.record import SourceRecord
 from consumer.reference import reference
 from consumer.watermark import Partition

@@ -8,7 +8,7 @@ from tempfile import gettempdir
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.position import Version
+from consumer.guard.version import Version
 from consumer.replay.fold import Last
 from consumer.replay.store import Budget
 from tests.unit.test_position import versions

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from consumer.errors import Place
 from consumer.guard_state import GuardState
-from consumer.position import Origin, Version
+from consumer.guard.version import Version
+from consumer.position import Origin
 
 VERSION = Version(0, Origin.STREAMED, "mysql:1", "0000000009/4/0", 1_000_000, "t.live_users", 2, 50)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from consumer.decision import Outcome, decide
-from consumer.position import Verdict, compare
+from consumer.guard.version import Verdict, compare
 from consumer.reference import reference
 from tests.scenario import Change, load_all
 

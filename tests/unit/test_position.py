@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from consumer.errors import NotAnEnvelope
-from consumer.position import Origin, SourceTime, Verdict, Version, compare, from_source
+from consumer.guard.version import Verdict, Version, compare
+from consumer.position import Origin, from_source
 
 GAP_MS = 5000
 STREAMED = {

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from consumer.dead_letter import DeadLetter
 from consumer.decision import decide_all
-from consumer.position import Verdict
+from consumer.guard.version import Verdict
 from consumer.protocols import Applied, Step
 from consumer.reference import reference
 from consumer.tally import OUTCOMES, outcome_of, tally

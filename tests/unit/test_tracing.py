@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind
 
 from consumer.config import load
 from consumer.errors import ConfigError
-from consumer.position import Verdict
+from consumer.guard.version import Verdict
 from consumer.protocols import Step
 from consumer.reference import reference
 from consumer.service import Stop, run

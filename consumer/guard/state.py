@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from consumer.errors import Place
-from consumer.position import Version
-
-_DELETED = "|d"
+from consumer.guard.version import Version, is_of_deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +33,8 @@ class GuardState:
                     topic, partition, offset = text.rsplit("|", 2)
                     marks[rest] = Place(topic, int(partition), int(offset))
                 elif kind != ">":
-                    versions[name] = Version.from_text(text.removesuffix(_DELETED))
+                    versions[name] = Version.from_text(text)
             except ValueError:
                 continue
-        deleted = frozenset(name for name in versions if found[name].endswith(_DELETED))
+        deleted = frozenset(name for name in versions if is_of_deleted(found[name]))
         return cls(versions, deleted, marks, kept)

@@ -50,6 +50,10 @@ class Topics:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the connection go."""
         self._consumer.close(autocommit=False)
 
     def ends(self) -> Mapping[Partition, int]:

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from consumer.event import ChangeEvent
-from consumer.position import SourcePosition, Version, compare
+from consumer.position import SourcePosition
 from consumer.watermark import Partition
-
-_LOOK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +46,14 @@ class Topics(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """``settle_s``: how long a log that does not move is given to arrive. ``limit_s``: how long anything is."""
+    """``settle_s``: how long a log that does not move is given to arrive. ``limit_s``: how long anything is.
+
+    Every ``look_s`` the servers are asked.
+    """
 
     settle_s: float
     limit_s: float
-    lineage_gap_ms: int
+    look_s: float = 0.2
 
 
 def let_pass(database: Database, topics: Topics, patience: Patience, should_stop: Callable[[], bool]) -> Passage:
@@ -67,21 +68,20 @@ def let_pass(database: Database, topics: Topics, patience: Patience, should_stop
     began = time.monotonic()
     place = database.position()
     is_over = False
-    has_passed = _has_passed(topics, place, patience)
+    has_passed = _has_passed(topics, place)
     while not (has_passed or is_over or should_stop()):
         waited = time.monotonic() - began
         is_over = waited > patience.limit_s or (waited > patience.settle_s and database.position().order == place.order)
-        time.sleep(_LOOK_S)
-        has_passed = _has_passed(topics, place, patience)
+        time.sleep(patience.look_s)
+        has_passed = _has_passed(topics, place)
     ends = topics.ends()
     behind = topics.behind(ends)
     while behind and time.monotonic() - began < patience.limit_s and not should_stop():
-        time.sleep(_LOOK_S)
+        time.sleep(patience.look_s)
         behind = topics.behind(ends)
     return Passage(has_passed, behind)
 
 
-def _has_passed(topics: Topics, place: SourcePosition, patience: Patience) -> bool:
-    """Whether a change in the topics lies behind ``place``."""
-    here = Version.of(place, 0, "", 0, 0)
-    return any(compare(each.version(0), here, patience.lineage_gap_ms).is_accepted for each in topics.newest())
+def _has_passed(topics: Topics, place: SourcePosition) -> bool:
+    """Whether a change in the topics lies behind ``place``, in the log of the same server."""
+    return any(each.position.place >= place.place for each in topics.newest())

@@ -1,0 +1,134 @@
+"""Records of the followed topics that lie before those at hand, read by a client that is in no group."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError, KafkaTimeoutError
+
+from consumer.avro import Schemas
+from consumer.envelope import parse
+from consumer.errors import RecordError
+from consumer.event import ChangeEvent
+from consumer.kafka_client import failed, open_admin, open_consumer, to_record
+from consumer.record import SourceRecord
+from consumer.sections import Kafka
+from consumer.watermark import Partition
+
+_POLL_MS = 200
+_AT_ONCE = 2000
+_SILENCE_S = 20.0
+_KNOWN_S = 300.0
+_NEVER = 2**62
+
+
+def _nothing() -> None:
+    pass
+
+
+class KafkaEarlier:
+    """As :class:`consumer.guard.history.Earlier`. Connects when it is asked first.
+
+    ``keep_alive`` is called between reads, for these may take longer than a group waits for a member.
+    """
+
+    def __init__(self, settings: Kafka, schemas: Schemas, keep_alive: Callable[[], None] = _nothing) -> None:
+        self._settings = settings
+        self._schemas = schemas
+        self._keep_alive = keep_alive
+        self._consumer: Any = None
+        self._whole_since: dict[Partition, tuple[float, int]] = {}
+
+    def close(self) -> None:
+        """Let the connection go."""
+        if self._consumer is not None:
+            self._consumer.close(autocommit=False)
+            self._consumer = None
+
+    def offset_at(self, partition: Partition, since_ms: int) -> int:
+        part = TopicPartition(*partition)
+        try:
+            client = self._connected()
+            found = client.offsets_for_times({part: max(0, since_ms)}).get(part)
+            # None is as late: from the end on there is nothing to be read.
+            return int(client.end_offsets([part])[part] if found is None else found.offset)
+        except (KafkaError, OSError) as error:
+            raise self._lost(error) from None
+
+    def changes(self, partition: Partition, begin: int, end: int) -> Iterator[tuple[Sequence[ChangeEvent], int]]:
+        for records, position in self._records(partition, begin, end):
+            found = (self._change(record) for record in records)
+            yield [each for each in found if each is not None], position
+            self._keep_alive()
+
+    def whole_since_ms(self, partition: Partition) -> int:
+        known = self._whole_since.get(partition)
+        if known is None or time.monotonic() > known[0] + _KNOWN_S:
+            try:
+                known = time.monotonic(), self._looked_at(partition)
+            except (KafkaError, OSError) as error:
+                raise self._lost(error) from None
+            self._whole_since[partition] = known
+        return known[1]
+
+    def _looked_at(self, partition: Partition) -> int:
+        with open_admin(self._settings) as admin:
+            resource = ConfigResource(ConfigResourceType.TOPIC, partition.topic, ["cleanup.policy"])
+            if "compact" in str(admin.describe_configs([resource])):
+                return _NEVER
+        client = self._connected()
+        numbers = client.partitions_for_topic(partition.topic) or {partition.number}
+        parts = [TopicPartition(partition.topic, number) for number in sorted(numbers)]
+        begins = client.beginning_offsets(parts)
+        # One that still begins at 0 tells when it was made; so does, of records that were deleted, the first one left.
+        asked = [part for part in parts if begins[part] == 0 or part.partition == partition.number]
+        firsts = (self._first_written_ms(part, begins[part]) for part in asked)
+        return max((ms for ms in firsts if ms is not None), default=0)
+
+    def _first_written_ms(self, part: TopicPartition, begin: int) -> int | None:
+        end = self._connected().end_offsets([part])[part]
+        for records, _ in self._records(Partition(part.topic, part.partition), begin, end):
+            if records:
+                return records[0].timestamp_ms
+        return None
+
+    def _records(self, partition: Partition, begin: int, end: int) -> Iterator[tuple[Sequence[SourceRecord], int]]:
+        part = TopicPartition(*partition)
+        if begin >= end:
+            return
+        try:
+            client = self._connected()
+            client.assign([part])
+            client.seek(part, max(begin, client.beginning_offsets([part])[part]))
+            deadline = time.monotonic() + _SILENCE_S
+            # The position passes transaction markers and compacted gaps; the last record's offset may not.
+            while (position := client.position(part)) < end:
+                polled = client.poll(timeout_ms=_POLL_MS).get(part, ())
+                records = [to_record(record) for record in polled if record.offset < end]
+                if (reached := client.position(part)) > position:
+                    deadline = time.monotonic() + _SILENCE_S
+                elif time.monotonic() > deadline:
+                    raise KafkaTimeoutError(f"no record of {partition.topic} came for {_SILENCE_S:.0f} s")
+                yield records, min(reached, end)
+        except (KafkaError, OSError) as error:
+            raise self._lost(error) from None
+
+    def _change(self, record: SourceRecord) -> ChangeEvent | None:
+        try:
+            found = parse(record, self._schemas)
+        except RecordError:
+            return None
+        return found if isinstance(found, ChangeEvent) else None
+
+    def _connected(self) -> Any:
+        if self._consumer is None:
+            self._consumer = open_consumer(self._settings, auto_offset_reset="earliest", max_poll_records=_AT_ONCE)
+        return self._consumer
+
+    def _lost(self, error: Exception) -> Exception:
+        self.close()
+        return failed(error)

@@ -1,0 +1,352 @@
+"""What was sent before in a partition: Debezium sends a tail of its log again after a restart, a failover, or when its
+offsets are set back.
+
+A change that looks as usual is new: its number is above all that were seen of the same server. Any other is looked up
+by its identity: among the changes that are remembered, and where these do not reach back to its time, in the topic
+itself. A change can't have been sent before it was committed, so a memory that reaches back to its source's time
+answers also "no". What was sent before is not applied again; what was not is new, whatever its place says.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+from consumer.event import ChangeEvent, RowImage
+from consumer.guard.memory import Memory, Run
+from consumer.guard.sent import Number, SentChange, continues, sent_change
+from consumer.position import Origin
+from consumer.record import SourceRecord
+from consumer.watermark import Partition
+
+_REMEMBERED = 40_000
+_SEARCHED = 1_000_000
+_RUN = 4096
+_ALWAYS = -(2**63)
+_BEFORE = 100
+"""So many offsets before a tombstone the delete that it belongs to is looked for."""
+
+Key: TypeAlias = tuple[object, ...]
+
+
+class Earlier(Protocol):
+    """The records of a topic that lie before those at hand."""
+
+    def offset_at(self, partition: Partition, since_ms: int) -> int:
+        """The offset of the first record that was written at ``since_ms`` or later.
+
+        Raises:
+            ServerUnavailable: Kafka can't be asked now.
+        """
+        ...
+
+    def changes(self, partition: Partition, begin: int, end: int) -> Iterator[tuple[Sequence[ChangeEvent], int]]:
+        """The changes from offset ``begin`` up to ``end``, without those that can't be read: some at a time, with the
+        offset behind them.
+
+        Raises:
+            ServerUnavailable: as :meth:`offset_at`.
+        """
+        ...
+
+    def whole_since_ms(self, partition: Partition) -> int:
+        """Of the changes sent at this time or later every one is in the partition: no record was compacted away or
+        deleted for its age, and no user came from another partition.
+
+        Raises:
+            ServerUnavailable: as :meth:`offset_at`.
+        """
+        ...
+
+
+class History(Protocol):
+    """Tells what was sent before. Of each partition the records come in the order of their offsets, and may begin again
+    at an earlier one.
+    """
+
+    def first_sent(self, event: ChangeEvent) -> int | None:
+        """The offset of the record in the same partition that brought this change first; None if it is new.
+
+        Raises:
+            ServerUnavailable: the topic has to be asked and can't be now; the same records may be asked about again.
+        """
+        ...
+
+    def is_orphan(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
+        """Whether the delete that a tombstone belongs to is not there any more, as in a compacted topic.
+
+        Raises:
+            ServerUnavailable: as :meth:`first_sent`.
+        """
+        ...
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        """They are read no more, or not from where they were."""
+        ...
+
+
+class _NoHistory:
+    """Takes every change for new, and every tombstone for one that follows its delete."""
+
+    def first_sent(self, event: ChangeEvent) -> int | None:
+        return None
+
+    def is_orphan(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
+        return False
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        pass
+
+
+NO_HISTORY: History = _NoHistory()
+
+
+class PartitionHistory:
+    """One partition. ``earlier`` is asked for what lies before the first change that came; None: nothing does.
+
+    ``clock_ms`` is how much the clocks of the databases, of Kafka Connect and of the brokers may differ.
+    """
+
+    def __init__(
+        self, partition: Partition, earlier: Earlier | None, clock_ms: int, remembered: int = _REMEMBERED
+    ) -> None:
+        self._partition = partition
+        self._earlier = earlier
+        self._clock_ms = clock_ms
+        self._remembered = remembered
+        self._memory: Memory | None = None
+        self._search: _Search | None = None
+        self._numbers = _Numbers()
+        self._sure_since_ms = _ALWAYS
+        """What was sent since then and is not found was not sent."""
+        self._open = _OpenTransaction()
+        self._last: tuple[int, Key | None] | None = None
+        """The offset of the last change, and its key if it is a delete."""
+        self._doubted: dict[Key, int] = {}
+        """Users of whom something was accepted, at this offset, that may be older than what was sent before it."""
+
+    def first_sent(self, event: ChangeEvent) -> int | None:
+        """As :meth:`History.first_sent`."""
+        self._last = _last(event)
+        if event.position.origin is not Origin.STREAMED:
+            return None
+        return self.first_offset(sent_change(event))
+
+    def first_offset(self, sent: SentChange) -> int | None:
+        """As :meth:`first_sent`, of a change of which only that is known."""
+        memory = self._memory or self._begin(sent)
+        first = self._found(sent, memory)
+        if first is not None and first < sent.offset and not self._is_new_all_the_same(sent, first):
+            return first
+        memory.put(sent.identity, sent.offset, sent.written_ms)
+        self._numbers.count(sent)
+        self._open.add(sent)
+        return None
+
+    def is_orphan(self, offset: int, key: Key) -> bool:
+        """As :meth:`History.is_orphan`, of the tombstone at ``offset`` with the columns ``key``."""
+        if self._last is None and self._earlier is not None:
+            for changes, _ in self._earlier.changes(self._partition, max(0, offset - _BEFORE), offset):
+                for event in changes:
+                    self._last = _last(event)
+        if self._last is not None and self._last[1] == key and self._last[0] < offset:
+            return False
+        self._doubted[key] = offset
+        return True
+
+    def _begin(self, sent: SentChange) -> Memory:
+        earlier = self._earlier
+        since_ms = _ALWAYS if earlier is None or sent.offset == 0 else sent.written_ms
+        self._numbers.since_ms = since_ms
+        if earlier is not None:
+            whole_since_ms = earlier.whole_since_ms(self._partition) if sent.offset == 0 else sent.written_ms
+            self._sure_since_ms = min(sent.written_ms, whole_since_ms)
+        self._memory = Memory(sent.offset, since_ms, self._remembered)
+        return self._memory
+
+    def _found(self, sent: SentChange, memory: Memory) -> int | None:
+        """Where the change was sent, which may be this very record; None where it never was."""
+        since_ms = sent.ts_ms - self._clock_ms
+        first = None
+        if since_ms >= self._numbers.since_ms and self._numbers.are_below(sent):
+            self._search = None
+        else:
+            first = memory.get(sent.identity)
+            if first is None and since_ms < memory.since_ms and self._earlier is not None:
+                first = self._looked_up(sent, memory, self._earlier, since_ms)
+        if first is None and since_ms < self._sure_since_ms:
+            self._doubted[sent.key] = sent.offset
+        return first
+
+    def _looked_up(self, sent: SentChange, memory: Memory, earlier: Earlier, since_ms: int) -> int | None:
+        search, end = self._search, memory.begin_offset
+        first = None
+        if search is not None and search.since_ms <= since_ms:
+            first = search.find(sent.identity, earlier, end)
+        if search is None or search.since_ms > since_ms or (first is None and search.has_dropped):
+            # A little more than is needed: the next change may be of a little earlier.
+            begin_ms = since_ms - self._clock_ms
+            begin = earlier.offset_at(self._partition, begin_ms)
+            search = self._search = _Search(self._partition, begin, begin_ms, self._numbers)
+            first = search.find(sent.identity, earlier, end)
+        if search.is_at_end and not search.has_dropped:
+            memory.reach_back(search.runs(), search.begin, search.since_ms)
+            self._numbers.since_ms = min(self._numbers.since_ms, search.since_ms)
+            whole_since_ms = earlier.whole_since_ms(self._partition)
+            self._sure_since_ms = min(self._sure_since_ms, max(search.since_ms, whole_since_ms))
+            self._search = None
+        return first
+
+    def _is_new_all_the_same(self, sent: SentChange, first: int) -> bool:
+        """Whether a change is to be applied though an equal one was sent at ``first``: it is another one of a
+        transaction whose rows nobody counts, or something that may be older was accepted in between.
+        """
+        is_behind_doubt = first < self._doubted.get(sent.key, -1) < sent.offset
+        return is_behind_doubt or self._open.goes_on_with(sent, first)
+
+
+class _Numbers:
+    """The highest number of each server or domain among the changes written since ``since_ms``."""
+
+    def __init__(self) -> None:
+        self.since_ms = _ALWAYS
+        self._highest: dict[str, Number] = {}
+        self._latest: dict[str, int] = {}
+
+    def count(self, sent: SentChange) -> None:
+        """Take note of a change."""
+        highest = self._highest.get(sent.numbered_by)
+        if highest is None or sent.number > highest:
+            self._highest[sent.numbered_by] = sent.number
+        if sent.is_timed and sent.ts_ms > self._latest.get(sent.numbered_by, _ALWAYS):
+            self._latest[sent.numbered_by] = sent.ts_ms
+
+    def are_below(self, sent: SentChange) -> bool:
+        """Whether the change is surely new: sent again, it would have a number that was seen."""
+        highest = self._highest.get(sent.numbered_by)
+        is_above = highest is None or sent.number > highest
+        return is_above and (not sent.is_timed or sent.ts_ms > self._latest.get(sent.numbered_by, _ALWAYS))
+
+
+class _OpenTransaction:
+    """The transaction whose rows came last, where Debezium does not count them.
+
+    In it a row may go to a value, back, and there again: two changes with the same content. If such a change does not
+    lie before the one that came last, and the row is as the change found it, it is one more change of the row.
+    """
+
+    def __init__(self) -> None:
+        self._transaction = ""
+        self._place = ""
+        self._began = 0
+        self._rows: dict[Key, RowImage | None] = {}
+
+    def add(self, sent: SentChange) -> None:
+        """A new change."""
+        if sent.is_counted:
+            return
+        if sent.transaction != self._transaction:
+            self._transaction, self._began, self._rows = sent.transaction, sent.offset, {}
+        self._rows[sent.key] = sent.after
+        self._place = sent.place
+
+    def goes_on_with(self, sent: SentChange, first: int) -> bool:
+        """Whether a change is another one than its equal at ``first``."""
+        if sent.is_counted or sent.transaction != self._transaction or first < self._began or sent.place < self._place:
+            return False
+        return sent.key in self._rows and continues(sent.before, self._rows[sent.key])
+
+
+class _Search:
+    """Goes through a partition from ``begin`` on, as far as it has to.
+
+    Changes are sent again in the order in which they were sent first, so the next one is found where the last one was,
+    or a little behind. What lies far behind is dropped, to hold no more than a limit.
+    """
+
+    def __init__(self, partition: Partition, begin: int, since_ms: int, numbers: _Numbers) -> None:
+        self.begin = begin
+        self.since_ms = since_ms
+        self.is_at_end = False
+        self.has_dropped = False
+        self._partition = partition
+        self._next = begin
+        self._numbers = numbers
+        self._runs: deque[Run] = deque()
+        self._newest: dict[int, int] = {}
+        self._newest_begins = (begin, since_ms)
+
+    def find(self, identity: int, earlier: Earlier, end: int) -> int | None:
+        """The offset of the change, or None: it is neither in what is held nor between that and ``end``.
+
+        Raises:
+            ServerUnavailable: of ``earlier``; the search may go on.
+        """
+        for run in self._runs:
+            if (first := run.get(identity)) is not None:
+                return first
+        if (first := self._newest.get(identity)) is not None:
+            return first
+        for changes, reached in earlier.changes(self._partition, self._next, end):
+            self._next, found = reached, None
+            for event in changes:
+                if event.position.origin is Origin.STREAMED:
+                    sent = sent_change(event)
+                    self._hold(sent)
+                    if found is None and sent.identity == identity:
+                        found = sent.offset
+            if found is not None:
+                return found
+        self.is_at_end = True
+        return None
+
+    def runs(self) -> deque[Run]:
+        """All that is held."""
+        return deque([*self._runs, Run(self._newest, *self._newest_begins)])
+
+    def _hold(self, sent: SentChange) -> None:
+        self._numbers.count(sent)
+        if len(self._newest) >= _RUN:
+            self._runs.append(Run(self._newest, *self._newest_begins))
+            self._newest, self._newest_begins = {}, (sent.offset, sent.written_ms)
+            if len(self._runs) * _RUN > _SEARCHED:
+                self._runs.popleft()
+                self.has_dropped = True
+        self._newest.setdefault(sent.identity, sent.offset)
+
+
+def _last(event: ChangeEvent) -> tuple[int, Key | None]:
+    return event.place.offset, tuple(event.key.values()) if event.after is None else None
+
+
+class Histories:
+    """The histories of the partitions that are read, each from where its reading began."""
+
+    def __init__(self, earlier: Earlier | None, clock_ms: int) -> None:
+        self._earlier = earlier
+        self._clock_ms = clock_ms
+        self._of: dict[Partition, PartitionHistory] = {}
+
+    def first_sent(self, event: ChangeEvent) -> int | None:
+        """As :meth:`History.first_sent`."""
+        return self._history(Partition(event.place.topic, event.place.partition)).first_sent(event)
+
+    def first_offset(self, partition: Partition, sent: SentChange) -> int | None:
+        """As :meth:`PartitionHistory.first_offset`."""
+        return self._history(partition).first_offset(sent)
+
+    def is_orphan(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
+        """As :meth:`History.is_orphan`."""
+        history = self._history(Partition(tombstone.topic, tombstone.partition))
+        return history.is_orphan(tombstone.offset, tuple(key.values()))
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        for partition in partitions:
+            self._of.pop(partition, None)
+
+    def _history(self, partition: Partition) -> PartitionHistory:
+        found = self._of.get(partition)
+        if found is None:
+            found = self._of[partition] = PartitionHistory(partition, self._earlier, self._clock_ms)
+        return found

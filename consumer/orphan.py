@@ -1,0 +1,61 @@
+"""A tombstone whose delete was compacted away: the user is gone all the same."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from msgspec.structs import replace
+
+from consumer.avro import Schemas
+from consumer.effect import Mode, Plan
+from consumer.envelope import key_of
+from consumer.errors import RecordError
+from consumer.event import ChangeEvent, Operation
+from consumer.guard.history import History
+from consumer.plan import user_in
+from consumer.position import Origin, SourcePosition
+from consumer.record import SourceRecord, table_of
+from consumer.rules import Rules
+
+CONNECTOR = "kafka"
+"""Stands for the database's connector where a change is known from Kafka alone."""
+
+
+def orphaned_delete(record: SourceRecord, rules: Rules, schemas: Schemas, history: History) -> ChangeEvent | None:
+    """The delete that a tombstone stands for, or None where the delete itself is there, or nobody's row is gone.
+
+    All that is known of it is the record's key and Kafka's timestamp.
+
+    Raises:
+        ServerError: from ``schemas`` or ``history``.
+    """
+    table = rules.table(table_of(record.topic))
+    key = key_of(record.key, schemas)
+    if table is None or not key or not history.is_orphan(record, key):
+        return None
+    with suppress(RecordError):
+        user_in(key, table)
+        place = f"{record.topic}/{record.partition}/{record.offset}"
+        return ChangeEvent(
+            table=table.table,
+            op=Operation.DELETE,
+            key=key,
+            before=None,
+            after=None,
+            position=SourcePosition(CONNECTOR, "0", place, place, record.timestamp_ms, Origin.STREAMED),
+            transaction_id=None,
+            place=record.place,
+            schema={},
+            written_ms=record.timestamp_ms,
+        )
+    return None
+
+
+def is_orphaned(event: ChangeEvent) -> bool:
+    """Whether ``event`` was made of a tombstone."""
+    return event.position.connector == CONNECTOR
+
+
+def if_there(plan: Plan) -> Plan:
+    """A removal that tells nobody where nothing of the user is there: on a compacted topic most tombstones are old."""
+    return replace(plan, mode=Mode.REBUILD)
