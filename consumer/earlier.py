@@ -14,6 +14,7 @@ from consumer.avro import Schemas
 from consumer.envelope import parse
 from consumer.errors import RecordError
 from consumer.event import ChangeEvent
+from consumer.guard.history import Reach
 from consumer.kafka_client import failed, open_admin, open_consumer, to_record
 from consumer.record import SourceRecord
 from consumer.sections import Kafka
@@ -41,7 +42,7 @@ class KafkaEarlier:
         self._schemas = schemas
         self._keep_alive = keep_alive
         self._consumer: Any = None
-        self._whole_since: dict[Partition, tuple[float, int]] = {}
+        self._reach: dict[Partition, tuple[float, Reach]] = {}
 
     def close(self) -> None:
         """Let the connection go."""
@@ -65,36 +66,45 @@ class KafkaEarlier:
             yield [each for each in found if each is not None], position
             self._keep_alive()
 
-    def whole_since_ms(self, partition: Partition) -> int:
-        known = self._whole_since.get(partition)
+    def reach(self, partition: Partition) -> Reach:
+        known = self._reach.get(partition)
         if known is None or time.monotonic() > known[0] + _KNOWN_S:
             try:
                 known = time.monotonic(), self._looked_at(partition)
             except (KafkaError, OSError) as error:
                 raise self._lost(error) from None
-            self._whole_since[partition] = known
+            self._reach[partition] = known
         return known[1]
 
-    def _looked_at(self, partition: Partition) -> int:
-        with open_admin(self._settings) as admin:
-            resource = ConfigResource(ConfigResourceType.TOPIC, partition.topic, ["cleanup.policy"])
-            if "compact" in str(admin.describe_configs([resource])):
-                return _NEVER
+    def _looked_at(self, partition: Partition) -> Reach:
         client = self._connected()
         numbers = client.partitions_for_topic(partition.topic) or {partition.number}
         parts = [TopicPartition(partition.topic, number) for number in sorted(numbers)]
         begins = client.beginning_offsets(parts)
-        # One that still begins at 0 tells when it was made; so does, of records that were deleted, the first one left.
-        asked = [part for part in parts if begins[part] == 0 or part.partition == partition.number]
-        firsts = (self._first_written_ms(part, begins[part]) for part in asked)
-        return max((ms for ms in firsts if ms is not None), default=0)
+        # A partition that still begins at 0 tells when it was made.
+        firsts = {part: self._first_written_ms(part, begins[part]) for part in parts if begins[part] == 0}
+        laid_out_ms = max(firsts.values(), default=0)
+        own = TopicPartition(*partition)
+        kept_ms = 0 if begins[own] == 0 else self._first_written_ms(own, begins[own])
+        return Reach(laid_out_ms, max(kept_ms, self._compacted_until_ms(partition.topic)))
 
-    def _first_written_ms(self, part: TopicPartition, begin: int) -> int | None:
+    def _compacted_until_ms(self, topic: str) -> int:
+        """Records written before may be compacted away; of a topic whose settings may not be read, all of them."""
+        with open_admin(self._settings) as admin:
+            answers = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+        found = {entry[0]: entry[1] for answer in answers for *_, entries in answer.resources for entry in entries}
+        if "compact" not in found.get("cleanup.policy", "compact"):
+            return 0
+        lag_ms = int(found.get("min.compaction.lag.ms", 0))
+        return int(time.time() * 1000) - lag_ms if lag_ms else _NEVER
+
+    def _first_written_ms(self, part: TopicPartition, begin: int) -> int:
+        """When the first record was written; 0 of a partition without any."""
         end = self._connected().end_offsets([part])[part]
         for records, _ in self._records(Partition(part.topic, part.partition), begin, end):
             if records:
                 return records[0].timestamp_ms
-        return None
+        return 0
 
     def _records(self, partition: Partition, begin: int, end: int) -> Iterator[tuple[Sequence[SourceRecord], int]]:
         part = TopicPartition(*partition)

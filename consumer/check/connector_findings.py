@@ -52,14 +52,13 @@ def _settings(subject: str, config: Mapping[str, str]) -> Iterator[Finding]:
             "value.converter.replace.null.with.default=false",
         )
     if config.get("provide.transaction.metadata", "false").lower() != "true":
-        is_mariadb = "mariadb" in config.get("connector.class", "").lower()
-        say = failure if is_mariadb else warning
-        why = (
-            "of several changes of a user in one database transaction only the first would count"
-            if is_mariadb
-            else "messages may lack the database transaction's id, which joins a balance with its transaction"
+        yield warning(
+            subject,
+            "provide.transaction.metadata is not true: the rows of a transaction are not counted. Nothing is lost, but"
+            " a row that one transaction changes to a value, back, and there again is told again after a restart, and"
+            " messages may lack the transaction's id, which joins a balance with its transaction",
+            "provide.transaction.metadata=true",
         )
-        yield say(subject, f"provide.transaction.metadata is not true: {why}", "provide.transaction.metadata=true")
     for name, value in config.items():
         if name.startswith("transforms.") and name.endswith(".type") and value.endswith(_FLATTENING):
             yield failure(

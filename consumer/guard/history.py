@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from consumer.event import ChangeEvent, RowImage
 from consumer.guard.memory import Memory, Run
@@ -28,6 +28,17 @@ _BEFORE = 100
 """So many offsets before a tombstone the delete that it belongs to is looked for."""
 
 Key: TypeAlias = tuple[object, ...]
+
+
+class Reach(NamedTuple):
+    """Since when a partition tells every change of its users, as times of writing in UTC milliseconds.
+
+    ``laid_out_ms``: since then no user came from another partition, nor was the topic made anew. ``kept_ms``: since
+    then no record was compacted away, or deleted for its age.
+    """
+
+    laid_out_ms: int
+    kept_ms: int
 
 
 class Earlier(Protocol):
@@ -50,9 +61,8 @@ class Earlier(Protocol):
         """
         ...
 
-    def whole_since_ms(self, partition: Partition) -> int:
-        """Of the changes sent at this time or later every one is in the partition: no record was compacted away or
-        deleted for its age, and no user came from another partition.
+    def reach(self, partition: Partition) -> Reach:
+        """Since when the partition tells everything.
 
         Raises:
             ServerUnavailable: as :meth:`offset_at`.
@@ -160,8 +170,8 @@ class PartitionHistory:
         since_ms = _ALWAYS if earlier is None or sent.offset == 0 else sent.written_ms
         self._numbers.since_ms = since_ms
         if earlier is not None:
-            whole_since_ms = earlier.whole_since_ms(self._partition) if sent.offset == 0 else sent.written_ms
-            self._sure_since_ms = min(sent.written_ms, whole_since_ms)
+            laid_out_ms = earlier.reach(self._partition).laid_out_ms if sent.offset == 0 else sent.written_ms
+            self._sure_since_ms = min(sent.written_ms, laid_out_ms)
         self._memory = Memory(sent.offset, since_ms, self._remembered)
         return self._memory
 
@@ -193,8 +203,8 @@ class PartitionHistory:
         if search.is_at_end and not search.has_dropped:
             memory.reach_back(search.runs(), search.begin, search.since_ms)
             self._numbers.since_ms = min(self._numbers.since_ms, search.since_ms)
-            whole_since_ms = earlier.whole_since_ms(self._partition)
-            self._sure_since_ms = min(self._sure_since_ms, max(search.since_ms, whole_since_ms))
+            sure_since_ms = max(search.since_ms, *earlier.reach(self._partition))
+            self._sure_since_ms = min(self._sure_since_ms, sure_since_ms)
             self._search = None
         return first
 

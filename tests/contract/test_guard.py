@@ -11,8 +11,8 @@ from msgspec import structs
 
 from consumer.decision import decide
 from consumer.effect import Mode, Plan
-from consumer.keys import UserId
 from consumer.guard.version import Verdict, Version, compare
+from consumer.keys import UserId
 from consumer.position import Origin
 from consumer.protocols import Applied
 from consumer.reference import reference
@@ -20,7 +20,7 @@ from consumer.sections import Guard
 from consumer.sink import RedisSink
 from tests.contract.conftest import settings_of
 from tests.contract.test_sink import BALANCE, CONFIG, apply, plan_of, scenario
-from tests.unit.test_position import GAP_MS, versions
+from tests.unit.test_version import OLD, versions
 
 GUARD = "cdc:{live:123}"
 
@@ -29,29 +29,36 @@ def _plan(version: Version) -> Plan:
     return Plan(user=UserId("live", 1), table="live_users", guard="cdc:{live:1}", version=version)
 
 
+def _texts(version: Version) -> list[str]:
+    """As this program writes it, and as version 0.1 did, which did not keep Kafka's timestamp."""
+    old = f"{version.epoch}|{version.origin}|mysql:1|0000000009/4/0|{version.ts_ms}"
+    return [version.to_text(), f"{old}|{version.topic}|{version.partition}|{version.offset}"]
+
+
 @settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
-    stored=versions,
+    stored=versions.flatmap(lambda version: st.sampled_from(_texts(version))),
     candidate=versions,
     is_deleted=st.booleans(),
     mode=st.sampled_from((Mode.CHANGE, Mode.FILL, Mode.REBUILD)),
 )
 def test_the_script_says_what_the_rule_says(
-    redis_url: str, client: redis.Redis, stored: Version, candidate: Version, is_deleted: bool, mode: Mode
+    redis_url: str, client: redis.Redis, stored: str, candidate: Version, is_deleted: bool, mode: Mode
 ) -> None:
     sink = _sink(redis_url)
-    text = stored.to_text() + ("|d" if is_deleted else "")
+    text = stored + ("|d" if is_deleted else "")
     client.delete("cdc:{live:1}")
     client.hset("cdc:{live:1}", "live_users", text)
     client.hset("cdc:{live:1}", "user_transactions", "another table's")
     ((_, answer),) = sink.apply([structs.replace(_plan(candidate), mode=mode)])
     assert isinstance(answer, Applied)
-    expected = compare(candidate, stored, GAP_MS)
+    before = Version.from_text(stored)
+    expected = compare(candidate, before)
     # A read that may only fill has nothing to fill here; an operator's new epoch makes it a change. Nor is there
     # anything to heal for a rebuild of what stands there.
-    is_same = expected is Verdict.DUPLICATE and is_again(candidate, stored)
+    is_same = expected is Verdict.DUPLICATE
     is_read = mode is Mode.REBUILD and candidate.origin is Origin.INCREMENTAL and not is_same
-    is_fill = (mode is Mode.FILL or is_read) and candidate.epoch <= stored.epoch
+    is_fill = (mode is Mode.FILL or is_read) and candidate.epoch <= before.epoch
     if is_fill:
         expected = Verdict.STALE if is_deleted or expected is Verdict.STALE else Verdict.DUPLICATE
     assert answer.verdict is expected
@@ -61,10 +68,17 @@ def test_the_script_says_what_the_rule_says(
 
 
 def test_without_a_version_everything_is_newer(redis_url: str, client: redis.Redis) -> None:
-    version = Version.from_text("0|s|mysql:1|0000000009/00000000000000000004/0000000000|1000000|t|0|50")
+    version = Version.from_text("0|s|t:1000500||1000000|t|0|50")
     ((_, answer),) = _sink(redis_url).apply([_plan(version)])
     assert isinstance(answer, Applied)
-    assert answer.verdict is compare(version, None, GAP_MS)
+    assert answer.verdict is compare(version, None)
+
+
+def test_a_version_that_nobody_can_read_is_told_and_nothing_is_written(redis_url: str, client: redis.Redis) -> None:
+    client.hset("cdc:{live:1}", "live_users", "nonsense")
+    ((_, answer),) = _sink(redis_url).apply([_plan(Version.from_text(next(iter(OLD.values()))))])
+    assert "is not readable" in str(answer)
+    assert client.hgetall("cdc:{live:1}") == {"live_users": "nonsense"}
 
 
 def test_each_table_has_a_version_of_its_own(sink: RedisSink, client: redis.Redis) -> None:
@@ -86,25 +100,31 @@ def test_each_table_has_a_version_of_its_own(sink: RedisSink, client: redis.Redi
     assert client.keys("*") == [GUARD]
 
 
-def test_a_log_that_began_again_freezes_nobody(sink: RedisSink, client: redis.Redis) -> None:
-    """Lower positions, later in the partition, at a time that is clearly later: they count, and so do those after."""
-    before, began, following = began_again()
-    answers = apply(sink, before, began, following)
-    assert [answer.verdict for answer in answers] == [Verdict.NEWER, Verdict.NEW_LINEAGE, Verdict.NEWER]
-
-
-def test_read_again_what_was_before_the_log_began_again_is_old(sink: RedisSink, client: redis.Redis) -> None:
-    before, began, following = began_again()
-    apply(sink, before, began, following)
+def test_the_next_record_is_newer_whatever_place_and_server_it_names(sink: RedisSink, client: redis.Redis) -> None:
+    """After a failover, RESET MASTER or a restore the places begin again lower; the partition goes on."""
+    before, after = plan_of("The group", 50), plan_of("A deposit", 51)
+    answers = apply(sink, before, after)
+    assert [answer.verdict for answer in answers] == [Verdict.NEWER, Verdict.NEWER]
     assert apply(sink, before)[0].verdict is Verdict.STALE
 
 
-def began_again() -> tuple[Plan, Plan, Plan]:
-    """The last change before the log began again, and the first two after."""
-    before, deposit = plan_of("The group", 50), plan_of("A deposit", 1)
-    began = structs.replace(deposit.version, offset=51, ts_ms=before.version.ts_ms + GAP_MS + 1)
-    following = structs.replace(began, offset=52, order=plan_of("A deposit", 2).version.order)
-    return before, structs.replace(deposit, version=began), structs.replace(deposit, version=following)
+def test_a_row_read_in_the_database_is_written_only_where_no_change_came_since(
+    sink: RedisSink, client: redis.Redis
+) -> None:
+    """The version stays as it is: what the row held already is older than it, what comes behind it is newer."""
+    apply(sink, plan_of("A deposit", 50))
+    seen = client.hget(GUARD, "live_users")
+    assert isinstance(seen, str)
+    client.hset(CONFIG, "wallet_balance", "1.00")
+    read = structs.replace(
+        plan_of("A deposit", 50), mode=Mode.REBUILD, messages=(), expected=seen, version=Version.from_text(seen)
+    )
+    assert apply(sink, read)[0].verdict is Verdict.HEALED
+    assert (client.hget(CONFIG, "wallet_balance"), client.hget(GUARD, "live_users")) == ("10000.50", seen)
+    client.hset(CONFIG, "wallet_balance", "1.00")
+    apply(sink, plan_of("The group", 51))
+    assert apply(sink, read)[0].verdict is Verdict.STALE
+    assert client.hget(CONFIG, "wallet_balance") == "1.00"
 
 
 def test_an_operators_epoch_makes_a_snapshot_authoritative(sink: RedisSink, client: redis.Redis) -> None:

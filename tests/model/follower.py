@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 from consumer.errors import Place
 from consumer.event import ChangeEvent, Operation
-from consumer.guard.history import NO_HISTORY, Histories
+from consumer.guard.history import NO_HISTORY, Histories, Reach
 from consumer.guard.version import Version, compare
 from consumer.position import Origin, SourcePosition
 from consumer.watermark import Partition
@@ -51,9 +51,9 @@ class _Earlier:
             if begin <= at < end:
                 yield ([record.event] if record.event is not None else []), at + 1
 
-    def whole_since_ms(self, partition: Partition) -> int:
+    def reach(self, partition: Partition) -> Reach:
         topic = self._topic()
-        return 2**62 if partition.number in topic.compacted else topic.laid_out_ms
+        return Reach(topic.laid_out_ms, 2**62 if partition.number in topic.compacted else 0)
 
 
 class OffsetRule:

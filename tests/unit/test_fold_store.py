@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from consumer.guard.version import Version
 from consumer.replay.fold import Last
 from consumer.replay.store import Budget
-from tests.unit.test_position import versions
+from tests.unit.test_version import versions
 
 lasts = st.builds(
     Last,
