@@ -212,8 +212,11 @@ class PartitionHistory:
         """Whether a change is to be applied though an equal one was sent at ``first``: it is another one of a
         transaction whose rows nobody counts, or something that may be older was accepted in between.
         """
-        is_behind_doubt = first < self._doubted.get(sent.key, -1) < sent.offset
-        return is_behind_doubt or self._open.goes_on_with(sent, first)
+        if first < self._doubted.get(sent.key, -1) < sent.offset:
+            # Then so is what comes behind it: else the user would stay as this change left them.
+            self._doubted[sent.key] = sent.offset
+            return True
+        return self._open.goes_on_with(sent, first)
 
 
 class _Numbers:

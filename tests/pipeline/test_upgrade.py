@@ -64,7 +64,9 @@ def said(heard: Listener) -> list[tuple[str, object, object, object]]:
 
 
 def test_the_recording_has_what_the_upgrade_must_understand() -> None:
-    versions = [value for key, kept in KEPT["keys"].items() if key.startswith("cdc:{") for value in kept["value"].values()]
+    versions = [
+        value for key, kept in KEPT["keys"].items() if key.startswith("cdc:{") for value in kept["value"].values()
+    ]
     assert any("|mysql:" in text for text in versions), "lineages and places of version 0.1"
     assert any(text.endswith("|d") for text in versions), "and a deleted user"
 

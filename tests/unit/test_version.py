@@ -48,7 +48,10 @@ CASES = {
     "a later offset with older clocks": (structs.replace(BASE, offset=51, ts_ms=1, written_ms=1), Verdict.NEWER),
     "an earlier offset": (structs.replace(BASE, offset=49), Verdict.STALE),
     "an earlier offset whose statement began later": (structs.replace(BASE, offset=49, ts_ms=2_000_000), Verdict.STALE),
-    "an earlier offset that Connect wrote later": (structs.replace(BASE, offset=49, written_ms=2_000_000), Verdict.STALE),
+    "an earlier offset that Connect wrote later": (
+        structs.replace(BASE, offset=49, written_ms=2_000_000),
+        Verdict.STALE,
+    ),
     "the very record": (BASE, Verdict.DUPLICATE),
     "a topic made anew: an earlier offset, both times later": (
         structs.replace(BASE, offset=3, ts_ms=2_000_000, written_ms=2_000_000),
@@ -58,7 +61,10 @@ CASES = {
         structs.replace(BASE, ts_ms=2_000_000, written_ms=2_000_000),
         Verdict.NEWER,
     ),
-    "another partition, written later": (structs.replace(BASE, partition=1, offset=0, written_ms=1_000_501), Verdict.NEWER),
+    "another partition, written later": (
+        structs.replace(BASE, partition=1, offset=0, written_ms=1_000_501),
+        Verdict.NEWER,
+    ),
     "another partition, written earlier": (
         structs.replace(BASE, partition=1, offset=900, written_ms=1_000_499, ts_ms=2_000_000),
         Verdict.STALE,

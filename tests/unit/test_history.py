@@ -1,0 +1,351 @@
+"""What Debezium sends again is recognised by the change itself, from memory and, where that ends, from the topic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import count
+
+import pytest
+from msgspec.structs import replace
+
+from consumer.errors import Place, ServerUnavailable
+from consumer.event import ChangeEvent, Operation
+from consumer.guard import history as module
+from consumer.guard.history import Histories, PartitionHistory, Reach
+from consumer.guard.memory import Memory
+from consumer.guard.sent import change_id, sent_change
+from consumer.position import from_source
+from consumer.record import SourceRecord
+from consumer.watermark import Partition
+
+PART = Partition("trading.trading.live_users", 0)
+CLOCK_MS = 1000
+NOW_MS = 1_795_000_000_000
+
+
+def change(
+    number: int,
+    offset: int,
+    *,
+    user: int = 7,
+    before: int | None = 1,
+    after: int | None = 2,
+    server: str = "a",
+    file: int = 1,
+    pos: int | None = None,
+    counted: bool = True,
+    gtid: bool = True,
+    ts_ms: int | None = None,
+    written_ms: int | None = None,
+    snapshot: str = "false",
+) -> ChangeEvent:
+    """The only row of transaction ``number`` of a server, sent at ``offset``; each transaction takes a second."""
+    at_ms = NOW_MS + 1000 * number if ts_ms is None else ts_ms
+    source = {
+        "connector": "mysql",
+        "server_id": 1,
+        "file": f"binlog.{file:06d}",
+        "pos": 100 * number if pos is None else pos,
+        "row": 0,
+        "ts_ms": at_ms,
+        "snapshot": snapshot,
+        "gtid": f"{server}:{number}" if gtid else None,
+    }
+    return ChangeEvent(
+        table="live_users",
+        op=Operation.DELETE if after is None else Operation.UPDATE,
+        key={"id": user},
+        before=None if before is None else {"id": user, "margin": before},
+        after=None if after is None else {"id": user, "margin": after},
+        position=from_source(source, {"id": "any", "total_order": 1} if counted else None),
+        transaction_id=None,
+        place=Place(PART.topic, PART.number, offset),
+        schema={},
+        written_ms=at_ms + 50 if written_ms is None else written_ms,
+    )
+
+
+def again(event: ChangeEvent, offset: int, **source: object) -> ChangeEvent:
+    """The same change in another record, written an hour later."""
+    position = replace(event.position, **source) if source else event.position  # type: ignore[arg-type]
+    place = replace(event.place, offset=offset)
+    return replace(event, place=place, position=position, written_ms=event.written_ms + 3_600_000)
+
+
+class TopicStub:
+    """The topic's earlier records. Tells how often it was read, and may be away."""
+
+    def __init__(self, events: Sequence[ChangeEvent], reach: Reach = Reach(0, 0)) -> None:  # noqa: B008  # a constant
+        self.events = events
+        self.read_from: list[int] = []
+        self.is_away = False
+        self._reach = reach
+
+    def offset_at(self, partition: Partition, since_ms: int) -> int:
+        found = [each.place.offset for each in self.events if each.written_ms >= since_ms]
+        return min(found, default=self.events[-1].place.offset + 1 if self.events else 0)
+
+    def changes(self, partition: Partition, begin: int, end: int) -> Iterator[tuple[Sequence[ChangeEvent], int]]:
+        self.read_from.append(begin)
+        if self.is_away:
+            raise ServerUnavailable("Kafka", "away")
+        found = [each for each in self.events if begin <= each.place.offset < end]
+        for at in range(0, len(found), 5):
+            yield found[at : at + 5], found[at : at + 5][-1].place.offset + 1
+
+    def reach(self, partition: Partition) -> Reach:
+        return self._reach
+
+
+def firsts(history: PartitionHistory, events: Sequence[ChangeEvent]) -> list[int | None]:
+    return [history.first_sent(each) for each in events]
+
+
+def fresh(earlier: TopicStub | None = None) -> PartitionHistory:
+    return PartitionHistory(PART, earlier, CLOCK_MS)
+
+
+TEN = [change(number, number) for number in range(10)]
+
+
+def test_changes_in_their_order_are_new_and_nothing_is_asked() -> None:
+    topic = TopicStub([])
+    history = fresh(topic)
+    assert firsts(history, TEN) == [None] * 10
+    assert topic.read_from == []
+
+
+def test_a_tail_that_is_sent_again_was_sent_before() -> None:
+    history = fresh()
+    firsts(history, TEN)
+    tail = [again(each, 10 + at) for at, each in enumerate(TEN[4:])]
+    assert firsts(history, tail) == [4, 5, 6, 7, 8, 9]
+    assert history.first_sent(change(10, 16)) is None
+
+
+@pytest.mark.parametrize("file", [1, 90], ids=["at lower places", "at higher places"])
+def test_it_is_recognised_in_another_servers_log(file: int) -> None:
+    history = fresh()
+    firsts(history, [change(number, number, file=50) for number in range(5)])
+    elsewhere = change(4, 5, file=file, pos=7, written_ms=NOW_MS + 90_000)
+    assert history.first_sent(elsewhere) == 4
+    assert history.first_sent(change(1, 6, server="b", file=file, pos=9, ts_ms=NOW_MS + 91_000)) is None
+
+
+def test_the_last_change_of_the_old_primary_is_new_where_it_was_not_sent_before() -> None:
+    history = fresh()
+    firsts(history, [change(number, number, file=50) for number in range(5)])
+    assert history.first_sent(change(5, 5, file=1, pos=7)) is None
+
+
+def test_numbers_that_members_draw_from_blocks_rise_and_fall_and_are_new() -> None:
+    history = fresh()
+    mixed = [change(number, at, ts_ms=NOW_MS + at) for at, number in enumerate([1, 1001, 2, 1002, 3])]
+    assert firsts(history, mixed) == [None] * 5
+    assert firsts(history, [again(each, 5 + at) for at, each in enumerate(mixed)]) == [0, 1, 2, 3, 4]
+
+
+def test_a_number_that_begins_again_after_reset_master_is_new() -> None:
+    history = fresh()
+    firsts(history, TEN)
+    reset = [change(number, 10 + number, ts_ms=NOW_MS + 60_000 + number) for number in range(3)]
+    assert firsts(history, reset) == [None] * 3
+
+
+def test_the_rows_of_one_transaction_are_told_apart_by_their_count() -> None:
+    history = fresh()
+    one = change(5, 0)
+    rows = [
+        replace(each, place=replace(each.place, offset=at), position=replace(each.position, count=at + 1))
+        for at, each in enumerate([one] * 3)
+    ]
+    assert firsts(history, rows) == [None] * 3
+    assert firsts(history, [again(each, 3 + at) for at, each in enumerate(rows)]) == [0, 1, 2]
+
+
+def to_and_fro(*values: int) -> list[ChangeEvent]:
+    """One compressed transaction, whose rows share a place and are not counted."""
+    return [
+        change(5, at, counted=False, pos=500, before=before, after=after)
+        for at, (before, after) in enumerate(zip(values, values[1:], strict=False))
+    ]
+
+
+def test_uncounted_rows_with_equal_content_are_all_applied() -> None:
+    """The third change of 1 to 2, to 1 and to 2 has the content of the first. To lose it would leave 1."""
+    assert firsts(fresh(), to_and_fro(1, 2, 1, 2)) == [None] * 3
+
+
+def test_uncounted_rows_that_are_sent_again_within_their_transaction_are_recognised() -> None:
+    """Connect was killed in the middle of it."""
+    history, rows = fresh(), to_and_fro(1, 2, 3, 4)
+    firsts(history, rows[:2])
+    assert firsts(history, [again(each, 2 + at) for at, each in enumerate(rows)]) == [0, 1, None]
+
+
+def test_uncounted_rows_are_recognised_once_another_transaction_came() -> None:
+    history, rows = fresh(), to_and_fro(1, 2, 1, 2)
+    firsts(history, [*rows, change(6, 3, counted=False)])
+    assert firsts(history, [again(each, 4 + at) for at, each in enumerate(rows)]) == [0, 1, 0]
+
+
+def test_without_gtids_a_statement_that_began_earlier_is_new_and_a_tail_is_recognised() -> None:
+    history = fresh()
+    early, bulk = change(5, 0, gtid=False), change(6, 1, gtid=False, ts_ms=NOW_MS)
+    assert firsts(history, [early, bulk]) == [None, None]
+    assert firsts(history, [again(early, 2), again(bulk, 3)]) == [0, 1]
+
+
+def test_snapshot_reads_are_never_sent_before() -> None:
+    history = fresh()
+    read = change(5, 0, snapshot="true")
+    assert firsts(history, [read, again(read, 1), change(5, 2, snapshot="incremental")]) == [None] * 3
+
+
+def test_records_that_are_read_again_from_an_earlier_offset_are_new_as_they_were() -> None:
+    history = fresh()
+    firsts(history, [*TEN, again(TEN[9], 10)])
+    assert firsts(history, TEN[5:]) == [None] * 5
+    assert history.first_sent(again(TEN[9], 10)) == 9
+
+
+def test_after_a_restart_the_topic_is_asked_once() -> None:
+    topic = TopicStub(TEN)
+    history = fresh(topic)
+    assert firsts(history, [again(TEN[8], 10), again(TEN[9], 11), change(10, 12), change(11, 13)]) == [8, 9, None, None]
+    assert len(topic.read_from) <= 2
+    assert min(topic.read_from) >= 4, "no further back than the change's time asks for"
+
+
+def test_while_kafka_is_away_nothing_is_decided() -> None:
+    topic = TopicStub(TEN)
+    history = fresh(topic)
+    topic.is_away = True
+    with pytest.raises(ServerUnavailable):
+        history.first_sent(again(TEN[8], 10))
+    topic.is_away = False
+    assert history.first_sent(again(TEN[8], 10)) == 8
+
+
+def test_a_rewind_that_is_deeper_than_what_is_remembered_is_found_in_the_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SEARCHED", 8)
+    monkeypatch.setattr(module, "_RUN", 4)
+    monkeypatch.setattr("consumer.guard.memory._RUN", 4)
+    many = [change(number, number) for number in range(200)]
+    topic = TopicStub(many)
+    history = PartitionHistory(PART, topic, CLOCK_MS, remembered=8)
+    firsts(history, many)
+    rewound = [again(each, 200 + at) for at, each in enumerate(many[20:])]
+    assert firsts(history, rewound) == list(range(20, 200))
+    assert history.first_sent(change(200, 380)) is None
+
+
+def test_an_older_record_that_is_gone_makes_what_follows_count_again() -> None:
+    """Of a tail that is sent again the first is not in the topic any more, and is accepted. Were the rest refused, the
+    user would stay at the oldest of them.
+    """
+    first, second = change(1, 0, before=1, after=2), change(2, 1, before=2, after=3)
+    topic = TopicStub([second], Reach(0, 2**62))
+    history = fresh(topic)
+    assert firsts(history, [again(first, 2), again(second, 3)]) == [None, None]
+    kept = fresh(TopicStub([first, second]))
+    assert firsts(kept, [again(first, 2), again(second, 3)]) == [0, 1]
+
+
+def test_a_tail_of_doubtful_changes_is_accepted_to_its_end() -> None:
+    """Found by the model: two changes that may have been sent before the topic was as it is, and then both again."""
+    first, second = change(1, 0, before=1, after=2), change(2, 1, before=2, after=3)
+    history = fresh(TopicStub([], Reach(2**62, 0)))
+    assert firsts(history, [first, second, again(first, 2), again(second, 3)]) == [None] * 4
+
+
+def test_of_a_topic_that_got_partitions_what_lay_elsewhere_makes_what_follows_count_again() -> None:
+    first, second = change(1, 0), change(2, 0, before=2, after=3)
+    history = fresh(TopicStub([second], Reach(second.written_ms, 0)))
+    assert firsts(history, [second, again(first, 1), again(second, 2)]) == [None, None, None]
+
+
+def test_a_tombstone_behind_its_delete_is_no_orphan() -> None:
+    history = fresh()
+    delete = change(1, 0, after=None)
+    assert history.first_sent(delete) is None
+    assert not history.is_orphan(1, (7,))
+    assert history.is_orphan(2, (8,))
+
+
+def test_a_tombstone_behind_a_delete_that_is_sent_again_is_no_orphan() -> None:
+    history = fresh()
+    delete, back = change(1, 0, after=None), change(2, 2, before=None)
+    firsts(history, [delete, back])
+    assert history.first_sent(again(delete, 3)) == 0
+    assert not history.is_orphan(4, (7,))
+
+
+def test_the_first_tombstone_after_a_restart_is_looked_up() -> None:
+    delete = change(1, 8, after=None)
+    assert not fresh(TopicStub([delete])).is_orphan(9, (7,))
+    assert fresh(TopicStub([change(1, 8)])).is_orphan(9, (7,))
+
+
+def test_what_is_sent_again_behind_an_orphan_brings_the_user_back() -> None:
+    history = fresh()
+    insert = change(1, 0, before=None)
+    firsts(history, [insert, change(2, 1, user=8)])
+    assert history.is_orphan(2, (7,))
+    assert history.first_sent(again(insert, 3)) is None
+
+
+def test_each_partition_has_a_history_of_its_own_until_it_is_taken_away() -> None:
+    histories = Histories(None, CLOCK_MS)
+    other = replace(TEN[0], place=Place(PART.topic, 1, 5))
+    assert [histories.first_sent(each) for each in (TEN[0], other, again(TEN[0], 1))] == [None, None, 0]
+    tombstone = SourceRecord(PART.topic, 1, 6, NOW_MS, b'{"id":9}', None)
+    assert histories.is_orphan(tombstone, {"id": 9})
+    histories.forget([PART])
+    assert histories.first_sent(again(TEN[0], 1)) is None
+
+
+def test_what_is_oldest_is_forgotten_first_and_the_memory_says_how_far_it_reaches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("consumer.guard.memory._RUN", 10)
+    memory = Memory(0, 0, 20)
+    for offset in range(100):
+        memory.put(offset * 7919, offset, 1000 + offset)
+    assert len(memory) <= 40
+    assert memory.get(99 * 7919) == 99
+    assert memory.get(memory.begin_offset * 7919) == memory.begin_offset
+    assert memory.since_ms == 1000 + memory.begin_offset
+    assert memory.get((memory.begin_offset - 1) * 7919) is None
+
+
+def test_of_equal_changes_the_first_record_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.guard.memory._RUN", 3)
+    memory, offsets = Memory(0, 0, 100), count()
+    for identity in (5, 6, 5, 7, 5, 8, 9, 5):
+        memory.put(identity, next(offsets), 0)
+    assert memory.get(5) == 0
+
+
+def test_the_name_of_a_change_holds_no_place_that_differs_on_another_server() -> None:
+    one = change(5, 0)
+    assert change_id(again(one, 9, place="elsewhere", order="elsewhere", server="2")) == change_id(one)
+    uncounted = change(5, 0, counted=False)
+    assert change_id(again(uncounted, 9, place="elsewhere", order="elsewhere")) == change_id(uncounted)
+    assert len({change_id(each) for each in (one, uncounted, change(6, 0), change(5, 0, ts_ms=NOW_MS))}) == 4
+    assert change_id(change(5, 0, gtid=False)) != change_id(change(5, 0, gtid=False, pos=501))
+
+
+def test_two_changes_have_two_identities() -> None:
+    events = [
+        *(change(number, 0) for number in range(5)),
+        change(1, 0, user=8),
+        change(1, 0, after=None),
+        change(1, 0, server="b"),
+        change(1, 0, ts_ms=NOW_MS),
+        change(1, 0, counted=False),
+        change(1, 0, counted=False, after=3),
+        change(1, 0, gtid=False),
+        change(1, 0, gtid=False, pos=101),
+    ]
+    assert len({sent_change(each).identity for each in events}) == len(events)
