@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import count
+from itertools import count, pairwise
 
 import pytest
 from msgspec.structs import replace
@@ -167,7 +167,7 @@ def to_and_fro(*values: int) -> list[ChangeEvent]:
     """One compressed transaction, whose rows share a place and are not counted."""
     return [
         change(5, at, counted=False, pos=500, before=before, after=after)
-        for at, (before, after) in enumerate(zip(values, values[1:], strict=False))
+        for at, (before, after) in enumerate(pairwise(values))
     ]
 
 
