@@ -229,7 +229,7 @@ class Follower:
         behind = {part: there for part, at in self.committed.items() if (there := self.redis.offsets.get(part, 0)) < at}
         for part in behind:
             self.silent_until[part] = max(self.silent_until.get(part, 0), self.committed[part])
-        self.member = Member(self._rule.member(self._topic), dict(behind))
+        self.member = Member(self._rule.member(self._topic), {**self.committed, **behind})
 
     def lose(self, before: Redis) -> None:
         """Redis comes back without what it acknowledged last; the member goes back to where Redis says it is."""
