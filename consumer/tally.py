@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 
 from consumer.position import Verdict
 from consumer.protocols import Step
-from consumer.record import table_of
 from consumer.watermark import Partition
 
-APPLIED, DEAD_LETTER, JOINED = "applied", "dead_letter", "joined"
-OUTCOMES = (APPLIED, "duplicate", "stale", JOINED, "nothing", "ignored", DEAD_LETTER)
+APPLIED, DEAD_LETTER, JOINED, OTHER_DATABASE = "applied", "dead_letter", "joined", "other_database"
+OUTCOMES = (APPLIED, "duplicate", "stale", JOINED, "nothing", "ignored", DEAD_LETTER, OTHER_DATABASE)
+UNKNOWN = "unknown"
+"""The table of a record that does not tell it, in a topic that carries several or none that is known."""
 KINDS = ("config", "balance", "update", "remove", "clear", "publish")
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of a batch. A table is its topic's.
+    """Counts of a batch.
 
     ``effects`` are by kind, ``clear`` in keys that were there and ``publish`` in messages. ``committed_ms`` and
     ``appended_ms`` are the source's and Kafka's times of what was applied, ``reached_ms`` the time of the last record
@@ -40,24 +41,24 @@ def outcome_of(step: Step) -> str:
         return DEAD_LETTER
     if (applied := step.applied) is not None:
         return APPLIED if applied.is_accepted else applied.verdict.value
+    if step.decision.database:
+        return OTHER_DATABASE
     return JOINED if step.decision.carrier is not None else step.decision.outcome.value
 
 
 def tally(steps: Sequence[Step]) -> Tally:
     """The counts of ``steps``, which are in the order of each partition."""
     found = Tally()
-    changes: Counter[tuple[str, str]] = Counter()
     last: dict[tuple[str, int], Step] = {}
     for step in steps:
         record, outcome = step.record, outcome_of(step)
-        changes[record.topic, outcome] += 1
+        table = step.decision.table or UNKNOWN
+        found.changes[table, outcome] += 1
         last[record.topic, record.partition] = step
         if outcome == APPLIED:
             _count_applied(step, found)
         elif step.letter is not None:
-            found.dead_letters[table_of(record.topic), step.letter.reason] += 1
-    for (topic, outcome), count in changes.items():
-        found.changes[table_of(topic), outcome] += count
+            found.dead_letters[table, step.letter.reason] += 1
     found.reached_ms = {Partition(*place): _time_ms(step) for place, step in last.items()}
     return found
 
@@ -69,7 +70,7 @@ def _count_applied(step: Step, found: Tally) -> None:
     found.committed_ms.append(plan.version.ts_ms)
     found.appended_ms.append(step.record.timestamp_ms)
     if applied.verdict is Verdict.NEW_LINEAGE:
-        found.new_lineages[table_of(step.record.topic)] += 1
+        found.new_lineages[step.decision.table or UNKNOWN] += 1
     effects = found.effects
     effects["config"] += applied.config_created is not None
     effects["balance"] += plan.balance is not None

@@ -28,6 +28,7 @@ from consumer.errors import Reconnected, RecordError, ServerError
 from consumer.keys import UserId
 from consumer.rebuild import rebuild_read
 from consumer.rules import Rules, UserTable
+from consumer.selection import selected
 from consumer.sink import RedisSink
 from consumer.standing import RedisView
 
@@ -50,7 +51,6 @@ class Audit:
         """Raises:
         ConfigError, ServerUnavailable: a server can't be reached, or refuses.
         """
-        self._rules = rules
         self._order = order
         self._should_stop = should_stop
         audit = settings.audit
@@ -62,8 +62,10 @@ class Audit:
             self._database.reach()
             self._view = RedisView(settings.redis)
             opened.callback(self._view.close)
+            selection = selected(settings, rules, schemas)
+            self._rules = rules = replace(rules, databases=selection.databases)
             self._users = Users(self._database, self._view, rules, audit.page)
-            self._topics = opened.enter_context(Topics(settings.kafka, rules, schemas))
+            self._topics = opened.enter_context(Topics(settings.kafka, selection, schemas))
             self._witness = Witness(settings, rules, self._view, self._topics)
             if order.repairs:
                 self._sink = RedisSink(settings.redis, settings.guard, rules)

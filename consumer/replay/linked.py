@@ -53,7 +53,7 @@ class LinkedFold:
             return
         source = SourceRecord(record.topic, record.partition, record.offset, 0, record.key, record.value)
         try:
-            event = parse(source, self._schemas)
+            event = parse(source, self._schemas, self._rules.databases)
             if not isinstance(event, ChangeEvent) or event.op is Operation.DELETE:
                 return
             planned = rebuild_linked(spelled(event, self._table.money()), self._rules)

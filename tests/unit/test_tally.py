@@ -33,7 +33,7 @@ def dead(offset: int, *, is_told: bool = False) -> Step:
     record = structs.replace(DEPOSIT.record(offset), value=b"no JSON")
     (decision,) = decide_all([record], reference())
     assert decision.error is not None
-    letter = None if is_told else DeadLetter(record, decision.error, None, "group")
+    letter = None if is_told else DeadLetter(record, decision.error, (), "group")
     # The mark of the user was applied; the record was not.
     return Step(record, decision, applied(), is_dead=True, letter=letter)
 
