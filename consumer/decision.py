@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 
 import msgspec
@@ -97,6 +98,20 @@ def decide_all(
             event = subjects[at].event
             decisions[at] = Decision(Outcome.NOTHING, reason, event, carrier=carrier, table=event.table)
     return [_with_table(decisions[at], record, known, rules, schemas) for at, record in enumerate(records)]
+
+
+def first_database(records: Sequence[SourceRecord], schemas: Schemas) -> frozenset[str]:
+    """The database of the first row among ``records``; none where none can be read.
+
+    Raises:
+        ServerError: from ``schemas``.
+    """
+    for record in records:
+        with suppress(RecordError):
+            event = parse(record, schemas)
+            if isinstance(event, ChangeEvent) and event.database:
+                return frozenset({event.database})
+    return frozenset()
 
 
 def healing_plan(decision: Decision, rules: Rules) -> Plan:

@@ -54,12 +54,7 @@ def _parse(
     op = _operation(envelope["op"])
     if op is Operation.MESSAGE:
         return Ignored("a logical decoding message, no row")
-    source = envelope.get("source")
-    if not isinstance(source, dict):
-        raise NotAnEnvelope("missing", field="source")
-    table = source.get("table")
-    if not isinstance(table, str) or not table:
-        raise NotAnEnvelope("missing", field="source.table")
+    source, table = _source(envelope)
     database = _database(source, is_needed=bool(databases))
     if not is_taken(databases, database):
         # Before anything is refused: what is wrong with rows of another database is no business of this program.
@@ -88,6 +83,17 @@ def _parse(
         schema=decoded.columns,
         database=database,
     )
+
+
+def _source(envelope: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """The source block, and the table that it names."""
+    source = envelope.get("source")
+    if not isinstance(source, dict):
+        raise NotAnEnvelope("missing", field="source")
+    table = source.get("table")
+    if not isinstance(table, str) or not table:
+        raise NotAnEnvelope("missing", field="source.table")
+    return source, table
 
 
 def _database(source: Mapping[str, Any], *, is_needed: bool) -> str:
