@@ -161,6 +161,15 @@ def of_history(
         *(_users(subject, settings, days) if has_users else ()),
         *(_rows(subject, settings, days) if has_rows else ()),
     ]
+    if settings.is_compacted and len(tables) > 1:
+        found.append(
+            warning(
+                subject,
+                f"it is compacted and carries {', '.join(tables)}: where their keys are alike, as of users of one id, "
+                "a row of one table displaces the other's",
+                "a topic for each table, or ByLogicalTableRouter, which adds the table to the key",
+            )
+        )
     if has_users or has_rows:
         yield from dict.fromkeys(found) or [ok(subject, f"{_kept(settings)}; {days} days are promised")]
 

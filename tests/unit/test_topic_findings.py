@@ -92,6 +92,16 @@ def test_a_topic_that_no_rule_names_and_one_that_may_not_be_asked_about() -> Non
     assert (found.level, found.advice) == (Level.WARNING, "allow this account DESCRIBE_CONFIGS on the topic")
 
 
+def test_a_topic_of_several_tables() -> None:
+    def levels(settings: dict[str, str], *tables: str) -> list[Level]:
+        return [each.level for each in of_history("cdc.all", tables, TopicSettings.read(settings), RULES, 7)]
+
+    assert levels(FOR_EVER, "demo_users", "live_users") == [Level.OK]
+    assert levels(COMPACTED, "demo_users", "live_users") == [Level.WARNING]
+    assert levels(COMPACTED, "live_users", "money_requests") == [Level.FAILURE, Level.WARNING]
+    assert levels(MONTH, "live_users", "money_requests") == [Level.WARNING]
+
+
 def letters(settings: dict[str, str], largest: str = "1048588") -> list[Level]:
     told = TopicSettings.read(FOR_EVER | {"max.message.bytes": "16777216"} | settings)
     followed = {"t": TopicSettings.read({"max.message.bytes": largest})}
