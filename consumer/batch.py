@@ -38,9 +38,18 @@ class Batch:
         self.errors = {at: each.error for at, each in enumerate(self.decisions) if each.error is not None}
 
     def plans(self) -> dict[int, Plan]:
-        """What goes to Redis: plans, and the marks of users whose record can't be read, in their order."""
-        found = ((at, self.decisions[at].plan or self.decisions[at].mark) for at in range(self.end))
-        return {at: self.silenced(at, plan) for at, plan in found if plan is not None}
+        """What goes to Redis: plans, and the marks of users whose record can't be read, in their order.
+
+        Where a record has several marks, all but the first go by numbers below 0, for they are no record's answer.
+        """
+        found: dict[int, Plan] = {}
+        for at in range(self.end):
+            decision = self.decisions[at]
+            if decision.plan is not None:
+                found[at] = self.silenced(at, decision.plan)
+            for mark in decision.marks:
+                found[-1 - len(found) if at in found else at] = self.silenced(at, mark)
+        return found
 
     def silenced(self, at: int, plan: Plan) -> Plan:
         """``plan`` without its messages if they went out before."""
@@ -110,5 +119,8 @@ class Batch:
 
     def _letter(self, at: int) -> DeadLetter:
         decision = self.decisions[at]
-        plan = self.plan(at) or decision.mark
-        return DeadLetter(self.records[at], self.errors[at], plan.user if plan is not None else None, self.group)
+        plan = self.plan(at)
+        plans = decision.marks if plan is None else (plan,)
+        tables = (decision.table,) if decision.table else tuple(each.table for each in plans)
+        users = tuple(dict.fromkeys(each.user for each in plans))
+        return DeadLetter(self.records[at], self.errors[at], users, self.group, tables)

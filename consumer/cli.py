@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -193,15 +194,19 @@ def plan(
 ) -> None:
     """The plan of recorded changes: what would be done, and why. Touches nothing; Avro asks the schema registry."""
     from consumer import recording
-    from consumer.decision import Outcome, decide_all
+    from consumer.decision import Outcome, decide_all, first_database
     from consumer.report import to_json, to_text
+    from consumer.topic_tables import TopicTables
 
     settings = config.load({"mapping": mapping_file}, config_file)
     rules = rules_of(settings)
     known = schemas_of(settings, schemas)
+    tables = TopicTables(rules.captured())
     is_any_rejected = False
     for batch in batched(recording.read(file), _PLANNED_TOGETHER):
-        for source_record, decision in zip(batch, decide_all(batch, rules, known), strict=True):
+        if not rules.databases:  # as `run`, which follows the database that it met first
+            rules = replace(rules, databases=first_database(batch, known))
+        for source_record, decision in zip(batch, decide_all(batch, rules, known, tables), strict=True):
             is_any_rejected |= decision.outcome is Outcome.REJECTED
             typer.echo(to_json(source_record, decision) if as_json else to_text(source_record, decision))
     if is_any_rejected:

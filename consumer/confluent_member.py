@@ -192,6 +192,10 @@ class ConfluentMember:
         with named():
             self._consumer.resume(self._consumer.assignment())
 
+    def topics(self) -> Collection[str]:
+        with named():
+            return frozenset(self._consumer.list_topics(timeout=_LOOK_UP_S).topics)
+
     def lag(self) -> Mapping[Partition, int]:
         ours = self.assignment()
         return {

@@ -25,7 +25,7 @@ ADDED = frozenset(
                 *("class.name", "exception.class.name", "exception.message"),
             )
         ),
-        *(f"{OWN}{name}" for name in ("reason", "stage", "advice", "field", "user", "timestamp_ms")),
+        *(f"{OWN}{name}" for name in ("reason", "stage", "advice", "field", "user", "table", "timestamp_ms")),
         DONE,
     ]
 )
@@ -34,12 +34,16 @@ ADDED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """``user`` is whose change it was, as far as that is known; ``group`` the consumer group that wrote the letter."""
+    """``users`` are whose change it was, as far as that is known: several, where it may have been of several tables.
+
+    ``tables`` are the tables that the record may be of. ``group`` is the consumer group that wrote the letter.
+    """
 
     record: SourceRecord
     error: CdcError
-    user: UserId | None
+    users: tuple[UserId, ...]
     group: str
+    tables: tuple[str, ...] = ()
 
     @property
     def reason(self) -> str:
@@ -75,7 +79,8 @@ class DeadLetter:
             "stage": self.stage,
             "advice": error.advice,
             "field": field,
-            "user": self.user or "",
+            "user": ",".join(map(str, self.users)),
+            "table": ",".join(self.tables),
             "timestamp_ms": record.timestamp_ms,
         }
         added = {f"{CONNECT}{name}": value for name, value in connect.items()}

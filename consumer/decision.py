@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 
 import msgspec
@@ -13,15 +14,16 @@ from consumer.decimals import spelled
 from consumer.effect import Nothing, Plan
 from consumer.envelope import parse
 from consumer.errors import Place, RecordError, UnknownTable
-from consumer.event import ChangeEvent, Ignored, Operation, Tombstone
+from consumer.event import ChangeEvent, Ignored, Operation, OtherDatabase, Tombstone
 from consumer.guard.history import NO_HISTORY, History
 from consumer.join import NO_DETAILS, Details, Subject, join
 from consumer.linked import DELETED, linked_change, plan_linked
-from consumer.mark import mark_unread
+from consumer.mark import marks_unread
 from consumer.orphan import if_there, is_orphaned, orphaned_delete
 from consumer.plan import healing, plan, user_of
 from consumer.record import SourceRecord
 from consumer.rules import Rules
+from consumer.topic_tables import TopicTables
 
 
 class Outcome(StrEnum):
@@ -37,9 +39,11 @@ class Decision(msgspec.Struct, frozen=True):
     """``event`` and ``plan`` are there where the record got so far, ``error`` where it was rejected.
 
     ``carrier`` is the place, among the records decided together, of the record whose plan does this one's work too.
-    ``mark`` belongs to a rejection: it notes that the user's next good change must write the whole image. ``details``
-    are what rows of the same database transaction say. ``first_sent`` is the offset of the record that brought the same
-    change before, where Debezium sent it again.
+    ``marks`` belong to a rejection: they note that the user's next good change must write the whole image; several,
+    where it is not known which of several tables the record was of. ``details`` are what rows of the same database
+    transaction say. ``table`` is the captured table that the record is of, "" if that is not known. ``database`` is
+    there where it is not one of those that are followed. ``first_sent`` is the offset of the record that brought the
+    same change before, where Debezium sent it again.
     """
 
     outcome: Outcome
@@ -48,8 +52,10 @@ class Decision(msgspec.Struct, frozen=True):
     plan: Plan | None = None
     error: RecordError | None = None
     carrier: int | None = None
-    mark: Plan | None = None
+    marks: tuple[Plan, ...] = ()
     details: Details = msgspec.field(default_factory=dict)
+    table: str = ""
+    database: str = ""
     first_sent: int | None = None
 
 
@@ -59,23 +65,27 @@ def decide(record: SourceRecord, rules: Rules, schemas: Schemas = NO_SCHEMAS) ->
 
 
 def decide_all(
-    records: Sequence[SourceRecord], rules: Rules, schemas: Schemas = NO_SCHEMAS, history: History = NO_HISTORY
+    records: Sequence[SourceRecord],
+    rules: Rules,
+    schemas: Schemas = NO_SCHEMAS,
+    tables: TopicTables | None = None,
+    history: History = NO_HISTORY,
 ) -> list[Decision]:
     """What to do about each of ``records``, which were read together, in their order.
 
-    Never raises for bad input, but answers with a rejection that has its place.
+    Never raises for bad input, but answers with a rejection that has its place. ``tables`` is what is known of the
+    topics, for records that can't be read; what these records tell of them is added to it.
 
     Raises:
         ServerError: from ``schemas``, which only Avro asks, or from ``history``; the same records may be decided again.
     """
-    decisions: dict[int, Decision] = {}
-    subjects: dict[int, Subject] = {}
-    for at, record in enumerate(records):
-        found = _subject(record, rules, schemas, history)
-        if isinstance(found, Subject):
-            subjects[at] = found
-        else:
-            decisions[at] = found
+    known = TopicTables(rules.captured()) if tables is None else tables
+    found = [_subject(record, rules, schemas, known, history) for record in records]
+    for record, each in zip(records, found, strict=True):
+        if each.event is not None:
+            known.see(record.topic, each.event.table, each.event.database)
+    subjects = {at: each for at, each in enumerate(found) if isinstance(each, Subject)}
+    decisions = {at: each for at, each in enumerate(found) if isinstance(each, Decision)}
     joined = join(subjects)
     for at, change in joined.changes.items():
         subject = subjects[at]
@@ -93,12 +103,23 @@ def decide_all(
             decisions[last] = _planned(subjects[last], NO_DETAILS, rules)
         else:
             reason = f"part of {records[carrier].place}: one database transaction"
-            decisions[at] = Decision(Outcome.NOTHING, reason, subjects[at].event, carrier=carrier)
-    for at, decision in decisions.items():
-        if decision.outcome is Outcome.REJECTED:
-            mark = mark_unread(records[at], decision.event, rules, schemas)
-            decisions[at] = replace(decision, mark=mark)
-    return [decisions[at] for at in range(len(records))]
+            event = subjects[at].event
+            decisions[at] = Decision(Outcome.NOTHING, reason, event, carrier=carrier, table=event.table)
+    return [_with_table(decisions[at], record, known, rules, schemas) for at, record in enumerate(records)]
+
+
+def first_database(records: Sequence[SourceRecord], schemas: Schemas) -> frozenset[str]:
+    """The database of the first row among ``records``; none where none can be read.
+
+    Raises:
+        ServerError: from ``schemas``.
+    """
+    for record in records:
+        with suppress(RecordError):
+            event = parse(record, schemas)
+            if isinstance(event, ChangeEvent) and event.database:
+                return frozenset({event.database})
+    return frozenset()
 
 
 def healing_plan(decision: Decision, rules: Rules) -> Plan:
@@ -110,36 +131,65 @@ def healing_plan(decision: Decision, rules: Rules) -> Plan:
     return healing(event, table, user_of(event, table), rules, decision.details)
 
 
-def _subject(record: SourceRecord, rules: Rules, schemas: Schemas, history: History) -> Subject | Decision:
+def _subject(
+    record: SourceRecord, rules: Rules, schemas: Schemas, tables: TopicTables, history: History
+) -> Subject | Decision:
     """The user that a record is about, or a decision where there is none."""
-    event: ChangeEvent | Tombstone | Ignored | None = None
+    event: ChangeEvent | Decision | None = None
     try:
-        event = parse(record, schemas)
-        if isinstance(event, Tombstone):
-            event = orphaned_delete(record, rules, schemas, history)
-            if event is None:
-                return Decision(Outcome.IGNORED, "a tombstone: the delete came before it")
-        elif isinstance(event, Ignored):
-            return Decision(Outcome.IGNORED, event.reason)
-        elif (first := history.first_sent(event)) is not None:
-            reason = f"sent before, at offset {first}: Debezium sends it again"
-            return Decision(Outcome.NOTHING, reason, event, first_sent=first)
-        if (table := rules.table(event.table)) is not None:
-            return Subject(spelled(event, table.money()), user_of(event, table))
-        if (linked := rules.linked_table(event.table)) is not None:
-            if event.op is Operation.DELETE:
-                return Decision(Outcome.NOTHING, DELETED, event)
-            event = spelled(event, linked.money())
-            if (change := linked_change(event, linked, rules)) is not None:
-                return Subject(event, change.user, change)
-            return Decision(Outcome.NOTHING, "a row of a type of user that no table holds", event)
-        raise UnknownTable(
-            f"no rule names the table {event.table!r}",
-            field="source.table",
-            advice="name it in the mapping, or leave its topic out",
-        )
+        event = _new_change(record, rules, schemas, tables, history)
+        return event if isinstance(event, Decision) else _subject_of(event, rules)
     except RecordError as error:
-        return _rejected(error, record.place, event if isinstance(event, ChangeEvent) else None)
+        return _rejected(error, record.place, event if isinstance(event, ChangeEvent) else None, rules)
+
+
+def _new_change(
+    record: SourceRecord, rules: Rules, schemas: Schemas, tables: TopicTables, history: History
+) -> ChangeEvent | Decision:
+    """The change in a record, or a decision where there is none, or none that was not sent before."""
+    event = parse(record, schemas, rules.databases)
+    if isinstance(event, Tombstone):
+        orphan = orphaned_delete(record, tables.only(record.topic), rules, schemas, history)
+        return orphan or Decision(Outcome.IGNORED, "a tombstone: the delete came before it")
+    if isinstance(event, Ignored):
+        return Decision(Outcome.IGNORED, event.reason)
+    if isinstance(event, OtherDatabase):
+        reason = f"a row of {event.table} in the database {event.database}, which is not followed"
+        table = event.table if event.table in rules.captured() else ""
+        return Decision(Outcome.IGNORED, reason, table=table, database=event.database)
+    if (first := history.first_sent(event)) is not None:
+        reason = f"sent before, at offset {first}: Debezium sends it again"
+        return Decision(Outcome.NOTHING, reason, event, table=event.table, first_sent=first)
+    return event
+
+
+def _subject_of(event: ChangeEvent, rules: Rules) -> Subject | Decision:
+    if (table := rules.table(event.table)) is not None:
+        return Subject(spelled(event, table.money()), user_of(event, table))
+    if (linked := rules.linked_table(event.table)) is not None:
+        if event.op is Operation.DELETE:
+            return Decision(Outcome.NOTHING, DELETED, event, table=event.table)
+        event = spelled(event, linked.money())
+        if (change := linked_change(event, linked, rules)) is not None:
+            return Subject(event, change.user, change)
+        return Decision(Outcome.NOTHING, "a row of a type of user that no table holds", event, table=event.table)
+    raise UnknownTable(
+        f"no rule names the table {event.table!r}",
+        field="source.table",
+        advice="name it in the mapping, or leave its topic out",
+    )
+
+
+def _with_table(
+    decision: Decision, record: SourceRecord, tables: TopicTables, rules: Rules, schemas: Schemas
+) -> Decision:
+    """The decision with what its topic tells of a record that does not name its table itself."""
+    if decision.outcome is Outcome.REJECTED:
+        marks = marks_unread(record, decision.event, tables.of(record.topic), rules, schemas)
+        return replace(decision, marks=marks, table=decision.table or tables.only(record.topic))
+    if decision.table or decision.database:
+        return decision
+    return replace(decision, table=tables.only(record.topic))
 
 
 def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
@@ -154,14 +204,15 @@ def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
             assert subject.linked is not None
             planned = plan_linked(event, linked, subject.linked, rules)
     except RecordError as error:
-        return _rejected(error, event.place, event)
+        return _rejected(error, event.place, event, rules)
     if isinstance(planned, Nothing):
-        return Decision(Outcome.NOTHING, planned.reason, event)
+        return Decision(Outcome.NOTHING, planned.reason, event, table=event.table)
     if is_orphaned(event):
         planned = if_there(planned)
-    return Decision(Outcome.PLANNED, "; ".join(planned.reasons), event, planned, details=details)
+    return Decision(Outcome.PLANNED, "; ".join(planned.reasons), event, planned, details=details, table=event.table)
 
 
-def _rejected(error: RecordError, place: Place, event: ChangeEvent | None) -> Decision:
+def _rejected(error: RecordError, place: Place, event: ChangeEvent | None, rules: Rules) -> Decision:
     error.place = place
-    return Decision(Outcome.REJECTED, str(error), event, error=error)
+    table = event.table if event is not None and event.table in rules.captured() else ""
+    return Decision(Outcome.REJECTED, str(error), event, error=error, table=table)

@@ -14,7 +14,7 @@ from consumer.protocols import Applied, Sink
 
 @dataclass(slots=True)
 class Delivery:
-    """Plans by number, which is their order, and what became of them.
+    """Plans by number, in their order, and what became of them.
 
     ``healing`` answers the plan that writes everything, in place of one that met a mark; ``mark`` the one that leaves a
     mark, in place of one that was refused. ``answers`` is what Redis did, ``refused`` why it never will; ``halt`` is a
@@ -64,7 +64,7 @@ class Delivery:
             raise away
 
     def _send(self, sink: Sink) -> tuple[list[int], Iterator[tuple[int, Applied | ServerError]]]:
-        numbers = sorted(self._left)
+        numbers = [number for number in self.plans if number in self._left]
         return numbers, sink.apply([self._left[number] for number in numbers])
 
     def _take_answer(self, number: int, answer: Applied) -> None:

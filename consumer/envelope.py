@@ -8,9 +8,10 @@ from typing import Any
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.codec import decode
 from consumer.errors import NotAnEnvelope, RecordError, Unsupported
-from consumer.event import UNAVAILABLE, ChangeEvent, Ignored, Operation, RowImage, Tombstone
+from consumer.event import UNAVAILABLE, ChangeEvent, Ignored, Operation, OtherDatabase, RowImage, Tombstone
 from consumer.position import Origin, SourcePosition, from_source
 from consumer.record import SourceRecord
+from consumer.topic_tables import is_taken
 
 _FLATTENED = (
     "set no ExtractNewRecordState (flattening) transformation on the connector: the old row image is gone with it"
@@ -18,10 +19,13 @@ _FLATTENED = (
 _OPERATIONS = {each.value: each for each in Operation}
 _PLACEHOLDER = "__debezium_unavailable_value"
 _PLACEHOLDER_BYTES = _PLACEHOLDER.encode()
+_EVERY: frozenset[str] = frozenset()
 
 
-def parse(record: SourceRecord, schemas: Schemas = NO_SCHEMAS) -> ChangeEvent | Tombstone | Ignored:
-    """What ``record`` says; ``schemas`` are for Avro.
+def parse(
+    record: SourceRecord, schemas: Schemas = NO_SCHEMAS, databases: frozenset[str] = _EVERY
+) -> ChangeEvent | Tombstone | Ignored | OtherDatabase:
+    """What ``record`` says; ``schemas`` are for Avro. Rows of other ``databases`` are not looked at; none: all are.
 
     Raises:
         RecordError: with the record's place, and the envelope's field at fault.
@@ -29,13 +33,15 @@ def parse(record: SourceRecord, schemas: Schemas = NO_SCHEMAS) -> ChangeEvent | 
 
     """
     try:
-        return _parse(record, schemas)
+        return _parse(record, schemas, databases)
     except RecordError as error:
         error.place = record.place
         raise
 
 
-def _parse(record: SourceRecord, schemas: Schemas) -> ChangeEvent | Tombstone | Ignored:
+def _parse(
+    record: SourceRecord, schemas: Schemas, databases: frozenset[str]
+) -> ChangeEvent | Tombstone | Ignored | OtherDatabase:
     if record.value is None:
         return Tombstone()
     decoded = decode(record.value, schemas)
@@ -48,12 +54,11 @@ def _parse(record: SourceRecord, schemas: Schemas) -> ChangeEvent | Tombstone | 
     op = _operation(envelope["op"])
     if op is Operation.MESSAGE:
         return Ignored("a logical decoding message, no row")
-    source = envelope.get("source")
-    if not isinstance(source, dict):
-        raise NotAnEnvelope("missing", field="source")
-    table = source.get("table")
-    if not isinstance(table, str) or not table:
-        raise NotAnEnvelope("missing", field="source.table")
+    source, table = _source(envelope)
+    database = _database(source, is_needed=bool(databases))
+    if not is_taken(databases, database):
+        # Before anything is refused: what is wrong with rows of another database is no business of this program.
+        return OtherDatabase(database, table)
     if op is Operation.TRUNCATE:
         raise Unsupported(
             f"TRUNCATE of {table}",
@@ -77,7 +82,34 @@ def _parse(record: SourceRecord, schemas: Schemas) -> ChangeEvent | Tombstone | 
         place=record.place,
         schema=decoded.columns,
         written_ms=record.timestamp_ms,
+        database=database,
     )
+
+
+def _source(envelope: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """The source block, and the table that it names."""
+    source = envelope.get("source")
+    if not isinstance(source, dict):
+        raise NotAnEnvelope("missing", field="source")
+    table = source.get("table")
+    if not isinstance(table, str) or not table:
+        raise NotAnEnvelope("missing", field="source.table")
+    return source, table
+
+
+def _database(source: Mapping[str, Any], *, is_needed: bool) -> str:
+    scope = scope_of(source)
+    found = source.get(scope)
+    if isinstance(found, str) and found:
+        return found
+    if is_needed:
+        raise NotAnEnvelope("missing", field=f"source.{scope}")
+    return ""
+
+
+def scope_of(source: Mapping[str, Any]) -> str:
+    """The field of a source block that tells two tables of one name apart: a database's or a schema's name."""
+    return "schema" if source.get("connector") == "postgresql" else "db"
 
 
 def _without_operation(value: Mapping[str, Any]) -> Ignored:

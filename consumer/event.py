@@ -54,8 +54,9 @@ class ChangeEvent(msgspec.Struct, frozen=True):
     ``before`` is None where there is no old image (insert, snapshot read), ``after`` where there is no new one
     (delete). ``key`` holds the columns of the record's key, ``schema`` what the wire said of the columns' types
     (empty for JSON without schema). ``transaction_id`` joins the events of one database transaction. ``between`` are
-    the row's images between ``before`` and ``after``, where this event stands for several. ``written_ms`` is Kafka's
-    timestamp of the record.
+    the row's images between ``before`` and ``after``, where this event stands for several. ``database`` is the table's
+    database, on PostgreSQL its schema; "" if the record does not say it. ``written_ms`` is Kafka's timestamp of the
+    record.
     """
 
     table: str
@@ -68,6 +69,7 @@ class ChangeEvent(msgspec.Struct, frozen=True):
     place: Place
     schema: TableSchema
     between: tuple[RowImage, ...] = ()
+    database: str = ""
     written_ms: int = 0
 
     @property
@@ -84,3 +86,10 @@ class Ignored(msgspec.Struct, frozen=True):
     """A record that is known to carry no row change; ``reason`` says what it is."""
 
     reason: str
+
+
+class OtherDatabase(msgspec.Struct, frozen=True):
+    """A change of a table of a database that is not followed, such as a restored backup's."""
+
+    database: str
+    table: str

@@ -78,6 +78,21 @@ def topics(settings: Kafka) -> Mapping[str, int]:
     return _translated(settings, describe)
 
 
+def committed_topics(settings: Kafka) -> frozenset[str]:
+    """The topics of which the group has offsets; asked without joining it.
+
+    Raises:
+        ServerUnavailable, ConfigError: as :func:`open_consumer`.
+    """
+
+    def describe() -> frozenset[str]:
+        with open_admin(settings) as admin:
+            found = admin.list_consumer_group_offsets(settings.group_id)
+            return frozenset(part.topic for part, offset in found.items() if offset.offset >= 0)
+
+    return _translated(settings, describe)
+
+
 def cluster_id(settings: Kafka) -> str:
     """The cluster's own name for itself, whatever its address.
 

@@ -95,6 +95,10 @@ class KafkaPythonMember:
     def resume(self) -> None:
         self._consumer.resume(*self._consumer.paused())
 
+    def topics(self) -> Collection[str]:
+        # The public call asks the broker, and waits for its answer.
+        return frozenset(self._consumer._client.cluster.topics())  # noqa: SLF001
+
     def lag(self) -> Mapping[Partition, int]:
         lags = {}
         for part in self._consumer.assignment():

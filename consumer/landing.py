@@ -18,6 +18,8 @@ from consumer.rules import Rules
 from consumer.tolerance import Excess, Limit, Tolerance
 
 _log = structlog.get_logger(__name__)
+_MOST_NAMED = 200
+"""So many databases that are not followed are named in the log: a record may name any."""
 _QUIET_S = 10.0
 """Where a topic's last records were dead letters: after so long without another they were bad rows, no broken table."""
 
@@ -40,7 +42,9 @@ class Landing:
         self._dead_letters = dead_letters
         self._observer = observer
         self._columns = ColumnWatch(rules)
+        self._databases = rules.databases
         self._tolerance = Tolerance(limit)
+        self._others: set[tuple[str, str]] = set()
         self._clock = clock
         self._doubted_at = clock()
 
@@ -102,7 +106,7 @@ class Landing:
                 reason=letter.reason,
                 error=str(letter.error),
                 advice=letter.error.advice,
-                user=str(letter.user or ""),
+                user=",".join(map(str, letter.users)),
             )
         batch.are_letters_safe = True
         return None
@@ -121,6 +125,7 @@ class Landing:
         self._progress.trust(self._tolerance.is_in_doubt)
         self._observer.stepped(steps)
         self._look_at_columns(steps)
+        self._look_at_databases(steps)
 
     def _look_at_columns(self, steps: Sequence[Step]) -> None:
         """Columns that the mapping does not name, and optional ones that are gone: counted, and each told once."""
@@ -133,3 +138,21 @@ class Landing:
                 _log.info("no rule names a column", action="column.unknown", table=drift.table, column=drift.column)
             else:
                 _log.warning("rows lack a column", action="column.missing", table=drift.table, column=drift.column)
+
+    def _look_at_databases(self, steps: Sequence[Step]) -> None:
+        """Rows of databases that are not followed: each topic and database is told once; the metrics count them all."""
+        for step in steps:
+            found = step.record.topic, step.decision.database
+            if not found[1] or found in self._others or len(self._others) >= _MOST_NAMED:
+                continue
+            self._others.add(found)
+            _log.error(
+                "rows of a database that is not followed are left out",
+                action="record.other_database",
+                topic=found[0],
+                database=found[1],
+                followed=", ".join(sorted(self._databases)),
+                first=str(step.record.place),
+                advice="keep that database out of the connector's table.include.list; if it is the right one, set"
+                " CDC_SOURCE__DATABASE, and replay the topic from this record on",
+            )

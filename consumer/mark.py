@@ -5,6 +5,7 @@ A change tells what differs from the one before it. If that one never reached Re
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 
 from consumer.avro import Schemas
@@ -16,22 +17,36 @@ from consumer.guard.version import Version
 from consumer.keys import UserId, render
 from consumer.plan import user_in
 from consumer.position import Origin
-from consumer.record import SourceRecord, table_of
-from consumer.rules import Rules
+from consumer.record import SourceRecord
+from consumer.rules import Rules, UserTable
 
 
-def mark_unread(record: SourceRecord, event: ChangeEvent | None, rules: Rules, schemas: Schemas) -> Plan | None:
-    """The mark for the user whose row ``record`` is about, or None where that can't be known or nobody would be healed.
+def marks_unread(
+    record: SourceRecord, event: ChangeEvent | None, tables: Collection[str], rules: Rules, schemas: Schemas
+) -> tuple[Plan, ...]:
+    """The marks for the user whose row ``record`` is about; none where that can't be known or nobody would be healed.
 
-    ``event`` is there if the record could be read so far; else its key says whose row it is, and its topic which
-    table's.
+    ``event`` is there if the record could be read so far; else its key says whose row it is, and ``tables`` are those
+    that its topic carries, of each of which it may be. Where nothing is known of the topic it may be of any table: a
+    mark too many makes one change write the whole row, a mark too few leaves an old value for ever.
 
     Raises:
         ServerError: from ``schemas``, which only Avro keys ask.
     """
-    table = rules.table(event.table if event is not None else table_of(record.topic))
-    if table is None:
-        return None
+    names = (event.table,) if event is not None else tables or [table.table for table in rules.tables]
+    found = [rules.table(name) for name in names]
+    marks = [mark_unread(record, event, table, rules, schemas) for table in found if table is not None]
+    return tuple(each for each in marks if each is not None)
+
+
+def mark_unread(
+    record: SourceRecord, event: ChangeEvent | None, table: UserTable, rules: Rules, schemas: Schemas
+) -> Plan | None:
+    """The mark for the user of ``table`` whose row ``record`` is about, or None where that can't be known.
+
+    Raises:
+        ServerError: as :func:`marks_unread`.
+    """
     images = () if event is None else (event.after, event.before)
     for row in (*images, key_of(record.key, schemas)):
         with suppress(RecordError):

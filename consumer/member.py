@@ -73,6 +73,10 @@ class Member(Protocol):
         """All that are paused."""
         ...
 
+    def topics(self) -> Collection[str]:
+        """The topics of the cluster, as far as the client has heard; all of them where it follows a pattern."""
+        ...
+
     def lag(self) -> Mapping[Partition, int]:
         """Records behind the end, as far as known."""
         ...

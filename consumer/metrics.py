@@ -17,8 +17,8 @@ from consumer.lag import Lag
 from consumer.latency import Latency
 from consumer.pauses import Pauses
 from consumer.protocols import Observer, Source, Step
-from consumer.record import table_of
 from consumer.tally import KINDS, OUTCOMES, tally
+from consumer.topic_tables import TopicTables
 from consumer.watermark import Partition
 
 _LONGEST_TURN_S = 60.0
@@ -32,7 +32,7 @@ class Metrics(Observer, Collector):
     """Counts what the pipeline does, batch by batch. Labels are of what is configured: their number is bounded.
 
     ``index`` answers the state of the index of wildcard keys: ``off``, ``cold`` or ``warm``. Behind by more than
-    ``ready_lag_s`` seconds the program is not ready.
+    ``ready_lag_s`` seconds the program is not ready. ``tables`` is what is known of the topics.
     """
 
     def __init__(
@@ -41,11 +41,14 @@ class Metrics(Observer, Collector):
         *,
         index: Callable[[], str] = lambda: "off",
         ready_lag_s: float = float("inf"),
+        tables: TopicTables | None = None,
     ) -> None:
         self.registry = own = CollectorRegistry()
         self._clock = clock
         self._index = index
         self._ready_lag_s = ready_lag_s
+        self._tables = TopicTables(()) if tables is None else tables
+        self._refused: Sequence[str] = ()
         self._beat = clock()
         self._lag = Lag()
         self._pauses = Pauses()
@@ -107,7 +110,12 @@ class Metrics(Observer, Collector):
         now = self._index()
         for state in _INDEX_STATES:
             states.add_metric([state], state == now)
-        yield from (records, seconds, assigned, paused, states)
+        refused = GaugeMetricFamily(
+            "cdc_refused_topics", "1 for a topic of another database under the prefix, not followed", labels=["topic"]
+        )
+        for topic in self._refused:
+            refused.add_metric([topic], 1)
+        yield from (records, seconds, assigned, paused, states, refused)
 
     def stepped(self, steps: Sequence[Step]) -> None:
         now = self._beat = self._clock()
@@ -149,6 +157,9 @@ class Metrics(Observer, Collector):
     def jumped(self, partition: Partition, wanted: int, to: int) -> None:
         self._jumps.labels(partition.topic, str(partition.number)).inc()
 
+    def refused(self, topics: Sequence[str]) -> None:
+        self._refused = tuple(topics)
+
     def drifted(self, drift: Drift, count: int) -> None:
         if len(self._columns) < _MOST_COLUMNS:
             self._columns.add(drift)
@@ -184,9 +195,9 @@ class Metrics(Observer, Collector):
     def _begin(self, partition: Partition) -> None:
         """Counters of a partition begin at 0, so that their first increase is seen as one."""
         self._begun.add(partition)
-        table = table_of(partition.topic)
-        for outcome in OUTCOMES:
-            self._changes.labels(table, outcome)
+        for table in self._tables.of(partition.topic):
+            for outcome in OUTCOMES:
+                self._changes.labels(table, outcome)
         self._jumps.labels(partition.topic, str(partition.number))
 
     def _lag_seconds(self) -> Mapping[Partition, float]:

@@ -14,22 +14,24 @@ from consumer.event import ChangeEvent, Operation
 from consumer.guard.history import History
 from consumer.plan import user_in
 from consumer.position import Origin, SourcePosition
-from consumer.record import SourceRecord, table_of
+from consumer.record import SourceRecord
 from consumer.rules import Rules
 
 CONNECTOR = "kafka"
 """Stands for the database's connector where a change is known from Kafka alone."""
 
 
-def orphaned_delete(record: SourceRecord, rules: Rules, schemas: Schemas, history: History) -> ChangeEvent | None:
+def orphaned_delete(
+    record: SourceRecord, table_name: str, rules: Rules, schemas: Schemas, history: History
+) -> ChangeEvent | None:
     """The delete that a tombstone stands for, or None where the delete itself is there, or nobody's row is gone.
 
-    All that is known of it is the record's key and Kafka's timestamp.
+    All that is known of it is the record's key, Kafka's timestamp, and the one table that its topic carries.
 
     Raises:
         ServerError: from ``schemas`` or ``history``.
     """
-    table = rules.table(table_of(record.topic))
+    table = rules.table(table_name)
     key = key_of(record.key, schemas)
     if table is None or not key or not history.is_orphan(record, key):
         return None

@@ -23,6 +23,7 @@ from consumer.protocols import DeadLetters, Observer, Sink, Source
 from consumer.record import SourceRecord
 from consumer.rules import Rules
 from consumer.tolerance import NONE, Limit
+from consumer.topic_tables import TopicTables
 from consumer.watermark import Partition
 
 _POLL_S = 0.2
@@ -54,6 +55,7 @@ class Pipeline:
         dead_letters: DeadLetters | None = None,
         limit: Limit = NONE,
         group: str = "",
+        tables: TopicTables | None = None,
         observer: Observer | None = None,
         commit_interval_s: float = 1.0,
         linger_s: float = 0.0,
@@ -64,6 +66,7 @@ class Pipeline:
         self._schemas = schemas
         self._history = history
         self._group = group
+        self._tables = TopicTables(rules.captured()) if tables is None else tables
         self._observer = observer or Observer()
         self._commit_interval_s = commit_interval_s
         self._linger_s = linger_s
@@ -149,14 +152,16 @@ class Pipeline:
         if self._flight is None:
             return None
         try:
-            return decide_all(records, self._rules, self._schemas, self._history)
+            return decide_all(records, self._rules, self._schemas, self._tables, self._history)
         except ServerUnavailable:  # the registry: what is under way must not wait for it
             return None
 
     def _take(self, records: Sequence[SourceRecord], decisions: list[Decision] | None, patient: Patient) -> None:
         self._observer.took(records)
         if decisions is None:
-            decisions = patient(REGISTRY, lambda: decide_all(records, self._rules, self._schemas, self._history))
+            decisions = patient(
+                REGISTRY, lambda: decide_all(records, self._rules, self._schemas, self._tables, self._history)
+            )
         batch = Batch(records, decisions, self._group, self._progress.told(records))
         excess = self._landing.excess(batch)
         if excess is not None:

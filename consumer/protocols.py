@@ -190,6 +190,9 @@ class Observer:
     def jumped(self, partition: Partition, wanted: int, to: int) -> None:
         """The record at offset ``wanted`` is not there, and reading went on at ``to``."""
 
+    def refused(self, topics: Sequence[str]) -> None:
+        """These topics are there under the prefix, and are not followed: they are of another database."""
+
     def drifted(self, drift: Drift, count: int) -> None:
         """``count`` changes had a column that the mapping does not name, or lacked an optional one."""
 

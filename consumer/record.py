@@ -37,11 +37,6 @@ class SourceRecord(msgspec.Struct, frozen=True):
         return Place(self.topic, self.partition, self.offset)
 
 
-def table_of(topic: str) -> str:
-    """The table that a topic carries, by Debezium's naming."""
-    return topic.rpartition(".")[2]
-
-
 def to_line(record: SourceRecord) -> str:
     """The record as one line of a recording, without the line's end."""
     return msgspec.json.encode(

@@ -12,6 +12,8 @@ from consumer.rules import Rules
 
 OFFSETS = "cdc:offsets:"
 """What the key begins with under which a group's offsets are remembered."""
+DATABASE = ":database"
+"""What the key ends with under which it is remembered whose tables a group follows."""
 CANARY = "cdc:replay:"
 """What the key begins with whose loss tells a replay that Redis was emptied."""
 
@@ -75,11 +77,17 @@ def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Nee
         for template in rules.derived():
             yield from _on(render(template.removesuffix("*"), user), "UNLINK")
     yield from _on(f"{OFFSETS}{group}", "HSET HGETALL")
+    yield from _on(database_key(group), "HSET HSETNX HGET")
     yield from _on(f"{CANARY}0", "SET EXPIRE UNLINK")
     if any(template.endswith("*") for template in rules.derived()):
         yield Need(("SCAN", "0"))
     for channel in channels(rules):
         yield Need(("PUBLISH", channel, "m"), channel=channel)
+
+
+def database_key(group: str) -> str:
+    """The key under which it is remembered whose tables ``group`` follows."""
+    return f"{OFFSETS}{group}{DATABASE}"
 
 
 def calls(rules: Rules, *, as_function: bool) -> Iterator[Need]:

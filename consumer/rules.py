@@ -138,6 +138,7 @@ class Rules:
     columns without a field. ``balance_field`` is the field that the balance string and ``group_field`` the one that
     messages about groups speak of. ``epoch`` is the operator's: raised, it outranks every stored version.
     ``accept_missing_before``: an update without its old row image is taken as a change of every owned column.
+    ``databases``: whose rows are taken, on PostgreSQL schemas; empty: those of every one.
     """
 
     tables: tuple[UserTable, ...]
@@ -152,6 +153,7 @@ class Rules:
     balance_ttl_s: int = 3600
     epoch: int = 0
     accept_missing_before: bool = False
+    databases: frozenset[str] = frozenset()
 
     __hash__ = object.__hash__
     """As the thing it is, as that of a table."""

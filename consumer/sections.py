@@ -13,6 +13,11 @@ from pydantic_settings import NoDecode
 _TOPIC = r"^[a-zA-Z0-9._-]*$"
 
 
+def _parts(value: object) -> object:
+    """A list as text, comma separated."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -118,7 +123,7 @@ class Kafka(Section):
     @field_validator("topics", mode="before")
     @classmethod
     def _list(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return _parts(value)
 
 
 class Redis(Certified):
@@ -176,11 +181,21 @@ class Connect(Certified):
 
 
 class Source(Section):
-    """What to make of changes that tell less than they should."""
+    """Whose changes are taken, and what to make of those that tell less than they should."""
 
+    database: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="the database, on PostgreSQL the schema, whose rows are taken; with exact topics several, comma "
+        "separated. Empty: the one that the group follows already, else the only one that there is",
+    )
     accept_missing_before: bool = Field(
         False, description="take an update without its old row image as a change of every owned column"
     )
+
+    @field_validator("database", mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        return _parts(value)
 
 
 class DeadLetters(Section):

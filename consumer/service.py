@@ -6,15 +6,18 @@ import signal
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 import structlog
 
+from consumer import redis_memory
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.collector import relax
 from consumer.config import Settings
 from consumer.dead_letter_topic import DeadLetterTopic
 from consumer.earlier import KafkaEarlier
 from consumer.errors import ConfigError, ServerUnavailable
+from consumer.followed import Selection
 from consumer.guard.history import Histories
 from consumer.metrics import Metrics
 from consumer.patience import patiently
@@ -24,9 +27,12 @@ from consumer.protocols import Step
 from consumer.record import SourceRecord
 from consumer.registry import Registry
 from consumer.rules import Rules
+from consumer.selection import say_if_uneven, selected
 from consumer.sink import RedisSink
 from consumer.source import KafkaSource
 from consumer.tolerance import Limit
+from consumer.topic_tables import TopicTables
+from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)
 
@@ -69,10 +75,11 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         ServerError: Kafka can't go on.
     """
     relax()
+    tables = TopicTables(rules.captured())
     with ExitStack() as exits:
         sink = RedisSink(settings.redis, settings.guard, rules, settings.kafka.group_id)
         exits.callback(sink.close)
-        watching = _watching(settings, sink, exits)
+        watching = _watching(settings, sink, tables, exits)
         exits.callback(serve(settings.metrics, watching, sink.is_reachable))
         schemas: Schemas = NO_SCHEMAS
         if settings.registry.url is not None:
@@ -84,22 +91,12 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         exits.callback(letters.close)
         earlier = KafkaEarlier(settings.kafka, schemas)
         exits.callback(earlier.close)
-        pipeline = Pipeline(
-            sink,
-            rules,
-            schemas=schemas,
-            history=Histories(earlier, settings.guard.clock_ms),
-            dead_letters=letters,
-            limit=Limit(settings.dead_letters.in_a_row, settings.dead_letters.share),
-            group=settings.kafka.group_id,
-            observer=watching,
-            commit_interval_s=settings.kafka.commit_interval_ms / 1000,
-            linger_s=settings.kafka.linger_ms / 1000,
-        )
-        tables = rules.captured()
 
         def connect() -> KafkaSource:
-            return KafkaSource(settings.kafka, tables, pipeline.revoked, watching)
+            return KafkaSource(settings.kafka, rules.captured(), revoked, watching)
+
+        def revoked(partitions: Sequence[Partition]) -> None:
+            pipeline.revoked(partitions)  # which is there before the source joins
 
         def waits(error: ServerUnavailable, seconds: float) -> None:
             watching.waiting(error, seconds)
@@ -113,19 +110,41 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
             return  # told to stop before there was anything to follow
         watching.resumed()
         exits.callback(source.close)
-        if not _topics(source, stop):
+        selection = _selection(settings, rules, schemas, stop)
+        if selection is None:
             return
-        source.subscribe()
-        _log.info("following", action="run.following", prefix=settings.kafka.topic_prefix)
+        tables.include(selection.tables, selection.topics)
+        pipeline = Pipeline(
+            sink,
+            replace(rules, databases=selection.databases),
+            schemas=schemas,
+            dead_letters=letters,
+            limit=Limit(settings.dead_letters.in_a_row, settings.dead_letters.share),
+            group=settings.kafka.group_id,
+            tables=tables,
+            history=Histories(earlier, settings.guard.clock_ms),
+            observer=watching,
+            commit_interval_s=settings.kafka.commit_interval_ms / 1000,
+            linger_s=settings.kafka.linger_ms / 1000,
+        )
+        say_if_uneven(selection)
+        source.subscribe(selection)
+        _log.info(
+            "following",
+            action="run.following",
+            prefix=settings.kafka.topic_prefix,
+            databases=", ".join(sorted(selection.databases)),
+            topics=len(selection.topics),
+        )
         pipeline.run(source, stop)
         _log.info("stopped; everything that was done is committed", action="run.stopped")
 
 
-def _watching(settings: Settings, sink: RedisSink, exits: ExitStack) -> Metrics:
+def _watching(settings: Settings, sink: RedisSink, tables: TopicTables, exits: ExitStack) -> Metrics:
     """Whoever is told of everything: metrics, and traces if they are wanted."""
     ready_lag_s = settings.metrics.ready_lag_s or float("inf")
     if not settings.tracing.enabled:
-        return Metrics(index=sink.index_state, ready_lag_s=ready_lag_s)
+        return Metrics(index=sink.index_state, ready_lag_s=ready_lag_s, tables=tables)
     try:
         from consumer.tracing import open_tracing  # optional, and slow to import
     except ImportError:
@@ -143,21 +162,36 @@ def _watching(settings: Settings, sink: RedisSink, exits: ExitStack) -> Metrics:
             super().stepped(steps)
             tracing.stepped(steps)
 
-    return Traced(index=sink.index_state, ready_lag_s=ready_lag_s)
+    return Traced(index=sink.index_state, ready_lag_s=ready_lag_s, tables=tables)
 
 
-def _topics(source: KafkaSource, stop: Stop) -> bool:
-    """Wait until there is something to follow; False if told to stop before."""
+def _selection(settings: Settings, rules: Rules, schemas: Schemas, stop: Stop) -> Selection | None:
+    """Wait until there is something to follow; None if told to stop before."""
     said = ""
     while not stop():
         try:
-            missing = source.missing_topics()
+            found = _agreed(settings, rules, schemas)
+            missing = found.lacking
         except ServerUnavailable as error:
             missing = str(error)
-        if not missing:
-            return True
+        else:
+            if not missing:
+                return found
         if missing != said:
             _log.warning("waiting for topics", action="start.waiting", missing=missing)
             said = missing
         stop.wait(1.0)
-    return False
+    return None
+
+
+def _agreed(settings: Settings, rules: Rules, schemas: Schemas) -> Selection:
+    """The topics to follow, and the database remembered for whoever joins the group later."""
+    found = selected(settings, rules, schemas)
+    if found.lacking:
+        return found
+    if settings.source.database:
+        redis_memory.remember(settings, found.databases)
+        return found
+    if redis_memory.agree(settings, found.databases) != found.databases:
+        return selected(settings, rules, schemas)  # another member was first
+    return found

@@ -12,9 +12,10 @@ import structlog
 from kafka.errors import CommitFailedError, NoBrokersAvailable, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumer.errors import CdcError, ConfigError, ServerUnavailable
-from consumer.followed import missing, topic_pattern
+from consumer.followed import Selection, refused
 from consumer.interruption import Interruption
-from consumer.kafka_client import failed, refused, topics
+from consumer.kafka_client import failed, topics
+from consumer.kafka_client import refused as refused_by
 from consumer.kafka_handshake import shake_hands
 from consumer.kafka_python_member import KafkaPythonMember
 from consumer.member import Member, OnPartitions
@@ -26,6 +27,7 @@ from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)
 _KEEP_ALIVE_S = 0.5
+_LOOK_S = 5.0
 
 
 class KafkaSource:
@@ -34,7 +36,7 @@ class KafkaSource:
     def __init__(
         self, settings: Kafka, tables: Sequence[str], on_revoked: OnPartitions, observer: Observer | None = None
     ) -> None:
-        """Connect.
+        """Connect. ``tables`` are those of the mapping.
 
         Raises:
             ConfigError: a broker answered, but not to these settings.
@@ -49,22 +51,16 @@ class KafkaSource:
         self._has_joined = False
         self._is_held = False
         self._ahead: list[SourceRecord] = []
+        self._databases: frozenset[str] = frozenset()
+        self._refused: Sequence[str] = ()
+        self._looked_at = time.monotonic()
         self._member = _open(settings)
 
-    def missing_topics(self) -> str:
-        """What is waited for, or "" when there is something to follow.
-
-        Raises:
-            ConfigError: two topics carry the same table, or the broker refuses the settings.
-            ServerUnavailable: the broker does not answer.
-
-        """
-        return missing(topics(self._settings), self._settings, self._tables)
-
-    def subscribe(self) -> None:
-        """Join the group."""
-        pattern = topic_pattern(self._settings.topic_prefix, self._tables)
-        self._member.subscribe(self._settings.topics, pattern, self._assigned, self._revoked)
+    def subscribe(self, selection: Selection) -> None:
+        """Join the group, for the topics that were selected and those that match their pattern later."""
+        self._databases = selection.databases
+        self._say_refused(selection.refused)
+        self._member.subscribe(self._settings.topics, selection.pattern, self._assigned, self._revoked)
 
     def poll(self, timeout_s: float) -> Sequence[SourceRecord]:
         if self._is_held:
@@ -87,6 +83,7 @@ class KafkaSource:
             self._wait_out(error)
             return []
         self._look_at_connection()
+        self._look_at_topics()
         return records
 
     def _read(self, timeout_s: float) -> list[SourceRecord]:
@@ -131,7 +128,7 @@ class KafkaSource:
         """
         is_setting = rule_for(error).is_setting
         if is_setting and not self._has_joined:
-            raise refused(self._settings, error) from None
+            raise refused_by(self._settings, error) from None
         found = failed(error)
         if not isinstance(found, ServerUnavailable):
             raise found from None
@@ -144,6 +141,30 @@ class KafkaSource:
         else:
             away = failure("Kafka", NoBrokersAvailable(), "no connection to the group's coordinator")
             self._interruption.unconnected(away, self._cause)
+
+    def _look_at_topics(self) -> None:
+        """Now and then: topics of another database that have come under the prefix."""
+        if time.monotonic() - self._looked_at < _LOOK_S:
+            return
+        self._looked_at = time.monotonic()
+        try:
+            present = self._member.topics()
+        except Exception:  # what matters of it is met, and told, where records are read
+            return
+        self._say_refused(refused(present, self._settings, self._tables, self._databases))
+
+    def _say_refused(self, topics: Sequence[str]) -> None:
+        for topic in sorted(set(topics) - set(self._refused)):
+            _log.error(
+                "a topic of another database lies under the prefix and is not followed",
+                action="topic.refused",
+                topic=topic,
+                followed=", ".join(sorted(self._databases)),
+                advice="keep that database out of the connector's table.include.list; if it is the right one, set"
+                " CDC_SOURCE__DATABASE",
+            )
+        self._refused = tuple(topics)
+        self._observer.refused(self._refused)
 
     def _cause(self) -> str:
         """A certificate or a password that was good before."""

@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from consumer.protocols import Step
-from consumer.record import table_of
 from consumer.watermark import Partition
 
-APPLIED, DEAD_LETTER, JOINED, SENT_AGAIN = "applied", "dead_letter", "joined", "sent_again"
-OUTCOMES = (APPLIED, "duplicate", "stale", SENT_AGAIN, JOINED, "nothing", "ignored", DEAD_LETTER)
+APPLIED, DEAD_LETTER, JOINED = "applied", "dead_letter", "joined"
+SENT_AGAIN, OTHER_DATABASE = "sent_again", "other_database"
+OUTCOMES = (APPLIED, "duplicate", "stale", SENT_AGAIN, JOINED, "nothing", "ignored", DEAD_LETTER, OTHER_DATABASE)
+UNKNOWN = "unknown"
+"""The table of a record that does not tell it, in a topic that carries several or none that is known."""
 KINDS = ("config", "balance", "update", "remove", "clear", "publish")
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of a batch. A table is its topic's.
+    """Counts of a batch.
 
     ``effects`` are by kind, ``clear`` in keys that were there and ``publish`` in messages. ``committed_ms`` and
     ``appended_ms`` are the source's and Kafka's times of what was applied, ``reached_ms`` the time of the last record
@@ -40,24 +42,24 @@ def outcome_of(step: Step) -> str:
         return APPLIED if applied.is_accepted else applied.verdict.value
     if step.decision.first_sent is not None:
         return SENT_AGAIN
+    if step.decision.database:
+        return OTHER_DATABASE
     return JOINED if step.decision.carrier is not None else step.decision.outcome.value
 
 
 def tally(steps: Sequence[Step]) -> Tally:
     """The counts of ``steps``, which are in the order of each partition."""
     found = Tally()
-    changes: Counter[tuple[str, str]] = Counter()
     last: dict[tuple[str, int], Step] = {}
     for step in steps:
         record, outcome = step.record, outcome_of(step)
-        changes[record.topic, outcome] += 1
+        table = step.decision.table or UNKNOWN
+        found.changes[table, outcome] += 1
         last[record.topic, record.partition] = step
         if outcome == APPLIED:
             _count_applied(step, found)
         elif step.letter is not None:
-            found.dead_letters[table_of(record.topic), step.letter.reason] += 1
-    for (topic, outcome), count in changes.items():
-        found.changes[table_of(topic), outcome] += count
+            found.dead_letters[table, step.letter.reason] += 1
     found.reached_ms = {Partition(*place): _time_ms(step) for place, step in last.items()}
     return found
 

@@ -14,11 +14,10 @@ from consumer.avro import Schemas
 from consumer.envelope import parse
 from consumer.errors import Place, RecordError
 from consumer.event import ChangeEvent
-from consumer.followed import chosen
-from consumer.kafka_client import failed, open_consumer, to_record, topics
+from consumer.followed import Selection
+from consumer.kafka_client import failed, open_consumer, to_record
 from consumer.record import SourceRecord
 from consumer.replay.reader import committed
-from consumer.rules import Rules
 from consumer.sections import Kafka
 from consumer.watermark import Partition
 
@@ -30,21 +29,21 @@ _LOOK_S = 5.0
 class Topics:
     """The topics that the consumer follows."""
 
-    def __init__(self, settings: Kafka, rules: Rules, schemas: Schemas) -> None:
+    def __init__(self, settings: Kafka, selection: Selection, schemas: Schemas) -> None:
         """Raises:
         ServerUnavailable, ConfigError: as :func:`consumer.kafka_client.open_consumer`.
         """
         self._settings = settings
+        self._selection = selection
         self._schemas = schemas
-        self._parts = [
-            TopicPartition(name, number)
-            for name, count in sorted(topics(settings).items())
-            if name in chosen([name], settings, rules.captured())
-            for number in range(count)
-        ]
         # A look at a place needs one record; a fetch of many megabytes for each would be thrown away.
         small = settings.model_copy(update={"fetch_max_bytes": 65536, "max_partition_fetch_bytes": 65536})
         self._consumer = open_consumer(small, auto_offset_reset="earliest", max_poll_records=_FEW)
+        self._parts = [
+            TopicPartition(name, number)
+            for name in selection.topics
+            for number in sorted(self._consumer.partitions_for_topic(name) or ())
+        ]
 
     def __enter__(self) -> Self:
         return self
@@ -55,6 +54,10 @@ class Topics:
     def close(self) -> None:
         """Let the connection go."""
         self._consumer.close(autocommit=False)
+
+    def may_carry(self, topic: str, table: str) -> bool:
+        """Whether rows of ``table`` may lie in ``topic``."""
+        return self._selection.tables.may_carry(topic, (table,))
 
     def ends(self) -> Mapping[Partition, int]:
         """The next offset of each partition, as it is now.
@@ -136,7 +139,7 @@ class Topics:
 
     def _event(self, record: SourceRecord) -> ChangeEvent | None:
         try:
-            found = parse(record, self._schemas)
+            found = parse(record, self._schemas, self._selection.databases)
         except RecordError:
             return None
         return found if isinstance(found, ChangeEvent) else None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from kafka import TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaTimeoutError
 
 from consumer.errors import ConfigError, ServerUnavailable
@@ -74,6 +74,17 @@ def ends(settings: Kafka, topic: str) -> dict[int, int]:
         consumer.close(autocommit=False)
 
 
+def read_edges(settings: Kafka, topics: Sequence[str]) -> list[SourceRecord]:
+    """The first and the last few records of each partition of ``topics``, as many as come within a few seconds.
+
+    Raises:
+        ServerUnavailable, ConfigError: as :func:`consumer.kafka_client.open_consumer`.
+        ServerError: a topic has records that can't be read.
+
+    """
+    return _looked(settings, topics, has_oldest=True)
+
+
 def read_newest(settings: Kafka, topic: str) -> list[SourceRecord]:
     """The last few records of each partition of ``topic``, as many as come within a few seconds.
 
@@ -82,24 +93,42 @@ def read_newest(settings: Kafka, topic: str) -> list[SourceRecord]:
         ServerError: the topic has records that can't be read.
 
     """
+    return _looked(settings, [topic], has_oldest=False)
+
+
+def _looked(settings: Kafka, topics: Sequence[str], *, has_oldest: bool) -> list[SourceRecord]:
     consumer = open_consumer(settings, auto_offset_reset="earliest")
     found: list[SourceRecord] = []
     deadline = time.monotonic() + _LOOK_S
     try:
-        parts = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        parts = [
+            TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()
+        ]
         each = max(1, min(_NEWEST, _NEWEST_IN_ALL // max(1, len(parts))))
         first, ends = consumer.beginning_offsets(parts), consumer.end_offsets(parts)
         parts = [part for part in parts if first[part] < ends[part]]
-        consumer.assign(parts)
-        for part in parts:
-            consumer.seek(part, max(first[part], ends[part] - each))
-        while time.monotonic() < deadline and any(consumer.position(part) < ends[part] for part in parts):
-            for part, records in consumer.poll(timeout_ms=_POLL_MS).items():
-                found += [to_record(record) for record in records if record.offset < ends[part]]
+        newest = {part: (max(first[part], ends[part] - each), ends[part]) for part in parts}
+        if has_oldest:
+            oldest = {part: (first[part], min(first[part] + each, newest[part][0])) for part in parts}
+            found += _read(consumer, oldest, deadline)
+        found += _read(consumer, newest, deadline)
     except Exception as error:
         raise failed(error) from None
     finally:
         consumer.close(autocommit=False)
     if parts and not found and time.monotonic() >= deadline:
-        raise ServerUnavailable("Kafka", f"no record of {topic} within {_LOOK_S:g} s")
+        raise ServerUnavailable("Kafka", f"no record of {', '.join(topics)} within {_LOOK_S:g} s")
     return found
+
+
+def _read(
+    consumer: KafkaConsumer, spans: Mapping[TopicPartition, tuple[int, int]], deadline: float
+) -> Iterator[SourceRecord]:
+    """The records of these ranges, as many as come before ``deadline``."""
+    left = {part: end for part, (begin, end) in spans.items() if begin < end}
+    consumer.assign(list(left))
+    for part in left:
+        consumer.seek(part, spans[part][0])
+    while time.monotonic() < deadline and any(consumer.position(part) < end for part, end in left.items()):
+        for part, records in consumer.poll(timeout_ms=_POLL_MS).items():
+            yield from (to_record(record) for record in records if record.offset < left[part])

@@ -20,7 +20,7 @@ from opentelemetry.util.types import AttributeValue
 
 from consumer import __version__
 from consumer.protocols import Step
-from consumer.record import SourceRecord, table_of
+from consumer.record import SourceRecord
 from consumer.tally import APPLIED, outcome_of
 from consumer.trace_context import carried
 
@@ -85,7 +85,7 @@ class Tracing:
             SpanKind.CONSUMER,
             start_time=self._began_ns,
             links=[Link(batch.get_span_context())],
-            attributes={**_SYSTEM, **_place(step.record), "db.collection.name": table_of(step.record.topic)},
+            attributes={**_SYSTEM, **_place(step.record), "db.collection.name": step.decision.table},
         )
         span.end(ended_ns)
 

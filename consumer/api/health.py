@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from consumer.api.comparison import Held, consistency, typed
 from consumer.api.nodes import NodeCounts
-from consumer.avro import NO_SCHEMAS
+from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.config import Settings
 from consumer.database.reader import Database
 from consumer.database.row import ReadRow
@@ -31,6 +31,7 @@ from consumer.redis_client import translate
 from consumer.refresh import Refresher, SeenRow, write
 from consumer.registry import Registry
 from consumer.rules import Rules, UserTable
+from consumer.selection import selected
 from consumer.sink import RedisSink
 from consumer.standing import RedisView
 from consumer.topic_ends import Topics
@@ -255,7 +256,8 @@ class _Passed:
 
     def _opened(self) -> Topics:
         if self._topics is None:
-            self._topics = Topics(self._settings.kafka, self._rules, self._registry or NO_SCHEMAS)
+            schemas: Schemas = self._registry or NO_SCHEMAS
+            self._topics = Topics(self._settings.kafka, selected(self._settings, self._rules, schemas), schemas)
         return self._topics
 
     def _close(self) -> None:

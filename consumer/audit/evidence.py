@@ -19,7 +19,6 @@ from consumer.guard.version import Version
 from consumer.keys import UserId
 from consumer.letters.reader import read_letters
 from consumer.passage import Passage
-from consumer.record import table_of
 from consumer.rules import Rules, UserTable
 from consumer.standing import RedisView
 from consumer.topic_ends import Topics
@@ -48,8 +47,9 @@ class Witness:
             ServerUnavailable, ServerError: of Kafka.
         """
         box = read_letters(self._settings.kafka, self._settings.dead_letter_topic)
-        open_letters = [(each.last.user, each.place) for each in box.open()]
-        self._letters = {(user, table_of(place.topic)): place for user, place in open_letters if user is not None}
+        self._letters = {
+            (user, table): each.place for each in box.open() for user in each.last.users for table in each.last.tables
+        }
         self._left = _LOOKED_UP
 
     def findings(self, suspects: Sequence[Suspect], passage: Passage) -> Iterator[tuple[Suspect, list[Finding]]]:
@@ -84,7 +84,7 @@ class Witness:
             is_deleted=table in guard.deleted,
             image=image,
             is_lost=lost is not None,
-            is_behind=_is_behind(version, table, passage),
+            is_behind=self._is_behind(version, table, passage),
             connector_passed=passage.connector_passed,
         )
         detail = f"record {lost}" if lost is not None else _version(version)
@@ -95,6 +95,12 @@ class Witness:
             if image is not None and name and name not in columns:
                 known = replace(known, image={**image, name: odd.should_be or ""})
             yield Finding(user, table, odd, cause_of(odd, name, known), suspect.since_ms, detail)
+
+    def _is_behind(self, version: Version | None, table: str, passage: Passage) -> bool:
+        """Whether records wait in the partition of the user's row; any of its table's where that is not known."""
+        if _is_in_topic(version) and version is not None:
+            return Partition(version.topic, version.partition) in passage.behind
+        return any(self._topics.may_carry(part.topic, table) for part in passage.behind)
 
     def _letter(self, user: UserId, table: str, version: Version | None) -> Place | None:
         """The dead letter of the user's row behind which nothing was applied."""
@@ -115,13 +121,6 @@ def _place(version: Version | None) -> Place:
 
 def _lies_behind(one: Place, other: Place) -> bool:
     return (one.topic, one.partition) == (other.topic, other.partition) and one.offset > other.offset
-
-
-def _is_behind(version: Version | None, table: str, passage: Passage) -> bool:
-    """Whether records wait in the partition of the user's row; any of its table's where that is not known."""
-    if _is_in_topic(version) and version is not None:
-        return Partition(version.topic, version.partition) in passage.behind
-    return any(table_of(part.topic) == table for part in passage.behind)
 
 
 def _image(event: ChangeEvent | None, table: UserTable) -> Fields | None:

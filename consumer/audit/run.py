@@ -26,6 +26,7 @@ from consumer.passage import Patience, let_pass
 from consumer.rebuild import rebuild_read
 from consumer.refresh import Refresher, SeenRow, write
 from consumer.rules import Rules, UserTable
+from consumer.selection import selected
 from consumer.sink import RedisSink
 from consumer.standing import RedisView
 from consumer.topic_ends import Topics
@@ -49,7 +50,6 @@ class Audit:
         """Raises:
         ConfigError, ServerUnavailable: a server can't be reached, or refuses.
         """
-        self._rules = rules
         self._order = order
         self._should_stop = should_stop
         audit = settings.audit
@@ -61,8 +61,10 @@ class Audit:
             self._database.reach()
             self._view = RedisView(settings.redis)
             opened.callback(self._view.close)
+            selection = selected(settings, rules, schemas)
+            self._rules = rules = replace(rules, databases=selection.databases)
             self._users = Users(self._database, self._view, rules, audit.page)
-            self._topics = opened.enter_context(Topics(settings.kafka, rules, schemas))
+            self._topics = opened.enter_context(Topics(settings.kafka, selection, schemas))
             self._witness = Witness(settings, rules, self._view, self._topics)
             self._refresher = Refresher(self._database, self._view, self._topics, rules, self._patience)
             if order.repairs:

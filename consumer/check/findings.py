@@ -9,7 +9,6 @@ from enum import StrEnum
 import msgspec
 
 from consumer.errors import CdcError, ConfigError
-from consumer.record import table_of
 from consumer.row_schema import incompatibilities, reader_schemas
 from consumer.rules import Rules
 
@@ -75,9 +74,12 @@ def to_json(finding: Finding) -> str:
     ).decode()
 
 
-def of_writer(topic: str, schema: str, rules: Rules) -> Iterator[Finding]:
-    """The newest schema of a topic's values in the registry, against what is needed of the table."""
-    reader = reader_schemas(rules).get(table_of(topic))
+def of_writer(topic: str, schema: str, table: str, rules: Rules) -> Iterator[Finding]:
+    """The newest schema of a topic's values in the registry, against what is needed of the table that it carries.
+
+    Of a topic that carries several tables it is the schema of one of them, and nobody knows of which: ``table`` is "".
+    """
+    reader = reader_schemas(rules).get(table)
     if reader is None:
         return
     subject = f"schema {topic}-value"

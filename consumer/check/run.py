@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -20,12 +19,14 @@ from consumer.config import Settings
 from consumer.connect.client import ConnectApi
 from consumer.dead_letter_topic import DeadLetterTopic
 from consumer.errors import CdcError
-from consumer.followed import topic_pattern
+from consumer.followed import Selection
 from consumer.keyspace import Keyspace, keyspace
 from consumer.redis_address import Kind
+from consumer.redis_memory import recall
 from consumer.redis_rights import wanted
 from consumer.registry import Registry
 from consumer.rules import Rules
+from consumer.selection import selected
 from consumer.topic_reader import read_newest
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -48,11 +49,13 @@ def check(settings: Settings, rules: Rules) -> Iterator[Finding]:
                 exits.callback(registry.close)
         else:
             yield findings.ok("registry", "none is set (CDC_REGISTRY__URL); only Avro needs one")
-        topics, found = _topics(settings, rules, followed)
+        selection, found = _topics(settings, rules, registry or NO_SCHEMAS, followed)
         yield from found
-        yield from _records(settings, topics, rules, registry or NO_SCHEMAS)
+        if selection is not None:
+            rules = replace(rules, databases=selection.databases)
+            yield from _records(settings, selection, rules, registry or NO_SCHEMAS)
         if registry is not None:
-            yield from _registry(registry, topics, rules)
+            yield from _registry(registry, selection, rules)
     yield from of_connect
 
 
@@ -99,30 +102,41 @@ def _of_server(client: redis.Redis, settings: Settings, rules: Rules) -> Iterato
         yield from redis_findings.of_rights(rights.user, rights.refused, enough)
 
 
-def _topics(settings: Settings, rules: Rules, followed: Collection[str]) -> tuple[Sequence[str], Sequence[Finding]]:
-    """The topics of the captured tables that are there, and what is to be said of them."""
+def _topics(
+    settings: Settings, rules: Rules, schemas: Schemas, followed: Collection[str]
+) -> tuple[Selection | None, Sequence[Finding]]:
+    """The topics that are followed, and what is to be said of them."""
     kafka = settings.kafka
     try:
         present, version = kafka_client.topics(kafka), kafka_survey.broker_version(kafka)
     except CdcError as error:
-        return (), [findings.of_error("kafka", error, "start it, or correct CDC_KAFKA__BOOTSTRAP_SERVERS")]
-    pattern = topic_pattern(kafka.topic_prefix, rules.captured())
-    ours = {
-        topic: count
-        for topic, count in present.items()
-        if (topic in kafka.topics if kafka.topics else re.match(pattern, topic))
-    }
+        return None, [findings.of_error("kafka", error, "start it, or correct CDC_KAFKA__BOOTSTRAP_SERVERS")]
+    broker = topic_findings.of_broker(version, kafka.bootstrap_servers, len(present))
+    try:
+        selection = selected(settings, rules, schemas, _remembered)
+    except CdcError as error:
+        return None, [broker, findings.of_error("topics", error)]
     found = [
-        topic_findings.of_broker(version, kafka.bootstrap_servers, len(present)),
-        *topic_findings.of_topics(ours, kafka.topics, kafka.topic_prefix, rules, followed),
-        *_history(settings, sorted(ours), rules, present.keys()),
+        broker,
+        *topic_findings.of_topics(selection, present, kafka, rules, followed),
+        *_history(settings, selection, rules, present.keys()),
     ]
-    return sorted(ours), found
+    if not settings.source.database:
+        found += topic_findings.of_unnamed_database(selection.topics, rules)
+    return selection, found
 
 
-def _history(settings: Settings, topics: Sequence[str], rules: Rules, present: Collection[str]) -> Iterator[Finding]:
+def _remembered(settings: Settings) -> frozenset[str]:
+    """What the group followed before; that Redis can't be asked is told elsewhere."""
+    try:
+        return recall(settings)
+    except CdcError:
+        return frozenset()
+
+
+def _history(settings: Settings, selection: Selection, rules: Rules, present: Collection[str]) -> Iterator[Finding]:
     """What can be rebuilt from the topics, and what becomes of dead letters."""
-    kafka = settings.kafka
+    kafka, topics = settings.kafka, selection.topics
     letters = settings.dead_letter_topic
     try:
         asked = kafka_survey.topic_settings(kafka, [each for each in (*topics, letters) if each in present])
@@ -131,7 +145,9 @@ def _history(settings: Settings, topics: Sequence[str], rules: Rules, present: C
         yield findings.of_error("history", error)
         return
     for topic in topics:
-        yield from topic_findings.of_history(topic, known.get(topic), rules, kafka.history_days)
+        yield from topic_findings.of_history(
+            topic, selection.tables.of(topic), known.get(topic), rules, kafka.history_days
+        )
     if letters in present:
         sources = {topic: known[topic] for topic in topics if topic in known}
         yield from topic_findings.of_dead_letters(letters, known.get(letters), sources, kafka.history_days)
@@ -144,8 +160,8 @@ def _history(settings: Settings, topics: Sequence[str], rules: Rules, present: C
         yield findings.ok(f"dead letters {letters}", "there is no topic yet; `run` will make it, and may")
 
 
-def _records(settings: Settings, topics: Sequence[str], rules: Rules, schemas: Schemas) -> Iterator[Finding]:
-    for topic in topics:
+def _records(settings: Settings, selection: Selection, rules: Rules, schemas: Schemas) -> Iterator[Finding]:
+    for topic in selection.topics:
         try:
             records = read_newest(settings.kafka, topic)
             yield from of_sample(topic, records, rules, schemas)
@@ -153,13 +169,15 @@ def _records(settings: Settings, topics: Sequence[str], rules: Rules, schemas: S
             yield findings.of_error(f"records of {topic}", error)
 
 
-def _registry(registry: Registry, topics: Sequence[str], rules: Rules) -> Iterator[Finding]:
+def _registry(registry: Registry, selection: Selection | None, rules: Rules) -> Iterator[Finding]:
     try:
         subjects = registry.subjects()
         yield findings.ok("registry", f"answers, {len(subjects)} subjects")
-        for topic in topics:
+        if selection is None:
+            return
+        for topic in selection.topics:
             if (subject := f"{topic}-value") in subjects:
-                yield from findings.of_writer(topic, registry.latest(subject), rules)
+                yield from findings.of_writer(topic, registry.latest(subject), selection.tables.only(topic), rules)
             else:
                 yield findings.ok(f"schema {subject}", "the registry has none; only Avro needs one")
     except CdcError as error:

@@ -43,6 +43,7 @@ def of_sample(topic: str, records: Sequence[SourceRecord], rules: Rules, schemas
     found = [
         *_without_before(subject, seen, rules, schemas),
         *_rejected(subject, seen),
+        *_of_other_databases(subject, seen),
         *_formats(subject, seen, schemas),
         *_columns(subject, seen, rules),
     ]
@@ -97,6 +98,17 @@ def _rejected(subject: str, seen: Sequence[_Seen]) -> Iterator[Finding]:
         # A TRUNCATE is past: it stops `run` there, but the connector is as it should be.
         say = warning if isinstance(error, Unsupported) else failure
         yield say(subject, f"{error}{more}", error.advice)
+
+
+def _of_other_databases(subject: str, seen: Sequence[_Seen]) -> Iterator[Finding]:
+    counts = Counter(each.decision.database for each in seen if each.decision.database)
+    for database, count in sorted(counts.items()):
+        yield warning(
+            subject,
+            f"{count} of {len(seen)} are rows of the database {database}, which is not followed: they are left out",
+            "keep that database out of the connector's table.include.list; if it is the right one, set "
+            "CDC_SOURCE__DATABASE",
+        )
 
 
 def _formats(subject: str, seen: Sequence[_Seen], schemas: Schemas) -> Iterator[Finding]:

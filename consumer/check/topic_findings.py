@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from consumer.check.findings import Finding, Level, failure, ok, warning
-from consumer.record import table_of
+from consumer.check.findings import Finding, failure, ok, warning
+from consumer.followed import Naming, Selection, is_routed
 from consumer.rules import Rules
+from consumer.topic_tables import named, sanitized
 
 # Kafka Connect 4 speaks to no older broker.
 _OLDEST_BROKER = (2, 1)
@@ -64,40 +65,45 @@ def of_broker(version: Sequence[int], servers: str, topics: int) -> Finding:
 
 
 def of_topics(
-    present: Mapping[str, int], named: Sequence[str], prefix: str, rules: Rules, followed: Collection[str] = ()
+    selection: Selection,
+    partitions: Mapping[str, int],
+    settings: Naming,
+    rules: Rules,
+    followed: Collection[str] = (),
 ) -> Iterator[Finding]:
-    """Topics that are there, with their partitions, against what should be.
+    """The topics that are followed, against what should be.
 
-    ``named`` are the topics that the settings name, if they name any; else each captured table has one. ``followed``
-    are the tables that a running connector captures: one of them without a topic may just have no row.
+    ``partitions`` are their numbers. ``followed`` are the tables that a running connector captures: one of them without
+    a topic may just have no row.
     """
     linked = {table.table for table in rules.linked}
-    of_table: dict[str, list[str]] = {}
-    for topic in sorted(present):
-        of_table.setdefault(table_of(topic), []).append(topic)
-        yield ok(f"topic {topic}", f"{present[topic]} partitions")
-    wanted = {topic: table_of(topic) for topic in named}
-    wanted = wanted or {f"{prefix}.<db or schema>.{table}": table for table in rules.captured()}
-    for topic, table in wanted.items():
-        if topic in present or (not named and table in of_table):
-            continue
-        if table in followed and topic.startswith(f"{prefix}."):
-            found = f"there is none, but a running connector captures {table}: the table may have no row yet"
-            yield warning(f"topic {topic}", found, "nothing, if so: Debezium makes a topic with the table's first row")
-            continue
-        say = warning if table in linked else failure
-        advice = "does the connector run, and capture the table? Debezium makes a topic with the table's first row"
-        yield say(f"topic {topic}", f"there is none, so nothing is known of {table}", advice)
-    for table, topics in of_table.items():
-        if len(topics) > 1:
-            yield Finding(
-                Level.FAILURE,
-                f"table {table}",
-                f"more than one topic carries it: {', '.join(topics)}",
-                "name the topics to follow in CDC_KAFKA__TOPICS",
-                is_setting=True,
-            )
-    if len(set(present.values())) > 1:
+    for topic in selection.topics:
+        tables = selection.tables.of(topic)
+        carries = f", carries {', '.join(tables)}" if is_routed(topic, rules.captured()) and tables else ""
+        yield ok(f"topic {topic}", f"{partitions[topic]} partitions{carries}")
+    advice = "does the connector run, and capture the table? Debezium makes a topic with the table's first row"
+    if settings.topics:
+        for topic in sorted(set(settings.topics) - set(selection.topics)):
+            said = named(topic, rules.captured())
+            table = said.table if said is not None else ""
+            if table in followed and topic.startswith(f"{settings.topic_prefix}."):
+                yield _no_row_yet(topic, table)
+            else:
+                say = warning if table in linked else failure
+                yield say(f"topic {topic}", f"there is none, so nothing is known of {table or 'its tables'}", advice)
+    else:
+        scope = sanitized(*selection.databases) if len(selection.databases) == 1 else "<db or schema>"
+        for table in rules.captured():
+            if any(table in selection.tables.of(topic) for topic in selection.topics):
+                continue
+            topic = f"{settings.topic_prefix}.{scope}.{table}"
+            if table in followed:
+                yield _no_row_yet(topic, table)
+            else:
+                say = warning if table in linked else failure
+                yield say(f"topic {topic}", f"there is none, so nothing is known of {table}", advice)
+    yield from _of_databases(selection, rules)
+    if selection.uneven:
         yield warning(
             "topics",
             "they differ in their number of partitions: a user's tables may be on different members, and one database "
@@ -106,11 +112,42 @@ def of_topics(
         )
 
 
-def of_history(topic: str, settings: TopicSettings | None, rules: Rules, days: int) -> Iterator[Finding]:
+def _of_databases(selection: Selection, rules: Rules) -> Iterator[Finding]:
+    databases = ", ".join(sorted(selection.databases))
+    if databases:
+        yield ok("database", f"rows of {databases} are taken")
+    for topic in selection.refused:
+        yield warning(
+            f"topic {topic}",
+            f"it is of another database than {databases}, and is not followed",
+            "keep that database out of the connector's table.include.list; if it is the right one, set "
+            "CDC_SOURCE__DATABASE",
+        )
+
+
+def of_unnamed_database(topics: Collection[str], rules: Rules) -> Iterator[Finding]:
+    """Topics whose names do not tell the database, where the settings do not name it either."""
+    if routed := sorted(topic for topic in topics if is_routed(topic, rules.captured())):
+        yield warning(
+            "database",
+            f"the name of {', '.join(routed)} does not tell it: if Redis is emptied while rows of a restored backup "
+            "lie there, nobody knows which is the right one",
+            "set CDC_SOURCE__DATABASE",
+        )
+
+
+def _no_row_yet(topic: str, table: str) -> Finding:
+    found = f"there is none, but a running connector captures {table}: the table may have no row yet"
+    return warning(f"topic {topic}", found, "nothing, if so: Debezium makes a topic with the table's first row")
+
+
+def of_history(
+    topic: str, tables: Collection[str], settings: TopicSettings | None, rules: Rules, days: int
+) -> Iterator[Finding]:
     """Whether a topic can rebuild what it should. ``days``: the history that is promised, change by change.
 
     A user table's topic should hold the last image of every user for ever, a linked table's single rows for a while.
-    ``settings`` are None where the broker did not tell them.
+    ``tables`` are those that the topic is known to carry. ``settings`` are None where the broker did not tell them.
     """
     subject = f"history of {topic}"
     if settings is None:
@@ -118,10 +155,23 @@ def of_history(topic: str, settings: TopicSettings | None, rules: Rules, days: i
             subject, "the broker does not tell the topic's settings", "allow this account DESCRIBE_CONFIGS on the topic"
         )
         return
-    judge = _users if rules.table(table_of(topic)) else _rows if rules.linked_table(table_of(topic)) else None
-    if judge is not None:
-        found = list(judge(subject, settings, days))
-        yield from found or [ok(subject, f"{_kept(settings)}; {days} days are promised")]
+    has_users = any(rules.table(table) is not None for table in tables)
+    has_rows = any(rules.linked_table(table) is not None for table in tables)
+    found = [
+        *(_users(subject, settings, days) if has_users else ()),
+        *(_rows(subject, settings, days) if has_rows else ()),
+    ]
+    if settings.is_compacted and len(tables) > 1:
+        found.append(
+            warning(
+                subject,
+                f"it is compacted and carries {', '.join(tables)}: where their keys are alike, as of users of one id, "
+                "a row of one table displaces the other's",
+                "a topic for each table, or ByLogicalTableRouter, which adds the table to the key",
+            )
+        )
+    if has_users or has_rows:
+        yield from dict.fromkeys(found) or [ok(subject, f"{_kept(settings)}; {days} days are promised")]
 
 
 def _users(subject: str, settings: TopicSettings, days: int) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from consumer.linked import linked_change
 from consumer.plan import user_of
 from consumer.record import SourceRecord
 from consumer.rules import Rules
+from consumer.topic_tables import TopicTables
 from consumer.watermark import Partition
 
 _TOGETHER_MS = 1000
@@ -134,19 +135,31 @@ class History:
         return [each for each in self.changes if each.fate in fates]
 
 
-def trace(records: Sequence[SourceRecord], user: UserId, rules: Rules, schemas: Schemas, progress: Progress) -> History:
+def trace(
+    records: Sequence[SourceRecord],
+    user: UserId,
+    rules: Rules,
+    schemas: Schemas,
+    progress: Progress,
+    tables: TopicTables | None = None,
+) -> History:
     """The history of ``user`` from records among which theirs are, each partition's in its order.
+
+    ``tables`` is what is known of the topics, for records that can't be read.
 
     Raises:
         ServerError: from ``schemas``, which only Avro asks.
     """
+    known = TopicTables(rules.captured()) if tables is None else tables
     # What was sent before the range is not looked up: its first record is taken for new.
     sent = Histories(None, 0)
     decided = (
-        each for some in _together(records) for each in zip(some, decide_all(some, rules, schemas, sent), strict=True)
+        each
+        for some in _together(records)
+        for each in zip(some, decide_all(some, rules, schemas, known, sent), strict=True)
     )
-    own = [(record, decision) for record, decision in decided if user_in(decision, rules) == user]
-    tracer = _Tracer(rules, progress, render(rules.names.portfolio, user))
+    own = [(record, decision) for record, decision in decided if is_of(user, decision, rules)]
+    tracer = _Tracer(user, rules, progress)
     return History(tuple(tracer.change(*each) for each in own), tracer.written)
 
 
@@ -162,26 +175,27 @@ def _together(records: Sequence[SourceRecord]) -> Iterator[list[SourceRecord]]:
         yield batch
 
 
-def user_in(decision: Decision, rules: Rules) -> UserId | None:
-    """Whose change it is, as far as that can be told."""
-    planned, event = decision.plan or decision.mark, decision.event
-    if planned is not None:
-        return planned.user
+def is_of(user: UserId, decision: Decision, rules: Rules) -> bool:
+    """Whether it is a change of ``user``, or may be, as far as that can be told."""
+    planned, event = decision.marks if decision.plan is None else (decision.plan,), decision.event
+    if planned:
+        return any(plan.user == user for plan in planned)
     with suppress(RecordError):
         if event is not None and (table := rules.table(event.table)) is not None:
-            return user_of(event, table)
+            return user_of(event, table) == user
         if event is not None and event.after is not None and (linked := rules.linked_table(event.table)) is not None:
             change = linked_change(event, linked, rules)
-            return change.user if change is not None else None
-    return None
+            return change is not None and change.user == user
+    return False
 
 
 class _Tracer:
-    def __init__(self, rules: Rules, progress: Progress, portfolio: str) -> None:
+    def __init__(self, user: UserId, rules: Rules, progress: Progress) -> None:
         self.written = Written()
+        self._user = user
         self._rules = rules
         self._progress = progress
-        self._portfolio = portfolio
+        self._portfolio = render(rules.names.portfolio, user)
         self._last: dict[str, Version] = {}
         self._marked: set[str] = set()
 
@@ -190,7 +204,7 @@ class _Tracer:
         if decision.outcome is Outcome.REJECTED:
             if not progress.has_read(record) and record.place not in progress.dead:
                 return Change(record, decision, Fate.PENDING)
-            self._marked.add(decision.mark.table if decision.mark is not None else "")
+            self._marked.update(mark.table for mark in decision.marks if mark.user == self._user)
             return Change(record, decision, Fate.DEAD)
         if plan is None:
             if decision.carrier is not None:

@@ -13,7 +13,6 @@ from consumer.explain.history import Change, Fate, Setting
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from consumer.keys import render
-from consumer.record import table_of
 from consumer.report import plan_text
 from consumer.value import timestamp
 
@@ -93,8 +92,7 @@ def _changes(title: str, changes: Sequence[Change], *, with_plan: bool = False) 
         return
     yield title
     for each in changes:
-        record, event = each.record, each.decision.event
-        table = event.table if event is not None else table_of(record.topic)
+        record, table = each.record, each.decision.table or "table not known"
         yield f"  {record.place}  {timestamp(record.timestamp_ms)}  {table}  {each.fate}: {each.decision.reason}"
         if with_plan and each.plan is not None:
             yield "\n".join(f"    {line}" for line in plan_text(each.plan).splitlines()[1:])
@@ -169,11 +167,10 @@ def _version_json(version: Version) -> dict[str, Any]:
 
 
 def _change_json(change: Change) -> dict[str, Any]:
-    event = change.decision.event
     return {
         "record": str(change.record.place),
         "time": timestamp(change.record.timestamp_ms),
-        "table": event.table if event is not None else table_of(change.record.topic),
+        "table": change.decision.table or None,
         "fate": change.fate,
         "reason": change.decision.reason,
         "plan": None if change.plan is None else plan_text(change.plan).splitlines(),

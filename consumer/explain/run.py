@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from consumer.avro import Schemas
 from consumer.config import Settings
@@ -19,6 +20,7 @@ from consumer.replay.bar import ReplayProgress
 from consumer.replay.bounds import Bound
 from consumer.replay.reader import committed
 from consumer.rules import Rules, UserTable
+from consumer.selection import selected
 from consumer.standing import RedisView
 
 
@@ -41,9 +43,11 @@ def _explained(
 ) -> Explanation:
     (table,) = (each for each in rules.tables if each.user_type == user.user_type)
     held = view.held(user, rules)
-    spans = spans_of(settings.kafka, user, rules, held.guard.versions, begin)
+    selection = selected(settings, rules, schemas)
+    rules = replace(rules, databases=selection.databases)
+    spans = spans_of(settings.kafka, selection, user, rules, held.guard.versions, begin)
     with ReplayProgress(sum(span.size for span in spans)) as progress:
-        records = records_of(settings.kafka, spans, user, rules, schemas, progress.advance)
+        records = records_of(settings.kafka, spans, user, rules, schemas, selection.tables, progress.advance)
     # The group before Redis: what is committed must be there, or it is missed.
     offsets = committed(settings.kafka)
     held = view.held(user, rules)
@@ -51,7 +55,7 @@ def _explained(
     letters = Choice(user=user).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
     dead = frozenset((*held.guard.marks.values(), *(each.place for each in letters)))
     reached = Progress(offsets, held.guard.versions, dead)
-    history = trace(records, user, rules, schemas, reached)
+    history = trace(records, user, rules, schemas, reached, selection.tables)
     there = There(held.config, held.portfolio, held.balance, image)
     return Explanation(
         user=user,

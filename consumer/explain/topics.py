@@ -7,21 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from heapq import merge
 
 from consumer.avro import Schemas
-from consumer.decision import decide
-from consumer.explain.history import user_in
-from consumer.followed import chosen
+from consumer.decision import decide_all
+from consumer.explain.history import is_of
+from consumer.followed import Selection
 from consumer.guard.version import Version
-from consumer.kafka_client import topics
 from consumer.keys import UserId
 from consumer.record import SourceRecord
 from consumer.replay.bounds import Bound, End, Span
 from consumer.replay.reader import read, resolve
 from consumer.rules import Rules
 from consumer.sections import Kafka
+from consumer.topic_tables import TopicTables
 
 
 def spans_of(
-    settings: Kafka, user: UserId, rules: Rules, stored: Mapping[str, Version], begin: Bound
+    settings: Kafka, selection: Selection, user: UserId, rules: Rules, stored: Mapping[str, Version], begin: Bound
 ) -> Sequence[Span]:
     """Where records of ``user`` may lie, from ``begin`` up to the ends of the topics as they are now.
 
@@ -36,7 +36,7 @@ def spans_of(
     home = {version.topic: version.partition for version in stored.values()}
     return [
         span
-        for span in resolve(settings, chosen(topics(settings), settings, tables), begin, End())
+        for span in resolve(settings, selection.carrying(tables), begin, End())
         if home.get(span.topic, span.partition) == span.partition
     ]
 
@@ -47,16 +47,17 @@ def records_of(
     user: UserId,
     rules: Rules,
     schemas: Schemas,
+    tables: TopicTables,
     advance: Callable[[int], None],
 ) -> list[SourceRecord]:
     """The records in ``spans`` that may be about ``user``, roughly in the order in which they were written.
 
-    ``advance`` is told of so many offsets more that were read.
+    ``tables`` is what is known of the topics, ``advance`` is told of so many offsets more that were read.
 
     Raises:
         ServerUnavailable, ServerError: of the broker, or of the registry.
     """
-    is_theirs = _glance(user, rules, schemas)
+    is_theirs = _glance(user, rules, schemas, tables)
     found: dict[Span, list[SourceRecord]] = {span: [] for span in spans}
     at = {span: span.begin for span in spans}
     for span, records, position in read(settings, spans):
@@ -67,7 +68,7 @@ def records_of(
     return list(merge(*found.values(), key=lambda record: record.timestamp_ms))
 
 
-def _glance(user: UserId, rules: Rules, schemas: Schemas) -> Callable[[SourceRecord], bool]:
+def _glance(user: UserId, rules: Rules, schemas: Schemas, tables: TopicTables) -> Callable[[SourceRecord], bool]:
     """Whether a record may be about ``user``: by its text where it is JSON, so that few are decoded."""
     names = {table.key for table in rules.tables} | {table.user_id for table in rules.linked}
     columns = "|".join(re.escape(name) for name in sorted(names)).encode()
@@ -79,6 +80,9 @@ def _glance(user: UserId, rules: Rules, schemas: Schemas) -> Callable[[SourceRec
             return False
         if number.search(value) or (record.key is not None and number.search(record.key)):
             return True
-        return value[:1] != b"{" and user_in(decide(record, rules, schemas), rules) == user
+        if value[:1] == b"{":
+            return False
+        (decision,) = decide_all([record], rules, schemas, tables)
+        return is_of(user, decision, rules)
 
     return is_theirs

@@ -90,7 +90,7 @@ def show(
     settings = settings_of(config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id)
     rules = rules_of(settings)
     (found,) = _placed([place], _box(settings))
-    record = visible(found.record, rules, schemas_of(settings))
+    record = visible(found.record, found.last.tables, rules, schemas_of(settings))
     typer.echo((letter_report.shown_json if as_json else letter_report.shown_text)(found, record))
 
 

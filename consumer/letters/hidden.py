@@ -5,7 +5,7 @@ The user tables hold passwords and addresses, and a record that can't be read ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, TypeGuard
@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 from consumer.avro import Schemas
 from consumer.codec import decode
 from consumer.errors import RecordError
-from consumer.record import Header, SourceRecord, table_of
+from consumer.record import Header, SourceRecord
 from consumer.rules import LinkedTable, Rules, UserTable
 
 HIDDEN = "***"
@@ -30,19 +30,18 @@ def digest(data: bytes | None) -> str:
     return "null" if data is None else f"{len(data)} bytes, sha256 {sha256(data).hexdigest()[:_HASH_DIGITS]}"
 
 
-def visible(record: SourceRecord, rules: Rules, schemas: Schemas) -> Mapping[str, object]:
-    """Key, value and headers of ``record`` as far as they may be shown.
+def visible(record: SourceRecord, tables: Collection[str], rules: Rules, schemas: Schemas) -> Mapping[str, object]:
+    """Key, value and headers of ``record`` as far as they may be shown; of ``tables`` it is if it does not say so.
 
     Raises:
         ServerError: from ``schemas``.
     """
-    table = table_of(record.topic)
     value, problem = _decoded(record.value, schemas)
     if _is_envelope(value):
         source = value.get("source")
-        named = source.get("table") if isinstance(source, dict) else None
-        table = named if isinstance(named, str) else table
-    names = _names(rules, table)
+        said = source.get("table") if isinstance(source, dict) else None
+        tables = (said,) if isinstance(said, str) else tables
+    names = _names_of_all(rules, tables)
     key, _ = _decoded(record.key, schemas)
     return {
         "key": _row(key, names) if isinstance(key, dict) and names else digest(record.key),
@@ -69,6 +68,12 @@ def _decoded(data: bytes | None, schemas: Schemas) -> tuple[object, str]:
 
 def _is_envelope(value: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(value, dict) and "op" in value and not value.keys().isdisjoint(("before", "after", "source"))
+
+
+def _names_of_all(rules: Rules, tables: Collection[str]) -> frozenset[str]:
+    """The columns that the mapping takes values of in each of ``tables``: what one of them hides is hidden."""
+    found = [_names(rules, table) for table in tables]
+    return frozenset.intersection(*found) if found else frozenset()
 
 
 def _names(rules: Rules, table: str) -> frozenset[str]:

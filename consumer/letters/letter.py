@@ -15,15 +15,18 @@ from enum import StrEnum
 from consumer.dead_letter import ADDED, CONNECT, DONE, OWN
 from consumer.errors import Place
 from consumer.keys import UserId
-from consumer.record import Header, SourceRecord, table_of
+from consumer.record import Header, SourceRecord
+from consumer.topic_tables import named
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
     """One dead letter: ``record`` as it was in its own topic, and why it is here.
 
-    ``at`` is where the letter itself lies, ``written_ms`` when it was written, in UTC milliseconds. ``user`` is whose
-    change it was, as far as that was known; then they were marked. ``group`` is the consumer group that wrote it.
+    ``at`` is where the letter itself lies, ``written_ms`` when it was written, in UTC milliseconds. ``users`` are whose
+    change it was, as far as that was known; then they were marked: several, where it may have been of several tables.
+    ``tables`` are those tables; a letter of an earlier version of this program does not tell them. ``group`` is the
+    consumer group that wrote it.
     """
 
     record: SourceRecord
@@ -33,14 +36,10 @@ class Letter:
     reason: str
     stage: str
     field: str
-    user: UserId | None
+    users: tuple[UserId, ...]
     problem: str
     advice: str
-
-    @property
-    def table(self) -> str:
-        """The table that the record's topic is named after."""
-        return table_of(self.record.topic)
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,6 @@ def read(found: SourceRecord) -> Letter | Note | None:
         group = _text(headers, f"{CONNECT}connector.name")
         if DONE in headers:
             return Note(place, group)
-        user = _text(headers, f"{OWN}user")
         return Letter(
             record=SourceRecord(
                 place.topic,
@@ -132,9 +130,10 @@ def read(found: SourceRecord) -> Letter | Note | None:
             reason=_text(headers, f"{OWN}reason"),
             stage=_text(headers, f"{OWN}stage"),
             field=_text(headers, f"{OWN}field"),
-            user=UserId.from_text(user) if user else None,
+            users=tuple(UserId.from_text(each) for each in _parts(_text(headers, f"{OWN}user"))),
             problem=_text(headers, f"{CONNECT}exception.message"),
             advice=_text(headers, f"{OWN}advice"),
+            tables=_tables(place.topic, headers),
         )
     except (KeyError, ValueError):
         return None
@@ -226,11 +225,24 @@ class Choice:
             (not self.places or each.place in self.places)
             and self.topic in (None, last.record.topic)
             and self.reason in (None, last.reason)
-            and self.table in (None, last.table)
-            and self.user in (None, last.user)
+            and (self.table is None or self.table in last.tables)
+            and (self.user is None or self.user in last.users)
             and (self.since_ms is None or last.written_ms >= self.since_ms)
             and (self.until_ms is None or last.written_ms < self.until_ms)
         )
+
+
+def _tables(topic: str, headers: Mapping[str, bytes | None]) -> tuple[str, ...]:
+    """The tables that a letter names; of one that names none, what the topic's name says in Debezium's form."""
+    name = f"{OWN}table"
+    if headers.get(name):
+        return _parts(_text(headers, name))
+    last = topic.rpartition(".")[2]
+    return (last,) if named(topic, (last,)) else ()
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(each for each in text.split(",") if each)
 
 
 def _age(letter: Letter) -> tuple[int, int]:

@@ -71,7 +71,7 @@ def _result(batch: Batch, each: Unapplied, at: int, rules: Rules, halt: CdcError
         return Released(each, Outcome.APPLIED)
     if answer.verdict is Verdict.DUPLICATE:
         return Released(each, Outcome.REPEATED)
-    if each.last.user is None and rules.table(plan.table) is not None:
+    if not each.last.users and rules.table(plan.table) is not None:
         advice = f"cdc-consumer snapshot --user {plan.user} --authoritative, then discard it here"
         return Released(each, Outcome.STAYS, LOST, advice)
     return Released(each, Outcome.SUPERSEDED)

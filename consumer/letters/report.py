@@ -25,8 +25,8 @@ def to_json(unapplied: Unapplied) -> str:
             "topic": unapplied.place.topic,
             "partition": unapplied.place.partition,
             "offset": unapplied.place.offset,
-            "table": last.table,
-            "user": str(last.user) if last.user else None,
+            "table": _joined(last.tables),
+            "user": _joined(last.users),
             **_letter(last, unapplied),
             "times": len(unapplied.letters),
         }
@@ -36,7 +36,7 @@ def to_json(unapplied: Unapplied) -> str:
 def cells(unapplied: Unapplied) -> Sequence[str]:
     """A row of the table with these :data:`COLUMNS`."""
     last = unapplied.last
-    user = str(last.user) if last.user else ""
+    user = _joined(last.users) or ""
     why = _problem(last, unapplied)
     return str(unapplied.place), timestamp(last.written_ms), last.reason, user, str(len(unapplied.letters)), why
 
@@ -88,8 +88,8 @@ def _shown(unapplied: Unapplied, record: Mapping[str, Any]) -> dict[str, Any]:
     last = unapplied.last
     return {
         "place": str(unapplied.place),
-        "table": last.table,
-        "user": str(last.user) if last.user else None,
+        "table": _joined(last.tables),
+        "user": _joined(last.users),
         "timestamp": timestamp(unapplied.record.timestamp_ms),
         "letters": [{"at": str(each.at), **_letter(each, unapplied)} for each in unapplied.letters],
         "record": record,
@@ -111,6 +111,11 @@ def _letter(letter: Letter, unapplied: Unapplied) -> dict[str, Any]:
 def _problem(letter: Letter, unapplied: Unapplied) -> str:
     """The place is said beside it."""
     return letter.problem.removeprefix(f"{unapplied.place}: ")
+
+
+def _joined(parts: Sequence[object]) -> str | None:
+    """Several are possible where a topic carries several tables; None where none is known."""
+    return ",".join(map(str, parts)) or None
 
 
 def _lines(value: object, indent: int = 0) -> Iterator[str]:

@@ -20,7 +20,7 @@ from consumer.diff import diff, is_whole, whole_image
 from consumer.effect import Plan
 from consumer.envelope import key_of, parse
 from consumer.errors import RecordError, UnknownTable
-from consumer.event import ChangeEvent, Operation
+from consumer.event import ChangeEvent, Operation, OtherDatabase
 from consumer.guard.history import Histories
 from consumer.guard.sent import counted_change
 from consumer.guard.version import Version, compare
@@ -151,7 +151,7 @@ class UserFold:
         self._only = only
         self._times = ChangeTimes(rules)
         self._owned = [column.field for column in found.columns]
-        self._glance = Glance(found)
+        self._glance = Glance(found, rules.databases)
         # A rule that the glance does not know: times that a column without a field sets.
         self._must_read_whole = carefully or bool(rules.outside.stamps)
         self._is_second_look = carefully
@@ -201,14 +201,19 @@ class UserFold:
         source = SourceRecord(record.topic, record.partition, record.offset, record.timestamp_ms, record.key, value)
         event: ChangeEvent | None = None
         try:
-            parsed = parse(source, self._schemas)
+            parsed = parse(source, self._schemas, self._rules.databases)
+            if isinstance(parsed, OtherDatabase):
+                error = UnknownTable(f"a row of the database {parsed.database!r}, which is not followed")
+                error.place = source.place
+                self.rejections.add(error, None, is_counted=self._is_second_look)
+                return
             if not isinstance(parsed, ChangeEvent) or self._history.first_sent(parsed) is not None:
                 return
             event = spelled(parsed, self._table.money())
             seen = self._seen(event)
         except RecordError as error:
             error.place = source.place
-            mark = mark_unread(source, event, self._rules, self._schemas)
+            mark = mark_unread(source, event, self._table, self._rules, self._schemas)
             if mark is None or self._only is None or str(mark.user) in self._only:
                 is_counted = self._is_second_look and self._glance(value) is None
                 self.rejections.add(error, mark, is_counted=is_counted)

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from consumer.envelope import scope_of
 from consumer.errors import RecordError
 from consumer.event import Operation, TableSchema
 from consumer.position import Origin, SourcePosition, from_source
 from consumer.rules import LinkedTable, UserTable
+from consumer.topic_tables import is_taken
 from consumer.value import Kind, of_column
 
 _PLACEHOLDER = b"__debezium_unavailable_value"
@@ -37,10 +39,11 @@ class Seen(NamedTuple):
 
 
 class Glance:
-    """A look at records of one user table."""
+    """A look at records of one user table, of these databases; of all, if there are none."""
 
-    def __init__(self, table: UserTable) -> None:
+    def __init__(self, table: UserTable, databases: frozenset[str] = frozenset()) -> None:
         self._table = table
+        self._databases = databases
         self._prefix = f"{table.user_type}:"
         # Columns may have names that are no Python names.
         names = [table.key, *(column.name for column in table.columns)]
@@ -59,6 +62,10 @@ class Glance:
             row = envelope.before if op is Operation.DELETE else envelope.after
             if op is None or row is None or envelope.source.get("table") != self._table.table:
                 return None
+            if self._databases:
+                database = envelope.source.get(scope_of(envelope.source))
+                if not isinstance(database, str) or not is_taken(self._databases, database):
+                    return None
             number = row.c0
             if type(number) is not int or number < 0:
                 return None

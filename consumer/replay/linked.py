@@ -59,7 +59,7 @@ class LinkedFold:
             record.topic, record.partition, record.offset, record.timestamp_ms, record.key, record.value
         )
         try:
-            event = parse(source, self._schemas)
+            event = parse(source, self._schemas, self._rules.databases)
             if not isinstance(event, ChangeEvent) or event.op is Operation.DELETE:
                 return
             if self._history.first_sent(event) is not None:

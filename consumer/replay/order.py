@@ -97,6 +97,7 @@ def identity(settings: Settings, rules: Rules, order: Order, cluster: str) -> di
         "CDC_GUARD__CLOCK_MS": str(settings.guard.clock_ms),
         "CDC_KAFKA__TOPIC_PREFIX": settings.kafka.topic_prefix,
         "CDC_KAFKA__TOPICS": ", ".join(sorted(settings.kafka.topics)),
+        "CDC_SOURCE__DATABASE": ", ".join(sorted(settings.source.database)),
         "the Kafka cluster": cluster,
         "the database of CDC_REDIS__URL": _database(settings.redis.url.get_secret_value()),
     }

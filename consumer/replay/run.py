@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import structlog
 
 from consumer import kafka_client
+from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.batched import batched
 from consumer.config import Settings
 from consumer.drift import Difference, version_of
 from consumer.effect import Plan
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
-from consumer.followed import missing, topic_pattern
+from consumer.followed import Selection
 from consumer.guard.version import Verdict
 from consumer.keys import UserId
 from consumer.patience import patiently
 from consumer.rebuild import as_read, removal
-from consumer.record import table_of
+from consumer.redis_memory import recall
 from consumer.registry import Registry
 from consumer.replay.bar import ReplayProgress
 from consumer.replay.bounds import Span
@@ -36,6 +36,7 @@ from consumer.replay.state import ReplayState
 from consumer.replay.summary import Summary
 from consumer.replay.worker import Finished, Interrupted, Reached, Read, RedisReplaced, Wanted, Worker, waits
 from consumer.rules import Rules
+from consumer.selection import say_if_uneven, selected
 from consumer.sink import RedisSink
 from consumer.standing import RedisView
 from consumer.watermark import Partition
@@ -59,13 +60,14 @@ def replay(settings: Settings, rules: Rules, order: Order, should_stop: Callable
         ServerError: a server refuses.
     """
     check(order, rules)
-    _greet_registry(settings)
+    selection = _selection(settings, rules, should_stop)
+    rules = replace(rules, databases=selection.databases)
     wanted = identity(settings, rules, order, kafka_client.cluster_id(settings.kafka))
     state = ReplayState(order.resume)
     try:
         view = RedisView(settings.redis)
         try:
-            run = _Run(settings, rules, order, wanted, view, state, should_stop)
+            run = _Run(settings, rules, order, wanted, selection, view, state, should_stop)
             while True:
                 try:
                     return run.whole()
@@ -77,11 +79,30 @@ def replay(settings: Settings, rules: Rules, order: Order, should_stop: Callable
         state.close()
 
 
-def _greet_registry(settings: Settings) -> None:
-    """Raises ConfigError: it does not accept us."""
-    if settings.registry.url is not None:
-        with closing(Registry(settings.registry)) as registry, suppress(ServerUnavailable):
-            registry.reach()
+def _selection(settings: Settings, rules: Rules, should_stop: Callable[[], bool]) -> Selection:
+    """The topics to read.
+
+    Raises:
+        ConfigError: a server does not accept us, or the topics are not there.
+    """
+    schemas: Schemas = NO_SCHEMAS
+    with ExitStack() as exits:
+        if settings.registry.url is not None:
+            schemas = registry = exits.enter_context(closing(Registry(settings.registry)))
+            with suppress(ServerUnavailable):
+                registry.reach()
+
+        def remembered(settings: Settings) -> frozenset[str]:
+            try:
+                return patiently(lambda: recall(settings), sleep=time.sleep, on_wait=waits, should_stop=should_stop)
+            except ServerUnavailable:
+                raise Interrupted from None  # told to stop while Redis is away
+
+        found = selected(settings, rules, schemas, remembered)
+    if found.lacking:
+        raise ConfigError("CDC_KAFKA__TOPICS", f"not there: {found.lacking}", "topics of this cluster")
+    say_if_uneven(found)
+    return found
 
 
 @dataclass(slots=True)
@@ -92,6 +113,7 @@ class _Run:
     rules: Rules
     order: Order
     identity: Mapping[str, str]
+    selection: Selection
     view: RedisView
     state: ReplayState
     should_stop: Callable[[], bool]
@@ -131,7 +153,7 @@ class _Run:
         return canary
 
     def _spans(self) -> list[Span]:
-        spans = _spans(self.settings, self.rules, self.order)
+        spans = _spans(self.settings, self.rules, self.order, self.selection)
         _say_if_ahead(self.settings, spans, self.order)
         return spans
 
@@ -157,6 +179,8 @@ class _Run:
             max(_LEAST, order.memory // order.workers - _BASE),
             order.shown,
             canary,
+            self.selection.tables.pairs(self.selection.topics),
+            frozenset(order.tables) or None,
         )
         numbers = sorted({span.partition for span in spans})
         tasks: list[Task] = [(each, *self.state.reached(each)) for each in numbers if self.state.summary(each) is None]
@@ -197,8 +221,8 @@ class _Run:
     def _look_for_orphans(self, spans: Sequence[Span], total: Summary) -> None:
         ends = {Partition(span.topic, span.partition): span.end for span in spans}
         # Without its topic nothing is known of a type of user.
-        topics = {table_of(span.topic) for span in spans}
-        tables = {each.user_type: each.table for each in self.rules.tables if each.table in topics}
+        read = [table for span in spans for table in self.selection.tables.of(span.topic)]
+        tables = {each.user_type: each.table for each in self.rules.tables if each.table in read}
         orphans = []
         for plan, key in self._orphans(tables, ends):
             orphans.append(plan)
@@ -240,21 +264,11 @@ class _Run:
                     yield as_read(plan, standing.version), standing.present[0]
 
 
-def _spans(settings: Settings, rules: Rules, order: Order) -> list[Span]:
-    kafka = settings.kafka
-    present = kafka_client.topics(kafka)
-    if lacking := missing(present, kafka, rules.captured()):
-        raise ConfigError("CDC_KAFKA__TOPICS", f"not there: {lacking}", "topics of this cluster")
-    pattern = topic_pattern(kafka.topic_prefix, order.tables or rules.captured())
-    wanted = order.tables or rules.captured()
-    names = [
-        topic
-        for topic in sorted(present)
-        if (topic in kafka.topics and table_of(topic) in wanted if kafka.topics else re.match(pattern, topic))
-    ]
-    spans = resolve(kafka, names, order.begin, order.end)
+def _spans(settings: Settings, rules: Rules, order: Order, selection: Selection) -> list[Span]:
+    names = selection.carrying(order.tables or rules.captured())
+    spans = resolve(settings.kafka, names, order.begin, order.end)
     users = {each.table for each in rules.tables}
-    cut = [span for span in spans if span.begin and table_of(span.topic) in users]
+    cut = [span for span in spans if span.begin and selection.tables.may_carry(span.topic, users)]
     if order.prunes and cut:
         problem = f"the first records of {cut[0].topic}[{cut[0].partition}] are gone: its users may be older than it"
         raise ConfigError("--prune", problem, "a topic that is whole, or compacted from its first record on")

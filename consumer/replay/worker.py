@@ -24,7 +24,7 @@ from consumer.guard.version import Verdict
 from consumer.mark import mark_refused
 from consumer.patience import patiently
 from consumer.protocols import Applied
-from consumer.record import SourceRecord, table_of
+from consumer.record import SourceRecord
 from consumer.registry import Registry
 from consumer.replay.bounds import Span
 from consumer.replay.partition import Folding, PartitionFold, counts
@@ -35,11 +35,13 @@ from consumer.replay.summary import Summary
 from consumer.rules import Rules
 from consumer.sink import RedisSink
 from consumer.standing import RedisView
+from consumer.topic_tables import TopicTables
 
 _log = structlog.get_logger(__name__)
 _AT_ONCE = 500
 _T = TypeVar("_T")
 
+OTHERS = "of a database that is not followed, left out"
 TOMBSTONE, NOTHING = "tombstones", "nothing of their own to write: no effect, of another user, or joined with another"
 NEWER, OLD, RIGHT = "newer in Redis, left alone", "applied before, or older than what is in Redis", "right already"
 
@@ -49,7 +51,8 @@ class Wanted:
     """What is to be replayed, and how. ``users`` are texts such as ``live:123``, None for all.
 
     ``memory`` is what one worker may hold of folds in bytes, ``shown`` of how many keys the differences are told.
-    ``canary`` names the key whose loss tells that Redis was emptied; a dry run has none.
+    ``canary`` names the key whose loss tells that Redis was emptied; a dry run has none. ``tables`` are topics with a
+    table that each is known to carry; only rows of ``of_tables`` are replayed, None for all.
     """
 
     spans: tuple[Span, ...]
@@ -60,6 +63,8 @@ class Wanted:
     memory: int = 2**28
     shown: int = 20
     canary: str = ""
+    tables: tuple[tuple[str, str], ...] = ()
+    of_tables: frozenset[str] | None = None
 
     def of(self, number: int) -> list[Span]:
         """The ranges of one partition number."""
@@ -120,6 +125,7 @@ class Worker:
         self._earlier = KafkaEarlier(settings.kafka, self._schemas)
         self._history = Histories(self._earlier, settings.guard.clock_ms)
         self._run = ""
+        self._tables = TopicTables(rules.captured(), wanted.tables)
 
     def close(self) -> None:
         """Let the connections go."""
@@ -150,8 +156,9 @@ class Worker:
         summary = Summary()
         rules, guard = self._rules, self._settings.guard
         spans = self._wanted.of(number)
-        tables = {span.topic: table_of(span.topic) for span in spans}
-        folding = Folding(rules, self._schemas, self._earlier, guard.clock_ms, self._wanted.users)
+        tables = {span.topic: self._tables.of(span.topic) for span in spans}
+        wanted = self._wanted
+        folding = Folding(rules, self._schemas, self._earlier, guard.clock_ms, wanted.users, of_tables=wanted.of_tables)
         budget = Budget(self._wanted.memory)
         again = Budget(self._wanted.memory)
         try:
@@ -161,6 +168,7 @@ class Worker:
                 self._patiently(lambda span=span, records=records: fold.add(span.topic, records))  # type: ignore[misc]
             self._write(fold.plans(), summary)
             summary.reject(fold.rejections.first, fold.rejections.count)
+            summary.count(OTHERS, fold.others)
             users = packed(fold.users())
             if fold.unusable:
                 second = PartitionFold(number, tables, folding.for_users(fold.unusable), again.store)
@@ -192,18 +200,28 @@ class Worker:
             raise RedisReplaced
 
     def _decide(self, records: Sequence[SourceRecord], summary: Summary) -> None:
-        decisions = self._patiently(lambda: decide_all(records, self._rules, self._schemas, self._history))
+        decisions = self._patiently(
+            lambda: decide_all(records, self._rules, self._schemas, self._tables, self._history)
+        )
         # Told already: so nothing is published, and there are no dead letters.
         told = () if self._wanted.publishes else range(len(records))
         batch = Batch(records, decisions, "", told)
-        wanted = self._wanted.users
-        plans = {at: plan for at, plan in batch.plans().items() if wanted is None or str(plan.user) in wanted}
+        wanted, of_tables = self._wanted.users, self._wanted.of_tables
+        plans = {
+            at: plan
+            for at, plan in batch.plans().items()
+            if (wanted is None or str(plan.user) in wanted) and (of_tables is None or plan.table in of_tables)
+        }
         for at, error in batch.errors.items():
-            if at in plans or wanted is None or decisions[at].mark is None:
+            users = {str(mark.user) for mark in decisions[at].marks}
+            if at in plans or wanted is None or not users or users & wanted:
                 summary.reject([str(error)])
         tombstones = sum(record.value is None for record in records)
+        others = sum(bool(decision.database) for decision in decisions)
+        done = sum(at >= 0 for at in plans.keys() | batch.errors.keys())
         summary.count(TOMBSTONE, tombstones)
-        summary.count(NOTHING, len(records) - tombstones - len(plans.keys() | batch.errors.keys()))
+        summary.count(OTHERS, others)
+        summary.count(NOTHING, len(records) - tombstones - others - done)
         if wanted is not None:
             summary.find(str(plan.user) for plan in plans.values())
         if self._wanted.is_dry:
@@ -247,7 +265,7 @@ class Worker:
 
     def _records(self, spans: Sequence[Span], *, is_new: bool = True) -> Iterator[tuple[Span, Sequence[SourceRecord]]]:
         """The records of ``spans``; of tables that a rebuild writes nothing of only the number of offsets."""
-        needed = [span for span in spans if not self._wanted.is_rebuild or counts(_table(span), self._rules)]
+        needed = [span for span in spans if not self._wanted.is_rebuild or self._counts(span.topic)]
         if is_new:
             self._report(Read(sum(span.size for span in spans if span not in needed)))
         at = {span.topic: span.begin for span in needed}
@@ -260,6 +278,11 @@ class Worker:
             if records:
                 yield span, records
 
+    def _counts(self, topic: str) -> bool:
+        """Whether a topic may have a part in what a rebuild writes."""
+        tables = self._tables.of(topic)
+        return not tables or any(counts(table, self._rules) for table in tables)
+
     def _patiently(self, attempt: Callable[[], _T]) -> _T:
         while True:
             try:
@@ -270,10 +293,6 @@ class Worker:
                 self._sink.go_on()
             except ServerUnavailable:
                 raise Interrupted from None  # told to stop while a server is away
-
-
-def _table(span: Span) -> str:
-    return table_of(span.topic)
 
 
 def _outcome(answer: Applied, *, is_rebuild: bool) -> str:

@@ -23,6 +23,7 @@ from consumer.options import (
 )
 
 if TYPE_CHECKING:
+    from consumer.followed import Selection
     from consumer.rules import Rules
     from consumer.snapshot.request import Course, Notification, Scan
 
@@ -56,6 +57,7 @@ def snapshot(
     `run` takes the reads from the topics, as it takes changes. Exit code 1 if a table was not read to its end. An
     authoritative one is followed by an audit of what was read, where the database is configured: 1 if it finds drift.
     """
+    from consumer.selection import selected
     from consumer.snapshot import run as incremental
     from consumer.snapshot.request import told_json, told_text
 
@@ -64,12 +66,14 @@ def snapshot(
     )
     rules = rules_of(settings)
     _refuse_contradictions(tables or [], where, users or [], authoritative=authoritative, stop=stop)
+    chosen = [_user(each) for each in users or []]
+    selection = selected(settings, rules, schemas_of(settings)) if tables or chosen else None
     if stop:
-        incremental.end(settings, incremental.collections(settings, rules, tables or []))
+        incremental.end(settings, incremental.collections(selection, rules, tables or []) if selection else [])
         typer.echo("asked for its end; whoever follows it hears of it", err=True)
         return
-    chosen = [_user(each) for each in users or []]
-    scans = _scans(settings, rules, tables or [], where, chosen)
+    assert selection is not None  # noqa: S101  # without tables and users it was refused
+    scans = _scans(selection, rules, tables or [], where, chosen)
 
     def tell(told: Notification) -> None:
         if as_json:
@@ -79,7 +83,7 @@ def snapshot(
 
     def prepare() -> None:
         if authoritative:
-            count = incremental.make_authoritative(settings, rules, scans, chosen)
+            count = incremental.make_authoritative(settings, rules, selection, scans, chosen)
             typer.echo(f"{count} users are marked: the next whole row of each is written over what stands", err=True)
 
     try:
@@ -147,20 +151,20 @@ def _refuse_contradictions(
 
 
 def _scans(
-    settings: config.Settings, rules: Rules, tables: Sequence[str], where: str | None, users: Sequence[UserId]
+    selection: Selection, rules: Rules, tables: Sequence[str], where: str | None, users: Sequence[UserId]
 ) -> list[Scan]:
     from consumer.snapshot.request import Scan, condition_of
     from consumer.snapshot.run import collections
 
     if tables:
-        return [Scan(name, where or "") for name in collections(settings, rules, tables)]
+        return [Scan(name, where or "") for name in collections(selection, rules, tables)]
     scans = []
     for user_type in sorted({user.user_type for user in users}):
         table = next((each for each in rules.tables if each.user_type == user_type), None)
         if table is None:
             known = ", ".join(sorted(each.user_type for each in rules.tables))
             raise ConfigError("--user", f"no table holds users of the type {user_type}", f"types: {known}")
-        (name,) = collections(settings, rules, [table.table])
+        (name,) = collections(selection, rules, [table.table])
         scans.append(Scan(name, condition_of(table, sorted(user for user in users if user.user_type == user_type))))
     return scans
 

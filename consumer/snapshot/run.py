@@ -4,7 +4,6 @@ every user marked whom its reads may overwrite.
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,8 +12,7 @@ from contextlib import closing
 from consumer.config import Settings
 from consumer.connect.client import ConnectApi
 from consumer.errors import CdcError, ConfigError, ServerError, ServerUnavailable
-from consumer.followed import topic_pattern
-from consumer.kafka_client import topics
+from consumer.followed import Selection
 from consumer.keys import UserId
 from consumer.keyspace import keyspace
 from consumer.rules import Rules, UserTable
@@ -24,6 +22,7 @@ from consumer.snapshot.distrust import distrust
 from consumer.snapshot.request import Course, Notification, Scan, execute, notification, stop
 from consumer.snapshot.signals import Signals
 from consumer.topic_reader import ends
+from consumer.topic_tables import is_taken
 
 _POLL_S = 0.5
 # Longer than Debezium takes to look at its signals (5 s), so that whoever waits is told what for.
@@ -37,45 +36,60 @@ Tell = Callable[[Notification], None]
 Say = Callable[[str], None]
 
 
-def collections(settings: Settings, rules: Rules, tables: Sequence[str]) -> list[str]:
-    """The tables as Debezium names them, ``<db or schema>.<table>``, by the topics that are there.
+def collections(selection: Selection, rules: Rules, tables: Sequence[str]) -> list[str]:
+    """The tables as Debezium names them, ``<db or schema>.<table>``, by the topics that are followed.
 
     Raises:
-        ConfigError: a table has no topic, or several.
-        ServerUnavailable: from Kafka.
+        ConfigError: a table has no topic, or no rule names it.
     """
-    kafka = settings.kafka
-    there = [name for name in topics(kafka) if re.match(topic_pattern(kafka.topic_prefix, rules.captured()), name)]
-    named = [name.removeprefix(f"{kafka.topic_prefix}.") for name in there]
-    return [_collection(table, named, rules) for table in tables]
+    return [_collection(table, selection, rules) for table in tables]
 
 
-def _collection(table: str, named: Sequence[str], rules: Rules) -> str:
-    if "." in table and table.rpartition(".")[2] in rules.captured():
+def _collection(table: str, selection: Selection, rules: Rules) -> str:
+    database, _, name = table.rpartition(".")
+    if database and name in rules.captured():
+        if not is_taken(selection.databases, database):
+            followed = ", ".join(sorted(selection.databases))
+            raise ConfigError("TABLE", f"{table}: rows of {database} are left out", f"a table of {followed}")
         return table
-    found = [name for name in named if name.rpartition(".")[2] == table]
     if table not in rules.captured():
         raise ConfigError("TABLE", f"no rule names the table {table!r}", f"one of {', '.join(rules.captured())}")
+    carrying = [topic for topic in selection.topics if table in selection.tables.of(topic)]
+    found = {selection.tables.database(topic, table) for topic in carrying} - {""}
     if len(found) != 1:
-        several = f"several topics carry it: {', '.join(found)}" if found else "it has no topic yet"
+        several = f"several databases have it: {', '.join(sorted(found))}" if found else "no topic is known to carry it"
         raise ConfigError("TABLE", f"{table}: {several}", f"with its database or schema, such as trading.{table}")
+    return f"{found.pop()}.{table}"
+
+
+def topic_of(scan: Scan, selection: Selection) -> str:
+    """The topic in which the rows of a scan will lie.
+
+    Raises:
+        ConfigError: there is none that is followed.
+    """
+    found = [topic for topic in selection.topics if scan.table in selection.tables.of(topic)]
+    database = scan.collection.rpartition(".")[0]
+    if len(found) != 1 or not is_taken(selection.databases, database):
+        raise ConfigError("TABLE", f"no topic that is followed carries {scan.collection}", "a table that is followed")
     return found[0]
 
 
-def make_authoritative(settings: Settings, rules: Rules, scans: Sequence[Scan], users: Sequence[UserId]) -> int:
+def make_authoritative(
+    settings: Settings, rules: Rules, selection: Selection, scans: Sequence[Scan], users: Sequence[UserId]
+) -> int:
     """Mark ``users``, or else all users of the tables of whom anything stands in Redis; answers how many.
 
     Raises:
-        ConfigError: a table's rows are no users.
+        ConfigError: a table's rows are no users, or are not followed.
         ServerError: from Redis or Kafka; some may be marked.
     """
-    tables = [(scan, _users_table(rules, scan.table)) for scan in scans]
+    tables = [(scan, _users_table(rules, scan.table), topic_of(scan, selection)) for scan in scans]
     sink = RedisSink(settings.redis, settings.guard, rules, settings.kafka.group_id)
     with closing(sink), closing(keyspace(settings.redis)) as keys:
         sink.reach()
 
-        def mark_users_of(scan: Scan, table: UserTable) -> int:
-            topic = f"{settings.kafka.topic_prefix}.{scan.collection}"
+        def mark_users_of(table: UserTable, topic: str) -> int:
             chosen: Iterable[UserId] = [user for user in users if user.user_type == table.user_type]
             return distrust(
                 chosen or present.users(keys, rules.names, table.user_type),
@@ -87,7 +101,7 @@ def make_authoritative(settings: Settings, rules: Rules, scans: Sequence[Scan], 
                 versions=lambda found: present.versions(keys, rules.names, found, table.table),
             )
 
-        return sum(mark_users_of(scan, table) for scan, table in tables)
+        return sum(mark_users_of(table, topic) for _, table, topic in tables)
 
 
 def _users_table(rules: Rules, name: str) -> UserTable:

@@ -13,6 +13,7 @@ from consumer.audit.finding import Tally
 from consumer.columns import Drift
 from consumer.errors import ServerUnavailable
 from consumer.metrics import Metrics
+from consumer.topic_tables import TopicTables
 from consumer.watermark import Partition
 from tests.unit.test_metrics import look
 from tests.unit.test_tally import applied, dead, step
@@ -34,11 +35,12 @@ class Asked:
 
 def eventful() -> Metrics:
     """The metrics of a program to which everything has happened."""
-    metrics = Metrics(index=lambda: "warm")
+    metrics = Metrics(index=lambda: "warm", tables=TopicTables(["live_users"]))
     metrics.stepped([step(0, applied()), dead(1)])
     metrics.waiting(ServerUnavailable("Redis", "no"), 1.0)
     metrics.assigned([])
     metrics.jumped(Partition("t", 0), 1, 2)
+    metrics.refused(["t.restore.live_users"])
     look(metrics, users=1)
     for is_unknown in (True, False):
         metrics.drifted(Drift("live_users", "x", is_unknown=is_unknown), 1)

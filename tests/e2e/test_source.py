@@ -9,6 +9,8 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import NewTopic
 
+from consumer.followed import Known, select
+from consumer.kafka_client import topics as present_topics
 from consumer.sections import Kafka
 from consumer.source import KafkaSource
 from tests.e2e.topic import EITHER_CLIENT
@@ -47,7 +49,7 @@ def test_topics_that_come_later_are_read_however_short_the_polls(stack: Stack, t
     source = KafkaSource(settings, TABLES, lambda _: None)
     burner.start()
     try:
-        source.subscribe()
+        source.subscribe(select(Known(present_topics(settings)), settings, TABLES))
         read_until({topics[0]})
         for topic in topics[1:]:
             make([topic])

@@ -10,6 +10,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.structs import OffsetAndMetadata
 
+from consumer.followed import Known, select
+from consumer.kafka_client import topics
 from consumer.protocols import Observer
 from consumer.sections import Kafka
 from consumer.source import KafkaSource
@@ -125,7 +127,7 @@ class Member:
         self.revoked: list[Partition] = []
         self.offsets: list[int] = []
         self.source = KafkaSource(settings, ["live_users"], self.revoked.extend, observer)
-        self.source.subscribe()
+        self.source.subscribe(select(Known(topics(settings)), settings, ["live_users"]))
 
     def poll(self) -> None:
         self.offsets += [record.offset for record in self.source.poll(0.05)]

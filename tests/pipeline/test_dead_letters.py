@@ -76,7 +76,7 @@ def test_a_bad_record_is_a_dead_letter_and_the_others_are_applied(
     source, kept, seen = RecordedSource(records("ddxdd"), step=step), Kept(), Seen()
     run(source, sink, kept, seen=seen)
     assert source.offsets == {TOPIC: 5}
-    assert [(letter.record, str(letter.user), letter.group) for letter in kept.letters] == [
+    assert [(letter.record, *map(str, letter.users), letter.group) for letter in kept.letters] == [
         (records("ddx")[2], "live:123", "g")
     ]
     assert sorted(step.record.offset for step in seen.steps) == [0, 1, 2, 3, 4]
@@ -179,7 +179,7 @@ def test_a_key_of_the_wrong_type_is_a_dead_letter_for_that_user_and_heals(sink: 
     client.set(CONFIG, "no hash")
     kept = Kept()
     run(RecordedSource([record("The group", 0)]), sink, kept)
-    assert [(letter.reason, str(letter.user)) for letter in kept.letters] == [("redis_wrongtype", "live:123")]
+    assert [(letter.reason, *map(str, letter.users)) for letter in kept.letters] == [("redis_wrongtype", "live:123")]
     client.delete(CONFIG)
     client.hset(CONFIG, "group", "before")
     run(RecordedSource([record("A deposit", 1)]), sink, kept)

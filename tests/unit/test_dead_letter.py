@@ -15,8 +15,8 @@ RECORD = SourceRecord(
 )
 
 
-def headers(error: CdcError, user: UserId | None = None) -> dict[str, bytes | None]:
-    return dict(DeadLetter(RECORD, error, user, "the-group").headers())
+def headers(error: CdcError, *users: UserId) -> dict[str, bytes | None]:
+    return dict(DeadLetter(RECORD, error, users, "the-group", ("live_users",)).headers())
 
 
 def test_the_headers_are_kafka_connects_and_our_own_beside_the_records() -> None:
@@ -39,6 +39,7 @@ def test_the_headers_are_kafka_connects_and_our_own_beside_the_records() -> None
         "cdc.advice": b"correct it",
         "cdc.field": b"margin",
         "cdc.user": b"live:5",
+        "cdc.table": b"live_users",
         "cdc.timestamp_ms": b"1700000000000",
     }
 
@@ -57,10 +58,10 @@ def test_reason_and_stage(error: CdcError, reason: bytes, stage: bytes, connect:
 
 
 def test_a_letter_that_is_written_again_has_each_header_once() -> None:
-    again = structs.replace(RECORD, headers=tuple(DeadLetter(RECORD, Undecodable("one"), None, "a").headers()))
-    names = [name for name, _ in DeadLetter(again, Undecodable("two"), None, "b").headers()]
+    again = structs.replace(RECORD, headers=tuple(DeadLetter(RECORD, Undecodable("one"), (), "a").headers()))
+    names = [name for name, _ in DeadLetter(again, Undecodable("two"), (), "b").headers()]
     assert len(names) == len(set(names))
-    found = dict(DeadLetter(again, Undecodable("two"), None, "b").headers())
+    found = dict(DeadLetter(again, Undecodable("two"), (), "b").headers())
     assert found["__connect.errors.exception.message"] == b"two"
 
 

@@ -32,9 +32,11 @@ from consumer.check.topic_findings import of_topics
 from consumer.connect.client import ConnectApi, load_connector
 from consumer.connect.status import ConnectorStatus
 from consumer.errors import ConfigError, ServerError, Undecodable
+from consumer.followed import Known, select
 from consumer.record import SourceRecord
 from consumer.reference import reference
 from consumer.registry import Registry
+from consumer.sections import Kafka
 from consumer.sections import Registry as RegistrySettings
 
 PROJECT = Path(__file__).parents[2]
@@ -115,26 +117,32 @@ def test_a_finding_as_text_and_as_json() -> None:
 
 
 def topics(present: Mapping[str, int], *named: str) -> list[tuple[Level, str]]:
-    return [(each.level, each.subject) for each in of_topics(present, named, "p", RULES) if each.level is not Level.OK]
+    settings = Kafka(topic_prefix="p", topics=named)
+    selection = select(Known(present), settings, RULES.captured())
+    found = of_topics(selection, present, settings, RULES)
+    return [(each.level, each.subject) for each in found if each.level is not Level.OK]
 
 
 def test_topics() -> None:
     every = {f"p.db.{table}": 8 for table in RULES.captured()}
-    linked, users = "topic p.<db or schema>.money_requests", "topic p.<db or schema>.live_users"
+    linked, users = "topic p.db.money_requests", "topic p.db.live_users"
     assert topics(every) == []
     assert topics({name: 8 for name in every if name != "p.db.money_requests"}) == [(Level.WARNING, linked)]
     assert topics({name: 8 for name in every if name != "p.db.live_users"}) == [(Level.FAILURE, users)]
     assert topics(every | {"p.db.live_users": 4}) == [(Level.WARNING, "topics")]
-    assert topics(every | {"p.other.live_users": 8}) == [(Level.FAILURE, "table live_users")]
     assert topics({"p.db.live_users": 8}, "p.db.live_users") == []
     assert topics({"p.db.live_users": 8}, "p.db.live_users", "p.db.demo_users") == [
         (Level.FAILURE, "topic p.db.demo_users")
     ]
 
 
-def test_two_topics_of_one_table_are_a_wrong_setting() -> None:
-    every = {f"p.{db}.{table}": 8 for table in RULES.captured() for db in ("a", "b")}
-    assert exit_code(of_topics(every, (), "p", RULES)) == 2
+def test_a_topic_of_another_database_is_told() -> None:
+    every = {f"p.db.{table}": 8 for table in RULES.captured()} | {"p.restore.live_users": 8}
+    settings = Kafka(topic_prefix="p")
+    selection = select(Known(every, remembered=frozenset({"db"})), settings, RULES.captured())
+    found = list(of_topics(selection, every, settings, RULES))
+    assert [each.subject for each in found if each.level is Level.WARNING] == ["topic p.restore.live_users"]
+    assert exit_code(found) == 0
 
 
 def test_records_that_are_as_they_should_be(update: SourceRecord) -> None:
@@ -244,15 +252,17 @@ def test_formats_with_nothing_to_say_of(name: str) -> None:
 
 def test_the_registrys_schemas() -> None:
     schema = json.dumps({"type": "record", "name": "Value", "fields": [{"name": "id", "type": "double"}]})
-    found = worse(of_writer(USERS, schema, RULES))
+    found = worse(of_writer(USERS, schema, "live_users", RULES))
     assert (Level.FAILURE, "margin: missing, and it is required") in found
     assert any(words.startswith("id: double can not be read") for _, words in found)
-    assert worse(of_writer(USERS, "syntax = 1", RULES)) == [(Level.FAILURE, "it is not JSON, so not Avro")]
-    assert list(of_writer("trading.trading.other", schema, RULES)) == []
+    assert worse(of_writer(USERS, "syntax = 1", "live_users", RULES)) == [
+        (Level.FAILURE, "it is not JSON, so not Avro")
+    ]
+    assert list(of_writer("cdc.users", schema, "", RULES)) == []
     known = json.loads((RECORDINGS / "avro-string-isostring.schemas.json").read_text())
     envelopes = [text for text in known.values() if "copytrading_alloted_time" in str(text)]
     text = envelopes[-1] if isinstance(envelopes[-1], str) else json.dumps(envelopes[-1])
-    assert worse(of_writer(USERS, text, RULES)) == []
+    assert worse(of_writer(USERS, text, "live_users", RULES)) == []
 
 
 def registry(answer: httpx.Response) -> Registry:

@@ -44,7 +44,7 @@ def written(
     offset: int, record: SourceRecord = RECORD, error: CdcError | None = None, group: str = "g", partition: int = 0
 ) -> SourceRecord:
     """A letter as it lies in the topic."""
-    letter = DeadLetter(record, error or Undecodable("7 bytes"), USER, group)
+    letter = DeadLetter(record, error or Undecodable("7 bytes"), (USER,), group)
     return SourceRecord("dlq", partition, offset, 1000 + offset, record.key, record.value, tuple(letter.headers()))
 
 
@@ -66,12 +66,20 @@ def letter_of(found: SourceRecord) -> Letter:
     return said
 
 
-@given(RECORDS, ERRORS, st.none() | st.builds(UserId, st.sampled_from(["live", "demo"]), st.integers(0, 2**60)))
-def test_what_is_written_is_read_back(record: SourceRecord, error: CdcError, user: UserId | None) -> None:
-    letter = DeadLetter(record, error, user, "the-group")
+@given(
+    RECORDS,
+    ERRORS,
+    st.lists(st.builds(UserId, st.sampled_from(["live", "demo"]), st.integers(0, 2**60)), max_size=2),
+    st.sampled_from([("live_users",), ("demo_users", "live_users")]),
+)
+def test_what_is_written_is_read_back(
+    record: SourceRecord, error: CdcError, users: list[UserId], tables: tuple[str, ...]
+) -> None:
+    letter = DeadLetter(record, error, tuple(users), "the-group", tables)
     found = letter_of(SourceRecord("dlq", 0, 9, 5, record.key, record.value, tuple(letter.headers())))
     assert found.record == record
-    assert (found.reason, found.stage, found.user, found.group) == (letter.reason, letter.stage, user, "the-group")
+    assert (found.reason, found.stage, found.group) == (letter.reason, letter.stage, "the-group")
+    assert (found.users, found.tables) == (tuple(users), tables)
     assert (found.problem, found.advice, found.at, found.written_ms) == (
         str(error),
         error.advice,
@@ -82,7 +90,7 @@ def test_what_is_written_is_read_back(record: SourceRecord, error: CdcError, use
 
 
 def test_the_headers_that_are_taken_off_are_those_that_are_put_on() -> None:
-    on = {name for name, _ in DeadLetter(structs.replace(RECORD, headers=()), Undecodable("x"), None, "g").headers()}
+    on = {name for name, _ in DeadLetter(structs.replace(RECORD, headers=()), Undecodable("x"), (), "g").headers()}
     assert ADDED - on == {"cdc.done"}
     assert on <= ADDED
 

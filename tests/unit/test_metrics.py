@@ -17,8 +17,10 @@ from consumer.metrics import Metrics
 from consumer.guard.version import Verdict
 from consumer.probes import serve
 from consumer.protocols import Source
+from consumer.reference import reference
 from consumer.sections import Metrics as Settings
 from consumer.tally import OUTCOMES
+from consumer.topic_tables import TopicTables
 from consumer.watermark import Partition
 from tests.stack.port import Ports
 from tests.unit.test_tally import applied, dead, step
@@ -65,7 +67,8 @@ def clock() -> _Clock:
 
 @pytest.fixture
 def metrics(clock: _Clock) -> Metrics:
-    return Metrics(clock, index=lambda: "warm", ready_lag_s=60)
+    tables = TopicTables(reference().captured())
+    return Metrics(clock, index=lambda: "warm", ready_lag_s=60, tables=tables)
 
 
 def test_batches_add_up(metrics: Metrics) -> None:
@@ -242,3 +245,10 @@ def test_the_probes_say_why_not(metrics: Metrics, clock: _Clock, port: int) -> N
 def test_a_port_that_is_taken_is_a_wrong_setting(metrics: Metrics, port: int) -> None:
     with pytest.raises(ConfigError, match="CDC_METRICS__PORT"):
         serve(Settings(host="127.0.0.1", port=port), metrics, lambda: True)
+
+
+def test_topics_of_another_database_are_shown_as_long_as_they_are_there(metrics: Metrics) -> None:
+    metrics.refused(["t.restore.live_users"])
+    assert scraped(metrics)["cdc_refused_topics"] == {("t.restore.live_users",): 1}
+    metrics.refused([])
+    assert "cdc_refused_topics" not in scraped(metrics)

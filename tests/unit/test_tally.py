@@ -33,7 +33,7 @@ def dead(offset: int, *, is_told: bool = False) -> Step:
     record = structs.replace(DEPOSIT.record(offset), value=b"no JSON")
     (decision,) = decide_all([record], reference())
     assert decision.error is not None
-    letter = None if is_told else DeadLetter(record, decision.error, None, "group")
+    letter = None if is_told else DeadLetter(record, decision.error, (), "group")
     # The mark of the user was applied; the record was not.
     return Step(record, decision, applied(), is_dead=True, letter=letter)
 
@@ -43,6 +43,7 @@ def test_every_outcome_has_its_word() -> None:
     same = replace(DEPOSIT, after=DEPOSIT.before).record(6)
     ignored, nothing = decide_all([tombstone, same], reference())
     joined = structs.replace(nothing, carrier=7)
+    (other,) = decide_all([same], replace(reference(), databases=frozenset({"elsewhere"})))
     found = [
         outcome_of(each)
         for each in (
@@ -51,6 +52,7 @@ def test_every_outcome_has_its_word() -> None:
             Step(same, nothing, None),
             Step(tombstone, ignored, None),
             dead(0),
+            Step(same, other, None),
         )
     ]
     assert found == list(OUTCOMES)

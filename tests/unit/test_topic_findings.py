@@ -8,7 +8,9 @@ import pytest
 
 from consumer.check.findings import Finding, Level
 from consumer.check.topic_findings import TopicSettings, of_broker, of_dead_letters, of_history, of_topics
+from consumer.followed import Known, select
 from consumer.reference import reference
+from consumer.sections import Kafka
 
 RULES = reference()
 DAY = 86_400_000
@@ -24,7 +26,7 @@ def said(found: Iterable[Finding]) -> list[tuple[Level, str]]:
 
 
 def history(settings: dict[str, str], table: str = "live_users", days: int = 7) -> list[tuple[Level, str]]:
-    return said(of_history(f"p.db.{table}", TopicSettings.read(settings), RULES, days))
+    return said(of_history(f"p.db.{table}", (table,), TopicSettings.read(settings), RULES, days))
 
 
 @pytest.mark.parametrize(
@@ -36,11 +38,11 @@ def test_user_topics_that_can_rebuild(settings: dict[str, str]) -> None:
 
 
 def test_what_is_kept_is_said() -> None:
-    (found,) = of_history("p.db.live_users", TopicSettings.read(COMPACTED), RULES, 7)
+    (found,) = of_history("p.db.live_users", ("live_users",), TopicSettings.read(COMPACTED), RULES, 7)
     assert found.found == "the last record of each key, all of the last 7 days; 7 days are promised"
-    (found,) = of_history("p.db.money_requests", TopicSettings.read(MONTH), RULES, 7)
+    (found,) = of_history("p.db.money_requests", ("money_requests",), TopicSettings.read(MONTH), RULES, 7)
     assert found.found == "records go after 30 days; 7 days are promised"
-    (found,) = of_history("p.db.live_users", TopicSettings.read(FOR_EVER), RULES, 7)
+    (found,) = of_history("p.db.live_users", ("live_users",), TopicSettings.read(FOR_EVER), RULES, 7)
     assert found.found == "everything is kept; 7 days are promised"
 
 
@@ -86,8 +88,18 @@ def test_topics_of_rows(table: str) -> None:
 
 def test_a_topic_that_no_rule_names_and_one_that_may_not_be_asked_about() -> None:
     assert history({"cleanup.policy": "compact"}, "other") == []
-    (found,) = of_history("p.db.live_users", None, RULES, 7)
+    (found,) = of_history("p.db.live_users", ("live_users",), None, RULES, 7)
     assert (found.level, found.advice) == (Level.WARNING, "allow this account DESCRIBE_CONFIGS on the topic")
+
+
+def test_a_topic_of_several_tables() -> None:
+    def levels(settings: dict[str, str], *tables: str) -> list[Level]:
+        return [each.level for each in of_history("cdc.all", tables, TopicSettings.read(settings), RULES, 7)]
+
+    assert levels(FOR_EVER, "demo_users", "live_users") == [Level.OK]
+    assert levels(COMPACTED, "demo_users", "live_users") == [Level.WARNING]
+    assert levels(COMPACTED, "live_users", "money_requests") == [Level.FAILURE, Level.WARNING]
+    assert levels(MONTH, "live_users", "money_requests") == [Level.WARNING]
 
 
 def letters(settings: dict[str, str], largest: str = "1048588") -> list[Level]:
@@ -118,9 +130,11 @@ def test_a_table_that_a_running_connector_captures_may_be_empty() -> None:
     there = {f"p.db.{table}": 8 for table in RULES.captured() if table != "live_users"}
 
     def levels(followed: tuple[str, ...], *named: str) -> set[Level]:
-        return {each.level for each in of_topics(there, named, "p", RULES, followed)}
+        settings = Kafka(topic_prefix="p", topics=named)
+        selection = select(Known(there), settings, RULES.captured())
+        return {each.level for each in of_topics(selection, there, settings, RULES, followed)}
 
     assert Level.FAILURE in levels(())
     assert levels(("live_users",)) == {Level.OK, Level.WARNING}
-    assert levels(("live_users",), "p.db.live_users") == {Level.OK, Level.WARNING}
+    assert levels(("live_users",), "p.db.live_users") == {Level.WARNING}
     assert Level.FAILURE in levels(("live_users",), "q.db.live_users")
