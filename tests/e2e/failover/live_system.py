@@ -1,0 +1,173 @@
+"""A database behind one address, Debezium, Kafka, the program and Redis, and everything that a test sees of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from demo import dump, expectation
+from tests.e2e.failover import judgement
+from tests.e2e.failover.ledger import GONE, Ledger
+from tests.e2e.failover.redis_monitor import RedisMonitor
+from tests.e2e.failover.topic_log import TopicLog
+from tests.e2e.process import Process, running
+from tests.faults.ear import Heard, heard_of
+from tests.redis_view import Listener, eventually
+from tests.stack import Stack
+from tests.stack.gate import Gate
+from tests.stack.login import DATABASE, connector_values
+from tests.stack.postgres import Postgres
+from tests.stack.registration import Database, registered
+from tests.stack.source_connector import SourceConnector
+from tests.stack.trading import Trading
+
+USERS = (1, 2, 3)
+# How often Debezium tries to reach a MySQL or MariaDB again that its binlog client has lost; the default is a minute.
+SOON = {"connect.keep.alive.interval.ms": "1000"}
+TOPIC = "live_users"
+
+
+@dataclass
+class LiveSystem:
+    """``trading`` writes to the database that Debezium reads. After a failover it has to be told: :meth:`write_to`."""
+
+    stack: Stack
+    trading: Trading
+    database: Database
+    redis: redis.Redis
+    listener: Listener
+    monitor: RedisMonitor
+    connector: SourceConnector
+    log: TopicLog
+    environment: Mapping[str, str]
+    folder: Path
+    exits: ExitStack
+    ledger: Ledger = field(default_factory=Ledger)
+    process: Process | None = None
+
+    def start(self) -> None:
+        """Run the program."""
+        self.process = self.exits.enter_context(running(self.environment, self.folder / "consumer.log"))
+
+    def write_to(self, database: Database) -> None:
+        """Write to another server from now on, and compare Redis with it in the end."""
+        connection = database.connect(database.logins.app)
+        self.exits.callback(connection.close)
+        self.trading, self.database = Trading(connection, database.quote), database
+
+    def insert(self, user_id: int) -> None:
+        self.ledger.insert(self.trading, user_id)
+
+    def update(self, *user_ids: int, times: int = 1) -> None:
+        """Change each of these users, or else everybody, ``times`` in turn."""
+        for _ in range(times):
+            for user_id in user_ids or self.ledger.living():
+                self.ledger.update(self.trading, user_id)
+
+    def delete(self, user_id: int) -> None:
+        self.ledger.delete(self.trading, user_id)
+
+    def settle(self) -> None:
+        """Wait until the last change of every user lies in Kafka and the program has finished all that lies there.
+
+        A task of Debezium that failed meanwhile is started again.
+        """
+        self.connector.go_on_until(self.is_sent, "Debezium did not send all changes")
+        eventually(self.log.is_committed, 60, "the program did not commit all that it read")
+
+    def is_sent(self) -> bool:
+        """Whether the last record of each user tells the last state."""
+        last = {each.user_id: each.state for each in self.log.sent()}
+        return all(last.get(user_id, GONE) == self.ledger.last(user_id) for user_id in self.ledger.users)
+
+    def stored_offsets(self, covers: Callable[[Mapping[str, Any]], bool]) -> list[dict[str, Any]]:
+        """What Connect stores of the connector, as soon as it ``covers`` what the test needs."""
+
+        def is_covered() -> bool:
+            found = self.connector.offsets()
+            return bool(found) and covers(found[0]["offset"])
+
+        self.connector.go_on_until(is_covered, "Connect did not store the offsets")
+        return self.connector.offsets()
+
+    def heard(self) -> Sequence[Heard]:
+        return [heard_of(channel, message) for channel, message in self.listener.heard()]
+
+    def problems(self) -> list[str]:
+        """Everything that is wrong now; call it when all is settled."""
+        heard = self.heard()
+        rows = expectation.of_database(
+            self.trading.connection, [f"live:{each}" for each in self.ledger.users], self.database.quote
+        )
+        writes = self.monitor.caught_up().of_users()
+        return judgement.problems(self.ledger, rows, dump.take(self.redis), heard, writes)
+
+    def judge(self) -> None:
+        """Settle, and fail with everything that is wrong."""
+        self.settle()
+        assert self.process is not None
+        assert self.process.running, self.process.said()
+        problems = self.problems()
+        assert not problems, "\n".join(problems)
+
+
+@contextmanager
+def live_system(
+    stack: Stack,
+    database: Database,
+    address: Gate,
+    names: tuple[str, str],
+    folder: Path,
+    overrides: Mapping[str, str] | None = None,
+    *,
+    captures: Mapping[str, str] | None = None,
+) -> Iterator[LiveSystem]:
+    """Tables with USERS alone, their snapshot in Kafka, an empty Redis; the program does not run yet.
+
+    ``names`` are the topic prefix and the group; ``address`` is where Debezium finds the database. ``overrides``
+    replace lines of the connector, ``captures`` its placeholders.
+    """
+    prefix, group_id = names
+    with ExitStack() as exits:
+        client = exits.enter_context(stack.redis.connect())
+        client.flushall()
+        connection = database.connect(database.logins.app)
+        exits.callback(connection.close)
+        trading, ledger = Trading(connection, database.quote), Ledger()
+        trading.clear()
+        for user_id in USERS:
+            ledger.insert(trading, user_id, is_told=False)
+        listener, monitor = Listener(client), RedisMonitor(stack.redis)
+        exits.callback(monitor.close)
+        exits.callback(listener.close)
+        values = connector_values(database.name, address, database.logins.debezium)
+        values |= {"CDC_PARTITIONS": "1", "CDC_HEARTBEAT_MS": "500", **(captures or {})}
+        lines = {**({} if isinstance(database, Postgres) else SOON), **(overrides or {})}
+        registration = exits.enter_context(registered(stack, database, prefix, lines, **values))
+        log = TopicLog(stack.kafka, f"{prefix}.{DATABASE}.{TOPIC}", group_id)
+        exits.callback(log.close)
+        yield LiveSystem(
+            stack,
+            trading,
+            database,
+            client,
+            listener,
+            monitor,
+            SourceConnector(stack.connect, registration.connector.name),
+            log,
+            {
+                "CDC_KAFKA__BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
+                "CDC_KAFKA__TOPIC_PREFIX": prefix,
+                "CDC_KAFKA__GROUP_ID": group_id,
+                "CDC_REDIS__URL": stack.redis.url,
+                "CDC_METRICS__PORT": "0",
+            },
+            folder,
+            exits,
+            ledger,
+        )
