@@ -23,19 +23,24 @@ class MariaDb(MySql):
     grants = GRANTS / "mariadb.sql"
 
     def catch_up(self, source: MySql) -> None:
-        ((logged,),) = source.as_origin("SELECT @@global.gtid_binlog_pos")
-        ((is_late,),) = self.as_origin(f"SELECT MASTER_GTID_WAIT('{logged}', {CATCH_UP_S})")
+        ((is_late,),) = self.as_origin(f"SELECT MASTER_GTID_WAIT('{source.executed()}', {CATCH_UP_S})")
         assert not is_late, f"{self.address} does not catch up with {source.address}"
 
     def _take_over_position(self, source: MySql) -> None:
-        ((logged,),) = source.as_origin("SELECT @@global.gtid_binlog_pos")
-        self.as_origin("RESET MASTER", f"SET GLOBAL gtid_slave_pos = '{logged}'")
+        self.as_origin("RESET MASTER", f"SET GLOBAL gtid_slave_pos = '{source.executed()}'")
+
+    def executed(self) -> str:
+        ((gtid,),) = self.as_origin("SELECT @@global.gtid_binlog_pos")
+        return str(gtid)
+
+    def includes(self, gtids: str, others: str) -> bool:
+        """Each is the last one of the only domain, whose numbers rise from server to server."""
+        return bool(gtids) and int(gtids.rpartition("-")[2]) >= int(others.rpartition("-")[2])
 
     @property
     def _replication_options(self) -> str:
         # A server that was a primary before goes on from what it wrote itself; a new one has written nothing.
-        ((logged,),) = self.as_origin("SELECT @@global.gtid_binlog_pos")
-        return "MASTER_USE_GTID=slave_pos" + (", MASTER_DEMOTE_TO_SLAVE=1" if logged else "")
+        return "MASTER_USE_GTID=slave_pos" + (", MASTER_DEMOTE_TO_SLAVE=1" if self.executed() else "")
 
 
 def native(

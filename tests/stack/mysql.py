@@ -105,9 +105,18 @@ class MySql(Server):
 
     def catch_up(self, source: MySql) -> None:
         """Return once all that ``source`` has committed is here too."""
-        ((executed,),) = source.as_origin("SELECT @@global.gtid_executed")
-        ((is_late,),) = self.as_origin(f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{executed}', {CATCH_UP_S})")
+        ((is_late,),) = self.as_origin(f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{source.executed()}', {CATCH_UP_S})")
         assert not is_late, f"{self.address} does not catch up with {source.address}"
+
+    def executed(self) -> str:
+        """The GTIDs of all that was committed here."""
+        ((gtids,),) = self.as_origin("SELECT @@global.gtid_executed")
+        return str(gtids)
+
+    def includes(self, gtids: str, others: str) -> bool:
+        """Whether the transactions ``others`` are all among ``gtids``."""
+        ((answer,),) = self.as_origin(f"SELECT GTID_SUBSET('{others}', '{gtids}')")
+        return bool(answer)
 
     def promote(self) -> None:
         """Stop to follow."""
@@ -127,8 +136,7 @@ class MySql(Server):
 
     def _take_over_position(self, source: MySql) -> None:
         """Count everything that ``source`` has executed as executed here."""
-        ((executed,),) = source.as_origin("SELECT @@global.gtid_executed")
-        self.as_origin("RESET MASTER", f"SET GLOBAL gtid_purged = '{executed}'")
+        self.as_origin("RESET MASTER", f"SET GLOBAL gtid_purged = '{source.executed()}'")
 
     @property
     def _replication_options(self) -> str:

@@ -36,6 +36,10 @@ class SourceConnector:
     def resume(self) -> None:
         self._call("PUT", "/resume")
 
+    def restart(self) -> None:
+        """End connector and task, and start them again from the stored offsets."""
+        self._call("POST", "/restart?includeTasks=true")
+
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """The task does not run inside the block; nothing waits for it after the block."""

@@ -31,8 +31,8 @@ def problems(
 def told_late(told: Mapping[tuple[str, str], Sequence[str]], heard: Sequence[Heard]) -> Iterator[str]:
     """Messages of an older state of a user that came after one of a newer state."""
     for (user, channel), tokens in judge.by_channel(heard).items():
-        for token, before in out_of_order(told.get((user, channel), ()), tokens):
-            yield f"told late: {token} after {before}, to {user} on {channel}"
+        if late := list(out_of_order(told.get((user, channel), ()), tokens)):
+            yield f"told late: {_first_of(late)}, to {user} on {channel}"
 
 
 def went_back(
@@ -41,8 +41,13 @@ def went_back(
     """Writes of an older state over a newer one."""
     for user_id, by_key in writes.items():
         for key, written in by_key.items():
-            for state, before in out_of_order(states.get(user_id, ()), written):
-                yield f"went back: {key} was written with state {state} after {before}"
+            if older := list(out_of_order(states.get(user_id, ()), written)):
+                yield f"went back: {key} was written with {_first_of(older)}"
+
+
+def _first_of(pairs: Sequence[tuple[str, str]]) -> str:
+    (each, before), rest = pairs[0], len(pairs) - 1
+    return f"{each} after {before}" + (f" and {rest} more" if rest else "")
 
 
 def out_of_order(right: Sequence[str], seen: Sequence[str]) -> Iterator[tuple[str, str]]:

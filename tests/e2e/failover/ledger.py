@@ -53,11 +53,12 @@ class Ledger:
         trading.insert(TABLE, id=user_id, **columns(number))
         self._keep(user_id, str(number), {GENERAL: created(f"{number}.25")} if is_told else {})
 
-    def update(self, trading: Trading, user_id: int) -> None:
+    def update(self, trading: Trading, user_id: int, *, is_told: bool = True) -> None:
+        """``is_told`` is false where Debezium can learn of it by a snapshot alone."""
         number = self._next(user_id)
         trading.update(TABLE, user_id, **columns(number))
         token = change(net_profit=f"{number}.00", wallet_balance=f"{number}.25")
-        self._keep(user_id, str(number), {GENERAL: token, MONEY: token})
+        self._keep(user_id, str(number), {GENERAL: token, MONEY: token} if is_told else {})
 
     def delete(self, trading: Trading, user_id: int) -> None:
         trading.delete(TABLE, user_id)

@@ -10,6 +10,8 @@ from typing import Any
 
 import redis
 
+from consumer.sections import Kafka
+from consumer.topic_reader import read_to_end
 from demo import dump, expectation
 from tests.e2e.failover import judgement
 from tests.e2e.failover.ledger import GONE, Ledger
@@ -22,9 +24,10 @@ from tests.stack import Stack
 from tests.stack.gate import Gate
 from tests.stack.login import DATABASE, connector_values
 from tests.stack.postgres import Postgres
-from tests.stack.registration import Database, registered
+from tests.stack.registration import Database, is_snapshot_complete, registered
 from tests.stack.source_connector import SourceConnector
 from tests.stack.trading import Trading
+from tests.stack.wire import Record
 
 USERS = (1, 2, 3)
 # How often Debezium tries to reach a MySQL or MariaDB again that its binlog client has lost; the default is a minute.
@@ -94,6 +97,19 @@ class LiveSystem:
 
         self.connector.go_on_until(is_covered, "Connect did not store the offsets")
         return self.connector.offsets()
+
+    def snapshot_again(self) -> None:
+        """Restart the connector, whose place in the database's log is gone: it takes a snapshot; wait for its end."""
+        before = self._snapshots()
+        self.connector.restart()
+        self.connector.go_on_until(lambda: self._snapshots() > before, "Debezium did not take another snapshot")
+
+    def _snapshots(self) -> int:
+        """How many were completed."""
+        settings = Kafka(bootstrap_servers=self.stack.kafka.bootstrap_servers)
+        topic = f"{self.environment['CDC_KAFKA__TOPIC_PREFIX']}.notifications"
+        told = [Record(topic, 0, each.offset, each.key, each.value) for each in read_to_end(settings, [topic])]
+        return sum(is_snapshot_complete([each]) for each in told)
 
     def heard(self) -> Sequence[Heard]:
         return [heard_of(channel, message) for channel, message in self.listener.heard()]

@@ -4,16 +4,19 @@ places, and the same transactions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.e2e.failover.binlog import BOTH_NUMBERINGS, BOTH_TAILS, covering, fail_over, kill_primary, sent_twice
 from tests.e2e.failover.live_system import USERS, LiveSystem, live_system
 from tests.stack import Stack
+from tests.stack.gate import Gate
+from tests.stack.mysql import MySql
 from tests.stack.replicated import Replicated
-from tests.stack.source_connector import Offsets
+from tests.stack.trading import Trading
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -31,58 +34,69 @@ def live(stack: Stack, servers: Replicated, names: tuple[str, str], tmp_path: Pa
         yield live
 
 
-def covering(servers: Replicated, live: LiveSystem) -> Offsets:
-    """Connect's offsets, once Debezium goes on from there behind everything that was committed before this call."""
-    ((executed,),) = servers.primary.as_origin("SELECT @@global.gtid_executed")
-
-    def covers(offset: Mapping[str, Any]) -> bool:
-        servers.write_elsewhere()
-        ((is_covered,),) = servers.primary.as_origin(f"SELECT GTID_SUBSET('{executed}', '{offset.get('gtids', '')}')")
-        return bool(is_covered)
-
-    return live.stored_offsets(covers)
-
-
-@pytest.mark.parametrize("tail", ["tail sent once", "tail sent again"])
-@pytest.mark.parametrize("numbers", ["lower numbers", "higher numbers"])
+@BOTH_TAILS
+@BOTH_NUMBERINGS
 def test_the_primary_is_killed(servers: Replicated, live: LiveSystem, numbers: str, tail: str) -> None:
-    """The last change before it is read from the replica's log, within seconds of the one before."""
-    servers.number_logs(replica_is_lower=numbers == "lower numbers")
-    live.update()
-    live.settle()
-    early = covering(servers, live)
-    live.update(times=3)
-    live.settle()
-    covering(servers, live)
-    at_failover = len(live.log.sent())
-    servers.gate.shut()
-    live.update()
-    servers.fail_over()
-    live.write_to(servers.primary)
-    if tail == "tail sent again":
-        live.connector.stop()
-        live.connector.set_offsets(early)
-        servers.gate.open()
-        live.connector.resume()
-    else:
-        servers.gate.open()
-    live.settle()
-    live.update(times=2)
-    live.settle()
-    assert_produced(live, at_failover, numbers, tail)
+    kill_primary(servers, live, numbers, tail)
     live.judge()
 
 
-def assert_produced(live: LiveSystem, at_failover: int, numbers: str, tail: str) -> None:
-    """The test's own history: where in which log the records were read."""
-    before, after = live.log.sent()[:at_failover], live.log.sent()[at_failover:]
-    for user_id in USERS:
-        old = [each for each in before if each.user_id == user_id and each.is_streamed]
-        new = [each for each in after if each.user_id == user_id and each.is_streamed]
-        if numbers == "lower numbers":
-            assert new[0].log_number < old[-1].log_number
-        else:
-            assert new[0].log_number > old[-1].log_number
-        assert len(new) == (6 if tail == "tail sent again" else 3)
-        repeated = {each.source["gtid"] for each in old} & {each.source["gtid"] for each in new}
-        assert len(repeated) == (3 if tail == "tail sent again" else 0)
+def test_failover_and_back(servers: Replicated, live: LiveSystem) -> None:
+    """Each time a tail is sent again in which a user is deleted and inserted anew."""
+    servers.number_logs(replica_is_lower=True)
+    live.insert(4)
+    parts = []
+    for _ in range(2):
+        live.update()
+        live.settle()
+        early = covering(servers, live)
+        live.update(times=2)
+        live.delete(4)
+        live.insert(4)
+        live.update()
+        live.settle()
+        covering(servers, live)
+        before = len(live.log.sent())
+        fail_over(servers, live, early)
+        live.update()
+        live.settle()
+        sent = live.log.sent()
+        parts.append(len(sent_twice(sent[:before], sent[before:])))
+        servers.rejoin()
+    assert all(count >= 4 * 3 for count in parts), parts
+    assert len({each.source["server_id"] for each in live.log.sent() if each.is_streamed}) == 2
+    live.judge()
+
+
+def test_the_log_begins_again(stack: Stack, names: tuple[str, str], tmp_path: Path) -> None:
+    """RESET MASTER: file names, places and GTIDs begin again, under the same server id and UUID.
+
+    What is changed before Debezium's new snapshot is in there, and told nobody. After that other changes of the same
+    users have the GTIDs that their earlier changes had.
+    """
+    server = stack.mysql
+    with server.connect(server.logins.app) as connection:
+        Trading(connection).clear()
+    begin_log(server)
+    gate = Gate(server.host, server.port)
+    with closing(gate), live_system(stack, server, gate, names, tmp_path) as live:
+        live.start()
+        live.update(times=3)
+        live.settle()
+        gate.shut()
+        begin_log(server)
+        for user_id in USERS:
+            live.ledger.update(live.trading, user_id, is_told=False)
+        gate.open()
+        live.snapshot_again()
+        before = len(live.log.sent())
+        live.update(1, 2, times=5)  # user 3 has to be right by the snapshot alone
+        live.settle()
+        sent = live.log.sent()
+        assert sent_twice(sent[:before], sent[before:])
+        live.judge()
+
+
+def begin_log(server: MySql) -> None:
+    """Debezium streams nothing after a snapshot at which no transaction had been executed yet."""
+    server.as_origin("RESET MASTER", "CREATE DATABASE after_reset", "DROP DATABASE after_reset")
