@@ -48,6 +48,7 @@ class TopicLog:
     """All records of ``topic``, which has one partition."""
 
     def __init__(self, kafka: Kafka, topic: str, group_id: str) -> None:
+        self.topic = topic
         self._kafka = kafka
         self._group_id = group_id
         self._part = TopicPartition(topic, 0)
@@ -67,6 +68,12 @@ class TopicLog:
                 envelope = json.loads(record.value) if record.value else None
                 self._sent.append(Sent(record.offset, json.loads(record.key)["id"], envelope))
         return list(self._sent)
+
+    def anew(self) -> list[Sent]:
+        """Everything that is left there now, after the broker compacted the topic."""
+        self._sent.clear()
+        self._consumer.seek(self._part, 0)
+        return self.sent()
 
     def streamed(self, user_id: int) -> list[Sent]:
         """The user's changes, without snapshots and tombstones."""
