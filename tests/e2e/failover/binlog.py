@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from tests.e2e.failover.live_system import USERS, LiveSystem
-from tests.e2e.failover.topic_log import Sent
+from tests.e2e.failover.topic_log import sent_twice
 from tests.stack.replicated import Replicated
 from tests.stack.source_connector import Offsets
 
@@ -41,15 +41,6 @@ def fail_over(servers: Replicated, live: LiveSystem, sent_again_from: Offsets | 
         live.connector.set_offsets(sent_again_from)
         live.connector.resume()
     servers.gate.open()
-
-
-def sent_twice(before: Sequence[Sent], after: Sequence[Sent]) -> set[tuple[int, str]]:
-    """User and transaction of the changes that lie in both parts of the topic."""
-    return _identities(before) & _identities(after)
-
-
-def _identities(sent: Sequence[Sent]) -> set[tuple[int, str]]:
-    return {(each.user_id, str(each.source["gtid"])) for each in sent if each.is_streamed}
 
 
 def kill_primary(servers: Replicated, live: LiveSystem, numbers: str, tail: str) -> None:

@@ -15,7 +15,7 @@ from consumer.sections import Kafka
 from consumer.topic_reader import read_to_end
 from demo import dump, expectation
 from tests.e2e.failover import judgement
-from tests.e2e.failover.ledger import GONE, Ledger
+from tests.e2e.failover.ledger import GONE, TABLE, Ledger
 from tests.e2e.failover.redis_monitor import RedisMonitor
 from tests.e2e.failover.topic_log import TopicLog
 from tests.e2e.process import Process, running
@@ -24,23 +24,27 @@ from tests.redis_view import Listener, eventually
 from tests.stack import Stack
 from tests.stack.gate import Gate
 from tests.stack.login import DATABASE, connector_values
-from tests.stack.postgres import Postgres
 from tests.stack.registration import Database, is_snapshot_complete, registered
 from tests.stack.source_connector import SourceConnector
 from tests.stack.trading import Trading
 from tests.stack.wire import Record
 
 USERS = (1, 2, 3)
-# How often Debezium tries to reach a MySQL or MariaDB again that its binlog client has lost; the default is a minute.
-SOON = {"connect.keep.alive.interval.ms": "1000"}
-TOPIC = "live_users"
+# How soon Debezium tries to reach a database again that it has lost; by default after a minute, and ten seconds.
+SOON = {"mysql": "connect.keep.alive.interval.ms", "mariadb": "connect.keep.alive.interval.ms"}
+SOON |= {"postgres": "retriable.restart.connector.wait.ms"}
+SOON_MS = "1000"
 
 
 @dataclass
 class LiveSystem:
-    """``trading`` writes to the database that Debezium reads. After a failover it has to be told: :meth:`write_to`."""
+    """``trading`` writes to the database that Debezium reads at ``address``.
+
+    After a failover both have to be told of the other server: :meth:`write_to`, and the gate.
+    """
 
     stack: Stack
+    address: Gate
     trading: Trading
     database: Database
     redis: redis.Redis
@@ -174,12 +178,13 @@ def live_system(
         exits.callback(listener.close)
         values = connector_values(database.name, address, database.logins.debezium)
         values |= {"CDC_PARTITIONS": "1", "CDC_HEARTBEAT_MS": "500", **(captures or {})}
-        lines = {**({} if isinstance(database, Postgres) else SOON), **(overrides or {})}
+        lines = {SOON[database.name]: SOON_MS, **(overrides or {})}
         registration = exits.enter_context(registered(stack, database, prefix, lines, **values))
-        log = TopicLog(stack.kafka, f"{prefix}.{DATABASE}.{TOPIC}", group_id)
+        log = TopicLog(stack.kafka, f"{prefix}.{DATABASE}.{TABLE}", group_id)
         exits.callback(log.close)
         yield LiveSystem(
             stack,
+            address,
             trading,
             database,
             client,

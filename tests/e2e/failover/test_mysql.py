@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.failover.binlog import BOTH_NUMBERINGS, BOTH_TAILS, covering, fail_over, kill_primary, sent_twice
+from tests.e2e.failover.binlog import BOTH_NUMBERINGS, BOTH_TAILS, covering, fail_over, kill_primary
 from tests.e2e.failover.live_system import USERS, LiveSystem, live_system
+from tests.e2e.failover.topic_log import sent_twice
 from tests.stack import Stack
 from tests.stack.gate import Gate
 from tests.stack.mysql import MySql

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.failover.binlog import covering, sent_twice
+from tests.e2e.failover.binlog import covering
 from tests.e2e.failover.live_system import USERS, LiveSystem, live_system
+from tests.e2e.failover.topic_log import sent_twice
 from tests.stack import Stack
 from tests.stack.replicated import Replicated
 from tests.stack.trading import Trading

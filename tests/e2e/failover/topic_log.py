@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,9 +40,23 @@ class Sent:
         return self.envelope is not None and self.source.get("snapshot") in (None, "false")
 
     @property
+    def transaction(self) -> str:
+        """The database's name for the transaction, on whichever server it is read."""
+        return str(self.source.get("gtid") or self.source["txId"])
+
+    @property
     def log_number(self) -> int:
         """The number of the binlog file that it was read from."""
         return int(str(self.source["file"]).rpartition(".")[2])
+
+
+def sent_twice(before: Sequence[Sent], after: Sequence[Sent]) -> set[tuple[int, str]]:
+    """User and transaction of the streamed changes that lie in both parts of a topic."""
+    return _identities(before) & _identities(after)
+
+
+def _identities(sent: Sequence[Sent]) -> set[tuple[int, str]]:
+    return {(each.user_id, each.transaction) for each in sent if each.is_streamed}
 
 
 class TopicLog:
@@ -74,10 +89,6 @@ class TopicLog:
         self._sent.clear()
         self._consumer.seek(self._part, 0)
         return self.sent()
-
-    def streamed(self, user_id: int) -> list[Sent]:
-        """The user's changes, without snapshots and tombstones."""
-        return [each for each in self.sent() if each.user_id == user_id and each.is_streamed]
 
     def is_committed(self) -> bool:
         """Whether the group has finished everything that lies there."""
