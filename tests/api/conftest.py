@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from tests.e2e.process import Process
-from tests.faults.gate import Gate
 from tests.redis_view import eventually
 from tests.stack import Stack
+from tests.stack.gate import Gate
 from tests.stack.port import Ports
 
 TOKEN = "tok-1f0c"

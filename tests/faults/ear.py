@@ -27,6 +27,12 @@ def token(message: dict[str, Any]) -> str:
     return DELETED if message["event_type"] == "user_deleted" else change(**fields)
 
 
+def heard_of(channel: str, message: dict[str, Any]) -> Heard:
+    """A message in the words of the judgement."""
+    told = Told(f"{message['user_type']}:{message['user_id']}", channel, token(message))
+    return Heard(told, message["event_id"], message["group_changed"] and message["old_group"] is None)
+
+
 class Ear:
     """A subscriber that is deaf only between :meth:`rest` and :meth:`listen`, when nobody may publish."""
 
@@ -63,7 +69,5 @@ class Ear:
         self._heard.clear()
 
     def _collect(self) -> None:
-        for channel, message in self._listener.take() if self._listener is not None else ():
-            told = Told(f"{message['user_type']}:{message['user_id']}", channel, token(message))
-            is_whole = message["group_changed"] and message["old_group"] is None
-            self._heard.append(Heard(told, message["event_id"], is_whole))
+        taken = self._listener.take() if self._listener is not None else ()
+        self._heard += [heard_of(channel, message) for channel, message in taken]

@@ -21,11 +21,11 @@ from demo import dump, expectation
 from tests.faults import judge
 from tests.faults.ear import Ear
 from tests.faults.fleet import Fleet
-from tests.faults.gate import Gate
 from tests.faults.script import Script, Told
 from tests.faults.workload import Workload
 from tests.redis_view import eventually
 from tests.stack import Stack
+from tests.stack.gate import Gate
 from tests.stack.registration import Database, Registration, is_snapshot_complete, registered
 from tests.stack.trading import Trading
 from tests.stack.wire import Record, read

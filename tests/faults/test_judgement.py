@@ -15,9 +15,9 @@ from demo.expectation import Expected
 from tests.faults import judge
 from tests.faults.ear import Heard
 from tests.faults.fault import FAULTS
-from tests.faults.gate import Gate
 from tests.faults.schedule import draw
 from tests.faults.script import DELETED, GENERAL, MONEY, Script, Step, Told, change
+from tests.stack.gate import Gate
 
 FIRST, SECOND = change(wallet_balance="1.25"), change(wallet_balance="2.25")
 EXPECTED = {("live:1", GENERAL): [FIRST, SECOND, DELETED], ("live:1", MONEY): [FIRST, SECOND]}

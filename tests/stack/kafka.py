@@ -103,6 +103,8 @@ def settings(host: str, port: int, controller: int, data: Path) -> dict[str, str
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
         "delete.topic.enable": "true",
+        # How often the cleaner looks for topics to compact; a test waits for it.
+        "log.cleaner.backoff.ms": "500",
         # Debezium's signal channel subscribes to a topic that nobody may have made yet.
         "auto.create.topics.enable": "true",
         "num.partitions": "1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,13 @@ class Postgres(Server):
     quote = '"'
     database = DATABASE
 
-    def __init__(self, runtime: Runtime, host: str, port: int, logins: Logins | None = None) -> None:
+    def __init__(
+        self, runtime: Runtime, host: str, port: int, logins: Logins | None = None, *, is_copy: bool = False
+    ) -> None:
+        """``is_copy``: its data are another server's, with schema and accounts; ``logins`` are that one's too."""
         super().__init__(runtime, host, port)
         self.logins = logins or Logins()
+        self._set_up_done = is_copy
 
     @property
     def url(self) -> str:
@@ -96,26 +101,46 @@ class Postgres(Server):
         )
 
 
-def native(place: Place) -> Postgres:
-    port = place.ports.take("postgres")
-    home = place.directory("postgres", place.account)
-    logins = Logins()
+def native(
+    place: Place,
+    settings: Mapping[str, str] | None = None,
+    *,
+    label: str = "postgres",
+    backup: Path | None = None,
+    logins: Logins | None = None,
+) -> Postgres:
+    """A PostgreSQL process. ``label`` names its port, folder and log.
+
+    ``backup`` is a data directory to start from, which becomes the server's own; ``logins`` are the accounts in it.
+    """
+    port = place.ports.take(label)
+    home = place.directory(label, place.account)
+    logins = logins or Logins()
 
     def prepare() -> Launch:
         installation = place.installation(f"postgres-{VERSION}", lambda into: _fill(place, into))
         base = within_reach(installation, home, place.account)
-        password = home / "password"
-        password.write_text(logins.admin.password)
-        data = ["-D", str(home / "data")]
-        initialize = [str(base / "bin" / "initdb"), *data, "-U", logins.admin.user, "-E", "UTF8", "--no-sync"]
-        initialize += ["--no-locale", "--auth=scram-sha-256", f"--pwfile={password}"]
-        place.children.run(initialize, place.log("postgres"), cwd=home, account=place.account)
-        password.unlink()
-        settings = SETTINGS | {"port": str(port), "listen_addresses": place.host, "unix_socket_directories": str(home)}
-        options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
-        return Launch([str(base / "bin" / "postgres"), *data, *options], account=place.account)
+        data = home / "data"
+        if backup:
+            backup.rename(data)
+        else:
+            _initialize(place, base, data, logins.admin, label)
+        own = {"port": str(port), "listen_addresses": place.host, "unix_socket_directories": str(home)}
+        options = [
+            word for key, value in (SETTINGS | own | dict(settings or {})).items() for word in ("-c", f"{key}={value}")
+        ]
+        return Launch([str(base / "bin" / "postgres"), "-D", str(data), *options], account=place.account)
 
-    return Postgres(Process(place, "postgres", prepare), place.host, port, logins)
+    return Postgres(Process(place, label, prepare), place.host, port, logins, is_copy=backup is not None)
+
+
+def _initialize(place: Place, base: Path, data: Path, admin: Login, label: str) -> None:
+    password = data.with_name("password")
+    password.write_text(admin.password)
+    command = [str(base / "bin" / "initdb"), "-D", str(data), "-U", admin.user, "-E", "UTF8", "--no-sync"]
+    command += ["--no-locale", "--auth=scram-sha-256", f"--pwfile={password}"]
+    place.children.run(command, place.log(label), cwd=data.parent, account=place.account)
+    password.unlink()
 
 
 def _fill(place: Place, into: Path) -> None:

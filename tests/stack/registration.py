@@ -58,7 +58,7 @@ def registered(
             yield Registration(connector, prefix)
         finally:
             api.delete(connector.name)
-            if isinstance(database, Postgres):
+            if isinstance(database, Postgres) and database.runtime.running:
                 database.drop_slot(connector.config["slot.name"])
             delete_topics(stack, prefix)
 

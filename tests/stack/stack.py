@@ -91,6 +91,11 @@ class Stack:
         return stack
 
     @property
+    def place(self) -> Place:
+        """Where servers live that a test adds; they end with the stack at the latest."""
+        return self._place
+
+    @property
     def mysql(self) -> MySql:
         return self._get("mysql", MySql)
 

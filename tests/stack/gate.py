@@ -1,10 +1,12 @@
-"""The only way of the consumers to Redis: a relay that can be shut, and that can cut a reply in the middle.
+"""One address in front of a server: a relay that can be shut, led to another server, and can cut a reply in the middle.
 
-Pub/Sub keeps nothing for a subscriber that is away, so when Redis goes down and comes back, whatever the consumers
-publish before the test's listener has subscribed again could not be counted. The gate is shut before Redis ends and
-opened when the listener is back. That is no mercy to the program: it sees connections that break at any byte, refused
-connections, and answers that never come. Not tested is only what nobody could see: Redis dying between
-keeping a message's change and handing the message out.
+A connector that reads a database through it keeps its address over a failover.
+
+Consumers that reach Redis through it alone let a test count messages. Pub/Sub keeps nothing for a subscriber that is
+away, so when Redis goes down and comes back, whatever the consumers publish before the test's listener has subscribed
+again could not be counted. The gate is shut before Redis ends and opened when the listener is back. The program still
+sees connections that break at any byte, refused connections, and answers that never come. Not tested is only what
+nobody could see: Redis dying between keeping a message's change and handing the message out.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ class Gate:
     """Listens at ``address`` and passes connections on to a server, while it is open."""
 
     def __init__(self, host: str, port: int) -> None:
+        """``host`` and ``port`` are the server's; the gate listens at a free port of the same host."""
+        self.host = host
         self._behind = (host, port)
         self._is_open = True
         self._replies_to_cut = 0
@@ -51,6 +55,14 @@ class Gate:
     def open(self) -> None:
         with self._lock:
             self._is_open = True
+
+    def lead_to(self, host: str, port: int) -> None:
+        """Break all connections; new ones go to another server, if the gate is open."""
+        with self._lock:
+            self._behind = (host, port)
+            pairs = list(self._pairs)
+        for pair in pairs:
+            self._break(*pair)
 
     def cut_replies(self, count: int) -> None:
         """Of the next replies so many end in the middle, and their connections with them: applied, but who knows."""
