@@ -9,6 +9,7 @@ SECONDS ?= 60
 WORKERS ?= 3
 PYTEST := $(BIN)/pytest --rerun-show-tracebacks --max-suite-reruns 5 --numprocesses $(WORKERS) --dist loadfile
 MINUTES ?= 5
+MODEL_MINUTES ?= 10
 SEED ?=
 DATABASE ?= mysql
 REDIS ?= cluster
@@ -16,7 +17,7 @@ RECORDS ?= 200000
 USERS ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check end-to-end unit fuzz faults mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas format clean
+.PHONY: help demo live test check end-to-end unit fuzz model faults mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -54,6 +55,9 @@ schemas: $(READY) ## write schemas/ anew from the rules and the models
 
 fuzz: $(READY) ## damage real records for SECONDS=60: no exception but this program's own
 	$(BIN)/python -m tests.wire.fuzz --seconds $(SECONDS) $(ARGS)
+
+model: $(READY) ## random histories of database, connector, topic and members for MODEL_MINUTES=10: the guard's rule holds (ARGS="--rule lineage": that of version 0.1 does not)
+	@$(BIN)/python -m tests.model --minutes $(MODEL_MINUTES) $(ARGS)
 
 faults: $(READY) ## a live system under random faults for MINUTES=5 (SEED=… repeats a run, DATABASE=mysql|mariadb|postgres)
 	$(BIN)/python -m tests.faults --minutes $(MINUTES) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(ARGS)
