@@ -24,6 +24,7 @@ _POLL_MS = 200
 _AT_ONCE = 2000
 _SILENCE_S = 20.0
 _KNOWN_S = 300.0
+_KEEP_ALIVE_S = 1.0
 _NEVER = 2**62
 
 
@@ -34,13 +35,15 @@ def _nothing() -> None:
 class KafkaEarlier:
     """As :class:`consumer.guard.history.Earlier`. Connects when it is asked first.
 
-    ``keep_alive`` is called between reads, for these may take longer than a group waits for a member.
+    ``keep_alive`` is called about once a second while it reads, for that may take longer than a group waits for a
+    member.
     """
 
-    def __init__(self, settings: Kafka, schemas: Schemas, keep_alive: Callable[[], None] = _nothing) -> None:
+    def __init__(self, settings: Kafka, schemas: Schemas) -> None:
         self._settings = settings
         self._schemas = schemas
-        self._keep_alive = keep_alive
+        self.keep_alive: Callable[[], object] = _nothing
+        self._alive_at = 0.0
         self._consumer: Any = None
         self._reach: dict[Partition, tuple[float, Reach]] = {}
 
@@ -61,10 +64,13 @@ class KafkaEarlier:
             raise self._lost(error) from None
 
     def changes(self, partition: Partition, begin: int, end: int) -> Iterator[tuple[Sequence[ChangeEvent], int]]:
+        self._alive_at = time.monotonic()
         for records, position in self._records(partition, begin, end):
             found = (self._change(record) for record in records)
             yield [each for each in found if each is not None], position
-            self._keep_alive()
+            if time.monotonic() > self._alive_at + _KEEP_ALIVE_S:
+                self._alive_at = time.monotonic()
+                self.keep_alive()
 
     def reach(self, partition: Partition) -> Reach:
         known = self._reach.get(partition)

@@ -110,6 +110,7 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
             return  # told to stop before there was anything to follow
         watching.resumed()
         exits.callback(source.close)
+        earlier.keep_alive = lambda: source.idle(0.001)
         selection = _selection(settings, rules, schemas, stop)
         if selection is None:
             return

@@ -1,0 +1,125 @@
+"""What lies before the records at hand, asked of a real broker: by time, by offset, and how far it is all there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from kafka.admin import NewPartitions, NewTopic
+
+from consumer.avro import NO_SCHEMAS
+from consumer.earlier import KafkaEarlier
+from consumer.errors import ServerUnavailable
+from consumer.event import ChangeEvent
+from consumer.recording import read
+from tests.e2e.topic import Topic
+from tests.pipeline.test_field_recordings import FOLDER
+from tests.redis_view import eventually
+from tests.stack import Stack
+
+pytestmark = pytest.mark.stack
+VALUE = next(read(FOLDER / "ae-failover-to-replica-lower.jsonl")).value
+START_MS = 1_795_000_000_000
+NEVER = 2**62
+
+
+@pytest.fixture
+def topic(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Topic]:
+    found = Topic(stack, f"earlier-{abs(hash(request.node.name)) % 10**8}")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def earlier(topic: Topic) -> Iterator[KafkaEarlier]:
+    found = KafkaEarlier(topic.settings(), NO_SCHEMAS)
+    yield found
+    found.close()
+
+
+def write(topic: Topic, seconds: range, partition: int = 0, value: bytes | None = VALUE, key: bytes = b'{"id":7}') -> None:
+    """A record a second."""
+    with topic.producer() as producer:
+        for second in seconds:
+            at_ms = START_MS + 1000 * second
+            producer.send(topic.name, value, key=key, partition=partition, timestamp_ms=at_ms).get(10)
+
+
+def offsets(earlier: KafkaEarlier, topic: Topic, begin: int, end: int) -> tuple[list[int], int]:
+    found: list[ChangeEvent] = []
+    reached = begin
+    for changes, reached in earlier.changes(topic.part, begin, end):
+        found += changes
+    return [each.place.offset for each in found], reached
+
+
+def test_records_are_found_by_time_and_read_up_to_an_offset(topic: Topic, earlier: KafkaEarlier) -> None:
+    topic.make()
+    write(topic, range(10))
+    assert [earlier.offset_at(topic.part, START_MS + ms) for ms in (-5000, 0, 2500, 9000, 60_000)] == [0, 0, 3, 9, 10]
+    assert earlier.offset_at(topic.part, -(2**63)) == 0
+    assert offsets(earlier, topic, 3, 7) == ([3, 4, 5, 6], 7)
+    assert offsets(earlier, topic, 7, 7) == ([], 7)
+
+
+def test_what_is_no_change_or_can_not_be_read_is_passed_over(topic: Topic, earlier: KafkaEarlier) -> None:
+    topic.make()
+    write(topic, range(2))
+    write(topic, range(2, 4), value=b"no JSON")
+    write(topic, range(4, 5), value=None)
+    write(topic, range(5, 6))
+    assert offsets(earlier, topic, 0, 6) == ([0, 1, 5], 6)
+
+
+def test_a_topic_that_was_always_so_tells_everything(topic: Topic, earlier: KafkaEarlier) -> None:
+    topic.make()
+    write(topic, range(5))
+    assert earlier.reach(topic.part) == (START_MS, 0)
+
+
+def test_a_topic_that_got_a_partition_tells_everything_since(topic: Topic, earlier: KafkaEarlier) -> None:
+    topic.make()
+    write(topic, range(5))
+    with topic._admin() as admin:
+        admin.create_partitions({topic.name: NewPartitions(2)})
+    write(topic, range(60, 62), partition=1)
+    eventually(lambda: KafkaEarlier(topic.settings(), NO_SCHEMAS).reach(topic.part).laid_out_ms == START_MS + 60_000)
+
+
+def test_where_the_oldest_records_were_deleted_the_first_one_left_tells_since_when(
+    topic: Topic, earlier: KafkaEarlier
+) -> None:
+    topic.make()
+    write(topic, range(5))
+    topic.delete_before(3)
+    assert earlier.reach(topic.part).kept_ms == START_MS + 3000
+    assert offsets(earlier, topic, 0, 5) == ([3, 4], 5)
+
+
+@pytest.mark.parametrize(("lag_ms", "is_known"), [("0", False), ("86400000", True)])
+def test_a_compacted_topic_is_whole_for_its_compaction_lag(
+    topic: Topic, earlier: KafkaEarlier, lag_ms: str, is_known: bool
+) -> None:
+    configs = {"cleanup.policy": "compact", "min.compaction.lag.ms": lag_ms}
+    with topic._admin() as admin:
+        admin.create_topics([NewTopic(topic.name, 1, 1, topic_configs=configs)])
+    eventually(topic._exists)
+    write(topic, range(2))
+    assert (earlier.reach(topic.part).kept_ms < NEVER) == is_known
+
+
+def test_a_broker_that_is_away_is_told_as_such(topic: Topic) -> None:
+    away = KafkaEarlier(topic.settings(bootstrap_servers="127.0.0.1:1"), NO_SCHEMAS)
+    for ask in (lambda: away.offset_at(topic.part, 0), lambda: away.reach(topic.part)):
+        with pytest.raises(ServerUnavailable):
+            ask()
+
+
+def test_a_long_read_keeps_its_group_alive(topic: Topic, earlier: KafkaEarlier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.earlier._KEEP_ALIVE_S", 0.0)
+    topic.make()
+    write(topic, range(3))
+    called: list[int] = []
+    earlier.keep_alive = lambda: called.append(1)
+    offsets(earlier, topic, 0, 3)
+    assert called
