@@ -151,7 +151,7 @@ if config and not config_exists and whole == 0 and ARGV[14] == 'changed' then
   return {'absent', -1, -1, 0, 0, stored or '', 0}
 end
 
-local at_changed = 23
+local at_changed = 16
 local at_whole = at_changed + changed
 local at_updated = at_whole + whole
 local at_messages = at_updated + updated

@@ -11,8 +11,8 @@ from msgspec import structs
 
 from consumer.decision import decide
 from consumer.effect import Mode, Plan
-from consumer.keys import UserId
 from consumer.guard.version import Verdict, Version, compare
+from consumer.keys import UserId
 from consumer.position import Origin
 from consumer.protocols import Applied
 from consumer.reference import reference

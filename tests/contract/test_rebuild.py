@@ -11,8 +11,8 @@ from msgspec import structs
 from consumer.decision import decide
 from consumer.effect import Plan
 from consumer.event import ChangeEvent
-from consumer.keys import UserId
 from consumer.guard.version import Verdict, Version
+from consumer.keys import UserId
 from consumer.rebuild import rebuild_linked, rebuild_user, removal
 from consumer.reference import reference
 from consumer.sink import RedisSink

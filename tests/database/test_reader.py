@@ -15,8 +15,8 @@ from consumer.database.reader import Database
 from consumer.database.row import ReadRow
 from consumer.diff import whole_image
 from consumer.errors import AccessDenied, ConfigError, NotInDatabase, ServerUnavailable
-from consumer.keys import UserId
 from consumer.guard.version import Verdict, compare
+from consumer.keys import UserId
 from consumer.position import Origin
 from consumer.rebuild import rebuild_read
 from consumer.reference import reference

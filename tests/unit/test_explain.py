@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from consumer.guard_state import GuardState
+
 from consumer.avro import NO_SCHEMAS
 from consumer.errors import Place
 from consumer.explain.account import Account, Note, There, account
 from consumer.explain.explanation import Explanation
 from consumer.explain.history import Fate, History, Progress, trace
 from consumer.explain.report import to_json, to_text
-from consumer.guard_state import GuardState
+from consumer.guard.version import Version
 from consumer.held import Held
 from consumer.keys import UserId
-from consumer.guard.version import Version
 from consumer.position import Origin
 from consumer.record import SourceRecord
 from consumer.reference import reference

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from consumer.errors import Place
 from consumer.guard_state import GuardState
+
+from consumer.errors import Place
 from consumer.guard.version import Version
 from consumer.position import Origin
 

@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.columns import Drift
 from consumer.errors import ConfigError, ServerUnavailable
-from consumer.metrics import Metrics
 from consumer.guard.version import Verdict
+from consumer.metrics import Metrics
 from consumer.probes import serve
 from consumer.protocols import Source
 from consumer.sections import Metrics as Settings
