@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from benchmarks.envelopes import changes
 from benchmarks.memory import PARTITIONS, TOPIC
 from consumer.decision import decide_all
-from consumer.metrics import Metrics
 from consumer.guard.version import Verdict
+from consumer.metrics import Metrics
 from consumer.protocols import Applied, Step
 from consumer.record import SourceRecord
 from consumer.reference import reference

@@ -33,7 +33,11 @@ class _Part(BaseModel):
 
 
 class SourcePosition(_Part):
-    """Where the change stands in the database's log. Within one lineage, ``order`` compares as text."""
+    """Where the change stands in the log that Debezium read, to find it there. It does not tell which of two changes is
+    newer: after a failover a later change may have a lower place.
+
+    ``lineage`` is the kind of database and the server that wrote the change.
+    """
 
     table: Text
     lineage: Text
@@ -51,7 +55,12 @@ class Transaction(_Part):
 
 
 class _Message(Transaction):
-    event_id: Annotated[Text, Field(description="names the change; the same on every channel and in every replay")]
+    event_id: Annotated[
+        Text,
+        Field(
+            description="names the change; the same on every channel, in every replay, and sent again after a failover"
+        ),
+    ]
     user_id: Annotated[int, Field(ge=0)]
     user_type: Text
     updated_fields: Annotated[

@@ -41,7 +41,7 @@ WHY: Mapping[Cause, str] = {
     Cause.CAME_BACK: "the user was deleted, and somebody else wrote it again",
     Cause.FOREIGN: "neither the database nor the version guard knows this user",
     Cause.WRONG_TYPE: "somebody else made a key of another type",
-    Cause.UNKNOWN: "what was applied last is not in the topics: its record is gone, or it was read in the database",
+    Cause.UNKNOWN: "what was applied last is not in the topics any more",
 }
 
 

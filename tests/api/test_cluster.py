@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.api.conftest import BASE, data, failed, serving
+from tests.api.conftest import BASE, data, failed, following, serving
 from tests.api.test_contract import BALANCE, CONFIG, ROW
 from tests.redis_cluster import TestCluster
 from tests.redis_server import program
@@ -28,9 +28,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestCluster]:
 
 @pytest.fixture(scope="module")
 def client(stack: Stack, cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    environment = {"CDC_DATABASE__URL": stack.mysql.url, "CDC_REDIS__URL": cluster.url}
-    with serving(tmp_path_factory.mktemp("api") / "log", environment) as (client, _):
-        yield client
+    folder = tmp_path_factory.mktemp("api")
+    with following(stack, folder, cluster.url) as followed:
+        environment = {**followed.kafka, "CDC_DATABASE__URL": stack.mysql.url, "CDC_REDIS__URL": cluster.url}
+        with serving(folder / "log", environment) as (client, _):
+            yield client
 
 
 def test_the_four_calls(client: httpx.Client, cluster: TestCluster, trading: Trading) -> None:
@@ -60,5 +62,5 @@ def test_a_node_that_is_away_is_told_and_comes_back(
     trading.insert("live_users", id=123, **ROW)
     cluster.master_of(CONFIG).end()
     failed(client.get(f"{BASE}/user/123/consistency", timeout=10), 503)
-    eventually(lambda: client.post(f"{BASE}/user/123/force-refresh", timeout=10).status_code == 200, 60)
+    eventually(lambda: client.post(f"{BASE}/user/123/force-refresh").status_code == 200, 90)
     assert data(client.get(f"{BASE}/user/123/consistency"))["is_consistent"]

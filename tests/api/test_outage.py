@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import redis
 
-from consumer.database.reader import Database
-from consumer.guard.version import Verdict, Version, compare
-from consumer.reference import reference
-from consumer.sections import Database as Settings
-from tests.api.conftest import BASE, Served, failed
+from tests.api.conftest import BASE, Served, failed, serving
 from tests.api.test_contract import CONFIG, ROW
 from tests.e2e.process import command
 from tests.redis_view import eventually
@@ -21,7 +18,7 @@ from tests.stack.trading import Trading
 pytestmark = pytest.mark.stack
 
 
-def test_the_database_goes_and_comes_back(served: Served, trading: Trading, redis_client: redis.Redis) -> None:
+def test_the_database_goes_and_comes_back(served: Served, trading: Trading, quiet: redis.Redis) -> None:
     trading.insert("live_users", id=123, **ROW)
     served.refresh(123)
     served.database.shut()
@@ -36,7 +33,7 @@ def test_the_database_goes_and_comes_back(served: Served, trading: Trading, redi
 
 
 @pytest.mark.one_redis
-def test_redis_goes_and_comes_back(served: Served, trading: Trading, redis_client: redis.Redis) -> None:
+def test_redis_goes_and_comes_back(served: Served, trading: Trading, quiet: redis.Redis) -> None:
     trading.insert("live_users", id=123, **ROW)
     served.refresh(123)
     served.redis.shut()
@@ -49,10 +46,10 @@ def test_redis_goes_and_comes_back(served: Served, trading: Trading, redis_clien
         assert "127.0.0.1" not in said
     failed(served.post("user/123/force-refresh"), 503)
     served.redis.open()
-    redis_client.hset(CONFIG, "leverage", "1")
+    quiet.hset(CONFIG, "leverage", "1")
     eventually(lambda: served.get("status").status_code == 200, 30)
     assert served.refresh(123)["refreshed_fields"]["leverage"] == 100
-    assert redis_client.hget(CONFIG, "leverage") == "100"
+    assert quiet.hget(CONFIG, "leverage") == "100"
 
 
 def test_a_redis_that_hangs_is_no_reason_to_hang(served: Served, stack: Stack, trading: Trading) -> None:
@@ -96,19 +93,15 @@ def test_what_it_does_not_start_with(environment: dict[str, str], says: str) -> 
     assert "hid-den" not in ran.stderr
 
 
-def test_a_change_on_its_way_that_is_older_than_the_read_is_refused(
-    served: Served, trading: Trading, redis_client: redis.Redis, stack: Stack
+def test_a_refresh_needs_kafka_and_the_rest_does_not(
+    served: Served, trading: Trading, quiet: redis.Redis, tmp_path: Path
 ) -> None:
-    """The events of the two changes come after the refresh: one was in the row that was read, the other was not."""
-    table = reference().tables[0]
+    """Without it nobody knows how far the consumer is."""
     trading.insert("live_users", id=123, **ROW)
-    reader = Database(Settings.model_validate({"url": stack.mysql.url}))
-    before = reader.row(table, 123).event(table).version(0)
-    trading.update("live_users", 123, leverage=200)
-    served.refresh(123)
-    trading.update("live_users", 123, leverage=300)
-    after = reader.row(table, 123).event(table).version(0)
-    reader.close()
-    stored = Version.from_text(str(redis_client.hget("cdc:{live:123}", "live_users")))
-    assert compare(before, stored, 5000) is Verdict.STALE
-    assert compare(after, stored, 5000) is Verdict.NEWER
+    environment = {**served.environment, "CDC_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    with serving(tmp_path / "log", environment) as (client, _):
+        said = failed(client.post(f"{BASE}/user/123/force-refresh"), 503)
+        assert said.startswith("Kafka: ")
+        assert "127.0.0.1" not in said
+        assert client.get(f"{BASE}/user/123/consistency").status_code == 200
+        assert client.get(f"{BASE}/status").status_code == 200

@@ -114,7 +114,6 @@ def _plan(user_id: int, number: int) -> Plan:
     value, event_id = f"{number}.00", f"{user_id}/{number}"
     return replace(
         plan,
-        version=replace(plan.version, order=f"0000000009/{number:020d}/0000000000"),
         config=replace(
             plan.config,
             changed={**plan.config.changed, "wallet_balance": value},

@@ -12,8 +12,8 @@ from msgspec import structs
 from consumer.decision import decide, healing_plan
 from consumer.effect import Plan
 from consumer.errors import ServerError
-from consumer.keys import UserId
 from consumer.guard.version import Verdict
+from consumer.keys import UserId
 from consumer.record import SourceRecord
 from consumer.reference import reference
 from consumer.sink import RedisSink

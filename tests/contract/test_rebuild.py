@@ -8,12 +8,14 @@ import pytest
 import redis
 from msgspec import structs
 
+from consumer.database.row import ReadRow
 from consumer.decision import decide
 from consumer.effect import Plan
-from consumer.event import ChangeEvent
+from consumer.event import ChangeEvent, RowImage
+from consumer.guard.version import Verdict
 from consumer.keys import UserId
-from consumer.guard.version import Verdict, Version
-from consumer.rebuild import rebuild_linked, rebuild_user, removal
+from consumer.position import Origin, SourcePosition
+from consumer.rebuild import rebuild_linked, rebuild_read, rebuild_user, removal
 from consumer.reference import reference
 from consumer.sink import RedisSink
 from tests.contract.test_sink import AT, BALANCE, CONFIG, PORTFOLIO, apply, plan_of, scenario
@@ -70,19 +72,55 @@ def test_the_change_that_stands_there_heals_what_others_wrote_since(sink: RedisS
     eventually(lambda: not client.exists(*DERIVED))
 
 
-def test_a_copy_of_the_same_change_heals_too_and_leaves_the_guard(sink: RedisSink, client: redis.Redis) -> None:
-    """Debezium sent it twice, and the consumer began behind the first."""
-    apply(
-        sink,
-        copy := structs.replace(
-            plan_of("A deposit", 5), version=structs.replace(plan_of("A deposit", 5).version, offset=9)
-        ),
-    )
+def read(row: RowImage | None, seen: str) -> Plan:
+    """The plan of a row that was read in the database while the version ``seen`` stood there."""
+    place = "0000000009/00000000000000001100/0000000000"
+    position = SourcePosition("mysql", "1", f"{place}/0000000000", place, LATER, Origin.SNAPSHOT)
+    return rebuild_read(ReadRow("live_users", 123, row, position), TABLE, RULES, seen)
+
+
+def kept(client: redis.Redis) -> str:
+    return str(client.hget(GUARD, "live_users"))
+
+
+def test_a_row_read_in_the_database_is_written_unless_a_change_came_since(sink: RedisSink, client: redis.Redis) -> None:
+    apply(sink, plan_of("A deposit", 5))
+    row, stood = event_of("A deposit", 5).after, client.hgetall(GUARD)
     client.hset(CONFIG, "group", "by hand")
-    (answer,) = apply(sink, rebuilt("A deposit", 5))
-    assert answer.verdict is Verdict.HEALED
+    plan = read(row, kept(client))
+    assert apply(sink, plan)[0].verdict is Verdict.HEALED
     assert client.hget(CONFIG, "group") == "Standard"
-    assert client.hget(GUARD, "live_users") == copy.version.to_text()
+    assert client.hgetall(GUARD) == stood, "the version is the last change's still"
+    apply(sink, plan_of("The group", 6))
+    before = dump(client)
+    assert apply(sink, plan)[0].verdict is Verdict.STALE
+    assert dump(client) == before
+
+
+def test_a_row_read_before_the_users_first_change_keeps_no_version(sink: RedisSink, client: redis.Redis) -> None:
+    """So the change that wrote it is applied when it comes, and told."""
+    plan = read(event_of("A new live user", 5).after, "")
+    (answer,) = apply(sink, plan)
+    assert (answer.verdict, answer.config_created) == (Verdict.NEWER, True)
+    assert not client.exists(GUARD)
+    assert apply(sink, plan_of("A new live user", 5))[0].verdict is Verdict.NEWER
+    before = dump(client)
+    assert apply(sink, plan)[0].verdict is Verdict.STALE
+    assert dump(client) == before
+
+
+def test_a_row_that_is_gone_removes_the_user_and_no_older_change_brings_them_back(
+    sink: RedisSink, client: redis.Redis
+) -> None:
+    apply(sink, plan_of("A deposit", 5))
+    stood = kept(client)
+    assert apply(sink, read(None, stood))[0].verdict is Verdict.HEALED
+    assert client.keys("*") == [GUARD]
+    assert kept(client) == f"{stood}|d"
+    assert client.ttl(GUARD) > 86400
+    assert apply(sink, plan_of("A deposit", 4))[0].verdict is Verdict.STALE
+    assert apply(sink, plan_of("A new live user", 6))[0].verdict is Verdict.NEWER
+    assert client.ttl(GUARD) == -1
 
 
 def test_where_all_is_right_nothing_is_written_or_cleared(sink: RedisSink, client: redis.Redis) -> None:
@@ -104,14 +142,13 @@ def test_a_newer_version_is_never_overwritten(sink: RedisSink, client: redis.Red
     assert dump(client) == before
 
 
-def test_another_change_at_the_same_position_is_not_this_one(sink: RedisSink, client: redis.Redis) -> None:
-    """As MariaDB's first change after a snapshot: the snapshot must not come back over it."""
-    change = plan_of("A deposit", 6)
-    read = rebuilt("A snapshot read", 5)
-    apply(sink, change)
+def test_the_first_change_after_a_snapshot_may_have_its_place_in_the_log(sink: RedisSink, client: redis.Redis) -> None:
+    """As on MariaDB: the change is applied, and a rebuild does not bring the snapshot back over it."""
+    snapshot, change = rebuilt("A snapshot read", 5), plan_of("A deposit", 6)
+    apply(sink, snapshot)
+    assert apply(sink, change)[0].verdict is Verdict.NEWER
     before = dump(client)
-    read = structs.replace(read, version=structs.replace(read.version, order=change.version.order))
-    assert apply(sink, read)[0].verdict is Verdict.DUPLICATE
+    assert apply(sink, snapshot)[0].verdict is Verdict.STALE
     assert dump(client) == before
 
 
@@ -186,25 +223,25 @@ def test_a_linked_row_is_in_the_hash_whichever_comes_first(
 def test_an_orphan_of_whom_there_is_no_hash_goes_with_what_was_derived(sink: RedisSink, client: redis.Redis) -> None:
     client.set("user_balance:live:123", "4.56")
     client.set("user_stats:live:123", "derived")
-    assert apply(sink, removal(UserId("live", 123), "live_users", None, RULES))[0].is_accepted
+    assert apply(sink, removal(UserId("live", 123), "live_users", "", RULES))[0].is_accepted
     assert client.keys("*") == []
 
 
 def test_an_orphan_goes_unless_it_has_another_version_by_now(sink: RedisSink, client: redis.Redis) -> None:
     user = UserId("live", 123)
     client.hset(CONFIG, "group", "by hand")
-    orphan = removal(user, "live_users", None, RULES)
+    orphan = removal(user, "live_users", "", RULES)
     assert apply(sink, orphan)[0].is_accepted
     assert client.keys("*") == []
     apply(sink, plan_of("A deposit", 5))
     before = dump(client)
     assert apply(sink, orphan)[0].verdict is Verdict.STALE
     assert dump(client) == before
-    seen = Version.from_text(str(client.hget(GUARD, "live_users")))
+    seen = kept(client)
     apply(sink, plan_of("The group", 6))
     assert apply(sink, removal(user, "live_users", seen, RULES))[0].verdict is Verdict.STALE
     assert client.exists(CONFIG)
-    seen = Version.from_text(str(client.hget(GUARD, "live_users")))
+    seen = kept(client)
     assert apply(sink, removal(user, "live_users", seen, RULES))[0].verdict is Verdict.HEALED
     assert client.keys("*") == [GUARD]
     assert client.ttl(GUARD) > 86400

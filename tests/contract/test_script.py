@@ -17,7 +17,7 @@ from tests.contract.test_sink import apply, plan_of
 
 pytestmark = [*ONE_SERVER]
 
-PING: list[Call] = [[1, "cdc:{live:1}", "live_users", "mark", 0, "s", "", "", 0, "t", 0, 7, 0, 60]]
+PING: list[Call] = [[1, "cdc:{live:1}", "live_users", "mark", "0|s|t:0||0|t|0|7", "", 60]]
 PART = Partition("t.db.live_users", 3)
 
 

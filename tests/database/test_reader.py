@@ -15,9 +15,8 @@ from consumer.database.reader import Database
 from consumer.database.row import ReadRow
 from consumer.diff import whole_image
 from consumer.errors import AccessDenied, ConfigError, NotInDatabase, ServerUnavailable
+from consumer.event import Operation
 from consumer.keys import UserId
-from consumer.guard.version import Verdict, compare
-from consumer.position import Origin
 from consumer.rebuild import rebuild_read
 from consumer.reference import reference
 from consumer.rules import Column
@@ -94,7 +93,8 @@ def test_a_row_has_the_text_that_change_events_have(reader: Database, trading: T
 def test_of_a_row_that_is_gone_there_is_still_a_position(reader: Database, trading: Trading) -> None:
     read = reader.row(LIVE, 7)
     assert read.image is None
-    assert read.position.origin is Origin.READ
+    assert read.position.order
+    assert read.event(LIVE).op is Operation.DELETE
     assert rebuild_read(read, LIVE, RULES).removed is not None
 
 
@@ -108,16 +108,14 @@ def test_rows_come_by_ranges_of_their_keys(reader: Database, trading: Trading) -
     assert reader.existing(DEMO, []) == set()
 
 
-def test_a_later_read_is_newer_and_one_in_the_same_place_too(reader: Database, trading: Trading) -> None:
+def test_a_later_read_has_a_later_place(reader: Database, trading: Trading) -> None:
     trading.insert("live_users", id=7)
     first, again = reader.row(LIVE, 7), reader.row(LIVE, 7)
     trading.update("live_users", 7, leverage=50)
     later = reader.row(LIVE, 7)
-    one, two, three = (read.event(LIVE).version(0) for read in (first, again, later))
-    assert compare(two, one, 5000) in (Verdict.NEWER, Verdict.DUPLICATE)
-    assert compare(three, two, 5000) is Verdict.NEWER
-    assert compare(two, three, 5000) is Verdict.STALE
-    assert three.lineage == two.lineage
+    assert first.position.order <= again.position.order < later.position.order
+    assert first.position.place <= again.position.place < later.position.place
+    assert later.position.lineage == first.position.lineage
 
 
 def test_a_read_waits_for_nobody_who_only_reads(reader: Database, database: Server, trading: Trading) -> None:

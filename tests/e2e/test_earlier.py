@@ -37,7 +37,9 @@ def earlier(topic: Topic) -> Iterator[KafkaEarlier]:
     found.close()
 
 
-def write(topic: Topic, seconds: range, partition: int = 0, value: bytes | None = VALUE, key: bytes = b'{"id":7}') -> None:
+def write(
+    topic: Topic, seconds: range, partition: int = 0, value: bytes | None = VALUE, key: bytes = b'{"id":7}'
+) -> None:
     """A record a second."""
     with topic.producer() as producer:
         for second in seconds:
@@ -48,8 +50,9 @@ def write(topic: Topic, seconds: range, partition: int = 0, value: bytes | None 
 def offsets(earlier: KafkaEarlier, topic: Topic, begin: int, end: int) -> tuple[list[int], int]:
     found: list[ChangeEvent] = []
     reached = begin
-    for changes, reached in earlier.changes(topic.part, begin, end):
+    for changes, at in earlier.changes(topic.part, begin, end):
         found += changes
+        reached = at
     return [each.place.offset for each in found], reached
 
 
@@ -115,7 +118,9 @@ def test_a_broker_that_is_away_is_told_as_such(topic: Topic) -> None:
             ask()
 
 
-def test_a_long_read_keeps_its_group_alive(topic: Topic, earlier: KafkaEarlier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_read_keeps_its_group_alive(
+    topic: Topic, earlier: KafkaEarlier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("consumer.earlier._KEEP_ALIVE_S", 0.0)
     topic.make()
     write(topic, range(3))

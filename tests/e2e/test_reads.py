@@ -1,69 +1,125 @@
-"""Rows read in the database beside the changes that Debezium sends of them: one order, on every database."""
+"""Rows read in the database beside the changes that Debezium sends of them, on every database."""
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 
 import pytest
-from pydantic import SecretStr
 
+from consumer.avro import NO_SCHEMAS
+from consumer.config import Settings
 from consumer.database.reader import Database
 from consumer.effect import Plan
-from consumer.guard.version import Verdict, Version, compare
-from consumer.protocols import Applied
-from consumer.rebuild import rebuild_read
+from consumer.guard.version import Verdict
+from consumer.passage import Patience
 from consumer.reference import reference
-from consumer.sections import Database as DatabaseSettings
-from consumer.sections import Guard, Redis
+from consumer.refresh import Refresher, write
+from consumer.selection import selected
 from consumer.sink import RedisSink
+from consumer.standing import RedisView
+from consumer.topic_ends import Topics
 from tests.e2e.conftest import System
 from tests.redis_view import eventually
 from tests.stack.roster import DATABASES
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.parametrize("database", DATABASES, indirect=True)]
 RULES = reference()
 LIVE = RULES.tables[0]
+CONFIG, GUARD = "user:{live:7}:config", "cdc:{live:7}"
 
 
-@pytest.mark.parametrize("database", DATABASES, indirect=True)
-def test_a_read_is_newer_than_what_came_before_it_and_older_than_what_comes_after(live: System) -> None:
+@dataclass(frozen=True)
+class Mender:
+    """What a force-refresh and a repair do, step by step."""
+
+    refresher: Refresher
+    sink: RedisSink
+
+    def read(self) -> Plan:
+        return self.refresher.read(LIVE, 7).plan
+
+    def passed(self) -> Plan:
+        """A row that the consumer has passed."""
+        plan = self.read()
+        assert not self.refresher.wait().behind
+        return plan
+
+    def write(self, plan: Plan) -> Verdict:
+        return write(self.sink, plan).verdict
+
+
+@contextmanager
+def mending(live: System) -> Iterator[Mender]:
+    settings = settings_of(live)
+    with (
+        closing(Database(settings.database)) as database,
+        closing(RedisView(settings.redis)) as view,
+        Topics(settings.kafka, selected(settings, RULES, NO_SCHEMAS), NO_SCHEMAS) as topics,
+        closing(RedisSink(settings.redis, settings.guard, RULES)) as sink,
+    ):
+        sink.reach()
+        yield Mender(Refresher(database, view, topics, RULES, Patience(0.5, 60)), sink)
+
+
+def settings_of(live: System) -> Settings:
+    given = live.environment
+    kafka = {
+        "bootstrap_servers": given["CDC_KAFKA__BOOTSTRAP_SERVERS"],
+        "topic_prefix": given["CDC_KAFKA__TOPIC_PREFIX"],
+        "group_id": given["CDC_KAFKA__GROUP_ID"],
+    }
+    redis, database = {"url": given["CDC_REDIS__URL"]}, {"url": live.database.url}
+    return Settings.model_validate({"kafka": kafka, "redis": redis, "database": database})
+
+
+def test_a_row_is_written_while_no_change_came_since_and_changes_behind_it_are_applied(live: System) -> None:
     live.trading.insert("live_users", id=7, leverage=1)
     eventually(lambda: live.field(7, "leverage") == "1", 60)
-    with closing(Database(DatabaseSettings(url=SecretStr(live.database.url)))) as reader:
-        before = read_plan(reader)
-        assert compare(before.version, stored(live), 5000) is Verdict.NEWER
-
+    with mending(live) as mender:
+        before = mender.read()
         live.trading.update("live_users", 7, leverage=2)
         eventually(lambda: live.field(7, "leverage") == "2", 60)
-        assert compare(before.version, stored(live), 5000) is Verdict.STALE
-        assert applied(live, before).verdict is Verdict.STALE
-
-        live.redis.hset("user:{live:7}:config", "leverage", "66")
-        assert applied(live, read_plan(reader)).is_accepted
+        assert mender.write(before) is Verdict.STALE
         assert live.field(7, "leverage") == "2"
+
+        live.redis.hset(CONFIG, "leverage", "66")
+        stood = live.redis.hget(GUARD, "live_users")
+        assert mender.write(mender.passed()) is Verdict.HEALED
+        assert live.field(7, "leverage") == "2"
+        assert live.redis.hget(GUARD, "live_users") == stood, "it is still the last change's"
         # What comes next in the log is at once behind the read, with nothing in between.
         live.trading.update("live_users", 7, leverage=3)
         eventually(lambda: live.field(7, "leverage") == "3", 60)
 
+
+def test_a_row_that_is_gone_takes_the_user_along_and_they_may_come_back(live: System) -> None:
+    live.trading.insert("live_users", id=7, leverage=1)
+    eventually(lambda: live.field(7, "leverage") == "1", 60)
+    with mending(live) as mender:
         live.trading.delete("live_users", 7)
-        gone = read_plan(reader)
+        eventually(lambda: live.config(7) == {}, 60)
+        gone = mender.passed()
         assert gone.removed is not None
-        applied(live, gone)
+        live.redis.hset(CONFIG, "leverage", "66")
+        assert mender.write(gone) is Verdict.HEALED
         assert live.config(7) == {}
         live.trading.insert("live_users", id=7, leverage=4)
         eventually(lambda: live.field(7, "leverage") == "4", 60)
 
 
-def read_plan(reader: Database) -> Plan:
-    return rebuild_read(reader.row(LIVE, 7), LIVE, RULES)
-
-
-def stored(live: System) -> Version:
-    return Version.from_text(str(live.redis.hget("cdc:{live:7}", "live_users")))
-
-
-def applied(live: System, plan: Plan) -> Applied:
-    with closing(RedisSink(Redis(url=SecretStr(live.environment["CDC_REDIS__URL"])), Guard(), RULES)) as sink:
-        ((_, answer),) = sink.apply([plan])
-    assert isinstance(answer, Applied)
-    return answer
+def test_what_was_read_before_its_changes_were_applied_is_applied_and_told_once(live: System) -> None:
+    """Redis lost the user; a repair writes them before the next change comes."""
+    live.trading.insert("live_users", id=7, leverage=1)
+    eventually(lambda: live.field(7, "leverage") == "1", 60)
+    for key in (CONFIG, GUARD, "user_balance:live:7"):
+        live.redis.delete(key)
+    with mending(live) as mender:
+        assert mender.write(mender.passed()) is Verdict.NEWER
+        assert live.field(7, "leverage") == "1"
+        assert not live.redis.exists(GUARD)
+        heard = len(live.heard(7))
+        live.trading.update("live_users", 7, leverage=2)
+        eventually(lambda: live.field(7, "leverage") == "2", 60)
+        eventually(lambda: len(live.heard(7)) == heard + 2)

@@ -47,7 +47,7 @@ def _tried(machine: type[GuardMachine]) -> None:
         database=None,
         report_multiple_bugs=False,
     )
-    run_state_machine_as_test(machine, settings=how)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(machine, settings=how)
 
 
 def _fault(attempt: Callable[[], None]) -> str | None:

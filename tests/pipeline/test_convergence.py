@@ -1,9 +1,10 @@
-"""Whatever the batches, the interleaving of partitions, the duplicates and the restarts: the same end state."""
+"""Whatever the batches, the interleaving of partitions, the repeats and the restarts: the same end, told once."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
+from contextlib import closing
 from decimal import Decimal
 
 import redis
@@ -11,12 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from consumer.guard.history import Histories
 from consumer.pipeline import Pipeline
 from consumer.record import SourceRecord
 from consumer.recording import RecordedSource
 from consumer.reference import reference
 from consumer.sections import Guard, Redis
 from consumer.sink import RedisSink
+from tests.redis_view import Listener
 from tests.scenario import Change, load_all
 
 USERS = (1, 2)
@@ -68,12 +71,13 @@ def history(plan: list[tuple[int, str, int, bool]]) -> tuple[list[SourceRecord],
 
 def sent_again(records: list[SourceRecord], crash: int, count: int) -> list[SourceRecord]:
     """What lies in Kafka after Connect was killed and wrote the last ``count`` records before ``crash`` again."""
-    return [*records[:crash], *records[max(0, crash - count) : crash], *records[crash:]]
+    again = [structs.replace(each, timestamp_ms=each.timestamp_ms + 60_000) for each in records]
+    return [*records[:crash], *again[max(0, crash - count) : crash], *again[crash:]]
 
 
-def _run(batch: list[SourceRecord], sink: RedisSink) -> None:
+def _run(batch: list[SourceRecord], sink: RedisSink, sent: Histories) -> None:
     source = RecordedSource(batch, step=100)
-    Pipeline(sink, reference()).run(source, lambda: source.is_at_end)
+    Pipeline(sink, reference(), history=sent).run(source, lambda: source.is_at_end)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -88,18 +92,22 @@ def test_the_end_is_the_same(client: redis.Redis, plan: list[tuple[int, str, int
         lies = partitions[record.topic]
         lies.append(structs.replace(record, offset=len(lies)))
     at = dict.fromkeys(partitions, 0)
-    rewinds = 3
-    while any(at[topic] < len(partitions[topic]) for topic in partitions):
-        batch: list[SourceRecord] = []
-        for topic in data.draw(st.permutations(sorted(partitions))):
-            size = data.draw(st.sampled_from([4, 3, 2, 1, 0]))
-            batch += partitions[topic][at[topic] : at[topic] + size]
-            at[topic] += size
-        _run(batch, sink)
-        if rewinds and data.draw(st.booleans()):
-            rewinds -= 1
-            back = data.draw(st.sampled_from(sorted(partitions)))
-            at[back] = data.draw(st.integers(0, min(at[back], len(partitions[back]))))
+    rewinds, sent = 3, Histories(None, 5000)
+    with closing(Listener(client)) as listener:
+        while any(at[topic] < len(partitions[topic]) for topic in partitions):
+            batch: list[SourceRecord] = []
+            for topic in data.draw(st.permutations(sorted(partitions))):
+                size = data.draw(st.sampled_from([4, 3, 2, 1, 0]))
+                batch += partitions[topic][at[topic] : at[topic] + size]
+                at[topic] += size
+            _run(batch, sink, sent)
+            if rewinds and data.draw(st.booleans()):
+                rewinds -= 1
+                back = data.draw(st.sampled_from(sorted(partitions)))
+                at[back] = data.draw(st.integers(0, min(at[back], len(partitions[back]))))
+        told = [(channel, message["event_id"]) for channel, message in listener.heard()]
+    assert len(told) == len(set(told))
+    assert len(told) >= len(USERS)
     for user, row in rows.items():
         found = client.hgetall(f"user:{{live:{user}}}:config")
         assert Decimal(str(found["wallet_balance"])) == Decimal(str(row["wallet_balance"]))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from consumer.dead_letter import DeadLetter
+from consumer.guard.history import Histories
 from consumer.pipeline import Pipeline
 from consumer.record import SourceRecord
 from consumer.recording import RecordedSource
@@ -146,9 +147,10 @@ def test_the_fold_is_what_applying_in_order_comes_to(
         if is_folded:
             fold_into(sink, records)
         else:
+            sent = Histories(None, 5000)
             for record in records:
                 source = RecordedSource([record], step=1)
-                line = Pipeline(sink, RULES, dead_letters=Letters(), limit=Limit(100, 1.0), group="g")
+                line = Pipeline(sink, RULES, history=sent, dead_letters=Letters(), limit=Limit(100, 1.0), group="g")
                 line.run(source, lambda source=source: source.is_at_end)  # type: ignore[misc]
         ends.append(content(client))
     in_order, folded = ends

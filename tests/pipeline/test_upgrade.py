@@ -54,8 +54,12 @@ def follow(records: list[SourceRecord], sink: RedisSink) -> None:
 
 def users(client: redis.Redis) -> dict[str, object]:
     """Every key that other services read."""
-    keys = sorted(key for key in client.keys("*") if not key.startswith("cdc:"))
-    return {key: client.hgetall(key) if client.type(key) == "hash" else client.get(key) for key in keys}
+    keys = sorted(str(key) for key in client.keys("*"))
+    return {
+        key: client.hgetall(key) if client.type(key) == "hash" else client.get(key)
+        for key in keys
+        if not key.startswith("cdc:")
+    }
 
 
 def said(heard: Listener) -> list[tuple[str, object, object, object]]:

@@ -25,7 +25,8 @@ RULES = reference()
 TABLE = RULES.tables[0]
 USER = UserId("live", 7)
 CONFIG, BALANCE, PORTFOLIO = "user:{live:7}:config", "user_balance:live:7", "user:{live:7}:portfolio"
-PLACE = SourcePosition("mysql", "1", "0000000001/00000000000000000004/0000000000", 1_000, Origin.READ, SourceTime.READ)
+BINLOG = "0000000001/00000000000000000004/0000000000"
+PLACE = SourcePosition("mysql", "1", f"{BINLOG}/0000000000", BINLOG, 1_000, Origin.SNAPSHOT)
 ROW: RowImage = {
     **dict.fromkeys((column.name for column in TABLE.columns), None),
     "id": 7,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from consumer.avro import NO_SCHEMAS
@@ -13,10 +14,10 @@ from consumer.explain.account import Account, Note, There, account
 from consumer.explain.explanation import Explanation
 from consumer.explain.history import Fate, History, Progress, trace
 from consumer.explain.report import to_json, to_text
-from consumer.guard_state import GuardState
+from consumer.guard.state import GuardState
+from consumer.guard.version import Version
 from consumer.held import Held
 from consumer.keys import UserId
-from consumer.guard.version import Version
 from consumer.position import Origin
 from consumer.record import SourceRecord
 from consumer.reference import reference
@@ -26,7 +27,6 @@ from tests.scenario import load
 RULES = reference()
 TABLE = RULES.tables[0]
 USER = UserId("live", 123)
-GAP_MS = 5000
 TOPIC = "trading.trading.live_users"
 LIVED = """## A life
 insert live_users 123 at 2024-01-15T10:00:00.000Z
@@ -52,20 +52,22 @@ def records(folder: Path, text: str = LIVED) -> list[SourceRecord]:
     return scenario.records()
 
 
-def version(offset: int, ts_ms: int = 0) -> Version:
-    order = f"{3:010d}/{1000 + 100 * offset:020d}/{0:010d}"
-    return Version(0, Origin.STREAMED, "mysql:223344", order, ts_ms, TOPIC, 0, offset)
+def version(offset: int) -> Version:
+    """Of the life's change at ``offset``; of a later one of the same day behind them."""
+    time = {0: "10:00", 1: "10:30", 2: "10:31", 3: "11:00", 4: "12:00"}.get(offset, "13:00")
+    ts_ms = round(datetime.fromisoformat(f"2024-01-15T{time}:00Z").timestamp() * 1000)
+    return Version(0, Origin.STREAMED, ts_ms + 7, ts_ms, TOPIC, 0, offset)
 
 
 def traced(found: list[SourceRecord], read: int, stored: Version | None) -> History:
     versions = {} if stored is None else {TABLE.table: stored}
-    return trace(found, USER, RULES, NO_SCHEMAS, Progress({Partition(TOPIC, 0): read}, versions, GAP_MS))
+    return trace(found, USER, RULES, NO_SCHEMAS, Progress({Partition(TOPIC, 0): read}, versions))
 
 
 def accounted(history: History, guard: Version | None, config: Mapping[str, str], **there: str) -> Account:
     state = GuardState({} if guard is None else {TABLE.table: guard})
     found = There(dict(config), None, there.get("balance"), None)
-    return account(found, history, state, TABLE, RULES, GAP_MS)
+    return account(found, history, state, TABLE, RULES)
 
 
 def noted(found: Account) -> dict[str, Note]:
@@ -108,8 +110,10 @@ def test_a_record_that_came_twice_counts_once(tmp_path: Path) -> None:
     found = records(tmp_path)
     first = found[1]
     again = SourceRecord(TOPIC, 0, 4, first.timestamp_ms + 3_600_000, first.key, first.value)
-    history = traced([*found, again], 5, version(3, 1_705_316_400_000))
+    history = traced([*found, again], 5, version(3))
     assert [each.fate for each in history.changes] == [Fate.APPLIED, Fate.APPLIED, Fate.APPLIED, Fate.OLD]
+    assert history.changes[-1].decision.first_sent == 1
+    assert history.written.config["leverage"].version.offset == 1
 
 
 def test_the_change_behind_a_dead_letter_writes_everything(tmp_path: Path) -> None:
@@ -138,10 +142,9 @@ def test_a_value_that_no_change_wrote_was_changed_by_hand(tmp_path: Path) -> Non
 
 
 def test_a_version_that_the_topics_do_not_tell_wrote_what_they_do_not(tmp_path: Path) -> None:
-    """A repair reads the database itself."""
-    read = Version(0, Origin.READ, "mysql:1", version(9).order, 1_705_320_000_000, "", 0, 0)
-    history = traced(records(tmp_path), 4, read)
-    notes = noted(accounted(history, read, {"group": "GOLD", "leverage": "200"}))
+    """The changes that were applied last are not in the topics any more, or not in the range that was read."""
+    history = traced(records(tmp_path), 10, version(9))
+    notes = noted(accounted(history, version(9), {"group": "GOLD", "leverage": "200"}))
     assert (notes["group"], notes["leverage"]) == (Note.BEYOND, Note.AS_WRITTEN)
 
 
@@ -151,7 +154,7 @@ def test_without_records_nothing_is_known(tmp_path: Path) -> None:
 
 
 def explanation(folder: Path, *, in_database: bool = True) -> Explanation:
-    history = traced(records(folder), 3, version(1, 1_705_314_600_000))
+    history = traced(records(folder), 3, version(1))
     guard = GuardState(
         {TABLE.table: version(1)}, marks={TABLE.table: Place(TOPIC, 0, 2)}, kept={"last_transaction_id": "TX1"}
     )
@@ -160,7 +163,7 @@ def explanation(folder: Path, *, in_database: bool = True) -> Explanation:
     return Explanation(
         user=USER,
         held=Held(config, None, "10.00", 60, guard),
-        account=account(there, history, guard, TABLE, RULES, GAP_MS),
+        account=account(there, history, guard, TABLE, RULES),
         history=history,
         letters=(),
         knows_database=True,
@@ -203,7 +206,7 @@ def test_a_wrong_balance_is_told_without_a_hash_and_a_portfolio_by_its_name(tmp_
     guard = GuardState({TABLE.table: version(3)})
     database = {"wallet_balance": "20.00", "group": "VIP"}
     there = There(None, {"wallet_balance": "5.00", "equity": "2"}, "0.01", database)
-    found = account(there, history, guard, TABLE, RULES, GAP_MS)
+    found = account(there, history, guard, TABLE, RULES)
     assert found.wrong() == ["portfolio.wallet_balance", "balance"]
     assert found.noted(Note.GONE) == []
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import cast
 
+import pytest
 from msgspec import structs
 
+from consumer.avro import NO_SCHEMAS
 from consumer.effect import Extent, Mode, Plan
+from consumer.envelope import parse
+from consumer.event import ChangeEvent
+from consumer.guard.history import Earlier
 from consumer.record import SourceRecord
 from consumer.reference import reference
 from consumer.replay.fold import Last
 from consumer.replay.partition import Folding, PartitionFold
+from consumer.watermark import Partition
 from tests.scenario import Change, load_all
 
 RULES = reference()
@@ -37,8 +44,22 @@ TRANSACTION = scenario("The transaction's row alone")
 
 
 def at(change: Change, offset: int, **columns: object) -> SourceRecord:
+    """The change in a database transaction of its own, whose rows Debezium counts."""
+    return counted(uncounted(change, offset, **columns))
+
+
+def uncounted(change: Change, offset: int, **columns: object) -> SourceRecord:
     after = None if change.after is None else change.after | columns
     return replace(change, after=after).record(offset)
+
+
+def counted(record: SourceRecord) -> SourceRecord:
+    block = b'"transaction":{"id":"3e11fa47:1","total_order":1,"data_collection_order":1}'
+    return structs.replace(record, value=(record.value or b"").replace(b'"transaction":null', block))
+
+
+def sent_again(record: SourceRecord, offset: int) -> SourceRecord:
+    return structs.replace(record, offset=offset, timestamp_ms=record.timestamp_ms + 60_000)
 
 
 def folded(*records: SourceRecord, folding: Folding | None = None) -> PartitionFold:
@@ -54,13 +75,48 @@ def only(plans: Iterator[Plan]) -> Plan:
     return plan
 
 
-def test_the_newest_by_position_counts_not_the_last_in_the_topic() -> None:
-    newest = at(DEPOSIT, 7, leverage=7)
-    again = structs.replace(at(GROUP, 6), offset=9)  # sent again after a crash of Connect
-    plan = only(folded(at(GROUP, 6), newest, again).plans())
+@pytest.mark.parametrize("written", [at, uncounted])
+def test_what_debezium_sends_again_does_not_count(written: Callable[..., SourceRecord]) -> None:
+    newest = written(DEPOSIT, 7, leverage=7)
+    again = sent_again(written(GROUP, 6), 9)  # after a crash of Connect
+    plan = only(folded(written(GROUP, 6), newest, again).plans())
     assert plan.config is not None
     assert (plan.config.whole["leverage"], plan.version.offset) == ("7", 7)
     assert (plan.mode, plan.extent, plan.messages) == (Mode.REBUILD, Extent.WHOLE, ())
+
+
+@pytest.mark.parametrize("written", [at, uncounted])
+def test_the_last_in_the_topic_counts_though_its_place_in_the_log_is_lower(
+    written: Callable[..., SourceRecord],
+) -> None:
+    """After a failover the connector reads another server's log."""
+    failed_over = structs.replace(written(DEPOSIT, 3, leverage=7), offset=7)
+    plan = only(folded(written(GROUP, 6), failed_over).plans())
+    assert plan.config is not None
+    assert (plan.config.whole["leverage"], plan.version.offset) == ("7", 7)
+
+
+class TopicStub:
+    """The records before the range."""
+
+    def __init__(self, *records: SourceRecord) -> None:
+        self._records = records
+
+    def offset_at(self, partition: Partition, since_ms: int) -> int:
+        return min(each.offset for each in self._records if each.timestamp_ms >= since_ms)
+
+    def changes(self, partition: Partition, begin: int, end: int) -> Iterator[tuple[list[ChangeEvent], int]]:
+        for record in self._records:
+            if begin <= record.offset < end:
+                event = parse(record, NO_SCHEMAS)
+                assert isinstance(event, ChangeEvent)
+                yield [event], record.offset + 1
+
+
+def test_a_range_that_begins_in_a_tail_that_was_sent_again_takes_nothing_of_it() -> None:
+    first = at(GROUP, 6)
+    before = cast(Earlier, TopicStub(first, at(DEPOSIT, 7)))
+    assert list(folded(sent_again(first, 9), folding=Folding(RULES, earlier=before)).plans()) == []
 
 
 def test_a_delete_that_is_newest_removes_and_takes_the_linked_rows_along() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from consumer import recording
 from consumer.avro import KnownSchemas
@@ -20,7 +21,9 @@ from tests.scenario import load_all
 
 RULES = reference()
 RECORDINGS = sorted((Path(__file__).parents[1] / "recordings").glob("*json*.jsonl.gz"))
-DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0].record(5)
+UNCOUNTED = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0].record(5)
+BLOCK = b'"transaction":{"id":"3e11fa47:6","total_order":1,"data_collection_order":1}'
+DEPOSIT = structs.replace(UNCOUNTED, value=(UNCOUNTED.value or b"").replace(b'"transaction":null', BLOCK))
 
 
 @pytest.mark.parametrize("file", RECORDINGS, ids=lambda file: file.name.removesuffix(".jsonl.gz"))
@@ -53,6 +56,13 @@ def test_of_real_records_it_says_what_reading_them_whole_says(file: Path) -> Non
     assert seen_at_once
 
 
+def test_a_read_is_no_part_of_a_transaction_and_seen_at_once_without_a_count() -> None:
+    read = next(each for each in load_all() if each.title.startswith("An incremental")).changes[0].record(5)
+    assert read.value is not None
+    assert b'"transaction":null' in read.value
+    assert Glance(RULES.tables[0])(read.value) is not None
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -61,6 +71,7 @@ def test_of_real_records_it_says_what_reading_them_whole_says(file: Path) -> Non
         b"[]",
         b'{"op":"u"}',
         b"\xff\xfe",
+        UNCOUNTED.value,
         DEPOSIT.value and DEPOSIT.value.replace(b'"live_users"', b'"demo_users"'),
         DEPOSIT.value and DEPOSIT.value.replace(b'"id":123', b'"id":"123"'),
         DEPOSIT.value and DEPOSIT.value.replace(b'"op":"u"', b'"op":"t"'),

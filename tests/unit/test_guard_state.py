@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from consumer.errors import Place
-from consumer.guard_state import GuardState
+from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from consumer.position import Origin
 
-VERSION = Version(0, Origin.STREAMED, "mysql:1", "0000000009/4/0", 1_000_000, "t.live_users", 2, 50)
+VERSION = Version(0, Origin.STREAMED, 1_000_007, 1_000_000, "t.live_users", 2, 50)
 
 
 def test_versions_marks_and_kept_fields_are_told_apart() -> None:
@@ -31,6 +33,12 @@ def test_a_deleted_users_version_says_so() -> None:
     found = GuardState.read({"live_users": f"{VERSION.to_text()}|d"})
     assert found.versions == {"live_users": VERSION}
     assert found.deleted == {"live_users"}
+
+
+def test_a_version_of_release_0_1_is_read_with_the_sources_time_for_kafkas() -> None:
+    before = "0|f|postgresql:0|00000000000000000940/00000000000000001000|1000000|t.live_users|2|50"
+    found = GuardState.read({"live_users": before})
+    assert found.versions == {"live_users": structs.replace(VERSION, written_ms=1_000_000)}
 
 
 def test_what_cannot_be_read_is_left_out() -> None:

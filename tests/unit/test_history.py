@@ -67,7 +67,7 @@ def change(
 
 def again(event: ChangeEvent, offset: int, **source: object) -> ChangeEvent:
     """The same change in another record, written an hour later."""
-    position = replace(event.position, **source) if source else event.position  # type: ignore[arg-type]
+    position = replace(event.position, **source) if source else event.position
     place = replace(event.place, offset=offset)
     return replace(event, place=place, position=position, written_ms=event.written_ms + 3_600_000)
 

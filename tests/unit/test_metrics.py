@@ -8,15 +8,16 @@ from collections.abc import Iterator, Mapping
 from typing import cast
 
 import pytest
+from msgspec import structs
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.columns import Drift
 from consumer.errors import ConfigError, ServerUnavailable
-from consumer.metrics import Metrics
 from consumer.guard.version import Verdict
+from consumer.metrics import Metrics
 from consumer.probes import serve
-from consumer.protocols import Source
+from consumer.protocols import Source, Step
 from consumer.reference import reference
 from consumer.sections import Metrics as Settings
 from consumer.tally import OUTCOMES
@@ -73,16 +74,17 @@ def metrics(clock: _Clock) -> Metrics:
 
 def test_batches_add_up(metrics: Metrics) -> None:
     metrics.stepped([step(0, applied()), step(1, applied(Verdict.STALE)), dead(2)])
-    metrics.stepped([step(3, applied(Verdict.NEW_LINEAGE))])
+    again = step(3, None)
+    metrics.stepped([Step(again.record, structs.replace(again.decision, first_sent=0), None)])
     found = scraped(metrics)
     assert found["cdc_changes_total"] == {
-        ("applied", "live_users"): 2,
+        ("applied", "live_users"): 1,
+        ("sent_again", "live_users"): 1,
         ("stale", "live_users"): 1,
         ("dead_letter", "live_users"): 1,
     }
     assert found["cdc_dead_letters_total"] == {("undecodable", "live_users"): 1}
-    assert found["cdc_new_lineages_total"] == {("live_users",): 1}
-    assert found["cdc_effects_total"][("clear",)] == 6
+    assert found["cdc_effects_total"][("clear",)] == 3
 
 
 def test_a_latency_falls_into_every_bucket_from_its_own_on(metrics: Metrics, clock: _Clock) -> None:
@@ -123,7 +125,6 @@ def test_counters_of_a_partition_begin_at_0(metrics: Metrics) -> None:
     look(metrics, users=1)
     found = scraped(metrics)
     assert found["cdc_changes_total"] == dict.fromkeys(((outcome, "live_users") for outcome in OUTCOMES), 0)
-    assert found["cdc_new_lineages_total"] == {("live_users",): 0}
     assert found["cdc_offset_jumps_total"] == {("0", USERS.topic): 0}
     assert set(found["cdc_effects_total"].values()) == {0}
 

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from consumer.dead_letter import DeadLetter
 from consumer.decision import decide_all
+from consumer.guard.history import Histories
 from consumer.guard.version import Verdict
 from consumer.protocols import Applied, Step
 from consumer.reference import reference
@@ -44,10 +45,12 @@ def test_every_outcome_has_its_word() -> None:
     ignored, nothing = decide_all([tombstone, same], reference())
     joined = structs.replace(nothing, carrier=7)
     (other,) = decide_all([same], replace(reference(), databases=frozenset({"elsewhere"})))
+    again = structs.replace(nothing, first_sent=2)
     found = [
         outcome_of(each)
         for each in (
             *(step(0, applied(verdict)) for verdict in (Verdict.NEWER, Verdict.DUPLICATE, Verdict.STALE)),
+            Step(same, again, None),
             Step(same, joined, None),
             Step(same, nothing, None),
             Step(tombstone, ignored, None),
@@ -56,7 +59,7 @@ def test_every_outcome_has_its_word() -> None:
         )
     ]
     assert found == list(OUTCOMES)
-    assert {outcome_of(step(0, applied(verdict))) for verdict in (Verdict.NEW_LINEAGE, Verdict.HEALED)} == {"applied"}
+    assert outcome_of(step(0, applied(Verdict.HEALED))) == "applied"
 
 
 def test_a_batch_is_counted_by_table_and_outcome() -> None:
@@ -68,7 +71,6 @@ def test_a_batch_is_counted_by_table_and_outcome() -> None:
         ("live_users", "dead_letter"): 1,
     }
     assert found.dead_letters == {("live_users", "undecodable"): 1}
-    assert found.new_lineages == {}
 
 
 def test_a_letter_counts_once_though_its_record_is_read_again() -> None:
@@ -92,10 +94,14 @@ def test_an_update_of_a_hash_that_is_not_there_is_no_effect() -> None:
     assert tally([step(0, structs.replace(applied(), updated=False))]).effects["update"] == 0
 
 
-def test_a_new_lineage_is_counted_and_applied() -> None:
-    found = tally([step(0, applied(Verdict.NEW_LINEAGE))])
-    assert found.new_lineages == {"live_users": 1}
-    assert found.changes == {("live_users", "applied"): 1}
+def test_what_debezium_sends_again_is_counted_and_has_no_effect() -> None:
+    first = DEPOSIT.record(0)
+    again = structs.replace(first, offset=1, timestamp_ms=first.timestamp_ms + 60_000)
+    decisions = decide_all([first, again], reference(), history=Histories(None, 0))
+    found = tally([Step(first, decisions[0], applied()), Step(again, decisions[1], None)])
+    assert found.changes == {("live_users", "applied"): 1, ("live_users", "sent_again"): 1}
+    assert found.effects["config"] == 1
+    assert found.committed_ms == [first.timestamp_ms - 7], "it was not committed again"
 
 
 def test_a_partition_is_as_far_as_its_last_record_by_the_sources_time() -> None:
