@@ -123,7 +123,8 @@ if mode == 'mark' then
     return {'duplicate', -1, -1, 0, 0, stored or '', 0}
   end
   redis.call('HSET', guard, '!' .. field, text)
-  redis.call('PERSIST', guard)
+  -- Of a deleted user the version goes one day, and the mark with it.
+  if not stored or string.sub(stored, -2) ~= '|d' then redis.call('PERSIST', guard) end
   return {'newer', -1, -1, 0, 0, stored or '', 0}
 end
 

@@ -22,7 +22,6 @@ from consumer.effect import Plan
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from consumer.followed import missing, topic_pattern
 from consumer.keys import UserId
-from consumer.patience import patiently
 from consumer.position import Verdict
 from consumer.rebuild import removal
 from consumer.record import table_of
@@ -35,6 +34,7 @@ from consumer.replay.reader import committed, resolve
 from consumer.replay.state import ReplayState
 from consumer.replay.summary import Summary
 from consumer.replay.worker import Finished, Interrupted, Reached, Read, RedisReplaced, Wanted, Worker, waits
+from consumer.retry import retry
 from consumer.rules import Rules
 from consumer.sink import RedisSink
 from consumer.standing import RedisView
@@ -105,7 +105,7 @@ class _Run:
             if self.order.resume is None:
                 self._forget(canary)
             raise
-        if canary and not self._patiently(lambda: self.view.lives(canary)):
+        if canary and not self._retried(lambda: self.view.lives(canary)):
             raise RedisReplaced
         self.state.end()
         self._forget(canary)
@@ -121,12 +121,12 @@ class _Run:
             if not before:
                 self.state.begin(self.identity, _DRY, self._spans())
             return ""
-        run = self._patiently(self.view.run)
+        run = self._retried(self.view.run)
         was, _, canary = before.rpartition(" ")
-        if canary and was == run and self._patiently(lambda: self.view.lives(canary)):
+        if canary and was == run and self._retried(lambda: self.view.lives(canary)):
             return canary
         canary = secrets.token_hex(8)
-        self._patiently(lambda: self.view.plant(canary))
+        self._retried(lambda: self.view.plant(canary))
         self.state.begin(self.identity, f"{run} {canary}", self._spans())
         return canary
 
@@ -140,9 +140,9 @@ class _Run:
             with suppress(ServerError):  # it goes by itself, only later
                 self.view.uproot(canary)
 
-    def _patiently(self, attempt: Callable[[], _T]) -> _T:
+    def _retried(self, attempt: Callable[[], _T]) -> _T:
         try:
-            return patiently(attempt, sleep=time.sleep, on_wait=waits, should_stop=self.should_stop)
+            return retry(attempt, sleep=time.sleep, on_wait=waits, should_stop=self.should_stop)
         except ServerUnavailable:
             raise Interrupted from None  # told to stop while Redis is away
 

@@ -5,7 +5,6 @@ A member of a group in memory (``tests/group.py``) and a real Redis behind a gat
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -16,7 +15,10 @@ from pydantic import SecretStr
 
 from benchmarks.envelopes import changes
 from consumer.decision import decide
+from consumer.effect import Plan
+from consumer.errors import ServerError, ServerUnavailable
 from consumer.pipeline import Pipeline
+from consumer.protocols import Applied
 from consumer.record import SourceRecord
 from consumer.reference import reference
 from consumer.sections import Guard, Redis
@@ -24,15 +26,16 @@ from consumer.sink import RedisSink
 from consumer.watermark import Partition
 from tests.faults.gate import Gate
 from tests.group import Group, GroupSource
-from tests.pipeline.test_progress import Memory
+from tests.pipeline.test_resume import Memory
 from tests.redis_server import RedisServer, program
-from tests.redis_view import Listener, eventually
+from tests.redis_view import Listener
 
 TOPIC = "t.trading.live_users"
-USERS = 700
+USERS = 170
 """More than a batch has records, so that a batch that is lost shows in what Redis has."""
-BIG, SMALL = 500, 60
+BIG, SMALL = 120, 30
 """A batch that stays in flight while the next one is polled, and one whose answers are waited for at once."""
+LINGER_S = 0.01
 RULES = reference()
 
 
@@ -69,11 +72,16 @@ class Scene:
         self.listener = Listener(client)
         self.gate = Gate("127.0.0.1", server.port)
         self.records: list[SourceRecord] = []
+        self._balances: dict[tuple[int, int], tuple[str, int]] = {}
         self.group = Group(partitions=[Partition(TOPIC, 0), Partition(TOPIC, 1)])
         self.group.on_commit = self._look_at_commit
         self.stages: list[Callable[[], object]] = []
         self.in_idle: list[Callable[[], object]] = []
         self.is_stopping = False
+        self.is_lingering = False
+        self._now = 0.0
+        self.recalls_in_vain = 0
+        self.loses_answers = False
         self._sinks: list[RedisSink] = []
         self.source: Member
 
@@ -86,28 +94,39 @@ class Scene:
     def sent(self, count: int) -> list[SourceRecord]:
         """The next ``count`` records are in the topic from now on."""
         before = len(self.records)
-        for part, key, value in list(changes(before + count, USERS, 2))[before:]:
+        for number, (part, key, value) in enumerate(changes(before + count, USERS, 2)):
+            if number < before:
+                continue
             offset = len(self.group.log[Partition(TOPIC, part)])
+            self._balances[part, offset] = f"user_balance:live:{number % USERS + 1}", number
             self.records.append(SourceRecord(TOPIC, part, offset, 1, key, value))
             self.group.send(self.records[-1:])
         return self.records[before:]
 
     def has_applied(self, wanted: Sequence[SourceRecord]) -> bool:
         """Whether Redis has these changes, or later ones of their users."""
-        rows = [_row(record) for record in wanted]
-        values = self.client.mget([f"user_balance:live:{user}" for user, _ in rows])
+        rows = [self._balances[record.partition, record.offset] for record in wanted]
+        values = self.client.mget([key for key, _ in rows])
         return all(
             value is not None and float(value) >= number for value, (_, number) in zip(values, rows, strict=True)
         )
 
-    def run(self, linger_s: float = 0.0) -> None:
+    def clock(self) -> float:
+        """Goes slowly while a batch is to linger; else the linger is over at once."""
+        self._now += LINGER_S / 4 if self.is_lingering else LINGER_S
+        return self._now
+
+    def run(self, linger_s: float = 0.0, commit_interval_s: float = 0.0) -> None:
         """A member that joins, follows until it is told to stop or nothing more comes, and leaves."""
         server = Redis(url=SecretStr(f"redis://{self.gate.address}/0"), tracking=False)
-        sink = RedisSink(server, Guard(), RULES, "g")
+        sink = Sink(self, server)
         self._sinks.append(sink)
-        ticks = itertools.count()
         pipeline = Pipeline(
-            sink, RULES, commit_interval_s=0, linger_s=linger_s, clock=lambda: next(ticks) * linger_s / 2
+            sink,
+            RULES,
+            commit_interval_s=commit_interval_s,
+            linger_s=linger_s,
+            clock=self.clock,
         )
         self.source = Member(self, pipeline)
         self.source.subscribe()
@@ -136,6 +155,32 @@ class Scene:
                 assert self.has_applied(self.group.log[part][:offset]), f"{part} is committed past what Redis has"
 
 
+class Sink(RedisSink):
+    """The scene's Redis. ``recalls_in_vain`` of its answers to :meth:`recall` are lost, and where the scene
+    ``loses_answers`` those to the next plans, which it applies, and the connection with them.
+    """
+
+    def __init__(self, scene: Scene, server: Redis) -> None:
+        super().__init__(server, Guard(), RULES, "g")
+        self._scene = scene
+
+    def apply(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Applied | ServerError]]:
+        answers = super().apply(plans)
+        if self._scene.loses_answers:
+            self._scene.loses_answers = False
+            assert all(isinstance(answer, Applied) for _, answer in answers)
+            self._scene.gate.shut()
+            raise ServerUnavailable("Redis", "no answer")
+        return answers
+
+    def recall(self) -> Mapping[Partition, int]:
+        found = super().recall()
+        if self._scene.recalls_in_vain:
+            self._scene.recalls_in_vain -= 1
+            raise ServerUnavailable("Redis", "no answer")
+        return found
+
+
 class Member(GroupSource):
     """The scene's member of the group."""
 
@@ -162,14 +207,6 @@ class Member(GroupSource):
         super().idle(seconds)
 
 
-def _row(record: SourceRecord) -> tuple[int, int]:
-    """The user that the record is about, and the change's number, which is the balance that it sets."""
-    event = decide(record, RULES).event
-    assert event is not None
-    assert event.after is not None
-    return int(str(event.after["id"])), int(float(str(event.after["wallet_balance"])))
-
-
 def _messages(record: SourceRecord) -> list[tuple[str, object]]:
     plan = decide(record, RULES).plan
     assert plan is not None
@@ -194,4 +231,103 @@ def test_a_batch_in_flight_while_redis_is_away_and_the_partition_is_given_back(s
     ]
     scene.in_idle = [scene.group.rebalance, scene.gate.open]
     scene.run()
+    scene.is_right()
+
+
+def test_what_redis_lost_is_not_hidden_by_a_commit_before_it_is_compared(scene: Scene) -> None:
+    """Redis is back with less and the partitions are revoked, before the loop has asked what Redis remembers."""
+    memory = Memory(scene.client)
+
+    def lose() -> None:
+        scene.gate.shut()
+        memory.lose()
+        scene.gate.open()
+        scene.recalls_in_vain = 1
+        scene.sent(BIG)
+
+    scene.stages = [lambda: scene.sent(BIG), nothing, memory.keep, lambda: scene.sent(BIG), nothing, lose]
+    scene.in_idle = [scene.group.rebalance]
+    scene.run(commit_interval_s=1e9)
+    assert scene.in_idle == []
+    scene.is_right()
+
+
+# Each with what it does to a run; see `Case`.
+AT_HAND = ("in flight", "in hand", "both")
+REDIS = ("there", "away", "answers lost", "back with less")
+GROUP = ("stays", "revoked", "given back")
+
+
+class Case:
+    """One combination, as stages of a scene: two batches are done, then it happens to those that are at hand then."""
+
+    def __init__(self, scene: Scene, at_hand: str, outage: str, group: str, *, is_stopped: bool) -> None:
+        self._scene = scene
+        self._at_hand = at_hand
+        self._outage = outage
+        self._group = group
+        self._is_stopped = is_stopped
+        self._before = Memory(scene.client)
+        self.has_happened = self._ended = False
+        # While Redis is there nothing waits, so a batch is in hand only as long as it lingers for more records.
+        self.linger_s = LINGER_S if outage == "there" and at_hand != "in flight" else 0.0
+        scene.stages = [
+            lambda: scene.sent(BIG),
+            nothing,
+            self._before.keep,
+            lambda: scene.sent(BIG),
+            nothing,
+            self._first_at_hand,
+            self._second_at_hand,
+            self._happen,
+            self._end,
+            lambda: scene.sent(BIG),
+        ]
+        scene.in_idle = [self._happen, self._end]
+
+    def _first_at_hand(self) -> None:
+        if self._outage in ("away", "back with less"):
+            self._scene.gate.shut()
+        if self._outage == "answers lost":
+            self._scene.loses_answers = True
+        self._scene.is_lingering = self.linger_s > 0 and self._at_hand == "in hand"
+        self._scene.sent(SMALL if self._at_hand == "in hand" else BIG)
+
+    def _second_at_hand(self) -> None:
+        if self._at_hand == "both":
+            self._scene.is_lingering = self.linger_s > 0
+            self._scene.sent(BIG)
+        else:
+            self._happen()
+
+    def _happen(self) -> None:
+        self._scene.is_lingering = False
+        if self.has_happened:
+            return
+        self.has_happened = True
+        if self._outage == "back with less":
+            self._scene.gate.shut()
+            self._before.lose()
+        if self._group != "stays":
+            self._scene.group.rebalance({} if self._group == "revoked" else None)
+        self._scene.is_stopping |= self._is_stopped
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._scene.gate.open()
+
+
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["goes on", "told to stop"])
+@pytest.mark.parametrize("group", GROUP)
+@pytest.mark.parametrize("outage", REDIS)
+@pytest.mark.parametrize("at_hand", AT_HAND)
+def test_whatever_happens_to_what_is_at_hand(
+    scene: Scene, at_hand: str, outage: str, group: str, is_stopped: bool
+) -> None:
+    """In the end all is applied and committed, by this member or by the next one, and no message went out twice."""
+    case = Case(scene, at_hand, outage, group, is_stopped=is_stopped)
+    scene.run(case.linger_s)
+    assert case.has_happened
+    scene.run_to_the_end()
     scene.is_right()
