@@ -29,7 +29,7 @@ _WRAPPED = re.compile(r"-([A-Z]+) ")
 # What proxies say while no server behind them answers.
 _OF_A_PROXY = re.compile(r"ERR (no upstream|upstream |connection (refused|reset|timed out))", re.IGNORECASE)
 # What an unknown reply quotes may be a value of a row. Names of the script's own variables are kept.
-_QUOTED = re.compile(r"(?<!local )(?<!field )(?<!global )(?<!upvalue )(?<!method )([\'\"`]).*?(\1|$)", re.DOTALL)
+_QUOTED = re.compile(r"((?:local|field|global|upvalue|method) '[^']*')|([\'\"`]).*?(\2|$)", re.DOTALL)
 _LONGEST_REPLY = 200
 # Redis 7 says so of a command in a script, without the code.
 _NOT_ALLOWED = "The user executing the script can't"
@@ -146,7 +146,7 @@ def translate(error: Exception, *, is_of_plan: bool = True) -> ServerError:
     """
     found = failure("Redis", error, _said(error), _reply(error))
     if isinstance(found, UnknownReply):
-        found.problem = _QUOTED.sub("…", found.problem)[:_LONGEST_REPLY]
+        found.problem = _QUOTED.sub(lambda quoted: quoted[1] or "…", found.problem)[:_LONGEST_REPLY]
     if isinstance(found, Refused) and not is_of_plan:
         return ServerError(found.server, found.problem, found.advice, found.cause)
     return found
