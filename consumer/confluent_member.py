@@ -68,6 +68,7 @@ class ConfluentMember:
         """Partitions of which there is no record to go on with: the offset that is gone, or None without one."""
         self._sought: dict[Partition, int] = {}
         """Where partitions begin that were not begun at the group's offset."""
+        self._rebalances = 0
         self._is_lost = False
         self._is_leaving = False
         options = {
@@ -92,6 +93,7 @@ class ConfluentMember:
         def on_revoke(_: Consumer, parts: list[TopicPartition]) -> None:
             if self._is_leaving:
                 return
+            self._rebalances += 1
             try:
                 revoked(_partitions(parts))
             finally:
@@ -112,7 +114,10 @@ class ConfluentMember:
         with named():
             # To wait for more than one is to wait until the timeout, however few there are.
             first = self._consumer.poll(timeout_s)
-            messages = [] if first is None else [first, *self._consumer.consume(self._at_once - 1, 0)]
+            before = self._rebalances
+            more = [] if first is None else self._consumer.consume(self._at_once - 1, 0)
+            # Partitions that were taken away in between begin at the group's offset, wherever they begin again.
+            messages = more if first is None or self._rebalances > before else [first, *more]
         records = [to_record(message) for message in messages if message.error() is None]
         if len(records) < len(messages):
             self._take_errors(messages)

@@ -4,6 +4,7 @@
     ├── ConfigError          a setting is wrong: exit 2, names the field
     ├── ServerError          a server refused, or is not what it should be
     │   ├── ServerUnavailable    it may come back: retry
+    │   │   └── UnknownReply         an error reply to one plan that nobody knows: retry so often, then as Refused
     │   ├── AccessDenied         the database refuses the account, or lacks a grant for it
     │   ├── NotInDatabase        the database has no such table or column
     │   ├── Reconnected          it was away and is back: begin again where it says it is
@@ -69,6 +70,11 @@ class ServerError(CdcError):
 @dataclass(eq=False)
 class ServerUnavailable(ServerError):
     """A server that can't serve now and may again: wait and retry."""
+
+
+@dataclass(eq=False)
+class UnknownReply(ServerUnavailable):
+    """An error reply that is neither known to pass nor known to last. If it does not pass, the one plan is refused."""
 
 
 @dataclass(eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 
@@ -10,10 +9,9 @@ import structlog
 
 from consumer.errors import ServerError
 from consumer.protocols import Observer
+from consumer.retry import backoff_s
 
 _log = structlog.get_logger(__name__)
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 5.0
 # The client reconnects by itself, so a connection that is gone is news only if it stays away.
 _GRACE_S = 3.0
 # One attempt that did not fail proves nothing: it may have ended before the refusal came, or another call is refused.
@@ -42,9 +40,8 @@ class Interruption:
         """An attempt failed: the next is due after a pause. ``cause`` is a better reason, if there is one; a new one is
         said.
         """
-        longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**self._failures)
-        pause = longest * random.uniform(0.5, 1.0)  # noqa: S311  # spreads attempts, guards nothing
         self._failures += 1
+        pause = backoff_s(self._failures)
         self._again_at = self._clock() + pause
         self._begin(error, pause, cause)
 

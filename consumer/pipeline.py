@@ -8,41 +8,34 @@ from contextlib import suppress
 from typing import TypeVar
 
 from consumer.avro import NO_SCHEMAS, Schemas
-from consumer.batch import Batch
+from consumer.batch import ATTEMPTS, Batch, Delivery, InFlight
+from consumer.checkpoint import Checkpoint
+from consumer.completion import Completion
 from consumer.decision import Decision, decide_all, healing_plan
-from consumer.delivery import Delivery
 from consumer.errors import Reconnected, ServerError, ServerUnavailable
-from consumer.flight import Flight
 from consumer.guard.history import NO_HISTORY, History
-from consumer.landing import Landing
 from consumer.mark import mark_refused
-from consumer.outage import REGISTRY, Outage
-from consumer.patience import patiently
-from consumer.progress import Patient, Progress, first_of
-from consumer.protocols import DeadLetters, Observer, Sink, Source
+from consumer.protocols import DeadLetters, Observer, Polled, Sink, Source
 from consumer.record import SourceRecord
+from consumer.retry import REGISTRY, Outages, Retry, retry
 from consumer.rules import Rules
 from consumer.tolerance import NONE, Limit
 from consumer.topic_tables import TopicTables
 from consumer.watermark import Partition
 
 _POLL_S = 0.2
-_FEW = 500
-"""As many records at once are a backlog, and no reason to wait for more."""
-_MANY = 100
-"""So many at once are more than one can do something else before Redis has taken them."""
+_LINGERED_FOR = 500
+"""With so many records at hand no more are waited for."""
+_SENT_AHEAD = 100
+"""A batch of so many records is in flight while the next one is polled; the answers to a smaller one are awaited."""
 _T = TypeVar("_T")
-
-
-def _impatient(server: str, attempt: Callable[[], _T]) -> _T:
-    return attempt()
 
 
 class Pipeline:
     """Carries records from ``source`` to ``sink`` until told to stop.
 
     Records that can't be applied go to ``dead_letters``, as long as they are no more than ``limit``; without a place
-    for them the first one halts.
+    for them the first one halts. A plan that Redis answers ``attempts`` times with an error that nobody knows is one.
     """
 
     def __init__(
@@ -54,6 +47,7 @@ class Pipeline:
         history: History = NO_HISTORY,
         dead_letters: DeadLetters | None = None,
         limit: Limit = NONE,
+        attempts: int = ATTEMPTS,
         group: str = "",
         tables: TopicTables | None = None,
         observer: Observer | None = None,
@@ -65,19 +59,20 @@ class Pipeline:
         self._rules = rules
         self._schemas = schemas
         self._history = history
+        self._attempts = attempts
         self._group = group
         self._tables = TopicTables(rules.captured()) if tables is None else tables
         self._observer = observer or Observer()
         self._commit_interval_s = commit_interval_s
         self._linger_s = linger_s
         self._clock = clock
-        self._outage = Outage(self._observer)
-        self._progress = Progress(sink, self._observer, self._outage)
-        self._landing = Landing(sink, rules, self._progress, dead_letters, limit, self._observer, clock)
+        self._outages = Outages(self._observer)
+        self._checkpoint = Checkpoint(sink, self._observer, self._outages)
+        self._completion = Completion(sink, rules, self._checkpoint, dead_letters, limit, self._observer, clock)
         self._committed_at = clock()
         self._looked_at = float("-inf")
         self._source: Source | None = None
-        self._flight: Flight | None = None
+        self._in_flight: InFlight | None = None
 
     def run(self, source: Source, should_stop: Callable[[], bool]) -> None:
         """Until ``should_stop`` says so; then what is done is committed.
@@ -87,130 +82,143 @@ class Pipeline:
 
         """
         self._source = source
-        must_begin_again = False
+        must_resume = False
 
-        def patient(server: str, attempt: Callable[[], _T]) -> _T:
-            found = patiently(attempt, sleep=source.idle, on_wait=self._outage.began, should_stop=should_stop)
-            self._outage.ended(server)
+        def retried(server: str, attempt: Callable[[], _T]) -> _T:
+            away = {server}
+            found = retry(
+                attempt,
+                sleep=source.idle,
+                on_wait=lambda error, seconds: away.add(self._outages.failed(error, seconds)),
+                should_stop=should_stop,
+            )
+            for each in away:
+                self._outages.succeeded(each)
             return found
 
         try:
-            while not should_stop() or self._flight is not None:
+            while not should_stop() or self._in_flight is not None:
                 try:
-                    if must_begin_again:
-                        self._progress.begin_again(source, patient)
-                        must_begin_again = False
+                    if must_resume:
+                        self._checkpoint.resume(source, retried)
+                        must_resume = False
                     if should_stop():
-                        self._land(patient)
+                        self._finish_in_flight(retried)
                     else:
-                        self._turn(source, patient, should_stop)
-                except Reconnected:
-                    must_begin_again = True
-                except ServerUnavailable:
-                    pass  # told to stop while a server is away: nothing of this is committed, so nothing is lost
-            self._progress.trust()
+                        self._turn(source, retried, should_stop)
+                except (Reconnected, ServerUnavailable):
+                    # What is at hand is given up: it is read again, here or, when told to stop, by whoever comes next.
+                    self._in_flight, must_resume = None, True
+            self._checkpoint.trust()
         finally:
-            self._land_at_once()
+            self._finish_at_once()
             self._commit(source)
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
-        """The partitions go to another member: commit what is done, then forget them."""
-        self._land_at_once()
-        self._progress.trust()
+        """The group takes the partitions away: commit what is done, then forget them."""
+        self._finish_at_once()
+        self._checkpoint.trust()
         try:
             if self._source is not None:
                 self._commit(self._source)
         finally:
-            self._progress.forget(partitions)
+            self._checkpoint.forget(partitions)
             self._history.forget(partitions)
 
-    def _turn(self, source: Source, patient: Patient, should_stop: Callable[[], bool]) -> None:
-        """The next records are read, and decided about, while Redis works on those before them."""
-        records = self._poll(source, patient, should_stop)
-        ahead = self._decided_ahead(records)
-        self._land_before(records, source, patient)
-        if admitted := self._progress.admit(source, records, patient):
-            self._take(admitted, ahead if len(admitted) == len(records) else None, patient)
-        self._landing.trust_if_quiet()
-        if self._flight is None:
+    def _turn(self, source: Source, retried: Retry, should_stop: Callable[[], bool]) -> None:
+        """The next records are polled, and decided about, while Redis works on the batch in flight."""
+        polled = self._poll(source, retried, should_stop)
+        ahead = self._decided_ahead(polled.records)
+        self._finish_before_next(source, retried)
+        if admitted := self._checkpoint.admit(source, polled, retried):
+            decisions = ahead if len(admitted) == len(polled.records) else None
+            self._take(source, Polled(admitted, polled.generations), decisions, retried)
+        self._completion.trust_if_quiet()
+        if self._in_flight is None:
             self._commit_if_due(source)
         if self._clock() - self._looked_at >= 1.0:
             self._looked_at = self._clock()
             self._observer.looked(source)
 
-    def _poll(self, source: Source, patient: Patient, should_stop: Callable[[], bool]) -> list[SourceRecord]:
+    def _poll(self, source: Source, retried: Retry, should_stop: Callable[[], bool]) -> Polled:
         """The next records; if they are few, with those that arrive within the linger behind them."""
-        records = list(source.poll(_POLL_S if self._flight is None else 0.0))
-        if len(records) < (_FEW if self._linger_s else _MANY):
-            self._land_before(records, source, patient)
+        records = source.poll(_POLL_S if self._in_flight is None else 0.0)
+        polled = Polled(records, source.assignment())
+        if len(records) < (_LINGERED_FOR if self._linger_s else _SENT_AHEAD):
+            self._finish_before_next(source, retried)
         until = self._clock() + self._linger_s
-        while 0 < len(records) < _FEW and not should_stop() and (left := until - self._clock()) > 0:
-            records += source.poll(min(left, _POLL_S))
-        return records
+        while 0 < len(polled.records) < _LINGERED_FOR and not should_stop() and (left := until - self._clock()) > 0:
+            more = source.poll(min(left, _POLL_S))
+            polled = polled.followed_by(Polled(more, source.assignment()))
+        return polled
+
+    def _decide(self, records: Sequence[SourceRecord]) -> list[Decision]:
+        """Records to decisions: nothing else in the loop does that.
+
+        Raises:
+            ServerUnavailable: a server that has to be asked is away; to be tried again.
+        """
+        return decide_all(records, self._rules, self._schemas, self._tables, self._history)
 
     def _decided_ahead(self, records: Sequence[SourceRecord]) -> list[Decision] | None:
-        if self._flight is None:
+        if self._in_flight is None:
             return None
         try:
-            return decide_all(records, self._rules, self._schemas, self._tables, self._history)
-        except ServerUnavailable:  # the registry: what is under way must not wait for it
+            return self._decide(records)
+        except ServerUnavailable:  # the batch in flight must not wait for it
             return None
 
-    def _take(self, records: Sequence[SourceRecord], decisions: list[Decision] | None, patient: Patient) -> None:
+    def _take(self, source: Source, polled: Polled, decisions: list[Decision] | None, retried: Retry) -> None:
+        """Send a batch; a small one is finished at once."""
+        records = polled.records
         self._observer.took(records)
         if decisions is None:
-            decisions = patient(
-                REGISTRY, lambda: decide_all(records, self._rules, self._schemas, self._tables, self._history)
-            )
-        batch = Batch(records, decisions, self._group, self._progress.told(records))
-        excess = self._landing.excess(batch)
+            decisions = retried(REGISTRY, lambda: self._decide(records))
+        batch = Batch(records, decisions, self._group, self._checkpoint.published(records), polled.generations)
+        batch.drop_stale(source.assignment())
+        excess = self._completion.excess(batch)
         if excess is not None:
             batch.end = excess.begin
         delivery = Delivery(
             batch.plans(),
-            healing=lambda at: batch.silenced(at, healing_plan(batch.decisions[at], self._rules)),
+            healing=lambda at: batch.unpublished(at, healing_plan(batch.decisions[at], self._rules)),
             mark=lambda plan: mark_refused(plan, self._rules),
+            attempts=self._attempts,
         )
-        self._flight = Flight(batch, delivery, excess)
-        if len(records) < _MANY:
-            self._land(patient)
+        self._in_flight = InFlight(batch, delivery, excess)
+        if len(records) < _SENT_AHEAD:
+            self._finish_in_flight(retried)
         else:
             delivery.begin(self._sink)
 
-    def _land_before(self, records: Sequence[SourceRecord], source: Source, patient: Patient) -> None:
-        """What is under way first: these are read anew if it has to be begun again."""
-        if self._flight is None:
-            return
-        try:
-            self._land(patient)
+    def _finish_before_next(self, source: Source, retried: Retry) -> None:
+        if self._in_flight is not None:
+            self._finish_in_flight(retried)
             self._commit_if_due(source)
-        except BaseException:
-            source.seek(first_of(records))
-            raise
 
-    def _land_at_once(self) -> None:
-        """What is under way, as far as it needs nobody's patience; the rest is landed later, or read again."""
-        flight = self._flight
-        if flight is None:
+    def _finish_in_flight(self, retried: Retry) -> None:
+        """Wait for the answers, and do what follows from them."""
+        batch, self._in_flight = self._in_flight, None
+        if batch is not None and self._source is not None:
+            self._completion.complete(batch, self._source.assignment, retried)
+
+    def _finish_at_once(self) -> None:
+        """The same if it needs no retries and no dead letters; else the records are read again."""
+        batch = self._in_flight
+        if batch is None:
             return
         with suppress(ServerError):
-            while not flight.delivery.is_over:
-                flight.delivery.attempt(self._sink)
-        if flight.is_plain:
-            self._land(_impatient)
-
-    def _land(self, patient: Patient) -> None:
-        """The answers to what is under way, and what follows from them."""
-        flight, self._flight = self._flight, None
-        if flight is not None:
-            self._landing.land(flight, patient)
+            while not batch.delivery.is_over:
+                batch.delivery.attempt(self._sink)
+        if batch.is_plain:
+            self._finish_in_flight(lambda _, attempt: attempt())
 
     def _commit_if_due(self, source: Source) -> None:
         if self._clock() - self._committed_at >= self._commit_interval_s:
             self._committed_at = self._clock()
-            self._progress.commit(source)
+            self._checkpoint.commit(source)
 
     def _commit(self, source: Source) -> None:
         """At an end: what can't be committed now is read again by whoever comes next."""
         with suppress(Reconnected):
-            self._progress.commit(source)
+            self._checkpoint.commit(source)

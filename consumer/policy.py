@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from consumer.errors import Refused, ServerError, ServerUnavailable
+from consumer.errors import Refused, ServerError, ServerUnavailable, UnknownReply
 
 
 class Action(StrEnum):
     """What the program does about a failure."""
 
     RETRY = "retry"
+    RETRY_SOME = "retry, then dead letter"
     DEAD_LETTER = "dead letter"
     HALT = "halt"
 
@@ -198,9 +199,11 @@ _REDIS = (
         "the user's version is unreadable: remove it (HDEL cdc:{…} and the table); a mark beside it stays",
         "redis:GUARD",
     ),
-    _retry(
-        "look at the reply: something between here and Redis, or a Redis that lacks a command",
-        "redis.ResponseError redis:ERR",
+    _retry("a proxy reaches no Redis: look at the servers behind it", "redis:UPSTREAM"),
+    Rule(
+        Action.RETRY_SOME,
+        "look at the reply: a Redis that lacks a command, or something between here and Redis",
+        ("redis.ResponseError", "redis:ERR"),
     ),
     _halt(
         _REPORT,
@@ -230,7 +233,7 @@ _REGISTRY = (
     ),
 )
 _OWN = (
-    _retry("bring the server back, or wait", "consumer.ServerUnavailable"),
+    _retry("bring the server back, or wait", "consumer.ServerUnavailable consumer.UnknownReply"),
     _retry("nothing: the program goes on where the server says it is", "consumer.Reconnected"),
     _dead_letter(
         "the error's own advice",
@@ -263,7 +266,12 @@ def failure(server: str, error: Exception, problem: str, reply: str = "") -> Ser
     ``problem`` is what people read after the server's name: neither a secret nor a row value.
     """
     rule = rule_for(error, reply)
-    kinds = {Action.RETRY: ServerUnavailable, Action.DEAD_LETTER: Refused, Action.HALT: ServerError}
+    kinds = {
+        Action.RETRY: ServerUnavailable,
+        Action.RETRY_SOME: UnknownReply,
+        Action.DEAD_LETTER: Refused,
+        Action.HALT: ServerError,
+    }
     cause = re.split(r"[.:]", _row_of(error, reply))[-1]
     return kinds[rule.action](server, problem, rule.advice, cause)
 

@@ -25,11 +25,32 @@ class Start(NamedTuple):
     is_first_time: bool
 
 
-class Source(Protocol):
-    """Records in the order of each partition, and the offsets that are done."""
+class Polled(NamedTuple):
+    """Records, and the generations of the partitions when they were polled."""
 
-    def assignment(self) -> frozenset[Partition]:
-        """The partitions that are ours now."""
+    records: Sequence[SourceRecord]
+    generations: Mapping[Partition, int]
+
+    def followed_by(self, later: Polled) -> Polled:
+        """Both; of these only records whose partition has not been assigned anew in between."""
+        kept = self.records
+        if later.generations != self.generations:
+            same = self.generations.items() & later.generations.items()
+            current = {part for part, _ in same}
+            kept = [record for record in kept if Partition.of(record) in current]
+        return Polled([*kept, *later.records], later.generations)
+
+
+class Source(Protocol):
+    """Records in the order of each partition, and the offsets that are done.
+
+    Assignments change only within :meth:`poll` and :meth:`idle`. A partition that is assigned begins at the group's
+    offset, and nothing is handed out that was fetched before. ``tests/contract/test_source.py`` holds every source to
+    this.
+    """
+
+    def assignment(self) -> Mapping[Partition, int]:
+        """The partitions that are ours now, each with its generation: a number that grows with every assignment."""
         ...
 
     def starts(self, partitions: Collection[Partition]) -> Mapping[Partition, Start]:
@@ -55,7 +76,7 @@ class Source(Protocol):
         ...
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
-        """Go on from these offsets, where the partitions are still ours; records that are on their way are dropped."""
+        """Go on from these offsets, where the partitions are ours; what was fetched of them is dropped."""
         ...
 
     def idle(self, seconds: float) -> None:

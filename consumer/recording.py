@@ -114,8 +114,8 @@ class RecordedSource:
         self.offsets.update(offsets)
         return True
 
-    def assignment(self) -> frozenset[Partition]:
-        return self._partitions
+    def assignment(self) -> Mapping[Partition, int]:
+        return dict.fromkeys(self._partitions, 1)
 
     def starts(self, partitions: Collection[Partition]) -> Mapping[Partition, Start]:
         oldest: dict[Partition, int] = {}

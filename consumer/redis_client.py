@@ -12,7 +12,7 @@ from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from consumer.errors import ConfigError, Refused, ServerError, ServerUnavailable
+from consumer.errors import ConfigError, Refused, ServerError, ServerUnavailable, UnknownReply
 from consumer.policy import Rule, failure, rule_for
 from consumer.redis_address import Address, Kind
 from consumer.redis_tls import options as tls_options
@@ -26,6 +26,11 @@ _URL = (
 
 # Before Redis 7 the error of a command in a script is wrapped: "@user_script: 12: -OOM command not allowed".
 _WRAPPED = re.compile(r"-([A-Z]+) ")
+# What proxies say while no server behind them answers.
+_OF_A_PROXY = re.compile(r"ERR (no upstream|upstream |connection (refused|reset|timed out))", re.IGNORECASE)
+# What an unknown reply quotes may be a value of a row. Names of the script's own variables are kept.
+_QUOTED = re.compile(r"((?:local|field|global|upvalue|method) '[^']*')|([\'\"`]).*?(\2|$)", re.DOTALL)
+_LONGEST_REPLY = 200
 # Redis 7 says so of a command in a script, without the code.
 _NOT_ALLOWED = "The user executing the script can't"
 
@@ -140,6 +145,8 @@ def translate(error: Exception, *, is_of_plan: bool = True) -> ServerError:
     Not ``is_of_plan``: what was asked is no plan, so that a refusal of it is no reason to give up one plan.
     """
     found = failure("Redis", error, _said(error), _reply(error))
+    if isinstance(found, UnknownReply):
+        found.problem = _QUOTED.sub(lambda quoted: quoted[1] or "…", found.problem)[:_LONGEST_REPLY]
     if isinstance(found, Refused) and not is_of_plan:
         return ServerError(found.server, found.problem, found.advice, found.cause)
     return found
@@ -164,5 +171,7 @@ def _reply(error: Exception) -> str:
     text = _said(error)
     if _NOT_ALLOWED in text:
         return "NOPERM"
+    if _OF_A_PROXY.match(text):
+        return "UPSTREAM"
     wrapped = _WRAPPED.search(text)
     return wrapped.group(1) if wrapped else text.partition(" ")[0]

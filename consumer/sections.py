@@ -206,6 +206,9 @@ class DeadLetters(Section):
         50, ge=0, description="so many of a topic one after the other, one more halts; 0: the first one halts"
     )
     share: float = Field(0.1, ge=0, le=1, description="this share of a topic's last 1000 records, one more halts")
+    attempts: int = Field(
+        8, ge=1, le=1000, description="so often a change is tried that Redis answers with an error that nobody knows"
+    )
 
 
 class Snapshot(Section):

@@ -20,12 +20,12 @@ from consumer.errors import ConfigError, ServerUnavailable
 from consumer.followed import Selection
 from consumer.guard.history import Histories
 from consumer.metrics import Metrics
-from consumer.patience import patiently
 from consumer.pipeline import Pipeline
 from consumer.probes import serve
 from consumer.protocols import Step
 from consumer.record import SourceRecord
 from consumer.registry import Registry
+from consumer.retry import retry
 from consumer.rules import Rules
 from consumer.selection import say_if_uneven, selected
 from consumer.sink import RedisSink
@@ -103,9 +103,9 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
             _log.warning("waiting for a server", action="start.waiting", error=str(error), again_in_s=round(seconds, 1))
 
         try:
-            patiently(sink.reach, sleep=stop.wait, on_wait=waits, should_stop=stop)
-            source = patiently(connect, sleep=stop.wait, on_wait=waits, should_stop=stop)
-            patiently(letters.reach, sleep=stop.wait, on_wait=waits, should_stop=stop)
+            retry(sink.reach, sleep=stop.wait, on_wait=waits, should_stop=stop)
+            source = retry(connect, sleep=stop.wait, on_wait=waits, should_stop=stop)
+            retry(letters.reach, sleep=stop.wait, on_wait=waits, should_stop=stop)
         except ServerUnavailable:
             return  # told to stop before there was anything to follow
         watching.resumed()
@@ -121,6 +121,7 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
             schemas=schemas,
             dead_letters=letters,
             limit=Limit(settings.dead_letters.in_a_row, settings.dead_letters.share),
+            attempts=settings.dead_letters.attempts,
             group=settings.kafka.group_id,
             tables=tables,
             history=Histories(earlier, settings.guard.clock_ms),

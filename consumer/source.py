@@ -54,6 +54,8 @@ class KafkaSource:
         self._databases: frozenset[str] = frozenset()
         self._refused: Sequence[str] = ()
         self._looked_at = time.monotonic()
+        self._generations: dict[Partition, int] = {}
+        self._assignments = 0
         self._member = _open(settings)
 
     def subscribe(self, selection: Selection) -> None:
@@ -115,7 +117,9 @@ class KafkaSource:
                 wanted=offset,
                 goes_on_at=earliest[part],
             )
-            self._on_revoked([part])  # offsets may come again now: what was done is committed and forgotten
+            self._on_revoked([part])  # what was done is committed and forgotten
+            if earliest[part] < offset:  # of a topic that was made anew: what is at hand is the old one's
+                self._begin_generation([part])
             self._observer.jumped(part, offset, earliest[part])
 
     def _wait_out(self, error: Exception) -> None:
@@ -198,8 +202,9 @@ class KafkaSource:
             return False
         return True
 
-    def assignment(self) -> frozenset[Partition]:
-        return self._member.assignment()
+    def assignment(self) -> Mapping[Partition, int]:
+        ours = self._member.assignment()
+        return {part: generation for part, generation in self._generations.items() if part in ours}
 
     def starts(self, partitions: Collection[Partition]) -> Mapping[Partition, Start]:
         try:
@@ -215,7 +220,7 @@ class KafkaSource:
         return found
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
-        self._ahead = [record for record in self._ahead if (record.topic, record.partition) not in offsets]
+        self._drop_ahead(offsets)
         ours = self._member.assignment()
         self._member.seek({partition: offset for partition, offset in offsets.items() if partition in ours})
 
@@ -235,17 +240,31 @@ class KafkaSource:
         self._member.close()
 
     def _revoked(self, partitions: Sequence[Partition]) -> None:
-        if partitions:
-            _log.info("partitions revoked", action="group.revoked", partitions=len(partitions))
+        if not partitions:
+            return
+        _log.info("partitions revoked", action="group.revoked", partitions=len(partitions))
+        try:
             self._on_revoked(partitions)
+        finally:
+            self._drop_ahead(partitions)
+            for part in partitions:
+                self._generations.pop(part, None)
 
     def _assigned(self, partitions: Sequence[Partition]) -> None:
         _log.info("partitions assigned", action="group.assigned", partitions=len(partitions))
         self._has_joined = True
+        self._drop_ahead(partitions)
+        self._begin_generation(partitions)
         self._observer.assigned(partitions)
-        self._ahead = [record for record in self._ahead if (record.topic, record.partition) not in partitions]
         if self._is_held:
             self._member.pause(partitions)
+
+    def _begin_generation(self, partitions: Sequence[Partition]) -> None:
+        self._assignments += 1
+        self._generations.update(dict.fromkeys(partitions, self._assignments))
+
+    def _drop_ahead(self, partitions: Collection[Partition]) -> None:
+        self._ahead = [record for record in self._ahead if (record.topic, record.partition) not in partitions]
 
 
 def _open(settings: Kafka) -> Member:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+from consumer.record import SourceRecord
 
 
 class Partition(NamedTuple):
@@ -12,6 +14,11 @@ class Partition(NamedTuple):
 
     topic: str
     number: int
+
+    @classmethod
+    def of(cls, record: SourceRecord) -> Self:
+        """The one in which ``record`` lies."""
+        return cls(record.topic, record.partition)
 
 
 @dataclass(slots=True)
@@ -21,6 +28,7 @@ class _Run:
     ``past`` is the offset behind the last that is past, ``next`` the same where it was not committed yet.
     """
 
+    generation: int = 0
     begun: dict[int, None] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     past: int = 0
@@ -31,29 +39,29 @@ class Watermark:
     """Tracks records from poll to acknowledged application.
 
     An offset here is a record's own; what is answered is always the offset of the *next* record to read. Offsets
-    may have gaps (compaction, transaction markers): only those that were begun count.
+    may have gaps (compaction, transaction markers): only those that were begun count. A generation is the number of an
+    assignment of a partition to this member.
     """
 
     def __init__(self) -> None:
         self._runs: dict[Partition, _Run] = {}
 
-    @property
-    def partitions(self) -> frozenset[Partition]:
-        """Those that were started."""
-        return frozenset(self._runs)
+    def generations(self) -> Mapping[Partition, int]:
+        """The partitions that were started, each with its generation."""
+        return {partition: run.generation for partition, run in self._runs.items()}
 
-    def start(self, partition: Partition, offset: int, *, is_committed: bool = True) -> None:
+    def start(self, partition: Partition, offset: int, *, generation: int = 0, is_committed: bool = True) -> None:
         """The next record of ``partition`` is the first at or behind ``offset``; nothing of it is begun or done."""
-        self._runs[partition] = _Run(past=offset, next=None if is_committed else offset)
+        self._runs[partition] = _Run(generation, past=offset, next=None if is_committed else offset)
 
     def begin(self, partition: Partition, offsets: Iterable[int]) -> None:
         """Records of a started partition were polled. Offsets of a partition are begun in their order."""
         self._runs[partition].begun.update(dict.fromkeys(offsets))
 
-    def finish(self, partition: Partition, offsets: Iterable[int]) -> None:
-        """All that follows from these records is done. Unknown to a partition that was forgotten since."""
+    def finish(self, partition: Partition, offsets: Iterable[int], generation: int = 0) -> None:
+        """All that follows from these records is done. Of an older generation, or of none, nothing is noted."""
         run = self._runs.get(partition)
-        if run is None:
+        if run is None or run.generation != generation:
             return
         run.done.update(run.begun.keys() & offsets)
         while run.begun and (first := next(iter(run.begun))) in run.done:

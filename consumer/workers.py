@@ -21,6 +21,7 @@ import structlog
 from consumer import log, service
 from consumer.config import Settings
 from consumer.errors import CdcError, ConfigError
+from consumer.retry import backoff_s
 from consumer.rules import Rules
 
 _log = structlog.get_logger(__name__)
@@ -89,7 +90,7 @@ class _Worker:
         self._number = number
         self._settings = settings
         self._rules = rules
-        self._pause_s = _FIRST_PAUSE_S
+        self._failures = 0
         self._again_at = 0.0
         self._start()
 
@@ -105,16 +106,16 @@ class _Worker:
         if ended.code in (1, 2):
             return ended
         now = time.monotonic()
-        self._pause_s = _FIRST_PAUSE_S if now - self._began >= _SOUND_S else self._pause_s
-        self._again_at = now + self._pause_s
+        self._failures = 1 if now - self._began >= _SOUND_S else self._failures + 1
+        pause_s = backoff_s(self._failures, _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        self._again_at = now + pause_s
         _log.warning(
             "a worker was killed, and is started again",
             action="workers.killed",
             worker=self._number,
             exit_code=ended.code,
-            again_in_s=self._pause_s,
+            again_in_s=round(pause_s, 1),
         )
-        self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2)
         return None
 
     def tell(self) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consumer.avro import Schemas
-from consumer.batch import Batch
+from consumer.batch import Batch, Delivery
 from consumer.decision import decide_all, healing_plan
-from consumer.delivery import Delivery
 from consumer.effect import Mode
 from consumer.errors import CdcError
 from consumer.guard.version import Verdict
@@ -43,7 +42,7 @@ def release(
     batch = _batch(chosen, rules, schemas, is_silent)
     delivery = Delivery(
         {at: plan for at, plan in batch.plans().items() if plan.mode is not Mode.MARK},
-        healing=lambda at: batch.silenced(at, healing_plan(batch.decisions[at], rules)),
+        healing=lambda at: batch.unpublished(at, healing_plan(batch.decisions[at], rules)),
         mark=lambda _: None,
     )
     while not delivery.is_over:

@@ -23,7 +23,6 @@ from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from consumer.followed import Selection
 from consumer.guard.version import Verdict
 from consumer.keys import UserId
-from consumer.patience import patiently
 from consumer.rebuild import as_read, removal
 from consumer.redis_memory import recall
 from consumer.registry import Registry
@@ -35,6 +34,7 @@ from consumer.replay.reader import committed, resolve
 from consumer.replay.state import ReplayState
 from consumer.replay.summary import Summary
 from consumer.replay.worker import Finished, Interrupted, Reached, Read, RedisReplaced, Wanted, Worker, waits
+from consumer.retry import retry
 from consumer.rules import Rules
 from consumer.selection import say_if_uneven, selected
 from consumer.sink import RedisSink
@@ -94,7 +94,7 @@ def _selection(settings: Settings, rules: Rules, should_stop: Callable[[], bool]
 
         def remembered(settings: Settings) -> frozenset[str]:
             try:
-                return patiently(lambda: recall(settings), sleep=time.sleep, on_wait=waits, should_stop=should_stop)
+                return retry(lambda: recall(settings), sleep=time.sleep, on_wait=waits, should_stop=should_stop)
             except ServerUnavailable:
                 raise Interrupted from None  # told to stop while Redis is away
 
@@ -127,7 +127,7 @@ class _Run:
             if self.order.resume is None:
                 self._forget(canary)
             raise
-        if canary and not self._patiently(lambda: self.view.lives(canary)):
+        if canary and not self._retried(lambda: self.view.lives(canary)):
             raise RedisReplaced
         self.state.end()
         self._forget(canary)
@@ -143,12 +143,12 @@ class _Run:
             if not before:
                 self.state.begin(self.identity, _DRY, self._spans())
             return ""
-        run = self._patiently(self.view.run)
+        run = self._retried(self.view.run)
         was, _, canary = before.rpartition(" ")
-        if canary and was == run and self._patiently(lambda: self.view.lives(canary)):
+        if canary and was == run and self._retried(lambda: self.view.lives(canary)):
             return canary
         canary = secrets.token_hex(8)
-        self._patiently(lambda: self.view.plant(canary))
+        self._retried(lambda: self.view.plant(canary))
         self.state.begin(self.identity, f"{run} {canary}", self._spans())
         return canary
 
@@ -162,9 +162,9 @@ class _Run:
             with suppress(ServerError):  # it goes by itself, only later
                 self.view.uproot(canary)
 
-    def _patiently(self, attempt: Callable[[], _T]) -> _T:
+    def _retried(self, attempt: Callable[[], _T]) -> _T:
         try:
-            return patiently(attempt, sleep=time.sleep, on_wait=waits, should_stop=self.should_stop)
+            return retry(attempt, sleep=time.sleep, on_wait=waits, should_stop=self.should_stop)
         except ServerUnavailable:
             raise Interrupted from None  # told to stop while Redis is away
 

@@ -10,11 +10,10 @@ from typing import TypeAlias, TypeVar
 import structlog
 
 from consumer.avro import NO_SCHEMAS, Schemas
-from consumer.batch import Batch
+from consumer.batch import Batch, Delivery
 from consumer.batched import batched
 from consumer.config import Settings
 from consumer.decision import decide_all, healing_plan
-from consumer.delivery import Delivery
 from consumer.drift import differences, would_apply
 from consumer.earlier import KafkaEarlier
 from consumer.effect import Mode, Plan
@@ -22,7 +21,6 @@ from consumer.errors import Reconnected, Refused, ServerUnavailable
 from consumer.guard.history import Histories
 from consumer.guard.version import Verdict
 from consumer.mark import mark_refused
-from consumer.patience import patiently
 from consumer.protocols import Applied
 from consumer.record import SourceRecord
 from consumer.registry import Registry
@@ -32,6 +30,7 @@ from consumer.replay.reader import read
 from consumer.replay.state import packed
 from consumer.replay.store import Budget
 from consumer.replay.summary import Summary
+from consumer.retry import retry
 from consumer.rules import Rules
 from consumer.sink import RedisSink
 from consumer.standing import RedisView
@@ -144,9 +143,9 @@ class Worker:
             ServerError: a server refuses.
         """
         if not self._run:
-            self._run = self._patiently(self._view.run)
+            self._run = self._retried(self._view.run)
             if not self._wanted.is_dry:
-                self._patiently(self._sink.reach)
+                self._retried(self._sink.reach)
         if self._wanted.is_rebuild:
             self._rebuild(number)
         else:
@@ -165,7 +164,7 @@ class Worker:
             fold = PartitionFold(number, tables, folding, budget.store)
             for span, records in self._records(spans):
                 summary.records += len(records)
-                self._patiently(lambda span=span, records=records: fold.add(span.topic, records))  # type: ignore[misc]
+                self._retried(lambda span=span, records=records: fold.add(span.topic, records))  # type: ignore[misc]
             self._write(fold.plans(), summary)
             summary.reject(fold.rejections.first, fold.rejections.count)
             summary.count(OTHERS, fold.others)
@@ -196,16 +195,14 @@ class Worker:
 
     def _look_for_canary(self) -> None:
         canary = self._wanted.canary
-        if canary and not self._patiently(lambda: self._view.lives(canary)):
+        if canary and not self._retried(lambda: self._view.lives(canary)):
             raise RedisReplaced
 
     def _decide(self, records: Sequence[SourceRecord], summary: Summary) -> None:
-        decisions = self._patiently(
-            lambda: decide_all(records, self._rules, self._schemas, self._tables, self._history)
-        )
-        # Told already: so nothing is published, and there are no dead letters.
-        told = () if self._wanted.publishes else range(len(records))
-        batch = Batch(records, decisions, "", told)
+        decisions = self._retried(lambda: decide_all(records, self._rules, self._schemas, self._tables, self._history))
+        # As if published before: so nothing is published, and there are no dead letters.
+        published = () if self._wanted.publishes else range(len(records))
+        batch = Batch(records, decisions, "", published)
         wanted, of_tables = self._wanted.users, self._wanted.of_tables
         plans = {
             at: plan
@@ -227,7 +224,7 @@ class Worker:
         if self._wanted.is_dry:
             self._compare([plan for plan in plans.values() if plan.mode is not Mode.MARK], summary)
         else:
-            self._deliver(plans, summary, lambda at: batch.silenced(at, healing_plan(decisions[at], self._rules)))
+            self._deliver(plans, summary, lambda at: batch.unpublished(at, healing_plan(decisions[at], self._rules)))
 
     def _write(self, plans: Iterable[Plan], summary: Summary) -> None:
         for some in batched(plans, _AT_ONCE):
@@ -242,9 +239,14 @@ class Worker:
                 self._deliver(numbered, summary, numbered.__getitem__)
 
     def _deliver(self, plans: dict[int, Plan], summary: Summary, healing: Callable[[int], Plan]) -> None:
-        delivery = Delivery(plans, healing=healing, mark=lambda plan: mark_refused(plan, self._rules))
+        delivery = Delivery(
+            plans,
+            healing=healing,
+            mark=lambda plan: mark_refused(plan, self._rules),
+            attempts=self._settings.dead_letters.attempts,
+        )
         while not delivery.is_over:
-            self._patiently(lambda: delivery.attempt(self._sink))
+            self._retried(lambda: delivery.attempt(self._sink))
         for answer in delivery.answers.values():
             summary.count(_outcome(answer, is_rebuild=self._wanted.is_rebuild))
         for at, refused in delivery.refused.items():
@@ -253,7 +255,7 @@ class Worker:
             raise delivery.halt
 
     def _compare(self, plans: Sequence[Plan], summary: Summary) -> None:
-        standings = self._patiently(lambda: self._view.standings(plans))
+        standings = self._retried(lambda: self._view.standings(plans))
         for plan, standing in zip(plans, standings, strict=True):
             if not would_apply(plan, standing):
                 summary.count(NEWER if self._wanted.is_rebuild else OLD)
@@ -283,12 +285,12 @@ class Worker:
         tables = self._tables.of(topic)
         return not tables or any(counts(table, self._rules) for table in tables)
 
-    def _patiently(self, attempt: Callable[[], _T]) -> _T:
+    def _retried(self, attempt: Callable[[], _T]) -> _T:
         while True:
             try:
-                return patiently(attempt, sleep=_nap, on_wait=waits, should_stop=self._should_stop)
+                return retry(attempt, sleep=_nap, on_wait=waits, should_stop=self._should_stop)
             except Reconnected:
-                if self._patiently(self._view.run) != self._run:
+                if self._retried(self._view.run) != self._run:
                     raise RedisReplaced from None
                 self._sink.go_on()
             except ServerUnavailable:

@@ -72,6 +72,24 @@ def test_a_mark_is_left_once(sink: RedisSink, client: redis.Redis) -> None:
     assert dump(client) == before
 
 
+def test_a_mark_leaves_a_deleted_users_version_its_time_to_live(sink: RedisSink, client: redis.Redis) -> None:
+    """Or the version, and the mark with it, would be kept for ever."""
+    apply(sink, plan_of("A deleted user", 1))
+    assert client.ttl(GUARD) > 0
+    assert apply(sink, mark_at(2))[0].verdict is Verdict.NEWER
+    assert client.hexists(GUARD, MARK)
+    assert client.ttl(GUARD) > 0
+
+
+def test_a_mark_keeps_the_version_of_a_user_of_whom_only_linked_rows_are_known(
+    sink: RedisSink, client: redis.Redis
+) -> None:
+    apply(sink, plan_of("The transaction's row alone", 1))
+    assert client.ttl(GUARD) > 0
+    apply(sink, mark_at(2))
+    assert client.ttl(GUARD) == -1
+
+
 def test_a_stale_change_heals_nothing(sink: RedisSink, client: redis.Redis) -> None:
     apply(sink, plan_of("The group", 4), plan_of("A deposit", 5), mark_at(6))
     assert apply(sink, plan_of("The group", 4))[0].verdict is Verdict.STALE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import redis
@@ -12,8 +12,10 @@ from msgspec import structs
 from structlog.testing import capture_logs
 
 from consumer.dead_letter import DeadLetter
+from consumer.effect import Plan
 from consumer.errors import Halt, ServerError, ServerUnavailable
 from consumer.pipeline import Pipeline
+from consumer.protocols import Applied
 from consumer.record import SourceRecord
 from consumer.recording import RecordedSource
 from consumer.reference import reference
@@ -203,6 +205,41 @@ def test_a_guard_of_the_wrong_type_is_a_dead_letter_without_a_mark(sink: RedisSi
     run(source, sink, kept)
     assert kept.offsets == [0]
     assert source.offsets == {TOPIC: 1}
+
+
+class Unexplained(RedisSink):
+    """A sink whose server answers with an error that nobody knows to balances that are to be kept no time."""
+
+    def __init__(self, inner: RedisSink, offsets: Sequence[int]) -> None:
+        self.__dict__.update(inner.__dict__)
+        self._offsets = offsets
+        self.tries = 0
+
+    def apply(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Applied | ServerError]]:
+        return super().apply([self._spoilt(plan) for plan in plans])
+
+    def _spoilt(self, plan: Plan) -> Plan:
+        if plan.balance is None or plan.version.offset not in self._offsets:
+            return plan
+        self.tries += 1
+        return structs.replace(plan, balance=structs.replace(plan.balance, ttl_s=0))
+
+
+def test_an_error_that_nobody_knows_is_a_dead_letter_after_some_attempts(sink: RedisSink, client: redis.Redis) -> None:
+    """It was waited for as long as it took, which was for ever."""
+    source, kept, seen = RecordedSource(records("ddd")), Kept(), Seen()
+    spoilt = Unexplained(sink, [1])
+    pipeline = Pipeline(spoilt, reference(), dead_letters=kept, limit=SOME, attempts=3, observer=seen)
+    pipeline.run(source, lambda: len(seen.steps) == 3)
+    assert spoilt.tries == 3
+    assert len(seen.waits) == 2
+    (letter,) = kept.letters
+    assert (letter.record.offset, letter.reason, [str(each) for each in letter.users]) == (1, "redis_err", ["live:123"])
+    assert "invalid expire" in str(letter.error)
+    assert "10000" not in str(letter.headers())
+    assert source.offsets == {TOPIC: 3}
+    assert client.hget("cdc:{live:123}", "!live_users") is None, "the change behind it wrote everything"
+    assert client.get("user_balance:live:123") == "10000.50"
 
 
 def test_each_dead_letter_is_one_log_line_without_the_value(sink: RedisSink) -> None:

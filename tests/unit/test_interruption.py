@@ -57,6 +57,14 @@ def test_pauses_grow_up_to_a_limit_and_are_jittered(interruption: Interruption, 
     assert len(set(pauses[6:])) == 6, "two processes that began together should not stay together"
 
 
+def test_ten_thousand_failures_in_a_row_are_followed_by_pauses_too(interruption: Interruption, clock: _Clock) -> None:
+    """An hour of a refused account ended the program: the pause was two to the power of the failures."""
+    for _ in range(10_000):
+        interruption.failed(ERROR)
+        assert 0 < interruption.rest_s <= 5.0
+        clock.now += interruption.rest_s
+
+
 def test_it_is_said_once_and_over_after_a_while_without_failures(
     interruption: Interruption, clock: _Clock, told: _Told, capsys: pytest.CaptureFixture[str]
 ) -> None:

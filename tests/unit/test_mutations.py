@@ -26,6 +26,8 @@ def test_every_rule_that_must_be_noticed_is_taken_away() -> None:
         "the guard",
         "the reply check",
         "the wait before commit",
+        "the generation of an assignment",
+        "the place to go on from",
         "the whole-image rule",
         "the publish-last order",
         "the release of dead letters",

@@ -18,7 +18,7 @@ from redis._parsers.base import BaseParser
 from redis.sentinel import MasterNotFoundError
 
 from consumer import errors
-from consumer.errors import Refused, ServerError, ServerUnavailable
+from consumer.errors import Refused, ServerError, ServerUnavailable, UnknownReply
 from consumer.policy import TABLE, Action, failure, name_of, rule_for
 from consumer.redis_client import translate
 
@@ -110,7 +110,11 @@ def test_a_failure_is_of_the_class_that_says_what_follows(error: Exception, kind
         ("WRONGTYPE Operation against a key holding the wrong kind of value", Refused),
         ("GUARD the version is not readable", Refused),
         ("ERR no upstream host", ServerUnavailable),
-        ("SOMETHING of a later server", ServerUnavailable),
+        ("ERR upstream failure", ServerUnavailable),
+        ("ERR Connection refused", ServerUnavailable),
+        ("SOMETHING of a later server", UnknownReply),
+        ("ERR invalid expire time in 'set' command", UnknownReply),
+        ("ERR Error running script (call to f_1): @user_script:12: @user_script: 12: -ERR wrong number", UnknownReply),
         ("MOVED 3999 127.0.0.1:6381", ServerError),
         ("CROSSSLOT Keys in request don't hash to the same slot", ServerError),
         ("EXECABORT Transaction discarded because of previous errors.", ServerError),
@@ -120,7 +124,30 @@ def test_a_failure_is_of_the_class_that_says_what_follows(error: Exception, kind
 def test_what_follows_from_an_error_reply(reply: str, kind: type[ServerError]) -> None:
     found = translate(BaseParser.parse_error(reply))
     assert type(found) is kind
-    assert found.problem == reply
+    assert found.problem == reply.replace("'set'", "…")
+
+
+@pytest.mark.parametrize(
+    ("reply", "problem"),
+    [
+        (
+            "ERR unknown command 'HSET', with args beginning with: 'user:{live:1}:config' 'wallet_balance' '10000.50",
+            "ERR unknown command …, with args beginning with: … … …",
+        ),
+        ("ERR unknown command `SET`, with args beginning with: `k`, `10000.50`, ", "ERR unknown command …, with args"),
+        ('ERR value is "10000.50"', "ERR value is …"),
+        (
+            "ERR user_script:7: attempt to compare nil with number (local 'offset') script: f_1, on @user_script:7.",
+            "ERR user_script:7: attempt to compare nil with number (local 'offset') script: f_1, on @user_script:7.",
+        ),
+        ("ERR " + "x" * 300, "ERR " + "x" * 196),
+    ],
+)
+def test_an_unknown_reply_is_told_without_what_it_quotes(reply: str, problem: str) -> None:
+    found = translate(BaseParser.parse_error(reply))
+    assert type(found) is UnknownReply
+    assert found.problem.startswith(problem)
+    assert "10000" not in found.problem
 
 
 def test_a_call_that_is_about_no_plan_refuses_no_plan() -> None:

@@ -65,6 +65,17 @@ def test_a_partition_that_was_forgotten_takes_no_late_answer() -> None:
     assert watermark.committable() == {}
 
 
+def test_an_older_generation_finishes_nothing() -> None:
+    watermark = started()
+    watermark.start(ONE, 5, generation=2)
+    watermark.begin(ONE, [5])
+    assert watermark.generations() == {ONE: 2, OTHER: 0}
+    watermark.finish(ONE, [5], generation=1)
+    assert watermark.committable() == {}
+    watermark.finish(ONE, [5], generation=2)
+    assert watermark.committable() == {ONE: 6}
+
+
 def test_positions_are_where_to_begin_again() -> None:
     watermark = started()
     watermark.start(OTHER, 7)

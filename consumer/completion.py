@@ -1,44 +1,44 @@
-"""What follows once Redis has answered: dead letters, marks of progress, and what is told of it."""
+"""What follows once Redis has answered to a batch: dead letters, marks of progress, and what is told of it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from consumer.batch import Batch
+from consumer.batch import Batch, InFlight
+from consumer.checkpoint import Checkpoint
 from consumer.columns import ColumnWatch
 from consumer.errors import Halt, Reconnected, ServerError, ServerUnavailable
-from consumer.flight import Flight
-from consumer.outage import KAFKA, REDIS
-from consumer.progress import Patient, Progress
 from consumer.protocols import DeadLetters, Observer, Sink, Step
+from consumer.retry import KAFKA, REDIS, Retry
 from consumer.rules import Rules
 from consumer.tolerance import Excess, Limit, Tolerance
+from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)
 _MOST_NAMED = 200
 """So many databases that are not followed are named in the log: a record may name any."""
 _QUIET_S = 10.0
-"""Where a topic's last records were dead letters: after so long without another they were bad rows, no broken table."""
+"""So long after the last dead letter of a topic that ends with one, the offsets behind it may be committed."""
 
 
-class Landing:
-    """Takes batches to their end. Records that can't be applied go to ``dead_letters``."""
+class Completion:
+    """Completes batches in flight. Records that can't be applied go to ``dead_letters``, within ``limit``."""
 
     def __init__(
         self,
         sink: Sink,
         rules: Rules,
-        progress: Progress,
+        checkpoint: Checkpoint,
         dead_letters: DeadLetters | None,
         limit: Limit,
         observer: Observer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sink = sink
-        self._progress = progress
+        self._checkpoint = checkpoint
         self._dead_letters = dead_letters
         self._observer = observer
         self._columns = ColumnWatch(rules)
@@ -48,31 +48,43 @@ class Landing:
         self._clock = clock
         self._doubted_at = clock()
 
-    def land(self, flight: Flight, patient: Patient) -> None:
+    def complete(self, in_flight: InFlight, assignment: Callable[[], Mapping[Partition, int]], retried: Retry) -> None:
         """Wait for the answers, and do what follows from them.
+
+        ``assignment`` is asked after each pause: what is not of a current one any more is dropped.
 
         Raises:
             Halt: a record can't be applied, and must not be passed over. All before it is done.
             Reconnected: what has its answer is done; the rest is to be read again.
             ServerUnavailable: told to stop while a server was away.
         """
-        batch, delivery, excess = flight.batch, flight.delivery, flight.excess
+        batch, delivery, excess = in_flight.batch, in_flight.delivery, in_flight.excess
+
+        def attempt() -> None:
+            in_flight.drop_stale(assignment())
+            if not delivery.is_over:
+                delivery.attempt(self._sink)
+
         try:
             while not delivery.is_over:
-                patient(REDIS, lambda: delivery.attempt(self._sink))
+                retried(REDIS, attempt)
         except Reconnected:
-            # What has its answer is done, and is not told again.
+            # What has its answer is done, and is not published again.
             batch.answers = delivery.answers
-            self._take_note(batch)
+            in_flight.drop_stale(assignment())
+            self._record(batch)
             raise
         batch.answers = delivery.answers
         batch.refuse(delivery.refused)
+        in_flight.drop_stale(assignment())
         halt = delivery.halt
         if halt is None:
             if (later := self.excess(batch)) is not None:
                 excess, batch.end = later, later.begin
-            halt = self._bury(batch, patient)
-        self._finish(batch)
+            halt = self._send_letters(in_flight, assignment, retried)
+        in_flight.drop_stale(assignment())
+        self._tolerance.count(batch.judged())
+        self._record(batch)
         if halt is not None:
             raise Halt(halt)
         if excess is not None:
@@ -84,21 +96,28 @@ class Landing:
 
     def trust_if_quiet(self) -> None:
         """Dead letters behind which no other came."""
-        if self._progress.is_in_doubt and self._clock() - self._doubted_at >= _QUIET_S:
-            self._progress.trust()
+        if self._checkpoint.is_in_doubt and self._clock() - self._doubted_at >= _QUIET_S:
+            self._checkpoint.trust()
 
-    def _bury(self, batch: Batch, patient: Patient) -> ServerError | None:
+    def _send_letters(
+        self, in_flight: InFlight, assignment: Callable[[], Mapping[Partition, int]], retried: Retry
+    ) -> ServerError | None:
         """Write the dead letters; answers what refused them. Only when they are safe they are done."""
-        letters = batch.letters()
-        if letters and self._dead_letters is not None:
-            send = self._dead_letters.send
+        batch, topic = in_flight.batch, self._dead_letters
+
+        def send() -> None:
+            in_flight.drop_stale(assignment())
+            if topic is not None and (letters := batch.letters()):
+                topic.send(letters)
+
+        if batch.letters():
             try:
-                patient(KAFKA, lambda: send(letters))
+                retried(KAFKA, send)
             except ServerUnavailable:
                 raise
             except ServerError as error:
                 return error
-        for letter in letters:
+        for letter in batch.letters():
             _log.warning(
                 "a record can't be applied and is a dead letter now",
                 action="record.dead_letter",
@@ -111,18 +130,14 @@ class Landing:
         batch.are_letters_safe = True
         return None
 
-    def _finish(self, batch: Batch) -> None:
-        self._tolerance.count(batch.judged())
-        self._take_note(batch)
-
-    def _take_note(self, batch: Batch) -> None:
+    def _record(self, batch: Batch) -> None:
         steps = batch.steps()
         for step in steps:
             if step.is_dead:
-                self._progress.doubt(step.record)
+                self._checkpoint.doubt(step.record)
                 self._doubted_at = self._clock()
-        self._progress.finish(step.record for step in steps if not step.is_dead)
-        self._progress.trust(self._tolerance.is_in_doubt)
+        self._checkpoint.finish((step.record for step in steps if not step.is_dead), batch.generations)
+        self._checkpoint.trust(self._tolerance.is_in_doubt)
         self._observer.stepped(steps)
         self._look_at_columns(steps)
         self._look_at_databases(steps)

@@ -1,4 +1,4 @@
-"""Waiting for a server: what is tried, told and left behind."""
+"""Trying again while a server is away: how often, after which pauses, and what is left behind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gc
 import pytest
 
 from consumer.errors import ServerUnavailable
-from consumer.patience import patiently
+from consumer.retry import LONGEST_PAUSE_S, backoff_s, retry
 
 
 class Away:
@@ -27,7 +27,7 @@ class Away:
         return "there"
 
     def wait_for(self, should_stop: bool = False) -> str:
-        return patiently(
+        return retry(
             self,
             sleep=self.paused.append,
             on_wait=lambda _, seconds: self.told.append(seconds),
@@ -41,8 +41,28 @@ def test_each_attempt_that_fails_is_told_and_followed_by_a_longer_pause() -> Non
     assert server.asked == 5
     assert server.told == server.paused
     assert len(server.paused) == 4
-    for pause, least in zip(server.paused, (0.1, 0.2, 0.4, 0.8), strict=True):
-        assert least <= pause <= least + 0.1
+    for pause, longest in zip(server.paused, (0.1, 0.2, 0.4, 0.8), strict=True):
+        assert longest / 2 <= pause <= longest
+
+
+def test_pauses_stay_bounded_however_often_it_fails() -> None:
+    """An account without its rights for an hour made the power of two too large for a float."""
+    pauses = [backoff_s(failures) for failures in range(1, 10_001)]
+    assert max(pauses) <= LONGEST_PAUSE_S
+    assert min(pauses[6:]) >= LONGEST_PAUSE_S / 2
+    assert len(set(pauses[6:106])) == 100, "processes that failed together should not try again together"
+
+
+def test_a_server_that_fails_ten_thousand_times_is_still_waited_for() -> None:
+    server = Away(10_000)
+    assert server.wait_for() == "there"
+    assert max(server.paused) <= LONGEST_PAUSE_S
+
+
+@pytest.mark.parametrize(("first_s", "longest_s"), [(1.0, 30.0), (0.5, 0.5)])
+def test_the_first_and_the_longest_pause_are_the_callers(first_s: float, longest_s: float) -> None:
+    assert first_s / 2 <= backoff_s(1, first_s, longest_s) <= first_s
+    assert longest_s / 2 <= backoff_s(10_000, first_s, longest_s) <= longest_s
 
 
 def test_a_server_that_is_there_is_asked_once() -> None:

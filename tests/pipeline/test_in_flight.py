@@ -21,7 +21,7 @@ from consumer.reference import reference
 from consumer.sink import RedisSink
 from consumer.watermark import Partition
 from tests.pipeline.test_dead_letters import SOME, Kept
-from tests.pipeline.test_progress import Memory, cut_off
+from tests.pipeline.test_resume import Memory, cut_off
 from tests.redis_view import Listener
 
 TOPIC = "t.trading.live_users"
@@ -99,8 +99,8 @@ class NotingSource(RecordedSource):
         self._dry = 0 if found else self._dry + 1
         return [each for each in found if Partition(each.topic, each.partition) not in self.gone]
 
-    def assignment(self) -> frozenset[Partition]:
-        return super().assignment() - self.gone
+    def assignment(self) -> Mapping[Partition, int]:
+        return {part: number for part, number in super().assignment().items() if part not in self.gone}
 
 
 def content(client: redis.Redis) -> dict[str, object]:
@@ -190,7 +190,7 @@ def test_what_is_under_way_is_committed_before_its_partition_goes(sink: RedisSin
 def test_redis_away_while_partitions_go_and_nothing_that_stays_is_passed_over(
     sink: RedisSink, client: redis.Redis
 ) -> None:
-    """What is under way can't land then: it does later, and of the partition that went nothing is said."""
+    """The batch in flight can't be finished then: it is later, without the records of the partition that went."""
     gone = Partition(TOPIC, 1)
     faults = [ServerUnavailable("Redis", "away")] * 2
 
