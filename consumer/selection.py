@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -39,7 +40,7 @@ def selected(
         frozenset() if explicit else committed_topics(kafka),
     )
     rows = _rows(kafka, to_look_at(known, kafka, tables), schemas)
-    return select(Known(known.present, known.explicit, known.remembered, known.committed, rows), kafka, tables)
+    return select(replace(known, rows=rows), kafka, tables)
 
 
 def recall_if_there(settings: Settings) -> frozenset[str]:
