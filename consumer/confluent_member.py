@@ -21,6 +21,7 @@ from consumer.sections import Kafka
 from consumer.watermark import Partition
 
 _LOOK_UP_S = LOOK_UP_TIMEOUT_MS / 1000
+_LIST_S = 1.0
 _STATISTICS_MS = 1000
 _COORDINATOR = "GroupCoordinator"
 # Without one of its own a partition begins at the group's offset.
@@ -199,7 +200,7 @@ class ConfluentMember:
 
     def topics(self) -> Collection[str]:
         with named():
-            return frozenset(self._consumer.list_topics(timeout=_LOOK_UP_S).topics)
+            return frozenset(self._consumer.list_topics(timeout=_LIST_S).topics)
 
     def lag(self) -> Mapping[Partition, int]:
         ours = self.assignment()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
 from consumer.avro import Schemas
 from consumer.config import Settings
 from consumer.envelope import parse
-from consumer.errors import RecordError, ServerError, ServerUnavailable
+from consumer.errors import CdcError, RecordError, ServerError, ServerUnavailable
 from consumer.event import ChangeEvent
 from consumer.followed import Known, Row, Selection, select, to_look_at
 from consumer.kafka_client import committed_topics, topics
@@ -39,7 +40,15 @@ def selected(
         frozenset() if explicit else committed_topics(kafka),
     )
     rows = _rows(kafka, to_look_at(known, kafka, tables), schemas)
-    return select(Known(known.present, known.explicit, known.remembered, known.committed, rows), kafka, tables)
+    return select(replace(known, rows=rows), kafka, tables)
+
+
+def recall_if_there(settings: Settings) -> frozenset[str]:
+    """What the group followed before; that Redis can't be asked is told elsewhere."""
+    try:
+        return recall(settings)
+    except CdcError:
+        return frozenset()
 
 
 def say_if_uneven(selection: Selection) -> None:

@@ -148,7 +148,7 @@ class KafkaSource:
 
     def _look_at_topics(self) -> None:
         """Now and then: topics of another database that have come under the prefix."""
-        if time.monotonic() - self._looked_at < _LOOK_S:
+        if self._settings.topics or time.monotonic() - self._looked_at < _LOOK_S:
             return
         self._looked_at = time.monotonic()
         try:

@@ -22,11 +22,10 @@ from consumer.errors import CdcError
 from consumer.followed import Selection
 from consumer.keyspace import Keyspace, keyspace
 from consumer.redis_address import Kind
-from consumer.redis_memory import recall
 from consumer.redis_rights import wanted
 from consumer.registry import Registry
 from consumer.rules import Rules
-from consumer.selection import selected
+from consumer.selection import recall_if_there, selected
 from consumer.topic_reader import read_newest
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -113,7 +112,7 @@ def _topics(
         return None, [findings.of_error("kafka", error, "start it, or correct CDC_KAFKA__BOOTSTRAP_SERVERS")]
     broker = topic_findings.of_broker(version, kafka.bootstrap_servers, len(present))
     try:
-        selection = selected(settings, rules, schemas, _remembered)
+        selection = selected(settings, rules, schemas, recall_if_there)
     except CdcError as error:
         return None, [broker, findings.of_error("topics", error)]
     found = [
@@ -124,14 +123,6 @@ def _topics(
     if not settings.source.database:
         found += topic_findings.of_unnamed_database(selection.topics, rules)
     return selection, found
-
-
-def _remembered(settings: Settings) -> frozenset[str]:
-    """What the group followed before; that Redis can't be asked is told elsewhere."""
-    try:
-        return recall(settings)
-    except CdcError:
-        return frozenset()
 
 
 def _history(settings: Settings, selection: Selection, rules: Rules, present: Collection[str]) -> Iterator[Finding]:

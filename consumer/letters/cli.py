@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -122,6 +123,8 @@ def replay(
     """
     from consumer.letters import report as letter_report
     from consumer.letters.trial import Trial
+    from consumer.redis_memory import recall as recall_surely
+    from consumer.selection import recall_if_there, selected
 
     settings = settings_of(
         config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id, redis_url=redis_url
@@ -140,7 +143,11 @@ def replay(
         for each in found:
             typer.echo((letter_report.released_json if as_json else letter_report.released_text)(each))
 
-    trial = Trial(settings, rules_of(settings), schemas_of(settings), is_dry=is_dry, is_silent=not publish)
+    rules, schemas = rules_of(settings), schemas_of(settings)
+    if not discard:  # as `run`, which leaves out rows of other databases
+        recall = recall_if_there if is_dry else recall_surely
+        rules = replace(rules, databases=selected(settings, rules, schemas, recall).databases)
+    trial = Trial(settings, rules, schemas, is_dry=is_dry, is_silent=not publish)
     if discard:
         trial.discard(choice.of(waiting), say)
     else:

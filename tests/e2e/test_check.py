@@ -86,7 +86,7 @@ def test_for_programs(system: System) -> None:
     warned = [line["subject"] for line in lines if line["level"] == "warning"]
     prefix = system.registration.prefix
     tables = ["user_transactions", "money_requests"]
-    assert warned == ["redis persistence", *(f"topic {prefix}.<db or schema>.{table}" for table in tables)]
+    assert warned == ["redis persistence", *(f"topic {prefix}.trading.{table}" for table in tables)]
 
 
 def test_a_user_tables_topic_that_is_missing(system: System) -> None:

@@ -31,4 +31,6 @@ def test_every_rule_that_must_be_noticed_is_taken_away() -> None:
         "the whole-image rule",
         "the publish-last order",
         "the release of dead letters",
+        "one database",
+        "the tables of a topic",
     }
