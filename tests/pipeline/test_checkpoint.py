@@ -51,6 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 def client(server: RedisServer) -> Iterator[redis.Redis]:
     with server.connect() as client:
         client.flushall()
+        client.config_set("maxmemory", 0)
         yield client
 
 
@@ -136,6 +137,7 @@ class Scene:
     def run_to_the_end(self) -> None:
         """The members that come after."""
         self.gate.open()
+        self.client.config_set("maxmemory", 0)
         self.is_stopping = False
         self.stages, self.in_idle = [], []
         self.run()
@@ -254,7 +256,7 @@ def test_what_redis_lost_is_not_hidden_by_a_commit_before_it_is_compared(scene: 
 
 # Each with what it does to a run; see `Case`.
 AT_HAND = ("in flight", "in hand", "both")
-REDIS = ("there", "away", "answers lost", "back with less")
+REDIS = ("there", "away", "out of memory", "answers lost", "back with less")
 GROUP = ("stays", "revoked", "given back")
 
 
@@ -288,6 +290,8 @@ class Case:
     def _first_at_hand(self) -> None:
         if self._outage in ("away", "back with less"):
             self._scene.gate.shut()
+        if self._outage == "out of memory":
+            self._scene.client.config_set("maxmemory", 1)
         if self._outage == "answers lost":
             self._scene.loses_answers = True
         self._scene.is_lingering = self.linger_s > 0 and self._at_hand == "in hand"
@@ -316,6 +320,7 @@ class Case:
         if not self._ended:
             self._ended = True
             self._scene.gate.open()
+            self._scene.client.config_set("maxmemory", 0)
 
 
 @pytest.mark.parametrize("is_stopped", [False, True], ids=["goes on", "told to stop"])
