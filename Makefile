@@ -55,8 +55,8 @@ schemas: $(READY) ## write schemas/ anew from the rules and the models
 fuzz: $(READY) ## damage real records for SECONDS=60: no exception but this program's own
 	$(BIN)/python -m tests.wire.fuzz --seconds $(SECONDS) $(ARGS)
 
-faults: $(READY) ## a live system under random faults for MINUTES=5 (SEED=… repeats a run, DATABASE=mysql|mariadb|postgres)
-	$(BIN)/python -m tests.faults --minutes $(MINUTES) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(ARGS)
+faults: $(READY) ## a live system under random faults for MINUTES=5 (SEED=… repeats a run, DATABASE=mysql|mariadb|postgres, REDIS=cluster, ARGS="--workers 3")
+	$(BIN)/python -m tests.faults --minutes $(MINUTES) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(if $(filter-out file,$(origin REDIS)),--redis $(REDIS)) $(ARGS)
 
 mutations: $(READY) ## take each rule of the package away in turn: which tests notice
 	$(BIN)/python -m tests.mutations $(ARGS)
