@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.faults.fault import FAULTS, FailOver
+from tests.faults.kinds import FAULTS, FailOver
 from tests.faults.play import play
 from tests.faults.repeats import repeats
 from tests.faults.scene import Scene

@@ -111,7 +111,11 @@ def staged(
         fleet = Fleet(environment, folder, arguments)
         exits.callback(fleet.close)
         fleet.settle(MEMBERS)
-        eventually(lambda: len(client.keys("user:*:config")) == len(script.known), 30, "the snapshot is not in Redis")
+        try:
+            eventually(lambda: len(client.keys("user:*:config")) == len(script.known), 60, "no snapshot in Redis")
+        except AssertionError as error:
+            error.add_note(fleet.logs())
+            raise
         for user in ("live:1", "live:2", "live:3", "demo:1"):
             row = client.hgetall(f"user:{{{user}}}:config")
             kept = {name: row[name] for name in ("wallet_balance", "group")}

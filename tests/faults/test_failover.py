@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.fault import FAULTS
+from tests.faults.kinds import FAULTS
 from tests.faults.play import play
 from tests.faults.repeats import repeats
 from tests.faults.scene import Scene

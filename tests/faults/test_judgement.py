@@ -14,7 +14,7 @@ from demo.dump import Dump
 from demo.expectation import Expected
 from tests.faults import judge
 from tests.faults.ear import Heard
-from tests.faults.fault import FAULTS
+from tests.faults.kinds import FAULTS
 from tests.faults.schedule import draw
 from tests.faults.script import DELETED, GENERAL, MONEY, Script, Step, Told, change
 from tests.stack.gate import Gate
