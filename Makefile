@@ -59,8 +59,8 @@ fuzz: $(READY) ## damage real records for SECONDS=60: no exception but this prog
 model: $(READY) ## random histories of database, connector, topic and members for MODEL_MINUTES=10: the guard's rule holds (ARGS="--rule lineage": that of version 0.1 does not)
 	@$(BIN)/python -m tests.model --minutes $(MODEL_MINUTES) $(ARGS)
 
-faults: $(READY) ## a live system under random faults for MINUTES=5 (SEED=… repeats a run, DATABASE=mysql|mariadb|postgres)
-	$(BIN)/python -m tests.faults --minutes $(MINUTES) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(ARGS)
+faults: $(READY) ## a live system under random faults for MINUTES=5 (SEED=… repeats a run, DATABASE=mysql|mariadb|postgres, REDIS=cluster, ARGS="--workers 3")
+	$(BIN)/python -m tests.faults --minutes $(MINUTES) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(if $(filter-out file,$(origin REDIS)),--redis $(REDIS)) $(ARGS)
 
 mutations: $(READY) ## take each rule of the package away in turn: which tests notice
 	$(BIN)/python -m tests.mutations $(ARGS)

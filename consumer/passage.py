@@ -83,5 +83,8 @@ def let_pass(database: Database, topics: Topics, patience: Patience, should_stop
 
 
 def _has_passed(topics: Topics, place: SourcePosition) -> bool:
-    """Whether a change in the topics lies behind ``place``, in the log of the same server."""
-    return any(each.position.place >= place.place for each in topics.newest())
+    """Whether a change in the topics lies behind ``place``: one that the same server wrote, for only then the two are
+    surely of one log.
+    """
+    newest = (each.position for each in topics.newest())
+    return any(each.server == place.server and each.place >= place.place for each in newest)

@@ -15,11 +15,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.faults.fault import FAULTS
+from tests.faults.kinds import FAULTS, FailOver
 from tests.faults.play import play
 from tests.faults.repeats import repeats
-from tests.faults.scene import PER_SECOND, Scene, staged, start_stack
+from tests.faults.scene import Scene
 from tests.faults.schedule import draw
+from tests.faults.stage import PER_SECOND, REDIS, add_replica, staged, start_stack
 from tests.stack import MissingTool
 from tests.stack.roster import DATABASES
 
@@ -30,21 +31,29 @@ _LONGEST_MIN = 55  # a balance string lives for an hour
 def main() -> int:
     """Answers the exit code: 1 if something was wrong, 2 for wrong usage or a missing tool."""
     options = _options()
-    names = options.only or list(FAULTS)
+    names = options.only or [name for name in FAULTS if options.database == "mysql" or name != FailOver.name]
     repeat = f"python -m tests.faults --seed {options.seed} --minutes {options.minutes:g} --database {options.database}"
+    repeat += f" --redis {options.redis} --workers {options.workers}"
     repeat += f" --rate {options.rate:g}" if options.rate != PER_SECOND else ""
     repeat += f" --only {','.join(options.only)}" if options.only else ""
     print(f"seed {options.seed}; again with: {repeat}", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        stack = start_stack(options.database)
+        stack = start_stack(options.database, options.redis)
     except MissingTool as missing:
         print(missing, file=sys.stderr)
         return 2
     with (
         stack,
         tempfile.TemporaryDirectory(prefix="faults-") as folder,
-        staged(stack, f"{options.seed}", Path(folder), per_second=options.rate) as scene,
+        staged(
+            stack,
+            f"{options.seed}",
+            Path(folder),
+            per_second=options.rate,
+            servers=add_replica(stack) if FailOver.name in names else None,
+            arguments=("--workers", str(options.workers)),
+        ) as scene,
     ):
         problems = _rounds(scene, names, options)
         print(f"{repeats(stack, scene.topics)} duplicates lie in Kafka")
@@ -78,11 +87,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=5.0, help=f"at most {_LONGEST_MIN}")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9))
     parser.add_argument("--database", choices=DATABASES, default="mysql")
+    parser.add_argument("--redis", choices=REDIS, default=REDIS[0])
+    parser.add_argument("--workers", type=int, default=1, help="of each consumer, as cdc-consumer run has them")
     parser.add_argument("--rate", type=float, default=PER_SECOND, help="database transactions a second")
     parser.add_argument("--only", type=lambda text: text.split(","), default=[], help=f"of {', '.join(FAULTS)}")
     options = parser.parse_args()
     if unknown := set(options.only) - FAULTS.keys():
         parser.error(f"no such fault: {', '.join(sorted(unknown))}")
+    if options.database != "mysql" and FailOver.name in options.only:
+        parser.error(f"{FailOver.name}: only with --database mysql")
+    if options.workers < 1:
+        parser.error("--workers: at least 1")
     if not 0 < options.minutes <= _LONGEST_MIN:
         parser.error(f"--minutes: more than 0 and at most {_LONGEST_MIN}")
     return options

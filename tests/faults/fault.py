@@ -6,7 +6,6 @@ lasts, at least and at most.
 
 from __future__ import annotations
 
-import signal
 import threading
 from abc import ABC, abstractmethod
 from random import Random
@@ -14,7 +13,6 @@ from typing import ClassVar
 
 from tests.faults.scene import Scene
 from tests.faults.script import OF_PROFILE, Told, change
-from tests.redis_view import eventually
 
 
 class Fault(ABC):
@@ -37,19 +35,24 @@ class Fault(ABC):
 
 
 class KillConsumer(Fault):
-    """kill -9, and another one is started in its place."""
+    """kill -9, and another one is started in its place; or of one of its workers, which it starts again itself."""
 
     name = "kill-consumer"
     subject = "consumer"
     hold_s = (0.0, 1.5)
 
     def inject(self, scene: Scene) -> str:
+        self._is_worker = False
         if scene.fleet.members:
-            scene.fleet.kill(self.chance.choice(scene.fleet.members))
-        return ""
+            member = self.chance.choice(scene.fleet.members)
+            self._is_worker = self.chance.random() < 0.5 and scene.fleet.kill_worker(member, self.chance)
+            if not self._is_worker:
+                scene.fleet.kill(member)
+        return "a worker" if self._is_worker else ""
 
     def heal(self, scene: Scene) -> None:
-        scene.fleet.start()
+        if not self._is_worker:
+            scene.fleet.start()
 
 
 class Zombie(Fault):
@@ -61,12 +64,12 @@ class Zombie(Fault):
 
     def inject(self, scene: Scene) -> str:
         self._frozen = self.chance.choice(scene.fleet.members)
-        self._frozen.send(signal.SIGSTOP)
+        scene.fleet.freeze(self._frozen)
         scene.fleet.start()
         return self._frozen.log.name
 
     def heal(self, scene: Scene) -> None:
-        self._frozen.send(signal.SIGCONT)
+        scene.fleet.thaw(self._frozen)
 
 
 class JoinAndLeave(Fault):
@@ -101,9 +104,7 @@ class RestartRedis(Fault):
     hold_s = (0.0, 2.0)
 
     def inject(self, scene: Scene) -> str:
-        addresses = scene.gate.shut()
-        with scene.redis() as client:
-            eventually(lambda: addresses.isdisjoint(each["addr"] for each in client.client_list()))
+        scene.gates.shut()
         scene.ear.rest()
         if self.chance.random() < 0.5:
             scene.stack.redis.kill()
@@ -113,8 +114,9 @@ class RestartRedis(Fault):
 
     def heal(self, scene: Scene) -> None:
         scene.stack.redis.start()
+        scene.gates.announce()
         scene.ear.listen()
-        scene.gate.open()
+        scene.gates.open()
 
 
 class HangRedis(Fault):
@@ -125,11 +127,15 @@ class HangRedis(Fault):
     hold_s = (1.5, 4.0)
 
     def inject(self, scene: Scene) -> str:
-        scene.stack.redis.freeze()
-        return ""
+        nodes = scene.gates.nodes
+        self._frozen = nodes if self.chance.random() < 0.5 else [self.chance.choice(nodes)]
+        for node in self._frozen:
+            node.freeze()
+        return f"{len(self._frozen)} of {len(nodes)}"
 
     def heal(self, scene: Scene) -> None:
-        scene.stack.redis.thaw()
+        for node in self._frozen:
+            node.thaw()
 
 
 class FillRedis(Fault):
@@ -156,11 +162,11 @@ class CutReplies(Fault):
 
     def inject(self, scene: Scene) -> str:
         count = self.chance.randint(3, 12)
-        scene.gate.cut_replies(count)
+        scene.gates.cut_replies(count)
         return f"{count} replies"
 
     def heal(self, scene: Scene) -> None:
-        scene.gate.cut_replies(0)
+        scene.gates.cut_replies(0)
 
 
 class WrongType(Fault):
@@ -193,62 +199,6 @@ class WrongType(Fault):
         scene.spoiled.add(self._user)
 
 
-class RestartBroker(Fault):
-    """Down for a while, by SIGTERM or kill -9."""
-
-    name = "restart-broker"
-    subject = "kafka"
-    hold_s = (0.0, 3.0)
-
-    def inject(self, scene: Scene) -> str:
-        if self.chance.random() < 0.5:
-            scene.stack.kafka.kill()
-            return "kill -9"
-        scene.stack.kafka.stop()
-        return "SIGTERM"
-
-    def heal(self, scene: Scene) -> None:
-        scene.stack.kafka.start()
-
-
-class FreezeBroker(Fault):
-    """Nobody answers, for longer than the session of the group's members."""
-
-    name = "freeze-broker"
-    subject = "kafka"
-    hold_s = (4.0, 8.0)
-
-    def inject(self, scene: Scene) -> str:
-        scene.stack.kafka.freeze()
-        return ""
-
-    def heal(self, scene: Scene) -> None:
-        scene.stack.kafka.thaw()
-
-
-class KillConnect(Fault):
-    """kill -9: whatever was sent since the offsets were last kept is sent again."""
-
-    name = "kill-connect"
-    subject = "kafka"
-    hold_s = (0.0, 2.0)
-
-    def inject(self, scene: Scene) -> str:
-        scene.stack.connect.kill()
-        return ""
-
-    def heal(self, scene: Scene) -> None:
-        scene.stack.connect.start()
-
-
 def _limit_memory(scene: Scene, size: str) -> None:
     with scene.redis() as client:
         client.config_set("maxmemory", size)
-
-
-_ALL: tuple[type[Fault], ...] = (
-    *(KillConsumer, Zombie, JoinAndLeave),
-    *(RestartRedis, HangRedis, FillRedis, CutReplies, WrongType),
-    *(RestartBroker, FreezeBroker, KillConnect),
-)
-FAULTS = {kind.name: kind for kind in _ALL}

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from random import Random
+
+import psutil
 
 from tests.e2e.process import Process
 from tests.redis_view import eventually
 
-_STOP_S = 30.0
+_STOP_S = 60.0
 
 
 class Fleet:
     """Members by age, the oldest first. Whoever ends without being told to is a problem."""
 
-    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], folder: Path, arguments: Sequence[str] = ()) -> None:
+        """``arguments`` are those of each ``cdc-consumer run``; with ``--workers`` it is several processes."""
         self._environment = dict(environment)
         self._folder = folder
+        self._arguments = tuple(arguments)
         self._count = 0
         self.members: list[Process] = []
         self.problems: list[str] = []
 
     def start(self) -> Process:
         self._count += 1
-        member = Process(self._environment, self._folder / f"consumer-{self._count}.log")
+        member = Process(self._environment, self._folder / f"consumer-{self._count}.log", *self._arguments)
         self.members.append(member)
         return member
 
@@ -35,13 +40,30 @@ class Fleet:
             self.members.remove(member)
             member.close()
 
+    def kill_worker(self, member: Process, chance: Random) -> bool:
+        """End one of its workers by kill -9; false if it has none, or is about to start them."""
+        workers = [each for each in _tree(member)[1:] if any("spawn_main" in word for word in _words(each))]
+        if workers:
+            chance.choice(workers).kill()
+        return bool(workers)
+
+    def freeze(self, member: Process) -> None:
+        """All of its processes; the one that watches the others first."""
+        for process in _tree(member):
+            process.suspend()
+
+    def thaw(self, member: Process) -> None:
+        for process in _tree(member):
+            process.resume()
+
     def stop(self, member: Process) -> None:
         """SIGTERM: it has to end in good order."""
         if not self._is_there(member):
             return
-        eventually(lambda: member.said() or not member.running, what="a consumer that says nothing")  # it can hear now
+        # From its first word on it hears signals; several workers take long to start on a busy machine.
+        eventually(lambda: member.said() or not member.running, _STOP_S, "a consumer that says nothing")
         self.members.remove(member)
-        member.send(signal.SIGCONT)
+        self.thaw(member)
         member.send(signal.SIGTERM)
         try:
             if code := member.wait(_STOP_S):
@@ -83,6 +105,22 @@ class Fleet:
         self.members.remove(member)
         self.problems.append(f"{member.log.name}: ended by itself, exit code {member.wait()}: {_last(member)}")
         return False
+
+
+def _tree(member: Process) -> list[psutil.Process]:
+    """The member's processes, those that are there now; none if it ended."""
+    try:
+        first = psutil.Process(member.pid)
+        return [first, *first.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just ended
+        return []
 
 
 def _last(member: Process) -> str:

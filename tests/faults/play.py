@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 
-from tests.faults.fault import FAULTS, Fault
+from tests.faults.fault import Fault
+from tests.faults.kinds import FAULTS
 from tests.faults.scene import MEMBERS, Scene
 from tests.faults.schedule import Planned, Schedule
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.fault import FAULTS
+from tests.faults.kinds import FAULTS
 from tests.faults.play import play
 from tests.faults.repeats import repeats
-from tests.faults.scene import PER_SECOND, Scene, snapshot_again, staged, start_stack
+from tests.faults.scene import Scene
 from tests.faults.schedule import draw
+from tests.faults.stage import PER_SECOND, snapshot_again, staged, start_stack
 from tests.redis_view import eventually
 from tests.stack import Stack
 from tests.stack.fixtures import started

@@ -14,7 +14,7 @@ from demo.dump import Dump
 from demo.expectation import Expected
 from tests.faults import judge
 from tests.faults.ear import Heard
-from tests.faults.fault import FAULTS
+from tests.faults.kinds import FAULTS
 from tests.faults.schedule import draw
 from tests.faults.script import DELETED, GENERAL, MONEY, Script, Step, Told, change
 from tests.stack.gate import Gate
@@ -179,6 +179,20 @@ def test_a_reply_is_cut_in_the_middle(echo: int) -> None:
         assert received == b"1234"
         assert _is_over(client)
     gate.close()
+
+
+def test_a_gate_leads_to_another_server(echo: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        gate = Gate("127.0.0.1", first.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", gate.port)) as client:
+            inner, _ = first.accept()
+            gate.lead_to("127.0.0.1", echo)
+            assert _is_over(client)
+            inner.close()
+        with socket.create_connection(("127.0.0.1", gate.port)) as client:
+            client.sendall(b"hello")
+            assert client.recv(100) == b"hello"
+        gate.close()
 
 
 def _is_over(client: socket.socket) -> bool:

@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tests.faults.script import Script, Step
 from tests.stack.trading import Trading
@@ -32,10 +34,13 @@ class Workload:
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._allowed = 0
+        self._steps = 0
+        self._writing = threading.Lock()
 
     def start(self, steps: int) -> None:
         """Write so many steps; ``written`` counts them from 0."""
         self.written = self._allowed = 0
+        self._steps = steps
         self._thread = threading.Thread(target=self._write, args=(steps,), name="workload", daemon=True)
         self._thread.start()
 
@@ -46,6 +51,24 @@ class Workload:
             self._moved.notify_all()
             self._moved.wait_for(lambda: self.written >= step or self._failure is not None)
         self._raise()
+
+    def go_on(self, steps: int) -> None:
+        """Return once so many steps more are written, or all."""
+        self.reached(min(self.written + steps, self._steps))
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """No step is under way inside the block: a database that can't be written to makes its writers wait."""
+        with self._writing:
+            yield
+
+    def write_to(self, trading: Trading) -> None:
+        """Write to another server; inside :meth:`paused`."""
+        self._trading = trading
+
+    def close(self) -> None:
+        """End its connection to the database."""
+        self._trading.connection.close()
 
     def finish(self) -> None:
         """Return once all steps are written."""
@@ -72,7 +95,8 @@ class Workload:
             for _ in range(steps):
                 with self._moved:
                     self._moved.wait_for(lambda: self.written < self._allowed)
-                self.write(self._script.next())
+                with self._writing:
+                    self.write(self._script.next())
                 due = max(due + self._pause_s, time.monotonic() - 1)
                 time.sleep(max(0.0, due - time.monotonic()))
                 with self._moved:

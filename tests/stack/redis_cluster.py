@@ -58,6 +58,8 @@ class RedisCluster(Server):
     def __init__(self, nodes: Sequence[Redis]) -> None:
         super().__init__(Nodes(nodes), nodes[0].host, nodes[0].port)
         self.nodes = tuple(nodes)
+        self.announced: dict[int, int] = {}
+        """Ports of nodes by the ports under which they announce themselves, where these are others."""
 
     @property
     def url(self) -> str:
@@ -65,7 +67,14 @@ class RedisCluster(Server):
 
     def connect(self) -> client.Redis:
         """A client that answers with text, and does what tests do with that of one server."""
-        return cast(client.Redis, ClusterClient(host=self.host, port=self.port, decode_responses=True))
+        return cast(
+            client.Redis,
+            ClusterClient(host=self.host, port=self.port, decode_responses=True, address_remap=self._own_address),
+        )
+
+    def _own_address(self, announced: tuple[str, int]) -> tuple[str, int]:
+        host, port = announced
+        return host, self.announced.get(port, port)
 
     def ping(self) -> None:
         for node in self.nodes:
@@ -99,12 +108,14 @@ def _agrees(node: Redis) -> bool:
     return found.get("cluster_state") == "ok" and int(found.get("cluster_known_nodes", 0)) == NODES
 
 
-def native(place: Place) -> RedisCluster:
-    return RedisCluster([_node(place, f"redis-cluster-{number}") for number in range(1, NODES + 1)])
+def native(place: Place, settings: Mapping[str, str] | None = None) -> RedisCluster:
+    """The nodes as processes; ``settings`` are lines of redis.conf for each."""
+    lines = SETTINGS | dict(settings or {})
+    return RedisCluster([_node(place, f"redis-cluster-{number}", lines) for number in range(1, NODES + 1)])
 
 
-def _node(place: Place, name: str) -> Redis:
+def _node(place: Place, name: str, settings: Mapping[str, str]) -> Redis:
     port = place.ports.take(name, BUS)
-    node = Redis(Process(place, name, lambda: Launch(redis.command(place, name, port, SETTINGS))), place.host, port)
+    node = Redis(Process(place, name, lambda: Launch(redis.command(place, name, port, settings))), place.host, port)
     node.name = name
     return node

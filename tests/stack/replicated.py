@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Self
 
 from tests.stack.gate import Gate
 from tests.stack.mysql import MySql
@@ -14,16 +15,25 @@ FAR = 20
 """So many binlog files one server has to be ahead of the other, that restarts do not make up for it."""
 
 
+def settings(server_id: int) -> dict[str, str]:
+    """What a server needs that is to be a replica, and to have replicas once it is the primary."""
+    return {"server-id": str(server_id), "log-slave-updates": "ON"}
+
+
 class Replicated:
     """Two MySQL or MariaDB servers. ``gate`` leads to the primary; whoever connects there outlives a failover."""
 
-    def __init__(self, place: Place, native: START, label: str) -> None:
-        """``native`` makes a server; ``label`` begins the names of their folders and logs."""
-        self.primary = native(place, {"server-id": "201", "log-slave-updates": "ON"}, label=f"{label}-first")
-        self.replica = native(
-            place, {"server-id": "202", "log-slave-updates": "ON"}, label=f"{label}-second", source=self.primary
-        )
-        self.gate = Gate(self.primary.host, self.primary.port)
+    def __init__(self, primary: MySql, replica: MySql) -> None:
+        """``replica`` is one whose source is ``primary``."""
+        self.primary = primary
+        self.replica = replica
+        self.gate = Gate(primary.host, primary.port)
+
+    @classmethod
+    def made(cls, place: Place, native: START, label: str) -> Self:
+        """Two new servers that ``native`` makes; ``label`` begins the names of their folders and logs."""
+        primary = native(place, settings(201), label=f"{label}-first")
+        return cls(primary, native(place, settings(202), label=f"{label}-second", source=primary))
 
     def start(self) -> None:
         with ThreadPoolExecutor(1) as pool:  # making a data directory takes seconds

@@ -50,7 +50,7 @@ def _native(place: Place, wanted: Wanted) -> list[Server]:
     if "sentinel" in wanted.redis:
         found.append(redis_sentinel.native(place))
     if "cluster" in wanted.redis:
-        found.append(redis_cluster.native(place))
+        found.append(redis_cluster.native(place, wanted.redis_settings))
     if wanted.registry:
         found.append(registry.native(place))
     if wanted.databases:

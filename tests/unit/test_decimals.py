@@ -27,6 +27,8 @@ def record(before: Mapping[str, object], after: Mapping[str, object]) -> SourceR
     envelope: dict[str, Any] = json.loads(DEPOSIT.value or b"")
     envelope["before"] |= before
     envelope["after"] |= after
+    # As the connectors of connect/ send it: else the content would be part of the event's id.
+    envelope["transaction"] = {"id": "any", "total_order": 1}
     return structs.replace(DEPOSIT, value=json.dumps(envelope).encode())
 
 

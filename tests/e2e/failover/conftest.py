@@ -15,7 +15,7 @@ def replicated(stack: Stack, name: str, native: START) -> Iterator[Replicated]:
     """A primary and its replica; skipped where the run's Connect has no plugin for them."""
     if name not in stack.servers:
         pytest.skip(f"the run has no {name} (--databases)")
-    pair = Replicated(stack.place, native, f"{name}-{secrets.token_hex(2)}")
+    pair = Replicated.made(stack.place, native, f"{name}-{secrets.token_hex(2)}")
     try:
         pair.start()
         yield pair
