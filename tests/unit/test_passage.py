@@ -80,4 +80,5 @@ def test_after_a_failover_a_place_in_the_old_log_is_not_behind_one_in_the_new() 
     """The topics still end in changes of file 9 of the old primary; the new one writes file 3."""
     old = replace(change(3), position=place(3, file=9))
     topics = TopicsStub([[old]])
-    assert not let_pass(DatabaseStub(place(5)), topics, SOON, lambda: False).connector_passed
+    new = replace(place(5), server="2")
+    assert not let_pass(DatabaseStub(new), topics, SOON, lambda: False).connector_passed
