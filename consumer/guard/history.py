@@ -185,7 +185,7 @@ class PartitionHistory:
             first = memory.get(sent.identity)
             if first is None and since_ms < memory.since_ms and self._earlier is not None:
                 first = self._looked_up(sent, memory, self._earlier, since_ms)
-        if first is None and since_ms < self._sure_since_ms:
+        if first is None and since_ms < self._sure_since_ms and not self._numbers.are_of_one_log(sent):
             self._doubted[sent.key] = sent.offset
         return first
 
@@ -224,6 +224,7 @@ class _Numbers:
 
     def __init__(self) -> None:
         self.since_ms = _ALWAYS
+        self._have_fallen = False
         self._highest: dict[str, Number] = {}
         self._latest: dict[str, int] = {}
 
@@ -232,8 +233,18 @@ class _Numbers:
         highest = self._highest.get(sent.numbered_by)
         if highest is None or sent.number > highest:
             self._highest[sent.numbered_by] = sent.number
+        elif sent.number < highest:
+            self._have_fallen = True
         if sent.is_timed and sent.ts_ms > self._latest.get(sent.numbered_by, _ALWAYS):
             self._latest[sent.numbered_by] = sent.ts_ms
+
+    def are_of_one_log(self, sent: SentChange) -> bool:
+        """Whether all numbers are one server's, rose, and go on with this change: then it is newer than every change
+        that was seen, wherever it may have been sent before.
+        """
+        highest = self._highest
+        is_next = sent.numbered_by in highest and sent.number > highest[sent.numbered_by]
+        return not highest or (len(highest) == 1 and is_next and not self._have_fallen)
 
     def are_below(self, sent: SentChange) -> bool:
         """Whether the change is surely new: sent again, it would have a number that was seen."""

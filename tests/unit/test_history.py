@@ -253,10 +253,17 @@ def test_an_older_record_that_is_gone_makes_what_follows_count_again() -> None:
 
 
 def test_a_tail_of_doubtful_changes_is_accepted_to_its_end() -> None:
-    """Found by the model: two changes that may have been sent before the topic was as it is, and then both again."""
-    first, second = change(1, 0, before=1, after=2), change(2, 1, before=2, after=3)
+    """Found by the model: of two servers, perhaps sent before the topic was as it is, and then sent again."""
+    first, second = change(9, 0, before=1, after=2), change(2, 1, server="b", before=2, after=3)
     history = fresh(TopicStub([], Reach(2**62, 0)))
     assert firsts(history, [first, second, again(first, 2), again(second, 3)]) == [None] * 4
+
+
+def test_where_one_server_writes_numbers_that_rise_nothing_is_doubtful() -> None:
+    """As where a connector reads a log from before its topic was made, and is then started again."""
+    first, second = change(1, 0, before=1, after=2), change(2, 1, before=2, after=3)
+    history = fresh(TopicStub([], Reach(2**62, 0)))
+    assert firsts(history, [first, second, again(first, 2), again(second, 3)]) == [None, None, 0, 1]
 
 
 def test_of_a_topic_that_got_partitions_what_lay_elsewhere_makes_what_follows_count_again() -> None:
