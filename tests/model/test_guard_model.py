@@ -12,7 +12,12 @@ from tests.model.machine import GuardMachine, LineageMachine
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "150"))
 _HOW = settings(
-    max_examples=EXAMPLES, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    max_examples=EXAMPLES,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    database=None,
 )
 
 

@@ -156,6 +156,8 @@ class World:
         self.layout_of: dict[Change, int] = {}
         """In which layout a change was sent first."""
         self.ambiguous: set[int] = set()
+        self.began_ms = START_MS - 60_000
+        """When the logs began."""
         self._made = 2
 
     def _server(self, number: int) -> Server:
@@ -179,6 +181,8 @@ class World:
         has_commit_time = self.kind in (Kind.MYSQL, Kind.GROUP, Kind.POSTGRES)
         ts_ms = self.now_ms + server.clock_ms
         if not has_commit_time:
+            # No statement runs while the log is made to begin again.
+            took_s = min(took_s, (self.now_ms - self.began_ms) // 1000)
             ts_ms = (ts_ms - 1000 * took_s) // 1000 * 1000
         gtid = {
             Kind.MYSQL: f"{server.uuid}:{server.last_number}",
@@ -234,6 +238,7 @@ class World:
             server.log, server.file, server.offset = [], 1, 100
             server.last_number = 1000 * (server.server_id - 1) if self.kind is Kind.GROUP else 0
         self.at, self._skipped, self.sent = 0, frozenset(), set()
+        self.began_ms = self.now_ms
         self.snapshot()
 
     def restore(self, values: dict[int, int]) -> None:
@@ -245,6 +250,7 @@ class World:
             if self.kind is not Kind.GROUP:
                 server.uuid = f"uuid-{self._made + number}"
         self.primary, self.reads, self.at = 0, self.servers[0], 0
+        self.began_ms = self.now_ms
         self._skipped, self.sent = frozenset(), set()
         for user, value in values.items():
             if self.rows.get(user) is not None:
