@@ -95,7 +95,7 @@ def change_id(event: ChangeEvent) -> str:
     position = event.position
     if position.connector == "postgresql" or not position.transaction:
         return f"{position.transaction or position.connector}/{position.place}/{position.count}:{position.ts_ms}"
-    row = str(position.count) if position.count else f"{crc32(_encode((event.before, event.after))):08x}"
+    row = str(position.count) if position.count else f"{crc32(_encode(event.after or event.before)):08x}"
     return f"{position.transaction}/{row}:{position.ts_ms}"
 
 

@@ -44,6 +44,12 @@ def test_flags_then_environment_then_file_then_defaults(monkeypatch: pytest.Monk
     assert settings.metrics.port == 9108
 
 
+@pytest.mark.parametrize("name", ["CDC_GUARD__CLOCK_MS", "CDC_GUARD__LINEAGE_GAP_MS"])
+def test_how_much_clocks_may_differ_has_its_old_name_too(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "250")
+    assert load().guard.clock_ms == 250
+
+
 def test_topics_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDC_KAFKA__TOPICS", "a.b.c, d.e.f,")
     assert load().kafka.topics == ("a.b.c", "d.e.f")
