@@ -95,12 +95,14 @@ end
 local m_partition, m_offset = string.match(mark or '', '^(.*|%d+)|(%d+)$')
 if m_partition == change.partition and tonumber(m_offset) > change.offset then mark = nil end
 
+if stored and not before then
+  return redis.error_reply('GUARD the version of ' .. field .. ' in ' .. guard .. ' is not readable')
+end
 local said = 'newer'
 if ARGV[4] ~= '' then
   -- What was read in the database is right as long as no change came since.
   said = ARGV[4] ~= '=' .. (stored or '') and 'stale' or stored and 'duplicate' or 'newer'
 elseif stored then
-  if not before then return redis.error_reply('GUARD the version of ' .. field .. ' in ' .. guard .. ' is not readable') end
   said = compare(change, before)
 end
 local deleted = stored and string.sub(stored, -2) == '|d'

@@ -64,10 +64,15 @@ class Refresher:
         return let_pass(self._database, self._topics, self._patience, should_stop)
 
     def _refuse_older(self, row: ReadRow, seen: str) -> None:
-        version = Version.from_text(seen)
+        try:
+            version = Version.from_text(seen)
+        except ValueError:
+            return  # the script refuses to write beside it
         place = Place(version.topic, version.partition, version.offset)
         change = self._topics.changes([place]).get(place)
-        if change is not None and change.position.place >= row.position.place:
+        if change is None or change.position.server != row.position.server:
+            return  # places in the logs of two servers can't be compared
+        if change.position.place >= row.position.place:
             raise ServerUnavailable("database", "the replica is behind what Redis holds", "try again")
 
 
