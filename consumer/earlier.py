@@ -15,7 +15,7 @@ from consumer.envelope import parse
 from consumer.errors import RecordError
 from consumer.event import ChangeEvent
 from consumer.guard.history import Reach
-from consumer.kafka_client import failed, open_admin, open_consumer, to_record
+from consumer.kafka_client import beginning_offsets, end_offsets, failed, open_admin, open_consumer, to_record
 from consumer.record import SourceRecord
 from consumer.sections import Kafka
 from consumer.watermark import Partition
@@ -59,7 +59,7 @@ class KafkaEarlier:
             client = self._connected()
             found = client.offsets_for_times({part: max(0, since_ms)}).get(part)
             # None is as late: from the end on there is nothing to be read.
-            return int(client.end_offsets([part])[part] if found is None else found.offset)
+            return int(end_offsets(client, [part])[part] if found is None else found.offset)
         except (KafkaError, OSError) as error:
             raise self._lost(error) from None
 
@@ -86,7 +86,7 @@ class KafkaEarlier:
         client = self._connected()
         numbers = client.partitions_for_topic(partition.topic) or {partition.number}
         parts = [TopicPartition(partition.topic, number) for number in sorted(numbers)]
-        begins = client.beginning_offsets(parts)
+        begins = beginning_offsets(client, parts)
         # A partition that still begins at 0 tells when it was made.
         firsts = {part: self._first_written_ms(part, begins[part]) for part in parts if begins[part] == 0}
         laid_out_ms = max(firsts.values(), default=0)
@@ -106,7 +106,7 @@ class KafkaEarlier:
 
     def _first_written_ms(self, part: TopicPartition, begin: int) -> int:
         """When the first record was written; 0 of a partition without any."""
-        end = self._connected().end_offsets([part])[part]
+        end = end_offsets(self._connected(), [part])[part]
         for records, _ in self._records(Partition(part.topic, part.partition), begin, end):
             if records:
                 return records[0].timestamp_ms
@@ -119,7 +119,7 @@ class KafkaEarlier:
         try:
             client = self._connected()
             client.assign([part])
-            client.seek(part, max(begin, client.beginning_offsets([part])[part]))
+            client.seek(part, max(begin, beginning_offsets(client, [part])[part]))
             deadline = time.monotonic() + _SILENCE_S
             # The position passes transaction markers and compacted gaps; the last record's offset may not.
             while (position := client.position(part)) < end:

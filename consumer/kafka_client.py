@@ -7,12 +7,12 @@ does not speak the protocol that was asked for: so the first words are spoken be
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaError, NoBrokersAvailable
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError, NoBrokersAvailable, UnknownTopicOrPartitionError
 
 from consumer.errors import ConfigError, ServerError
 from consumer.kafka_handshake import BLAME, files, shake_hands
@@ -184,6 +184,33 @@ def _connection(settings: Kafka) -> dict[str, Any]:
         "sasl_plain_password": security.password.get_secret_value() if security.password else None,
         "ssl_context": Renewed(tls, BLAME) if (tls := files(security)) else None,
     }
+
+
+def beginning_offsets(consumer: KafkaConsumer, parts: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+    """The oldest offset of each partition that is still there.
+
+    Raises:
+        KafkaError, OSError: of the broker, or one of the topics is gone.
+    """
+    _learn(consumer, parts)
+    return cast("dict[TopicPartition, int]", consumer.beginning_offsets(list(parts)) if parts else {})
+
+
+def end_offsets(consumer: KafkaConsumer, parts: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+    """The next offset of each partition.
+
+    Raises:
+        KafkaError, OSError: of the broker, or one of the topics is gone.
+    """
+    _learn(consumer, parts)
+    return cast("dict[TopicPartition, int]", consumer.end_offsets(list(parts)) if parts else {})
+
+
+def _learn(consumer: KafkaConsumer, parts: Collection[TopicPartition]) -> None:
+    """The client forgets topics that are not assigned, and then leaves them out of what it asks the brokers."""
+    for topic in {part.topic for part in parts}:
+        if consumer.partitions_for_topic(topic) is None:
+            raise UnknownTopicOrPartitionError(topic)
 
 
 def to_record(record: Any) -> SourceRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
@@ -111,9 +111,11 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         watching.resumed()
         exits.callback(source.close)
         earlier.keep_alive = lambda: source.idle(0.001)
-        selection = _selection(settings, rules, schemas, stop)
-        if selection is None:
+        try:
+            selection = _selection(settings, rules, schemas, stop, waits)
+        except ServerUnavailable:
             return
+        watching.resumed()
         tables.include(selection.tables, selection.topics)
         pipeline = Pipeline(
             sink,
@@ -167,23 +169,25 @@ def _watching(settings: Settings, sink: RedisSink, tables: TopicTables, exits: E
     return Traced(index=sink.index_state, ready_lag_s=ready_lag_s, tables=tables)
 
 
-def _selection(settings: Settings, rules: Rules, schemas: Schemas, stop: Stop) -> Selection | None:
-    """Wait until there is something to follow; None if told to stop before."""
+def _selection(
+    settings: Settings, rules: Rules, schemas: Schemas, stop: Stop, on_wait: Callable[[ServerUnavailable, float], None]
+) -> Selection:
+    """Wait until there is something to follow.
+
+    Raises:
+        ServerUnavailable: told to stop before.
+    """
     said = ""
-    while not stop():
-        try:
-            found = _agreed(settings, rules, schemas)
-            missing = found.lacking
-        except ServerUnavailable as error:
-            missing = str(error)
-        else:
-            if not missing:
-                return found
-        if missing != said:
-            _log.warning("waiting for topics", action="start.waiting", missing=missing)
-            said = missing
+    while True:
+        found = retry(lambda: _agreed(settings, rules, schemas), sleep=stop.wait, on_wait=on_wait, should_stop=stop)
+        if not found.lacking:
+            return found
+        if found.lacking != said:
+            said = found.lacking
+            _log.warning("waiting for topics", action="start.waiting", missing=said)
         stop.wait(1.0)
-    return None
+        if stop():
+            raise ServerUnavailable("Kafka", said)
 
 
 def _agreed(settings: Settings, rules: Rules, schemas: Schemas) -> Selection:

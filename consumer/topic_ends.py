@@ -15,7 +15,7 @@ from consumer.envelope import parse
 from consumer.errors import Place, RecordError
 from consumer.event import ChangeEvent
 from consumer.followed import Selection
-from consumer.kafka_client import failed, open_consumer, to_record
+from consumer.kafka_client import beginning_offsets, end_offsets, failed, open_consumer, to_record
 from consumer.record import SourceRecord
 from consumer.replay.reader import committed
 from consumer.sections import Kafka
@@ -66,7 +66,7 @@ class Topics:
             ServerUnavailable, ServerError: of the broker.
         """
         try:
-            found = self._consumer.end_offsets(self._parts)
+            found = end_offsets(self._consumer, self._parts)
         except (KafkaError, OSError) as error:
             raise failed(error) from None
         return {Partition(part.topic, part.partition): end for part, end in found.items()}
@@ -116,7 +116,7 @@ class Topics:
         deadline = time.monotonic() + _LOOK_S
         try:
             known = {part: offset for part, offset in wanted.items() if part in self._parts}
-            first = self._consumer.beginning_offsets(list(known)) if known else {}
+            first = beginning_offsets(self._consumer, known)
             left = {part: offset for part, offset in known.items() if offset >= first[part]}
             self._consumer.assign(list(left))
             for part, offset in left.items():

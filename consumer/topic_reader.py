@@ -9,7 +9,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaTimeoutError
 
 from consumer.errors import ConfigError, ServerUnavailable
-from consumer.kafka_client import failed, open_consumer, to_record
+from consumer.kafka_client import beginning_offsets, end_offsets, failed, open_consumer, to_record
 from consumer.kafka_client import topics as present_topics
 from consumer.record import SourceRecord
 from consumer.sections import Kafka
@@ -42,7 +42,7 @@ def read_to_end(settings: Kafka, topics: Sequence[str]) -> Iterator[SourceRecord
                 part = TopicPartition(topic, number)
                 consumer.assign([part])
                 consumer.seek_to_beginning(part)
-                end = consumer.end_offsets([part])[part]
+                end = end_offsets(consumer, [part])[part]
                 # The position passes transaction markers and compacted gaps; the last record's offset may not.
                 deadline = time.monotonic() + _SILENCE_S
                 while (place := consumer.position(part)) < end:
@@ -67,7 +67,7 @@ def ends(settings: Kafka, topic: str) -> dict[int, int]:
     consumer = open_consumer(settings)
     try:
         parts = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-        return {part.partition: end for part, end in consumer.end_offsets(parts).items()} if parts else {}
+        return {part.partition: end for part, end in end_offsets(consumer, parts).items()}
     except Exception as error:
         raise failed(error) from None
     finally:
@@ -105,7 +105,7 @@ def _looked(settings: Kafka, topics: Sequence[str], *, has_oldest: bool) -> list
             TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()
         ]
         each = max(1, min(_NEWEST, _NEWEST_IN_ALL // max(1, len(parts))))
-        first, ends = consumer.beginning_offsets(parts), consumer.end_offsets(parts)
+        first, ends = beginning_offsets(consumer, parts), end_offsets(consumer, parts)
         parts = [part for part in parts if first[part] < ends[part]]
         newest = {part: (max(first[part], ends[part] - each), ends[part]) for part in parts}
         if has_oldest:

@@ -11,7 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from consumer.errors import ConfigError
-from consumer.kafka_client import failed, open_admin, open_consumer, to_record, topics
+from consumer.kafka_client import beginning_offsets, end_offsets, failed, open_admin, open_consumer, to_record, topics
 from consumer.record import SourceRecord
 from consumer.replay.bounds import At, Beginning, Bound, End, Offsets, Span
 from consumer.sections import Kafka
@@ -38,14 +38,14 @@ def resolve(settings: Kafka, names: Sequence[str], begin: Bound, end: Bound) -> 
     for bound in (begin, end):
         if isinstance(bound, Offsets):
             if strange := bound.of.keys() - {Partition(part.topic, part.partition) for part in parts}:
-                first = min(strange)
+                one = min(strange)
                 raise ConfigError(
-                    "--from, --to", f"{first.topic}[{first.number}] is no partition that is read here", ", ".join(names)
+                    "--from, --to", f"{one.topic}[{one.number}] is no partition that is read here", ", ".join(names)
                 )
             parts = [part for part in parts if Partition(part.topic, part.partition) in bound.of]
     consumer = open_consumer(settings)
     try:
-        first, last = consumer.beginning_offsets(parts), consumer.end_offsets(parts)
+        first, last = beginning_offsets(consumer, parts), end_offsets(consumer, parts)
         begins, ends = (_offsets(consumer, bound, parts, first, last) for bound in (begin, end))
         for option, bound, found in (("--from", begin, begins), ("--to", end, ends)):
             _say_if_beyond(option, bound, found, last)

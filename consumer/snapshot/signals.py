@@ -10,7 +10,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from consumer.errors import ServerError
-from consumer.kafka_client import failed, open_consumer, open_producer, topics
+from consumer.kafka_client import end_offsets, failed, open_consumer, open_producer, topics
 from consumer.sections import Kafka, Snapshot
 
 _ACKNOWLEDGED_WITHIN_S = 10.0
@@ -39,7 +39,7 @@ class Signals:
         try:
             parts = [TopicPartition(told, number) for number in range(partitions)]
             self._consumer.assign(parts)
-            for part, end in self._consumer.end_offsets(parts).items():
+            for part, end in end_offsets(self._consumer, parts).items():
                 self._consumer.seek(part, end)
         except Exception as error:
             self.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 class Relay:
@@ -14,11 +14,12 @@ class Relay:
     def __init__(self, port: int, host: str, behind: int) -> None:
         self._port = port
         self._behind = (host, behind)
+        self._passed: list[socket.socket] = []
         self.address = f"127.0.0.1:{port}"
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Connections are passed on until the end of the block."""
+        """Connections are passed on until the end of the block, and cut then."""
         with socket.create_server(("127.0.0.1", self._port)) as server:
             server.settimeout(0.05)
             is_over = threading.Event()
@@ -29,6 +30,9 @@ class Relay:
             finally:
                 is_over.set()
                 thread.join()
+                while self._passed:
+                    with suppress(OSError):
+                        self._passed.pop().shutdown(socket.SHUT_RDWR)
 
     def _serve(self, server: socket.socket, is_over: threading.Event) -> None:
         while not is_over.is_set():
@@ -37,6 +41,7 @@ class Relay:
             except TimeoutError:
                 continue
             inner = socket.create_connection(self._behind)
+            self._passed += client, inner
             threading.Thread(target=_copy, args=(client, inner), daemon=True).start()
             threading.Thread(target=_copy, args=(inner, client), daemon=True).start()
 
