@@ -1,0 +1,102 @@
+"""A command line that can't be used, in this program's words; and the names that options had in the version before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import typer
+from pydantic import ValidationError
+
+from consumer.errors import ConfigError
+from consumer.setting_faults import fault
+
+# typer has click inside it and does not export this class.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+_FROM_TO = {"--since": "--from", "--until": "--to"}
+_CONNECT = {"--url": "--connect-url"}
+# By command. They go with the next version.
+OLD_NAMES = {
+    ("dead-letters", "list"): _FROM_TO,
+    ("dead-letters", "replay"): _FROM_TO,
+    ("connect", "apply"): _CONNECT,
+    ("connect", "status"): _CONNECT,
+    ("connect", "diff"): _CONNECT,
+}
+
+
+def renamed(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The command line with today's names of options, and a sentence for each that was replaced."""
+    names = OLD_NAMES.get(tuple(arguments[:2]), {})  # type: ignore[arg-type]  # a shorter one is just not found
+    kept, said = list(arguments), []
+    for place, word in enumerate(arguments):
+        name, equals, value = word.partition("=")
+        if word == "--":
+            break
+        if name in names:
+            kept[place] = f"{names[name]}{equals}{value}"
+            said.append(f"{name} is called {names[name]} now; the old name goes with the next version")
+    return kept, said
+
+
+def refusal(error: Exception) -> ConfigError:
+    """What the command line's library found wrong, in own words."""
+    kind, context = type(error).__name__, getattr(error, "ctx", None)
+    command = getattr(context, "command_path", "cdc-consumer")
+    fix = f"{command} --help lists them"
+    if kind == "NoSuchOption":
+        name = str(getattr(error, "option_name", "option"))
+        near = list(getattr(error, "possibilities", None) or ())
+        return ConfigError(name, "no such option", fix=near[0] if near else fix)
+    if kind == "BadOptionUsage":
+        name = str(getattr(error, "option_name", "option"))
+        option = _parameter(context, name)
+        if getattr(option, "is_flag", False):
+            return ConfigError(name, "takes no value", fix=f"{name} alone")
+        return ConfigError(name, "a value is missing", allowed=_allowed(option))
+    if (parameter := getattr(error, "param", None)) is not None:
+        if kind == "MissingParameter":
+            return ConfigError(_name(parameter), "missing", allowed=_allowed(parameter))
+        cause = error.__cause__
+        problem = fault(cause.errors()[0]).problem if isinstance(cause, ValidationError) else "can't be used"
+        return ConfigError(_name(parameter), problem, allowed=_allowed(parameter))
+    commands = sorted(getattr(getattr(context, "command", None), "commands", {}))
+    if commands:
+        return _no_such_command(str(error), commands)
+    extra = re.search(r"\((.*)\)$", str(error), re.DOTALL)
+    name = extra[1] if extra and extra[1] != "s" else "arguments"
+    return ConfigError(name, "one argument too many", fix=fix)
+
+
+def _no_such_command(said: str, commands: Sequence[str]) -> ConfigError:
+    found = re.search(r"'(.*)'", said, re.DOTALL)
+    if found is None:
+        return ConfigError("COMMAND", "missing", allowed=", ".join(commands))
+    near = get_close_matches(found[1], commands, 1, 0.6)
+    return ConfigError(found[1], "no such command", allowed="" if near else ", ".join(commands), fix="".join(near))
+
+
+def _parameter(context: Any, name: str) -> Any:
+    return next((each for each in context.command.params if name in each.opts), None) if context else None
+
+
+def _name(parameter: Any) -> str:
+    if getattr(parameter, "param_type_name", "") == "option":
+        return str(parameter.opts[0])
+    return str(parameter.metavar or parameter.name).upper()
+
+
+def _allowed(parameter: Any) -> str:
+    """What an option takes; where it is no number its help says it better than a word here."""
+    about = getattr(parameter, "type_descriptor", None)
+    kind = getattr(about, "annotation", None)
+    if kind not in (int, float):
+        return str(getattr(parameter, "help", "") or "").rstrip(".")
+    said = "whole numbers" if kind is int else "numbers"
+    limits = getattr(about, "parameter_info", None)
+    for word, limit in (("from", getattr(limits, "min", None)), ("to", getattr(limits, "max", None))):
+        said += f" {word} {limit}" if limit is not None else ""
+    return said
