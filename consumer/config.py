@@ -45,8 +45,7 @@ from consumer.sections import (
     Tracing,
 )
 from consumer.setting_faults import fault
-from consumer.variables import PREFIX as PREFIX
-from consumer.variables import implied_settings, no_such, refuse_strangers, setting_names
+from consumer.variables import PREFIX, implied_settings, no_such, refuse_strangers, setting_names
 
 
 class Settings(BaseSettings):
@@ -92,9 +91,7 @@ class _File(TomlConfigSettingsSource):
         return with_secrets(super().__call__(), Settings, PREFIX)
 
 
-def load(
-    flags: Mapping[str, Any] | None = None, file: Path | None = None, named: Collection[str] = ()
-) -> Settings:
+def load(flags: Mapping[str, Any] | None = None, file: Path | None = None, named: Collection[str] = ()) -> Settings:
     """The settings in force. ``flags`` are nested as the settings are; those that are None were not given.
 
     ``named`` are environment variables that no setting has and files of this command mention.

@@ -55,7 +55,7 @@ def _look_if_apart(partitions: Mapping[str, int], settings: Kafka) -> None:
             raise ConfigError(
                 "CDC_KAFKA__TOPICS",
                 f"a user's tables would be on different members: {counts} partitions",
-                "the same number for all of them; or one worker",
+                fix="give all of them the same number, or run one worker",
             )
         _log.warning(
             "topics differ in their number of partitions: one database transaction may be told as several messages",
@@ -73,5 +73,5 @@ def _refuse_twice(topics: Sequence[str]) -> None:
             raise ConfigError(
                 "CDC_KAFKA__TOPICS",
                 f"more than one topic carries the table {table}: {', '.join(found)}",
-                "the exact topics to follow, comma separated",
+                fix="name the exact topics to follow, comma separated",
             )

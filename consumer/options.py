@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Collection
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from consumer import config, extras, log, mapping, moment
+from consumer import config, extras, log, mapping, moment, variables
 from consumer.errors import ConfigError
 from consumer.keys import UserId
 
@@ -49,9 +50,7 @@ Prefix: TypeAlias = Annotated[str | None, typer.Option("--topic-prefix", help="D
 Topics: TypeAlias = Annotated[
     str | None, typer.Option("--topics", help="Exact names of the tables' topics, comma separated.")
 ]
-Group: TypeAlias = Annotated[
-    str | None, typer.Option("--group-id", help="The consumer group that keeps Redis right.")
-]
+Group: TypeAlias = Annotated[str | None, typer.Option("--group-id", help="The consumer group that keeps Redis right.")]
 RedisUrl: TypeAlias = Annotated[
     str | None,
     typer.Option("--redis-url", help="redis://host:port/db, without a password.", callback=without_password),
@@ -71,9 +70,7 @@ ConnectUrl: TypeAlias = Annotated[
 MetricsPort: TypeAlias = Annotated[
     int | None, typer.Option("--metrics-port", help="Port of /metrics and the probes; 0 for none.", min=0, max=65535)
 ]
-Workers: TypeAlias = Annotated[
-    int, typer.Option("--workers", help="Processes that share the partitions.", min=1)
-]
+Workers: TypeAlias = Annotated[int, typer.Option("--workers", help="Processes that share the partitions.", min=1)]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object a line.")]
 Users: TypeAlias = Annotated[
     list[str] | None, typer.Option("--user", help="Only this user, as live:123; may be repeated.")
@@ -128,6 +125,15 @@ def need_database(settings: config.Settings) -> None:
     """
     url = settings.database.url
     extras.need(extras.of_database(url.get_secret_value() if url is not None else ""), "CDC_DATABASE__URL")
+
+
+def placeholders_of(settings: config.Settings) -> dict[str, str]:
+    """The values of the placeholders of ``connect/``: the environment's, else what the settings say of them."""
+    kafka, url = settings.kafka, settings.database.url
+    # The default is this machine's own, which Kafka Connect on another one would not reach.
+    brokers = kafka.bootstrap_servers if "bootstrap_servers" in kafka.model_fields_set else None
+    database = None if url is None else url.get_secret_value()
+    return variables.placeholders(os.environ, kafka.topic_prefix, brokers, database)
 
 
 def rules_of(settings: config.Settings) -> Rules:

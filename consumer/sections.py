@@ -169,9 +169,7 @@ class Database(Section):
 class Connect(Certified):
     """Kafka Connect, for the commands that manage connectors, and for ``check``."""
 
-    url: str = Field(
-        "http://localhost:8083", pattern=HTTP, description="its REST API, http:// or https://"
-    )
+    url: str = Field("http://localhost:8083", pattern=HTTP, description="its REST API, http:// or https://")
     user: str | None = None
     password: SecretStr | None = None
 

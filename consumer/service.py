@@ -9,12 +9,13 @@ from contextlib import ExitStack, suppress
 
 import structlog
 
+from consumer import extras
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.collector import relax
 from consumer.config import Settings
 from consumer.dead_letter_topic import DeadLetterTopic
 from consumer.earlier import KafkaEarlier
-from consumer.errors import ConfigError, ServerUnavailable
+from consumer.errors import ServerUnavailable
 from consumer.guard.history import Histories
 from consumer.metrics import Metrics
 from consumer.patience import patiently
@@ -126,12 +127,9 @@ def _watching(settings: Settings, sink: RedisSink, exits: ExitStack) -> Metrics:
     ready_lag_s = settings.metrics.ready_lag_s or float("inf")
     if not settings.tracing.enabled:
         return Metrics(index=sink.index_state, ready_lag_s=ready_lag_s)
-    try:
-        from consumer.tracing import open_tracing  # optional, and slow to import
-    except ImportError:
-        raise ConfigError(
-            "CDC_TRACING__ENABLED", "OpenTelemetry is not installed", "false, or pip install 'cdc-consumer[otel]'"
-        ) from None
+    extras.need("otel", "CDC_TRACING__ENABLED")
+    from consumer.tracing import open_tracing  # optional, and slow to import
+
     tracing = open_tracing(settings.kafka.group_id)
     exits.callback(tracing.close)
 

@@ -1,4 +1,4 @@
-"""What is wrong with a value, and which are allowed, in this program's words: the validation library's never reach a user.
+"""What is wrong with a value, and which are allowed, in this program's words and not in those of the library.
 
 Pure: it is given what the library found, and how the field is declared.
 """
@@ -74,7 +74,7 @@ class Fault(NamedTuple):
 
 
 def fault(found: Mapping[str, Any], field: FieldInfo | None = None) -> Fault:
-    """One entry of ``ValidationError.errors()`` in own words; ``field`` is how the setting is declared, if it is one."""
+    """One entry of ``ValidationError.errors()`` in own words; ``field`` is how a setting is declared."""
     kind, context = str(found["type"]), found.get("ctx", {})
     if kind == "string_pattern_mismatch" and context.get("pattern") in _PATTERNS:
         return Fault(*_PATTERNS[context["pattern"]])

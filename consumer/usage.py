@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args
 
 import typer
 from pydantic import ValidationError
@@ -56,13 +56,13 @@ def refusal(error: Exception) -> ConfigError:
         option = _parameter(context, name)
         if getattr(option, "is_flag", False):
             return ConfigError(name, "takes no value", fix=f"{name} alone")
-        return ConfigError(name, "a value is missing", allowed=_allowed(option))
+        return _error(name, "a value is missing", option, command)
     if (parameter := getattr(error, "param", None)) is not None:
         if kind == "MissingParameter":
-            return ConfigError(_name(parameter), "missing", allowed=_allowed(parameter))
+            return _error(_name(parameter), "missing", parameter, command)
         cause = error.__cause__
         problem = fault(cause.errors()[0]).problem if isinstance(cause, ValidationError) else "can't be used"
-        return ConfigError(_name(parameter), problem, allowed=_allowed(parameter))
+        return _error(_name(parameter), problem, parameter, command)
     commands = sorted(getattr(getattr(context, "command", None), "commands", {}))
     if commands:
         return _no_such_command(str(error), commands)
@@ -89,14 +89,15 @@ def _name(parameter: Any) -> str:
     return str(parameter.metavar or parameter.name).upper()
 
 
-def _allowed(parameter: Any) -> str:
-    """What an option takes; where it is no number its help says it better than a word here."""
+def _error(name: str, problem: str, parameter: Any, command: str) -> ConfigError:
+    """With the numbers that are allowed; what else a parameter takes its help says."""
     about = getattr(parameter, "type_descriptor", None)
-    kind = getattr(about, "annotation", None)
-    if kind not in (int, float):
-        return str(getattr(parameter, "help", "") or "").rstrip(".")
-    said = "whole numbers" if kind is int else "numbers"
+    kinds = get_args(annotation := getattr(about, "annotation", None)) or (annotation,)
+    kind = next((each for each in (int, float) if each in kinds), None)
+    if kind is None:
+        return ConfigError(name, problem, fix=f"{command} --help says what it is")
+    allowed = "whole numbers" if kind is int else "numbers"
     limits = getattr(about, "parameter_info", None)
     for word, limit in (("from", getattr(limits, "min", None)), ("to", getattr(limits, "max", None))):
-        said += f" {word} {limit}" if limit is not None else ""
-    return said
+        allowed += f" {word} {limit}" if limit is not None else ""
+    return ConfigError(name, problem, allowed=allowed)

@@ -244,7 +244,7 @@ def _spans(settings: Settings, rules: Rules, order: Order) -> list[Span]:
     kafka = settings.kafka
     present = kafka_client.topics(kafka)
     if lacking := missing(present, kafka, rules.captured()):
-        raise ConfigError("CDC_KAFKA__TOPICS", f"not there: {lacking}", "topics of this cluster")
+        raise ConfigError("CDC_KAFKA__TOPICS", f"not there: {lacking}", allowed="topics of this cluster")
     pattern = topic_pattern(kafka.topic_prefix, order.tables or rules.captured())
     wanted = order.tables or rules.captured()
     names = [
@@ -257,7 +257,8 @@ def _spans(settings: Settings, rules: Rules, order: Order) -> list[Span]:
     cut = [span for span in spans if span.begin and table_of(span.topic) in users]
     if order.prunes and cut:
         problem = f"the first records of {cut[0].topic}[{cut[0].partition}] are gone: its users may be older than it"
-        raise ConfigError("--prune", problem, "a topic that is whole, or compacted from its first record on")
+        fix = "leave out --prune: only a topic that is whole, or compacted from its first record on, names all users"
+        raise ConfigError("--prune", problem, fix=fix)
     return spans
 
 

@@ -55,10 +55,12 @@ def _collection(table: str, named: Sequence[str], rules: Rules) -> str:
         return table
     found = [name for name in named if name.rpartition(".")[2] == table]
     if table not in rules.captured():
-        raise ConfigError("TABLE", f"no rule names the table {table!r}", f"one of {', '.join(rules.captured())}")
+        raise ConfigError("TABLE", f"no rule names the table {table!r}", allowed=", ".join(rules.captured()))
     if len(found) != 1:
         several = f"several topics carry it: {', '.join(found)}" if found else "it has no topic yet"
-        raise ConfigError("TABLE", f"{table}: {several}", f"with its database or schema, such as trading.{table}")
+        raise ConfigError(
+            "TABLE", f"{table}: {several}", fix=f"name its database or schema too, such as trading.{table}"
+        )
     return found[0]
 
 
@@ -93,7 +95,7 @@ def make_authoritative(settings: Settings, rules: Rules, scans: Sequence[Scan], 
 def _users_table(rules: Rules, name: str) -> UserTable:
     table = rules.table(name)
     if table is None:
-        raise ConfigError("--authoritative", f"rows of {name} set no state of a user", "tables of users")
+        raise ConfigError("--authoritative", f"rows of {name} set no state of a user", fix="name tables of users")
     return table
 
 

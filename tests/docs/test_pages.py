@@ -14,7 +14,8 @@ from pydantic import BaseModel, SecretStr
 from consumer import recording
 from consumer.audit.cause import Cause
 from consumer.audit.exported import AuditMetrics
-from consumer.config import PREFIX, Settings
+from consumer.config import Settings
+from consumer.variables import PREFIX
 from consumer.decision import decide
 from consumer.metrics import Metrics
 from consumer.reference import reference

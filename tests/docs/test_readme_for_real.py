@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from consumer.connect.client import PLACEHOLDER
+from consumer.connect.placeholder import PLACEHOLDER
 from tests.docs.markdown import PROJECT, blocks
 from tests.docs.test_readme import FOR_REAL, README, commands, in_this_environment
 from tests.stack.registration import delete_topics
