@@ -216,13 +216,14 @@ def main() -> None:
     arguments, notes = renamed(sys.argv[1:])
     for note in notes:
         _say(note, "")
+    program = typer.main.get_command(app)
     try:
-        sys.exit(typer.main.get_command(app).main(arguments, prog_name="cdc-consumer", standalone_mode=False) or 0)
+        sys.exit(program.main(arguments, prog_name="cdc-consumer", standalone_mode=False) or 0)
     except UsageError as error:
         if not arguments or type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(str(error), err=True)
         else:
-            _say(str(refusal(error)), "")
+            _say(str(refusal(error, program, arguments)), "")
         sys.exit(2)
     except ModuleNotFoundError as error:
         if (missing := extra_refusal(error)) is None:

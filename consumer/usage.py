@@ -42,45 +42,48 @@ def renamed(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return kept, said
 
 
-def refusal(error: Exception) -> ConfigError:
-    """What the command line's library found wrong, in own words."""
-    kind, context = type(error).__name__, getattr(error, "ctx", None)
-    command = getattr(context, "command_path", "cdc-consumer")
-    fix = f"{command} --help lists them"
-    if kind == "NoSuchOption":
+def refusal(error: Exception, root: Any, arguments: Sequence[str]) -> ConfigError:
+    """What the command line's library found wrong, in own words. ``root`` is the program as one command."""
+    kind, (command, path) = type(error).__name__, _command(root, arguments)
+    fix = f"{path} --help lists them"
+    if kind in ("NoSuchOption", "BadOptionUsage"):
         name = str(getattr(error, "option_name", "option"))
-        near = list(getattr(error, "possibilities", None) or ())
-        return ConfigError(name, "no such option", fix=near[0] if near else fix)
-    if kind == "BadOptionUsage":
-        name = str(getattr(error, "option_name", "option"))
-        option = _parameter(context, name)
+        option = next((each for each in command.params if name in each.opts), None)
+        if kind == "NoSuchOption":
+            near = get_close_matches(name, [each for one in command.params for each in one.opts], 1)
+            return ConfigError(name, "no such option", fix=near[0] if near else fix)
         if getattr(option, "is_flag", False):
-            return ConfigError(name, "takes no value", fix=f"{name} alone")
-        return _error(name, "a value is missing", option, command)
+            return ConfigError(name, "takes no value", fix=f"give {name} alone")
+        return _error(name, "a value is missing", option, path)
     if (parameter := getattr(error, "param", None)) is not None:
         if kind == "MissingParameter":
-            return _error(_name(parameter), "missing", parameter, command)
+            return _error(_name(parameter), "missing", parameter, path)
         cause = error.__cause__
         problem = fault(cause.errors()[0]).problem if isinstance(cause, ValidationError) else "can't be used"
-        return _error(_name(parameter), problem, parameter, command)
-    commands = sorted(getattr(getattr(context, "command", None), "commands", {}))
-    if commands:
-        return _no_such_command(str(error), commands)
+        return _error(_name(parameter), problem, parameter, path)
+    if commands := sorted(getattr(command, "commands", {})):
+        return _no_such_command(arguments[path.count(" ") :], commands)
     extra = re.search(r"\((.*)\)$", str(error), re.DOTALL)
     name = extra[1] if extra and extra[1] != "s" else "arguments"
     return ConfigError(name, "one argument too many", fix=fix)
 
 
-def _no_such_command(said: str, commands: Sequence[str]) -> ConfigError:
-    found = re.search(r"'(.*)'", said, re.DOTALL)
-    if found is None:
+def _command(root: Any, arguments: Sequence[str]) -> tuple[Any, str]:
+    """The command that is meant, as far as its words are known, and how it is called."""
+    command, path = root, "cdc-consumer"
+    for word in arguments:
+        below = getattr(command, "commands", {}).get(word)
+        if below is None:
+            break
+        command, path = below, f"{path} {word}"
+    return command, path
+
+
+def _no_such_command(left: Sequence[str], commands: Sequence[str]) -> ConfigError:
+    if not left:
         return ConfigError("COMMAND", "missing", allowed=", ".join(commands))
-    near = get_close_matches(found[1], commands, 1, 0.6)
-    return ConfigError(found[1], "no such command", allowed="" if near else ", ".join(commands), fix="".join(near))
-
-
-def _parameter(context: Any, name: str) -> Any:
-    return next((each for each in context.command.params if name in each.opts), None) if context else None
+    near = get_close_matches(left[0], commands, 1, 0.6)
+    return ConfigError(left[0], "no such command", allowed="" if near else ", ".join(commands), fix="".join(near))
 
 
 def _name(parameter: Any) -> str:

@@ -27,8 +27,7 @@ def expand(
     def fill(match: re.Match[str]) -> str:
         value = values.get(match["name"]) or match["default"]
         if value is None:
-            is_empty = match["name"] in values
-            problem = f"{'is empty' if is_empty else 'has no value'}, and {origin} needs one"
+            problem = f"has no value, or an empty one, and {origin} needs one"
             raise ConfigError(match["name"], problem, fix="set it in the environment")
         return written(match["name"], value)
 

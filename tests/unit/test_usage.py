@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
+from consumer import cli
 from tests.e2e.process import command
 
 NOWHERE = {"CDC_DATABASE__URL": "mysql://reader:hunter2@127.0.0.1:1/trading", "CDC_API__TOKEN": "t" * 40}
@@ -20,6 +26,33 @@ LIBRARIES = re.compile(
     r"|requires an argument|does not take a value|Extra inputs|error parsing|Expected '|at line \d+, column|\[Errno"
     r"|Invalid JSON|Not a gzipped|Usage: |not in the range|is not a valid"
 )
+
+
+Here: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """The program in this process, with nothing in the environment but what is given."""
+    for name in [name for name in os.environ if name.startswith("CDC_")]:
+        monkeypatch.delenv(name)
+
+    def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+        with monkeypatch.context() as given:
+            for name, value in environment.items():
+                given.setenv(name, value)
+            given.setattr(sys, "argv", ["cdc-consumer", *arguments])
+            handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+            try:
+                with pytest.raises(SystemExit) as end:
+                    cli.main()
+            finally:
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, int(str(end.value.code or 0)), said.out, said.err)
+
+    return run
 
 
 def refused(ran: subprocess.CompletedProcess[str]) -> str:
@@ -53,8 +86,8 @@ def refused(ran: subprocess.CompletedProcess[str]) -> str:
         (("record", "t"), "--to: missing"),
     ],
 )
-def test_the_command_line_is_refused_in_own_words(arguments: tuple[str, ...], said: str) -> None:
-    assert said in refused(command({}, *arguments))
+def test_the_command_line_is_refused_in_own_words(here: Here, arguments: tuple[str, ...], said: str) -> None:
+    assert said in refused(here({}, *arguments))
 
 
 @pytest.mark.parametrize(
@@ -74,9 +107,9 @@ def test_the_command_line_is_refused_in_own_words(arguments: tuple[str, ...], sa
         ("CDC_KAFKA", "nothing", "not a JSON object (fix: set CDC_KAFKA__… one by one)"),
     ],
 )
-def test_a_wrong_setting_is_refused_in_own_words(name: str, value: str, said: str) -> None:
-    printed = refused(command({name: value}, "check"))
-    assert printed.startswith(f"cdc-consumer: {name}")
+def test_a_wrong_setting_is_refused_in_own_words(here: Here, name: str, value: str, said: str) -> None:
+    printed = refused(here({name: value}, "check"))
+    assert printed.startswith(f"cdc-consumer: {name.removesuffix('__PROTOCOL')}"), "two settings that go together"
     assert said in printed
 
 
@@ -90,10 +123,10 @@ def test_a_wrong_setting_is_refused_in_own_words(name: str, value: str, said: st
         ("[kakfa]\n", "CDC_KAKFA: no such setting (fix: CDC_KAFKA)"),
     ],
 )
-def test_a_file_of_settings_is_refused_in_own_words(text: str, said: str, tmp_path: Path) -> None:
+def test_a_file_of_settings_is_refused_in_own_words(here: Here, text: str, said: str, tmp_path: Path) -> None:
     file = tmp_path / "cdc.toml"
     file.write_text(text)
-    assert said in refused(command({}, "check", "--config", str(file)))
+    assert said in refused(here({}, "check", "--config", str(file)))
 
 
 @pytest.mark.parametrize(
@@ -109,11 +142,11 @@ def test_a_file_of_settings_is_refused_in_own_words(text: str, said: str, tmp_pa
         ("CDC_TOPIC_PREFIXES", "CDC_TOPIC_PREFIX"),
     ],
 )
-def test_a_variable_that_is_nobodys_is_named_with_the_nearest_right_name(name: str, fix: str) -> None:
-    assert refused(command({name: "a"}, "mapping")) == f"cdc-consumer: {name}: no such setting (fix: {fix})\n"
+def test_a_variable_that_is_nobodys_is_named_with_the_nearest_right_name(here: Here, name: str, fix: str) -> None:
+    assert refused(here({name: "a"}, "mapping")) == f"cdc-consumer: {name}: no such setting (fix: {fix})\n"
 
 
-def test_variables_of_connector_files_and_of_kubernetes_are_somebodys() -> None:
+def test_variables_of_connector_files_and_of_kubernetes_are_somebodys(here: Here) -> None:
     known = {
         "CDC_MYSQL_HOST": "db",
         "CDC_POSTGRES_SLOT": "s",
@@ -125,19 +158,19 @@ def test_variables_of_connector_files_and_of_kubernetes_are_somebodys() -> None:
         "CDC_CONSUMER_PORT": "tcp://10.0.0.1:9108",
         "CDC_CONSUMER_PORT_9108_TCP_ADDR": "10.0.0.1",
     }
-    assert command(known, "mapping").returncode == 0
+    assert here(known, "mapping").returncode == 0
 
 
-def test_a_variable_that_a_connector_file_names_is_somebodys(tmp_path: Path) -> None:
+def test_a_variable_that_a_connector_file_names_is_somebodys(here: Here, tmp_path: Path) -> None:
     file = tmp_path / "own.json"
     file.write_text('{"name": "own", "config": {"a": "${CDC_ORACLE_HOST}"}}')
-    ran = command({"CDC_ORACLE_HOST": "db", "CDC_CONNECT__URL": "http://127.0.0.1:1"}, "connect", "diff", str(file))
+    ran = here({"CDC_ORACLE_HOST": "db", "CDC_CONNECT__URL": "http://127.0.0.1:1"}, "connect", "diff", str(file))
     assert "CDC_ORACLE_HOST" not in ran.stderr
     assert ran.returncode == 1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "packages", "extra"),
+    ("arguments", "environment", "package", "extra"),
     [
         (("audit",), NOWHERE, "sqlalchemy", "mysql"),
         (("audit",), NOWHERE, "pymysql", "mysql"),
@@ -160,20 +193,32 @@ def test_a_variable_that_a_connector_file_names_is_somebodys(tmp_path: Path) -> 
     ],
 )
 def test_a_missing_extra_is_one_sentence(
-    arguments: tuple[str, ...], environment: dict[str, str], packages: str, extra: str, tmp_path: Path
+    here: Here,
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    package: str,
+    extra: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As in an environment that was installed without it."""
-    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules[{packages!r}] = None\n")
-    said = refused(command({**environment, "PYTHONPATH": str(tmp_path)}, *arguments))
-    assert packages in said
+    monkeypatch.setitem(sys.modules, package, None)
+    said = refused(here(environment, *arguments))
+    assert package in said
     assert f"pip install '.[{extra}]'" in said, "from a checkout"
     assert f".whl[{extra}]'" in said, "from a wheel"
     assert "hunter2" not in said
 
 
+@pytest.mark.parametrize("package", ["sqlalchemy", "pymysql"])
+def test_an_import_that_fails_is_the_same_sentence(package: str, tmp_path: Path) -> None:
+    """In a program of its own, where nothing has imported the package before."""
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules[{package!r}] = None\n")
+    assert f"{package} is not installed" in refused(command({**NOWHERE, "PYTHONPATH": str(tmp_path)}, "audit"))
+
+
 @pytest.mark.parametrize("path", ["no/such/folder/t.jsonl", "."])
-def test_a_recording_that_can_not_be_written_is_refused(path: str, tmp_path: Path) -> None:
-    ran = command({"CDC_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "record", "t", "--to", str(tmp_path / path))
+def test_a_recording_that_can_not_be_written_is_refused(here: Here, path: str, tmp_path: Path) -> None:
+    ran = here({"CDC_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "record", "t", "--to", str(tmp_path / path))
     assert refused(ran).startswith(f"cdc-consumer: --to: {tmp_path / path}: ")
 
 
@@ -189,24 +234,24 @@ def test_a_recording_that_can_not_be_written_is_refused(path: str, tmp_path: Pat
     ],
 )
 @pytest.mark.parametrize("text", ["yesterday 14:00", "2024-13-01", "14:00", "10 minutes"])
-def test_a_time_that_is_none_is_refused_with_an_example(arguments: tuple[str, ...], text: str) -> None:
-    ran = command({**NOWHERE, "CDC_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}, *arguments, text)
+def test_a_time_that_is_none_is_refused_with_an_example(here: Here, arguments: tuple[str, ...], text: str) -> None:
+    ran = here({**NOWHERE, "CDC_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}, *arguments, text)
     said = refused(ran)
     assert f"{arguments[-1]}: can't be read: {text!r}" in said
     assert "2024-01-15T10:30:00Z" in said
     assert "10m" in said
 
 
-def test_a_file_of_schemas_and_a_recording_are_refused_in_own_words(tmp_path: Path) -> None:
+def test_a_file_of_schemas_and_a_recording_are_refused_in_own_words(here: Here, tmp_path: Path) -> None:
     (tmp_path / "s.json").write_text("[1")
     (tmp_path / "cut.gz").write_bytes(b"\x1f\x8b\x08\x00cut")
-    assert "--schemas" in refused(command({}, "plan", "--schemas", str(tmp_path / "s.json"), "/dev/null"))
-    assert "FILE" in refused(command({}, "plan", str(tmp_path / "cut.gz")))
-    assert "FILE" in refused(command({}, "plan", str(tmp_path / "absent")))
+    assert "--schemas" in refused(here({}, "plan", "--schemas", str(tmp_path / "s.json"), "/dev/null"))
+    assert "FILE" in refused(here({}, "plan", str(tmp_path / "cut.gz")))
+    assert "FILE" in refused(here({}, "plan", str(tmp_path / "absent")))
 
 
-def test_a_connector_file_is_refused_in_own_words(tmp_path: Path) -> None:
+def test_a_connector_file_is_refused_in_own_words(here: Here, tmp_path: Path) -> None:
     for text in ("{", '{"name": 3, "config": {}}', '{"name": "a"}', '{"name": "a", "config": {}, "x": 1}'):
         file = tmp_path / "c.json"
         file.write_text(text)
-        assert str(file) in refused(command({}, "connect", "diff", str(file)))
+        assert str(file) in refused(here({}, "connect", "diff", str(file)))
