@@ -76,6 +76,9 @@ Users: TypeAlias = Annotated[
     list[str] | None, typer.Option("--user", help="Only this user, as live:123; may be repeated.")
 ]
 Tables: TypeAlias = Annotated[list[str] | None, typer.Option("--table", help="Only this table; may be repeated.")]
+Begin: TypeAlias = Annotated[
+    str, typer.Option("--from", help="Where to begin: beginning, end, a time, 10m ago, or topic:partition:offset,…")
+]
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do it, without being asked.")]
 

@@ -8,6 +8,7 @@ import typer
 
 from consumer.options import (
     AsJson,
+    Begin,
     Brokers,
     ConfigFile,
     DatabaseUrl,
@@ -28,9 +29,7 @@ from consumer.options import (
 def explain(
     user: Annotated[str, typer.Argument(help="The user, as live:123.")],
     last: Annotated[int, typer.Option("--last", help="Of so many changes the plans are shown.", min=0)] = 5,
-    begin: Annotated[
-        str, typer.Option("--from", help="Where to begin: beginning, a time, 10m ago, or topic:partition:offset,…")
-    ] = "beginning",
+    begin: Begin = "beginning",
     as_json: AsJson = False,
     config_file: ConfigFile = None,
     mapping_file: MappingFile = None,

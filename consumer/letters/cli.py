@@ -103,7 +103,7 @@ def replay(
     end: End = None,
     everything: Annotated[bool, typer.Option("--all", help="All that wait here.")] = False,
     discard: Annotated[bool, typer.Option("--discard", help="Give them up: note them as dealt with.")] = False,
-    publish: Annotated[bool, typer.Option(help="Send the messages of what is applied.")] = True,
+    publish: Annotated[bool, typer.Option(help="Publish the messages of what is applied.")] = True,
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: AsJson = False,

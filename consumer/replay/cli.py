@@ -10,6 +10,7 @@ import typer
 from consumer.errors import ConfigError
 from consumer.options import (
     AsJson,
+    Begin,
     Brokers,
     ConfigFile,
     DryRun,
@@ -29,8 +30,8 @@ from consumer.options import (
 
 
 def replay(
-    begin: Annotated[str, typer.Option("--from", help="beginning, end, a time, 10m ago, or topic:partition:offset,…")],
-    end: Annotated[str, typer.Option("--to", help="The same; what lies there is not read.")],
+    begin: Begin,
+    end: Annotated[str, typer.Option("--to", help="Where to end, said the same way; what lies there is not read.")],
     tables: Tables = None,
     users: Users = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Fold, then write each user once, whole.")] = False,
