@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
@@ -83,6 +82,8 @@ def fault(found: Mapping[str, Any], field: FieldInfo | None = None) -> Fault:
     problem = next((said for begin, said in _PROBLEMS.items() if kind.startswith(begin)), "can't be used")
     if problem == "not a table of settings":
         return Fault(problem, fix="set what is in it, one by one")
+    if problem == "not a path":
+        return Fault(problem, "the name of a file")
     return Fault(problem, allowed_in(field) if field is not None else str(context.get("expected", "")))
 
 
@@ -95,8 +96,6 @@ def allowed_in(field: FieldInfo) -> str:
         return "true, false"
     if kind in (int, float):
         return numbers("whole numbers" if kind is int else "numbers", field.metadata)
-    if kind is Path:
-        return "the name of a file"
     if kind in (str, SecretStr):
         pattern = next((each.pattern for each in field.metadata if getattr(each, "pattern", None)), None)
         return _PATTERNS[pattern][1] if pattern in _PATTERNS else _lengths(field.metadata)

@@ -179,11 +179,13 @@ def _choice(
     from consumer.letters.letter import Choice
 
     return Choice(
-        places=frozenset(_parsed("PLACE", each, Place.from_text) for each in places),
+        places=frozenset(_parsed("PLACE", each, Place.from_text, "a place as list prints it") for each in places),
         topics=frozenset(topics or ()),
         reasons=frozenset(reasons or ()),
         tables=frozenset(tables or ()),
-        users=frozenset(_parsed("--user", each, UserId.from_text) for each in users or ()),
+        users=frozenset(
+            _parsed("--user", each, UserId.from_text, "a type and a number, such as live:123") for each in users or ()
+        ),
         since_ms=time_of(begin, "--from"),
         until_ms=time_of(end, "--to"),
     )
@@ -192,7 +194,7 @@ def _choice(
 def _placed(places: Sequence[str], box: Box, *, may_be_done: bool = False) -> list[Unapplied]:
     """Those at ``places``, each of which must wait; ``may_be_done``: one that was dealt with is only told."""
     by_place = {each.place: each for each in box.open()}
-    wanted = [_parsed("PLACE", each, Place.from_text) for each in places]
+    wanted = [_parsed("PLACE", each, Place.from_text, "a place as list prints it") for each in places]
     for missing in [each for each in wanted if each not in by_place]:
         if not (may_be_done and missing in box.known):
             raise ConfigError("PLACE", f"{missing} does not wait here", allowed="one that list prints")
@@ -200,11 +202,11 @@ def _placed(places: Sequence[str], box: Box, *, may_be_done: bool = False) -> li
     return [by_place[each] for each in wanted if each in by_place]
 
 
-def _parsed(name: str, text: str, parse: Callable[[str], _T]) -> _T:
+def _parsed(name: str, text: str, parse: Callable[[str], _T], allowed: str) -> _T:
     try:
         return parse(text)
     except ValueError as error:
-        raise ConfigError(name, f"{text!r} {error}") from None
+        raise ConfigError(name, f"{text!r} {error}", allowed=allowed) from None
 
 
 def _print_table(chosen: Sequence[Unapplied]) -> None:

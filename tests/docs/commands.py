@@ -42,10 +42,10 @@ def table() -> str:
 
 
 def _below(command: Any, path: str) -> Iterator[Parameter]:
-    below = getattr(command, "commands", None)
-    for name in sorted(below or ()):
+    below: dict[str, Any] = getattr(command, "commands", {})
+    for name in sorted(below):
         yield from _below(below[name], f"{path} {name}".strip())
-    if below is None:
+    if not below:
         for each in command.params:
             is_option = each.param_type_name == "option"
             name = (

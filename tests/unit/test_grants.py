@@ -34,12 +34,12 @@ def test_a_name_that_would_break_out_of_its_place_is_refused(server: Server, val
     if not value:  # as in a shell, empty is not set
         assert "cdc_reader" in _filled(server, CDC_READER_USER=value)
         return
-    with pytest.raises(ConfigError, match="^CDC_READER_USER: "):
+    with pytest.raises(ConfigError, match=r"^CDC_READER_USER: "):
         _filled(server, CDC_READER_USER=value)
 
 
 def test_a_password_of_several_lines_is_refused() -> None:
-    with pytest.raises(ConfigError, match="^CDC_READER_PASSWORD: ") as refusal:
+    with pytest.raises(ConfigError, match=r"^CDC_READER_PASSWORD: ") as refusal:
         _filled(Server.MYSQL, CDC_READER_PASSWORD="a\nb")
     assert "a\nb" not in str(refusal.value)
 
