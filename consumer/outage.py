@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 
 import structlog
 
 from consumer.errors import ServerError
 from consumer.protocols import Observer
+from consumer.value import timestamp
 
 _log = structlog.get_logger(__name__)
 REDIS, KAFKA, REGISTRY = "Redis", "Kafka", "registry"
@@ -60,4 +60,4 @@ class Outage:
             self._observer.resumed()
 
     def _since(self, server: str) -> str:
-        return datetime.fromtimestamp(self._began_at[server], UTC).isoformat(timespec="seconds")
+        return timestamp(round(self._began_at[server] * 1000))
