@@ -14,7 +14,7 @@ from tests.docs.markdown import PROJECT
 MAKERS = {"ConfigError", "Fault", "Wrong"}
 # How an instruction begins, which is no value.
 INSTRUCTION = re.compile(
-    r"(set|give|name|leave|install|pip|correct|use|with|without|one of the|either|say|write|run|let|add|remove)\b"
+    r"(set|give|name|leave|install|pip|correct|use|with|without|one of the|either|say|write|run|let|add|remove)( |$)"
 )
 
 
