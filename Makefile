@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+EXTRAS := api,codecs,confluent,embedded-redis,mysql,otel,postgres
 ARGS ?=
 SECONDS ?= 60
 # Tests wait for servers more than they work. Each worker has servers of its own.
@@ -26,7 +27,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet --editable . --group dev --constraint constraints.txt
+	$(BIN)/pip install --quiet --editable '.[$(EXTRAS)]' --group dev --constraint constraints.txt
 	@touch $@
 
 demo: $(READY) ## the main job on recorded topics: pip only, no Java, no Docker, no root

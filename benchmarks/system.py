@@ -61,7 +61,7 @@ def straightforward() -> Program:
 def without(client: str) -> str:
     """Why a Kafka client can't be used here, or "" if it can."""
     if client == CONFLUENT and find_spec("confluent_kafka") is None:
-        return "confluent-kafka is not installed: pip install 'cdc-consumer[confluent]'"
+        return "confluent-kafka is not installed: pip install '.[confluent]'"
     return ""
 
 

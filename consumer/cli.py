@@ -15,16 +15,34 @@ from typing import Annotated
 
 import typer
 
-from consumer import __version__, config, log, mapping
+from consumer import __version__, mapping
 from consumer.api.cli import api
 from consumer.audit.cli import audit
 from consumer.batched import batched
-from consumer.connect.cli import connectors
+from consumer.connect.cli import connectors, grants
 from consumer.errors import CdcError, ConfigError
 from consumer.explain.cli import explain
+from consumer.extras import refusal as extra_refusal
 from consumer.letters.cli import letters
-from consumer.options import Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of, settings_of
+from consumer.options import (
+    AsJson,
+    Brokers,
+    ConfigFile,
+    ConnectUrl,
+    Group,
+    MappingFile,
+    MetricsPort,
+    Prefix,
+    RedisUrl,
+    Topics,
+    Workers,
+    rules_of,
+    schemas_of,
+    settings_of,
+)
+from consumer.replay.cli import replay
 from consumer.snapshot.cli import snapshot
+from consumer.usage import UsageError, refusal, renamed
 
 app = typer.Typer(
     name="cdc-consumer",
@@ -56,34 +74,29 @@ def run(
     mapping_file: MappingFile = None,
     bootstrap_servers: Brokers = None,
     topic_prefix: Prefix = None,
-    group_id: Annotated[str | None, typer.Option(help="The consumer group.")] = None,
-    topics: Annotated[str | None, typer.Option(help="Exact topic names, comma separated.")] = None,
+    topics: Topics = None,
+    group_id: Group = None,
     redis_url: RedisUrl = None,
-    workers: Annotated[int, typer.Option(help="Processes that share the partitions.", min=1)] = 1,
-    metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics and the probes; 0 for none.")] = None,
+    workers: Workers = 1,
+    metrics_port: MetricsPort = None,
     log_format: Annotated[str | None, typer.Option(help="auto, json or console.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Follow the topics and keep Redis right, until SIGTERM."""
     from consumer import service
 
-    settings = config.load(
-        {
-            "mapping": mapping_file,
-            "kafka": {
-                "bootstrap_servers": bootstrap_servers,
-                "topic_prefix": topic_prefix,
-                "group_id": group_id,
-                "topics": topics,
-            },
-            "redis": {"url": redis_url},
-            "metrics": {"port": metrics_port},
-            "log": {"format": log_format, "level": log_level},
-        },
+    settings = settings_of(
         config_file,
+        mapping_file,
+        brokers=bootstrap_servers,
+        prefix=topic_prefix,
+        topics=topics,
+        group=group_id,
+        redis_url=redis_url,
+        metrics_port=metrics_port,
+        log={"format": log_format, "level": log_level},
     )
     rules = rules_of(settings)
-    log.configure(settings.log)
     stop = service.Stop()
     stop.listen()
     if workers == 1:
@@ -100,70 +113,6 @@ def run(
 
 
 @app.command()
-def replay(
-    begin: Annotated[str, typer.Option("--from", help="beginning, end, a time, or topic:partition:offset,…")],
-    end: Annotated[str, typer.Option("--to", help="The same; what lies there is not read.")],
-    tables: Annotated[list[str] | None, typer.Option("--table", help="Only this table; may be repeated.")] = None,
-    users: Annotated[list[str] | None, typer.Option("--user", help="Only this user, as live:123.")] = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Fold, then write each user once, whole.")] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Remove users whom the log does not know.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Change Redis, without being asked.")] = False,
-    publish: Annotated[bool, typer.Option("--publish", help="Publish the messages of what is applied.")] = False,
-    resume: Annotated[Path | None, typer.Option(help="File of how far it is; made, or gone on with.")] = None,
-    memory: Annotated[str, typer.Option(help="What it may take: 512M, 2G.")] = "512M",
-    workers: Annotated[int, typer.Option(help="Processes that share the partitions.", min=1)] = 1,
-    show: Annotated[int, typer.Option(help="Of so many keys a dry run shows the fields.", min=0)] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object.")] = False,
-    config_file: ConfigFile = None,
-    mapping_file: MappingFile = None,
-    bootstrap_servers: Brokers = None,
-    topic_prefix: Prefix = None,
-    redis_url: RedisUrl = None,
-) -> None:
-    """Read topics again, and bring Redis to what they say; without --yes only say what that would change."""
-    from consumer import service
-    from consumer.replay import summary as replay_summary
-    from consumer.replay.bounds import parse_bound, parse_size
-    from consumer.replay.order import Order
-    from consumer.replay.run import replay as carried_out
-    from consumer.replay.worker import Interrupted
-
-    if dry_run and yes:
-        raise ConfigError("--yes", "nothing is changed in a dry run", "one of --yes and --dry-run")
-    settings = settings_of(
-        config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, redis_url=redis_url
-    )
-    rules = rules_of(settings)
-    order = Order(
-        parse_bound(begin, "--from"),
-        parse_bound(end, "--to"),
-        tuple(tables or ()),
-        tuple(users or ()),
-        is_rebuild=rebuild,
-        prunes=prune,
-        is_dry=not yes,
-        publishes=publish,
-        resume=resume,
-        memory=parse_size(memory, "--memory"),
-        workers=workers,
-        shown=show,
-    )
-    stop = service.Stop()
-    stop.listen()
-    try:
-        found = carried_out(settings, rules, order, stop)
-    except Interrupted:
-        kept = "the same command goes on" if resume else "nothing is kept of how far it was, without --resume FILE"
-        typer.echo(f"cdc-consumer: interrupted; {kept}", err=True)
-        raise typer.Exit(130) from None
-    way, shown = "rebuild" if rebuild else "apply", replay_summary.to_json if as_json else replay_summary.to_text
-    typer.echo(shown(found, way, is_dry=order.is_dry))
-    if found.unusable:
-        raise typer.Exit(1)
-
-
-@app.command()
 def record(
     topics: Annotated[list[str], typer.Argument(help="Topics to record, from their beginning to their end now.")],
     to: Annotated[Path, typer.Option("--to", help="File to write; gzip if it ends in .gz.")],
@@ -174,8 +123,7 @@ def record(
     from consumer import recording
     from consumer.topic_reader import read_to_end
 
-    settings = config.load({"kafka": {"bootstrap_servers": bootstrap_servers}}, config_file)
-    log.configure(settings.log)
+    settings = settings_of(config_file, brokers=bootstrap_servers)
     count = recording.write(read_to_end(settings.kafka, topics), to)
     typer.echo(f"{count} records of {len(topics)} topics in {to}", err=True)
 
@@ -185,7 +133,7 @@ def plan(
     file: Annotated[Path, typer.Argument(help="A recording, or what `kcat -J` prints; - for standard input.")] = Path(
         "-"
     ),
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a record.")] = False,
+    as_json: AsJson = False,
     schemas: Annotated[
         Path | None, typer.Option(help="JSON file of Avro schemas by id, instead of a schema registry.")
     ] = None,
@@ -198,7 +146,7 @@ def plan(
     from consumer.report import to_json, to_text
     from consumer.topic_tables import TopicTables
 
-    settings = config.load({"mapping": mapping_file}, config_file)
+    settings = settings_of(config_file, mapping_file)
     rules = rules_of(settings)
     known = schemas_of(settings, schemas)
     tables = TopicTables(rules.captured())
@@ -215,15 +163,30 @@ def plan(
 
 @app.command()
 def check(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: AsJson = False,
     config_file: ConfigFile = None,
     mapping_file: MappingFile = None,
+    bootstrap_servers: Brokers = None,
+    topic_prefix: Prefix = None,
+    topics: Topics = None,
+    group_id: Group = None,
+    redis_url: RedisUrl = None,
+    connect_url: ConnectUrl = None,
 ) -> None:
     """Look at every server in the settings: ok, warning or failure, and what to do. Changes nothing."""
     from consumer.check import findings
     from consumer.check.run import check as checked
 
-    settings = settings_of(config_file, mapping_file)
+    settings = settings_of(
+        config_file,
+        mapping_file,
+        brokers=bootstrap_servers,
+        prefix=topic_prefix,
+        topics=topics,
+        group=group_id,
+        redis_url=redis_url,
+        connect_url=connect_url,
+    )
     rules = rules_of(settings)
     found = []
     for finding in checked(settings, rules):
@@ -235,14 +198,16 @@ def check(
 @app.command("mapping")
 def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = None) -> None:
     """The mapping in force as TOML, complete: what a file of one's own may begin with."""
-    typer.echo(mapping.to_toml(mapping.load(config.load({"mapping": mapping_file}, config_file).mapping)), nl=False)
+    typer.echo(mapping.to_toml(mapping.load(settings_of(config_file, mapping_file).mapping)), nl=False)
 
 
 app.add_typer(letters)
+app.command()(replay)
 app.command()(snapshot)
 app.command()(audit)
 app.command()(explain)
 app.command()(api)
+app.command()(grants)
 
 
 def _say(problem: str, advice: str) -> None:
@@ -253,8 +218,23 @@ def _say(problem: str, advice: str) -> None:
 
 def main() -> None:
     """The program's entry: errors end as one sentence and an exit code, never as a traceback."""
+    arguments, notes = renamed(sys.argv[1:])
+    for note in notes:
+        _say(note, "")
+    program = typer.main.get_command(app)
     try:
-        app()
+        sys.exit(program.main(arguments, prog_name="cdc-consumer", standalone_mode=False) or 0)
+    except UsageError as error:
+        if not arguments or type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(str(error), err=True)
+        else:
+            _say(str(refusal(error, program, arguments)), "")
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if (missing := extra_refusal(error)) is None:
+            raise
+        _say(str(missing), "")
+        sys.exit(2)
     except CdcError as error:
         _say(str(error), error.advice)
         sys.exit(2 if isinstance(error, ConfigError) else 1)

@@ -87,13 +87,13 @@ class ClusterServers:
                 raise ConfigError(
                     "CDC_MAPPING",
                     f"on a cluster {template} would lie apart from {self._names.guard}, and can't be written with it",
-                    "keys with the same hash tag, such as {<type>:<id>}",
+                    fix="give both keys the same hash tag, such as {<type>:<id>}",
                 )
         try:
             self._topology.look()
         except redis.RedisError as error:
             if is_no_node(error):
-                raise ConfigError("CDC_REDIS__URL", "the server is no node of a cluster", "redis://…") from None
+                raise ConfigError("CDC_REDIS__URL", "the server is no node of a cluster", allowed="redis://…") from None
             raise at_start(error) from None
         return min((ask(client) for client in self._keys.clients()), key=_weakness)
 

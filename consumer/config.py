@@ -8,16 +8,21 @@ under ``[kafka]``. A secret may be in a file: ``CDC_REDIS__URL_FILE``, or ``url_
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+import tomllib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -39,8 +44,8 @@ from consumer.sections import (
     Source,
     Tracing,
 )
-
-PREFIX = "CDC_"
+from consumer.setting_faults import fault
+from consumer.variables import PREFIX, implied_settings, no_such, refuse_strangers, setting_names
 
 
 class Settings(BaseSettings):
@@ -86,16 +91,18 @@ class _File(TomlConfigSettingsSource):
         return with_secrets(super().__call__(), Settings, PREFIX)
 
 
-def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Settings:
+def load(flags: Mapping[str, Any] | None = None, file: Path | None = None, named: Collection[str] = ()) -> Settings:
     """The settings in force. ``flags`` are nested as the settings are; those that are None were not given.
+
+    ``named`` are environment variables that no setting has and files of this command mention.
 
     Raises:
         ConfigError: naming the first setting at fault and what is allowed there.
 
     """
-    _refuse_unknown_sections(os.environ)
+    refuse_strangers(os.environ, Settings, named)
     if file is not None and not file.is_file():
-        raise ConfigError("CDC_CONFIG", f"no such file: {file}", "a TOML file")
+        raise ConfigError("CDC_CONFIG", f"no such file: {file}", allowed="a TOML file")
 
     class _FromFile(Settings):
         @classmethod
@@ -107,27 +114,29 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Se
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, _Environment(settings_cls), _File(settings_cls, toml_file=file)
+            implied = InitSettingsSource(settings_cls, implied_settings(os.environ))
+            return init_settings, _Environment(settings_cls), _File(settings_cls, toml_file=file), implied
 
     try:
         return _FromFile(**_given(flags or {}))
     except ValidationError as error:
         raise _config_error(error) from None
-    except (ValueError, OSError) as error:
-        # Not readable, not TOML, or an environment variable that should be a table.
-        raise ConfigError(f"{file or 'environment'}", str(error), "TOML tables as in docs/settings.md") from None
+    except SettingsError as error:
+        field = re.search(r'"(\w+)"', str(error))
+        name = f"{PREFIX}{(field[1] if field else '').upper()}"
+        raise ConfigError(name, "not a JSON object", fix=f"set {name}__… one by one") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(file), f"not TOML, at line {line_of(error)}", fix="correct it there") from None
+    except UnicodeDecodeError:
+        raise ConfigError(str(file), "not UTF-8", allowed="a TOML file") from None
+    except OSError as error:
+        raise ConfigError("CDC_CONFIG", f"{file}: {error.strerror}", allowed="a TOML file") from None
 
 
-def _refuse_unknown_sections(environment: Mapping[str, str]) -> None:
-    """The settings library passes over a section that it does not know, and a misspelt one would go unseen."""
-    for name in sorted(environment):
-        section, nested, _ = name.removeprefix(PREFIX).partition("__")
-        known = {each.upper() for each in Settings.model_fields}
-        if name.startswith(PREFIX) and nested and section.upper() not in known:
-            sections = ", ".join(
-                f"{PREFIX}{each.upper()}__…" for each, field in Settings.model_fields.items() if field.default
-            )
-            raise ConfigError(name, "no such section", sections)
+def line_of(error: tomllib.TOMLDecodeError) -> str:
+    """The number of the line at which a file is no TOML."""
+    found = re.search(r"at line (\d+)", str(error))
+    return found[1] if found else "the last one"
 
 
 def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,19 +150,16 @@ def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _config_error(error: ValidationError) -> ConfigError:
-    first = error.errors(include_url=False, include_context=False)[0]
+    first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
-    problem = first["msg"].removeprefix("Value error, ")
+    name = f"{PREFIX}{'__'.join(path).upper()}"
     if first["type"] == "extra_forbidden":
-        problem = "no such setting"
-    known = _section(path[:-1])
-    allowed = "one of " + ", ".join(sorted(known)) if first["type"] == "extra_forbidden" and known else ""
-    if not allowed and path[-1] in known:
-        allowed = known[path[-1]].description or ""
-    return ConfigError(f"{PREFIX}{'__'.join(path).upper()}", problem, allowed)
+        return no_such(name, set(setting_names(Settings)))
+    found = fault(first, _section(path[:-1]).get(path[-1]))
+    return ConfigError(name, found.problem, allowed=found.allowed, fix=found.fix)
 
 
-def _section(path: list[str]) -> dict[str, Any]:
+def _section(path: list[str]) -> dict[str, FieldInfo]:
     model: type[BaseModel] = Settings
     for name in path:
         field = model.model_fields.get(name)

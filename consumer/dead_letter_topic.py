@@ -68,7 +68,7 @@ class DeadLetterTopic:
                 raise ConfigError(
                     "CDC_DEAD_LETTERS__TOPIC",
                     f"there is no topic {self._topic}, and it can't be made: {type(error).__name__}",
-                    "a topic that exists, or an account that may create it",
+                    fix="name a topic that exists, or let this account create it",
                 ) from None
         return True
 

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Self
 
 import msgspec
@@ -41,14 +42,19 @@ class CdcError(Exception):
 
 @dataclass(eq=False)
 class ConfigError(CdcError):
-    """A setting that can't be used. ``allowed`` says in words what would be."""
+    """A setting, option or argument that can't be used.
+
+    ``allowed`` are the values that can be, or their form; ``fix`` says what to do where that is no matter of a value.
+    """
 
     field: str
     problem: str
-    allowed: str = ""
+    allowed: str = dataclass_field(default="", kw_only=True)
+    fix: str = dataclass_field(default="", kw_only=True)
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.problem}" + (f" (allowed: {self.allowed})" if self.allowed else "")
+        cure = [f"{name}: {text}" for name, text in (("allowed", self.allowed), ("fix", self.fix)) if text]
+        return f"{self.field}: {self.problem}" + (f" ({'; '.join(cure)})" if cure else "")
 
 
 @dataclass(eq=False)

@@ -131,7 +131,9 @@ def select(known: Known, settings: Naming, tables: Sequence[str]) -> Selection:
     else:
         if len(databases) > 1:
             names = ",".join(sorted(databases))
-            raise ConfigError(_DATABASE, f"several databases: {names}", f"one; or the exact topics too, in {_TOPICS}")
+            raise ConfigError(
+                _DATABASE, f"several databases: {names}", fix=f"name one; or the exact topics too, in {_TOPICS}"
+            )
         pattern = topic_pattern(settings.topic_prefix, tables, databases)
         chosen = [topic for topic in there if re.match(pattern, topic)]
         scope = sanitized(*databases) if databases else "<db or schema>"
@@ -167,13 +169,15 @@ def _databases(there: Sequence[str], known: Known, settings: Naming, tables: Seq
         # Who names topics in Debezium's form says the databases too.
         is_said = all(names.get(topic) and _is_as_named(rows, names[topic]) for topic, rows in by_topic.items())
         if len(found) > 1 and not is_said:
-            raise _ambiguous(found, decisive, "the one to follow; several, comma separated, if all are meant")
+            raise _ambiguous(found, decisive, "give the one to follow; several, comma separated, if all are meant")
         return found
     if len(found) > 1:
-        raise _ambiguous(found, decisive, f"the one to follow; or, if several are meant, all, and {_TOPICS}")
+        raise _ambiguous(found, decisive, f"give the one to follow; or, if several are meant, all, and {_TOPICS}")
     if found and not any(is_taken(found, name) for name in names.values()):
         topics, (database,) = ", ".join(decisive), found
-        raise ConfigError(_TOPICS, f"{topics}: the rows are of the database {database}", "these topics by their names")
+        raise ConfigError(
+            _TOPICS, f"{topics}: the rows are of the database {database}", fix="give these topics by their names"
+        )
     return found
 
 
@@ -181,9 +185,9 @@ def _is_as_named(rows: frozenset[str], name: str) -> bool:
     return all(is_taken(frozenset((name,)), database) for database in rows)
 
 
-def _ambiguous(databases: Iterable[str], topics: Iterable[str], allowed: str) -> ConfigError:
+def _ambiguous(databases: Iterable[str], topics: Iterable[str], fix: str) -> ConfigError:
     names = ", ".join(sorted(databases))
-    return ConfigError(_DATABASE, f"tables of more than one database ({names}) are in {', '.join(topics)}", allowed)
+    return ConfigError(_DATABASE, f"tables of more than one database ({names}) are in {', '.join(topics)}", fix=fix)
 
 
 def _uneven(partitions: Mapping[str, int], settings: Naming) -> Mapping[str, int]:
@@ -195,7 +199,7 @@ def _uneven(partitions: Mapping[str, int], settings: Naming) -> Mapping[str, int
         raise ConfigError(
             _TOPICS,
             f"a user's tables would be on different members: {counts} partitions",
-            "the same number for all of them; or one worker",
+            fix="give all of them the same number, or run one worker",
         )
     return partitions
 
@@ -210,5 +214,5 @@ def _refuse_twice(topics: Sequence[str], tables: TopicTables) -> None:
             raise ConfigError(
                 _TOPICS,
                 f"more than one topic carries the table {table}: {', '.join(found)}",
-                "the exact topics to follow, comma separated",
+                fix="name the exact topics to follow, comma separated",
             )

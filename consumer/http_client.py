@@ -44,7 +44,7 @@ class HttpServer:
                 transport=transport,
             )
         except httpx.InvalidURL:  # its words may quote a piece of a password
-            raise ConfigError(f"{self.section}__URL", "not a URL", _ALLOWED) from None
+            raise ConfigError(f"{self.section}__URL", "not a URL", allowed=_ALLOWED) from None
 
     def unreached(self, name: str) -> ConfigError | None:
         """Why no request gets there, if TLS is to blame; ``name`` is the server's."""
@@ -58,8 +58,8 @@ class HttpServer:
         is_known = status == 403
         problem = "this account may not" if is_known else "it does not accept this user and password"
         field = "USER" if is_known or self.user is None else "PASSWORD"
-        allowed = f"{self.section}__USER and {self.section}__PASSWORD of an account that may"
-        return ConfigError(f"{self.section}__{field}", f"{name}: {problem} ({status})", allowed)
+        fix = f"set {self.section}__USER and {self.section}__PASSWORD of an account that may"
+        return ConfigError(f"{self.section}__{field}", f"{name}: {problem} ({status})", fix=fix)
 
     def _trusting(self) -> ssl.SSLContext | bool:
         return context(self.files, self._blame()) if any(self.files) else True

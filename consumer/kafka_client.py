@@ -152,7 +152,9 @@ def _translated(settings: Kafka, attempt: Callable[[], _T]) -> _T:
     except (AssertionError, ValueError, TypeError) as error:
         if isinstance(error, ssl.SSLError):  # a certificate that is not trusted is a ValueError too
             raise refused(settings, error) from None
-        raise ConfigError("CDC_KAFKA", str(error), "settings that go together") from None
+        problem = "the Kafka client does not take these settings together"
+        fix = "compare CDC_KAFKA__SESSION_TIMEOUT_MS, __MAX_POLL_INTERVAL_MS and the sizes with docs/settings.md"
+        raise ConfigError("CDC_KAFKA", problem, fix=fix) from error
     except (KafkaError, OSError) as error:
         raise (refused(settings, error) if rule_for(error).is_setting else failed(error)) from None
 
@@ -170,8 +172,8 @@ def refused(settings: Kafka, error: Exception) -> ConfigError:
     if rule.action is Action.RETRY:
         # The client says IncompatibleBrokerVersion of a wrong password, and of a listener with another protocol.
         problem = f"the broker at {settings.bootstrap_servers} refused: {error}"
-        return ConfigError("CDC_KAFKA__SECURITY", problem, rule.advice)
-    return ConfigError("CDC_KAFKA", str(error), rule.advice)
+        return ConfigError("CDC_KAFKA__SECURITY", problem, fix=rule.advice)
+    return ConfigError("CDC_KAFKA", str(error), fix=rule.advice)
 
 
 def _connection(settings: Kafka) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def _greet(host: str, port: int, security: Security) -> None:
         if not security.protocol.startswith("SASL") and (offered := _mechanisms(host, port, security)):
             wanted = "SASL_SSL" if tls else "SASL_PLAINTEXT"
             problem = f"{broker}: it wants a user and a password ({', '.join(offered)})"
-            raise ConfigError(BLAME.protocol, problem, wanted) from None
+            raise ConfigError(BLAME.protocol, problem, allowed=wanted) from None
         raise OSError(type(error).__name__) from None
 
 
@@ -82,10 +82,10 @@ def _log_in(talk: _Talk, broker: str, security: Security) -> None:
     answer = talk.ask(SaslHandshakeRequest[1](security.mechanism))
     if answer.error_code == _UNSUPPORTED_MECHANISM:
         offered = ", ".join(answer.enabled_mechanisms)
-        raise ConfigError(f"{BLAME.files}__MECHANISM", f"{broker}: it has no {security.mechanism}", offered)
+        raise ConfigError(f"{BLAME.files}__MECHANISM", f"{broker}: it has no {security.mechanism}", allowed=offered)
     if answer.error_code:
         plain = security.protocol.removeprefix("SASL_")
-        raise ConfigError(BLAME.protocol, f"{broker}: it asks for no user and password", plain)
+        raise ConfigError(BLAME.protocol, f"{broker}: it asks for no user and password", allowed=plain)
     secret = security.password.get_secret_value() if security.password else ""
     mechanism = get_sasl_mechanism(security.mechanism)(
         sasl_plain_username=security.user, sasl_plain_password=secret, sasl_mechanism=security.mechanism
@@ -94,7 +94,7 @@ def _log_in(talk: _Talk, broker: str, security: Security) -> None:
         answer = talk.ask(SaslAuthenticateRequest[0](mechanism.auth_bytes()))
         if answer.error_code:
             problem = f"{broker}: it does not accept this user and password ({security.mechanism})"
-            raise ConfigError(f"{BLAME.files}__PASSWORD", problem, "the password of CDC_KAFKA__SECURITY__USER")
+            raise ConfigError(f"{BLAME.files}__PASSWORD", problem, fix="set the password of CDC_KAFKA__SECURITY__USER")
         mechanism.receive(answer.auth_bytes)
 
 

@@ -16,7 +16,7 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from consumer import mapping_faults, toml_lines
+from consumer import mapping_faults, setting_faults, toml_lines
 from consumer.errors import ConfigError
 from consumer.mapping_faults import Fault
 from consumer.reference import reference
@@ -57,9 +57,9 @@ def load(file: Path | None) -> Rules:
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError("CDC_MAPPING", f"{file}: {error.strerror}", "a TOML file") from None
+        raise ConfigError("CDC_MAPPING", f"{file}: {error.strerror}", allowed="a TOML file") from None
     except UnicodeDecodeError:
-        raise ConfigError("CDC_MAPPING", f"{file}: not UTF-8", "a TOML file") from None
+        raise ConfigError("CDC_MAPPING", f"{file}: not UTF-8", allowed="a TOML file") from None
     return parse(text, str(file))
 
 
@@ -75,7 +75,7 @@ def parse(text: str, name: str = "mapping") -> Rules:
     except tomllib.TOMLDecodeError as error:
         found = re.search(r" \(at line (\d+), column \d+\)| \(at end of document\)", str(error))
         line = found[1] if found and found[1] else text.count("\n") + 1
-        raise ConfigError(f"{name}:{line}", re.sub(r" \(at .*\)$", "", str(error)), "TOML") from None
+        raise ConfigError(f"{name}:{line}", "not TOML", fix="correct this line") from None
     places = toml_lines.lines(text)
     read = _read(data)
     faults = list(mapping_faults.faults(read)) if isinstance(read, Rules) else read
@@ -90,7 +90,7 @@ def _read(data: dict[str, Any]) -> Rules | list[Fault]:
     if extends not in (None, "reference"):
         return [Fault(("extends",), "no mapping of this name", '"reference", or leave it out')]
     if settings := [name for name in _SETTINGS if name in data]:
-        return [Fault((settings[0],), "this is a setting, not part of a mapping", _SETTINGS[settings[0]])]
+        return [Fault((settings[0],), "this is a setting, not part of a mapping", fix=f"set {_SETTINGS[settings[0]]}")]
     if strange := list(_strange(data, ())):
         return strange
     whole = _merged(_plain(reference()), data) if extends else data
@@ -132,7 +132,8 @@ def _fault(error: Any) -> Fault:
         return Fault(path, "no such key", ", ".join(sorted(_keys(path[:-1]) - _SETTINGS.keys())))
     if error["type"] in ("missing", "missing_argument"):
         return Fault(path, "missing")
-    return Fault(path, error["msg"].replace("Input should be", "should be"))
+    problem, allowed, _ = setting_faults.fault(error)
+    return Fault(path, problem, allowed)
 
 
 def _keys(path: toml_lines.Path) -> set[str]:
@@ -152,7 +153,7 @@ def _error(fault: Fault, places: Mapping[toml_lines.Path, int], name: str) -> Co
     problem = fault.problem
     if fault.path[:1] not in places:
         problem += " (what this file does not give is the reference's)" if ("extends",) in places else ""
-    return ConfigError(f"{name}:{_line(fault, places)}: {key}", problem, fault.allowed)
+    return ConfigError(f"{name}:{_line(fault, places)}: {key}", problem, allowed=fault.allowed, fix=fault.fix)
 
 
 def to_toml(rules: Rules) -> str:

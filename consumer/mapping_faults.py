@@ -31,6 +31,7 @@ class Fault:
     path: Path
     problem: str
     allowed: str = ""
+    fix: str = ""
 
 
 def faults(rules: Rules) -> Iterator[Fault]:
@@ -95,7 +96,7 @@ def _default(where: Path, column: Column) -> Iterator[Fault]:
     except InvalidValue:
         pass
     example = {Kind.MONEY: "0.00", Kind.TIME: "2024-01-15T10:30:00.000Z"}.get(column.kind, "text")
-    yield Fault((*where, "default"), f"not as Redis holds a value of kind {column.kind}", f"such as {example}")
+    yield Fault((*where, "default"), f"not as Redis holds a value of kind {column.kind}", f"text such as {example}")
 
 
 def _fields(rules: Rules) -> Iterator[Fault]:
@@ -121,7 +122,7 @@ def _consequences(rules: Rules) -> Iterator[Fault]:
             yield Fault(("consequences", place, "fields"), "empty: nothing would call for this rule")
     for name in ("profile", "outside"):
         if getattr(rules, name).fields:
-            yield Fault((name, "fields"), f"{name} has no fields of its own", "leave it out")
+            yield Fault((name, "fields"), f"{name} has no fields of its own", fix="leave it out")
 
 
 def _linked(rules: Rules) -> Iterator[Fault]:
@@ -130,14 +131,18 @@ def _linked(rules: Rules) -> Iterator[Fault]:
     for place, table in enumerate(rules.linked):
         path: Path = ("linked", place)
         if bool(table.user_type) == bool(table.user_type_column):
-            yield Fault(path, "whose rows these are", "either user_type or user_type_column")
+            yield Fault(path, "it is not said whose rows these are", fix="give either user_type or user_type_column")
         if table.user_type and table.user_type not in types:
             yield Fault((*path, "user_type"), f"no table of users has the type {table.user_type}", _listed(types))
         if not table.done:
-            yield Fault((*path, "done"), "empty: no row would ever count", 'such as ["completed"]')
+            yield Fault((*path, "done"), "empty: no row would ever count", 'a list such as ["completed"]')
         for column, name in table.writes.items():
             if name in owned or not name:
-                yield Fault((*path, "writes", column), f"the field {name!r} belongs to the user's row", "another field")
+                yield Fault(
+                    (*path, "writes", column),
+                    f"the field {name!r} belongs to the user's row",
+                    fix="write another field",
+                )
         if table.time_field in owned:
             yield Fault((*path, "time_field"), f"the field {table.time_field} belongs to the user's row")
         for number, each in enumerate(table.enriches):
@@ -193,7 +198,7 @@ def _template(path: Path, template: str) -> Iterator[Fault]:
     try:
         check_template(template)
     except ValueError as error:
-        yield Fault(path, f"{template!r}: {error}", "such as name:<type>:<id>")
+        yield Fault(path, f"{template!r}: {error}", "a template such as name:<type>:<id>")
 
 
 def _meetings(rules: Rules) -> Iterator[Fault]:

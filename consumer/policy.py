@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from consumer.errors import Refused, ServerError, ServerUnavailable, UnknownReply
+from consumer.extras import advice
 
 
 class Action(StrEnum):
@@ -116,7 +117,7 @@ _KAFKA = (
         "kafka.FencedInstanceIdError kafka.UnreleasedInstanceIdError",
     ),
     _halt(
-        "install the packages of compressed topics: pip install 'cdc-consumer[codecs]'",
+        f"install the packages of compressed topics: {advice('codecs')}",
         "kafka.UnsupportedCodecError kafka.UnsupportedCompressionTypeError",
     ),
     _halt(

@@ -72,13 +72,13 @@ def serve(settings: Settings, watched: Watched, is_reachable: Callable[[], bool]
         server = make_server(settings.host, settings.port, app, _Server, _Quiet)
     except socket.gaierror:
         raise ConfigError(
-            "CDC_METRICS__HOST", f"no such address: {settings.host}", "an address of this machine"
+            "CDC_METRICS__HOST", f"no such address: {settings.host}", allowed="an address of this machine"
         ) from None
     except OSError as error:
         raise ConfigError(
             "CDC_METRICS__PORT",
             f"can't listen on {settings.host}:{settings.port}: {error.strerror}",
-            "a free port, or 0",
+            allowed="a free port, or 0",
         ) from None
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import sys
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +49,8 @@ def read_schemas(path: Path) -> dict[int, str]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[int, str])
     except (OSError, msgspec.DecodeError) as error:
-        raise ConfigError("--schemas", f"{path}: {error}", "a JSON object of schema texts by id") from None
+        problem = (error.strerror if isinstance(error, OSError) else "") or "not such a file"
+        raise ConfigError("--schemas", f"{path}: {problem}", allowed="a JSON object of schema texts by id") from None
 
 
 @contextmanager
@@ -65,17 +67,25 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
                     yield lines  # type: ignore[misc]  # a GzipFile is a binary stream
             else:
                 yield raw
-    except (OSError, EOFError) as error:
-        raise ConfigError("FILE", f"{path}: {error}", "a recording, or - for standard input") from None
+    except (OSError, EOFError, zlib.error) as error:
+        problem = (error.strerror if isinstance(error, OSError) else "") or "a gzip file that is damaged or cut off"
+        raise ConfigError("FILE", f"{path}: {problem}", allowed="a recording, or - for standard input") from None
 
 
 def write(records: Iterable[SourceRecord], path: Path) -> int:
     """Write a recording, gzip where the name ends so; answers how many records.
 
     The same records give the same bytes.
+
+    Raises:
+        ConfigError: the file can't be made.
     """
     count = 0
-    with path.open("wb") as raw:
+    try:
+        opened = path.open("wb")
+    except OSError as error:
+        raise ConfigError("--to", f"{path}: {error.strerror}", allowed="a file that can be written") from None
+    with opened as raw:
         # No time and no name in the gzip header, so that recording anew changes the file only where records did.
         out: IO[bytes] = (
             gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0)  # type: ignore[assignment]

@@ -45,7 +45,7 @@ def address_of(server: Redis) -> Address:
     try:
         return Address.from_url(server.url.get_secret_value())
     except ValueError as error:
-        raise ConfigError("CDC_REDIS__URL", f"not a Redis URL: {error}", _URL) from None
+        raise ConfigError("CDC_REDIS__URL", f"not a Redis URL: {error}", allowed=_URL) from None
 
 
 def connect(server: Redis, node: tuple[str, int] | None = None, **options: Any) -> redis.Redis:
@@ -60,7 +60,7 @@ def connect(server: Redis, node: tuple[str, int] | None = None, **options: Any) 
     """
     address = address_of(server)
     if address.kind is Kind.CLUSTER and node is None:
-        raise ConfigError("CDC_REDIS__URL", "one server is needed here, not a cluster", _URL)
+        raise ConfigError("CDC_REDIS__URL", "one server is needed here, not a cluster", allowed=_URL)
     try:
         if address.kind is Kind.SENTINEL:
             client = _of_sentinels(server, address, options)
@@ -71,7 +71,7 @@ def connect(server: Redis, node: tuple[str, int] | None = None, **options: Any) 
         return client
     except (ValueError, TypeError):
         # The parser's own words may quote a piece of the password.
-        raise ConfigError("CDC_REDIS__URL", "not a Redis URL", _URL) from None
+        raise ConfigError("CDC_REDIS__URL", "not a Redis URL", allowed=_URL) from None
 
 
 def _of_sentinels(server: Redis, address: Address, options: dict[str, Any]) -> redis.Redis:
@@ -135,7 +135,11 @@ def at_start(error: redis.RedisError) -> ConfigError | ServerUnavailable:
     """What a failure means to a client that was never answered: a wrong setting, or a server to be waited for."""
     found = translate(error, is_of_plan=False)
     if _rule(error).is_setting or not isinstance(found, ServerUnavailable):
-        return ConfigError("CDC_REDIS__URL", f"Redis refused: {found.problem}", _URL)
+        return ConfigError(
+            "CDC_REDIS__URL",
+            f"Redis refused: {found.problem}",
+            fix=found.advice or "correct user, password or address in it",
+        )
     return found
 
 

@@ -28,7 +28,7 @@ def options(server: Redis) -> dict[str, Any]:
         if any(files):
             problem = "is set, but CDC_REDIS__URL is not one of TLS"
             setting = _BLAME.ca if server.ca else _BLAME.certificate
-            raise ConfigError(setting, problem, _BLAME.secured)
+            raise ConfigError(setting, problem, fix="a URL with rediss://…, or leave the file out")
         return {}
     context(files, _BLAME)
     return {option: str(path) for option, path in zip(_OPTIONS, files, strict=True) if path is not None}

@@ -23,7 +23,7 @@ class Registry:
 
     def __init__(self, settings: RegistrySettings, transport: httpx.BaseTransport | None = None) -> None:
         if settings.url is None:
-            raise ConfigError("CDC_REGISTRY__URL", "is not set", "http:// or https://")
+            raise ConfigError("CDC_REGISTRY__URL", "is not set", allowed="http:// or https://")
         self._server = HttpServer("CDC_REGISTRY", settings.url, settings.user, settings.password, Files.of(settings))
         self._schemas: dict[int, AvroSchema] = {}
         self._has_accepted = False

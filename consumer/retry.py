@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 import structlog
@@ -13,6 +12,7 @@ import tenacity
 
 from consumer.errors import ServerError, ServerUnavailable
 from consumer.protocols import Observer
+from consumer.value import timestamp
 
 _log = structlog.get_logger(__name__)
 REDIS, KAFKA, REGISTRY = "Redis", "Kafka", "registry"
@@ -124,4 +124,4 @@ class Outages:
             self._observer.resumed()
 
     def _since(self, server: str) -> str:
-        return datetime.fromtimestamp(self._began_at[server], UTC).isoformat(timespec="seconds")
+        return timestamp(round(self._began_at[server] * 1000))

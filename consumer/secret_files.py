@@ -33,7 +33,7 @@ def with_secrets(given: Mapping[str, Any], model: type[BaseModel], name: str) ->
             found[field] = with_secrets(given[field], kind, f"{setting}__")
         elif (kind is SecretStr or SecretStr in get_args(kind)) and (file := f"{field}{_ENDING}") in given:
             if field in given:
-                raise ConfigError(setting, f"is set, and {setting}_FILE too", "one of the two")
+                raise ConfigError(setting, f"is set, and {setting}_FILE too", fix="set one of the two")
             found[field] = _read(str(found.pop(file)), f"{setting}_FILE")
     return found
 
@@ -42,9 +42,9 @@ def _read(path: str, setting: str) -> str:
     try:
         secret = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
-        raise ConfigError(setting, f"{path or 'no name'}: {error.strerror}", _ALLOWED) from None
+        raise ConfigError(setting, f"{path or 'no name'}: {error.strerror}", allowed=_ALLOWED) from None
     except ValueError:  # not UTF-8, which the error would quote; or a NUL in the name
-        raise ConfigError(setting, f"{path!r}: not text", _ALLOWED) from None
+        raise ConfigError(setting, f"{path!r}: not text", allowed=_ALLOWED) from None
     if not secret.strip():
-        raise ConfigError(setting, f"{path}: is empty", _ALLOWED)
+        raise ConfigError(setting, f"{path}: is empty", allowed=_ALLOWED)
     return secret

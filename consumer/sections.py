@@ -10,7 +10,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-_TOPIC = r"^[a-zA-Z0-9._-]*$"
+from consumer.extras import advice
+from consumer.setting_faults import HTTP, HTTP_WITHOUT_LOGIN, NAME, TOPIC, Wrong
 
 
 def _parts(value: object) -> object:
@@ -32,7 +33,7 @@ class Certified(Section):
     @model_validator(mode="after")
     def _has_both(self) -> Self:
         if self.key is not None and self.certificate is None:
-            raise ValueError("a key needs its certificate")
+            raise Wrong("a key needs its certificate", fix="set the certificate's file too")
         return self
 
 
@@ -47,9 +48,9 @@ class Security(Certified):
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
         if self.protocol.startswith("SASL") and (self.user is None or self.password is None):
-            raise ValueError(f"{self.protocol} needs a user and a password")
+            raise Wrong(f"{self.protocol} needs a user and a password", fix="set both, or another protocol")
         if not self.protocol.endswith("SSL") and (self.ca or self.certificate):
-            raise ValueError(f"{self.protocol} has no use for a CA or a certificate: SSL or SASL_SSL")
+            raise Wrong(f"{self.protocol} has no use for a CA or a certificate", fix="set the protocol SSL or SASL_SSL")
         return self
 
 
@@ -62,7 +63,7 @@ class Kafka(Section):
     bootstrap_servers: str = Field("localhost:9092", description="host:port, comma separated")
     group_id: str = Field("cdc-consumer", min_length=1, description="the consumer group")
     topic_prefix: str = Field(
-        "trading", min_length=1, pattern=_TOPIC, description="Debezium's topic.prefix: letters, digits, . _ and -"
+        "trading", min_length=1, pattern=TOPIC, description="Debezium's topic.prefix: letters, digits, . _ and -"
     )
     topics: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -73,7 +74,7 @@ class Kafka(Section):
         None,
         min_length=1,
         max_length=249,
-        pattern=r"^[a-zA-Z0-9._-]+$",
+        pattern=NAME,
         description="this process among the group's, always the same: letters, digits, . _ and -",
     )
     out_of_range: Literal["halt", "earliest"] = Field(
@@ -103,21 +104,21 @@ class Kafka(Section):
     @classmethod
     def _is_installed(cls, value: str) -> str:
         if value == "confluent" and find_spec("confluent_kafka") is None:
-            raise ValueError("confluent-kafka is not installed: pip install 'cdc-consumer[confluent]'")
+            raise Wrong("the package confluent_kafka is not installed", fix=advice("confluent"))
         return value
 
     @field_validator("bootstrap_servers")
     @classmethod
     def _hosts(cls, value: str) -> str:
         if not all(re.fullmatch(r"\S+:\d{1,5}", part.strip()) for part in value.split(",")):
-            raise ValueError("should be host:port, comma separated")
+            raise Wrong("not an address", allowed="host:port, comma separated")
         return value
 
     @field_validator("topics")
     @classmethod
     def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if wrong := [name for name in value if not re.fullmatch(r"[a-zA-Z0-9._-]+", name)]:
-            raise ValueError(f"{wrong[0]!r} can't be a topic's name")
+            raise Wrong(f"{wrong[0]!r} can't be a topic's name", allowed="letters, digits, . _ and -")
         return value
 
     @field_validator("topics", mode="before")
@@ -146,7 +147,7 @@ class Registry(Certified):
 
     url: str | None = Field(
         None,
-        pattern=r"^https?://[^\s@]+$",
+        pattern=HTTP_WITHOUT_LOGIN,
         description="base of Confluent's API, http:// or https://, no password in it",
     )
     user: str | None = None
@@ -173,9 +174,7 @@ class Database(Section):
 class Connect(Certified):
     """Kafka Connect, for the commands that manage connectors, and for ``check``."""
 
-    url: str = Field(
-        "http://localhost:8083", pattern=r"^https?://\S+$", description="its REST API, http:// or https://"
-    )
+    url: str = Field("http://localhost:8083", pattern=HTTP, description="its REST API, http:// or https://")
     user: str | None = None
     password: SecretStr | None = None
 
@@ -201,7 +200,7 @@ class Source(Section):
 class DeadLetters(Section):
     """Where records go that can't be applied, and how many of a topic may before it is no longer a matter of rows."""
 
-    topic: str | None = Field(None, pattern=_TOPIC, description="their Kafka topic; else <prefix>.dlq")
+    topic: str | None = Field(None, pattern=TOPIC, description="their Kafka topic; else <prefix>.dlq")
     in_a_row: int = Field(
         50, ge=0, description="so many of a topic one after the other, one more halts; 0: the first one halts"
     )
@@ -214,9 +213,9 @@ class DeadLetters(Section):
 class Snapshot(Section):
     """How Debezium is asked for an incremental snapshot, as the connector's own configuration has it."""
 
-    signal_topic: str = Field("", pattern=_TOPIC, description="signal.kafka.topic; empty: <prefix>.signals")
+    signal_topic: str = Field("", pattern=TOPIC, description="signal.kafka.topic; empty: <prefix>.signals")
     notification_topic: str = Field(
-        "", pattern=_TOPIC, description="notification.sink.topic.name; empty: <prefix>.notifications"
+        "", pattern=TOPIC, description="notification.sink.topic.name; empty: <prefix>.notifications"
     )
     silence_s: float = Field(120.0, gt=0, description="how long a snapshot may say nothing before it is given up")
 
@@ -273,7 +272,10 @@ class Jwt(Section):
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
         if (self.secret or self.public_key) and (self.audience is None or self.role is None):
-            raise ValueError("a JWT needs an audience and a role too: else any token of the issuer would do")
+            raise Wrong(
+                "a JWT needs an audience and a role too: else any token of the issuer would do",
+                fix="set CDC_API__JWT__AUDIENCE and CDC_API__JWT__ROLE",
+            )
         return self
 
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import structlog
 
-from consumer import redis_memory
+from consumer import extras, redis_memory
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.collector import relax
 from consumer.config import Settings
 from consumer.dead_letter_topic import DeadLetterTopic
 from consumer.earlier import KafkaEarlier
-from consumer.errors import ConfigError, ServerUnavailable
+from consumer.errors import ServerUnavailable
 from consumer.followed import Selection
 from consumer.guard.history import Histories
 from consumer.metrics import Metrics
@@ -149,12 +149,9 @@ def _watching(settings: Settings, sink: RedisSink, tables: TopicTables, exits: E
     ready_lag_s = settings.metrics.ready_lag_s or float("inf")
     if not settings.tracing.enabled:
         return Metrics(index=sink.index_state, ready_lag_s=ready_lag_s, tables=tables)
-    try:
-        from consumer.tracing import open_tracing  # optional, and slow to import
-    except ImportError:
-        raise ConfigError(
-            "CDC_TRACING__ENABLED", "OpenTelemetry is not installed", "false, or pip install 'cdc-consumer[otel]'"
-        ) from None
+    extras.need("otel", "CDC_TRACING__ENABLED")
+    from consumer.tracing import open_tracing  # optional, and slow to import
+
     tracing = open_tracing(settings.kafka.group_id)
     exits.callback(tracing.close)
 

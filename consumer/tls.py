@@ -73,15 +73,18 @@ class Fault(NamedTuple):
     problem: str
     part: str
     allowed: str = ""
+    fix: str = ""
 
 
-EXPIRED = Fault("its certificate has expired", "address", "a certificate that is valid now, and clocks that agree")
+EXPIRED = Fault(
+    "its certificate has expired", "address", fix="give the server one that is valid now, and let the clocks agree"
+)
 EARLY = EXPIRED._replace(problem="its certificate is not valid yet")
 UNTRUSTED = Fault(
     "its certificate is of no authority that is trusted here", "ca", "the file of the authority that signed it"
 )
 OTHER_NAME = Fault("its certificate is for another name", "address", "a name that its certificate is for")
-UNSHOWN = Fault("it asks for a certificate of this client", "certificate", "a certificate, and its key")
+UNSHOWN = Fault("it asks for a certificate of this client", "certificate", fix="set one, and its key")
 UNWANTED = Fault(
     "it does not accept this client's certificate",
     "certificate",
@@ -106,17 +109,18 @@ def context(files: Files, blame: Blame) -> ssl.SSLContext:
     try:
         made = ssl.create_default_context(cafile=files.ca)
     except ssl.SSLError:
-        raise ConfigError(blame.ca, f"{files.ca}: no certificate in it", "a PEM file") from None
+        raise ConfigError(blame.ca, f"{files.ca}: no certificate in it", allowed="a PEM file") from None
     made.maximum_version = blame.highest
     if files.certificate is not None:
         try:
             made.load_cert_chain(files.certificate, files.key, password=_refuse_passphrase)
         except _Encrypted:
-            raise ConfigError(blame.key, "the key is encrypted", "a key without a passphrase") from None
+            raise ConfigError(blame.key, "the key is encrypted", allowed="a key without a passphrase") from None
         except ssl.SSLError as error:
             is_other = error.reason == "KEY_VALUES_MISMATCH"
             problem = "the key is not that of the certificate" if is_other else "no certificate with its key"
-            raise ConfigError(blame.certificate, f"{files.certificate}: {problem}", "PEM files") from None
+            allowed = "PEM files that belong together"
+            raise ConfigError(blame.certificate, f"{files.certificate}: {problem}", allowed=allowed) from None
     return made
 
 
@@ -134,7 +138,7 @@ def _refuse_unreadable(setting: str, path: Path | None) -> None:
     try:
         path.open("rb").close()
     except OSError as error:
-        raise ConfigError(setting, f"{path}: {error.strerror}", "a readable PEM file") from None
+        raise ConfigError(setting, f"{path}: {error.strerror}", allowed="a readable PEM file") from None
 
 
 class Renewed:
@@ -175,7 +179,7 @@ def refusal(server: str, host: str, port: int, files: Files | None, blame: Blame
     if fault is None:
         return None
     allowed = {NO_TLS: blame.plain, ONLY_TLS: blame.secured}.get(fault, fault.allowed)
-    return ConfigError(getattr(blame, fault.part), f"{server}: {fault.problem}", allowed)
+    return ConfigError(getattr(blame, fault.part), f"{server}: {fault.problem}", allowed=allowed, fix=fault.fix)
 
 
 def _examine(host: str, port: int, files: Files | None, blame: Blame, hello: Hello) -> Fault | None:

@@ -34,7 +34,7 @@ def read_to_end(settings: Kafka, topics: Sequence[str]) -> Iterator[SourceRecord
     """
     present = present_topics(settings)
     if missing := set(topics) - present.keys():
-        raise ConfigError("TOPIC", f"no such topic: {', '.join(sorted(missing))}", "a topic of this cluster")
+        raise ConfigError("TOPIC", f"no such topic: {', '.join(sorted(missing))}", allowed="a topic of this cluster")
     consumer = open_consumer(settings, auto_offset_reset="earliest")
     try:
         for topic in topics:

@@ -51,7 +51,11 @@ def of_worker(settings: Settings, number: int) -> Settings:
     """
     port = settings.metrics.port and settings.metrics.port + number
     if port > _HIGHEST_PORT:
-        raise ConfigError("CDC_METRICS__PORT", f"worker {number} would listen on {port}", "room for one port a worker")
+        raise ConfigError(
+            "CDC_METRICS__PORT",
+            f"worker {number} would listen on {port}",
+            fix="a port that leaves one for each worker, or 0",
+        )
     name = settings.kafka.instance_id and f"{settings.kafka.instance_id}-{number}"
     kafka = settings.kafka.model_copy(update={"instance_id": name, "uneven": "refuse"})
     metrics = settings.metrics.model_copy(update={"port": port})

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from consumer.config import PREFIX
+from consumer.variables import PREFIX
 from demo.lifeline import child
 from demo.redis_server import free_port
 

@@ -38,7 +38,7 @@ class Access:
             raise ConfigError(
                 "CDC_API__TOKEN",
                 "not set, and no JWT: the API does not start without a way to tell who may call it",
-                "a token, or CDC_API__JWT__SECRET or CDC_API__JWT__PUBLIC_KEY",
+                fix="set a token, or CDC_API__JWT__SECRET or CDC_API__JWT__PUBLIC_KEY",
             )
 
     def check(self, token: str | None) -> None:
@@ -84,7 +84,9 @@ class Access:
         if self._settings.secret is not None:
             secret = self._settings.secret.get_secret_value()
             if len(secret.encode()) < _SHORTEST_SECRET:
-                raise ConfigError("CDC_API__JWT__SECRET", "too short for HS256", f"{_SHORTEST_SECRET} bytes or more")
+                raise ConfigError(
+                    "CDC_API__JWT__SECRET", "too short for HS256", allowed=f"{_SHORTEST_SECRET} bytes or more"
+                )
             keys["HS256"] = secret
         if self._settings.public_key is not None:
             allowed = "a PEM file with an RSA public key"
@@ -92,7 +94,7 @@ class Access:
                 pem = self._settings.public_key.read_bytes()
                 keys["RS256"] = jwt.get_algorithm_by_name("RS256").prepare_key(pem)
             except OSError as error:
-                raise ConfigError("CDC_API__JWT__PUBLIC_KEY", str(error.strerror), allowed) from None
+                raise ConfigError("CDC_API__JWT__PUBLIC_KEY", str(error.strerror), allowed=allowed) from None
             except (jwt.InvalidKeyError, ValueError, TypeError):
-                raise ConfigError("CDC_API__JWT__PUBLIC_KEY", "no RSA public key", allowed) from None
+                raise ConfigError("CDC_API__JWT__PUBLIC_KEY", "no RSA public key", allowed=allowed) from None
         return keys

@@ -9,31 +9,53 @@ from typing import Annotated
 
 import typer
 
-from consumer import config, log
+from consumer import extras
 from consumer.errors import ConfigError
-from consumer.options import ConfigFile, MappingFile, RedisUrl, rules_of
+from consumer.options import (
+    Brokers,
+    ConfigFile,
+    DatabaseUrl,
+    Group,
+    MappingFile,
+    Prefix,
+    RedisUrl,
+    Topics,
+    need_database,
+    rules_of,
+    settings_of,
+)
 
 
 def api(
     config_file: ConfigFile = None,
     mapping_file: MappingFile = None,
+    bootstrap_servers: Brokers = None,
+    topic_prefix: Prefix = None,
+    topics: Topics = None,
+    group_id: Group = None,
     redis_url: RedisUrl = None,
+    database_url: DatabaseUrl = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
     """Serve the health API: is Redis right for a user, and make it so."""
-    given = {"mapping": mapping_file, "redis": {"url": redis_url}, "api": {"host": host, "port": port}}
-    settings = config.load(given, config_file)
+    settings = settings_of(
+        config_file,
+        mapping_file,
+        brokers=bootstrap_servers,
+        prefix=topic_prefix,
+        topics=topics,
+        group=group_id,
+        redis_url=redis_url,
+        database_url=database_url,
+        api={"host": host, "port": port},
+    )
     rules = rules_of(settings)
-    log.configure(settings.log)
-    try:
-        from consumer.api.access import Access
-        from consumer.api.health import Health
-        from consumer.api.server import serve
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            "api", f"the package {error.name} is not installed", "pip install 'cdc-consumer[api,mysql]', or postgres"
-        ) from None
+    extras.need("api", "api")
+    need_database(settings)
+    from consumer.api.access import Access
+    from consumer.api.health import Health
+    from consumer.api.server import serve
     from consumer.service import Stop
 
     access = Access(settings.api)
@@ -55,6 +77,8 @@ def _listening(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family)
     except (socket.gaierror, UnicodeError):
-        raise ConfigError("CDC_API__HOST", f"no such address: {host}", "an address of this machine") from None
+        raise ConfigError("CDC_API__HOST", f"no such address: {host}", allowed="an address of this machine") from None
     except OSError as error:
-        raise ConfigError("CDC_API__PORT", f"can't listen on {host}:{port}: {error.strerror}", "a free port") from None
+        raise ConfigError(
+            "CDC_API__PORT", f"can't listen on {host}:{port}: {error.strerror}", allowed="a free port"
+        ) from None

@@ -15,9 +15,15 @@ from consumer.options import (
     Brokers,
     ConfigFile,
     DatabaseUrl,
+    Group,
     MappingFile,
+    MetricsPort,
     Prefix,
     RedisUrl,
+    Tables,
+    Topics,
+    Users,
+    need_database,
     rules_of,
     schemas_of,
     settings_of,
@@ -30,8 +36,8 @@ if TYPE_CHECKING:
 
 
 def audit(
-    users: Annotated[list[str] | None, typer.Option("--user", help="Only this user, as live:123.")] = None,
-    tables: Annotated[list[str] | None, typer.Option("--table", help="Only this table; may be repeated.")] = None,
+    users: Users = None,
+    tables: Tables = None,
     sample: Annotated[int, typer.Option(help="Only so many users of each table, by chance.", min=0)] = 0,
     repair: Annotated[bool, typer.Option("--repair", help="Write anew what is wrong, through the guard.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Again and again, with metrics, until SIGTERM.")] = False,
@@ -40,12 +46,25 @@ def audit(
     mapping_file: MappingFile = None,
     bootstrap_servers: Brokers = None,
     topic_prefix: Prefix = None,
-    group_id: Annotated[str | None, typer.Option("--group-id", help="The group that keeps Redis right.")] = None,
+    topics: Topics = None,
+    group_id: Group = None,
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
-    metrics_port: Annotated[int | None, typer.Option(help="Port of --watch's /metrics; 0 for none.")] = None,
+    metrics_port: MetricsPort = None,
 ) -> None:
     """Compare every user in the database with Redis; each difference with its cause. Exit code 1 if one remains."""
+    settings = settings_of(
+        config_file,
+        mapping_file,
+        brokers=bootstrap_servers,
+        prefix=topic_prefix,
+        topics=topics,
+        group=group_id,
+        redis_url=redis_url,
+        database_url=database_url,
+        metrics_port=metrics_port,
+    )
+    need_database(settings)
     from consumer.audit import finding as findings
     from consumer.audit.bar import AuditProgress
     from consumer.audit.exported import AuditMetrics, serve
@@ -54,16 +73,6 @@ def audit(
     from consumer.audit.watch import watch as watch_for_ever
     from consumer.service import Stop
 
-    settings = settings_of(
-        config_file,
-        mapping_file,
-        brokers=bootstrap_servers,
-        prefix=topic_prefix,
-        group=group_id,
-        redis_url=redis_url,
-        database_url=database_url,
-        metrics_port=metrics_port,
-    )
     rules = rules_of(settings)
     order = Order(tuple(user_of(each, "--user", rules) for each in users or ()), tuple(tables or ()), sample, repair)
     _check(order.tables, order.users, sample, rules)
@@ -99,9 +108,11 @@ def audit(
 def _check(tables: Sequence[str], users: Sequence[UserId], sample: int, rules: Rules) -> None:
     known = [table.table for table in rules.tables]
     if strange := set(tables) - set(known):
-        raise ConfigError("--table", f"no table of users: {min(strange)}", ", ".join(known))
+        raise ConfigError("--table", f"no table of users: {min(strange)}", allowed=", ".join(known))
     types = {table.user_type for table in rules.tables if not tables or table.table in tables}
     if apart := [str(user) for user in users if user.user_type not in types]:
-        raise ConfigError("--user", f"{apart[0]} is in none of the tables named", "users of the tables of --table")
+        raise ConfigError(
+            "--user", f"{apart[0]} is in none of the tables named", fix="name users of the tables of --table"
+        )
     if users and sample:
-        raise ConfigError("--sample", "users are named", "one of --user and --sample")
+        raise ConfigError("--sample", "users are named", fix="give one of --user and --sample")

@@ -70,7 +70,7 @@ def serve(settings: Metrics, metrics: AuditMetrics) -> Callable[[], None]:
         raise ConfigError(
             "CDC_METRICS__PORT",
             f"can't listen on {settings.host}:{settings.port}: {error.strerror}",
-            "a free port, or 0",
+            allowed="a free port, or 0",
         ) from None
 
     def stop() -> None:

@@ -1,19 +1,18 @@
-"""``connect apply``, ``status`` and ``diff``: the connectors in connect/, over Kafka Connect's REST API."""
+"""``connect apply``, ``status`` and ``diff``: the connectors in connect/, over Kafka Connect's REST API; ``grants``."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer import config
-from consumer.errors import ServerError
-from consumer.options import ConfigFile, without_password
+from consumer.errors import ConfigError, ServerError
+from consumer.options import AsJson, ConfigFile, ConnectUrl, DatabaseUrl, placeholders_of, settings_of
 
 if TYPE_CHECKING:
+    from consumer.config import Settings
     from consumer.connect.client import ConnectApi, Connector
     from consumer.connect.diff import Difference
 
@@ -26,24 +25,24 @@ connectors = typer.Typer(
 )
 
 Files = Annotated[list[Path], typer.Argument(help="Connector files, such as connect/mysql.json.")]
-Url = Annotated[
-    str | None, typer.Option(help="Kafka Connect's REST API, without a password.", callback=without_password)
-]
 Wait = Annotated[float, typer.Option(help="How long to wait until the tasks run, in seconds.", min=0)]
 Restart = Annotated[bool, typer.Option("--restart", help="Start again what failed, and nothing else.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a connector.")]
 
 
 @connectors.command()
 def apply(
-    files: Files, config_file: ConfigFile = None, url: Url = None, wait_s: Wait = 60.0, restart: Restart = False
+    files: Files,
+    config_file: ConfigFile = None,
+    connect_url: ConnectUrl = None,
+    wait_s: Wait = 60.0,
+    restart: Restart = False,
 ) -> None:
     """Create or update connectors, placeholders filled from the environment, and wait until their tasks run.
 
     Nothing is changed if Connect refuses one of them, and one that runs as its file says is not touched.
     """
-    wanted = _load(files)
-    with _open(url, config_file) as api:
+    settings, wanted = _load(files, connect_url, config_file)
+    with _open(settings) as api:
         changed = [connector for connector in wanted if _differences(api, connector) != []]
         refused = [connector for connector in changed if _is_refused(api, connector)]
         if refused:
@@ -65,16 +64,16 @@ def apply(
 def status(
     names: Annotated[list[str] | None, typer.Argument(help="Names of connectors; else all there are.")] = None,
     config_file: ConfigFile = None,
-    url: Url = None,
+    connect_url: ConnectUrl = None,
     wait_s: Wait = 60.0,
     restart: Restart = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """How connectors and their tasks are, and why one failed. Ends with 1 if one failed, or is not there."""
     from consumer.connect import status as connector_status
 
     is_well = True
-    with _open(url, config_file) as api:
+    with _open(settings_of(config_file, connect_url=connect_url)) as api:
         present = api.names()
         if not (names or present):
             _say("there are no connectors")
@@ -100,13 +99,13 @@ def status(
 
 
 @connectors.command()
-def diff(files: Files, config_file: ConfigFile = None, url: Url = None, as_json: Json = False) -> None:
+def diff(files: Files, config_file: ConfigFile = None, connect_url: ConnectUrl = None, as_json: AsJson = False) -> None:
     """What differs between files and what runs, secrets as ***. Ends with 1 if something does. Changes nothing."""
     from consumer.connect import diff as connector_diff
 
     is_same = True
-    wanted = _load(files)
-    with _open(url, config_file) as api:
+    settings, wanted = _load(files, connect_url, config_file)
+    with _open(settings) as api:
         for connector in wanted:
             found = _differences(api, connector)
             is_same &= found == []
@@ -122,16 +121,44 @@ def diff(files: Files, config_file: ConfigFile = None, url: Url = None, as_json:
         raise typer.Exit(1)
 
 
-def _open(url: str | None, config_file: Path | None) -> ConnectApi:
+def grants(
+    server: Annotated[str, typer.Argument(metavar="SERVER", help="mysql, mariadb or postgres.")],
+    config_file: ConfigFile = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Print the SQL that makes the connector's account and this program's, filled from the environment.
+
+    No server is asked. The passwords are in it: pipe it into the database's own client.
+    """
+    from consumer.connect.grants import Server, filled
+
+    if server not in list(Server):
+        raise ConfigError("SERVER", f"there are no grants for {server!r}", allowed=", ".join(Server))
+    values = placeholders_of(settings_of(config_file, database_url=database_url))
+    typer.echo(filled(_grants_file(server).read_text(encoding="utf-8"), Server(server), values), nl=False)
+
+
+def _grants_file(server: str) -> Path:
+    """In the wheel they lie beside this module, in a checkout in connect/."""
+    here = Path(__file__).parent
+    packed = here / "sql" / f"{server}.sql"
+    return packed if packed.is_file() else here.parents[1] / "connect" / "grants" / f"{server}.sql"
+
+
+def _open(settings: Settings) -> ConnectApi:
     from consumer.connect.client import ConnectApi
 
-    return ConnectApi(config.load({"connect": {"url": url}}, config_file).connect)
+    return ConnectApi(settings.connect)
 
 
-def _load(files: Sequence[Path]) -> list[Connector]:
-    from consumer.connect.client import load_connector
+def _load(files: Sequence[Path], connect_url: str | None, config_file: Path | None) -> tuple[Settings, list[Connector]]:
+    """The settings, and the connectors with their placeholders filled from the environment and the settings."""
+    from consumer.connect.client import load_connector, read_connector
 
-    return [load_connector(file, os.environ) for file in files]
+    named = {name for file in files for name in read_connector(file).placeholders()}
+    settings = settings_of(config_file, connect_url=connect_url, named=named)
+    values = placeholders_of(settings)
+    return settings, [load_connector(file, values) for file in files]
 
 
 def _differences(api: ConnectApi, connector: Connector) -> list[Difference] | None:

@@ -1,13 +1,11 @@
 """Kafka Connect: connector files with placeholders, and the REST calls that apply them.
 
-A connector's file is ``{"name": ..., "config": {...}}``. Placeholders ``${NAME}`` and
-``${NAME:-default}`` stand for what differs between deployments and for secrets, in keys too (the
-salt of a masked column is part of a property's name), so that the files can be kept in git.
+A connector's file is ``{"name": ..., "config": {...}}``. Placeholders may stand in keys too: the salt of a masked
+column is part of a property's name.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,14 +16,15 @@ import httpx
 import msgspec
 from pydantic import BaseModel, ValidationError
 
+from consumer.connect.placeholder import PLACEHOLDER, expand
 from consumer.connect.redaction import Redaction
 from consumer.connect.status import ConnectorStatus, first_causes, read_status
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from consumer.http_client import HttpServer
 from consumer.sections import Connect
+from consumer.setting_faults import fault
 from consumer.tls import Files
 
-PLACEHOLDER = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 POLL_S = 0.1
 _REASON_CHARS = 500
 _WHERE = "start it, or correct CDC_CONNECT__URL"
@@ -46,30 +45,37 @@ class Connector(BaseModel, frozen=True, extra="forbid"):
 
     __str__ = __repr__
 
+    def placeholders(self) -> set[str]:
+        """The names of those that are not filled in yet."""
+        texts = (self.name, *self.config, *self.config.values())
+        return {match["name"] for text in texts for match in PLACEHOLDER.finditer(text)}
 
-def expand(text: str, values: Mapping[str, str], origin: str) -> str:
-    """``text`` with its placeholders filled in; ``origin`` is named when one has neither value nor default."""
 
-    def fill(match: re.Match[str]) -> str:
-        value = values.get(match["name"], match["default"])
-        if value is None:
-            raise ConfigError(match["name"], f"has no value, and {origin} needs one")
-        return value
+def read_connector(path: Path) -> Connector:
+    """A connector's file as it stands.
 
-    return PLACEHOLDER.sub(fill, text)
+    Raises:
+        ConfigError: it can't be read, or is none.
+    """
+    origin = str(path)
+    try:
+        return Connector.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(origin, f"can't be read: {error.strerror}", allowed="a connector's file") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        where = "".join(f"{part}: " for part in first["loc"])
+        allowed = '{"name": …, "config": {…}}, all values text'
+        raise ConfigError(origin, f"{where}{fault(first).problem}", allowed=allowed) from None
 
 
 def load_connector(path: Path, values: Mapping[str, str]) -> Connector:
-    """Read a connector's file. Expansion follows parsing, so a value may hold quotes and backslashes."""
-    origin = str(path)
-    try:
-        raw = Connector.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(origin, f"can't be read: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ConfigError(origin, f"{where}: {first['msg']}", "name and config, values as text") from error
+    """Read a connector's file. Expansion follows parsing, so a value may hold quotes and backslashes.
+
+    Raises:
+        ConfigError: as :func:`read_connector` and :func:`expand`.
+    """
+    origin, raw = str(path), read_connector(path)
     config = {expand(key, values, origin): expand(value, values, origin) for key, value in raw.config.items()}
     return Connector(name=expand(raw.name, values, origin), config=config)
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, column, create_engine, make_url, quot
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from consumer import extras
 from consumer.database.faults import is_unknown_column, translate
 from consumer.database.logs import Binlog, Log, MariaBinlog, Wal
 from consumer.database.row import ReadRow, as_on_the_wire
@@ -32,7 +33,6 @@ _DRIVERS = {
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
 }
-_EXTRAS = {"postgresql": "postgres"}
 _SHAPE_AGE_S = 60.0
 
 
@@ -63,7 +63,9 @@ class Database:
             with self._connected("connecting"):
                 pass
         except AccessDenied as error:
-            raise ConfigError(_SETTING, f"the database refuses: {error.problem}", _ALLOWED) from None
+            raise ConfigError(
+                _SETTING, f"the database refuses: {error.problem}", fix="correct user, password or database name in it"
+            ) from None
 
     def close(self) -> None:
         """Let the connections go."""
@@ -192,13 +194,14 @@ class Database:
 
 def _engine(settings: Settings) -> Engine:
     if settings.url is None:
-        raise ConfigError(_SETTING, "not set, and this command reads the database", _ALLOWED)
+        raise ConfigError(_SETTING, "not set, and this command reads the database", allowed=_ALLOWED)
     seconds = settings.timeout_ms / 1000
+    extras.need(extras.of_database(settings.url.get_secret_value()), _SETTING)
     try:
         url = make_url(settings.url.get_secret_value())
         kind = url.get_backend_name()
         if kind not in ("mysql", "mariadb", "postgresql", "postgres"):
-            raise ConfigError(_SETTING, "no database that this program knows", _ALLOWED)
+            raise ConfigError(_SETTING, "no database that this program knows", allowed=_ALLOWED)
         url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
         return create_engine(
             url,
@@ -212,10 +215,7 @@ def _engine(settings: Settings) -> Engine:
         )
     except (ArgumentError, NoSuchModuleError, ValueError):
         # The parser's own words may quote a piece of the password.
-        raise ConfigError(_SETTING, "not a database URL", _ALLOWED) from None
-    except ModuleNotFoundError:
-        extra = _EXTRAS.get(kind, "mysql")
-        raise ConfigError(_SETTING, "its driver is not installed", f"pip install 'cdc-consumer[{extra}]'") from None
+        raise ConfigError(_SETTING, "not a database URL", allowed=_ALLOWED) from None
 
 
 def _options(kind: str, seconds: float) -> dict[str, Any]:

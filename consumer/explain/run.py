@@ -52,7 +52,7 @@ def _explained(
     offsets = committed(settings.kafka)
     held = view.held(user, rules)
     image, problem = _image(settings, user, table, rules)
-    letters = Choice(user=user).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
+    letters = Choice(users=frozenset({user})).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
     dead = frozenset((*held.guard.marks.values(), *(each.place for each in letters)))
     reached = Progress(offsets, held.guard.versions, dead)
     history = trace(records, user, rules, schemas, reached, selection.tables)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -17,12 +16,18 @@ from consumer.options import (
     AsJson,
     Brokers,
     ConfigFile,
+    DryRun,
+    Group,
     MappingFile,
     Prefix,
     RedisUrl,
+    Tables,
+    Users,
+    Yes,
     rules_of,
     schemas_of,
     settings_of,
+    time_of,
 )
 
 if TYPE_CHECKING:
@@ -31,29 +36,21 @@ if TYPE_CHECKING:
 letters = typer.Typer(name="dead-letters", help="Records that could not be applied.", no_args_is_help=True)
 
 _T = TypeVar("_T")
-_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%fZ"]
 
-Group = Annotated[str | None, typer.Option("--group-id", help="The consumer group that wrote them.")]
-OfTopic = Annotated[str | None, typer.Option("--topic", help="Only records of this topic.")]
-OfReason = Annotated[str | None, typer.Option("--reason", help="Only these, such as undecodable.")]
-OfTable = Annotated[str | None, typer.Option("--table", help="Only records of this table.")]
-OfUser = Annotated[str | None, typer.Option("--user", help="Only changes of this user, such as live:123.")]
-Since = Annotated[
-    datetime | None, typer.Option("--since", formats=_TIMES, metavar="TIME", help="Written at or after this time, UTC.")
-]
-Until = Annotated[
-    datetime | None, typer.Option("--until", formats=_TIMES, metavar="TIME", help="Written before this time, UTC.")
-]
+OfTopic = Annotated[list[str] | None, typer.Option("--topic", help="Only records of this topic; may be repeated.")]
+OfReason = Annotated[list[str] | None, typer.Option("--reason", help="Only these, as undecodable; may be repeated.")]
+Begin = Annotated[str | None, typer.Option("--from", help="Only letters written at this time or later, or 10m ago.")]
+End = Annotated[str | None, typer.Option("--to", help="Only letters written before this time.")]
 
 
 @letters.command("list")
 def list_(
     topic: OfTopic = None,
     reason: OfReason = None,
-    table: OfTable = None,
-    user: OfUser = None,
-    since: Since = None,
-    until: Until = None,
+    table: Tables = None,
+    user: Users = None,
+    begin: Begin = None,
+    end: End = None,
     as_json: AsJson = False,
     config_file: ConfigFile = None,
     bootstrap_servers: Brokers = None,
@@ -64,8 +61,9 @@ def list_(
     from consumer.letters import report as letter_report
 
     settings = settings_of(config_file, None, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id)
+    choice = _choice((), topic, reason, table, user, begin, end)
     box = _box(settings)
-    chosen = _choice((), topic, reason, table, user, since, until).of(box.open())
+    chosen = choice.of(box.open())
     if as_json:
         for each in chosen:
             typer.echo(letter_report.to_json(each))
@@ -100,15 +98,15 @@ def replay(
     places: Annotated[list[str] | None, typer.Argument(help="Where they lay, as list prints it.")] = None,
     topic: OfTopic = None,
     reason: OfReason = None,
-    table: OfTable = None,
-    user: OfUser = None,
-    since: Since = None,
-    until: Until = None,
+    table: Tables = None,
+    user: Users = None,
+    begin: Begin = None,
+    end: End = None,
     everything: Annotated[bool, typer.Option("--all", help="All that wait here.")] = False,
     discard: Annotated[bool, typer.Option("--discard", help="Give them up: note them as dealt with.")] = False,
-    publish: Annotated[bool, typer.Option(help="Send the messages of what is applied.")] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it, on a terminal too.")] = False,
+    publish: Annotated[bool, typer.Option(help="Publish the messages of what is applied.")] = True,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     as_json: AsJson = False,
     config_file: ConfigFile = None,
     mapping_file: MappingFile = None,
@@ -129,9 +127,10 @@ def replay(
     settings = settings_of(
         config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id, redis_url=redis_url
     )
-    choice = _choice(places or (), topic, reason, table, user, since, until)
+    choice = _choice(places or (), topic, reason, table, user, begin, end)
     if choice.is_everything != everything:
-        raise ConfigError("replay", "choose records", "places, filters such as --user live:123, or else --all")
+        fix = "name places, or filters such as --user live:123, or --all alone"
+        raise ConfigError("replay", "it is not clear which records", fix=fix)
     is_dry = dry_run or (sys.stdin.isatty() and not yes)
     box = _box(settings)
     _placed(places or (), box, may_be_done=True)
@@ -177,46 +176,44 @@ def _box(settings: config.Settings) -> Box:
 
 def _choice(
     places: Sequence[str],
-    topic: str | None,
-    reason: str | None,
-    table: str | None,
-    user: str | None,
-    since: datetime | None,
-    until: datetime | None,
+    topics: Sequence[str] | None,
+    reasons: Sequence[str] | None,
+    tables: Sequence[str] | None,
+    users: Sequence[str] | None,
+    begin: str | None,
+    end: str | None,
 ) -> Choice:
     from consumer.letters.letter import Choice
 
     return Choice(
-        places=frozenset(_parsed("PLACE", each, Place.from_text) for each in places),
-        topic=topic,
-        reason=reason,
-        table=table,
-        user=None if user is None else _parsed("--user", user, UserId.from_text),
-        since_ms=_milliseconds(since),
-        until_ms=_milliseconds(until),
+        places=frozenset(_parsed("PLACE", each, Place.from_text, "a place as list prints it") for each in places),
+        topics=frozenset(topics or ()),
+        reasons=frozenset(reasons or ()),
+        tables=frozenset(tables or ()),
+        users=frozenset(
+            _parsed("--user", each, UserId.from_text, "a type and a number, such as live:123") for each in users or ()
+        ),
+        since_ms=time_of(begin, "--from"),
+        until_ms=time_of(end, "--to"),
     )
 
 
 def _placed(places: Sequence[str], box: Box, *, may_be_done: bool = False) -> list[Unapplied]:
     """Those at ``places``, each of which must wait; ``may_be_done``: one that was dealt with is only told."""
     by_place = {each.place: each for each in box.open()}
-    wanted = [_parsed("PLACE", each, Place.from_text) for each in places]
+    wanted = [_parsed("PLACE", each, Place.from_text, "a place as list prints it") for each in places]
     for missing in [each for each in wanted if each not in by_place]:
         if not (may_be_done and missing in box.known):
-            raise ConfigError("PLACE", f"{missing} does not wait here", "one that list prints")
+            raise ConfigError("PLACE", f"{missing} does not wait here", allowed="one that list prints")
         typer.echo(f"{missing} was dealt with before", err=True)
     return [by_place[each] for each in wanted if each in by_place]
 
 
-def _parsed(name: str, text: str, parse: Callable[[str], _T]) -> _T:
+def _parsed(name: str, text: str, parse: Callable[[str], _T], allowed: str) -> _T:
     try:
         return parse(text)
     except ValueError as error:
-        raise ConfigError(name, f"{text!r}", str(error)) from None
-
-
-def _milliseconds(time: datetime | None) -> int | None:
-    return None if time is None else round(time.replace(tzinfo=UTC).timestamp() * 1000)
+        raise ConfigError(name, f"{text!r} {error}", allowed=allowed) from None
 
 
 def _print_table(chosen: Sequence[Unapplied]) -> None:

@@ -203,10 +203,10 @@ class Choice:
     """Which of them: what is None or empty chooses nothing out. Times are those of the newest letter, UTC ms."""
 
     places: frozenset[Place] = frozenset()
-    topic: str | None = None
-    reason: str | None = None
-    table: str | None = None
-    user: UserId | None = None
+    topics: frozenset[str] = frozenset()
+    reasons: frozenset[str] = frozenset()
+    tables: frozenset[str] = frozenset()
+    users: frozenset[UserId] = frozenset()
     since_ms: int | None = None
     until_ms: int | None = None
 
@@ -223,10 +223,10 @@ class Choice:
         last = each.last
         return (
             (not self.places or each.place in self.places)
-            and self.topic in (None, last.record.topic)
-            and self.reason in (None, last.reason)
-            and (self.table is None or self.table in last.tables)
-            and (self.user is None or self.user in last.users)
+            and (not self.topics or last.record.topic in self.topics)
+            and (not self.reasons or last.reason in self.reasons)
+            and (not self.tables or any(table in self.tables for table in last.tables))
+            and (not self.users or any(user in self.users for user in last.users))
             and (self.since_ms is None or last.written_ms >= self.since_ms)
             and (self.until_ms is None or last.written_ms < self.until_ms)
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TypeAlias
 
+from consumer import moment
 from consumer.errors import ConfigError
+from consumer.value import timestamp
 from consumer.watermark import Partition
 
-_ALLOWED = "beginning, end, a time such as 2024-01-15T10:30:00Z, or topic:partition:offset, comma separated"
+_ALLOWED = f"beginning, end, topic:partition:offset, comma separated, or {moment.FORMS}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class At:
     ms: int
 
     def __str__(self) -> str:
-        return datetime.fromtimestamp(self.ms / 1000, UTC).isoformat(timespec="milliseconds")
+        return timestamp(self.ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,8 @@ class Span:
         return max(0, self.end - self.begin)
 
 
-def parse_bound(text: str, option: str) -> Bound:
-    """The bound that ``text`` says; ``option`` is what an error calls it.
+def parse_bound(text: str, option: str, now_ms: int) -> Bound:
+    """The bound that ``text`` says; ``now_ms`` is the present, ``option`` what an error calls it.
 
     Raises:
         ConfigError: it says none.
@@ -78,12 +79,8 @@ def parse_bound(text: str, option: str) -> Bound:
         return Beginning()
     if text == "end":
         return End()
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return _parse_offsets(text, option)
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return At(int(moment.timestamp() * 1000))
+    ms = moment.read(text, now_ms)
+    return _parse_offsets(text, option) if ms is None else At(ms)
 
 
 def check_order(begin: Bound, end: Bound) -> None:
@@ -101,7 +98,7 @@ def check_order(begin: Bound, end: Bound) -> None:
             pass
         case _:
             return
-    raise ConfigError("--from, --to", f"{end} lies before {begin}", "the earlier bound as --from")
+    raise ConfigError("--from, --to", f"{end} lies before {begin}", fix="give the earlier one as --from")
 
 
 def parse_size(text: str, option: str) -> int:
@@ -112,7 +109,7 @@ def parse_size(text: str, option: str) -> int:
     """
     found = re.fullmatch(r"([1-9][0-9]{0,8})([KMG]?)", text.upper())
     if found is None:
-        raise ConfigError(option, f"can't be read: {text!r}", "a number of bytes, or of K, M or G of them")
+        raise ConfigError(option, f"can't be read: {text!r}", allowed="a number of bytes, or of K, M or G of them")
     return int(found[1]) << 10 * " KMG".index(found[2] or " ")
 
 
@@ -120,10 +117,10 @@ def _parse_offsets(text: str, option: str) -> Offsets:
     try:
         pairs = [_offset(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(option, f"can't be read: {text!r}", _ALLOWED) from None
+        raise ConfigError(option, f"can't be read: {text!r}", allowed=_ALLOWED) from None
     of = dict(pairs)
     if len(of) < len(pairs):
-        raise ConfigError(option, f"a partition twice: {text!r}", "each partition once")
+        raise ConfigError(option, f"a partition twice: {text!r}", fix="name each partition once")
     return Offsets(of)
 
 

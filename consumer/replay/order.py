@@ -46,22 +46,25 @@ def check(order: Order, rules: Rules) -> None:
         ConfigError: naming the option.
     """
     if strange := set(order.tables) - set(rules.captured()):
-        raise ConfigError("--table", f"no table of the mapping: {min(strange)}", ", ".join(rules.captured()))
+        raise ConfigError("--table", f"no table of the mapping: {min(strange)}", allowed=", ".join(rules.captured()))
     for text in order.users:
         try:
             user = UserId.from_text(text)
             if str(user) != text:
                 raise ValueError(f"should be written {user}")
         except ValueError as error:
-            raise ConfigError("--user", f"{text!r} {error}", "a type and a number, such as live:123") from None
+            raise ConfigError("--user", f"{text!r} {error}", allowed="a type and a number, such as live:123") from None
         _check_type(user, order.tables, rules)
     check_order(order.begin, order.end)
     if order.prunes and not order.is_whole:
         raise ConfigError(
-            "--prune", "part of the log does not tell who is missing in it", "--rebuild --from beginning --to end alone"
+            "--prune",
+            "part of the log does not tell who is missing in it",
+            fix="give --rebuild --from beginning --to end and nothing else with it",
         )
     if order.publishes and (order.is_rebuild or order.is_dry):
-        raise ConfigError("--publish", "a rebuild and a dry run have nothing to tell", "without --rebuild, with --yes")
+        fix = "leave out --rebuild, and give --yes"
+        raise ConfigError("--publish", "a rebuild and a dry run have nothing to tell", fix=fix)
 
 
 def _check_type(user: UserId, tables: Sequence[str], rules: Rules) -> None:
@@ -70,9 +73,14 @@ def _check_type(user: UserId, tables: Sequence[str], rules: Rules) -> None:
     every = set().union(*types.values())
     types |= {each.table: {each.user_type} if each.user_type else every for each in rules.linked}
     if user.user_type not in every:
-        raise ConfigError("--user", f"no table of the mapping has users such as {user}", ", ".join(sorted(every)))
+        raise ConfigError(
+            "--user",
+            f"no table of the mapping has users such as {user}",
+            allowed=f"users of the types {', '.join(sorted(every))}",
+        )
     if tables and not any(user.user_type in types[table] for table in tables):
-        raise ConfigError("--user", f"{user} is in none of --table {', '.join(tables)}", "a table of this type of user")
+        fix = "name a table of this type of user"
+        raise ConfigError("--user", f"{user} is in none of --table {', '.join(tables)}", fix=fix)
 
 
 def identity(settings: Settings, rules: Rules, order: Order, cluster: str) -> dict[str, str]:

@@ -40,7 +40,9 @@ def resolve(settings: Kafka, names: Sequence[str], begin: Bound, end: Bound) -> 
             if strange := bound.of.keys() - {Partition(part.topic, part.partition) for part in parts}:
                 one = min(strange)
                 raise ConfigError(
-                    "--from, --to", f"{one.topic}[{one.number}] is no partition that is read here", ", ".join(names)
+                    "--from, --to",
+                    f"{one.topic}[{one.number}] is no partition that is read here",
+                    allowed=f"partitions of {', '.join(names)}",
                 )
             parts = [part for part in parts if Partition(part.topic, part.partition) in bound.of]
     consumer = open_consumer(settings)

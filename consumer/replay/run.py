@@ -100,7 +100,7 @@ def _selection(settings: Settings, rules: Rules, should_stop: Callable[[], bool]
 
         found = selected(settings, rules, schemas, remembered)
     if found.lacking:
-        raise ConfigError("CDC_KAFKA__TOPICS", f"not there: {found.lacking}", "topics of this cluster")
+        raise ConfigError("CDC_KAFKA__TOPICS", f"not there: {found.lacking}", allowed="topics of this cluster")
     say_if_uneven(found)
     return found
 
@@ -271,7 +271,8 @@ def _spans(settings: Settings, rules: Rules, order: Order, selection: Selection)
     cut = [span for span in spans if span.begin and selection.tables.may_carry(span.topic, users)]
     if order.prunes and cut:
         problem = f"the first records of {cut[0].topic}[{cut[0].partition}] are gone: its users may be older than it"
-        raise ConfigError("--prune", problem, "a topic that is whole, or compacted from its first record on")
+        fix = "leave out --prune: only a topic that is whole, or compacted from its first record on, names all users"
+        raise ConfigError("--prune", problem, fix=fix)
     return spans
 
 

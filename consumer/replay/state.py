@@ -45,8 +45,8 @@ class ReplayState:
         with self._translated():
             try:
                 self._file = sqlite3.connect(file or ":memory:", isolation_level=None, timeout=0)
-            except sqlite3.OperationalError as error:
-                raise ConfigError("--resume", f"{file}: {error}", _NEW) from None
+            except sqlite3.OperationalError:
+                raise ConfigError("--resume", f"{file}: can't be opened or made", allowed=_NEW) from None
         try:
             with self._translated():
                 self._take()
@@ -61,13 +61,13 @@ class ReplayState:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                 raise ConfigError(
-                    "--resume", f"another replay is at work with {self._name}", "a file of its own for each"
+                    "--resume", f"another replay is at work with {self._name}", fix="name a file of its own for each"
                 ) from None
             raise
         (application,) = self._ask("PRAGMA application_id").fetchone()
         (tables,) = self._ask("SELECT count(*) FROM sqlite_master").fetchone()
         if application != _APPLICATION and (application or tables):
-            raise ConfigError("--resume", f"{self._name} is another program's file", _NEW)
+            raise ConfigError("--resume", f"{self._name} is another program's file", allowed=_NEW)
         self._ask(f"PRAGMA application_id = {_APPLICATION}")
         for each in _TABLES:
             self._ask(each)
@@ -91,9 +91,9 @@ class ReplayState:
             if was != now:
                 differs = f"{name} was {was or 'not given'}, now {now or 'not given'}"
                 problem = f"{self._name} is of another replay: {differs}"
-                raise ConfigError("--resume", problem, "the same options and settings, or a new file")
+                raise ConfigError("--resume", problem, fix="give the same options and settings, or a new file")
         if row[2]:
-            raise ConfigError("--resume", f"the replay of {self._name} is finished", "a new file")
+            raise ConfigError("--resume", f"the replay of {self._name} is finished", fix="name a new file")
         return str(row[1])
 
     def begin(self, wanted: Mapping[str, str], target: str, spans: list[Span]) -> None:
@@ -167,9 +167,8 @@ class ReplayState:
             yield
         except sqlite3.OperationalError as error:
             raise ServerError("replay", f"{self._name}: {error}", "see to the file's disk and its rights") from None
-        except (sqlite3.Error, msgspec.MsgspecError, ValueError, TypeError) as error:
-            what = str(error) if isinstance(error, sqlite3.Error) else "not what a replay writes"
-            raise ConfigError("--resume", f"{self._name} is none of a replay, or damaged: {what}", _NEW) from None
+        except (sqlite3.Error, msgspec.MsgspecError, ValueError, TypeError):
+            raise ConfigError("--resume", f"{self._name} is no file of a replay, or damaged", allowed=_NEW) from None
 
 
 def packed(users: Iterable[UserId]) -> dict[str, bytes]:

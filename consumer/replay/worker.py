@@ -38,6 +38,7 @@ from consumer.topic_tables import TopicTables
 
 _log = structlog.get_logger(__name__)
 _AT_ONCE = 500
+_DRY_WAIT_S = 10.0
 _T = TypeVar("_T")
 
 OTHERS = "of a database that is not followed, left out"
@@ -140,7 +141,7 @@ class Worker:
         Raises:
             Interrupted: told to stop.
             RedisReplaced: what is done may be lost.
-            ServerError: a server refuses.
+            ServerError: a server refuses; of a dry run also one that stays away.
         """
         if not self._run:
             self._run = self._retried(self._view.run)
@@ -288,13 +289,17 @@ class Worker:
     def _retried(self, attempt: Callable[[], _T]) -> _T:
         while True:
             try:
-                return retry(attempt, sleep=_nap, on_wait=waits, should_stop=self._should_stop)
+                stops = limited(self._should_stop, is_dry=self._wanted.is_dry)
+                return retry(attempt, sleep=_nap, on_wait=waits, should_stop=stops)
             except Reconnected:
                 if self._retried(self._view.run) != self._run:
                     raise RedisReplaced from None
                 self._sink.go_on()
-            except ServerUnavailable:
-                raise Interrupted from None  # told to stop while a server is away
+            except ServerUnavailable as error:
+                if self._should_stop():
+                    raise Interrupted from None  # told to stop while a server is away
+                problem = f"{error.problem}; a dry run waits {_DRY_WAIT_S:g} s and no longer"
+                raise ServerUnavailable(error.server, problem, error.advice, error.cause) from None
 
 
 def _outcome(answer: Applied, *, is_rebuild: bool) -> str:
@@ -310,6 +315,12 @@ def _outcome(answer: Applied, *, is_rebuild: bool) -> str:
 def _refusal(plan: Plan, error: Refused) -> str:
     version = plan.version
     return f"{version.topic}[{version.partition}]@{version.offset}: Redis refused the change: {error.problem}"
+
+
+def limited(should_stop: Callable[[], bool], *, is_dry: bool) -> Callable[[], bool]:
+    """When to stop waiting for a server: a dry run, which leaves nothing half done, gives up after a while."""
+    until = time.monotonic() + _DRY_WAIT_S
+    return lambda: should_stop() or (is_dry and time.monotonic() > until)
 
 
 def waits(error: ServerUnavailable, seconds: float) -> None:

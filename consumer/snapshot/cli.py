@@ -14,9 +14,14 @@ from consumer.options import (
     AsJson,
     Brokers,
     ConfigFile,
+    DatabaseUrl,
+    Group,
     MappingFile,
     Prefix,
     RedisUrl,
+    Topics,
+    Users,
+    need_database,
     rules_of,
     schemas_of,
     settings_of,
@@ -38,7 +43,7 @@ def snapshot(
         list[str] | None, typer.Argument(help="Tables, such as live_users or trading.live_users.")
     ] = None,
     where: Annotated[str | None, typer.Option("--where", help="Only rows of this SQL condition.")] = None,
-    users: Annotated[list[str] | None, typer.Option("--user", help="Only this user, such as live:123.")] = None,
+    users: Users = None,
     authoritative: Annotated[
         bool, typer.Option("--authoritative", help="Overwrite what stands in Redis, rather than fill what is missing.")
     ] = False,
@@ -50,7 +55,10 @@ def snapshot(
     mapping_file: MappingFile = None,
     bootstrap_servers: Brokers = None,
     topic_prefix: Prefix = None,
+    topics: Topics = None,
+    group_id: Group = None,
     redis_url: RedisUrl = None,
+    database_url: DatabaseUrl = None,
 ) -> None:
     """Ask Debezium for an incremental snapshot over its signal topic, and follow it to its end.
 
@@ -62,10 +70,18 @@ def snapshot(
     from consumer.snapshot.request import told_json, told_text
 
     settings = settings_of(
-        config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, redis_url=redis_url
+        config_file,
+        mapping_file,
+        brokers=bootstrap_servers,
+        prefix=topic_prefix,
+        topics=topics,
+        group=group_id,
+        redis_url=redis_url,
+        database_url=database_url,
     )
     rules = rules_of(settings)
     _refuse_contradictions(tables or [], where, users or [], authoritative=authoritative, stop=stop)
+    audits = authoritative and _may_audit(settings)
     chosen = [_user(each) for each in users or []]
     selection = selected(settings, rules, schemas_of(settings)) if tables or chosen else None
     if stop:
@@ -92,12 +108,20 @@ def snapshot(
         typer.echo("no longer followed; if it was asked for already, it goes on. --stop ends it", err=True)
         raise typer.Exit(130) from None
     is_well = _conclude(course)
-    if authoritative and settings.database.url is None:
-        typer.echo(_AUDIT, err=True)
-    elif authoritative:
+    if audits:
         is_well = _audited(settings, rules, scans, chosen, as_json=as_json) and is_well
+    elif authoritative:
+        typer.echo(_AUDIT, err=True)
     if not is_well:
         raise typer.Exit(1)
+
+
+def _may_audit(settings: config.Settings) -> bool:
+    """Whether the database is configured; then the packages that read it must be there before anything is asked for."""
+    if settings.database.url is None:
+        return False
+    need_database(settings)
+    return True
 
 
 def _audited(
@@ -139,15 +163,17 @@ def _refuse_contradictions(
     tables: Sequence[str], where: str | None, users: Sequence[str], *, authoritative: bool, stop: bool
 ) -> None:
     if stop and (where or users or authoritative):
-        raise ConfigError("--stop", "ends a snapshot, or leaves whole tables out of it", "with TABLES or alone")
+        raise ConfigError(
+            "--stop", "ends a snapshot, or leaves whole tables out of it", fix="give it with TABLES or alone"
+        )
     if tables and users:
-        raise ConfigError("--user", "a user's table is known", "TABLES, or else --user")
+        raise ConfigError("--user", "a user's table is known", fix="give TABLES or --user")
     if not (tables or users or stop):
-        raise ConfigError("TABLES", "say what to read", "tables, or --user live:123")
+        raise ConfigError("TABLES", "nothing is named to be read", fix="name tables, or --user live:123")
     if where and not tables:
-        raise ConfigError("--where", "is about the rows of tables", "with TABLES")
+        raise ConfigError("--where", "is about the rows of tables", fix="name TABLES with it")
     if where and authoritative:
-        raise ConfigError("--authoritative", "it is not known here which users a condition means", "without --where")
+        raise ConfigError("--authoritative", "nobody knows which users a condition means", fix="leave out --where")
 
 
 def _scans(
@@ -163,7 +189,9 @@ def _scans(
         table = next((each for each in rules.tables if each.user_type == user_type), None)
         if table is None:
             known = ", ".join(sorted(each.user_type for each in rules.tables))
-            raise ConfigError("--user", f"no table holds users of the type {user_type}", f"types: {known}")
+            raise ConfigError(
+                "--user", f"no table holds users of the type {user_type}", allowed=f"users of the types {known}"
+            )
         (name,) = collections(selection, rules, [table.table])
         scans.append(Scan(name, condition_of(table, sorted(user for user in users if user.user_type == user_type))))
     return scans
@@ -173,4 +201,4 @@ def _user(text: str) -> UserId:
     try:
         return UserId.from_text(text)
     except ValueError as error:
-        raise ConfigError("--user", f"{text!r}", str(error)) from None
+        raise ConfigError("--user", f"{text!r} {error}", allowed="a type and a number, such as live:123") from None

@@ -50,15 +50,16 @@ def _collection(table: str, selection: Selection, rules: Rules) -> str:
     if database and name in rules.captured():
         if not is_taken(selection.databases, database):
             followed = ", ".join(sorted(selection.databases))
-            raise ConfigError("TABLE", f"{table}: rows of {database} are left out", f"a table of {followed}")
+            raise ConfigError("TABLE", f"{table}: rows of {database} are left out", allowed=f"tables of {followed}")
         return table
     if table not in rules.captured():
-        raise ConfigError("TABLE", f"no rule names the table {table!r}", f"one of {', '.join(rules.captured())}")
+        raise ConfigError("TABLE", f"no rule names the table {table!r}", allowed=", ".join(rules.captured()))
     carrying = [topic for topic in selection.topics if table in selection.tables.of(topic)]
     found = {selection.tables.database(topic, table) for topic in carrying} - {""}
     if len(found) != 1:
         several = f"several databases have it: {', '.join(sorted(found))}" if found else "no topic is known to carry it"
-        raise ConfigError("TABLE", f"{table}: {several}", f"with its database or schema, such as trading.{table}")
+        fix = f"name its database or schema too, such as trading.{table}"
+        raise ConfigError("TABLE", f"{table}: {several}", fix=fix)
     return f"{found.pop()}.{table}"
 
 
@@ -71,7 +72,9 @@ def topic_of(scan: Scan, selection: Selection) -> str:
     found = [topic for topic in selection.topics if scan.table in selection.tables.of(topic)]
     database = scan.collection.rpartition(".")[0]
     if len(found) != 1 or not is_taken(selection.databases, database):
-        raise ConfigError("TABLE", f"no topic that is followed carries {scan.collection}", "a table that is followed")
+        raise ConfigError(
+            "TABLE", f"no topic that is followed carries {scan.collection}", fix="name a table that is followed"
+        )
     return found[0]
 
 
@@ -107,7 +110,7 @@ def make_authoritative(
 def _users_table(rules: Rules, name: str) -> UserTable:
     table = rules.table(name)
     if table is None:
-        raise ConfigError("--authoritative", f"rows of {name} set no state of a user", "tables of users")
+        raise ConfigError("--authoritative", f"rows of {name} set no state of a user", fix="name tables of users")
     return table
 
 

@@ -1,5 +1,6 @@
 # Run once by the MySQL image on an empty data directory: the reference schema, then the accounts of connect/grants.
-# Fills ${NAME} and ${NAME:-default} from the environment, as `cdc-consumer connect apply` does in connector files.
+# Fills ${NAME} and ${NAME:-default} from the environment, as `cdc-consumer grants` does, which the image does not have;
+# so passwords are of letters and digits here, and nothing in them is quoted.
 # shellcheck shell=bash
 
 cdc_fill() {
@@ -7,7 +8,7 @@ cdc_fill() {
   text=$(grep -v '^--' "$1")
   while [[ $text =~ \$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\} ]]; do
     match=${BASH_REMATCH[0]}
-    if [[ -v ${BASH_REMATCH[1]} ]]; then
+    if [[ -n ${!BASH_REMATCH[1]-} ]]; then
       value=${!BASH_REMATCH[1]}
     elif [[ -n ${BASH_REMATCH[2]} ]]; then
       value=${BASH_REMATCH[3]}

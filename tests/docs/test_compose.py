@@ -14,7 +14,8 @@ import yaml
 
 from consumer import __version__
 from consumer.config import Settings
-from consumer.connect.client import PLACEHOLDER, expand, load_connector
+from consumer.connect.client import load_connector
+from consumer.connect.placeholder import PLACEHOLDER, expand
 from tests.docs.markdown import PROJECT
 from tests.stack import connect, kafka, mysql, redis
 from tests.stack.images import IMAGES

@@ -14,10 +14,11 @@ from pydantic import BaseModel, SecretStr
 from consumer import recording
 from consumer.audit.cause import Cause
 from consumer.audit.exported import AuditMetrics
-from consumer.config import PREFIX, Settings
+from consumer.config import Settings
 from consumer.decision import decide
 from consumer.metrics import Metrics
 from consumer.reference import reference
+from consumer.variables import PREFIX
 from tests.docs.markdown import PROJECT, blocks, pages, rows
 
 DOCS = PROJECT / "docs"

@@ -101,8 +101,8 @@ def test_they_are_listed_and_chosen(letters: Letters) -> None:
     assert letters.numbers("--user", "live:2") == [1]
     assert letters.numbers("--table", "demo_users") == []
     assert letters.numbers("--topic", letters.feed.topic) == [0, 1, 2, 3, 4]
-    assert letters.numbers("--since", "2020-01-01") == [0, 1, 2, 3, 4]
-    assert letters.numbers("--until", "2020-01-01T10:00") == []
+    assert letters.numbers("--from", "2020-01-01") == [0, 1, 2, 3, 4]
+    assert letters.numbers("--to", "2020-01-01T10:00") == []
     text = letters.run("list")
     assert all(letters.place(number) in text.stdout for number in range(5))
     assert f"5 of 5 in {letters.feed.dead_letters}" in text.stderr

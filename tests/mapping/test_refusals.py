@@ -21,7 +21,7 @@ WRONG = {
     "an unknown key at the top": ('group_field = "tier"', 'gruop_field = "tier"', "gruop_field: no such key"),
     "an unknown kind": ('"frozen_until", kind = "time"', '"frozen_until", kind = "date"', "'money', 'integer'"),
     "a kind of another type": ('"frozen_until", kind = "time"', '"frozen_until", kind = 3', "kind"),
-    "text where a number belongs": ("balance_ttl_s = 60", 'balance_ttl_s = "60"', "valid integer"),
+    "text where a number belongs": ("balance_ttl_s = 60", 'balance_ttl_s = "60"', "not a whole number"),
     "a fraction": ("balance_ttl_s = 60", "balance_ttl_s = 60.5", "whole number"),
     "a date": ('venue = "main"', "venue = 2024-01-01", "a time"),
     "a field that no table has": ('fields = ["tier"]', 'fields = ["teir"]', "a column for the field teir"),

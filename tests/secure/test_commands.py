@@ -154,7 +154,8 @@ def test_no_command_tells_a_secret(
     ("option", "arguments"),
     [
         ("--redis-url", ["run", "--redis-url", "rediss://a:b@h/0"]),
-        ("--url", ["connect", "status", "--url", "http://a:b@h"]),
+        ("--connect-url", ["connect", "status", "--connect-url", "http://a:b@h"]),
+        ("--connect-url", ["connect", "status", "--url", "http://a:b@h"]),
         ("--database-url", ["audit", "--database-url", "mysql://a:b@h/d"]),
     ],
 )

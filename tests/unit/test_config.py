@@ -59,12 +59,12 @@ def test_topics_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "value", "said"),
     [
         ("CDC_KAFKA__BOOTSTRAP_SERVERS", "localhost", "host:port"),
-        ("CDC_KAFKA__TOPIC_PREFIX", "", "at least 1"),
+        ("CDC_KAFKA__TOPIC_PREFIX", "", "empty (allowed: letters, digits, . _ and -)"),
         ("CDC_METRICS__PORT", "70000", "65535"),
-        ("CDC_METRICS__PORT", "http", "integer"),
-        ("CDC_LOG__LEVEL", "loud", "'info'"),
-        ("CDC_KAFKA__SECURITY__PROTOCOL", "TLS", "'SSL'"),
-        ("CDC_KAFKA__TOPCIS", "a", "topics"),
+        ("CDC_METRICS__PORT", "http", "whole number"),
+        ("CDC_LOG__LEVEL", "loud", "(allowed: debug, info, warning, error)"),
+        ("CDC_KAFKA__SECURITY__PROTOCOL", "TLS", "(allowed: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL)"),
+        ("CDC_KAFKA__TOPCIS", "a", "(fix: CDC_KAFKA__TOPICS)"),
         ("CDC_CONNECT__URL", "nowhere", "http://"),
     ],
 )

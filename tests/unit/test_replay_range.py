@@ -8,6 +8,8 @@ from consumer.errors import ConfigError
 from consumer.replay.bounds import At, Beginning, Bound, End, Offsets, check_order, parse_bound, parse_size
 from consumer.watermark import Partition
 
+NOW = 1_705_314_600_000
+
 
 @pytest.mark.parametrize(
     ("text", "bound"),
@@ -18,19 +20,20 @@ from consumer.watermark import Partition
         ("2024-01-15T10:30:00", At(1_705_314_600_000)),
         ("2024-01-15T11:30:00.250+01:00", At(1_705_314_600_250)),
         ("2024-01-15", At(1_705_276_800_000)),
+        ("10m", At(NOW - 600_000)),
         ("a.b.c:0:17", Offsets({Partition("a.b.c", 0): 17})),
         ("2024.b:12:0, a:0:1", Offsets({Partition("a", 0): 1, Partition("2024.b", 12): 0})),
     ],
 )
 def test_each_way_to_say_a_bound(text: str, bound: Bound) -> None:
-    assert parse_bound(text, "--from") == bound
-    assert parse_bound(str(bound), "--from") == bound
+    assert parse_bound(text, "--from", NOW) == bound
+    assert parse_bound(str(bound), "--from", NOW) == bound
 
 
 @pytest.mark.parametrize("text", ["", "start", "a:0", "a:0:x", "a:-1:3", ":0:1", "a:0:1,", "2024-13-01", "a:0:1,a:0:2"])
 def test_what_is_no_bound_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigError) as refusal:
-        parse_bound(text, "--to")
+        parse_bound(text, "--to", NOW)
     assert refusal.value.field == "--to"
 
 
@@ -50,7 +53,7 @@ def test_what_is_no_bound_is_refused_by_name(text: str) -> None:
     ],
 )
 def test_bounds_with_nothing_between_them_are_refused(begin: str, end: str, is_refused: bool) -> None:
-    bounds = parse_bound(begin, "--from"), parse_bound(end, "--to")
+    bounds = parse_bound(begin, "--from", NOW), parse_bound(end, "--to", NOW)
     if not is_refused:
         check_order(*bounds)
         return
