@@ -24,6 +24,7 @@ from consumer.explain.cli import explain
 from consumer.letters.cli import letters
 from consumer.options import Brokers, ConfigFile, MappingFile, Prefix, RedisUrl, rules_of, schemas_of, settings_of
 from consumer.snapshot.cli import snapshot
+from consumer.stop import Stop
 
 app = typer.Typer(
     name="cdc-consumer",
@@ -83,7 +84,7 @@ def run(
     )
     rules = rules_of(settings)
     log.configure(settings.log)
-    stop = service.Stop()
+    stop = Stop()
     stop.listen()
     if workers == 1:
         service.run(settings, rules, stop)
@@ -121,7 +122,6 @@ def replay(
     redis_url: RedisUrl = None,
 ) -> None:
     """Read topics again, and bring Redis to what they say; without --yes only say what that would change."""
-    from consumer import service
     from consumer.replay import summary as replay_summary
     from consumer.replay.bounds import parse_bound, parse_size
     from consumer.replay.order import Order
@@ -148,7 +148,7 @@ def replay(
         workers=workers,
         shown=show,
     )
-    stop = service.Stop()
+    stop = Stop()
     stop.listen()
     try:
         found = carried_out(settings, rules, order, stop)

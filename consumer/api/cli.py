@@ -34,7 +34,7 @@ def api(
         raise ConfigError(
             "api", f"the package {error.name} is not installed", "pip install 'cdc-consumer[api,mysql]', or postgres"
         ) from None
-    from consumer.service import Stop
+    from consumer.stop import Stop
 
     access = Access(settings.api)
     stop = Stop()
@@ -45,7 +45,7 @@ def api(
     ):
         health.start()
         if not stop():  # a server that hung may have kept it from being heard
-            serve(health, access, settings.api.refreshes_per_minute, listener)
+            serve(health, access, settings.api.refreshes_per_minute, listener, stop)
     if stop.by == signal.SIGINT:
         raise typer.Exit(130)
 

@@ -52,7 +52,7 @@ def audit(
     from consumer.audit.run import Audit
     from consumer.audit.users import Order
     from consumer.audit.watch import watch as watch_for_ever
-    from consumer.service import Stop
+    from consumer.stop import Stop
 
     settings = settings_of(
         config_file,

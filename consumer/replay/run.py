@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +33,7 @@ from consumer.replay.processes import Task, in_processes
 from consumer.replay.reader import committed, resolve
 from consumer.replay.state import ReplayState
 from consumer.replay.summary import Summary
-from consumer.replay.worker import Finished, Interrupted, Reached, Read, RedisReplaced, Wanted, Worker, waits
+from consumer.replay.worker import Finished, Interrupted, Reached, Read, RedisReplaced, Wanted, Worker, nap, waits
 from consumer.rules import Rules
 from consumer.sink import RedisSink
 from consumer.standing import RedisView
@@ -142,7 +141,7 @@ class _Run:
 
     def _patiently(self, attempt: Callable[[], _T]) -> _T:
         try:
-            return patiently(attempt, sleep=time.sleep, on_wait=waits, should_stop=self.should_stop)
+            return patiently(attempt, sleep=nap, on_wait=waits, should_stop=self.should_stop)
         except ServerUnavailable:
             raise Interrupted from None  # told to stop while Redis is away
 

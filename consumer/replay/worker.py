@@ -263,7 +263,7 @@ class Worker:
     def _patiently(self, attempt: Callable[[], _T]) -> _T:
         while True:
             try:
-                return patiently(attempt, sleep=_nap, on_wait=waits, should_stop=self._should_stop)
+                return patiently(attempt, sleep=nap, on_wait=waits, should_stop=self._should_stop)
             except Reconnected:
                 if self._patiently(self._view.run) != self._run:
                     raise RedisReplaced from None
@@ -301,5 +301,6 @@ def silent(seconds: float) -> None:
     _log.warning("waiting for a server", action="replay.waiting", error=f"Kafka: nothing came for {seconds:.0f} s")
 
 
-def _nap(seconds: float) -> None:
+def nap(seconds: float) -> None:
+    """Sleep, for so long at most as one who was told to stop may take to notice."""
     time.sleep(min(seconds, 1.0))
