@@ -14,9 +14,10 @@ DATABASE ?= mysql
 REDIS ?= cluster
 RECORDS ?= 200000
 USERS ?= 100000
+BURSTS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check end-to-end unit fuzz faults mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas format clean
+.PHONY: help demo live test check end-to-end unit fuzz faults bursts mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -57,6 +58,9 @@ fuzz: $(READY) ## damage real records for SECONDS=60: no exception but this prog
 
 faults: $(READY) ## a live system under random faults for MINUTES=5 (SEED=… repeats a run, DATABASE=mysql|mariadb|postgres)
 	$(BIN)/python -m tests.faults --minutes $(MINUTES) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+bursts: $(READY) ## BURSTS=1000 bursts of SIGTERM while servers are away: none hangs
+	$(BIN)/python -m tests.signals --bursts $(BURSTS) $(ARGS)
 
 mutations: $(READY) ## take each rule of the package away in turn: which tests notice
 	$(BIN)/python -m tests.mutations $(ARGS)

@@ -85,7 +85,7 @@ def run(
     rules = rules_of(settings)
     log.configure(settings.log)
     stop = Stop()
-    stop.listen()
+    stop.listen(spawns=workers > 1)
     if workers == 1:
         service.run(settings, rules, stop)
     else:
@@ -149,7 +149,7 @@ def replay(
         shown=show,
     )
     stop = Stop()
-    stop.listen()
+    stop.listen(spawns=workers > 1)
     try:
         found = carried_out(settings, rules, order, stop)
     except Interrupted:

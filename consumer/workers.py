@@ -33,7 +33,6 @@ _SOUND_S = 60.0
 # Told to leave, a worker finishes the step under way and commits. What ends all of them, systemd or Kubernetes, waits
 # for longer than this.
 _LEAVE_S = 30.0
-_TELL_AGAIN_S = 1.0
 _HIGHEST_PORT = 65_535
 _SPAWN = multiprocessing.get_context("spawn")
 
@@ -83,10 +82,10 @@ def supervise(settings: Settings, rules: Rules, count: int, stop: Stop) -> Ended
 
 def _leave(crew: Sequence[_Worker]) -> Ended:
     until = time.monotonic() + _LEAVE_S
+    for worker in crew:
+        worker.tell()
     while (left := [worker for worker in crew if worker.is_there]) and (now := time.monotonic()) < until:
-        for worker in left:
-            worker.tell()
-        wait([worker.sentinel for worker in left], min(_TELL_AGAIN_S, until - now))
+        wait([worker.sentinel for worker in left], until - now)
     return max((worker.leave() for worker in crew), key=lambda ended: ended.code)
 
 
@@ -137,7 +136,7 @@ class _Worker:
         return self._process.sentinel
 
     def tell(self) -> None:
-        """Finish what is under way, and leave. Told too early a process may not hear it: it is to be told again."""
+        """Finish what is under way, and leave."""
         if self._process is not None:
             self._process.terminate()
 
@@ -147,7 +146,7 @@ class _Worker:
             return Ended()
         if not self._process.is_alive():
             ended = self._ended()
-            return Ended() if ended.code == -signal.SIGTERM else ended  # it had not begun
+            return Ended() if ended.code == -signal.SIGTERM else ended  # it had not begun to listen
         self._process.kill()
         self._ended()
         problem = f"worker {self._number} did not end within {_LEAVE_S:g} s, and was killed"

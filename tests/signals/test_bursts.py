@@ -33,7 +33,7 @@ def test_many_bursts(request: pytest.FixtureRequest) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-# The lock of an Event was held by the main thread, or by a handler within which the next one ran.
+# What a handler does runs within the main thread, and within itself.
 _STORM = """
 import os, signal, sys
 from consumer.stop import Stop

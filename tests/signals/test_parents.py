@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import time
 from pathlib import Path
 
 import psutil
 import pytest
-from pydantic import SecretStr
 
 from consumer.config import Settings, load
 from consumer.reference import reference
@@ -45,6 +43,13 @@ def waiting(way: Way, folder: Path) -> Process:
     return process
 
 
+def listens(process: psutil.Process) -> bool:
+    """Whether it has begun to wait for SIGTERM."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    blocked = next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk"))
+    return bool(blocked >> (signal.SIGTERM - 1) & 1)
+
+
 @pytest.mark.slow
 def test_a_worker_of_run_that_does_not_end_is_killed(tmp_path: Path) -> None:
     process = waiting(Way.WORKERS, tmp_path)
@@ -78,7 +83,7 @@ def test_workers_of_replay(settings: Settings, is_frozen: bool, monkeypatch: pyt
 
     def should_stop() -> bool:
         begun[:] = [psutil.Process(each.pid) for each in multiprocessing.active_children()]
-        if any(each.cpu_times().user < 0.5 for each in begun):
+        if not all(map(listens, begun)):
             return False
         for each in begun:
             for _ in range(300 * (not is_frozen)):
