@@ -16,9 +16,10 @@ DATABASE ?= mysql
 REDIS ?= cluster
 RECORDS ?= 200000
 USERS ?= 100000
+BURSTS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check end-to-end unit fuzz model faults mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas format clean
+.PHONY: help demo live test check end-to-end unit fuzz model faults bursts mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -62,6 +63,9 @@ model: $(READY) ## random histories of database, connector, topic and members fo
 
 faults: $(READY) ## a live system under random faults for MINUTES=5 (SEED=… repeats a run, DATABASE=mysql|mariadb|postgres, REDIS=cluster, ARGS="--workers 3")
 	$(BIN)/python -m tests.faults --minutes $(MINUTES) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(if $(filter-out file,$(origin REDIS)),--redis $(REDIS)) $(ARGS)
+
+bursts: $(READY) ## BURSTS=1000 bursts of SIGTERM while servers are away: none hangs
+	$(BIN)/python -m tests.signals --bursts $(BURSTS) $(ARGS)
 
 mutations: $(READY) ## take each rule of the package away in turn: which tests notice
 	$(BIN)/python -m tests.mutations $(ARGS)

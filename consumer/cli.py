@@ -42,6 +42,7 @@ from consumer.options import (
 )
 from consumer.replay.cli import replay
 from consumer.snapshot.cli import snapshot
+from consumer.stop import Stop
 from consumer.usage import UsageError, refusal, renamed
 
 app = typer.Typer(
@@ -97,8 +98,8 @@ def run(
         log={"format": log_format, "level": log_level},
     )
     rules = rules_of(settings)
-    stop = service.Stop()
-    stop.listen()
+    stop = Stop()
+    stop.listen(spawns=workers > 1)
     if workers == 1:
         service.run(settings, rules, stop)
     else:

@@ -38,6 +38,11 @@ class ClusterIndex:
         """Whether look-ups are answered without a scan."""
         return bool(self._indexes) and all(index.is_warm for index in self._indexes.values())
 
+    @property
+    def state(self) -> str:
+        states = {index.state for index in self._indexes.values()}
+        return "warm" if self.is_warm else "full" if "full" in states else "cold"
+
     def matching(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
         # Each time: keys that a new master was given are told of by nobody else.
         self._topology.look()

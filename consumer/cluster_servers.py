@@ -32,7 +32,7 @@ from consumer.script import Call, fields_of, pairs_of, sound
 from consumer.sections import Guard, Redis
 from consumer.servers import Answers
 from consumer.spread import Spread, is_apart, slot, spread, tags
-from consumer.topology import Topology, is_no_node
+from consumer.topology import Topology
 
 
 @dataclass(slots=True)
@@ -92,8 +92,6 @@ class ClusterServers:
         try:
             self._topology.look()
         except redis.RedisError as error:
-            if is_no_node(error):
-                raise ConfigError("CDC_REDIS__URL", "the server is no node of a cluster", allowed="redis://…") from None
             raise at_start(error) from None
         return min((ask(client) for client in self._keys.clients()), key=_weakness)
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import redis
 
 from consumer.redis_address import Kind
-from consumer.redis_client import address_of, ask, connect
+from consumer.redis_client import address_of, ask, ask_one, connect
 from consumer.routes import Routes
 from consumer.script import Call, sound
 from consumer.sections import Redis
@@ -129,4 +129,5 @@ def runs(keys: Keyspace) -> str:
         redis.RedisError: the cluster's nodes can't be asked.
 
     """
-    return " ".join(ask(client).run for client in keys.clients())
+    ask_node = ask_one if isinstance(keys, OneKeyspace) else ask
+    return " ".join(ask_node(client).run for client in keys.clients())

@@ -24,15 +24,15 @@ from consumer.watermark import Partition
 _LONGEST_TURN_S = 60.0
 _MOST_COLUMNS = 200
 """A label's values are kept for ever, and a record may name any column: so many are told apart, the rest is one."""
-_INDEX_STATES = ("off", "cold", "warm")
+_INDEX_STATES = ("off", "cold", "full", "warm")
 _SERVERS = ("redis", "kafka", "registry")
 
 
 class Metrics(Observer, Collector):
     """Counts what the pipeline does, batch by batch. Labels are of what is configured: their number is bounded.
 
-    ``index`` answers the state of the index of wildcard keys: ``off``, ``cold`` or ``warm``. Behind by more than
-    ``ready_lag_s`` seconds the program is not ready. ``tables`` is what is known of the topics.
+    ``index`` answers the state of the index of wildcard keys: ``off``, ``cold``, ``full`` or ``warm``. Behind by more
+    than ``ready_lag_s`` seconds the program is not ready. ``tables`` is what is known of the topics.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from consumer.key_index import TrackedIndex
 from consumer.keyspace import OneKeyspace
 from consumer.protocols import Applied
 from consumer.redis_call import Calls, applied, is_asked_for_more, may_be_brief
-from consumer.redis_client import Server, ask, connect, translate
+from consumer.redis_client import Server, ask_one, connect, translate
 from consumer.redis_rights import OFFSETS
 from consumer.rules import Rules
 from consumer.scan_index import KeyIndex, ScanIndex, is_tracked
@@ -36,7 +36,7 @@ class OneServer:
         )
 
     def reach(self) -> Server:
-        return ask(self._client)
+        return ask_one(self._client)
 
     def is_reachable(self) -> bool:
         return bool(self._client.ping())

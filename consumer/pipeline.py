@@ -36,6 +36,9 @@ class Pipeline:
 
     Records that can't be applied go to ``dead_letters``, as long as they are no more than ``limit``; without a place
     for them the first one halts. A plan that Redis answers ``attempts`` times with an error that nobody knows is one.
+
+    Raises:
+        ValueError: a limit lets some pass, and there is no place for them.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class Pipeline:
         linger_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if dead_letters is None and limit.in_a_row > 0:
+            raise ValueError("a limit of dead letters needs a place for them, or they would be passed and lost")
         self._sink = sink
         self._rules = rules
         self._schemas = schemas

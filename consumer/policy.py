@@ -170,6 +170,11 @@ _REDIS = (
         "start Redis, or look at the network between; CDC_REDIS__URL if it never worked",
         "redis.ConnectionError redis.TimeoutError redis.InvalidResponse redis.MaxConnectionsError",
     ),
+    _retry(
+        "a host name that this machine can't resolve: correct CDC_REDIS__URL; if a cluster's node calls itself so, let "
+        "it tell another one (cluster-announce-hostname, cluster-announce-ip, cluster-preferred-endpoint-type)",
+        "socket.gaierror",
+    ),
     _retry("Redis reads its data from disk: wait", "redis.BusyLoadingError redis:LOADING"),
     _retry(
         "give the Redis account its password and permissions back, or correct CDC_REDIS__URL",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 _FORM = re.compile(r"(rediss?)\+(cluster|sentinel)://(?:([^@/?]*)@)?([^@/?]+)(/[^?]*)?(\?.*)?")
+_OTHER_PATH = re.compile(r"rediss?://[^/?]*/(?![0-9]*/?(\?|$))")
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+)(?::([0-9]{1,5}))?")
 
 
@@ -43,6 +44,8 @@ class Address:
     def from_url(cls, url: str) -> Address:
         """Raises ValueError; it quotes nothing of the URL, which may hold a password."""
         if not re.match(r"rediss?\+", url):
+            if _OTHER_PATH.match(url):  # the client would take it for database 0, or make another number of it
+                raise ValueError("the database is no number")
             return cls(Kind.ONE, url)
         found = _FORM.fullmatch(url)
         if found is None:

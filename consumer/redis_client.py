@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -35,6 +37,27 @@ _LONGEST_REPLY = 200
 _NOT_ALLOWED = "The user executing the script can't"
 
 
+class WrongKind(redis.ResponseError):
+    """A server of another kind than the URL says: at the start a wrong setting."""
+
+    problem = ""
+    allowed = ""
+
+
+class NoClusterNode(WrongKind):
+    """It does not know the slots of a cluster."""
+
+    problem = "the server is no node of a cluster"
+    allowed = "redis://… for a single server"
+
+
+class NoSentinel(WrongKind):
+    """It knows no masters of services."""
+
+    problem = "the server is no sentinel"
+    allowed = "hosts and ports of sentinels, which is mostly 26379; redis://… for a single server"
+
+
 def address_of(server: Redis) -> Address:
     """What the URL says.
 
@@ -64,20 +87,38 @@ def connect(server: Redis, node: tuple[str, int] | None = None, **options: Any) 
     try:
         if address.kind is Kind.SENTINEL:
             client = _of_sentinels(server, address, options)
+        elif node is not None:
+            client = _of_node(server, address, node, options)
         else:
-            url = address.whole if node is None else address.of(*node)
-            client = redis.Redis.from_url(url, **_options(server), **options)
+            client = redis.Redis.from_url(address.whole, **_options(server), **options)
         client.connection_pool.make_connection()  # options that no connection knows are refused here
+        str(client.connection_pool.connection_kwargs.get("host", "")).encode("idna")  # UnicodeError: no name of a host
         return client
     except (ValueError, TypeError):
         # The parser's own words may quote a piece of the password.
         raise ConfigError("CDC_REDIS__URL", "not a Redis URL", allowed=_URL) from None
 
 
+def _of_node(server: Redis, address: Address, node: tuple[str, int], options: dict[str, Any]) -> redis.Redis:
+    # What a node calls another one never becomes part of a URL: what no host is would be read as something else.
+    host, port = node
+    of_all = parse_url(address.of(*address.hosts[0]))
+    pool = redis.ConnectionPool(**{**_options(server), **of_all, **options, "host": host, "port": port})
+    return redis.Redis.from_pool(pool)
+
+
+class _Sentinels(Sentinel):
+    def discover_master(self, service_name: str) -> Any:
+        try:
+            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        except redis.ResponseError as error:
+            raise NoSentinel(str(error)) if lacks_command(error) else error from None
+
+
 def _of_sentinels(server: Redis, address: Address, options: dict[str, Any]) -> redis.Redis:
     secret = server.sentinel_password
     account = {"username": server.sentinel_user, "password": secret.get_secret_value() if secret else None}
-    manager = Sentinel([])
+    manager: Any = _Sentinels([])  # type: ignore[no-untyped-call]
     ask = replace(address, login="", db=0).of
     manager.sentinels = [redis.Redis.from_url(ask(*host), **_options(server), **account) for host in address.hosts]
     asked = parse_url(address.of(*address.hosts[0]))
@@ -104,11 +145,15 @@ def _options(server: Redis) -> dict[str, Any]:
 
 
 class Server(NamedTuple):
-    """What a server says of itself; ``policy`` is its maxmemory-policy, ``run`` another after each start."""
+    """What a server says of itself, as far as this account may ask.
 
-    version: str
-    policy: str
+    ``policy`` is its maxmemory-policy, ``run`` another after each start, ``mode`` is standalone, cluster or sentinel.
+    """
+
+    version: str = ""
+    policy: str = ""
     run: str = ""
+    mode: str = ""
 
 
 def ask(client: redis.Redis) -> Server:
@@ -116,23 +161,90 @@ def ask(client: redis.Redis) -> Server:
 
     Raises:
         ServerUnavailable: it does not answer yet.
-        ConfigError: it refuses these credentials, or TLS with it fails.
+        ConfigError: it refuses these credentials or this database, is of another kind than the URL says, or TLS fails.
 
     """
     try:
-        server = client.info("server")
-        policy = str(client.info("memory").get("maxmemory_policy", ""))
-        return Server(str(server["redis_version"]), policy, str(server.get("run_id", "")))
+        server, memory = info(client, "server"), info(client, "memory")
     except redis.RedisError as error:
         pool = client.connection_pool
         is_secured = issubclass(pool.connection_class, redis.SSLConnection)
         if (wrong := refused_by_tls(pool.connection_kwargs, is_secured=is_secured)) is not None:
             raise wrong from None
+        if isinstance(error, redis.ResponseError) and (wrong := _wrong_database(client, error)) is not None:
+            raise wrong from None
         raise at_start(error) from None
+    told = [str(server.get(name, "")) for name in ("redis_version", "run_id", "redis_mode")]
+    return Server(told[0], str(memory.get("maxmemory_policy", "")), told[1], told[2])
+
+
+def ask_one(client: redis.Redis) -> Server:
+    """As :func:`ask`, of a server that has to keep every key.
+
+    Raises:
+        ServerUnavailable, ConfigError: as :func:`ask`.
+
+    """
+    server = ask(client)
+    if server.mode == "cluster":
+        raise ConfigError(
+            "CDC_REDIS__URL", "the server is a node of a cluster", allowed="redis+cluster://host1:port,host2/"
+        )
+    if server.mode == "sentinel":
+        raise ConfigError(
+            "CDC_REDIS__URL", "the server is a sentinel", allowed="redis+sentinel://host1:port,host2/service"
+        )
+    return server
+
+
+def info(client: redis.Redis, section: str) -> Mapping[str, Any]:
+    """A section of INFO; nothing where the server answers, but not to that: some accounts and proxies may not ask.
+
+    Raises:
+        redis.RedisError: it does not answer, or refuses more than that.
+
+    """
+    try:
+        told: Any = client.info(section)
+    except redis.ResponseError as error:
+        if not is_refusal(error):
+            raise
+        client.ping()
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def is_refusal(error: redis.ResponseError) -> bool:
+    """Whether a command was refused, in whatever words, and not put off for the state that the server is in."""
+    return _rule(error).is_setting or lacks_command(error)
+
+
+def lacks_command(error: redis.ResponseError) -> bool:
+    """Whether a refusal is none of an account's rights, nor any that the table of failures knows by its code."""
+    return "redis:ERR" in _rule(error).names
+
+
+def _wrong_database(client: redis.Redis, error: redis.ResponseError) -> ConfigError | None:
+    """Whether the server would let us in, but not to the database that the URL names."""
+    pool = client.connection_pool
+    number = pool.connection_kwargs.get("db") or 0
+    if not number or not lacks_command(error):
+        return None
+    other: Any = pool.connection_class(**{**pool.connection_kwargs, "db": 0})
+    try:
+        other.connect()
+    except redis.RedisError:
+        return None
+    finally:
+        other.disconnect()
+    problem = f"Redis refused database {number}: {_said(error)}"
+    return ConfigError("CDC_REDIS__URL", problem, allowed="0, or another one that the server has")
 
 
 def at_start(error: redis.RedisError) -> ConfigError | ServerUnavailable:
     """What a failure means to a client that was never answered: a wrong setting, or a server to be waited for."""
+    if isinstance(error, WrongKind):
+        return ConfigError("CDC_REDIS__URL", f"{error.problem} (it says: {error})", allowed=error.allowed)
     found = translate(error, is_of_plan=False)
     if _rule(error).is_setting or not isinstance(found, ServerUnavailable):
         return ConfigError(
@@ -148,7 +260,9 @@ def translate(error: Exception, *, is_of_plan: bool = True) -> ServerError:
 
     Not ``is_of_plan``: what was asked is no plan, so that a refusal of it is no reason to give up one plan.
     """
-    found = failure("Redis", error, _said(error), _reply(error))
+    cause = error.__context__
+    unresolved = cause if isinstance(cause, socket.gaierror) and isinstance(error, redis.ConnectionError) else None
+    found = failure("Redis", unresolved or error, _said(error), _reply(error))
     if isinstance(found, UnknownReply):
         found.problem = _QUOTED.sub(lambda quoted: quoted[1] or "…", found.problem)[:_LONGEST_REPLY]
     if isinstance(found, Refused) and not is_of_plan:

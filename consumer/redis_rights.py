@@ -52,10 +52,14 @@ class Need:
 
 
 AS_FUNCTION = Need(("FUNCTION", "LOAD", "REPLACE", "#!lua"))
-"""Where this is allowed the script is a function, else :data:`AS_SCRIPT`."""
+"""Where this and :data:`FCALL` are allowed the script is a function, else :data:`AS_SCRIPT`."""
+FCALL = Need(("FCALL", "f", "0"))
 AS_SCRIPT = Need(("SCRIPT", "LOAD", "return"))
 TRACKING = Need(("CLIENT", "TRACKING", "ON", "BCAST"))
 """Without it there are SCAN passes."""
+INFO = Need(("INFO", "server"))
+"""Without it the server's version, its settings and what it is are not known."""
+OPTIONAL = (TRACKING, INFO)
 
 
 def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Need]:
@@ -66,7 +70,6 @@ def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Nee
         for user in _users(rules):
             yield from _on(companion(render(rules.names.balance, user)), _GUARD)
         yield from _on(f"{OFFSETS}{{0}}:{group}", "EXISTS HSET HGETALL")
-    yield Need(("INFO", "server"))
     yield Need(("PING",))
     for user in _users(rules):
         names = rules.names
@@ -75,7 +78,10 @@ def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Nee
         yield from _on(render(names.portfolio, user), _HASH)
         yield from _on(render(names.balance, user), "TYPE EXISTS GET SET UNLINK")
         for template in rules.derived():
-            yield from _on(render(template.removesuffix("*"), user), "UNLINK")
+            # A wildcard key that was touched is asked after: it may be gone.
+            yield from _on(
+                render(template.removesuffix("*"), user), "UNLINK EXISTS" if template.endswith("*") else "UNLINK"
+            )
     yield from _on(f"{OFFSETS}{group}", "HSET HGETALL")
     yield from _on(database_key(group), "HSET HSETNX HGET")
     yield from _on(f"{CANARY}0", "SET EXPIRE UNLINK")
@@ -108,7 +114,7 @@ def wanted(rules: Rules, group: str, *, has_functions: bool, is_cluster: bool = 
 
     ``has_functions``: Redis 7 or later.
     """
-    every = [*needs(rules, group, is_cluster=is_cluster), *calls(rules, as_function=False), AS_SCRIPT, TRACKING]
+    every = [*needs(rules, group, is_cluster=is_cluster), *calls(rules, as_function=False), AS_SCRIPT, *OPTIONAL]
     every += [*calls(rules, as_function=True), AS_FUNCTION] if has_functions else []
     commands = sorted({f"+{need.name}" for need in every} | {"+select"})  # SELECT: for a URL with a database
     names = rules.names

@@ -11,7 +11,7 @@ import redis
 from consumer.errors import Reconnected
 from consumer.script import Call, Script
 from consumer.sections import Redis
-from consumer.topology import Node, Topology
+from consumer.topology import Node, Topology, is_known, named
 
 _ROUNDS = 8
 """So often a command is sent on; slots that move faster are waited for."""
@@ -116,13 +116,18 @@ class Routes:
             if not isinstance(reply, redis.exceptions.AskError):
                 replies[errand.at] = reply
                 continue
-            to = Node(reply.host or by.host, int(reply.port))
+            to = named(reply.host, int(reply.port), by)
             errand.to = to
             if isinstance(reply, redis.exceptions.MovedError):
                 errand.to = None
-                if to not in self._topology.masters:
-                    self._look(first=to)
-                self._topology.moved(errand.slot, to)
+                if not is_known(reply.host):
+                    self._look(first=by)  # whose map has an address of it
+                else:
+                    if to not in self._topology.masters:
+                        self._look(first=to)
+                    self._topology.moved(errand.slot, to)
+            elif not is_known(reply.host):
+                errand.to = self._topology.at(to.port) or to
             yield errand
 
     def _look(self, doubted: frozenset[Node] = frozenset(), first: Node | None = None) -> None:

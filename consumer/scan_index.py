@@ -13,6 +13,13 @@ from consumer.sections import Redis
 class KeyIndex(Protocol):
     """Keys by prefix."""
 
+    @property
+    def state(self) -> str:
+        """``warm``, ``cold`` (look-ups scan until the keys are known), ``full`` (they scan: there are too many keys to
+        know), ``off`` (they always scan).
+        """
+        ...
+
     def matching(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """The keys that begin with each prefix, and a window opened for each.
 
@@ -49,6 +56,10 @@ class ScanIndex:
         self._heads = heads
         self._owed: set[str] = set()
         """Prefixes that still have to be cleared, because a pass failed."""
+
+    @property
+    def state(self) -> str:
+        return "off"
 
     def matching(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
         found: dict[str, list[str]] = {prefix: [] for prefix in prefixes}

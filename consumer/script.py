@@ -1,8 +1,8 @@
 """``apply.lua`` on one server, and the connection it is called over.
 
-Where the server keeps functions (Redis 7) the script is one: it is stored and replicated with the data. Else, or where
-the account may not load functions, it lies in the script cache. Either may be lost at any time, and is then loaded
-again.
+Where the server keeps functions (Redis 7) the script is one: it is stored and replicated with the data. Where FUNCTION
+or FCALL is refused, by the server, the account or a proxy, and in whatever words, it lies in the script cache. Either
+may be lost at any time, and is then loaded again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import redis
 import structlog
 
 from consumer.errors import Reconnected
-from consumer.redis_client import connect
+from consumer.redis_client import connect, is_refusal
 from consumer.sections import Redis
 
 _log = structlog.get_logger(__name__)
@@ -106,7 +106,9 @@ class Script:
 
         """
         replies = self._receive(len(self._sent))
-        if lost := [at for at, reply in enumerate(replies) if _is_lost(reply)]:
+        if self._command == _AS_FUNCTION and any(map(_is_refused, replies)):
+            self._command = self._as_script(next(filter(_is_refused, replies)))
+        if lost := [at for at, reply in enumerate(replies) if _is_lost(reply) or _is_refused(reply)]:
             # Loaded in the same go, so that hardly anything comes between.
             try:
                 load = _LOAD[self._command or self._first_load()]
@@ -169,13 +171,36 @@ class Script:
         try:
             self._client.execute_command(*_LOAD[_AS_FUNCTION])
             return _AS_FUNCTION
-        except redis.exceptions.NoPermissionError:
-            pass
         except redis.ResponseError as error:
-            if not str(error).startswith("unknown command"):
+            if not is_refusal(error):
                 raise
+            command = self._as_script(error)
         self._client.execute_command(*_LOAD[_AS_SCRIPT])
+        return command
+
+    def _as_script(self, refused: object) -> tuple[str, str]:
+        _log.info("functions are refused, the script is called by EVALSHA", action="script.evalsha", said=str(refused))
         return _AS_SCRIPT
+
+
+def refusal_of_functions(client: redis.Redis) -> str | None:
+    """The server's words, if FUNCTION or FCALL is refused and the script is therefore called by EVALSHA.
+
+    Nothing is loaded: the library that is sent is none, and the function that is called does not exist.
+
+    Raises:
+        redis.RedisError: the server can't be asked now.
+
+    """
+    for command, sign in ((("FUNCTION", "LOAD", "none"), "library"), (("FCALL", "none", 0), "not found")):
+        try:
+            client.execute_command(*command)
+        except redis.ResponseError as error:
+            if not is_refusal(error):
+                raise
+            if sign not in str(error).lower():
+                return str(error)
+    return None
 
 
 def sound(replies: Sequence[Any]) -> Sequence[Any]:
@@ -215,6 +240,10 @@ def _is_lost(reply: object) -> bool:
     return isinstance(reply, redis.exceptions.NoScriptError) or (
         isinstance(reply, redis.ResponseError) and "Function not found" in str(reply)
     )
+
+
+def _is_refused(reply: object) -> bool:
+    return isinstance(reply, redis.ResponseError) and "fcall" in str(reply).lower() and is_refusal(reply)
 
 
 def _reconnected() -> Reconnected:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -30,40 +28,12 @@ from consumer.rules import Rules
 from consumer.selection import say_if_uneven, selected
 from consumer.sink import RedisSink
 from consumer.source import KafkaSource
+from consumer.stop import Stop
 from consumer.tolerance import Limit
 from consumer.topic_tables import TopicTables
 from consumer.watermark import Partition
 
 _log = structlog.get_logger(__name__)
-
-
-class Stop:
-    """Set by SIGTERM and SIGINT; ``by`` is the signal's number, 0 until then."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self.by = 0
-
-    def __call__(self) -> bool:
-        return self._event.is_set()
-
-    def wait(self, seconds: float) -> None:
-        """Sleep, but no longer than until told to stop."""
-        self._event.wait(seconds)
-
-    def listen(self) -> None:
-        """From now on signals end the program in good order."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._signalled)
-
-    def _signalled(self, number: int, frame: object) -> None:
-        if (
-            self.by == number == signal.SIGINT
-        ):  # Ctrl-C again: a server that hangs may keep the end in good order waiting
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self.by = self.by or number
-        self._event.set()
 
 
 def run(settings: Settings, rules: Rules, stop: Stop) -> None:

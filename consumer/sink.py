@@ -60,9 +60,8 @@ class RedisSink:
             return False
 
     def index_state(self) -> str:
-        """Of wildcard keys: ``warm``, ``cold`` (look-ups scan until it is known again), ``off`` (they always scan)."""
-        is_warm = getattr(self._index, "is_warm", None)  # one that always scans has no such thing
-        return "off" if is_warm is None else "warm" if is_warm else "cold"
+        """Of the index of wildcard keys, as :attr:`consumer.scan_index.KeyIndex.state`."""
+        return self._index.state
 
     def close(self) -> None:
         """Let the connections go."""

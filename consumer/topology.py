@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import redis
 
-from consumer.redis_client import address_of, connect
+from consumer.redis_client import NoClusterNode, address_of, connect, lacks_command
 from consumer.sections import Redis
 from consumer.spread import SLOTS
 
-_NOT_A_NODE = "cluster support disabled"
+_UNKNOWN = "?"
+"""What a node calls one whose host name it has to tell and does not know."""
 
 
 class Node(NamedTuple):
@@ -23,6 +24,29 @@ class Node(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+def named(host: str | None, port: int, teller: Node, address: str = "") -> Node:
+    """The node that ``teller`` speaks of.
+
+    Without a host it is where ``teller`` was found; one of unknown name too, unless its ``address`` is told.
+
+    Raises:
+        redis.ConnectionError: the host is no name.
+
+    """
+    if host == _UNKNOWN:
+        host = address
+    try:
+        (host or "").encode("idna")
+    except UnicodeError:
+        raise redis.ConnectionError(f"a node of the cluster calls itself {host!r}, which is no host name") from None
+    return Node(host or teller.host, port)
+
+
+def is_known(host: str | None) -> bool:
+    """Whether a node that another one speaks of can be told by that host."""
+    return host != _UNKNOWN
 
 
 class Topology:
@@ -50,6 +74,11 @@ class Topology:
         """The master of ``slot``, if one is known."""
         return self._owners[slot]
 
+    def at(self, port: int) -> Node | None:
+        """The node that listens on that port, if one does and only one."""
+        found = [node for node in (*self.masters, *self.replicas) if node.port == port]
+        return found[0] if len(found) == 1 else None
+
     def client(self, node: Node) -> redis.Redis:
         """A client of one node."""
         with self._lock:
@@ -71,12 +100,12 @@ class Topology:
         failure: redis.RedisError = redis.ConnectionError("no node of the cluster answers")
         for node in self._known(doubted, first):
             try:
-                told: Any = self.client(node).execute_command("CLUSTER SLOTS")
+                self._take(self.client(node).execute_command("CLUSTER SLOTS"), node)
+                return
+            except redis.ResponseError as error:
+                failure = NoClusterNode(str(error)) if lacks_command(error) else error
             except redis.RedisError as error:
                 failure = error
-            else:
-                self._take(told, node)
-                return
         raise failure
 
     def _known(self, doubted: frozenset[Node], first: Node | None) -> Iterator[Node]:
@@ -88,7 +117,7 @@ class Topology:
         owners: list[Node | None] = [None] * SLOTS
         replicas = set()
         for first, last, *nodes in told:
-            master, *others = (Node(host or asked.host, port) for host, port, *_ in nodes)
+            master, *others = (named(host, port, asked, _address(*more[1:2])) for host, port, *more in nodes)
             owners[first : last + 1] = [master] * (last + 1 - first)
             replicas.update(others)
         self._owners = owners
@@ -96,6 +125,7 @@ class Topology:
         self.replicas = frozenset(replicas)
 
 
-def is_no_node(error: redis.RedisError) -> bool:
-    """Whether a server that was asked says that it is no node of any cluster."""
-    return _NOT_A_NODE in str(error)
+def _address(metadata: Any = ()) -> str:
+    """The IP address of a node, if its entry in CLUSTER SLOTS tells that beside the name: from Redis 7 on."""
+    pairs = metadata if isinstance(metadata, dict) else dict(zip(metadata[::2], metadata[1::2], strict=False))
+    return str(pairs.get("ip", ""))

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
 import structlog
@@ -23,6 +23,7 @@ from consumer.config import Settings
 from consumer.errors import CdcError, ConfigError
 from consumer.retry import backoff_s
 from consumer.rules import Rules
+from consumer.stop import Stop
 
 _log = structlog.get_logger(__name__)
 _LOOK_S = 0.2
@@ -30,6 +31,9 @@ _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 # A worker that lived so long did not die of its start.
 _SOUND_S = 60.0
+# Told to leave, a worker finishes the step under way and commits. What ends all of them, systemd or Kubernetes, waits
+# for longer than this.
+_LEAVE_S = 30.0
 _HIGHEST_PORT = 65_535
 _SPAWN = multiprocessing.get_context("spawn")
 
@@ -63,7 +67,7 @@ def of_worker(settings: Settings, number: int) -> Settings:
     return Settings.model_construct(**{**dict(settings), "kafka": kafka, "metrics": metrics})
 
 
-def supervise(settings: Settings, rules: Rules, count: int, stop: service.Stop) -> Ended:
+def supervise(settings: Settings, rules: Rules, count: int, stop: Stop) -> Ended:
     """Keep ``count`` workers running until ``stop``, or until one ends by itself; then they leave in good order.
 
     Raises:
@@ -82,8 +86,11 @@ def supervise(settings: Settings, rules: Rules, count: int, stop: service.Stop) 
 
 
 def _leave(crew: Sequence[_Worker]) -> Ended:
+    until = time.monotonic() + _LEAVE_S
     for worker in crew:
         worker.tell()
+    while (left := [worker for worker in crew if worker.is_there]) and (now := time.monotonic()) < until:
+        wait([worker.sentinel for worker in left], until - now)
     return max((worker.leave() for worker in crew), key=lambda ended: ended.code)
 
 
@@ -122,14 +129,33 @@ class _Worker:
         )
         return None
 
+    @property
+    def is_there(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None and self._process.is_alive()
+
+    @property
+    def sentinel(self) -> int:
+        """What becomes readable when its process ends; only while it is there."""
+        assert self._process is not None  # noqa: S101  # the caller has looked
+        return self._process.sentinel
+
     def tell(self) -> None:
-        """To finish what is under way, and leave."""
+        """Finish what is under way, and leave."""
         if self._process is not None:
             self._process.terminate()
 
     def leave(self) -> Ended:
-        """Wait until it has left."""
-        return Ended() if self._process is None else self._ended()
+        """How it ended after it was told to; one that is still there is killed."""
+        if self._process is None:
+            return Ended()
+        if not self._process.is_alive():
+            ended = self._ended()
+            return Ended() if ended.code == -signal.SIGTERM else ended  # it had not begun to listen
+        self._process.kill()
+        self._ended()
+        problem = f"worker {self._number} did not end within {_LEAVE_S:g} s, and was killed"
+        return Ended(1, problem, "nothing is lost: what it had not committed is read again")
 
     def _start(self) -> None:
         self._told, theirs = _SPAWN.Pipe(duplex=False)
@@ -155,9 +181,8 @@ class _Worker:
 def _work(told: Connection, settings: Settings, rules: Rules, number: int) -> None:
     """A worker process: until it is told to stop, or nobody is there any more to tell it."""
     log.configure(settings.log, worker=number)
-    stop = service.Stop()
-    stop.listen()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everyone; the parent sees to it
+    stop = Stop()
+    stop.listen(is_worker=True)
     threading.Thread(target=_outlive_nobody, name="parent", daemon=True).start()
     try:
         service.run(settings, rules, stop)

@@ -56,7 +56,7 @@ def api(
     from consumer.api.access import Access
     from consumer.api.health import Health
     from consumer.api.server import serve
-    from consumer.service import Stop
+    from consumer.stop import Stop
 
     access = Access(settings.api)
     stop = Stop()
@@ -67,7 +67,7 @@ def api(
     ):
         health.start()
         if not stop():  # a server that hung may have kept it from being heard
-            serve(health, access, settings.api.refreshes_per_minute, listener)
+            serve(health, access, settings.api.refreshes_per_minute, listener, stop)
     if stop.by == signal.SIGINT:
         raise typer.Exit(130)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Iterator
 
 import structlog
 import uvicorn
@@ -10,13 +12,31 @@ import uvicorn
 from consumer.api.access import Access
 from consumer.api.app import application
 from consumer.api.health import Health
+from consumer.stop import Stop
 
 _log = structlog.get_logger(__name__)
 _LONGEST_STOP_S = 5
 
 
-def serve(health: Health, access: Access, refreshes_per_minute: int, listener: socket.socket) -> None:
-    """Serve on ``listener`` until SIGTERM or SIGINT, whose own handlers are called after that."""
+class _Server(uvicorn.Server):
+    """Ends when this program's own handlers were told to."""
+
+    def __init__(self, config: uvicorn.Config, stop: Stop) -> None:
+        super().__init__(config)
+        self._stop = stop
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take no handlers over."""
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether to end."""
+        return await super().on_tick(counter) or self._stop()
+
+
+def serve(health: Health, access: Access, refreshes_per_minute: int, listener: socket.socket, stop: Stop) -> None:
+    """Serve on ``listener`` until ``stop``."""
     host, port = listener.getsockname()[:2]
     _log.info("serving", action="api.serving", host=host, port=port)
     # A line in the log for each answer is written by the application.
@@ -28,5 +48,5 @@ def serve(health: Health, access: Access, refreshes_per_minute: int, listener: s
         lifespan="off",
         timeout_graceful_shutdown=_LONGEST_STOP_S,
     )
-    uvicorn.Server(settings).run(sockets=[listener])
+    _Server(settings, stop).run(sockets=[listener])
     _log.info("stopped", action="api.stopped")

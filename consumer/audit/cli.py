@@ -71,7 +71,7 @@ def audit(
     from consumer.audit.run import Audit
     from consumer.audit.users import Order
     from consumer.audit.watch import watch as watch_for_ever
-    from consumer.service import Stop
+    from consumer.stop import Stop
 
     rules = rules_of(settings)
     order = Order(tuple(user_of(each, "--user", rules) for each in users or ()), tuple(tables or ()), sample, repair)

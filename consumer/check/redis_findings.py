@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from consumer.check.findings import Finding, failure, ok, warning
-from consumer.redis_rights import TRACKING, Need
+from consumer.redis_rights import INFO, OPTIONAL, TRACKING, Need
 
 # Versions of Redis before this lack what the script and the index need.
 _OLDEST_REDIS = 6
 _FIRST_WITH_FUNCTIONS = 7
 _SHOWN = 6
+_INSTEAD = {
+    TRACKING: ("wildcard keys are found by SCAN passes instead", "; or CDC_REDIS__TRACKING=false"),
+    INFO: ("the server's version, role, eviction policy and persistence are not known", ""),
+}
 
 
 def of_redis(version: str, policy: str) -> Iterator[Finding]:
-    """A server that answers."""
+    """A server that answers; ``version`` is "" where it does not tell."""
+    if not version:
+        yield warning(
+            "redis",
+            "answers, but not to INFO: its version, its role, its eviction policy and its persistence are not known",
+            "let the account ask (+info); nothing, if the server or a proxy before it has no INFO",
+        )
+        return
     if _major(version) < _OLDEST_REDIS:
         yield failure("redis", f"version {version}", f"Redis {_OLDEST_REDIS} or later")
     elif policy.startswith("allkeys"):
@@ -31,6 +42,13 @@ def of_redis(version: str, policy: str) -> Iterator[Finding]:
 def has_functions(version: str) -> bool:
     """Whether a server of that version keeps functions."""
     return _major(version) >= _FIRST_WITH_FUNCTIONS
+
+
+def of_script(refused: str | None) -> Finding:
+    """How the script is called; ``refused``: the words in which functions are."""
+    if refused is None:
+        return ok("redis script", "called by FCALL: the server keeps it as a function")
+    return ok("redis script", f"called by EVALSHA, for functions are refused: {refused}")
 
 
 def _major(version: str) -> int:
@@ -80,17 +98,14 @@ def of_rights(user: str, refused: Sequence[Need], wanted: str) -> Iterator[Findi
     """What the account may not do. ``wanted``: the rules that are enough for one of its own."""
     subject = f"redis account {user}"
     advice = f"give it the right; these are enough for an account of this program alone: ACL SETUSER NAME {wanted}"
-    stops = [str(need) for need in refused if need != TRACKING]
+    stops = [str(need) for need in refused if need not in OPTIONAL]
     if stops:
         more = f" and {len(stops) - _SHOWN} more" if len(stops) > _SHOWN else ""
         yield failure(subject, f"may not: {', '.join(stops[:_SHOWN])}{more}", advice)
-    elif refused:
-        yield warning(
-            subject,
-            f"may not: {TRACKING}; wildcard keys are found by SCAN passes instead",
-            f"{advice}; or CDC_REDIS__TRACKING=false",
-        )
-    else:
+    for need in (each for each in refused if each in OPTIONAL):
+        instead, setting = _INSTEAD[need]
+        yield warning(subject, f"may not: {need}; {instead}", advice + setting)
+    if not refused:
         yield ok(subject, "may do all that is needed")
 
 

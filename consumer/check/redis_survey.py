@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import redis
 
-from consumer.redis_client import translate
-from consumer.redis_rights import AS_FUNCTION, AS_SCRIPT, TRACKING, Account, Need, calls, needs
+from consumer.redis_client import info, translate
+from consumer.redis_rights import AS_FUNCTION, AS_SCRIPT, FCALL, INFO, TRACKING, Account, Need, calls, needs
 from consumer.rules import Rules
+from consumer.script import refusal_of_functions
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +34,37 @@ class Rights:
     refused: Sequence[Need]
 
 
-def survey(client: redis.Redis) -> Survey:
-    """The server behind ``client``.
+def survey(client: redis.Redis) -> Survey | None:
+    """The server behind ``client``; None where it does not tell.
 
     Raises:
         ServerError: it does not answer, or refuses.
 
     """
     try:
-        mode = str(client.info("server").get("redis_mode", "standalone"))
-        role = str(client.info("replication").get("role", "master"))
-        is_logged = bool(client.info("persistence").get("aof_enabled"))
+        server = info(client, "server")
+        if not server:
+            return None
+        mode = str(server.get("redis_mode", "standalone"))
+        role = str(info(client, "replication").get("role", "master"))
+        is_logged = bool(info(client, "persistence").get("aof_enabled"))
         state = _cluster_state(client) if mode == "cluster" else ""
     except redis.RedisError as error:
         raise translate(error, is_of_plan=False) from None
     return Survey(mode, role, state, is_logged)
+
+
+def refusal(client: redis.Redis) -> str | None:
+    """In which words functions are refused, so that the script is called by EVALSHA; None where they are not.
+
+    Raises:
+        ServerError: it can't be asked now.
+
+    """
+    try:
+        return refusal_of_functions(client)
+    except redis.RedisError as error:
+        raise translate(error, is_of_plan=False) from None
 
 
 def _cluster_state(client: redis.Redis) -> str:
@@ -71,10 +88,10 @@ def rights(
     try:
         user = str(client.execute_command("ACL WHOAMI"))
         ask = _Asked(client, user)
-        as_function = ask.may(AS_FUNCTION)
+        as_function = ask.may(AS_FUNCTION) and ask.may(FCALL)
         every = [*needs(rules, group, is_cluster=is_cluster), *calls(rules, as_function=as_function)]
         every += [] if as_function else [AS_SCRIPT]
-        every += [TRACKING] if has_tracking else []
+        every += [TRACKING, INFO] if has_tracking else [INFO]
         return Rights(user, [need for need in every if not ask.may(need)])
     except redis.ResponseError:  # not allowed, or a server that has no such command
         return None

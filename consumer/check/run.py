@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 
 import redis
@@ -18,7 +18,7 @@ from consumer.check.topic_findings import TopicSettings
 from consumer.config import Settings
 from consumer.connect.client import ConnectApi
 from consumer.dead_letter_topic import DeadLetterTopic
-from consumer.errors import CdcError
+from consumer.errors import CdcError, ServerUnavailable
 from consumer.followed import Selection
 from consumer.keyspace import Keyspace, keyspace
 from consumer.redis_address import Kind
@@ -88,9 +88,11 @@ def _of_server(client: redis.Redis, settings: Settings, rules: Rules) -> Iterato
     is_cluster = redis_client.address_of(settings.redis).kind is Kind.CLUSTER
     server = redis_client.ask(client)
     yield from redis_findings.of_redis(server.version, server.policy)
-    survey = redis_survey.survey(client)
-    yield from redis_findings.of_place(survey.mode, survey.role, survey.cluster_state, is_cluster=is_cluster)
-    yield redis_findings.of_persistence(survey.is_logged)
+    if (survey := redis_survey.survey(client)) is not None:
+        yield from redis_findings.of_place(survey.mode, survey.role, survey.cluster_state, is_cluster=is_cluster)
+        yield redis_findings.of_persistence(survey.is_logged)
+    with suppress(ServerUnavailable):  # of a replica, or out of memory: that is told elsewhere
+        yield redis_findings.of_script(redis_survey.refusal(client))
     group, has_tracking = settings.kafka.group_id, settings.redis.tracking
     rights = redis_survey.rights(client, rules, group, has_tracking=has_tracking, is_cluster=is_cluster)
     has_functions = redis_findings.has_functions(server.version)

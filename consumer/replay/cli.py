@@ -53,12 +53,12 @@ def replay(
     redis_url: RedisUrl = None,
 ) -> None:
     """Read topics again, and bring Redis to what they say; without --yes only say what that would change."""
-    from consumer import service
     from consumer.replay import summary as replay_summary
     from consumer.replay.bounds import parse_size
     from consumer.replay.order import Order
     from consumer.replay.run import replay as carried_out
     from consumer.replay.worker import Interrupted
+    from consumer.stop import Stop
 
     if dry_run and yes:
         raise ConfigError("--yes", "nothing is changed in a dry run", fix="give one of --yes and --dry-run")
@@ -86,8 +86,8 @@ def replay(
         workers=workers,
         shown=show,
     )
-    stop = service.Stop()
-    stop.listen()
+    stop = Stop()
+    stop.listen(spawns=workers > 1)
     try:
         found = carried_out(settings, rules, order, stop)
     except Interrupted:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from consumer.errors import CdcError, ServerError
 from consumer.replay.summary import Summary
 from consumer.replay.worker import Finished, Interrupted, Reached, Read, RedisReplaced, Report, Wanted, Worker
 from consumer.rules import Rules
+from consumer.stop import Stop
 
 _PATIENCE_S = 0.2
 _LEAVE_S = 10.0
@@ -66,10 +68,14 @@ def in_processes(
     finally:
         for process in workers:
             process.terminate()
-        for process in workers:
-            process.join(_LEAVE_S)
         for conn in conns:
-            conn.close()
+            conn.close()  # or one that has much to report would wait until somebody reads it
+        until = time.monotonic() + _LEAVE_S
+        for process in workers:
+            process.join(max(0.0, until - time.monotonic()))
+        for process in workers:
+            process.kill()
+            process.join()
 
 
 def _follow(busy: list[Connection], left: list[Task], report: Report, should_stop: Callable[[], bool]) -> None:
@@ -103,18 +109,12 @@ def _received(conn: Connection) -> Read | Reached | Finished:
 
 def _serve(conn: Connection, settings: Settings, rules: Rules, wanted: Wanted, parent: int) -> None:
     """A worker process: it ends when it is told to, and when nobody is there any more to tell it."""
-    is_told = False
-
-    def tell(number: int, frame: object) -> None:
-        nonlocal is_told
-        is_told = True
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everyone; the parent sees to it
-    signal.signal(signal.SIGTERM, tell)
+    stop = Stop()
+    stop.listen(is_worker=True)
     log.configure(settings.log)
 
     def should_stop() -> bool:
-        return is_told or os.getppid() != parent
+        return stop() or os.getppid() != parent
 
     worker = Worker(settings, rules, wanted, conn.send, should_stop)
     try:
@@ -124,8 +124,13 @@ def _serve(conn: Connection, settings: Settings, rules: Rules, wanted: Wanted, p
     except (Interrupted, EOFError, BrokenPipeError):
         pass
     except RedisReplaced:
-        conn.send(Failed("", "", True))
+        _tell(conn, Failed("", "", True))
     except CdcError as error:
-        conn.send(Failed(str(error), error.advice, False))
+        _tell(conn, Failed(str(error), error.advice, False))
     finally:
         worker.close()
+
+
+def _tell(conn: Connection, failed: Failed) -> None:
+    with suppress(BrokenPipeError):  # the parent has ended it already
+        conn.send(failed)

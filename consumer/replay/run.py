@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from consumer.replay.processes import Task, in_processes
 from consumer.replay.reader import committed, resolve
 from consumer.replay.state import ReplayState
 from consumer.replay.summary import Summary
-from consumer.replay.worker import Finished, Interrupted, Reached, Read, RedisReplaced, Wanted, Worker, waits
+from consumer.replay.worker import Finished, Interrupted, Reached, Read, RedisReplaced, Wanted, Worker, nap, waits
 from consumer.retry import retry
 from consumer.rules import Rules
 from consumer.selection import say_if_uneven, selected
@@ -94,7 +93,7 @@ def _selection(settings: Settings, rules: Rules, should_stop: Callable[[], bool]
 
         def remembered(settings: Settings) -> frozenset[str]:
             try:
-                return retry(lambda: recall(settings), sleep=time.sleep, on_wait=waits, should_stop=should_stop)
+                return retry(lambda: recall(settings), sleep=nap, on_wait=waits, should_stop=should_stop)
             except ServerUnavailable:
                 raise Interrupted from None  # told to stop while Redis is away
 
@@ -164,7 +163,7 @@ class _Run:
 
     def _retried(self, attempt: Callable[[], _T]) -> _T:
         try:
-            return retry(attempt, sleep=time.sleep, on_wait=waits, should_stop=self.should_stop)
+            return retry(attempt, sleep=nap, on_wait=waits, should_stop=self.should_stop)
         except ServerUnavailable:
             raise Interrupted from None  # told to stop while Redis is away
 

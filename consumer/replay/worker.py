@@ -290,7 +290,7 @@ class Worker:
         while True:
             try:
                 stops = limited(self._should_stop, is_dry=self._wanted.is_dry)
-                return retry(attempt, sleep=_nap, on_wait=waits, should_stop=stops)
+                return retry(attempt, sleep=nap, on_wait=waits, should_stop=stops)
             except Reconnected:
                 if self._retried(self._view.run) != self._run:
                     raise RedisReplaced from None
@@ -333,5 +333,6 @@ def silent(seconds: float) -> None:
     _log.warning("waiting for a server", action="replay.waiting", error=f"Kafka: nothing came for {seconds:.0f} s")
 
 
-def _nap(seconds: float) -> None:
+def nap(seconds: float) -> None:
+    """Sleep, for so long at most as one who was told to stop may take to notice."""
     time.sleep(min(seconds, 1.0))

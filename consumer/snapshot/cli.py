@@ -132,7 +132,7 @@ def _audited(
     from consumer.audit.bar import AuditProgress
     from consumer.audit.run import Audit
     from consumer.audit.users import Order
-    from consumer.service import Stop
+    from consumer.stop import Stop
 
     def say(found: Sequence[findings.Finding]) -> None:
         for each in found:

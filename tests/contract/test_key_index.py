@@ -120,18 +120,84 @@ def test_flushing_the_server_empties_the_index(client: redis.Redis, tracked: Tra
     eventually(lambda: not tracked.matching([MINE])[MINE])
 
 
+def names(index: TrackedIndex) -> set[str]:
+    """What is known of one user, for a change that is refused."""
+    found = set(index.matching([MINE])[MINE])
+    index.settle([MINE], ())
+    return found
+
+
+def test_a_key_that_expired_or_was_removed_is_forgotten(client: redis.Redis) -> None:
+    """The server tells of it as it tells of a write; one that was written again meanwhile stays."""
+    index = TrackedIndex(client, HEADS, check_s=0.1)
+    index.start()
+    eventually(lambda: index.is_warm)
+    for number in range(50):
+        client.set(f"{MINE}short-{number}", "x", px=50)
+        client.set(f"{MINE}removed-{number}", "x")
+        client.set(f"{MINE}stays-{number}", "x")
+    client.delete(*(f"{MINE}removed-{number}" for number in range(50)))
+    client.set(f"{MINE}removed-7", "again")
+    left = {f"{MINE}stays-{number}" for number in range(50)} | {f"{MINE}removed-7"}
+    eventually(lambda: set(client.keys(f"{MINE}*")) == left)
+    eventually(lambda: names(index) == left)
+    index.close()
+
+
+def test_keys_that_live_for_a_while_do_not_pile_up(client: redis.Redis) -> None:
+    """Hour after hour other names: never more at once than are kept track of, and many times as many in all."""
+    index = TrackedIndex(client, HEADS, limit=300, check_s=0.05, again_s=0.1)
+    index.start()
+    eventually(lambda: index.is_warm)
+    with structlog.testing.capture_logs() as lines:
+        for number in range(20):
+            short = [f"{MINE}{number}-{each}" for each in range(100)]
+            for name in short:
+                client.set(name, "x", px=30)
+            eventually(lambda short=short: not client.exists(*short))  # type: ignore[misc]
+            eventually(lambda: not names(index))
+    assert [line for line in lines if line["action"] in ("index.full", "index.lost")] == []
+    assert index.state == "warm"
+    index.close()
+
+
 def test_more_keys_than_are_kept_track_of_are_scanned_for(client: redis.Redis) -> None:
+    """Once, and not for ever: when they are fewer they are known again."""
     client.mset({f"{MINE}{number}": "x" for number in range(3)})
-    index = TrackedIndex(client, HEADS, limit=4)
+    index = TrackedIndex(client, HEADS, limit=4, again_s=0.1)
     with structlog.testing.capture_logs() as lines:
         index.start()
         eventually(lambda: index.is_warm)
         client.mset({f"{MINE}{number}": "x" for number in range(3, 6)})
         eventually(lambda: any(line["action"] == "index.full" for line in lines))
-    assert not index.is_warm
-    assert len(index.matching([MINE])[MINE]) == 6
-    index.settle([MINE], [MINE])
-    eventually(lambda: not client.keys(f"{MINE}*"))
+        eventually(lambda: not index.is_warm)
+        assert index.state == "full"
+        assert len(index.matching([MINE])[MINE]) == 6
+        index.settle([MINE], [MINE])
+        eventually(lambda: not client.keys(f"{MINE}*"))
+        eventually(lambda: index.state == "warm")
+    told = [line["action"] for line in lines if line["log_level"] != "debug"]
+    assert told == ["index.full", "index.ready"]
+    client.set(f"{MINE}late", "x")
+    eventually(lambda: names(index) == {f"{MINE}late"})
+    index.close()
+
+
+def test_what_was_to_be_cleared_when_it_became_too_much_is_cleared(client: redis.Redis) -> None:
+    """A window was open; after that, keys of the same user are left alone."""
+    index = TrackedIndex(client, HEADS, limit=4, again_s=0.1)
+    index.start()
+    eventually(lambda: index.is_warm)
+    index.matching([MINE])
+    client.set(f"{MINE}late", "x")
+    other = "financial_summary:live:2:"
+    client.mset({f"{other}{number}": "x" for number in range(9)})
+    eventually(lambda: index.state == "full")
+    eventually(lambda: not client.exists(f"{MINE}late"))
+    client.set(f"{MINE}fresh", "x")
+    client.delete(*(f"{other}{number}" for number in range(8)))
+    eventually(lambda: index.state == "warm")
+    assert client.exists(f"{MINE}fresh")
     index.close()
 
 

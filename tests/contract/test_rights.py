@@ -157,10 +157,12 @@ def test_a_server_of_its_own_tells_what_it_is(redis_binary: str, tmp_path: Path)
     try:
         with server.connect() as client:
             found = survey(client)
+            assert found is not None
             assert (found.mode, found.role, found.is_logged) == ("standalone", "master", True)
             client.config_set("appendonly", "no")
             client.replicaof("127.0.0.1", "1")
             found = survey(client)
+            assert found is not None
             assert (found.role, found.is_logged) == ("slave", False)
     finally:
         server.end()
@@ -172,6 +174,7 @@ def test_a_node_of_a_cluster_tells_so(redis_binary: str, tmp_path: Path) -> None
     try:
         with connect(Redis(url=SecretStr(server.url))) as client:
             found = survey(client)
+            assert found is not None
             assert (found.mode, found.cluster_state) == ("cluster", "fail")
     finally:
         server.end()

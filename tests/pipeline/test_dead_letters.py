@@ -250,3 +250,9 @@ def test_each_dead_letter_is_one_log_line_without_the_value(sink: RedisSink) -> 
     assert line["place"] == "trading.trading.live_users[0]@1"
     assert line["user"] == "live:123"
     assert "no JSON" not in str(line)
+
+
+def test_a_limit_without_a_place_for_dead_letters_is_refused(sink: RedisSink) -> None:
+    """They were logged, passed and committed: lost."""
+    with pytest.raises(ValueError, match="a limit of dead letters needs a place for them"):
+        Pipeline(sink, reference(), limit=SOME)

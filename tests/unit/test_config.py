@@ -12,6 +12,7 @@ from consumer.config import load
 from consumer.errors import ConfigError
 from consumer.reference import reference
 from consumer.rules import Rules
+from consumer.stop import Stop
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +99,7 @@ def test_the_mapping_reaches_the_rules(monkeypatch: pytest.MonkeyPatch, tmp_path
     settings = tmp_path / "cdc.toml"
     settings.write_text(f'mapping = "{file}"\n')
     given: list[Rules] = []
-    monkeypatch.setattr(service.Stop, "listen", lambda stop: None)
+    monkeypatch.setattr(Stop, "listen", lambda stop, **options: None)
     monkeypatch.setattr("consumer.log.configure", lambda settings: None)
     monkeypatch.setattr(service, "run", lambda settings, rules, stop: given.append(rules))
     cli.run(config_file=settings)

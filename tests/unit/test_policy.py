@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import socket
 import ssl
 from collections import Counter
 from types import ModuleType
@@ -25,7 +26,7 @@ from consumer.redis_client import translate
 # Where a library lets its users see its exceptions: each of these has a row of its own.
 MODULES = (kafka.errors, redis.exceptions, httpx, errors)
 # Others whose exceptions may come out of a call, and Python's own.
-MORE = (kafka.consumer.fetcher, kafka.coordinator.base, ssl, builtins)
+MORE = (kafka.consumer.fetcher, kafka.coordinator.base, ssl, socket, builtins)
 
 
 def _exceptions(module: ModuleType) -> set[type[Exception]]:

@@ -18,7 +18,8 @@ from consumer.errors import ConfigError
 from consumer.guard.version import Verdict
 from consumer.protocols import Step
 from consumer.reference import reference
-from consumer.service import Stop, run
+from consumer.service import run
+from consumer.stop import Stop
 from consumer.tracing import Tracing, _Said
 from tests.unit.test_tally import applied, dead, step
 
