@@ -9,19 +9,24 @@ import msgspec
 from msgspec.structs import replace
 
 from consumer.avro import NO_SCHEMAS, Schemas
+from consumer.columns import Drift, DriftKind
 from consumer.decimals import spelled
 from consumer.effect import Nothing, Plan
 from consumer.envelope import parse
-from consumer.errors import Place, RecordError, UnknownTable
+from consumer.errors import Place, RecordError, UnknownTable, Unsupported
 from consumer.event import ChangeEvent, Ignored, Operation, Tombstone
 from consumer.guard.history import NO_HISTORY, History
 from consumer.join import NO_DETAILS, Details, Subject, join
-from consumer.linked import DELETED, linked_change, plan_linked
+from consumer.linked import DELETED, NobodysRow, linked_change, plan_linked
 from consumer.mark import mark_unread
 from consumer.orphan import if_there, is_orphaned, orphaned_delete
 from consumer.plan import healing, plan, user_of
 from consumer.record import SourceRecord
 from consumer.rules import Rules
+
+_NO_TABLE_OF_TYPE = "a row of a type of user that no table holds"
+_PARTITION_ROOT = "ALTER PUBLICATION … SET (publish_via_partition_root = true)"
+_LOGICAL_TABLE_FIELD = "__dbz__physicalTableIdentifier"
 
 
 class Outcome(StrEnum):
@@ -39,7 +44,7 @@ class Decision(msgspec.Struct, frozen=True):
     ``carrier`` is the place, among the records decided together, of the record whose plan does this one's work too.
     ``mark`` belongs to a rejection: it notes that the user's next good change must write the whole image. ``details``
     are what rows of the same database transaction say. ``first_sent`` is the offset of the record that brought the same
-    change before, where Debezium sent it again.
+    change before, where Debezium sent it again. ``drifts`` are columns whose value can't be used.
     """
 
     outcome: Outcome
@@ -51,6 +56,7 @@ class Decision(msgspec.Struct, frozen=True):
     mark: Plan | None = None
     details: Details = msgspec.field(default_factory=dict)
     first_sent: int | None = None
+    drifts: tuple[Drift, ...] = ()
 
 
 def decide(record: SourceRecord, rules: Rules, schemas: Schemas = NO_SCHEMAS) -> Decision:
@@ -114,7 +120,7 @@ def _subject(record: SourceRecord, rules: Rules, schemas: Schemas, history: Hist
     """The user that a record is about, or a decision where there is none."""
     event: ChangeEvent | Tombstone | Ignored | None = None
     try:
-        event = parse(record, schemas)
+        event = parse(record, schemas, placeholder=rules.placeholder)
         if isinstance(event, Tombstone):
             event = orphaned_delete(record, rules, schemas, history)
             if event is None:
@@ -125,21 +131,56 @@ def _subject(record: SourceRecord, rules: Rules, schemas: Schemas, history: Hist
             reason = f"sent before, at offset {first}: Debezium sends it again"
             return Decision(Outcome.NOTHING, reason, event, first_sent=first)
         if (table := rules.table(event.table)) is not None:
-            return Subject(spelled(event, table.money()), user_of(event, table))
+            event = spelled(_of_whole_table(event, record, table.table), table.money())
+            return Subject(event, user_of(event, table))
         if (linked := rules.linked_table(event.table)) is not None:
+            event = _of_whole_table(event, record, linked.table)
             if event.op is Operation.DELETE:
                 return Decision(Outcome.NOTHING, DELETED, event)
             event = spelled(event, linked.money())
-            if (change := linked_change(event, linked, rules)) is not None:
-                return Subject(event, change.user, change)
-            return Decision(Outcome.NOTHING, "a row of a type of user that no table holds", event)
+            change = linked_change(event, linked, rules)
+            if isinstance(change, NobodysRow):
+                return Decision(Outcome.NOTHING, _NO_TABLE_OF_TYPE, event, drifts=change.drifts)
+            return Subject(event, change.user, change)
         raise UnknownTable(
-            f"no rule names the table {event.table!r}",
-            field="source.table",
-            advice="name it in the mapping, or leave its topic out",
+            f"no rule names the table {event.table!r}", field="source.table", advice=_advice_of_unknown(event)
         )
     except RecordError as error:
         return _rejected(error, record.place, event if isinstance(event, ChangeEvent) else None)
+
+
+def _of_whole_table(event: ChangeEvent, record: SourceRecord, table: str) -> ChangeEvent:
+    """A change of a partition as one of the table that it is a part of: a row that moves has one version then.
+
+    Raises:
+        Unsupported: the record does not lie where the records of the other partitions lie, so that the order of a
+            delete here and an insert there would be lost.
+    """
+    if event.table == table:
+        return event
+    if record.topic.rpartition(".")[2] == event.table:
+        raise Unsupported(
+            f"a row of the partition {event.table} of {table} in a topic of its own",
+            field="source.table",
+            advice=f"{_PARTITION_ROOT}, or route the records of all partitions to one topic",
+        )
+    if _LOGICAL_TABLE_FIELD in event.key:
+        raise Unsupported(
+            f"the key of a row of {event.table} names the partition, so rows of one user are in several places",
+            field=_LOGICAL_TABLE_FIELD,
+            advice="set key.enforce.uniqueness=false on the transformation ByLogicalTableRouter",
+        )
+    return replace(event, table=table)
+
+
+def _advice_of_unknown(event: ChangeEvent) -> str:
+    advice = "name it in the mapping, or leave its topic out"
+    if event.position.connector != "postgresql":
+        return advice
+    return (
+        f"{advice}; if it is a partition: {_PARTITION_ROOT}, or route the records of all partitions to one topic and"
+        " name it among the partitions of its table in the mapping"
+    )
 
 
 def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
@@ -155,11 +196,14 @@ def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
             planned = plan_linked(event, linked, subject.linked, rules)
     except RecordError as error:
         return _rejected(error, event.place, event)
+    drifts = tuple(Drift(event.table, column, DriftKind.UNREADABLE) for column in planned.unreadable)
+    if subject.linked is not None:
+        drifts = subject.linked.drifts
     if isinstance(planned, Nothing):
-        return Decision(Outcome.NOTHING, planned.reason, event)
+        return Decision(Outcome.NOTHING, planned.reason, event, drifts=drifts)
     if is_orphaned(event):
         planned = if_there(planned)
-    return Decision(Outcome.PLANNED, "; ".join(planned.reasons), event, planned, details=details)
+    return Decision(Outcome.PLANNED, "; ".join(planned.reasons), event, planned, details=details, drifts=drifts)
 
 
 def _rejected(error: RecordError, place: Place, event: ChangeEvent | None) -> Decision:

@@ -13,7 +13,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from consumer.avro import Schemas
 from consumer.envelope import parse
 from consumer.errors import RecordError
-from consumer.event import ChangeEvent
+from consumer.event import PLACEHOLDER, ChangeEvent
 from consumer.guard.history import Reach
 from consumer.kafka_client import failed, open_admin, open_consumer, to_record
 from consumer.record import SourceRecord
@@ -37,8 +37,16 @@ class KafkaEarlier:
     ``keep_alive`` is called between reads, for these may take longer than a group waits for a member.
     """
 
-    def __init__(self, settings: Kafka, schemas: Schemas, keep_alive: Callable[[], None] = _nothing) -> None:
+    def __init__(
+        self,
+        settings: Kafka,
+        schemas: Schemas,
+        keep_alive: Callable[[], None] = _nothing,
+        *,
+        placeholder: str = PLACEHOLDER,
+    ) -> None:
         self._settings = settings
+        self._placeholder = placeholder
         self._schemas = schemas
         self._keep_alive = keep_alive
         self._consumer: Any = None
@@ -129,7 +137,7 @@ class KafkaEarlier:
 
     def _change(self, record: SourceRecord) -> ChangeEvent | None:
         try:
-            found = parse(record, self._schemas)
+            found = parse(record, self._schemas, placeholder=self._placeholder)
         except RecordError:
             return None
         return found if isinstance(found, ChangeEvent) else None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
 import structlog
 
 from consumer.batch import Batch
-from consumer.columns import ColumnWatch
+from consumer.columns import ColumnWatch, DriftKind
 from consumer.errors import Halt, Reconnected, ServerError, ServerUnavailable
 from consumer.flight import Flight
 from consumer.outage import KAFKA, REDIS
@@ -20,6 +21,26 @@ from consumer.tolerance import Excess, Limit, Tolerance
 _log = structlog.get_logger(__name__)
 _QUIET_S = 10.0
 """Where a topic's last records were dead letters: after so long without another they were bad rows, no broken table."""
+
+_DRIFTS = {
+    DriftKind.UNKNOWN: (logging.INFO, "column.unknown", "no rule names a column"),
+    DriftKind.MISSING: (logging.WARNING, "column.missing", "rows lack a column"),
+    DriftKind.UNREADABLE: (
+        logging.WARNING,
+        "column.unreadable",
+        "a column's value can't be read; its field is left as it is in Redis, the rest of the row is applied",
+    ),
+    DriftKind.VALUE: (
+        logging.WARNING,
+        "column.unknown_value",
+        "a column has a value that the mapping does not know; such rows change nothing",
+    ),
+    DriftKind.SCALE: (
+        logging.WARNING,
+        "decimals.assumed",
+        "precise decimals in JSON without schema: the scale is nowhere in the record, so the mapping's is taken",
+    ),
+}
 
 
 class Landing:
@@ -123,13 +144,12 @@ class Landing:
         self._look_at_columns(steps)
 
     def _look_at_columns(self, steps: Sequence[Step]) -> None:
-        """Columns that the mapping does not name, and optional ones that are gone: counted, and each told once."""
-        events = [step.decision.event for step in steps if not step.is_dead]
-        for drift, count in self._columns.counted(each for each in events if each is not None).items():
+        """What is unexpected about columns: counted, and each told once."""
+        decisions = [step.decision for step in steps if not step.is_dead]
+        events = [each.event for each in decisions if each.event is not None]
+        found = [drift for each in decisions for drift in each.drifts]
+        for drift, count in self._columns.counted(events, found).items():
             self._observer.drifted(drift, count)
-            if not self._columns.is_first(drift):
-                continue
-            if drift.is_unknown:
-                _log.info("no rule names a column", action="column.unknown", table=drift.table, column=drift.column)
-            else:
-                _log.warning("rows lack a column", action="column.missing", table=drift.table, column=drift.column)
+            if self._columns.is_first(drift):
+                level, action, said = _DRIFTS[drift.kind]
+                _log.log(level, said, action=action, table=drift.table, column=drift.column)

@@ -29,7 +29,11 @@ _IMPLIED: Mapping[str, Mapping[str, Any]] = {
     "outside": {"name": "outside the hash", "fields": []},
 }
 # Rules that belong to an operation and not to a deployment.
-_SETTINGS = {"epoch": "CDC_GUARD__EPOCH", "accept_missing_before": "CDC_SOURCE__ACCEPT_MISSING_BEFORE"}
+_SETTINGS = {
+    "epoch": "CDC_GUARD__EPOCH",
+    "accept_missing_before": "CDC_SOURCE__ACCEPT_MISSING_BEFORE",
+    "placeholder": "CDC_SOURCE__UNAVAILABLE_PLACEHOLDER",
+}
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 

@@ -91,6 +91,7 @@ def rules_of(settings: config.Settings) -> Rules:
         mapping.load(settings.mapping),
         epoch=settings.guard.epoch,
         accept_missing_before=settings.source.accept_missing_before,
+        placeholder=settings.source.unavailable_placeholder,
     )
 
 

@@ -191,7 +191,7 @@ class Observer:
         """The record at offset ``wanted`` is not there, and reading went on at ``to``."""
 
     def drifted(self, drift: Drift, count: int) -> None:
-        """``count`` changes had a column that the mapping does not name, or lacked an optional one."""
+        """``count`` changes had something unexpected about a column."""
 
     def committed(self, offsets: Mapping[Partition, int]) -> None:
         """These offsets were committed."""

@@ -20,10 +20,12 @@ _TIMES = (
 )
 _ACCEPTED: Mapping[Kind, tuple[str, ...]] = {
     Kind.MONEY: ("string", "decimal", "int", "long"),
-    Kind.INTEGER: ("int", "long", "boolean", "string"),
+    Kind.INTEGER: ("int", "long", "boolean", "string", "whole"),
     Kind.TEXT: ("string", "int", "long"),
     Kind.TIME: ("long", "string"),
+    Kind.BITS: ("bytes", "boolean", "int", "long"),
 }
+_ID = ("int", "long", "string", "whole")
 _ADVICE = {
     "float": "a floating point number has lost digits already; set decimal.handling.mode=string",
     "double": "a floating point number has lost digits already; set decimal.handling.mode=string",

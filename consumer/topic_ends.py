@@ -36,6 +36,7 @@ class Topics:
         """
         self._settings = settings
         self._schemas = schemas
+        self._placeholder = rules.placeholder
         self._parts = [
             TopicPartition(name, number)
             for name, count in sorted(topics(settings).items())
@@ -136,7 +137,7 @@ class Topics:
 
     def _event(self, record: SourceRecord) -> ChangeEvent | None:
         try:
-            found = parse(record, self._schemas)
+            found = parse(record, self._schemas, placeholder=self._placeholder)
         except RecordError:
             return None
         return found if isinstance(found, ChangeEvent) else None

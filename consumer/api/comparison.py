@@ -11,7 +11,7 @@ from consumer.diff import whole_image
 from consumer.drift import Difference
 from consumer.errors import InvalidValue
 from consumer.event import RowImage
-from consumer.keys import UserId
+from consumer.keys import UserId, render
 from consumer.rules import Rules, UserTable
 from consumer.value import Kind, canonical
 
@@ -34,7 +34,7 @@ def consistency(
     user: UserId, image: RowImage, held: Held, found: list[Difference], table: UserTable, rules: Rules
 ) -> dict[str, object]:
     """The data of a consistency call; ``found`` is what differs from the plan of a rebuild."""
-    wanted = whole_image(image, table, {})
+    wanted, unreadable = whole_image(image, table, {})
     balance = wanted.get(rules.balance_field)
     differs = [each for each in (_by_value(one, table, rules) for one in found) if each is not None]
     return {
@@ -49,8 +49,18 @@ def consistency(
             "cache_matches": held.balance is None or _is_same(rules.balance_field, held.balance, balance, table),
             "all_consistent": not differs,
         },
-        "differences": [line for each in differs for line in _lines(each)],
+        "differences": [
+            *(line for each in differs for line in _lines(each)),
+            *(_not_compared(column, held, user, table, rules) for column in unreadable),
+        ],
     }
+
+
+def _not_compared(name: str, held: Held, user: UserId, table: UserTable, rules: Rules) -> dict[str, object]:
+    """A column that can't be read in the database: nobody can say whether Redis agrees with it."""
+    (field,) = (column.field for column in table.columns if column.name == name)
+    key = render(rules.names.config, user)
+    return {"key": key, "kind": "not compared", "field": field, "redis": held.config.get(field), "database": None}
 
 
 def typed(fields: Mapping[str, str], table: UserTable) -> dict[str, object]:
