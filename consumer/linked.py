@@ -135,7 +135,7 @@ def _details(event: ChangeEvent, row: RowImage, table: LinkedTable) -> tuple[Map
         except InvalidValue:
             drifts += (Drift(table.table, each.column, DriftKind.UNREADABLE),)
             continue
-        is_number = each.kind is Kind.INTEGER and text is not None and _WHOLE.fullmatch(text)
+        is_number = each.kind in (Kind.INTEGER, Kind.BITS) and text is not None and _WHOLE.fullmatch(text)
         details[each.field] = int(text) if is_number and text is not None else text
     return details, drifts
 

@@ -22,9 +22,7 @@ Path: TypeAlias = tuple[str | int, ...]
 
 _STATE = ("config", "portfolio", "balance", "guard")
 _CHANNEL_NAMES = ("lifecycle_channel", "group_channel")
-_ONE_TYPE = (
-    'partitions = ["…"] in one [[tables]], where all are parts of one table and their records come in one topic'
-)
+_ONE_TYPE = 'partitions = ["…"] in one [[tables]], where all are parts of one table and their records come in one topic'
 _EVERY_HASH = {"id", "user_type", "last_admin_update", "last_updated"}
 
 
@@ -159,13 +157,7 @@ def _linked(rules: Rules) -> Iterator[Fault]:
             yield Fault((*path, "user_type"), f"no table of users has the type {table.user_type}", _listed(types))
         if not table.done:
             yield Fault((*path, "done"), "empty: no row would ever count", 'such as ["completed"]')
-        for name in ("done", "not_done", "other_types"):
-            values = sorted(getattr(table, name))
-            yield from _empty((((*path, name), value) for value in values), "a value without spaces around it")
-        if both := sorted(table.done & table.not_done):
-            yield Fault((*path, "not_done"), f"{both[0]} is among done too")
-        if both := sorted(table.other_types & types):
-            yield Fault((*path, "other_types"), f"a table of users has the type {both[0]}")
+        yield from _known_values(path, table, types)
         for column, name in table.writes.items():
             if name in owned or not name:
                 yield Fault((*path, "writes", column), f"the field {name!r} belongs to the user's row", "another field")
@@ -174,6 +166,16 @@ def _linked(rules: Rules) -> Iterator[Fault]:
         for number, each in enumerate(table.enriches):
             if not each.field or each.field in OWN_FIELDS:
                 yield Fault((*path, "enriches", number), f"messages have a field {each.field!r} of their own")
+
+
+def _known_values(path: Path, table: LinkedTable, types: Iterable[str]) -> Iterator[Fault]:
+    for name in ("done", "not_done", "other_types"):
+        values = sorted(getattr(table, name))
+        yield from _empty((((*path, name), value) for value in values), "a value without spaces around it")
+    if both := sorted(table.done & table.not_done):
+        yield Fault((*path, "not_done"), f"{both[0]} is among done too")
+    if both := sorted(table.other_types.intersection(types)):
+        yield Fault((*path, "other_types"), f"a table of users has the type {both[0]}")
 
 
 def _channels(rules: Rules) -> Iterator[Fault]:

@@ -16,6 +16,7 @@ from consumer.rules import Rules, UserTable
 from consumer.value import Kind, canonical
 
 OWNED = ("wallet_balance", "leverage", "margin", "account_number", "group", "status", "is_active")
+_NUMBERS = (Kind.MONEY, Kind.INTEGER, Kind.BITS)
 _TEXTS = frozenset({"account_number", "group"})
 _NUMBER = re.compile(r"-?[0-9]{1,60}(?:\.[0-9]{1,60})?")
 
@@ -65,7 +66,7 @@ def _not_compared(name: str, held: Held, user: UserId, table: UserTable, rules: 
 
 def typed(fields: Mapping[str, str], table: UserTable) -> dict[str, object]:
     """Fields of a config hash with numbers as numbers, and NULL as null."""
-    numbers = {column.field for column in table.columns if column.kind in (Kind.MONEY, Kind.INTEGER)} | {"id"}
+    numbers = {column.field for column in table.columns if column.kind in _NUMBERS} | {"id"}
     return {name: _number_or_text(text) if name in numbers else text or None for name, text in fields.items()}
 
 

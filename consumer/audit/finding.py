@@ -35,8 +35,8 @@ class Finding:
 class Tally:
     """How an audit came out: users compared, and those wrong by their first cause.
 
-    ``unusable`` are rows that can't be compared, or not in all columns, ``mended`` those of the wrong that a repair made
-    right, ``orphans`` those that the database does not have.
+    ``unusable`` are rows that can't be compared, or not in all columns, ``mended`` those of the wrong that a repair
+    made right, ``orphans`` those that the database does not have.
     """
 
     users: int = 0
