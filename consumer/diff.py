@@ -66,7 +66,16 @@ class Image(NamedTuple):
     unreadable: tuple[str, ...]
 
 
-def whole_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
+def whole_image(row: RowImage, table: UserTable, schema: TableSchema) -> dict[str, str]:
+    """The fields of :func:`read_image`.
+
+    Raises:
+        MissingColumn, InvalidValue: as there.
+    """
+    return read_image(row, table, schema).fields
+
+
+def read_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
     """Every owned field of a row, NULL as ``""`` or as the column's default; those that can't be read are left out.
 
     Raises:

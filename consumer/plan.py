@@ -7,7 +7,7 @@ from functools import lru_cache, reduce
 from itertools import chain, pairwise
 from typing import NamedTuple
 
-from consumer.diff import Change, Diff, diff, is_whole, whole_image
+from consumer.diff import Change, Diff, diff, is_whole, read_image
 from consumer.effect import Extent, Fields, Invalidate, Mode, Nothing, Plan, Publish, Put, Remove, Update, Upsert
 from consumer.errors import InvalidValue, MissingColumn, Unsupported
 from consumer.event import ChangeEvent, Operation, RowImage, TableSchema
@@ -103,7 +103,7 @@ class _Case:
         self.table = table
         self.user = user
         self.rules = rules
-        self.whole, self.unreadable = whole_image(after, table, event.schema)
+        self.whole, self.unreadable = read_image(after, table, event.schema)
         self.now = timestamp(event.position.ts_ms)
         self.is_complete = is_whole(after, table)
 

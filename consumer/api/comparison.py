@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from consumer.diff import whole_image
+from consumer.diff import read_image
 from consumer.drift import Difference
 from consumer.errors import InvalidValue
 from consumer.event import RowImage
@@ -35,7 +35,7 @@ def consistency(
     user: UserId, image: RowImage, held: Held, found: list[Difference], table: UserTable, rules: Rules
 ) -> dict[str, object]:
     """The data of a consistency call; ``found`` is what differs from the plan of a rebuild."""
-    wanted, unreadable = whole_image(image, table, {})
+    wanted, unreadable = read_image(image, table, {})
     balance = wanted.get(rules.balance_field)
     differs = [each for each in (_by_value(one, table, rules) for one in found) if each is not None]
     return {

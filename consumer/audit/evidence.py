@@ -128,7 +128,7 @@ def _image(event: ChangeEvent | None, table: UserTable) -> Fields | None:
     if event is None or event.after is None:
         return None
     try:
-        return whole_image(event.after, table, event.schema).fields
+        return whole_image(event.after, table, event.schema)
     except RecordError:
         return None
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from consumer.avro import Schemas
 from consumer.config import Settings
-from consumer.diff import whole_image
+from consumer.diff import read_image
 from consumer.errors import RecordError
 from consumer.explain.account import There, account
 from consumer.explain.explanation import Explanation
@@ -83,7 +83,7 @@ def _image(settings: Settings, user: UserId, table: UserTable) -> tuple[Mapping[
     if not found or str(found[0][table.key]) != str(user.id):
         return None, (), ""
     try:
-        fields, unreadable = whole_image(found[0], table, {})
+        fields, unreadable = read_image(found[0], table, {})
     except RecordError as error:
         return None, (), str(error)
     return {"id": str(user.id), "user_type": user.user_type, **table.constants, **fields}, unreadable, ""

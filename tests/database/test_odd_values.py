@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from consumer.database.reader import Database
-from consumer.diff import whole_image
+from consumer.diff import read_image, whole_image
 from consumer.errors import InvalidValue
 from consumer.event import UNREADABLE
 from consumer.reference import reference
@@ -57,7 +57,7 @@ def odd(database: Server) -> Iterator[Trading]:
 
 
 def images(reader: Database, table: UserTable) -> dict[object, dict[str, str]]:
-    return {row[table.key]: whole_image(row, table, {}).fields for row in reader.rows(table, 0, 10)}
+    return {row[table.key]: whole_image(row, table, {}) for row in reader.rows(table, 0, 10)}
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
@@ -67,7 +67,7 @@ def test_a_date_that_is_none_costs_its_column_alone(reader: Database, trading: T
     trading.insert("live_users", id=8, wallet_balance=2000, copytrading_alloted_time="2026-01-02 03:04:05")
     for row in (reader.row(LIVE, 7).image, reader.glance(LIVE, 7).image, *reader.rows(LIVE, 6, 1)):
         assert row is not None
-        fields, unreadable = whole_image(row, LIVE, {})
+        fields, unreadable = read_image(row, LIVE, {})
         assert fields["wallet_balance"] == "1000.00"
         assert unreadable == ("copytrading_alloted_time",)
     assert images(reader, LIVE)[8]["copytrading_alloted_time"] == "2026-01-02T03:04:05.000Z"
@@ -80,7 +80,7 @@ def test_a_balance_that_is_no_amount_costs_its_row_alone(reader: Database, tradi
     bad, good = reader.rows(LIVE, 0, 10)
     with pytest.raises(InvalidValue, match="wallet_balance: no amount"):
         whole_image(bad, LIVE, {})
-    assert whole_image(good, LIVE, {}).fields["wallet_balance"] == "2000.00"
+    assert whole_image(good, LIVE, {})["wallet_balance"] == "2000.00"
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
