@@ -111,6 +111,8 @@ def _columns(path: Path, table: UserTable, rules: Rules) -> Iterator[Fault]:
 
 
 def _default(where: Path, column: Column) -> Iterator[Fault]:
+    if column.kind is Kind.TEXT:
+        return
     try:
         if column.default in (None, "", canonical(column.default, column.kind, column.scale)):
             return

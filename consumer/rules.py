@@ -92,10 +92,8 @@ class LinkedTable:
 
     table: str
     done: frozenset[str]
-    not_done: frozenset[str] = frozenset()
     user_type: str = ""
     user_type_column: str = ""
-    other_types: frozenset[str] = frozenset()
     key: str = "id"
     user_id: str = "user_id"
     status: str = "status"
@@ -103,6 +101,8 @@ class LinkedTable:
     time_field: str = ""
     clears: tuple[str, ...] = ()
     enriches: tuple[Enrichment, ...] = ()
+    not_done: frozenset[str] = frozenset()
+    other_types: frozenset[str] = frozenset()
     partitions: tuple[str, ...] = ()
 
     def money(self) -> Iterator[tuple[str, int]]:

@@ -191,4 +191,5 @@ def test_every_key_is_described() -> None:
             "linked",
             "epoch",
             "accept_missing_before",
+            "placeholder",
         } <= described

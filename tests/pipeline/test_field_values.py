@@ -58,7 +58,7 @@ def play(
     return seen
 
 
-def of_users(client: redis.Redis, field: str, numbers: range) -> list[str | None]:
+def of_users(client: redis.Redis, field: str, numbers: range) -> list[object]:
     return [client.hget(f"user:{{live:{number}}}:config", field) for number in numbers]
 
 
