@@ -196,9 +196,9 @@ def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
             planned = plan_linked(event, linked, subject.linked, rules)
     except RecordError as error:
         return _rejected(error, event.place, event)
-    drifts = tuple(Drift(event.table, column, DriftKind.UNREADABLE) for column in planned.unreadable)
-    if subject.linked is not None:
-        drifts = subject.linked.drifts
+    drifts = subject.linked.drifts if subject.linked is not None else ()
+    if planned.unreadable:
+        drifts = tuple(Drift(event.table, column, DriftKind.UNREADABLE) for column in planned.unreadable)
     if isinstance(planned, Nothing):
         return Decision(Outcome.NOTHING, planned.reason, event, drifts=drifts)
     if is_orphaned(event):
