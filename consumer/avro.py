@@ -18,7 +18,8 @@ from consumer.errors import Undecodable
 from consumer.event import ColumnSchema, TableSchema
 
 MAGIC = 0
-_PREFIX = 5
+PREFIX = 5
+"""Bytes before the body: the magic byte and the schema's id."""
 _OTHER_IDS = (
     "on the converter: ids in the value and not in headers, four bytes, of Confluent's API "
     "(Apicurio: headers.enabled=false, as-confluent=true, use-id=contentId)"
@@ -65,8 +66,9 @@ class NoSchemas:
     def schema(self, number: int) -> AvroSchema:
         """Raises Undecodable: there are no schemas."""
         raise Undecodable(
-            f"Avro with schema {number}, and no schema registry is configured",
-            advice="set CDC_REGISTRY__URL to the registry that the connector's converter uses",
+            f"bytes in Confluent's format with schema {number}, and no schema registry is configured",
+            advice="if they are Avro: set CDC_REGISTRY__URL to the registry that the connector's converter uses; if"
+            " Protobuf: set an Avro converter, or JsonConverter",
         )
 
 
@@ -103,12 +105,12 @@ def decode(data: bytes, schemas: Schemas) -> tuple[Any, TableSchema]:
         ServerError: from ``schemas``.
 
     """
-    if len(data) < _PREFIX:
+    if len(data) < PREFIX:
         raise Undecodable(f"{len(data)} bytes that begin with 0 and hold no schema id")
-    number = int.from_bytes(data[1:_PREFIX], "big")
+    number = int.from_bytes(data[1:PREFIX], "big")
     schema = schemas.schema(number)
     body = BytesIO(data)
-    body.seek(_PREFIX)
+    body.seek(PREFIX)
     try:
         value = fastavro.schemaless_reader(body, schema.writer, None)
     except Exception as error:

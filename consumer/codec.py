@@ -18,6 +18,15 @@ from consumer.errors import Undecodable
 from consumer.event import ColumnSchema, TableSchema
 
 _NO_SCHEMA: TableSchema = {}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_EXPECTED = "expected: Kafka Connect's JsonConverter, with or without schemas, or Avro in Confluent's format"
+# What the bytes of other converters begin with, and how they are called.
+_OTHER_CONVERTERS = {
+    b"Struct{": "text of StringConverter, which nothing can read back",
+    b"\x03\x00": "bytes of the converter of AWS Glue's schema registry",
+    b"\x03\x05": "bytes of the converter of AWS Glue's schema registry, compressed",
+}
+_JSON_SCHEMA = "JSON behind a schema's id, of JsonSchemaConverter"
 _DECIMAL = "org.apache.kafka.connect.data.Decimal"
 
 
@@ -61,6 +70,8 @@ def decode(data: bytes, schemas: Schemas) -> Decoded:
     if not data:
         raise Undecodable("empty")
     if data[0] == avro.MAGIC:
+        if data[avro.PREFIX : avro.PREFIX + 1] == b"{" and _is_json(data[avro.PREFIX :]):
+            raise Undecodable(_JSON_SCHEMA, advice=_EXPECTED)
         return Decoded(*avro.decode(data, schemas))
     try:
         if data[:9] == b'{"schema"':
@@ -72,11 +83,23 @@ def decode(data: bytes, schemas: Schemas) -> Decoded:
             return Decoded(value["payload"], _row_schema(_encode(value["schema"])))  # not as Connect spells it
         return Decoded(value, _NO_SCHEMA)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if data.startswith(_BYTE_ORDER_MARK) and not data.startswith(_BYTE_ORDER_MARK, len(_BYTE_ORDER_MARK)):
+            return decode(data[len(_BYTE_ORDER_MARK) :], schemas)
         # The decoder's own words may quote the record, so they are not repeated here.
-        raise Undecodable(
-            f"{len(data)} bytes that are not JSON",
-            advice="expected: Kafka Connect's JsonConverter, with or without schemas, or Avro in Confluent's format",
-        ) from None
+        raise Undecodable(_named(data), advice=_EXPECTED) from None
+
+
+def _named(data: bytes) -> str:
+    known = (name for begin, name in _OTHER_CONVERTERS.items() if data.startswith(begin))
+    return next(known, f"{len(data)} bytes that are not JSON")
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        _json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 @lru_cache(maxsize=256)

@@ -1,23 +1,40 @@
-"""Columns of the row images against those of the mapping: what the table has gained, and what it has lost."""
+"""What the rows have that the mapping does not expect: columns gained or lost, and values that can't be used."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from consumer.event import ChangeEvent
 from consumer.rules import Rules, UserTable
 
 
+class DriftKind(StrEnum):
+    """What is unexpected about a column.
+
+    UNKNOWN: the mapping does not name it. MISSING: an optional one that the row does not have. UNREADABLE: an optional
+    one whose value is not of its kind; its field stays as it is. VALUE: a column of a linked table that decides what
+    the row means has a value that the mapping does not know. SCALE: precise decimals without a schema, so that the
+    scales are the mapping's; the drift's column is then "".
+    """
+
+    UNKNOWN = "unknown"
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    VALUE = "value"
+    SCALE = "scale"
+
+
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A column that the mapping does not name, or an optional one of the mapping that the row does not have."""
+    """Something unexpected about a column. It never holds a value of a row."""
 
     table: str
     column: str
-    is_unknown: bool
+    kind: DriftKind
 
 
 class ColumnWatch:
@@ -28,16 +45,20 @@ class ColumnWatch:
         self._known: dict[tuple[str, tuple[str, ...]], tuple[Drift, ...]] = {}
         self._seen: set[Drift] = set()
 
-    def counted(self, events: Iterable[ChangeEvent]) -> Mapping[Drift, int]:
-        """How many of ``events`` have each drift. Deletes have none: their image may be the key alone."""
-        shapes = Counter((event.table, tuple(event.after)) for event in events if event.after is not None)
-        found: Counter[Drift] = Counter()
+    def counted(self, events: Iterable[ChangeEvent], found: Iterable[Drift] = ()) -> Mapping[Drift, int]:
+        """How many changes have each drift: those in ``found``, which show when a change is decided, and those that
+        ``events`` show by themselves. Deletes have none: their image may be the key alone.
+        """
+        counts = Counter(found)
+        events = [event for event in events if event.after is not None]
+        counts.update(Drift(event.table, "", DriftKind.SCALE) for event in events if _has_assumed_scale(event))
+        shapes = Counter((event.table, tuple(event.after or ())) for event in events)
         for shape, count in shapes.items():
             if shape not in self._known:
                 self._known[shape] = self._compare(*shape)
             for drift in self._known[shape]:
-                found[drift] += count
-        return found
+                counts[drift] += count
+        return counts
 
     def is_first(self, drift: Drift) -> bool:
         """Whether this was not asked before."""
@@ -54,10 +75,14 @@ class ColumnWatch:
         unknown = [name for name in names if name not in owned and not _is_named(name, table)]
         missing = [column.name for column in table.columns if not column.required and column.name not in present]
         return (
-            *(Drift(table_name, name, is_unknown=True) for name in unknown),
-            *(Drift(table_name, name, is_unknown=False) for name in missing),
+            *(Drift(table_name, name, DriftKind.UNKNOWN) for name in unknown),
+            *(Drift(table_name, name, DriftKind.MISSING) for name in missing),
         )
 
 
 def _is_named(column: str, table: UserTable) -> bool:
     return column == table.key or table.is_outside(column) or any(fnmatchcase(column, each) for each in table.ignored)
+
+
+def _has_assumed_scale(event: ChangeEvent) -> bool:
+    return bool(event.schema) and next(iter(event.schema.values())).is_assumed  # all of them are, or none

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,7 +10,7 @@ import structlog
 
 from consumer.batch import Batch, InFlight
 from consumer.checkpoint import Checkpoint
-from consumer.columns import ColumnWatch
+from consumer.columns import ColumnWatch, DriftKind
 from consumer.errors import Halt, Reconnected, ServerError, ServerUnavailable
 from consumer.protocols import DeadLetters, Observer, Sink, Step
 from consumer.retry import KAFKA, REDIS, Retry
@@ -22,6 +23,26 @@ _MOST_NAMED = 200
 """So many databases that are not followed are named in the log: a record may name any."""
 _QUIET_S = 10.0
 """So long after the last dead letter of a topic that ends with one, the offsets behind it may be committed."""
+
+_DRIFTS = {
+    DriftKind.UNKNOWN: (logging.INFO, "column.unknown", "no rule names a column"),
+    DriftKind.MISSING: (logging.WARNING, "column.missing", "rows lack a column"),
+    DriftKind.UNREADABLE: (
+        logging.WARNING,
+        "column.unreadable",
+        "a column's value can't be read; its field is left as it is in Redis, the rest of the row is applied",
+    ),
+    DriftKind.VALUE: (
+        logging.WARNING,
+        "column.unknown_value",
+        "a column has a value that the mapping does not know; such rows change nothing",
+    ),
+    DriftKind.SCALE: (
+        logging.WARNING,
+        "decimals.assumed",
+        "precise decimals in JSON without schema: the scale is nowhere in the record, so the mapping's is taken",
+    ),
+}
 
 
 class Completion:
@@ -143,16 +164,15 @@ class Completion:
         self._look_at_databases(steps)
 
     def _look_at_columns(self, steps: Sequence[Step]) -> None:
-        """Columns that the mapping does not name, and optional ones that are gone: counted, and each told once."""
-        events = [step.decision.event for step in steps if not step.is_dead]
-        for drift, count in self._columns.counted(each for each in events if each is not None).items():
+        """What is unexpected about columns: counted, and each told once."""
+        decisions = [step.decision for step in steps if not step.is_dead]
+        events = [each.event for each in decisions if each.event is not None]
+        found = [drift for each in decisions for drift in each.drifts]
+        for drift, count in self._columns.counted(events, found).items():
             self._observer.drifted(drift, count)
-            if not self._columns.is_first(drift):
-                continue
-            if drift.is_unknown:
-                _log.info("no rule names a column", action="column.unknown", table=drift.table, column=drift.column)
-            else:
-                _log.warning("rows lack a column", action="column.missing", table=drift.table, column=drift.column)
+            if self._columns.is_first(drift):
+                level, action, said = _DRIFTS[drift.kind]
+                _log.log(level, said, action=action, table=drift.table, column=drift.column)
 
     def _look_at_databases(self, steps: Sequence[Step]) -> None:
         """Rows of databases that are not followed: each topic and database is told once; the metrics count them all."""

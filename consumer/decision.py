@@ -10,20 +10,25 @@ import msgspec
 from msgspec.structs import replace
 
 from consumer.avro import NO_SCHEMAS, Schemas
+from consumer.columns import Drift, DriftKind
 from consumer.decimals import spelled
 from consumer.effect import Nothing, Plan
 from consumer.envelope import parse
-from consumer.errors import Place, RecordError, UnknownTable
+from consumer.errors import Place, RecordError, UnknownTable, Unsupported
 from consumer.event import ChangeEvent, Ignored, Operation, OtherDatabase, Tombstone
 from consumer.guard.history import NO_HISTORY, History
 from consumer.join import NO_DETAILS, Details, Subject, join
-from consumer.linked import DELETED, linked_change, plan_linked
+from consumer.linked import DELETED, NobodysRow, linked_change, plan_linked
 from consumer.mark import marks_unread
 from consumer.orphan import if_there, is_orphaned, orphaned_delete
 from consumer.plan import healing, plan, user_of
 from consumer.record import SourceRecord
 from consumer.rules import Rules
 from consumer.topic_tables import TopicTables
+
+_NO_TABLE_OF_TYPE = "a row of a type of user that no table holds"
+_PARTITION_ROOT = "ALTER PUBLICATION … SET (publish_via_partition_root = true)"
+_LOGICAL_TABLE_FIELD = "__dbz__physicalTableIdentifier"
 
 
 class Outcome(StrEnum):
@@ -43,7 +48,7 @@ class Decision(msgspec.Struct, frozen=True):
     where it is not known which of several tables the record was of. ``details`` are what rows of the same database
     transaction say. ``table`` is the captured table that the record is of, "" if that is not known. ``database`` is
     there where it is not one of those that are followed. ``first_sent`` is the offset of the record that brought the
-    same change before, where Debezium sent it again.
+    same change before, where Debezium sent it again. ``drifts`` are columns whose value can't be used.
     """
 
     outcome: Outcome
@@ -57,6 +62,7 @@ class Decision(msgspec.Struct, frozen=True):
     table: str = ""
     database: str = ""
     first_sent: int | None = None
+    drifts: tuple[Drift, ...] = ()
 
 
 def decide(record: SourceRecord, rules: Rules, schemas: Schemas = NO_SCHEMAS) -> Decision:
@@ -138,7 +144,7 @@ def _subject(
     event: ChangeEvent | Decision | None = None
     try:
         event = _new_change(record, rules, schemas, tables, history)
-        return event if isinstance(event, Decision) else _subject_of(event, rules)
+        return event if isinstance(event, Decision) else _subject_of(event, record, rules)
     except RecordError as error:
         return _rejected(error, record.place, event if isinstance(event, ChangeEvent) else None, rules)
 
@@ -147,7 +153,7 @@ def _new_change(
     record: SourceRecord, rules: Rules, schemas: Schemas, tables: TopicTables, history: History
 ) -> ChangeEvent | Decision:
     """The change in a record, or a decision where there is none, or none that was not sent before."""
-    event = parse(record, schemas, rules.databases)
+    event = parse(record, schemas, rules.databases, placeholder=rules.placeholder)
     if isinstance(event, Tombstone):
         orphan = orphaned_delete(record, tables.only(record.topic), rules, schemas, history)
         return orphan or Decision(Outcome.IGNORED, "a tombstone: the delete came before it")
@@ -155,28 +161,28 @@ def _new_change(
         return Decision(Outcome.IGNORED, event.reason)
     if isinstance(event, OtherDatabase):
         reason = f"a row of {event.table} in the database {event.database}, which is not followed"
-        table = event.table if event.table in rules.captured() else ""
-        return Decision(Outcome.IGNORED, reason, table=table, database=event.database)
+        return Decision(Outcome.IGNORED, reason, table=rules.captured_name(event.table), database=event.database)
     if (first := history.first_sent(event)) is not None:
         reason = f"sent before, at offset {first}: Debezium sends it again"
-        return Decision(Outcome.NOTHING, reason, event, table=event.table, first_sent=first)
+        return Decision(Outcome.NOTHING, reason, event, table=rules.captured_name(event.table), first_sent=first)
     return event
 
 
-def _subject_of(event: ChangeEvent, rules: Rules) -> Subject | Decision:
+def _subject_of(event: ChangeEvent, record: SourceRecord, rules: Rules) -> Subject | Decision:
     if (table := rules.table(event.table)) is not None:
-        return Subject(spelled(event, table.money()), user_of(event, table))
+        event = spelled(_of_whole_table(event, record, table.table), table.money())
+        return Subject(event, user_of(event, table))
     if (linked := rules.linked_table(event.table)) is not None:
+        event = _of_whole_table(event, record, linked.table)
         if event.op is Operation.DELETE:
             return Decision(Outcome.NOTHING, DELETED, event, table=event.table)
         event = spelled(event, linked.money())
-        if (change := linked_change(event, linked, rules)) is not None:
-            return Subject(event, change.user, change)
-        return Decision(Outcome.NOTHING, "a row of a type of user that no table holds", event, table=event.table)
+        change = linked_change(event, linked, rules)
+        if isinstance(change, NobodysRow):
+            return Decision(Outcome.NOTHING, _NO_TABLE_OF_TYPE, event, table=event.table, drifts=change.drifts)
+        return Subject(event, change.user, change)
     raise UnknownTable(
-        f"no rule names the table {event.table!r}",
-        field="source.table",
-        advice="name it in the mapping, or leave its topic out",
+        f"no rule names the table {event.table!r}", field="source.table", advice=_advice_of_unknown(event)
     )
 
 
@@ -192,6 +198,40 @@ def _with_table(
     return replace(decision, table=tables.only(record.topic))
 
 
+def _of_whole_table(event: ChangeEvent, record: SourceRecord, table: str) -> ChangeEvent:
+    """A change of a partition as one of the table that it is a part of: a row that moves has one version then.
+
+    Raises:
+        Unsupported: the record does not lie where the records of the other partitions lie, so that the order of a
+            delete here and an insert there would be lost.
+    """
+    if event.table == table:
+        return event
+    if record.topic.rpartition(".")[2] == event.table:
+        raise Unsupported(
+            f"a row of the partition {event.table} of {table} in a topic of its own",
+            field="source.table",
+            advice=f"{_PARTITION_ROOT}, or route the records of all partitions to one topic",
+        )
+    if _LOGICAL_TABLE_FIELD in event.key:
+        raise Unsupported(
+            f"the key of a row of {event.table} names the partition, so rows of one user are in several places",
+            field=_LOGICAL_TABLE_FIELD,
+            advice="set key.enforce.uniqueness=false on the transformation ByLogicalTableRouter",
+        )
+    return replace(event, table=table)
+
+
+def _advice_of_unknown(event: ChangeEvent) -> str:
+    advice = "name it in the mapping, or leave its topic out"
+    if event.position.connector != "postgresql":
+        return advice
+    return (
+        f"{advice}; if it is a partition: {_PARTITION_ROOT}, or route the records of all partitions to one topic and"
+        " name it among the partitions of its table in the mapping"
+    )
+
+
 def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
     event = subject.event
     try:
@@ -205,14 +245,18 @@ def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
             planned = plan_linked(event, linked, subject.linked, rules)
     except RecordError as error:
         return _rejected(error, event.place, event, rules)
+    drifts = subject.linked.drifts if subject.linked is not None else ()
+    if planned.unreadable:
+        drifts = tuple(Drift(event.table, column, DriftKind.UNREADABLE) for column in planned.unreadable)
     if isinstance(planned, Nothing):
-        return Decision(Outcome.NOTHING, planned.reason, event, table=event.table)
+        return Decision(Outcome.NOTHING, planned.reason, event, table=event.table, drifts=drifts)
     if is_orphaned(event):
         planned = if_there(planned)
-    return Decision(Outcome.PLANNED, "; ".join(planned.reasons), event, planned, details=details, table=event.table)
+    reason = "; ".join(planned.reasons)
+    return Decision(Outcome.PLANNED, reason, event, planned, details=details, table=event.table, drifts=drifts)
 
 
 def _rejected(error: RecordError, place: Place, event: ChangeEvent | None, rules: Rules) -> Decision:
     error.place = place
-    table = event.table if event is not None and event.table in rules.captured() else ""
+    table = rules.captured_name(event.table) if event is not None else ""
     return Decision(Outcome.REJECTED, str(error), event, error=error, table=table)

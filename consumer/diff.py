@@ -59,32 +59,50 @@ def _cells(table: UserTable) -> tuple[_Cell, ...]:
     )
 
 
+class Image(NamedTuple):
+    """A row's owned fields in Redis form. ``unreadable`` are columns whose value is not of their kind."""
+
+    fields: dict[str, str]
+    unreadable: tuple[str, ...]
+
+
 def whole_image(row: RowImage, table: UserTable, schema: TableSchema) -> dict[str, str]:
-    """Every owned field of a row in Redis form, NULL as ``""`` or as the column's default.
+    """The fields of :func:`read_image`.
+
+    Raises:
+        MissingColumn, InvalidValue: as there.
+    """
+    return read_image(row, table, schema).fields
+
+
+def read_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
+    """Every owned field of a row, NULL as ``""`` or as the column's default; those that can't be read are left out.
 
     Raises:
         MissingColumn: a required column is not in the row.
-        InvalidValue: a column's value is not of its kind.
+        InvalidValue: a required column's value is not of its kind.
 
     """
     image: dict[str, str] = {}
-    name = ""
-    try:
-        for name, field, spell, scale, null, default, is_required in _cells(table):
-            raw = row.get(name, _ABSENT)
-            if raw is None:
-                image[field] = null
-            elif raw is _ABSENT:
-                if is_required:
-                    raise MissingColumn(f"not in the row image of {table.table}", field=name)
-                if default is not None:
-                    image[field] = default
-            elif raw is not UNAVAILABLE:
+    unreadable: tuple[str, ...] = ()
+    for name, field, spell, scale, null, default, is_required in _cells(table):
+        raw = row.get(name, _ABSENT)
+        if raw is None:
+            image[field] = null
+        elif raw is _ABSENT:
+            if is_required:
+                raise MissingColumn(f"not in the row image of {table.table}", field=name)
+            if default is not None:
+                image[field] = default
+        elif raw is not UNAVAILABLE:
+            try:
                 image[field] = spell(raw, scale, schema.get(name, NO_SCHEMA))
-    except InvalidValue as error:
-        error.field = name
-        raise
-    return image
+            except InvalidValue as error:
+                if is_required:
+                    error.field = name
+                    raise
+                unreadable += (name,)
+    return Image(image, unreadable)
 
 
 def is_whole(row: RowImage, table: UserTable) -> bool:
@@ -93,10 +111,13 @@ def is_whole(row: RowImage, table: UserTable) -> bool:
 
 
 def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchema) -> Diff:
-    """What changed from ``before`` to ``after``. A column that only ``after`` has is a change from something unknown.
+    """What changed from ``before`` to ``after``.
+
+    A column that only ``after`` has, or that can't be read in ``before``, is a change from something unknown. An
+    optional column that can't be read in ``after`` is left alone, as one that the database did not send.
 
     Raises:
-        InvalidValue: a column's value is not of its kind.
+        InvalidValue: a required column's new value is not of its kind.
 
     """
     differing = {name for name, value in after.items() if before.get(name, _ABSENT) != value}
@@ -108,13 +129,15 @@ def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchem
         new, old = after[cell.name], before.get(cell.name, _ABSENT)
         if new is UNAVAILABLE:
             continue
-        new_value = None if new is None else _spelled(new, cell, schema)
-        if old is _ABSENT or old is UNAVAILABLE:
-            fields[cell.field] = Change(None, new_value, old_known=False)
+        try:
+            new_value = _spelled(new, cell, schema)
+        except InvalidValue:
+            if cell.is_required:
+                raise
             continue
-        old_value = None if old is None else _spelled(old, cell, schema)
-        if old_value != new_value:
-            fields[cell.field] = Change(old_value, new_value)
+        old_value, is_known = _known(old, cell, schema)
+        if not is_known or old_value != new_value:
+            fields[cell.field] = Change(old_value, new_value, is_known)
     if not differing:
         return Diff(fields, ())
     # In the row's order, for it is told in messages for people.
@@ -122,7 +145,19 @@ def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchem
     return Diff(fields, tuple(name for name in outside if table.is_outside(name)))
 
 
-def _spelled(raw: object, cell: _Cell, schema: TableSchema) -> str:
+def _known(old: object, cell: _Cell, schema: TableSchema) -> tuple[str | None, bool]:
+    """The value before, and whether the old row tells it."""
+    if old is _ABSENT or old is UNAVAILABLE:
+        return None, False
+    try:
+        return _spelled(old, cell, schema), True
+    except InvalidValue:
+        return None, False
+
+
+def _spelled(raw: object, cell: _Cell, schema: TableSchema) -> str | None:
+    if raw is None:
+        return None
     try:
         return cell.spell(raw, cell.scale, schema.get(cell.name, NO_SCHEMA))
     except InvalidValue as error:

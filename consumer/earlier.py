@@ -13,7 +13,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from consumer.avro import Schemas
 from consumer.envelope import parse
 from consumer.errors import RecordError
-from consumer.event import ChangeEvent
+from consumer.event import PLACEHOLDER, ChangeEvent
 from consumer.guard.history import Reach
 from consumer.kafka_client import beginning_offsets, end_offsets, failed, open_admin, open_consumer, to_record
 from consumer.record import SourceRecord
@@ -39,8 +39,9 @@ class KafkaEarlier:
     member.
     """
 
-    def __init__(self, settings: Kafka, schemas: Schemas) -> None:
+    def __init__(self, settings: Kafka, schemas: Schemas, *, placeholder: str = PLACEHOLDER) -> None:
         self._settings = settings
+        self._placeholder = placeholder
         self._schemas = schemas
         self.keep_alive: Callable[[], object] = _nothing
         self._alive_at = 0.0
@@ -135,7 +136,7 @@ class KafkaEarlier:
 
     def _change(self, record: SourceRecord) -> ChangeEvent | None:
         try:
-            found = parse(record, self._schemas)
+            found = parse(record, self._schemas, placeholder=self._placeholder)
         except RecordError:
             return None
         return found if isinstance(found, ChangeEvent) else None

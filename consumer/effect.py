@@ -118,9 +118,10 @@ class Extent(StrEnum):
 
 
 class Nothing(msgspec.Struct, frozen=True):
-    """A change from which nothing follows, and why."""
+    """A change from which nothing follows, and why. ``unreadable`` as in :class:`Plan`."""
 
     reason: str
+    unreadable: tuple[str, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -128,6 +129,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     ``is_repeated``: it was applied before, and some of that may be lost. ``expected``: what the plan writes was read in
     the database, and is written only if this version, as text, still stands there ("": none); it stays there.
+    ``unreadable`` are optional columns whose value can't be read: their fields stay as they are.
     """
 
     user: UserId
@@ -145,3 +147,4 @@ class Plan(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...] = ()
     is_repeated: bool = False
     expected: str | None = None
+    unreadable: tuple[str, ...] = ()

@@ -8,24 +8,39 @@ from typing import Any
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.codec import decode
 from consumer.errors import NotAnEnvelope, RecordError, Unsupported
-from consumer.event import UNAVAILABLE, ChangeEvent, Ignored, Operation, OtherDatabase, RowImage, Tombstone
+from consumer.event import (
+    PLACEHOLDER,
+    UNAVAILABLE,
+    ChangeEvent,
+    Ignored,
+    Operation,
+    OtherDatabase,
+    RowImage,
+    TableSchema,
+    Tombstone,
+)
 from consumer.position import Origin, SourcePosition, from_source
 from consumer.record import SourceRecord
 from consumer.topic_tables import is_taken
+from consumer.value import whole_number
 
 _FLATTENED = (
     "set no ExtractNewRecordState (flattening) transformation on the connector: the old row image is gone with it"
 )
+_CONVERTERS = "value.converter: JsonConverter, or an Avro converter with Confluent's format"
 _OPERATIONS = {each.value: each for each in Operation}
-_PLACEHOLDER = "__debezium_unavailable_value"
-_PLACEHOLDER_BYTES = _PLACEHOLDER.encode()
 _EVERY: frozenset[str] = frozenset()
 
 
 def parse(
-    record: SourceRecord, schemas: Schemas = NO_SCHEMAS, databases: frozenset[str] = _EVERY
+    record: SourceRecord,
+    schemas: Schemas = NO_SCHEMAS,
+    databases: frozenset[str] = _EVERY,
+    *,
+    placeholder: str = PLACEHOLDER,
 ) -> ChangeEvent | Tombstone | Ignored | OtherDatabase:
     """What ``record`` says; ``schemas`` are for Avro. Rows of other ``databases`` are not looked at; none: all are.
+    ``placeholder`` stands for values that were not sent.
 
     Raises:
         RecordError: with the record's place, and the envelope's field at fault.
@@ -33,21 +48,21 @@ def parse(
 
     """
     try:
-        return _parse(record, schemas, databases)
+        return _parse(record, schemas, databases, placeholder)
     except RecordError as error:
         error.place = record.place
         raise
 
 
 def _parse(
-    record: SourceRecord, schemas: Schemas, databases: frozenset[str]
+    record: SourceRecord, schemas: Schemas, databases: frozenset[str], placeholder: str
 ) -> ChangeEvent | Tombstone | Ignored | OtherDatabase:
-    if record.value is None:
-        return Tombstone()
-    decoded = decode(record.value, schemas)
-    envelope = decoded.payload
+    decoded = decode(record.value, schemas) if record.value is not None else None
+    envelope = decoded.payload if decoded is not None else None
+    if record.value is None or decoded is None or envelope is None:
+        return Tombstone()  # some converters write a null value as JSON
     if not isinstance(envelope, dict):
-        raise NotAnEnvelope("the value is no object")
+        raise _no_object(envelope)
     # A flattened row may have a column named op; an envelope has an image or a source beside it.
     if "op" not in envelope or envelope.keys().isdisjoint(("before", "after", "source")):
         return _without_operation(envelope)
@@ -68,8 +83,8 @@ def _parse(
     before, after = _image(envelope, "before"), _image(envelope, "after")
     if after is None and op is not Operation.DELETE:
         raise NotAnEnvelope(f"no row image for op {op}", field="after")
-    if _PLACEHOLDER_BYTES in record.value:
-        before, after = _with_unavailable(before, after)
+    if placeholder.encode() in record.value:
+        before, after = _with_unavailable(before, after, placeholder)
     position = from_source(source, envelope.get("transaction"))
     return ChangeEvent(
         table=table,
@@ -112,8 +127,16 @@ def scope_of(source: Mapping[str, Any]) -> str:
     return "schema" if source.get("connector") == "postgresql" else "db"
 
 
+def _no_object(value: object) -> NotAnEnvelope:
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        return NotAnEnvelope("a text that holds JSON: it was converted to JSON twice", advice=_CONVERTERS)
+    return NotAnEnvelope("the value is no object")
+
+
 def _without_operation(value: Mapping[str, Any]) -> Ignored:
     """Debezium's own topics carry no ``op``; anything else without one is no change event."""
+    if "specversion" in value and "type" in value:
+        raise NotAnEnvelope("a CloudEvents envelope, of CloudEventsConverter", advice=_CONVERTERS)
     if not value.keys().isdisjoint(("__op", "__deleted")):
         raise NotAnEnvelope("missing: a flattened row", field="op", advice=_FLATTENED)
     if value.get("status") in ("BEGIN", "END") and "id" in value:
@@ -139,12 +162,14 @@ def _image(envelope: Mapping[str, Any], name: str) -> RowImage | None:
     return image
 
 
-def _with_unavailable(before: RowImage | None, after: RowImage | None) -> tuple[RowImage | None, RowImage | None]:
+def _with_unavailable(
+    before: RowImage | None, after: RowImage | None, placeholder: str
+) -> tuple[RowImage | None, RowImage | None]:
     """Debezium's placeholder as what it is: unchanged, so where the old row has the value, it is the new row's too."""
     old = {} if before is None else before
-    old = {name: UNAVAILABLE if value == _PLACEHOLDER else value for name, value in old.items()}
+    old = {name: UNAVAILABLE if value == placeholder else value for name, value in old.items()}
     new = {} if after is None else after
-    new = {name: old.get(name, UNAVAILABLE) if value == _PLACEHOLDER else value for name, value in new.items()}
+    new = {name: old.get(name, UNAVAILABLE) if value == placeholder else value for name, value in new.items()}
     return None if before is None else old, None if after is None else new
 
 
@@ -153,10 +178,16 @@ def key_of(key: bytes | None, schemas: Schemas) -> RowImage:
     if key is None:
         return {}
     try:
-        payload: object = decode(key, schemas).payload
+        decoded = decode(key, schemas)
+        return _with_whole_numbers(decoded.payload, decoded.columns) if isinstance(decoded.payload, dict) else {}
     except RecordError:
         return {}
-    return payload if isinstance(payload, dict) else {}
+
+
+def _with_whole_numbers(key: RowImage, columns: TableSchema) -> RowImage:
+    """Decimals of a key as numbers: nothing that is asked for its key is told the schema too."""
+    decimals = {name for name, column in columns.items() if column.scale == 0 and key.get(name) is not None}
+    return key if not decimals else {**key, **{name: whole_number(key[name], columns[name]) for name in decimals}}
 
 
 def _transaction(envelope: Mapping[str, Any], position: SourcePosition) -> str | None:

@@ -30,6 +30,17 @@ class Unavailable(Enum):
 
 
 UNAVAILABLE: Final = Unavailable.UNAVAILABLE
+PLACEHOLDER: Final = "__debezium_unavailable_value"
+"""What Debezium sends in place of such a value, unless its ``unavailable.value.placeholder`` says another text."""
+
+
+class Unreadable(Enum):
+    """A value that a database's driver can't read, such as a date after the year 9999: no column kind accepts it."""
+
+    UNREADABLE = "unreadable"
+
+
+UNREADABLE: Final = Unreadable.UNREADABLE
 
 RowImage: TypeAlias = Mapping[str, object]
 """Columns by name, as decoded: a column that is not in the mapping is absent, None is NULL."""
@@ -39,10 +50,12 @@ class ColumnSchema(msgspec.Struct, frozen=True):
     """What the wire says of one column's type, where it says anything.
 
     ``name`` is Kafka Connect's semantic type (``io.debezium.time.MicroTimestamp``), ``scale`` that of a decimal.
+    ``is_assumed``: the wire said nothing, and the scale is the mapping's.
     """
 
     name: str = ""
     scale: int | None = None
+    is_assumed: bool = False
 
 
 TableSchema: TypeAlias = Mapping[str, ColumnSchema]

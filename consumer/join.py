@@ -48,7 +48,7 @@ class Join:
 
 def join(subjects: Mapping[int, Subject]) -> Join:
     """Join what belongs together. Indexes are the records' places, in the order in which they were read."""
-    told: dict[tuple[str, UserId], dict[tuple[str, int], Details]] = {}
+    told: dict[tuple[str, UserId], dict[tuple[str, str], Details]] = {}
     for each in subjects.values():
         if each.linked is not None and each.linked.turn is Turn.DONE and each.event.transaction_id:
             # By row: Debezium may have sent it twice.

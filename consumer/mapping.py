@@ -33,6 +33,7 @@ _SETTINGS = {
     "epoch": "CDC_GUARD__EPOCH",
     "accept_missing_before": "CDC_SOURCE__ACCEPT_MISSING_BEFORE",
     "databases": "CDC_SOURCE__DATABASE",
+    "placeholder": "CDC_SOURCE__UNAVAILABLE_PLACEHOLDER",
 }
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import combinations_with_replacement, pairwise
 from typing import TypeAlias
 
 from consumer.errors import InvalidValue
 from consumer.keys import check_template, check_user_type, collision, covers
 from consumer.message import OWN_FIELDS
-from consumer.rules import Column, Consequence, Rules, UserTable
+from consumer.rules import Column, Consequence, LinkedTable, Rules, UserTable
 from consumer.value import Kind, canonical
 
 Path: TypeAlias = tuple[str | int, ...]
 
 _STATE = ("config", "portfolio", "balance", "guard")
 _CHANNEL_NAMES = ("lifecycle_channel", "group_channel")
+_ONE_TYPE = 'partitions = ["…"] in one [[tables]], where all are parts of one table and their records come in one topic'
 _EVERY_HASH = {"id", "user_type", "last_admin_update", "last_updated"}
 
 
@@ -57,9 +59,29 @@ def _tables(rules: Rules) -> Iterator[Fault]:
     yield from _repeated(names, "a table of this name is there already: {}")
     yield from _empty(names, "the name of a table")
     types = [(("tables", place, "user_type"), table.user_type) for place, table in enumerate(rules.tables)]
-    yield from _repeated(types, "another table has users of this type: {}")
+    yield from _repeated(types, "another table has users of this type: {}", _ONE_TYPE)
+    yield from _partitions(rules)
     for place, table in enumerate(rules.tables):
         yield from _columns(("tables", place), table, rules)
+
+
+def _partitions(rules: Rules) -> Iterator[Fault]:
+    """Whose rows a table's are is never in doubt."""
+    tables: list[tuple[str, int, UserTable | LinkedTable]] = [
+        *(("tables", place, table) for place, table in enumerate(rules.tables)),
+        *(("linked", place, table) for place, table in enumerate(rules.linked)),
+    ]
+    named = [
+        ((kind, place, "partitions", number), pattern)
+        for kind, place, table in tables
+        for number, pattern in enumerate(table.partitions)
+    ]
+    yield from _empty(named, "the name of a partition, or a pattern such as live_users_p*")
+    yield from _repeated(named, "partitions of two tables: {}")
+    for path, pattern in named:
+        for kind, place, table in tables:
+            if path[:2] != (kind, place) and fnmatchcase(table.table, pattern):
+                yield Fault(path, f"{table.table} is a table of its own", "a pattern that names partitions alone")
 
 
 def _columns(path: Path, table: UserTable, rules: Rules) -> Iterator[Fault]:
@@ -90,6 +112,8 @@ def _columns(path: Path, table: UserTable, rules: Rules) -> Iterator[Fault]:
 
 
 def _default(where: Path, column: Column) -> Iterator[Fault]:
+    if column.kind is Kind.TEXT:
+        return
     try:
         if column.default in (None, "", canonical(column.default, column.kind, column.scale)):
             return
@@ -136,6 +160,7 @@ def _linked(rules: Rules) -> Iterator[Fault]:
             yield Fault((*path, "user_type"), f"no table of users has the type {table.user_type}", _listed(types))
         if not table.done:
             yield Fault((*path, "done"), "empty: no row would ever count", 'a list such as ["completed"]')
+        yield from _known_values(path, table, types)
         for column, name in table.writes.items():
             if name in owned or not name:
                 yield Fault(
@@ -148,6 +173,16 @@ def _linked(rules: Rules) -> Iterator[Fault]:
         for number, each in enumerate(table.enriches):
             if not each.field or each.field in OWN_FIELDS:
                 yield Fault((*path, "enriches", number), f"messages have a field {each.field!r} of their own")
+
+
+def _known_values(path: Path, table: LinkedTable, types: Iterable[str]) -> Iterator[Fault]:
+    for name in ("done", "not_done", "other_types"):
+        values = sorted(getattr(table, name))
+        yield from _empty((((*path, name), value) for value in values), "a value without spaces around it")
+    if both := sorted(table.done & table.not_done):
+        yield Fault((*path, "not_done"), f"{both[0]} is among done too")
+    if both := sorted(table.other_types.intersection(types)):
+        yield Fault((*path, "other_types"), f"a table of users has the type {both[0]}")
 
 
 def _channels(rules: Rules) -> Iterator[Fault]:
@@ -227,12 +262,12 @@ def _meetings(rules: Rules) -> Iterator[Fault]:
             yield Fault(first[other], f"{other} begins like {one}", "names with * that differ from their beginning on")
 
 
-def _repeated(named: Iterable[tuple[Path, str]], problem: str) -> Iterator[Fault]:
+def _repeated(named: Iterable[tuple[Path, str]], problem: str, allowed: str = "") -> Iterator[Fault]:
     counts: Counter[str] = Counter()
     for path, name in named:
         counts[name] += 1
         if counts[name] == 2:
-            yield Fault(path, problem.format(name))
+            yield Fault(path, problem.format(name), allowed)
 
 
 def _empty(named: Iterable[tuple[Path, str]], what: str) -> Iterator[Fault]:

@@ -50,7 +50,8 @@ def mark_unread(
     images = () if event is None else (event.after, event.before)
     for row in (*images, key_of(record.key, schemas)):
         with suppress(RecordError):
-            return mark(user_in(row or {}, table), table.table, record.place, rules)
+            schema = event.schema if event is not None else {}
+            return mark(user_in(row or {}, table, schema), table.table, record.place, rules)
     return None
 
 

@@ -199,7 +199,8 @@ def definitions(rules: Rules, ref_template: str, models: Iterable[Model] = MODEL
 
 def _details(rules: Rules) -> dict[str, Any]:
     """Fields that linked tables of a mapping add to what the models name."""
-    kinds = {Kind.MONEY: {"type": "string", "pattern": _MONEY}, Kind.INTEGER: {"type": ["integer", "string", "null"]}}
+    number = {"type": ["integer", "string", "null"]}
+    kinds = {Kind.MONEY: {"type": "string", "pattern": _MONEY}, Kind.INTEGER: number, Kind.BITS: number}
     text = {"type": ["string", "null"]}
     every = [each for table in rules.linked for each in table.enriches]
     return {each.field: kinds.get(each.kind, text) for each in every if each.field not in Transaction.model_fields}

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from consumer import __version__
-from consumer.columns import Drift
+from consumer.columns import Drift, DriftKind
 from consumer.errors import ServerError
 from consumer.lag import Lag
 from consumer.latency import Latency
@@ -81,6 +81,24 @@ class Metrics(Observer, Collector):
         self._missing = Counter(
             "cdc_missing_columns", "Changes without an optional column", ["table", "column"], registry=own
         )
+        self._unreadable = Counter(
+            "cdc_unreadable_columns",
+            "Changes with a value that can't be read in an optional column, which was left as it is",
+            ["table", "column"],
+            registry=own,
+        )
+        self._values = Counter(
+            "cdc_unknown_values",
+            "Rows of linked tables with a status or a type of user that the mapping does not know",
+            ["table", "column"],
+            registry=own,
+        )
+        self._drifts = {
+            DriftKind.UNKNOWN: self._unknown,
+            DriftKind.MISSING: self._missing,
+            DriftKind.UNREADABLE: self._unreadable,
+            DriftKind.VALUE: self._values,
+        }
         Info("cdc_build", "This program", registry=own).info(
             {"version": __version__, "python": platform.python_version()}
         )
@@ -161,9 +179,10 @@ class Metrics(Observer, Collector):
         self._refused = tuple(topics)
 
     def drifted(self, drift: Drift, count: int) -> None:
+        if (counter := self._drifts.get(drift.kind)) is None:
+            return
         if len(self._columns) < _MOST_COLUMNS:
             self._columns.add(drift)
-        counter = self._unknown if drift.is_unknown else self._missing
         counter.labels(drift.table, drift.column if drift in self._columns else "…").inc(count)
 
     def looked(self, source: Source) -> None:

@@ -146,6 +146,7 @@ def rules_of(settings: config.Settings) -> Rules:
         epoch=settings.guard.epoch,
         accept_missing_before=settings.source.accept_missing_before,
         databases=frozenset(settings.source.database),
+        placeholder=settings.source.unavailable_placeholder,
     )
 
 

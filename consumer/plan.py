@@ -7,18 +7,18 @@ from functools import lru_cache, reduce
 from itertools import chain, pairwise
 from typing import NamedTuple
 
-from consumer.diff import Diff, diff, is_whole, whole_image
+from consumer.diff import Change, Diff, diff, is_whole, read_image
 from consumer.effect import Extent, Fields, Invalidate, Mode, Nothing, Plan, Publish, Put, Remove, Update, Upsert
 from consumer.errors import InvalidValue, MissingColumn, Unsupported
-from consumer.event import ChangeEvent, Operation, RowImage
+from consumer.event import ChangeEvent, Operation, RowImage, TableSchema
 from consumer.guard.version import Version
 from consumer.keys import UserId, render
 from consumer.message import Group, body
 from consumer.rules import Rules, UserTable
-from consumer.value import timestamp
+from consumer.value import NO_SCHEMA, timestamp, whole_number
 
 _NO_DETAILS: Mapping[str, object] = {}
-_LONGEST_ID = 20
+_NO_COLUMNS: TableSchema = {}
 
 
 def user_of(event: ChangeEvent, table: UserTable) -> UserId:
@@ -27,10 +27,10 @@ def user_of(event: ChangeEvent, table: UserTable) -> UserId:
     Raises:
         MissingColumn, InvalidValue: the row's key can't be used.
     """
-    return user_in(event.after if event.after is not None else event.before or event.key, table)
+    return user_in(event.after if event.after is not None else event.before or event.key, table, event.schema)
 
 
-def user_in(row: RowImage, table: UserTable) -> UserId:
+def user_in(row: RowImage, table: UserTable, schema: TableSchema = _NO_COLUMNS) -> UserId:
     """The user of a row of ``table``, or of a record's key.
 
     Raises:
@@ -38,12 +38,11 @@ def user_in(row: RowImage, table: UserTable) -> UserId:
     """
     if table.key not in row:
         raise MissingColumn(f"the key is not in the row image of {table.table}", field=table.key)
-    number = row[table.key]
-    if isinstance(number, str) and number.isascii() and number.isdecimal() and len(number) < _LONGEST_ID:
-        number = int(number)
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-        raise InvalidValue("a user id is a whole number that is not negative", field=table.key)
-    return UserId(table.user_type, number)
+    try:
+        return UserId(table.user_type, whole_number(row[table.key], schema.get(table.key, NO_SCHEMA)))
+    except InvalidValue as error:
+        error.field = table.key
+        raise
 
 
 def plan(
@@ -55,7 +54,7 @@ def plan(
         MissingColumn, InvalidValue, Unsupported: the row images can't be used; the error names the column.
     """
     if event.op is Operation.DELETE or event.after is None:
-        return _deleted(event, user, rules)
+        return _deleted(event, table, user, rules)
     case = _Case(event, event.after, table, user, rules)
     if event.op is not Operation.UPDATE:
         return _appeared(case)
@@ -93,17 +92,18 @@ def healing(
 class _Case:
     """A user's row that is there after the change: ``whole`` are its owned fields in Redis form.
 
-    ``now`` is the change's own time: a replay writes the same bytes. ``is_complete``: the row was sent whole.
+    ``now`` is the change's own time: a replay writes the same bytes. ``is_complete``: the row was sent whole, also if
+    some of its columns are ``unreadable``.
     """
 
-    __slots__ = ("event", "is_complete", "now", "rules", "table", "user", "whole")
+    __slots__ = ("event", "is_complete", "now", "rules", "table", "unreadable", "user", "whole")
 
     def __init__(self, event: ChangeEvent, after: RowImage, table: UserTable, user: UserId, rules: Rules) -> None:
         self.event = event
         self.table = table
         self.user = user
         self.rules = rules
-        self.whole = whole_image(after, table, event.schema)
+        self.whole, self.unreadable = read_image(after, table, event.schema)
         self.now = timestamp(event.position.ts_ms)
         self.is_complete = is_whole(after, table)
 
@@ -176,9 +176,9 @@ def _updated(
     images = (before, after) if is_healing else (before, *case.event.between, after)
     found = reduce(Diff.then, (diff(*pair, case.table, case.event.schema) for pair in pairwise(images)))
     if not found.fields and not found.outside:
-        return Nothing("no column that matters changed")
+        return Nothing("no column that matters changed", case.unreadable)
     follows = _following(tuple(found.fields), found.outside, rules)
-    changed = {name: case.whole[name] for name in found.fields}
+    changed = {name: _last_known(name, change, case) for name, change in found.fields.items()}
     stamps = dict.fromkeys((*follows.stamps, "last_admin_update", "last_updated"), case.now)
     return Plan(
         user=case.user,
@@ -192,7 +192,16 @@ def _updated(
         cleared=Invalidate.of(case.user, follows.clears),
         messages=_messages(case, found, changed, follows, details if follows.is_financial else _NO_DETAILS),
         reasons=follows.reasons,
+        unreadable=case.unreadable,
     )
+
+
+def _last_known(name: str, change: Change, case: _Case) -> str:
+    """What Redis is to hold: of a column that the last image does not tell, what an image before it told."""
+    text = case.whole.get(name, change.new)
+    if text is not None:
+        return text
+    return next((column.default or "" for column in case.table.columns if column.field == name), "")
 
 
 def _messages(
@@ -236,14 +245,15 @@ def _appeared(case: _Case) -> Plan:
         cleared=Invalidate.of(case.user, rules.derived()) if is_read else Invalidate(),
         messages=messages,
         reasons=("snapshot read" if is_read else "user created",),
+        unreadable=case.unreadable,
     )
 
 
-def _deleted(event: ChangeEvent, user: UserId, rules: Rules) -> Plan:
+def _deleted(event: ChangeEvent, table: UserTable, user: UserId, rules: Rules) -> Plan:
     names = rules.names
     return Plan(
         user=user,
-        table=event.table,
+        table=table.table,
         guard=render(names.guard, user),
         version=Version.of(event, rules.epoch),
         extent=Extent.WHOLE,

@@ -215,7 +215,7 @@ class Observer:
         """These topics are there under the prefix, and are not followed: they are of another database."""
 
     def drifted(self, drift: Drift, count: int) -> None:
-        """``count`` changes had a column that the mapping does not name, or lacked an optional one."""
+        """``count`` changes had something unexpected about a column."""
 
     def committed(self, offsets: Mapping[Partition, int]) -> None:
         """These offsets were committed."""

@@ -11,7 +11,7 @@ from consumer.effect import Extent, Invalidate, Mode, Plan, Remove
 from consumer.event import UNAVAILABLE, ChangeEvent, Operation, RowImage
 from consumer.guard.version import NOWHERE, Version
 from consumer.keys import UserId, render
-from consumer.linked import linked_change, plan_linked
+from consumer.linked import NobodysRow, linked_change, plan_linked
 from consumer.plan import plan, user_of
 from consumer.position import Origin
 from consumer.rules import Rules, UserTable
@@ -52,7 +52,7 @@ def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, 
         # Nobody knows some of the times, where the log begins after the change.
         fields = {name: value for name, value in update.fields.items() if name not in in_portfolio}
         update = replace(update, fields=fields | {name: stamps[name] for name in in_portfolio if name in stamps})
-    owned = (column.field for column in table.columns)
+    owned = (column.field for column in table.columns if column.name not in planned.unreadable)
     return replace(
         planned,
         version=Version.of(last, rules.epoch),
@@ -100,7 +100,8 @@ def rebuild_linked(event: ChangeEvent, rules: Rules) -> Plan | None:
     """
     table = rules.linked_table(event.table)
     assert table is not None  # only rows of linked tables come here
-    if (change := linked_change(event, table, rules)) is None:
+    change = linked_change(event, table, rules)
+    if isinstance(change, NobodysRow):
         return None
     planned = plan_linked(event, table, change, rules)
     if not isinstance(planned, Plan) or planned.update is None:

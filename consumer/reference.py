@@ -44,6 +44,7 @@ _OUTSIDE = (
 _TRANSACTIONS = LinkedTable(
     "user_transactions",
     done=frozenset({"completed"}),
+    not_done=frozenset({"pending", "failed", "cancelled"}),
     user_type_column="user_type",
     writes={"transaction_id": "last_transaction_id"},
     time_field="last_transaction_at",
@@ -63,6 +64,7 @@ _TRANSACTIONS = LinkedTable(
 _REQUESTS = LinkedTable(
     "money_requests",
     done=frozenset({"approved"}),
+    not_done=frozenset({"pending", "rejected", "on_hold"}),
     user_type="live",
     enriches=(Enrichment("request_id", "request_id"),),
 )

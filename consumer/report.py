@@ -101,6 +101,8 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
     yield from (("clear", f"{prefix}*") for prefix in plan.cleared.prefixes)
     for message in plan.messages:
         yield "publish", _message(message)
+    if plan.unreadable:
+        yield "leave", f"what can't be read: {', '.join(plan.unreadable)}"
 
 
 def _message(message: Publish) -> str:

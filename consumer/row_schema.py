@@ -9,6 +9,7 @@ from consumer.rules import Column, LinkedTable, Rules
 from consumer.value import Kind
 
 _DECIMAL = "org.apache.kafka.connect.data.Decimal"
+_BITS = "io.debezium.data.Bits"
 # Semantic types that Debezium gives an Avro long or string that is a time; without one, the number's unit is a guess.
 _TIMES = (
     "io.debezium.time.Timestamp",
@@ -20,10 +21,13 @@ _TIMES = (
 )
 _ACCEPTED: Mapping[Kind, tuple[str, ...]] = {
     Kind.MONEY: ("string", "decimal", "int", "long"),
-    Kind.INTEGER: ("int", "long", "boolean", "string"),
+    Kind.INTEGER: ("int", "long", "boolean", "string", "whole"),
     Kind.TEXT: ("string", "int", "long"),
     Kind.TIME: ("long", "string"),
+    Kind.BITS: ("bytes", "boolean", "int", "long"),
 }
+_ID = ("int", "long", "string", "whole")
+_ROW_KEY = ("int", "long", "string", "bytes")
 _ADVICE = {
     "float": "a floating point number has lost digits already; set decimal.handling.mode=string",
     "double": "a floating point number has lost digits already; set decimal.handling.mode=string",
@@ -41,11 +45,13 @@ def reader_schemas(rules: Rules) -> dict[str, dict[str, Any]]:
 
 
 def _linked_schema(table: LinkedTable) -> dict[str, Any]:
-    """Of a linked table, whose ids are numbers and whose other required columns are text, and nothing else."""
+    """Of a linked table: the key is of any type, and the other required columns are text, and nothing else."""
     schema = reader_schema(table.table, table.key, _linked(table))
     for field in schema["fields"]:
-        if field["name"] in (table.key, table.user_id):
-            field |= {"type": ["int", "long"], "kind": "id"}
+        if field["name"] == table.key:
+            field |= {"type": _types(_ROW_KEY), "kind": "key"}
+        elif field["name"] == table.user_id:
+            field |= {"type": _types(_ID), "kind": "id"}
         elif "default" not in field:
             field["type"] = ["null", "string"]
     return schema
@@ -67,15 +73,21 @@ def reader_schema(table: str, key: str, columns: Iterable[Column]) -> dict[str, 
         "type": "record",
         "name": "Value",
         "doc": f"What cdc-consumer needs of a row of {table}. A field without a default must be there.",
-        "fields": [{"name": key, "type": ["int", "long", "string"], "kind": "id"}, *map(_field, columns)],
+        "fields": [{"name": key, "type": _types(_ID), "kind": "id"}, *map(_field, columns)],
     }
 
 
 def _field(column: Column) -> dict[str, Any]:
-    decimal = {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": column.scale}
-    types = ["null", *(decimal if name == "decimal" else name for name in _ACCEPTED[column.kind])]
+    types = ["null", *_types(_ACCEPTED[column.kind], column.scale)]
     field = {"name": column.name, "type": types, "kind": column.kind.value}
     return field if column.required else field | {"default": None}
+
+
+def _types(names: Iterable[str], scale: int = 0) -> list[object]:
+    """Names as Avro types; ``whole`` is a decimal without decimals, as BIGINT UNSIGNED may come."""
+    scales = {"decimal": scale, "whole": 0}
+    decimal = {"type": "bytes", "logicalType": "decimal", "precision": 38}
+    return [decimal | {"scale": scales[name]} if name in scales else name for name in names]
 
 
 def incompatibilities(writer: object, reader: Mapping[str, Any]) -> list[str]:
@@ -100,7 +112,9 @@ def _problems(
             if "default" not in wanted:
                 yield f"{name}: missing, and it is required"
             continue
-        accepted = {_name(each) for each in wanted["type"]}
+        if kind == "key":
+            continue  # of any type, as long as it tells rows apart
+        accepted = {_name(each) for each in wanted["type"]} | ({"bits"} if kind in (Kind.INTEGER, Kind.BITS) else set())
         for each in _branches(columns[name].get("type")):
             given = named.get(each, each) if isinstance(each, str) else each
             found = _name(given)
@@ -117,8 +131,10 @@ def _branches(schema: object) -> list[object]:
 
 
 def _name(schema: object) -> str:
-    """A type's name; ``decimal`` for bytes that are one."""
+    """A type's name; ``decimal`` for bytes that are one, ``bits`` for those of a BIT column."""
     if isinstance(schema, dict):
+        if schema.get("connect.name") == _BITS:
+            return "bits"
         is_decimal = schema.get("logicalType") == "decimal" or schema.get("connect.name") == _DECIMAL
         if schema.get("type") == "bytes" and is_decimal:
             return "decimal"

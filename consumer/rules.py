@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from typing import TypeVar
 
+from consumer.event import PLACEHOLDER
 from consumer.value import Kind
 
 
@@ -40,7 +42,8 @@ class UserTable:
 
     ``constants`` are fields that every config hash of this table holds. ``outside`` are columns, or patterns of them
     (``bank_*``), that have no field but whose change is news all the same; all others change nothing. Of those the ones
-    in ``ignored`` are known to; a column that is named nowhere is reported.
+    in ``ignored`` are known to; a column that is named nowhere is reported. ``partitions`` are names, or patterns of
+    them, of tables whose rows are rows of this one, and whose records come in one topic with this one's.
     """
 
     table: str
@@ -50,6 +53,7 @@ class UserTable:
     constants: Mapping[str, str] = field(default_factory=dict)
     outside: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
 
     __hash__ = object.__hash__
     """As the thing it is, so that what is worked out from a table can be remembered by it."""
@@ -80,7 +84,10 @@ class LinkedTable:
     The user's type stands in ``user_type_column``, or is always ``user_type``. A row counts once its ``status`` is one
     of ``done``: then the columns in ``writes`` go to their fields of the config hash, if it exists, with the time in
     ``time_field``, the derived keys in ``clears`` are cleared, and the messages that the same database transaction
-    causes for the user are enriched.
+    causes for the user are enriched. ``not_done`` are the other values of ``status``, and ``other_types`` the types of
+    users that no table holds; a value that is in none of these is reported. Empty, they take any value, but for one of
+    ``status`` that differs from one of ``done`` in upper and lower case alone. ``partitions`` are as those of a table
+    of users.
     """
 
     table: str
@@ -94,6 +101,9 @@ class LinkedTable:
     time_field: str = ""
     clears: tuple[str, ...] = ()
     enriches: tuple[Enrichment, ...] = ()
+    not_done: frozenset[str] = frozenset()
+    other_types: frozenset[str] = frozenset()
+    partitions: tuple[str, ...] = ()
 
     def money(self) -> Iterator[tuple[str, int]]:
         """The money columns with their scales."""
@@ -139,6 +149,7 @@ class Rules:
     messages about groups speak of. ``epoch`` is the operator's: raised, it outranks every stored version.
     ``accept_missing_before``: an update without its old row image is taken as a change of every owned column.
     ``databases``: whose rows are taken, on PostgreSQL schemas; empty: those of every one.
+    ``placeholder`` is what Debezium sends for a value that the database did not send.
     """
 
     tables: tuple[UserTable, ...]
@@ -154,17 +165,23 @@ class Rules:
     epoch: int = 0
     accept_missing_before: bool = False
     databases: frozenset[str] = frozenset()
+    placeholder: str = PLACEHOLDER
 
     __hash__ = object.__hash__
     """As the thing it is, as that of a table."""
 
     def table(self, name: str) -> UserTable | None:
-        """The rules of a user table, None where nobody named it."""
-        return _by_name(self).get(name)
+        """The rules of a user table, or of the one that ``name`` is a partition of; None where nobody named it."""
+        return _user_table(self, name)
 
     def linked_table(self, name: str) -> LinkedTable | None:
-        """The rules of a linked table, None where nobody named it."""
-        return next((table for table in self.linked if table.table == name), None)
+        """The rules of a linked table, as those of a user table."""
+        return _linked_table(self, name)
+
+    def captured_name(self, name: str) -> str:
+        """The captured table that ``name`` is, or is a partition of; "" where nobody named it."""
+        found = self.table(name) or self.linked_table(name)
+        return found.table if found is not None else ""
 
     def captured(self) -> tuple[str, ...]:
         """The names of all tables."""
@@ -181,7 +198,22 @@ class Rules:
         return tuple(template.partition("<")[0] for template in self.derived() if template.endswith("*"))
 
 
-@lru_cache(maxsize=16)
-def _by_name(rules: Rules) -> Mapping[str, UserTable]:
-    """The first of a name counts."""
-    return {table.table: table for table in reversed(rules.tables)}
+@lru_cache(maxsize=1024)
+def _user_table(rules: Rules, name: str) -> UserTable | None:
+    return _named(rules.tables, name)
+
+
+@lru_cache(maxsize=1024)
+def _linked_table(rules: Rules, name: str) -> LinkedTable | None:
+    return _named(rules.linked, name)
+
+
+_Table = TypeVar("_Table", UserTable, LinkedTable)
+
+
+def _named(tables: tuple[_Table, ...], name: str) -> _Table | None:
+    """A table's own name before patterns of partitions; the first counts."""
+    for table in tables:
+        if table.table == name:
+            return table
+    return next((each for each in tables if any(fnmatchcase(name, pattern) for pattern in each.partitions)), None)

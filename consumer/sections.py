@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from consumer.event import PLACEHOLDER
 from consumer.extras import advice
 from consumer.setting_faults import HTTP, HTTP_WITHOUT_LOGIN, NAME, TOPIC, Wrong
 
@@ -190,6 +191,21 @@ class Source(Section):
     accept_missing_before: bool = Field(
         False, description="take an update without its old row image as a change of every owned column"
     )
+    unavailable_placeholder: str = Field(
+        PLACEHOLDER,
+        min_length=1,
+        description="the connector's unavailable.value.placeholder: a text, or hex: and the bytes of one in UTF-8",
+    )
+
+    @field_validator("unavailable_placeholder")
+    @classmethod
+    def _text_of_bytes(cls, value: str) -> str:
+        if not value.startswith("hex:"):
+            return value
+        try:
+            return bytes.fromhex(value.removeprefix("hex:")).decode()
+        except ValueError:
+            raise ValueError("should be hexadecimal digits of UTF-8 behind hex:") from None
 
     @field_validator("database", mode="before")
     @classmethod

@@ -39,7 +39,7 @@ def selected(
         frozenset() if explicit else remembered(settings),
         frozenset() if explicit else committed_topics(kafka),
     )
-    rows = _rows(kafka, to_look_at(known, kafka, tables), schemas)
+    rows = _rows(kafka, to_look_at(known, kafka, tables), rules, schemas)
     return select(replace(known, rows=rows), kafka, tables)
 
 
@@ -61,7 +61,7 @@ def say_if_uneven(selection: Selection) -> None:
         )
 
 
-def _rows(settings: Kafka, names: Sequence[str], schemas: Schemas) -> list[Row]:
+def _rows(settings: Kafka, names: Sequence[str], rules: Rules, schemas: Schemas) -> list[Row]:
     """Which tables and databases the oldest and the newest records of these topics tell."""
     found: dict[Row, None] = {}
     try:
@@ -77,5 +77,6 @@ def _rows(settings: Kafka, names: Sequence[str], schemas: Schemas) -> list[Row]:
         except RecordError:
             continue
         if isinstance(event, ChangeEvent) and event.database:
-            found[Row(record.topic, event.table, event.database)] = None
+            table = rules.captured_name(event.table) or event.table
+            found[Row(record.topic, table, event.database)] = None
     return list(found)

@@ -59,7 +59,7 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
                 registry.reach()
         letters = DeadLetterTopic(settings.kafka, settings.dead_letter_topic)
         exits.callback(letters.close)
-        earlier = KafkaEarlier(settings.kafka, schemas)
+        earlier = KafkaEarlier(settings.kafka, schemas, placeholder=rules.placeholder)
         exits.callback(earlier.close)
 
         def connect() -> KafkaSource:

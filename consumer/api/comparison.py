@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from consumer.diff import whole_image
+from consumer.diff import read_image
 from consumer.drift import Difference
 from consumer.errors import InvalidValue
 from consumer.event import RowImage
-from consumer.keys import UserId
+from consumer.keys import UserId, render
 from consumer.rules import Rules, UserTable
 from consumer.value import Kind, canonical
 
 OWNED = ("wallet_balance", "leverage", "margin", "account_number", "group", "status", "is_active")
+_NUMBERS = (Kind.MONEY, Kind.INTEGER, Kind.BITS)
 _TEXTS = frozenset({"account_number", "group"})
 _NUMBER = re.compile(r"-?[0-9]{1,60}(?:\.[0-9]{1,60})?")
 
@@ -34,7 +35,7 @@ def consistency(
     user: UserId, image: RowImage, held: Held, found: list[Difference], table: UserTable, rules: Rules
 ) -> dict[str, object]:
     """The data of a consistency call; ``found`` is what differs from the plan of a rebuild."""
-    wanted = whole_image(image, table, {})
+    wanted, unreadable = read_image(image, table, {})
     balance = wanted.get(rules.balance_field)
     differs = [each for each in (_by_value(one, table, rules) for one in found) if each is not None]
     return {
@@ -49,13 +50,23 @@ def consistency(
             "cache_matches": held.balance is None or _is_same(rules.balance_field, held.balance, balance, table),
             "all_consistent": not differs,
         },
-        "differences": [line for each in differs for line in _lines(each)],
+        "differences": [
+            *(line for each in differs for line in _lines(each)),
+            *(_not_compared(column, held, user, table, rules) for column in unreadable),
+        ],
     }
+
+
+def _not_compared(name: str, held: Held, user: UserId, table: UserTable, rules: Rules) -> dict[str, object]:
+    """A column that can't be read in the database: nobody can say whether Redis agrees with it."""
+    (field,) = (column.field for column in table.columns if column.name == name)
+    key = render(rules.names.config, user)
+    return {"key": key, "kind": "not compared", "field": field, "redis": held.config.get(field), "database": None}
 
 
 def typed(fields: Mapping[str, str], table: UserTable) -> dict[str, object]:
     """Fields of a config hash with numbers as numbers, and NULL as null."""
-    numbers = {column.field for column in table.columns if column.kind in (Kind.MONEY, Kind.INTEGER)} | {"id"}
+    numbers = {column.field for column in table.columns if column.kind in _NUMBERS} | {"id"}
     return {name: _number_or_text(text) if name in numbers else text or None for name, text in fields.items()}
 
 

@@ -33,8 +33,10 @@ class Finding:
 
 @dataclass(slots=True)
 class Tally:
-    """How an audit came out: users compared, and those wrong by their first cause. ``unusable`` are rows that can't be
-    compared, ``mended`` those of the wrong that a repair made right, ``orphans`` those that the database does not have.
+    """How an audit came out: users compared, and those wrong by their first cause.
+
+    ``unusable`` are rows that can't be compared, or not in all columns, ``mended`` those of the wrong that a repair
+    made right, ``orphans`` those that the database does not have.
     """
 
     users: int = 0
@@ -60,13 +62,18 @@ class Tally:
     def share_right(self) -> float:
         """The share of users of whom everything was right, orphans counted as users; 1 if there are none."""
         everybody = self.users + self.orphans
-        return 1 - (self.wrong.total() + self.unusable) / everybody if everybody else 1.0
+        return 1 - self._doubtful / everybody if everybody else 1.0
 
     @property
     def nines(self) -> float:
         """The same as a number of nines: 0.999 is 3. Without anything wrong, what so many users can show at most."""
         everybody = max(1, self.users + self.orphans)
-        return log10(everybody / max(1, self.wrong.total() + self.unusable))
+        return log10(everybody / max(1, self._doubtful))
+
+    @property
+    def _doubtful(self) -> int:
+        """Users who are wrong or can't be compared: who is both counts once at most."""
+        return min(self.wrong.total() + self.unusable, self.users + self.orphans)
 
 
 _ORDER = {cause: at for at, cause in enumerate(Cause)}
@@ -142,7 +149,7 @@ def summary_text(tally: Tally) -> str:
     if tally.mended:
         lines.append(f"  {tally.mended:>8,}  mended")
     if tally.unusable:
-        lines.append(f"  {tally.unusable:>8,}  rows that can't be compared")
+        lines.append(f"  {tally.unusable:>8,}  rows that can't be compared, or not in all columns")
     return "\n".join(lines)
 
 

@@ -110,12 +110,18 @@ class Audit:
         """Those of whom something is odd now."""
         plans = []
         for row in rows:
+            problem = ""
             try:
-                plans.append(rebuild_read(row, table, self._rules))
+                plan = rebuild_read(row, table, self._rules)
+                plans.append(plan)
+                if plan.unreadable:
+                    problem = f"{', '.join(plan.unreadable)}: can't be read; the other columns are compared"
             except RecordError as error:
+                problem = str(error)
+            if problem:
                 tally.unusable += 1
                 user = str(UserId(table.user_type, row.key))
-                _log.warning("a row can't be compared", action="audit.unusable", user=user, problem=str(error))
+                _log.warning("a row can't be compared", action="audit.unusable", user=user, problem=problem)
         now = time.time_ns() // 1_000_000
         looked = zip(plans, self._view.standings(plans), strict=True)
         found = ((plan.user, odds_of(plan, there)) for plan, there in looked)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from consumer.avro import MAGIC, Schemas
 from consumer.check.findings import Finding, Level, failure, ok, warning
 from consumer.codec import decode
-from consumer.columns import ColumnWatch
+from consumer.columns import ColumnWatch, DriftKind
 from consumer.decision import Decision, Outcome, decide
 from consumer.errors import RecordError, Unsupported
-from consumer.event import ChangeEvent, Operation
+from consumer.event import Operation
 from consumer.record import SourceRecord
 from consumer.rules import Rules
 
@@ -44,7 +44,7 @@ def of_sample(topic: str, records: Sequence[SourceRecord], rules: Rules, schemas
         *_without_before(subject, seen, rules, schemas),
         *_rejected(subject, seen),
         *_of_other_databases(subject, seen),
-        *_formats(subject, seen, schemas),
+        *_formats(subject, seen),
         *_columns(subject, seen, rules),
     ]
     if found:
@@ -111,7 +111,7 @@ def _of_other_databases(subject: str, seen: Sequence[_Seen]) -> Iterator[Finding
         )
 
 
-def _formats(subject: str, seen: Sequence[_Seen], schemas: Schemas) -> Iterator[Finding]:
+def _formats(subject: str, seen: Sequence[_Seen]) -> Iterator[Finding]:
     events = [(each.record.value, each.decision.event) for each in seen if each.record.value]
     if any(value[0] == MAGIC and event is not None for value, event in events if value):
         yield warning(
@@ -119,31 +119,35 @@ def _formats(subject: str, seen: Sequence[_Seen], schemas: Schemas) -> Iterator[
             "Avro: NULL in a column that has a default arrives as the default",
             "JSON with value.converter.replace.null.with.default=false, or columns without a default",
         )
-    if any(_is_precise(value, event, schemas) for value, event in events if value):
-        yield warning(
-            subject,
-            "precise decimals in JSON without schema: their scale is nowhere in the record, so the mapping's is taken",
-            "set decimal.handling.mode=string on the connector, or see that every scale in the mapping is the column's",
-        )
 
 
-def _is_precise(value: bytes, event: ChangeEvent | None, schemas: Schemas) -> bool:
-    """Whether the schema of a record that had none came from the mapping."""
-    return event is not None and bool(event.schema) and value[0] != MAGIC and not decode(value, schemas).columns
+_DRIFTS = {
+    DriftKind.SCALE: (
+        "precise decimals in JSON without schema: their scale is nowhere in the record, so the mapping's is taken",
+        "set decimal.handling.mode=string on the connector, or see that every scale in the mapping is the column's",
+    ),
+    DriftKind.UNKNOWN: (
+        "columns that the mapping does not name: {}; their changes are no news",
+        "name them in the mapping: among columns, outside or ignored",
+    ),
+    DriftKind.MISSING: (
+        "columns of the mapping that the rows lack: {}; their fields are not written",
+        "put them on the connector's column.include.list, or take them out of the mapping",
+    ),
+    DriftKind.UNREADABLE: (
+        "optional columns with values that can't be read: {}; their fields are left as they are",
+        "look at these values in the database, and at the kind of these columns in the mapping",
+    ),
+    DriftKind.VALUE: (
+        "columns with values that the mapping does not know: {}; such rows change nothing",
+        "look at these values in the database; name the right ones in the mapping: done, not_done, other_types",
+    ),
+}
 
 
 def _columns(subject: str, seen: Sequence[_Seen], rules: Rules) -> Iterator[Finding]:
     events = [each.decision.event for each in seen if each.decision.event is not None]
-    drifts = ColumnWatch(rules).counted(events)
-    if unknown := [drift.column for drift in drifts if drift.is_unknown]:
-        yield warning(
-            subject,
-            f"columns that the mapping does not name: {', '.join(sorted(unknown))}; their changes are no news",
-            "name them in the mapping: among columns, outside or ignored",
-        )
-    if missing := [drift.column for drift in drifts if not drift.is_unknown]:
-        yield warning(
-            subject,
-            f"columns of the mapping that the rows lack: {', '.join(sorted(missing))}; their fields are not written",
-            "put them on the connector's column.include.list, or take them out of the mapping",
-        )
+    drifts = ColumnWatch(rules).counted(events, [drift for each in seen for drift in each.decision.drifts])
+    for kind, (said, advice) in _DRIFTS.items():
+        if columns := sorted(drift.column for drift in drifts if drift.kind is kind):
+            yield warning(subject, said.format(", ".join(columns)), advice)

@@ -15,7 +15,17 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from consumer import extras
 from consumer.database.faults import is_unknown_column, translate
 from consumer.database.logs import Binlog, Log, MariaBinlog, Wal
-from consumer.database.row import ReadRow, as_on_the_wire
+from consumer.database.row import ReadRow
+from consumer.database.values import (
+    DRIVER_ERRORS,
+    Statement,
+    cells,
+    image,
+    images,
+    is_unreadable,
+    options,
+    read_as_text,
+)
 from consumer.errors import AccessDenied, ConfigError
 from consumer.event import RowImage
 from consumer.position import SourcePosition
@@ -94,8 +104,17 @@ class Database:
             NotInDatabase: the table or a required column is not there.
         """
         with self._reading(user_table) as connection:
-            position, rows = self._log_of(connection).read(connection, self._one(connection, user_table, key))
-        return ReadRow(user_table.table, key, _image(rows[0]) if rows else None, position)
+            names, statement = self._columns(connection, user_table), self._one(user_table, key)
+            try:
+                position, rows = self._log_of(connection).read(connection, statement(names))
+                found = image(rows[0]) if rows else None
+            except DRIVER_ERRORS as error:
+                if not is_unreadable(error):
+                    raise
+                # Read after the position, cell by cell: as of the row, later changes may be in it already.
+                position, _ = self._log_of(connection).read(connection, statement((user_table.key,)))
+                found = cells(connection, statement, names)
+        return ReadRow(user_table.table, key, found, position)
 
     def glance(self, user_table: UserTable, key: int) -> ReadRow:
         """One row without waiting for anything: fit to be compared with, not to be written. Its position is too late.
@@ -104,9 +123,9 @@ class Database:
             ServerError: as :meth:`row`.
         """
         with self._reading(user_table) as connection:
-            rows = connection.execute(self._one(connection, user_table, key)).mappings().all()
+            found = cells(connection, self._one(user_table, key), self._columns(connection, user_table))
             position = self._log_of(connection).position(connection)
-        return ReadRow(user_table.table, key, _image(rows[0]) if rows else None, position)
+        return ReadRow(user_table.table, key, found, position)
 
     def rows(self, user_table: UserTable, after: int, limit: int) -> list[RowImage]:
         """At most ``limit`` rows in the order of their keys, from behind the key ``after``.
@@ -118,9 +137,13 @@ class Database:
         """
         key = _column(user_table.key)
         with self._reading(user_table) as connection:
-            wanted = self._select(user_table, self._columns(connection, user_table))
-            wanted = wanted.where(key > after).order_by(key).limit(limit)
-            return [_image(row) for row in connection.execute(wanted).mappings()]
+            names = self._columns(connection, user_table)
+            return images(
+                lambda statement: connection.execute(statement).mappings().all(),
+                lambda some: self._select(user_table, some).where(key > after).order_by(key).limit(limit),
+                names,
+                lambda row: cells(connection, self._one(user_table, row[user_table.key]), names),
+            )
 
     def existing(self, user_table: UserTable, keys: Collection[int]) -> set[int]:
         """Those of ``keys`` of which there is a row.
@@ -161,8 +184,8 @@ class Database:
     def _select(self, user_table: UserTable, columns: Sequence[str]) -> Select[Any]:
         return select(*(_column(name) for name in columns)).select_from(_table(user_table))
 
-    def _one(self, connection: Connection, user_table: UserTable, key: int) -> Select[Any]:
-        return self._select(user_table, self._columns(connection, user_table)).where(_column(user_table.key) == key)
+    def _one(self, user_table: UserTable, key: int) -> Statement:
+        return lambda names: self._select(user_table, names).where(_column(user_table.key) == key)
 
     def _columns(self, connection: Connection, user_table: UserTable) -> tuple[str, ...]:
         """The key and the owned columns that the table has; looked up again now and then, for tables are altered."""
@@ -203,7 +226,7 @@ def _engine(settings: Settings) -> Engine:
         if kind not in ("mysql", "mariadb", "postgresql", "postgres"):
             raise ConfigError(_SETTING, "no database that this program knows", allowed=_ALLOWED)
         url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
-        return create_engine(
+        engine = create_engine(
             url,
             isolation_level="AUTOCOMMIT",  # each statement sees what is committed then
             pool_size=settings.connections,
@@ -211,21 +234,14 @@ def _engine(settings: Settings) -> Engine:
             pool_timeout=seconds,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args=_options(kind, seconds),
+            connect_args=options(kind, seconds),
         )
+        if kind.startswith("postgres"):
+            read_as_text(engine)
+        return engine
     except (ArgumentError, NoSuchModuleError, ValueError):
         # The parser's own words may quote a piece of the password.
         raise ConfigError(_SETTING, "not a database URL", allowed=_ALLOWED) from None
-
-
-def _options(kind: str, seconds: float) -> dict[str, Any]:
-    """Times are in UTC, nothing is written, and no answer is waited for longer than ``seconds``."""
-    whole = max(1, round(seconds))
-    if kind.startswith("postgres"):
-        limits = f"-c timezone=UTC -c default_transaction_read_only=on -c statement_timeout={round(seconds * 1000)}"
-        return {"connect_timeout": max(2, whole), "options": limits, "application_name": "cdc-consumer"}
-    session = f"SET SESSION time_zone = '+00:00', SESSION innodb_lock_wait_timeout = {whole}"
-    return {"connect_timeout": whole, "read_timeout": seconds, "write_timeout": seconds, "init_command": session}
 
 
 def _table(user_table: UserTable) -> Any:
@@ -234,7 +250,3 @@ def _table(user_table: UserTable) -> Any:
 
 def _column(name: str) -> Any:
     return column(quoted_name(name, quote=True))
-
-
-def _image(row: Any) -> RowImage:
-    return {str(name): as_on_the_wire(value) for name, value in row.items()}

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from consumer.errors import Place
-from consumer.event import ChangeEvent, Operation, RowImage
+from consumer.event import UNREADABLE, ChangeEvent, Operation, RowImage
 from consumer.position import SourcePosition
 from consumer.rules import UserTable
 
@@ -46,7 +46,8 @@ class ReadRow:
 def as_on_the_wire(value: object) -> object:
     """A driver's value as one that change events have, so that both become the same text in Redis.
 
-    Times without a zone are UTC, as Debezium takes them; a date of zeros, which MySQL allows, is NULL as it says.
+    Times without a zone are UTC, as Debezium takes them; a date of zeros, which MySQL allows, is NULL as it says. Bytes
+    are text where they are UTF-8.
     """
     if value is None or isinstance(value, (bool, int, float)):
         return value
@@ -58,6 +59,9 @@ def as_on_the_wire(value: object) -> object:
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, bytes) and len(value) == 1:
-        return bool(value[0])  # BIT(1)
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return UNREADABLE
     return str(value)

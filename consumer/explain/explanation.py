@@ -15,7 +15,7 @@ from consumer.rules import Names
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Everything that is known of a user. ``knows_database``: the database was asked; ``row_problem``: why what it has
-    can't be used.
+    can't be used; ``unreadable``: the columns of it that can't be read.
     """
 
     user: UserId
@@ -27,6 +27,7 @@ class Explanation:
     is_in_database: bool
     names: Names
     row_problem: str = ""
+    unreadable: tuple[str, ...] = ()
 
     def problems(self) -> list[str]:
         """What is wrong, the most telling first; empty if nothing is."""
@@ -38,6 +39,9 @@ class Explanation:
             found.append(f"the database has no such user, but Redis does: {', '.join(there)}")
         if self.row_problem:
             found.append(f"the database's row can't be used: {self.row_problem}")
+        if self.unreadable:
+            columns = ", ".join(self.unreadable)
+            found.append(f"columns of the database's row that can't be read, and are not compared: {columns}")
         if self.is_in_database and self.held.config is None:
             found.append("there is no config hash: services ask the database instead")
         return found

@@ -19,7 +19,7 @@ from consumer.event import Operation
 from consumer.guard.history import Histories
 from consumer.guard.version import Version, compare
 from consumer.keys import UserId, render
-from consumer.linked import linked_change
+from consumer.linked import LinkedChange, linked_change
 from consumer.plan import user_of
 from consumer.record import SourceRecord
 from consumer.rules import Rules
@@ -185,7 +185,7 @@ def is_of(user: UserId, decision: Decision, rules: Rules) -> bool:
             return user_of(event, table) == user
         if event is not None and event.after is not None and (linked := rules.linked_table(event.table)) is not None:
             change = linked_change(event, linked, rules)
-            return change is not None and change.user == user
+            return isinstance(change, LinkedChange) and change.user == user
     return False
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from consumer.avro import Schemas
 from consumer.config import Settings
-from consumer.diff import whole_image
+from consumer.diff import read_image
 from consumer.errors import RecordError
 from consumer.explain.account import There, account
 from consumer.explain.explanation import Explanation
@@ -51,7 +51,7 @@ def _explained(
     # The group before Redis: what is committed must be there, or it is missed.
     offsets = committed(settings.kafka)
     held = view.held(user, rules)
-    image, problem = _image(settings, user, table, rules)
+    image, unreadable, problem = _image(settings, user, table)
     letters = Choice(users=frozenset({user})).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
     dead = frozenset((*held.guard.marks.values(), *(each.place for each in letters)))
     reached = Progress(offsets, held.guard.versions, dead)
@@ -66,16 +66,17 @@ def _explained(
         knows_database=settings.database.url is not None,
         is_in_database=image is not None or bool(problem),
         row_problem=problem,
+        unreadable=unreadable,
         names=rules.names,
     )
 
 
-def _image(settings: Settings, user: UserId, table: UserTable, rules: Rules) -> tuple[Mapping[str, str] | None, str]:
-    """What the database says of each field; None where it is not configured or has no such user, or with the reason
-    why the row can't be used.
+def _image(settings: Settings, user: UserId, table: UserTable) -> tuple[Mapping[str, str] | None, tuple[str, ...], str]:
+    """What the database says of each field, and the columns that can't be read; None where it is not configured or has
+    no such user, or with the reason why the row can't be used.
     """
     if settings.database.url is None:
-        return None, ""
+        return None, (), ""
     from consumer.database.reader import Database
 
     database = Database(settings.database)
@@ -84,9 +85,9 @@ def _image(settings: Settings, user: UserId, table: UserTable, rules: Rules) -> 
     finally:
         database.close()
     if not found or str(found[0][table.key]) != str(user.id):
-        return None, ""
+        return None, (), ""
     try:
-        fields = whole_image(found[0], table, {})
+        fields, unreadable = read_image(found[0], table, {})
     except RecordError as error:
-        return None, str(error)
-    return {"id": str(user.id), "user_type": user.user_type, **table.constants, **fields}, ""
+        return None, (), str(error)
+    return {"id": str(user.id), "user_type": user.user_type, **table.constants, **fields}, unreadable, ""

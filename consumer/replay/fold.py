@@ -151,7 +151,7 @@ class UserFold:
         self._only = only
         self._times = ChangeTimes(rules)
         self._owned = [column.field for column in found.columns]
-        self._glance = Glance(found, rules.databases)
+        self._glance = Glance(found, rules.databases, rules.placeholder)
         # A rule that the glance does not know: times that a column without a field sets.
         self._must_read_whole = carefully or bool(rules.outside.stamps)
         self._is_second_look = carefully
@@ -188,7 +188,7 @@ class UserFold:
         """
         money = self._table.money
         sources = (self._source(each, topic, partition) for each in last.records)
-        events = [spelled(event_of(source, self._schemas), money()) for source in sources]
+        events = [spelled(event_of(source, self._rules, self._schemas), money()) for source in sources]
         planned = rebuild_user(events, self._times.by_name(last.times), self._table, self._rules)
         return structs.replace(planned, version=last.version)
 
@@ -201,7 +201,7 @@ class UserFold:
         source = SourceRecord(record.topic, record.partition, record.offset, record.timestamp_ms, record.key, value)
         event: ChangeEvent | None = None
         try:
-            parsed = parse(source, self._schemas, self._rules.databases)
+            parsed = parse(source, self._schemas, self._rules.databases, placeholder=self._rules.placeholder)
             if isinstance(parsed, OtherDatabase):
                 error = UnknownTable(f"a row of the database {parsed.database!r}, which is not followed")
                 error.place = source.place
@@ -222,7 +222,7 @@ class UserFold:
             self._take(seen, record, value)
 
     def _seen(self, event: ChangeEvent) -> Seen:
-        if event.table != self._table.table:
+        if self._rules.table(event.table) is not self._table:
             raise UnknownTable(f"a row of {event.table!r} in another table's topic", field="source.table")
         user = str(user_of(event, self._table))
         if event.after is None or event.op is Operation.DELETE:
@@ -276,12 +276,12 @@ class UserFold:
         return last is None or (not last.is_delete and last.version.offset < mark.version.offset)
 
 
-def event_of(record: SourceRecord, schemas: Schemas) -> ChangeEvent:
+def event_of(record: SourceRecord, rules: Rules, schemas: Schemas) -> ChangeEvent:
     """The change that a record told when it was folded.
 
     Raises:
         ServerError: from ``schemas``.
     """
-    event = parse(record, schemas)
+    event = parse(record, schemas, placeholder=rules.placeholder)
     assert isinstance(event, ChangeEvent)  # it was one when it was taken
     return event

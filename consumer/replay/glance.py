@@ -13,13 +13,12 @@ import msgspec
 
 from consumer.envelope import scope_of
 from consumer.errors import RecordError
-from consumer.event import Operation, TableSchema
+from consumer.event import PLACEHOLDER, Operation, TableSchema
 from consumer.position import Origin, SourcePosition, from_source
 from consumer.rules import LinkedTable, UserTable
 from consumer.topic_tables import is_taken
 from consumer.value import Kind, of_column
 
-_PLACEHOLDER = b"__debezium_unavailable_value"
 _SCHEMA = b'{"schema"'
 _OPERATIONS = {each.value: each for each in (Operation.CREATE, Operation.UPDATE, Operation.DELETE, Operation.READ)}
 _ABSENT = msgspec.UNSET
@@ -41,9 +40,12 @@ class Seen(NamedTuple):
 class Glance:
     """A look at records of one user table, of these databases; of all, if there are none."""
 
-    def __init__(self, table: UserTable, databases: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, table: UserTable, databases: frozenset[str] = frozenset(), placeholder: str = PLACEHOLDER
+    ) -> None:
         self._table = table
         self._databases = databases
+        self._placeholder = placeholder.encode()
         self._prefix = f"{table.user_type}:"
         # Columns may have names that are no Python names.
         names = [table.key, *(column.name for column in table.columns)]
@@ -54,7 +56,7 @@ class Glance:
     def __call__(self, value: bytes) -> Seen | None:
         """What a fold needs to know of a record, or None where it must be read whole."""
         is_wrapped = value[:9] == _SCHEMA
-        if _PLACEHOLDER in value:
+        if self._placeholder in value:
             return None
         try:
             envelope = self._wrapped(value).payload if is_wrapped else self._plain(value)
@@ -88,8 +90,8 @@ class Glance:
             if new == old or new is _ABSENT or at == 0:  # the first is the key
                 continue
             column = self._table.columns[at - 1]
-            # One number is spelt in one way in one record, but for zeros at its end.
-            if type(old) is type(new) is str and (len(old) == len(new) or column.kind is Kind.TEXT):
+            # One amount is spelt in one way in one record, but for zeros at its end; and a text may be padded.
+            if type(old) is type(new) is str and len(old) == len(new) and column.kind in (Kind.MONEY, Kind.TEXT):
                 changed.append(column.field)
                 continue
             new_text = of_column(new, column.name, column.kind, column.scale, _NO_SCHEMA)
@@ -114,8 +116,8 @@ class LinkedGlance:
         after, before = envelope.after, envelope.before
         if after is None or not isinstance(after.status, str) or envelope.op not in _OPERATIONS:
             return True
-        was_done = before is not None and isinstance(before.status, str) and before.status in self._done
-        return after.status in self._done and not was_done
+        was_done = before is not None and isinstance(before.status, str) and before.status.rstrip(" ") in self._done
+        return after.status.rstrip(" ") in self._done and not was_done
 
 
 def _struct(name: str, fields: dict[str, str]) -> Any:

@@ -59,7 +59,7 @@ class LinkedFold:
             record.topic, record.partition, record.offset, record.timestamp_ms, record.key, record.value
         )
         try:
-            event = parse(source, self._schemas, self._rules.databases)
+            event = parse(source, self._schemas, self._rules.databases, placeholder=self._rules.placeholder)
             if not isinstance(event, ChangeEvent) or event.op is Operation.DELETE:
                 return
             if self._history.first_sent(event) is not None:
@@ -81,7 +81,7 @@ class LinkedFold:
     def plan(self, last: Last, topic: str, partition: int) -> Plan:
         """The plan that brings Redis to the last row that was done."""
         ((offset, key, value),) = last.records
-        event = event_of(SourceRecord(topic, partition, offset, 0, key, value), self._schemas)
+        event = event_of(SourceRecord(topic, partition, offset, 0, key, value), self._rules, self._schemas)
         planned = rebuild_linked(spelled(event, self._table.money()), self._rules)
         assert planned is not None  # it was one when it was taken
         return structs.replace(planned, version=last.version)

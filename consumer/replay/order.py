@@ -103,6 +103,7 @@ def identity(settings: Settings, rules: Rules, order: Order, cluster: str) -> di
         "--mapping": hashlib.sha256(to_toml(rules).encode()).hexdigest()[:16],
         "CDC_GUARD__EPOCH": str(rules.epoch),
         "CDC_GUARD__CLOCK_MS": str(settings.guard.clock_ms),
+        "CDC_SOURCE__UNAVAILABLE_PLACEHOLDER": rules.placeholder,
         "CDC_KAFKA__TOPIC_PREFIX": settings.kafka.topic_prefix,
         "CDC_KAFKA__TOPICS": ", ".join(sorted(settings.kafka.topics)),
         "CDC_SOURCE__DATABASE": ", ".join(sorted(settings.source.database)),

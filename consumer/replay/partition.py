@@ -127,11 +127,15 @@ class PartitionFold:
             return
         if isinstance(found, OtherDatabase):
             self.others += 1
-        elif isinstance(found, ChangeEvent) and found.table not in self._captured:
+            return
+        if not isinstance(found, ChangeEvent):
+            return
+        table = self._folding.rules.captured_name(found.table)
+        if not table:
             strange = UnknownTable(f"no rule names the table {found.table!r}", field="source.table", place=source.place)
             self._own.add(strange, None, is_counted=self._folding.carefully)
-        elif isinstance(found, ChangeEvent) and (of_table := self._fold(topic, found.table)) is not None:
-            of_table.add(record)
+        elif (fold := self._fold(topic, table)) is not None:
+            fold.add(record)
 
     def _add_unread(self, topic: str, record: Read, error: RecordError) -> None:
         """Each fold marks its own user of the record's key; the record is one."""

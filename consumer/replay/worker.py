@@ -122,7 +122,7 @@ class Worker:
         self._registry = Registry(settings.registry) if settings.registry.url is not None else None
         self._schemas: Schemas = self._registry or NO_SCHEMAS
         self._sink = RedisSink(settings.redis, settings.guard, rules)
-        self._earlier = KafkaEarlier(settings.kafka, self._schemas)
+        self._earlier = KafkaEarlier(settings.kafka, self._schemas, placeholder=rules.placeholder)
         self._history = Histories(self._earlier, settings.guard.clock_ms)
         self._run = ""
         self._tables = TopicTables(rules.captured(), wanted.tables)

@@ -10,7 +10,7 @@ import promql_parser as promql
 
 from consumer.audit.exported import AuditMetrics
 from consumer.audit.finding import Tally
-from consumer.columns import Drift
+from consumer.columns import Drift, DriftKind
 from consumer.errors import ServerUnavailable
 from consumer.metrics import Metrics
 from consumer.topic_tables import TopicTables
@@ -42,8 +42,8 @@ def eventful() -> Metrics:
     metrics.jumped(Partition("t", 0), 1, 2)
     metrics.refused(["t.restore.live_users"])
     look(metrics, users=1)
-    for is_unknown in (True, False):
-        metrics.drifted(Drift("live_users", "x", is_unknown=is_unknown), 1)
+    for kind in DriftKind:
+        metrics.drifted(Drift("live_users", "x", kind), 1)
     return metrics
 
 

@@ -192,4 +192,5 @@ def test_every_key_is_described() -> None:
             "epoch",
             "accept_missing_before",
             "databases",
+            "placeholder",
         } <= described

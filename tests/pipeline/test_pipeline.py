@@ -10,7 +10,7 @@ import redis
 from msgspec import structs
 
 from consumer.avro import AvroSchema, Schemas
-from consumer.columns import Drift
+from consumer.columns import Drift, DriftKind
 from consumer.effect import Plan
 from consumer.errors import Halt, ServerError, ServerUnavailable
 from consumer.pipeline import Pipeline
@@ -168,10 +168,10 @@ def test_a_new_column_is_counted_for_each_change(sink: RedisSink) -> None:
     taken = saved("json-string-isostring")
     seen = Seen()
     run_all(RecordedSource([each for each in taken.records if "_users" in each.topic]), sink, seen)
-    told = {(drift.column, drift.is_unknown): count for drift, count in seen.drifts.items()}
-    assert told[("loyalty", True)] == 1
-    assert told[("tier", True)] >= 3
-    assert told[("sending_orders", False)] >= 3
+    told = {(drift.column, drift.kind): count for drift, count in seen.drifts.items()}
+    assert told["loyalty", DriftKind.UNKNOWN] == 1
+    assert told["tier", DriftKind.UNKNOWN] >= 3
+    assert told["sending_orders", DriftKind.MISSING] >= 3
     assert len(told) == 3
 
 

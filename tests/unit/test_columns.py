@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import structs
 
-from consumer.columns import ColumnWatch, Drift
+from consumer.columns import ColumnWatch, Drift, DriftKind
 from consumer.envelope import parse
 from consumer.event import ChangeEvent
 from consumer.reference import reference
@@ -31,8 +31,8 @@ def test_a_row_of_the_mapping_has_no_drift() -> None:
 def test_new_and_lost_columns_are_counted_and_told_once() -> None:
     watch = ColumnWatch(reference())
     found = watch.counted([event({"loyalty": 1}), event({"loyalty": 2}), event({}, "mam_id", "country_id"), EVENT])
-    unknown = Drift("live_users", "loyalty", is_unknown=True)
-    missing = {Drift("live_users", name, is_unknown=False) for name in ("mam_id", "country_id")}
+    unknown = Drift("live_users", "loyalty", DriftKind.UNKNOWN)
+    missing = {Drift("live_users", name, DriftKind.MISSING) for name in ("mam_id", "country_id")}
     assert found == {unknown: 2} | dict.fromkeys(missing, 1)
     assert [watch.is_first(unknown) for _ in range(3)] == [True, False, False]
     assert watch.counted([event({"loyalty": 3})]) == {unknown: 1}

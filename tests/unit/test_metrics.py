@@ -12,7 +12,7 @@ from msgspec import structs
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.columns import Drift
+from consumer.columns import Drift, DriftKind
 from consumer.errors import ConfigError, ServerUnavailable
 from consumer.guard.version import Verdict
 from consumer.metrics import Metrics
@@ -161,14 +161,19 @@ def test_the_rest(metrics: Metrics) -> None:
     metrics.assigned([USERS])
     metrics.committed({USERS: 5})
     metrics.jumped(USERS, 7, 9)
-    metrics.drifted(Drift("live_users", "nickname", is_unknown=True), 3)
-    metrics.drifted(Drift("live_users", "mam_id", is_unknown=False), 2)
+    metrics.drifted(Drift("live_users", "nickname", DriftKind.UNKNOWN), 3)
+    metrics.drifted(Drift("live_users", "mam_id", DriftKind.MISSING), 2)
+    metrics.drifted(Drift("live_users", "copytrading_alloted_time", DriftKind.UNREADABLE), 4)
+    metrics.drifted(Drift("user_transactions", "status", DriftKind.VALUE), 5)
+    metrics.drifted(Drift("live_users", "", DriftKind.SCALE), 6)
     found = scraped(metrics)
     assert found["cdc_rebalances_total"] == {(): 1}
     assert found["cdc_commits_total"] == {(): 1}
     assert found["cdc_offset_jumps_total"] == {("0", USERS.topic): 1}
     assert found["cdc_unknown_columns_total"] == {("nickname", "live_users"): 3}
     assert found["cdc_missing_columns_total"] == {("mam_id", "live_users"): 2}
+    assert found["cdc_unreadable_columns_total"] == {("copytrading_alloted_time", "live_users"): 4}
+    assert found["cdc_unknown_values_total"] == {("status", "user_transactions"): 5}
     assert found["cdc_index_state"] == {("off",): 0, ("cold",): 0, ("warm",): 1}
     assert len(found["cdc_build_info"]) == 1
     assert found["process_resident_memory_bytes"][()] > 0
@@ -176,7 +181,7 @@ def test_the_rest(metrics: Metrics) -> None:
 
 def test_columns_that_nobody_would_configure_do_not_fill_the_memory(metrics: Metrics) -> None:
     for number in range(1000):
-        metrics.drifted(Drift("live_users", f"c{number}", is_unknown=True), 1)
+        metrics.drifted(Drift("live_users", f"c{number}", DriftKind.UNKNOWN), 1)
     found = scraped(metrics)["cdc_unknown_columns_total"]
     assert len(found) == 201
     assert sum(found.values()) == 1000

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.errors import InvalidValue
-from consumer.event import ColumnSchema
-from consumer.value import Kind, canonical, money, timestamp
+from consumer.event import UNREADABLE, ColumnSchema
+from consumer.value import Kind, canonical, money, timestamp, whole_number
 
 MONEY = st.decimals(min_value=-(10**12), max_value=10**12, places=6) | st.decimals(
     min_value=-(10**30), max_value=10**30, places=12
@@ -81,13 +81,16 @@ def test_what_is_no_money_is_refused_without_repeating_it(value: object) -> None
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(True, "1"), (False, "0"), (0, "0"), (-3, "-3"), ("MAM001", "MAM001"), ("", ""), (None, None)],
+    [
+        *((True, "1"), (False, "0"), (0, "0"), (-3, "-3"), ("MAM001", "MAM001"), ("", ""), (None, None)),
+        *(("true", "1"), ("False", "0"), ("TRUE ", "1"), ("MAM001  ", "MAM001"), ("truer", "truer")),
+    ],
 )
 def test_whole_numbers_and_flags(value: object, expected: str | None) -> None:
     assert canonical(value, Kind.INTEGER, 0) == expected
 
 
-@given(st.datetimes(min_value=datetime(1975, 1, 1), max_value=datetime(2900, 1, 1)))
+@given(st.datetimes(min_value=datetime(1978, 1, 12), max_value=datetime(2262, 1, 1)))
 def test_every_unit_of_time_is_one_text(moment: datetime) -> None:
     moment = moment.replace(microsecond=moment.microsecond // 1000 * 1000, tzinfo=UTC)
     ms = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
@@ -102,7 +105,7 @@ def test_the_schema_says_the_unit_where_there_is_one() -> None:
     assert canonical(1_000_000, Kind.TIME, 0, micro) == "1970-01-01T00:00:01.000Z"
 
 
-@pytest.mark.parametrize("value", ["yesterday", 1.5, True, 10**30])
+@pytest.mark.parametrize("value", ["yesterday", "20240115", "9999-13-01", "infinity", "-infinity", 1.5, True, 10**30])
 def test_what_is_no_time_is_refused(value: object) -> None:
     with pytest.raises(InvalidValue):
         canonical(value, Kind.TIME, 0)
@@ -176,3 +179,99 @@ def test_a_whole_number_that_came_as_a_decimal() -> None:
 
 def test_a_date_is_midnight() -> None:
     assert canonical(19723, Kind.TIME, 0, ColumnSchema("io.debezium.time.Date")) == "2024-01-01T00:00:00.000Z"
+
+
+END_OF_TIME = 253_402_300_799
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (END_OF_TIME * 10**3, "9999-12-31T23:59:59.000Z"),
+        (END_OF_TIME * 10**6 + 999_999, "9999-12-31T23:59:59.999Z"),
+        ((END_OF_TIME + 1 - 86_400) * 10**3, "9999-12-31T00:00:00.000Z"),
+        (10**14 - 1, "5138-11-16T09:46:39.999Z"),
+        (-2_208_988_800_000, "1900-01-01T00:00:00.000Z"),
+        (-2_208_988_800_000_000, "1900-01-01T00:00:00.000Z"),
+        (-(10**14), "1966-10-31T14:13:20.000Z"),
+        (datetime(9999, 12, 31, 23, tzinfo=UTC), "9999-12-31T23:00:00.000Z"),
+    ],
+)
+def test_times_at_the_ends(value: object, expected: str) -> None:
+    assert canonical(value, Kind.TIME, 0) == expected
+
+
+@given(st.integers(10**14, (END_OF_TIME - 2 * 86_400) * 10**3 - 1), st.sampled_from([1, 1000]))
+def test_a_unit_that_can_not_be_known_is_not_guessed(number: int, unit: int) -> None:
+    """Milliseconds of the year 5138 or later, or microseconds of 1973 to 1978; and the same for the next unit."""
+    with pytest.raises(InvalidValue, match="unit can't be known"):
+        canonical(number * unit, Kind.TIME, 0)
+    named = ColumnSchema("io.debezium.time.Timestamp" if unit == 1 else "io.debezium.time.MicroTimestamp")
+    assert canonical(number * unit, Kind.TIME, 0, named) == timestamp(number)
+
+
+@pytest.mark.parametrize("name", ["", "io.debezium.time.MicroTimestamp", "io.debezium.time.Timestamp"])
+@pytest.mark.parametrize(
+    "number", [9223372036825200000, 9223372036832400000, 9223372036825200, 9223372036832400, 2**63 - 1, -(2**63)]
+)
+def test_infinity_as_a_number_is_no_date(number: int, name: str) -> None:
+    for each in (number, -number):
+        with pytest.raises(InvalidValue):
+            canonical(each, Kind.TIME, 0, ColumnSchema(name))
+
+
+def test_a_number_that_the_schema_calls_something_else_is_no_moment() -> None:
+    with pytest.raises(InvalidValue, match="MicroTime"):
+        canonical(37_800_000_000, Kind.TIME, 0, ColumnSchema("io.debezium.time.MicroTime"))
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_bits_are_a_number_the_lowest_byte_first(number: int) -> None:
+    data = number.to_bytes(8, "little")
+    text, bits = b64encode(data).decode(), ColumnSchema("io.debezium.data.Bits")
+    assert {canonical(each, Kind.INTEGER, 0, bits) for each in (data, text)} == {str(number)}
+    assert {canonical(each, Kind.BITS, 0) for each in (data, text, number)} == {str(number)}
+
+
+@pytest.mark.parametrize("text", ["BQ==", "AQ==", "//8="])
+def test_base64_of_which_nothing_is_said_is_no_number(text: str) -> None:
+    with pytest.raises(InvalidValue, match="base64") as refusal:
+        canonical(text, Kind.INTEGER, 0)
+    assert 'kind = "bits"' in refusal.value.advice
+    assert "bigint.unsigned.handling.mode=long" in refusal.value.advice
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("VIP       ", "VIP"), (" VIP", " VIP"), ("   ", ""), ("VIP\t", "VIP\t")]
+)
+def test_the_padding_of_a_char_column_is_no_difference(text: str, expected: str) -> None:
+    assert canonical(text, Kind.TEXT, 0) == expected
+
+
+WHOLE = ColumnSchema("org.apache.kafka.connect.data.Decimal", 0)
+
+
+@given(st.integers(0, 10**20 - 1))
+def test_every_spelling_of_an_id_is_one_number(number: int) -> None:
+    data = number.to_bytes(9, "big", signed=True)
+    spellings: list[tuple[object, ColumnSchema]] = [
+        (number, ColumnSchema()),
+        (str(number), ColumnSchema()),
+        (f"{number}  ", ColumnSchema()),
+        (data, WHOLE),
+        (b64encode(data).decode(), WHOLE),
+    ]
+    assert {whole_number(value, schema) for value, schema in spellings} == {number}
+
+
+@pytest.mark.parametrize("value", ["Bw==", "x", "", "-1", "1.0", -1, True, 1.0, None, 10**20, "1" * 500, b"\x07"])
+def test_what_is_no_id_is_refused(value: object) -> None:
+    with pytest.raises(InvalidValue) as refusal:
+        whole_number(value)
+    assert ("bigint.unsigned.handling.mode=long" in refusal.value.advice) == isinstance(value, str | bytes)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_what_the_driver_can_not_read_is_of_no_kind(kind: Kind) -> None:
+    with pytest.raises(InvalidValue, match="the driver can't read it"):
+        canonical(UNREADABLE, kind, 6)
