@@ -128,8 +128,8 @@ class _Run:
             raise
         if canary and not self._retried(lambda: self.view.lives(canary)):
             raise RedisReplaced
+        self._forget(canary)  # first: killed in between, it is begun anew, and no key is left
         self.state.end()
-        self._forget(canary)
         return found
 
     def _begun(self) -> str:
