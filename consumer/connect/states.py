@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -11,6 +12,7 @@ from prometheus_client.registry import Collector
 from consumer.connect.failure import Kind
 from consumer.connect.status import FAILED, RUNNING, Present
 
+_LONGEST_LOOK_S = 120.0
 STATES = (RUNNING, FAILED, "PAUSED", "STOPPED", "UNASSIGNED", "RESTARTING", "DESTROYED")
 
 
@@ -51,8 +53,11 @@ class ConnectorStates(Collector):
 class WatchMetrics:
     """What ``connect watch`` sees and does, and what its probes ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.registry = CollectorRegistry()
+        self._clock = clock
+        self._beat = clock()
+        self._problem = "Kafka Connect was not asked yet"
         self.states = ConnectorStates()
         self.registry.register(self.states)
         self.restarts = Counter(
@@ -63,15 +68,18 @@ class WatchMetrics:
         )
         self._refused: Mapping[str, Kind] = {}
         self.registry.register(_Refused(self))
-        self.problem = "Kafka Connect was not asked yet"
 
     def looked(self, found: Sequence[Present], refused: Mapping[str, Kind]) -> None:
         """These are all that there are now, and those of them that are left to people."""
-        self.problem = ""
+        self._problem, self._beat = "", self._clock()
         self.states.looked(found)
         for each in found:
             self.restarts.labels(each.name)
         self._refused = dict(refused)
+
+    def unanswered(self, problem: str) -> None:
+        """Connect could not be asked."""
+        self._problem, self._beat = problem, self._clock()
 
     @property
     def refused(self) -> Mapping[str, Kind]:
@@ -79,12 +87,12 @@ class WatchMetrics:
         return self._refused
 
     def is_alive(self) -> bool:
-        """It is asked over HTTP by whoever would start it anew; a look has a limit of its own."""
-        return True
+        """Whether the loop has turned within the last two minutes: each question has a limit far below."""
+        return self._clock() - self._beat < _LONGEST_LOOK_S
 
     def unready(self) -> str:
         """That Connect can't be asked, or ""."""
-        return self.problem
+        return self._problem
 
 
 class _Refused(Collector):

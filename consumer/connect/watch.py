@@ -115,7 +115,7 @@ def watch(
             watched.look(time.monotonic(), pause_s)
         except ServerError as error:
             failures += 1
-            metrics.problem = str(error)
+            metrics.unanswered(str(error))
             if failures == 1:
                 _log.warning(
                     "Kafka Connect can't be asked", action="connect.waiting", error=error.problem, advice=error.advice

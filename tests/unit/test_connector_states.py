@@ -19,7 +19,7 @@ from consumer.connect.status import ConnectorStatus
 from consumer.connect.watch import ConnectorWatch, once, watch
 from tests.unit.test_connector_failure import MYSQL_IS_AWAY, MYSQL_LOGIN
 
-PASSWORD = "hunter2"  # noqa: S105  # planted
+PASSWORD = "hunter2"
 OURS = {"topic.prefix": "trading", "connector.class": "X", "database.password": PASSWORD}
 
 
