@@ -11,10 +11,10 @@ _log = structlog.get_logger(__name__)
 _LEAVE_S = 2.0
 
 
-def every(seconds: float, look: Callable[[], None], name: str) -> Callable[[], None]:
-    """Call ``look`` now and ``seconds`` after each end, until the answered function is called.
+def every(seconds: float, look: Callable[[], None], name: str, close: Callable[[], None]) -> Callable[[], None]:
+    """Call ``look`` now and ``seconds`` after each end, until the answered function is called; then ``close``, once.
 
-    That waits a moment for a look under way. An exception of ``look`` is a mistake of this program: it is told once,
+    Both are called in the thread. The answered function waits a moment for a look under way. An exception of ``look`` is a mistake of this program: it is told once,
     and the next look is made.
     """
     stopped = threading.Event()
@@ -34,6 +34,7 @@ def every(seconds: float, look: Callable[[], None], name: str) -> Callable[[], N
                     )
                 is_told = True
             stopped.wait(seconds)
+        close()
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()

@@ -24,12 +24,11 @@ def watch_source(settings: Settings, tables: Sequence[str], metrics: Metrics, ex
     reader = HeartbeatReader(settings.kafka, topics, tables)
     heartbeats = watch.HeartbeatWatch(reader.look, topics, settings.metrics.ready_silence_s)
     metrics.include(heartbeats, heartbeats.unready)
-    exits.callback(every(watch.LOOK_S, heartbeats.look, "heartbeats"))
+    exits.callback(every(watch.LOOK_S, heartbeats.look, "heartbeats", reader.close))
     if "url" not in settings.connect.model_fields_set:
         return
     connectors = follow.ConnectorStatesWatch(
         ConnectApi(settings.connect, timeout=follow.TIMEOUT_S), settings.kafka.topic_prefix
     )
-    exits.callback(connectors.close)
     metrics.include(connectors.states, connectors.unready)
-    exits.callback(every(follow.LOOK_S, connectors.look, "connectors"))
+    exits.callback(every(follow.LOOK_S, connectors.look, "connectors", connectors.close))

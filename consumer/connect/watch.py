@@ -12,7 +12,7 @@ from consumer.connect.failure import Failure, Kind
 from consumer.connect.restarts import Attempts, Step, decide
 from consumer.connect.states import WatchMetrics
 from consumer.connect.status import Present
-from consumer.errors import ServerError
+from consumer.errors import ConfigError, ServerError
 from consumer.retry import backoff_s
 
 _log = structlog.get_logger(__name__)
@@ -107,24 +107,26 @@ def watch(
     """Look again and again until told to stop. Connect away is told once, and waited for.
 
     Raises:
-        ConfigError: a setting can't be used.
+        ConfigError: a setting can't be used, and Connect never answered: later it is waited for too.
     """
-    failures = 0
+    failures, has_answered = 0, False
     while not stop():
         try:
             watched.look(time.monotonic(), pause_s)
-        except ServerError as error:
+        except (ServerError, ConfigError) as error:
+            if isinstance(error, ConfigError) and not has_answered:
+                raise
             failures += 1
             metrics.unanswered(str(error))
             if failures == 1:
                 _log.warning(
-                    "Kafka Connect can't be asked", action="connect.waiting", error=error.problem, advice=error.advice
+                    "Kafka Connect can't be asked", action="connect.waiting", error=str(error), advice=error.advice
                 )
             sleep(backoff_s(failures, _FIRST_S, _LONGEST_S))
             continue
         if failures:
             _log.info("Kafka Connect answers again", action="connect.resumed")
-        failures = 0
+        failures, has_answered = 0, True
         sleep(LOOK_S)
 
 

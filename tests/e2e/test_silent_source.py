@@ -214,3 +214,24 @@ def test_without_heartbeats_it_says_so_and_is_ready(system: System) -> None:
         eventually(lambda: asked(port, "/readyz") == "ok\n", 60)
         assert Page(asked(port, "/metrics")).values("cdc_source_heartbeat_age_seconds", "topic") == {}
         assert "no.such.topic" not in system.stack.kafka.admin().list_topics(), "asking for it made it"
+
+
+def test_kafka_away_is_survived(system: System) -> None:
+    """The look at the heartbeats goes on by itself."""
+    port = Ports().take("metrics")
+    topic = f"__debezium-heartbeat.{system.environment['CDC_KAFKA__TOPIC_PREFIX']}"
+
+    def age() -> float:
+        page = Page(asked(port, "/metrics"))
+        return page.values("cdc_source_heartbeat_age_seconds", "topic").get((topic,), 0)
+
+    with system.running(CDC_LOG__FORMAT="json", CDC_METRICS__PORT=str(port)) as run:
+        eventually(lambda: 0 < age() < LIMIT_S, 60)
+        system.stack.kafka.kill()
+        try:
+            eventually(lambda: told(run, "source.unknown"), WITHIN_S)
+            eventually(lambda: age() > LIMIT_S, WITHIN_S)
+        finally:
+            system.stack.kafka.start()
+        eventually(lambda: 0 < age() < LIMIT_S, WITHIN_S)
+        eventually(lambda: asked(port, "/readyz") == "ok\n", WITHIN_S)

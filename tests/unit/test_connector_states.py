@@ -17,6 +17,7 @@ from consumer.connect.follow import ConnectorStatesWatch
 from consumer.connect.states import WatchMetrics
 from consumer.connect.status import ConnectorStatus
 from consumer.connect.watch import ConnectorWatch, once, watch
+from consumer.errors import ConfigError
 from tests.unit.test_connector_failure import MYSQL_IS_AWAY, MYSQL_LOGIN
 
 PASSWORD = "hunter2"
@@ -28,7 +29,7 @@ class _Connect:
 
     def __init__(self) -> None:
         self.parts: dict[str, tuple[str, str, str]] = {"trading-mysql": ("RUNNING", "RUNNING", "")}
-        self.is_away = False
+        self.is_away = self.is_refusing = False
         self.restarts: list[str] = []
         self.api = ConnectApi("http://connect:8083", transport=httpx.MockTransport(self._answer))
         self.now = 1000.0
@@ -42,6 +43,8 @@ class _Connect:
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if self.is_away:
             raise httpx.ConnectError("refused", request=request)
+        if self.is_refusing:
+            return httpx.Response(401, json={"message": "who are you?"})
         if request.url.path.startswith("/connector-plugins/"):
             return httpx.Response(404, json={"message": "none"})
         if request.method == "POST":
@@ -204,6 +207,24 @@ def test_connect_away_is_waited_for_and_said_once(connect: _Connect) -> None:
     assert [line["action"] for line in lines] == ["connect.waiting", "connect.resumed"]
     assert pauses[0] < pauses[2]
     assert metrics.unready() == ""
+
+
+def test_a_wrong_password_for_connect_ends_it_at_the_start_only(connect: _Connect) -> None:
+    metrics = WatchMetrics()
+    watched = ConnectorWatch(connect.api, "trading", (), metrics)
+    connect.is_refusing = True
+    with pytest.raises(ConfigError, match="CDC_CONNECT__"):
+        watch(watched, metrics, lambda _: None, lambda: False)
+    connect.is_refusing = False
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        connect.is_refusing = len(pauses) < 3
+
+    with capture_logs() as lines:
+        watch(watched, metrics, sleep, lambda: len(pauses) == 5)
+    assert [line["action"] for line in lines] == ["connect.waiting", "connect.resumed"]
 
 
 @pytest.mark.parametrize(
