@@ -14,8 +14,8 @@ _LEAVE_S = 2.0
 def every(seconds: float, look: Callable[[], None], name: str, close: Callable[[], None]) -> Callable[[], None]:
     """Call ``look`` now and ``seconds`` after each end, until the answered function is called; then ``close``, once.
 
-    Both are called in the thread. The answered function waits a moment for a look under way. An exception of ``look`` is a mistake of this program: it is told once,
-    and the next look is made.
+    Both are called in the thread. The answered function waits a moment for a look under way. An exception of ``look``
+    is a mistake of this program: it is told once, and the next look is made.
     """
     stopped = threading.Event()
 

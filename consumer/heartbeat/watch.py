@@ -54,10 +54,10 @@ class HeartbeatWatch(Collector):
         self._is_refused = False
         now = self._clock()
         self._say_absent(found, now)
-        for topic, newest in found.items():
-            if topic not in self._silences:
-                self._silences = {**self._silences, topic: Silence(self._limit_s)}  # others read it meanwhile
-            self._turned(topic, self._silences[topic].looked(newest, now), now)
+        for topic in found.keys() - self._silences.keys():
+            self._silences = {**self._silences, topic: Silence(self._limit_s)}  # others read it meanwhile
+        for topic, silence in self._silences.items():  # also one whose topic was deleted
+            self._turned(topic, silence.looked(found.get(topic), now), now)
 
     def unready(self) -> str:
         """Which connector is silent, and for how long; "" if none is."""

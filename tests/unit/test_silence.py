@@ -135,6 +135,12 @@ def test_a_missing_topic_is_told_once_and_is_no_reason(kafka: _Kafka) -> None:
     assert kafka.age() == 1.0
 
 
+def test_a_topic_that_was_deleted_is_a_silence(kafka: _Kafka) -> None:
+    kafka.look(1001.0)
+    kafka.newest = {}
+    assert kafka.look(1031.0) == ["source.silent"]
+
+
 def test_kafka_away_is_no_silence_and_told_once(kafka: _Kafka) -> None:
     kafka.look(1001.0)
     kafka.is_away = True
