@@ -15,10 +15,12 @@ from consumer.connect.status import ConnectorStatus
 
 STEADY_S = 2.0
 """A task that can't go on may need so long to find out: until then it is not said to run."""
-SOUND_S = 60.0
+SOUND_S = 20.0
 """A connector that ran for so long has nothing to do with earlier failures."""
 MOST_TRIES = 5
 """So often a cause that nobody knows is tried."""
+LONGER = 6
+"""So many times as long are the pauses then: with a record that fails each time those before it are sent again."""
 
 
 class Step(StrEnum):
@@ -63,7 +65,8 @@ def decide(
         return replace(failed, refused=failure.kind, again_at=None), step, failure
     failed = replace(failed, refused=None)
     if before.again_at is None:
-        return replace(failed, again_at=now + pause_s(before.restarts + 1)), Step.WAIT, failure
+        times = LONGER if failure.kind is Kind.UNKNOWN else 1
+        return replace(failed, again_at=now + times * pause_s(before.restarts + 1)), Step.WAIT, failure
     if now < before.again_at:
         return failed, Step.NOTHING, failure
     return replace(failed, again_at=None, restarts=before.restarts + 1), Step.RESTART, failure

@@ -17,7 +17,8 @@ from consumer.retry import backoff_s
 
 _log = structlog.get_logger(__name__)
 LOOK_S = 1.0
-_FIRST_S, _LONGEST_S = 1.0, 15.0
+# A start that fails costs Connect little; the longest pause is added to every outage of the database.
+_FIRST_S, _LONGEST_S = 1.0, 5.0
 
 
 class ConnectorWatch:

@@ -84,7 +84,7 @@ def test_once_people_have_restarted_it_all_begins_anew() -> None:
 
 def test_a_cause_that_nobody_knows_is_tried_some_times() -> None:
     watched = _Watched()
-    steps = watched.steps(ODD, 100)
+    steps = watched.steps(ODD, 200)
     assert steps.count(Step.RESTART) == MOST_TRIES
     assert steps.count(Step.REFUSE) == 1
     assert watched.known.refused is Kind.UNKNOWN
