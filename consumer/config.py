@@ -80,6 +80,11 @@ class Settings(BaseSettings):
         """The topic of dead letters."""
         return self.dead_letters.topic or f"{self.kafka.topic_prefix}.dlq"
 
+    @property
+    def heartbeat_topics(self) -> tuple[str, ...]:
+        """The topics of the connectors' heartbeats."""
+        return self.source.heartbeat_topics or (f"__debezium-heartbeat.{self.kafka.topic_prefix}",)
+
 
 class _Environment(EnvSettingsSource):
     def __call__(self) -> dict[str, Any]:

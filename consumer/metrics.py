@@ -49,6 +49,7 @@ class Metrics(Observer, Collector):
         self._ready_lag_s = ready_lag_s
         self._tables = TopicTables(()) if tables is None else tables
         self._refused: Sequence[str] = ()
+        self._others: list[Callable[[], str]] = []
         self._beat = clock()
         self._lag = Lag()
         self._pauses = Pauses()
@@ -201,7 +202,9 @@ class Metrics(Observer, Collector):
         return not self.unready()
 
     def unready(self) -> str:
-        """What speaks against it, or "": no partitions, a server that was away when last asked, or too far behind."""
+        """What speaks against it, or "": no partitions, a server that was away when last asked, too far behind,
+        or a source that sends nothing.
+        """
         if not self._lag.records:
             return "no partitions are assigned"
         if servers := self._pauses.servers():
@@ -209,7 +212,12 @@ class Metrics(Observer, Collector):
         behind = max(self._lag_seconds().values())
         if behind > self._ready_lag_s:
             return f"{behind:.0f} s behind, more than {self._ready_lag_s:g}"
-        return ""
+        return next((said for unready in self._others if (said := unready())), "")
+
+    def include(self, other: Collector, unready: Callable[[], str]) -> None:
+        """Export what ``other`` collects too; ``unready`` says what speaks against being ready, or ""."""
+        self.registry.register(other)
+        self._others.append(unready)
 
     def _begin(self, partition: Partition) -> None:
         """Counters of a partition begin at 0, so that their first increase is seen as one."""

@@ -173,7 +173,7 @@ class Database(Section):
 
 
 class Connect(Certified):
-    """Kafka Connect, for the commands that manage connectors, and for ``check``."""
+    """Kafka Connect, for the commands that manage connectors, for ``check``, and for ``run``, which watches them."""
 
     url: str = Field("http://localhost:8083", pattern=HTTP, description="its REST API, http:// or https://")
     user: str | None = None
@@ -187,6 +187,9 @@ class Source(Section):
         (),
         description="the database, on PostgreSQL the schema, whose rows are taken; with exact topics several, comma "
         "separated. Empty: the one that the group follows already, else the only one that there is",
+    )
+    heartbeat_topics: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="the connectors' heartbeat topics, comma separated; empty: __debezium-heartbeat.<prefix>"
     )
     accept_missing_before: bool = Field(
         False, description="take an update without its old row image as a change of every owned column"
@@ -207,7 +210,7 @@ class Source(Section):
         except ValueError:
             raise ValueError("should be hexadecimal digits of UTF-8 behind hex:") from None
 
-    @field_validator("database", mode="before")
+    @field_validator("database", "heartbeat_topics", mode="before")
     @classmethod
     def _list(cls, value: object) -> object:
         return _parts(value)
@@ -267,6 +270,9 @@ class Metrics(Section):
     port: int = Field(9108, ge=0, le=65535, description="port to listen on; 0 turns it off")
     ready_lag_s: float = Field(
         300.0, ge=0, description="how many seconds behind the source a program is still ready; 0: no limit"
+    )
+    ready_silence_s: float = Field(
+        30.0, ge=0, description="how many seconds without a heartbeat of the connector it is still ready; 0: no limit"
     )
 
 

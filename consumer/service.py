@@ -28,6 +28,7 @@ from consumer.rules import Rules
 from consumer.selection import say_if_uneven, selected
 from consumer.sink import RedisSink
 from consumer.source import KafkaSource
+from consumer.source_watch import watch_source
 from consumer.stop import Stop
 from consumer.tolerance import Limit
 from consumer.topic_tables import TopicTables
@@ -102,6 +103,7 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
             linger_s=settings.kafka.linger_ms / 1000,
         )
         say_if_uneven(selection)
+        watch_source(settings, selection.topics, watching, exits)
         source.subscribe(selection)
         _log.info(
             "following",

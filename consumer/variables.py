@@ -40,6 +40,7 @@ PLACEHOLDERS = frozenset(
         "CDC_COMPACTION_LAG_MS",
         "CDC_RETENTION_MS",
         "CDC_HEARTBEAT_MS",
+        "CDC_RECONNECT_MS",
     }
 )
 

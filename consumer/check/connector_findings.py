@@ -66,6 +66,13 @@ def _settings(subject: str, config: Mapping[str, str]) -> Iterator[Finding]:
                 f"{name} flattens the events: the old row image is gone",
                 f"take the transformation {_FLATTENING} off the connector",
             )
+    if config.get("heartbeat.interval.ms", "0") == "0":
+        yield warning(
+            subject,
+            "heartbeat.interval.ms is 0: nobody can tell a connector that failed from a quiet database, and its place "
+            "in the log is not stored while other tables are written",
+            "heartbeat.interval.ms=5000",
+        )
     if _is_off(config, "tombstones.on.delete"):
         yield warning(
             subject,

@@ -122,6 +122,7 @@ def _topics(
         *topic_findings.of_topics(selection, present, kafka, rules, followed),
         *_history(settings, selection, rules, present.keys()),
     ]
+    found += topic_findings.of_heartbeats(settings.heartbeat_topics, present)
     if not settings.source.database:
         found += topic_findings.of_unnamed_database(selection.topics, rules)
     return selection, found

@@ -125,6 +125,19 @@ def _of_databases(selection: Selection, rules: Rules) -> Iterator[Finding]:
         )
 
 
+def of_heartbeats(wanted: Sequence[str], present: Collection[str]) -> Iterator[Finding]:
+    """The topics of the connectors' heartbeats, without which `run` does not notice that nothing is sent."""
+    for topic in wanted:
+        if topic in present:
+            yield ok(f"heartbeats {topic}", "is there: `run` notices when the connector is silent")
+        else:
+            yield warning(
+                f"heartbeats {topic}",
+                "there is no such topic: `run` can't tell a connector that failed from a quiet database",
+                "heartbeat.interval.ms=5000 on the connector; CDC_SOURCE__HEARTBEAT_TOPICS if it has another name",
+            )
+
+
 def of_unnamed_database(topics: Collection[str], rules: Rules) -> Iterator[Finding]:
     """Topics whose names do not tell the database, where the settings do not name it either."""
     if routed := sorted(topic for topic in topics if is_routed(topic, rules.captured())):

@@ -1,7 +1,8 @@
-"""``connect apply``, ``status`` and ``diff``: the connectors in connect/, over Kafka Connect's REST API; ``grants``."""
+"""``connect``: the connectors in connect/, over Kafka Connect's REST API; and ``grants``."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer.errors import ConfigError, ServerError
-from consumer.options import AsJson, ConfigFile, ConnectUrl, DatabaseUrl, placeholders_of, settings_of
+from consumer.options import (
+    AsJson,
+    ConfigFile,
+    ConnectUrl,
+    DatabaseUrl,
+    MetricsPort,
+    Prefix,
+    placeholders_of,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from consumer.config import Settings
@@ -119,6 +129,44 @@ def diff(files: Files, config_file: ConfigFile = None, connect_url: ConnectUrl =
                     typer.echo(connector_diff.to_text(each))
     if not is_same:
         raise typer.Exit(1)
+
+
+@connectors.command()
+def watch(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names of connectors; else all whose topic.prefix is ours.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Look once, restart what may be restarted, and end.")] = False,
+    config_file: ConfigFile = None,
+    topic_prefix: Prefix = None,
+    connect_url: ConnectUrl = None,
+    metrics_port: MetricsPort = None,
+) -> None:
+    """Start failed connectors and tasks again, with growing pauses, while the cause is one that passes.
+
+    One that lasts (a refused password, a lost log, a wrong setting) is told and left to people. Runs until SIGTERM.
+    """
+    from consumer.connect import watch as watching
+    from consumer.connect.states import WatchMetrics
+    from consumer.probes import serve
+    from consumer.stop import Stop
+
+    settings = settings_of(config_file, prefix=topic_prefix, connect_url=connect_url, metrics_port=metrics_port)
+    metrics = WatchMetrics()
+    with _open(settings) as api:
+        watched = watching.ConnectorWatch(api, settings.kafka.topic_prefix, names or (), metrics)
+        if once:
+            watching.once(watched)
+            raise typer.Exit(1 if metrics.refused else 0)
+        stop = Stop()
+        stop.listen()
+        end = serve(settings.metrics, metrics, lambda: True)
+        try:
+            watching.watch(watched, metrics, stop.wait, stop)
+        finally:
+            end()
+    if stop.by == signal.SIGINT:
+        raise typer.Exit(130)
 
 
 def grants(

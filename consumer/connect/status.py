@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -22,6 +22,13 @@ class ConnectorStatus:
     connector: str
     tasks: tuple[str, ...]
     traces: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def state(self) -> str:
+        """In one word: FAILED if a part failed, else that of the first part that does not run, else RUNNING."""
+        if self.failed:
+            return FAILED
+        return next((part for part in (self.connector, *self.tasks) if part != RUNNING), RUNNING)
 
     @property
     def running(self) -> bool:
@@ -60,10 +67,46 @@ def read_status(answer: object) -> ConnectorStatus:
         msgspec.ValidationError: it is no status.
 
     """
-    found = msgspec.convert(answer, _Status)
+    return _status(msgspec.convert(answer, _Status))
+
+
+def _status(found: _Status) -> ConnectorStatus:
     parts = [found.connector, *found.tasks]
     traces = tuple(part.trace for part in parts if part.trace and part.state == FAILED)
     return ConnectorStatus(found.connector.state, tuple(task.state for task in found.tasks), traces)
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """A connector that Connect has. Its ``repr`` leaves the configuration out: it holds secrets."""
+
+    name: str
+    config: Mapping[str, str] = field(repr=False)
+    status: ConnectorStatus
+
+
+class _Info(msgspec.Struct):
+    config: dict[str, str]
+
+
+class _Both(msgspec.Struct):
+    info: _Info | None = None
+    status: _Status | None = None
+
+
+def read_present(answer: object) -> list[Present]:
+    """From Connect's answer about all connectors. One that was just made may have no status yet, and is left out.
+
+    Raises:
+        msgspec.ValidationError: it is no such answer.
+
+    """
+    found = msgspec.convert(answer, dict[str, _Both])
+    return [
+        Present(name, both.info.config, _status(both.status))
+        for name, both in sorted(found.items())
+        if both.info is not None and both.status is not None
+    ]
 
 
 def first_causes(trace: str, redact: Callable[[str], str], count: int = _CAUSES) -> str:

@@ -11,7 +11,11 @@ import promql_parser as promql
 from consumer.audit.exported import AuditMetrics
 from consumer.audit.finding import Tally
 from consumer.columns import Drift, DriftKind
+from consumer.connect.failure import Kind
+from consumer.connect.states import ConnectorStates, WatchMetrics
+from consumer.connect.status import ConnectorStatus, Present
 from consumer.errors import ServerUnavailable
+from consumer.heartbeat.watch import HeartbeatWatch
 from consumer.metrics import Metrics
 from consumer.topic_tables import TopicTables
 from consumer.watermark import Partition
@@ -54,9 +58,25 @@ def audited() -> AuditMetrics:
     return metrics
 
 
+def watched() -> tuple[Metrics, WatchMetrics]:
+    """The metrics of `run` and of `connect watch` about a source that is silent and a connector that failed."""
+    status = ConnectorStatus("RUNNING", ("FAILED",), ("Access denied",))
+    found = [Present("trading-mysql", {}, status)]
+    topic = "__debezium-heartbeat.trading"
+    heartbeats = HeartbeatWatch(lambda: {topic: 1.0}, [topic], 30, lambda: 2.0)
+    heartbeats.look()
+    states = ConnectorStates()
+    states.looked(found)
+    metrics, watch = Metrics(), WatchMetrics()
+    metrics.include(heartbeats, heartbeats.unready)
+    metrics.include(states, str)
+    watch.looked(found, {"trading-mysql": Kind.LOGIN})
+    return metrics, watch
+
+
 def exported() -> Mapping[str, frozenset[str]]:
-    """Every sample that ``run`` and ``audit --watch`` can have, with its labels."""
-    registries = (eventful().registry, audited().registry)
+    """Every sample that ``run``, ``audit --watch`` and ``connect watch`` can have, with its labels."""
+    registries = (eventful().registry, audited().registry, *(each.registry for each in watched()))
     samples = [sample for each in registries for family in each.collect() for sample in family.samples]
     return {each.name: frozenset(each.labels) | OF_THE_SCRAPE for each in samples}
 

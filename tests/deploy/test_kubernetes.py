@@ -41,6 +41,7 @@ PODS: dict[str, dict[str, Any]] = {
     if kind in ("StatefulSet", "Deployment")
 }
 COMMANDS = {"cdc-consumer": ["run"], "cdc-consumer-audit": ["audit", "--watch"], "cdc-consumer-api": ["api"]}
+COMMANDS["cdc-connect-watch"] = ["connect", "watch"]
 SCALING = DOCUMENTS["ScaledObject", "cdc-consumer"]["spec"]
 each_pod = pytest.mark.parametrize("pod", PODS.values(), ids=list(PODS))
 
@@ -53,7 +54,7 @@ def _environment(container: dict[str, Any] = CONTAINER) -> dict[str, str]:
         ((reference, named),) = each.items()
         kind, part = kinds[reference]
         found |= DOCUMENTS[kind, named["name"]][part]
-    for each in container["env"]:
+    for each in container.get("env", ()):
         found[each["name"]] = each["value"] if "value" in each else _looked_up(each["valueFrom"])
     return found
 
@@ -159,6 +160,16 @@ def test_the_audit_and_the_api_are_where_they_are_looked_for(monkeypatch: pytest
     for name in ("cdc-consumer-audit", "cdc-consumer-api"):
         spec = DOCUMENTS["Deployment", name]["spec"]
         assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]
+
+
+def test_the_watch_knows_connect_and_is_restarted_when_it_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    (container,) = PODS["cdc-connect-watch"]["containers"]
+    settings = accepted(_environment(container), monkeypatch)
+    assert "url" in settings.connect.model_fields_set
+    assert container["ports"] == [{"name": "metrics", "containerPort": settings.metrics.port}]
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
+    spec = DOCUMENTS["Deployment", "cdc-connect-watch"]["spec"]
+    assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]
 
 
 def test_probes_ask_what_they_should_and_wait_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:

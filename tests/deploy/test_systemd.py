@@ -16,6 +16,7 @@ from tests.docs.markdown import PROJECT
 
 FOLDER = PROJECT / "deploy" / "systemd"
 UNIT = FOLDER / "cdc-consumer.service"
+WATCH = FOLDER / "cdc-connect-watch.service"
 EXPOSED = 20
 """Tenths of systemd's points from 0 to 10: what it calls OK begins below 50."""
 
@@ -43,12 +44,13 @@ def _analyze() -> str:
     return found
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """The unit with a program that is there."""
-    copy = tmp_path / UNIT.name
+@pytest.fixture(params=[UNIT, WATCH], ids=lambda path: path.stem)
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A unit with a program that is there."""
+    file: Path = request.param
+    copy = tmp_path / file.name
     program = str(Path(sys.executable).with_name("cdc-consumer"))
-    copy.write_text(UNIT.read_text().replace("/opt/cdc-consumer/bin/cdc-consumer", program))
+    copy.write_text(file.read_text().replace("/opt/cdc-consumer/bin/cdc-consumer", program))
     return copy
 
 
@@ -76,3 +78,13 @@ def test_a_wrong_setting_does_not_start_it_again() -> None:
     assert SETTINGS["Restart"] == "on-failure"
     assert SETTINGS["RestartPreventExitStatus"] == "2"
     assert SETTINGS["ExecStart"].endswith("/cdc-consumer run")
+
+
+def test_the_watch_uses_the_same_program_and_file_and_a_port_of_its_own() -> None:
+    watch, variables = dict(_lines(WATCH)), dict(_lines(FOLDER / "cdc-consumer.env"))
+    program = SETTINGS["ExecStart"].removesuffix(" run")
+    assert watch["ExecStart"].startswith(f"{program} connect watch --metrics-port ")
+    assert watch["ExecStart"].rpartition(" ")[2] != variables["CDC_METRICS__PORT"]
+    assert watch["EnvironmentFile"] == SETTINGS["EnvironmentFile"]
+    assert "CDC_CONNECT__URL" in variables
+    assert watch["RestartPreventExitStatus"] == "2"

@@ -125,6 +125,23 @@ def test_the_consumer_follows_what_the_connector_writes(
     assert f"127.0.0.1:9108:{settings.metrics.port}" in services["consumer"]["ports"]
 
 
+def test_the_connector_is_watched_by_a_service_and_by_the_consumer(
+    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image's health check asks the default port of metrics, which both serve."""
+    watch = services["connector-watch"]
+    assert watch["command"] == ["connect", "watch"]
+    for service in (watch, services["consumer"]):
+        for name, value in _environment(service).items():
+            monkeypatch.setenv(name, value)
+        settings = Settings()
+        assert settings.connect.url == _environment(services["connector"])["CDC_CONNECT__URL"]
+        assert settings.kafka.topic_prefix == _environment(services["connector"])["CDC_TOPIC_PREFIX"]
+        assert settings.metrics.port == 9108
+    assert watch["restart"] == "unless-stopped"
+    assert [name for name, service in services.items() if "build" in service] == ["consumer"]
+
+
 def test_images_are_pinned_and_those_of_the_tests(services: dict[str, Any]) -> None:
     images = {name: service["image"] for name, service in services.items()}
     assert {name: images[name] for name in ("mysql", "kafka", "redis")} == {
@@ -132,7 +149,7 @@ def test_images_are_pinned_and_those_of_the_tests(services: dict[str, Any]) -> N
     }
     assert images["connect"] == f"quay.io/debezium/connect:{connect.DEBEZIUM}"
     assert images["kafka"].endswith(f":{kafka.VERSION}")
-    assert images["consumer"] == images["connector"] == f"cdc-consumer:{__version__}"
+    assert images["consumer"] == images["connector"] == images["connector-watch"] == f"cdc-consumer:{__version__}"
     for image in images.values():
         assert re.fullmatch(r"[a-z0-9./-]+:\d+\.\d+\.\d+[\w.-]*", image), image
 
@@ -145,7 +162,7 @@ def test_ports_are_published_on_the_loopback_address_only(services: dict[str, An
 
 def test_everything_that_stays_up_has_a_health_check_and_waits_for_it(services: dict[str, Any]) -> None:
     for name, service in services.items():
-        if name not in ("connector", "consumer"):
+        if name not in ("connector", "connector-watch", "consumer"):  # the image's own asks /healthz
             assert service["healthcheck"]["test"], name
         for other, how in service.get("depends_on", {}).items():
             ends = other == "connector"

@@ -19,6 +19,7 @@ from consumer.decision import decide
 from consumer.metrics import Metrics
 from consumer.reference import reference
 from consumer.variables import PREFIX
+from tests.deploy.promql import watched
 from tests.docs.markdown import PROJECT, blocks, pages, rows
 
 DOCS = PROJECT / "docs"
@@ -64,7 +65,7 @@ def test_every_log_action_is_described() -> None:
 
 
 def test_every_metric_is_described() -> None:
-    registries = Metrics().registry, AuditMetrics().registry
+    registries = Metrics().registry, AuditMetrics().registry, *(each.registry for each in watched())
     exported = {family.name for registry in registries for family in registry.collect()}
     named = {name for (name,) in rows(DOCS / "operations.md", 1) if re.fullmatch(r"(cdc|process)(_[a-z]+)+", name)}
     assert named == exported

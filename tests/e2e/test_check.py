@@ -56,9 +56,15 @@ def fill(system: System) -> None:
     eventually(lambda: "none yet" not in check(system).stdout, 20)
 
 
+def heard(system: System) -> None:
+    """Wait for the connector's first heartbeat."""
+    eventually(lambda: any(line.startswith("heartbeats ") for line in said(check(system), "ok")), 30)
+
+
 @each_database
 def test_all_is_well(system: System) -> None:
     fill(system)
+    heard(system)
     ran = check(system)
     assert ran.returncode == 0, ran.stdout
     # The stack's Redis has no files.
@@ -79,6 +85,7 @@ def test_all_is_well(system: System) -> None:
 
 def test_for_programs(system: System) -> None:
     """The tables of transactions are empty, so their topics are missing: a warning each."""
+    heard(system)
     ran = check(system, "--json")
     assert ran.returncode == 0, ran.stdout
     lines: list[dict[str, Any]] = [json.loads(line) for line in ran.stdout.splitlines()]

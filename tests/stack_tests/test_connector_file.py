@@ -54,12 +54,15 @@ def test_the_connectors_differ_only_where_their_databases_do(kind: str) -> None:
         "snapshot.locking",
     )
     own += ("include.schema.changes", "inconsistent.schema")
+    again = {"mysql": "connect.keep.alive.interval.ms", "postgres": "retriable.restart.connector.wait.ms"}
+    own += tuple(again.values())
 
     def shared(connector: Connector) -> dict[str, str]:
         return {name: value for name, value in connector.config.items() if not name.startswith(own)}
 
     found = load_connector(MYSQL.with_name(f"{kind}.json"), values)
     assert found.name == f"trading-{kind}"
+    assert found.config[again.get(kind, again["mysql"])] == "1000", "how soon a lost database is tried again"
     assert shared(found) == shared(load_connector(MYSQL, VALUES))
 
 

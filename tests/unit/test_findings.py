@@ -304,6 +304,7 @@ def test_our_own_connectors_are_right(name: str) -> None:
         ({"provide.transaction.metadata": "false"}, Level.WARNING, "Nothing is lost"),
         ({"transforms.flat.type": "io.debezium.transforms.ExtractNewRecordState"}, Level.FAILURE, "flattens"),
         ({"tombstones.on.delete": "false"}, Level.WARNING, "tombstones.on.delete is false"),
+        ({"heartbeat.interval.ms": "0"}, Level.WARNING, "nobody can tell a connector that failed"),
     ],
 )
 def test_settings_that_the_rules_rely_on(lines: dict[str, str], level: Level, words: str) -> None:

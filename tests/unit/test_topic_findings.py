@@ -7,7 +7,14 @@ from collections.abc import Iterable
 import pytest
 
 from consumer.check.findings import Finding, Level
-from consumer.check.topic_findings import TopicSettings, of_broker, of_dead_letters, of_history, of_topics
+from consumer.check.topic_findings import (
+    TopicSettings,
+    of_broker,
+    of_dead_letters,
+    of_heartbeats,
+    of_history,
+    of_topics,
+)
 from consumer.followed import Known, select
 from consumer.reference import reference
 from consumer.sections import Kafka
@@ -138,3 +145,9 @@ def test_a_table_that_a_running_connector_captures_may_be_empty() -> None:
     assert levels(("live_users",)) == {Level.OK, Level.WARNING}
     assert levels(("live_users",), "p.db.live_users") == {Level.WARNING}
     assert Level.FAILURE in levels(("live_users",), "q.db.live_users")
+
+
+def test_without_heartbeats_nobody_notices_a_silent_connector() -> None:
+    there, missing = of_heartbeats(["__debezium-heartbeat.p", "__debezium-heartbeat.q"], {"__debezium-heartbeat.p"})
+    assert (there.level, missing.level) == (Level.OK, Level.WARNING)
+    assert "heartbeat.interval.ms" in missing.advice

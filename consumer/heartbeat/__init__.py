@@ -1,0 +1,1 @@
+"""Whether the connector gives a sign of life, by its heartbeat topic."""
