@@ -49,6 +49,7 @@ class Metrics(Observer, Collector):
         self._ready_lag_s = ready_lag_s
         self._tables = TopicTables(()) if tables is None else tables
         self._refused: Sequence[str] = ()
+        self._emptied = ""
         self._beat = clock()
         self._lag = Lag()
         self._pauses = Pauses()
@@ -133,7 +134,9 @@ class Metrics(Observer, Collector):
         )
         for topic in self._refused:
             refused.add_metric([topic], 1)
-        yield from (records, seconds, assigned, paused, states, refused)
+        said = "1 while Redis has less than it acknowledged, and nothing is applied"
+        emptied = GaugeMetricFamily("cdc_redis_emptied", said, bool(self._emptied))
+        yield from (records, seconds, assigned, paused, states, refused, emptied)
 
     def stepped(self, steps: Sequence[Step]) -> None:
         now = self._beat = self._clock()
@@ -163,6 +166,10 @@ class Metrics(Observer, Collector):
 
     def resumed(self) -> None:
         self._pauses.ended("pipeline", self._clock())
+
+    def emptied(self, reason: str) -> None:
+        self._beat = self._clock()
+        self._emptied = reason
 
     def interrupted(self, error: ServerError, seconds: float) -> None:
         self._beat = self._clock()
@@ -201,7 +208,11 @@ class Metrics(Observer, Collector):
         return not self.unready()
 
     def unready(self) -> str:
-        """What speaks against it, or "": no partitions, a server that was away when last asked, or too far behind."""
+        """What speaks against it, or "": an emptied Redis, no partitions, a server that was away when last asked, or
+        too far behind.
+        """
+        if self._emptied:
+            return self._emptied
         if not self._lag.records:
             return "no partitions are assigned"
         if servers := self._pauses.servers():
