@@ -281,7 +281,7 @@ def test_a_hash_is_mended_also_where_the_guard_holds_a_read_of_the_database(
     assert plan.config is not None
     apply(sink, structs.replace(of_read(9), config=plan.config))
     right, stood = client.hgetall(CONFIG), client.hgetall(GUARD)
-    assert stood["live_users"].startswith("0|i|")
+    assert str(stood["live_users"]).startswith("0|i|")
     if damage == "missing":
         client.delete(CONFIG)
     else:

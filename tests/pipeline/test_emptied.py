@@ -172,9 +172,10 @@ class Scene:
 
     def state(self) -> dict[str, object]:
         """Every key but those that say how far the group is."""
-        keys = [key for key in self.client.scan_iter() if not key.startswith(("cdc:offsets", "cdc:replay"))]
+        every = [str(key) for key in self.client.scan_iter()]
+        keys = [key for key in every if not key.startswith(("cdc:offsets", "cdc:replay"))]
         read = {"hash": self.client.hgetall, "string": self.client.get}
-        return {key: read[self.client.type(key)](key) for key in keys}
+        return {key: read[str(self.client.type(key))](key) for key in keys}
 
 
 def nothing() -> None:
