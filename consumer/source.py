@@ -55,6 +55,8 @@ class KafkaSource:
         self._observer = observer or Observer()
         self._interruption = Interruption(self._observer, repeat_s=repeat_s)
         self._has_joined = False
+        self._repeat_s = repeat_s
+        self._began_at = time.monotonic()
         self._is_held = False
         self._ahead: list[SourceRecord] = []
         self._databases: frozenset[str] = frozenset()
@@ -145,7 +147,9 @@ class KafkaSource:
 
     def _look_at_connection(self) -> None:
         """A client polls without a word while brokers are away."""
-        if not self._has_joined or self._member.is_connected():
+        # Joining takes its time; but who can't for long has no coordinator to join at.
+        is_joining = not self._has_joined and time.monotonic() - self._began_at < self._repeat_s
+        if is_joining or self._member.is_connected():
             self._interruption.worked()
         else:
             away = failure("Kafka", NoBrokersAvailable(), "no connection to the group's coordinator")
