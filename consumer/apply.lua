@@ -2,6 +2,7 @@
 --
 -- KEYS  guard, [config], [balance], [a hash to update only if it exists], removed..., cleared...
 -- ARGV  1 guard's field   2 mode   3 version   4 '' or '=' and the version that must stand there, '=' alone for none
+--         '<' and an offset: a rebuild has read its partition up to there, and knows of every version below
 --       5 seconds the guard outlives a deleted user   6 balance's TTL or ''   7 balance
 --       8 to 12 how many: changed, whole, update (fields and values each count), removed keys, messages (two each)
 --       13 '1' to keep the update's fields beside the version   14 extent: whole, changed or part
@@ -19,6 +20,18 @@
 --        for 'state', where the rest is due: the mode in which, and '1' if it was due before
 
 local guard, field, mode, version, share = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[15]
+
+-- How far a group is: KEYS  its hash, [a key that is gone if Redis was emptied meanwhile]; ARGV[3...] fields and offsets.
+-- 'advance' is refused where what stood there before is gone: to write would hide that Redis was emptied.
+if mode == 'advance' or mode == 'remember' then
+  local write = KEYS[2] and 'HSETNX' or 'HSET'
+  if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 0 then return 'emptied' end
+  for i = 3, mode == 'advance' and #ARGV or 0, 2 do
+    if redis.call('HEXISTS', guard, ARGV[i]) == 0 then return 'emptied' end
+  end
+  for i = 3, #ARGV, 2 do redis.call(write, guard, ARGV[i], ARGV[i + 1]) end
+  return 'kept'
+end
 
 -- Epoch, origin, time written, source's time, topic and partition, offset. Version 0.1 did not keep the time written.
 local function parsed(text)
@@ -99,11 +112,20 @@ if stored and not before then
   return redis.error_reply('GUARD the version of ' .. field .. ' in ' .. guard .. ' is not readable')
 end
 local said = 'newer'
-if ARGV[4] ~= '' then
+local is_read = string.sub(ARGV[4], 1, 1) == '='
+if is_read then
   -- What was read in the database is right as long as no change came since.
   said = ARGV[4] ~= '=' .. (stored or '') and 'stale' or stored and 'duplicate' or 'newer'
 elseif stored then
   said = compare(change, before)
+end
+local known_below = tonumber(string.match(ARGV[4], '^<(%d+)'))
+if said == 'stale' and known_below and tonumber(ARGV[11]) == 0 and before.epoch == change.epoch
+  and before.partition == change.partition and before.offset < known_below then
+  -- What the rebuild has read contains the record that stands there. A row that was read in the database counts for
+  -- nothing beside a change, and a hash that is not there has nothing to lose.
+  local is_missing = tonumber(ARGV[9]) > 0 and redis.call('EXISTS', KEYS[2]) == 0
+  if before.origin == 'i' or is_missing then said = 'duplicate' end
 end
 local deleted = stored and string.sub(stored, -2) == '|d'
 -- Rebuilding writes the change that stands there again, for that heals what others did to it since.
@@ -282,7 +304,7 @@ end
 
 -- The guard goes first: where memory is short, it is this write that is refused, with nothing written yet. If a later
 -- step fails all the same the old guard is put back, so that the plan counts as not applied and can be tried again.
-local kept = (is_again or ARGV[4] ~= '') and string.gsub(stored or '', '|d$', '') or version
+local kept = (is_again or is_read) and string.gsub(stored or '', '|d$', '') or version
 if kept ~= '' and removed > 0 then kept = kept .. '|d' end
 local others = false -- whether another table's version stands here
 for _, name in ipairs(ARGV[13] ~= '' and redis.call('HKEYS', guard) or {}) do

@@ -5,6 +5,11 @@ syncs, a replica that was behind), what it remembers is older too, and the recor
 write what was lost, and their messages do not go out a second time. Nothing newer may be applied before: it would make
 them stale.
 
+Where it remembers nothing of a partition any more, all that was applied of it is gone: Redis was emptied, under the
+program, while it was away, or before the start. Such partitions are ``lost``. Reading again would publish again, so
+nothing is applied until they are known to Redis once more (:mod:`consumer.recovery`). Lost too is a partition of which
+the group has read more than the topic's first records, and Redis knows nothing at the start.
+
 Each assignment of a partition has a generation. What was polled under an older one counts for nothing here: the
 partition began again at the group's offset. After a failure reading goes on at the first record that is not done.
 """
@@ -15,8 +20,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import structlog
 
-from consumer.errors import Place, ServerUnavailable
-from consumer.protocols import Observer, Polled, Sink, Source
+from consumer.errors import Emptied, Place, ServerUnavailable
+from consumer.protocols import Observer, Polled, Sink, Source, Start
 from consumer.record import SourceRecord
 from consumer.retry import KAFKA, REDIS, Outages, Retry
 from consumer.watermark import Partition, Watermark
@@ -36,7 +41,8 @@ class Checkpoint:
         """Redis is back, and what it remembers is not compared yet: writing offsets there would hide what it lost."""
         self._in_doubt: dict[Place, SourceRecord] = {}
         self._fresh: dict[Partition, int] = {}
-        """Where partitions began of which nothing more was remembered since."""
+        """Where partitions began of which nothing more was remembered since: there was nothing before it to lose."""
+        self._lost: set[Partition] = set()
         self._published: dict[Partition, int] = {}
         """Records below these offsets were published before: they are applied again, and publish nothing."""
         self._committed: dict[Partition, int] = {}
@@ -48,6 +54,39 @@ class Checkpoint:
     def is_in_doubt(self) -> bool:
         """Whether there are dead letters of which it is not yet known whether they may be passed."""
         return bool(self._in_doubt)
+
+    @property
+    def lost(self) -> Mapping[Partition, int]:
+        """The partitions that Redis has lost, each with the offset at which it goes on."""
+        return {part: at for part, at in self._watermark.positions().items() if part in self._lost}
+
+    def ends(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        """Where each goes on that has the number of one of ``partitions``: a user's tables lie in one number."""
+        numbers = {part.number for part in partitions}
+        return {part: at for part, at in self._watermark.positions().items() if part.number in numbers}
+
+    def look(self, source: Source, retry: Retry) -> None:
+        """Whether Redis still has what it had: also while nothing comes. Not while records are under way.
+
+        Raises:
+            Emptied: it has not.
+            ServerUnavailable, Reconnected: as :meth:`consumer.protocols.Sink.recall`.
+        """
+        reached = retry(REDIS, self._sink.recall)
+        self._forget_stale(source)
+        if self._watermark.positions().keys() - reached.keys():
+            raise _emptied()
+
+    def look_again(self, source: Source, retry: Retry) -> None:
+        """While partitions are lost: which still are, with those that were assigned since.
+
+        Raises:
+            ServerUnavailable, Reconnected: as :meth:`look`.
+        """
+        self._start(source, retry)
+        reached = retry(REDIS, self._sink.recall)
+        self._forget_stale(source)
+        self._lost = set(self._watermark.positions()) - reached.keys() - self._fresh.keys()
 
     def published(self, records: Sequence[SourceRecord]) -> frozenset[int]:
         """The places in ``records`` of those whose messages went out before, or whose dead letter is safe."""
@@ -61,10 +100,13 @@ class Checkpoint:
         Not those of an older assignment, nor of partitions that have to be read from an earlier offset first.
 
         Raises:
+            Emptied: Redis has lost a partition, so nothing may be applied.
             ServerUnavailable, Reconnected: Redis or Kafka could not be asked. The records are lost to the caller, and
                 :meth:`resume` reads them again.
         """
         behind = self._start(source, retry)
+        if self._lost:
+            raise _emptied()
         current = self._current(source)
         offsets = _offsets(polled.records)
         admitted = {
@@ -100,16 +142,18 @@ class Checkpoint:
 
         Raises:
             Reconnected: Redis may have lost some of it.
+            Emptied: it has, and nothing was committed.
 
         """
         if self._may_be_behind:
             return
         self._forget_stale(source)
-        offsets = self._watermark.committable()
+        offsets = {part: at for part, at in self._watermark.committable().items() if part not in self._lost}
         if not offsets and not self._outages.is_of(REDIS):
             return
         try:
-            self._sink.remember(offsets)
+            if not self._sink.advance(offsets):
+                raise _emptied()
         except ServerUnavailable as error:
             self._outages.failed(error, 0.0)
             return
@@ -133,12 +177,15 @@ class Checkpoint:
             self._watermark.forget(part)
             self._published.pop(part, None)
             self._fresh.pop(part, None)
+            self._lost.discard(part)
         self._in_doubt = {
             place: record for place, record in self._in_doubt.items() if Partition.of(record) not in partitions
         }
 
     def resume(self, source: Source, retry: Retry) -> None:
-        """After a failure: go on at the first record of each partition that is not done, or that Redis has lost.
+        """After a failure: go on at the first record of each partition that is not done, or that Redis lacks.
+
+        Where it knows nothing of a partition that one is :attr:`lost`.
 
         Raises:
             ServerUnavailable, Reconnected: as :meth:`consumer.protocols.Sink.recall`; to be called again.
@@ -149,11 +196,12 @@ class Checkpoint:
         reached = dict(retry(REDIS, self._sink.recall))
         self._forget_stale(source)
         positions, generations = self._watermark.positions(), self._watermark.generations()
-        lost = positions.keys() - reached.keys()
-        if lost - self._fresh.keys():
-            _say_emptied(len(lost))
-        # What it had only just begun it may have lost whole, and the rest is there.
-        reached = {part: self._fresh.get(part, positions[part]) for part in lost} | reached
+        gone = positions.keys() - reached.keys()
+        self._lost = set(gone - self._fresh.keys())
+        self._published |= self._published_of(self._lost)
+        # Of what had only just begun nothing was there before; it begins again.
+        begun = {part: self._fresh[part] for part in gone & self._fresh.keys()}
+        reached = {part: positions[part] for part in self._lost} | begun | reached
         behind = {}
         for part, offset in positions.items():
             at = min(offset, reached[part])
@@ -162,6 +210,8 @@ class Checkpoint:
             if at < self._published.get(part, 0):
                 behind[part] = at
             self._watermark.start(part, at, generation=generations[part], is_committed=False)
+        if begun:
+            retry(REDIS, lambda: self._sink.remember(begun))
         self._may_be_behind = False
         self._say_reread(behind)
         self._start(source, retry)
@@ -180,9 +230,11 @@ class Checkpoint:
         fresh = [part for part in fresh if now.get(part) == generations[part]]
         behind = {}
         for part in fresh:
-            offset, oldest, _ = starts[part]
+            offset, oldest, is_first_time = starts[part]
             at = max(oldest, reached.get(part, offset))
-            if part not in reached:
+            if part not in reached and offset > oldest and not is_first_time:
+                self._lost.add(part)
+            elif part not in reached:
                 self._fresh[part] = offset
             if at < offset:
                 behind[part] = at
@@ -194,13 +246,22 @@ class Checkpoint:
             self._watermark.start(part, min(at, offset), generation=generations[part], is_committed=at >= offset)
             if part in reached and reached[part] < oldest:
                 _say_unreachable(part, oldest - reached[part])
-        retry(REDIS, lambda: self._sink.remember(self._started_at(fresh)))
-        if unknown := [part for part in fresh if part not in reached and not starts[part].is_first_time]:
-            _say_emptied(len(unknown))
+        known = [part for part in fresh if part not in self._lost]
+        retry(REDIS, lambda: self._sink.remember(self._started_at(known)))
+        _say_begun({part: starts[part] for part in fresh}, reached)
         if behind:
             self._seek(source, behind)
             self._say_reread(behind)
         return behind
+
+    def _published_of(self, lost: Collection[Partition]) -> dict[Partition, int]:
+        """Up to where everything of ``lost`` was published, where more than the position says."""
+        doubted = {(Partition(place.topic, place.partition), place.offset) for place in self._in_doubt}
+        return {
+            part: max(end, self._published.get(part, 0))
+            for part, (end, open_offsets) in self._watermark.begun().items()
+            if part in lost and all((part, offset) in doubted for offset in open_offsets)
+        }
 
     def _started_at(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         return {part: offset for part, offset in self._watermark.positions().items() if part in partitions}
@@ -232,13 +293,23 @@ class Checkpoint:
             )
 
 
-def _say_emptied(partitions: int) -> None:
-    _log.error(
-        "Redis does not know how far it is: it was emptied, or is another one; or its key was removed",
-        action="redis.emptied",
-        partitions=partitions,
-        advice="if it was emptied: cdc-consumer replay --rebuild --yes",
-    )
+def _emptied() -> Emptied:
+    return Emptied(REDIS, "it has less than it acknowledged: it was emptied, or is another one")
+
+
+def _say_begun(starts: Mapping[Partition, Start], reached: Mapping[Partition, int]) -> None:
+    """Partitions that begin at the oldest record because the group has no offsets of them."""
+    of_old = [part for part, start in starts.items() if start.is_first_time and reached.get(part, 0) > start.offset]
+    never = [part for part, start in starts.items() if start.is_first_time and part not in reached]
+    if never:
+        _log.info("no offsets yet: from the oldest records", action="offset.first", partitions=len(never))
+    if of_old:
+        _log.warning(
+            "Kafka has lost the group's offsets, which Redis knows of: from the oldest records; what was applied is"
+            " refused as old",
+            action="offset.lost",
+            partitions=len(of_old),
+        )
 
 
 def _say_unreachable(part: Partition, records: int) -> None:

@@ -8,7 +8,7 @@ there, goes on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import redis
 from msgspec.structs import replace
 
+from consumer import group_offsets
 from consumer.cluster_index import ClusterIndex
 from consumer.effect import Mode, Plan
 from consumer.errors import ConfigError, ServerError
@@ -24,15 +25,15 @@ from consumer.keyspace import ClusterKeyspace
 from consumer.protocols import Applied
 from consumer.redis_call import Calls, Share, applied, is_asked_for_more, may_be_brief
 from consumer.redis_client import Server, ask, at_start, translate
-from consumer.redis_rights import OFFSETS
 from consumer.routes import Routes
 from consumer.rules import Rules
 from consumer.scan_index import KeyIndex, ScanIndex, is_tracked
 from consumer.script import Call, fields_of, pairs_of, sound
 from consumer.sections import Guard, Redis
 from consumer.servers import Answers
-from consumer.spread import Spread, is_apart, slot, spread, tags
+from consumer.spread import Spread, is_apart, slot, spread
 from consumer.topology import Topology
+from consumer.watermark import Partition
 
 
 @dataclass(slots=True)
@@ -72,8 +73,8 @@ class ClusterServers:
         self._routes = Routes(server, self._topology, is_guarded=True)
         self._keys = ClusterKeyspace(server, self._topology)
         self._calls = Calls(guard)
-        keys = [f"{OFFSETS}{{{tag}}}:{group}" for tag in tags(_PARTS)]
-        self._offsets = [(slot(key), key) for key in keys]
+        self._offsets = [group_offsets.hash_of(group, part) for part in self._keys.parts]
+        self._stopped = group_offsets.stopped_of(group)
         heads = rules.wildcards()
         self.index: KeyIndex = (
             ClusterIndex(self._topology, self._keys, heads, limit=server.tracked_keys)
@@ -117,15 +118,32 @@ class ClusterServers:
         answers = [step.answer for step in steps]
         return [answer for answer in answers if answer is not None]
 
-    def remember(self, offsets: Mapping[str, int]) -> None:
-        fields = pairs_of(offsets)
-        self._asked([(at, ("HSET", key, *fields) if fields else ("EXISTS", key)) for at, key in self._offsets])
+    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
+        fields = group_offsets.fields_of(offsets)
+        of_runs = [group_offsets.canary_of(canary, part) if canary else "" for part in self._keys.parts]
+        return self._are_kept(
+            group_offsets.remember(key, fields, of_run) for key, of_run in zip(self._offsets, of_runs, strict=True)
+        )
 
-    def recall(self) -> Mapping[str, int]:
-        told = [fields_of(each) for each in self._asked([(at, ("HGETALL", key)) for at, key in self._offsets])]
+    def advance(self, offsets: Mapping[Partition, int]) -> bool:
+        fields = group_offsets.fields_of(offsets)
+        return self._are_kept(
+            group_offsets.advance(key, fields) if fields else ("EXISTS", key) for key in self._offsets
+        )
+
+    def recall(self) -> Mapping[Partition, int]:
         # Of whom some nodes know nothing, as if none did: those were emptied.
-        known = set.intersection(*(set(each) for each in told))
-        return {field: min(int(each[field]) for each in told) for field in known}
+        told = self._asked([("HGETALL", key) for key in self._offsets])
+        return group_offsets.known([fields_of(each) for each in told])
+
+    def stop_at(self, offsets: Mapping[Partition, int]) -> None:
+        self._asked([("HSET", self._stopped, *pairs_of(group_offsets.fields_of(offsets)))])
+
+    def go_on_with(self, partitions: Collection[Partition]) -> None:
+        self._asked([("HDEL", self._stopped, *map(group_offsets.field_of, partitions))])
+
+    def _are_kept(self, calls: Iterable[Call]) -> bool:
+        return all(group_offsets.is_kept(reply) for reply in self._asked(list(calls)))
 
     def go_on(self) -> None:
         self._routes.go_on()
@@ -189,13 +207,12 @@ class ClusterServers:
                 sound.append((step, reply))
         return sound
 
-    def _asked(self, calls: Sequence[tuple[int, Call]]) -> Sequence[Any]:
-        return sound(self._routes.carry(calls))
+    def _asked(self, calls: Sequence[Call]) -> Sequence[Any]:
+        """The replies; a key stands first in a call, behind a command's name or the number of keys."""
+        return sound(self._routes.carry([(slot(str(call[1])), call) for call in calls]))
 
 
 _OLD = (Verdict.STALE, Verdict.DUPLICATE)
-_PARTS = 64
-"""Into so many parts the slots are divided; in each it is remembered how far the program is."""
 _PLAIN = 7
 """So much is in a reply of the script where nothing is due."""
 

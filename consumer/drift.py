@@ -42,12 +42,29 @@ def would_apply(plan: Plan, standing: Standing) -> bool:
     if plan.expected is not None:
         return plan.expected == standing.version
     verdict = compare(plan.version, version_of(standing))
-    return verdict is Verdict.NEWER or (verdict is Verdict.DUPLICATE and plan.mode is Mode.REBUILD)
+    if verdict is Verdict.STALE:
+        return is_known(plan, standing)
+    return verdict is Verdict.NEWER or plan.mode is Mode.REBUILD
+
+
+def is_known(plan: Plan, standing: Standing) -> bool:
+    """Whether a rebuild writes although a newer version stands there, which is that of a record that it has read: of a
+    row that was only read in the database, or of one whose hash is gone.
+    """
+    stored = version_of(standing)
+    if stored is None or plan.known_below is None or plan.removed is not None:
+        return False
+    mine = plan.version
+    if (stored.epoch, stored.topic, stored.partition) != (mine.epoch, mine.topic, mine.partition):
+        return False
+    is_missing = plan.config is not None and bool(plan.config.whole) and standing.config is None
+    is_gone = is_missing and (plan.config is None or plan.config.key not in standing.others)
+    return stored.offset < plan.known_below and (stored.origin is Origin.INCREMENTAL or is_gone)
 
 
 def differences(plan: Plan, standing: Standing) -> Iterator[Difference]:
     """What a rebuild that the guard lets through would change, key by key."""
-    is_again = compare(plan.version, version_of(standing)) is Verdict.DUPLICATE
+    is_again = compare(plan.version, version_of(standing)) is Verdict.DUPLICATE or is_known(plan, standing)
     only_fills = plan.version.origin is Origin.INCREMENTAL and plan.expected is None and not is_again
     for key in standing.others:
         yield Difference("another type", key)

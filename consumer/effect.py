@@ -129,7 +129,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     ``is_repeated``: it was applied before, and some of that may be lost. ``expected``: what the plan writes was read in
     the database, and is written only if this version, as text, still stands there ("": none); it stays there.
-    ``unreadable`` are optional columns whose value can't be read: their fields stay as they are.
+    ``unreadable`` are optional columns whose value can't be read: their fields stay as they are. ``known_below``: a
+    rebuild has read its partition up to this offset, so that it knows of every version below.
     """
 
     user: UserId
@@ -147,4 +148,5 @@ class Plan(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...] = ()
     is_repeated: bool = False
     expected: str | None = None
+    known_below: int | None = None
     unreadable: tuple[str, ...] = ()

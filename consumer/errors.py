@@ -8,6 +8,7 @@
     │   ├── AccessDenied         the database refuses the account, or lacks a grant for it
     │   ├── NotInDatabase        the database has no such table or column
     │   ├── Reconnected          it was away and is back: begin again where it says it is
+    │   ├── Emptied              it lacks what it had acknowledged: nothing may be applied until it has it again
     │   └── Refused              it will never accept this one plan or record: dead letter
     ├── RecordError          one Kafka record can't be understood
     │   ├── Undecodable          the bytes are neither JSON nor a known wire format
@@ -96,6 +97,11 @@ class NotInDatabase(ServerError):
 @dataclass(eq=False)
 class Reconnected(ServerError):
     """A server was away and is back, perhaps without what it acknowledged last."""
+
+
+@dataclass(eq=False)
+class Emptied(ServerError):
+    """A server that has less than it acknowledged, however that came about."""
 
 
 @dataclass(eq=False)

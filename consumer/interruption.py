@@ -1,4 +1,4 @@
-"""A time in which Kafka can't be read: said once, with pauses between attempts that grow and are jittered."""
+"""A time in which Kafka can't be read: said when it begins and now and then, with pauses that grow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 
 from consumer.errors import ServerError
 from consumer.protocols import Observer
-from consumer.retry import backoff_s
+from consumer.retry import REPEAT_S, Reminder, backoff_s, since
 
 _log = structlog.get_logger(__name__)
 # The client reconnects by itself, so a connection that is gone is news only if it stays away.
@@ -19,12 +19,16 @@ _QUIET_S = 3.0
 
 
 class Interruption:
-    """Knows since when reading does not work, and when to try again. Silent while all is well."""
+    """Knows since when reading does not work, and when to try again. Silent while all is well; else what is the matter
+    is said every ``repeat_s`` seconds.
+    """
 
-    def __init__(self, observer: Observer, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, observer: Observer, clock: Callable[[], float] = time.monotonic, repeat_s: float = REPEAT_S
+    ) -> None:
         self._observer = observer
         self._clock = clock
-        self._since: float | None = None
+        self._reminder = Reminder(repeat_s, clock)
         self._unconnected_since: float | None = None
         self._fine_since: float | None = None
         self._failures = 0
@@ -60,26 +64,27 @@ class Interruption:
     def worked(self) -> None:
         """An attempt did not fail."""
         self._unconnected_since = None
-        if self._since is None:
+        if not self._reminder.is_on:
             return
         if self._fine_since is None:
             self._fine_since = self._clock()
         if self._clock() - self._fine_since < _QUIET_S:
             return
-        waited = self._clock() - self._since
-        self._since, self._failures = None, 0
+        waited = self._reminder.lasted_s
+        self._reminder.is_over()
+        self._failures, self._said = 0, ""
         _log.info("Kafka can be read again", action="kafka.resumed", waited_s=round(waited, 1))
         self._observer.continued()
 
     def _begin(self, error: ServerError, pause: float, cause: str) -> None:
         self._fine_since = None
-        if self._since is None or (cause and cause != self._said):
-            self._since = self._since or self._clock()
-            self._said = cause
+        self._said = cause or self._said  # an attempt that does not know better does not take it back
+        if self._reminder.is_due(self._said):
             _log.warning(
                 "Kafka can't be read, waiting; nothing is lost",
                 action="kafka.waiting",
-                error=cause or error.problem,
+                since=since(self._reminder),
+                error=self._said or error.problem,
                 advice=error.advice,
             )
         self._observer.interrupted(error, pause)

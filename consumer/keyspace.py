@@ -13,14 +13,22 @@ from consumer.redis_client import address_of, ask, ask_one, connect
 from consumer.routes import Routes
 from consumer.script import Call, sound
 from consumer.sections import Redis
-from consumer.spread import slot
+from consumer.spread import slot, tags
 from consumer.topology import Node, Topology
 
 _SCAN_COUNT = 1000
+_PARTS = 64
+"""Into so many parts a cluster's slots are divided; in each it is remembered how far the program is."""
 
 
 class Keyspace(Protocol):
-    """The keys of one server or of a cluster's masters. All but :meth:`close` raise redis.RedisError."""
+    """The keys of one server or of a cluster's masters. All but :meth:`close` raise redis.RedisError.
+
+    ``parts`` are what names of keys have in them of which one lies in each part of the slots.
+    """
+
+    @property
+    def parts(self) -> Sequence[str]: ...
 
     def ask(self, questions: Sequence[Call]) -> list[Any]:
         """The replies to commands of one key each, its name behind the command's; an error is an exception there."""
@@ -45,6 +53,8 @@ class Keyspace(Protocol):
 
 class OneKeyspace:
     """The keys of one server."""
+
+    parts: Sequence[str] = ("",)
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
@@ -73,6 +83,7 @@ class ClusterKeyspace:
     """The keys of a cluster. Several threads may use it."""
 
     def __init__(self, server: Redis, topology: Topology | None = None) -> None:
+        self.parts = tuple(f"{{{tag}}}:" for tag in tags(_PARTS))
         self._topology = topology or Topology(server)
         self._routes = Routes(server, self._topology, is_guarded=False)
         self._lock = threading.Lock()

@@ -50,6 +50,7 @@ class Metrics(Observer, Collector):
         self._tables = TopicTables(()) if tables is None else tables
         self._refused: Sequence[str] = ()
         self._others: list[Callable[[], str]] = []
+        self._emptied = ""
         self._beat = clock()
         self._lag = Lag()
         self._pauses = Pauses()
@@ -134,7 +135,9 @@ class Metrics(Observer, Collector):
         )
         for topic in self._refused:
             refused.add_metric([topic], 1)
-        yield from (records, seconds, assigned, paused, states, refused)
+        said = "1 while Redis has less than it acknowledged, and nothing is applied"
+        emptied = GaugeMetricFamily("cdc_redis_emptied", said, bool(self._emptied))
+        yield from (records, seconds, assigned, paused, states, refused, emptied)
 
     def stepped(self, steps: Sequence[Step]) -> None:
         now = self._beat = self._clock()
@@ -164,6 +167,10 @@ class Metrics(Observer, Collector):
 
     def resumed(self) -> None:
         self._pauses.ended("pipeline", self._clock())
+
+    def emptied(self, reason: str) -> None:
+        self._beat = self._clock()
+        self._emptied = reason
 
     def interrupted(self, error: ServerError, seconds: float) -> None:
         self._beat = self._clock()
@@ -202,9 +209,11 @@ class Metrics(Observer, Collector):
         return not self.unready()
 
     def unready(self) -> str:
-        """What speaks against it, or "": no partitions, a server that was away when last asked, too far behind,
-        or a source that sends nothing.
+        """What speaks against it, or "": an emptied Redis, no partitions, a server that was away when last asked, too far
+        behind, or a source that sends nothing.
         """
+        if self._emptied:
+            return self._emptied
         if not self._lag.records:
             return "no partitions are assigned"
         if servers := self._pauses.servers():

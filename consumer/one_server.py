@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
+from consumer import group_offsets
 from consumer.effect import Plan
 from consumer.errors import ServerError
 from consumer.key_index import TrackedIndex
@@ -12,12 +13,12 @@ from consumer.keyspace import OneKeyspace
 from consumer.protocols import Applied
 from consumer.redis_call import Calls, applied, is_asked_for_more, may_be_brief
 from consumer.redis_client import Server, ask_one, connect, translate
-from consumer.redis_rights import OFFSETS
 from consumer.rules import Rules
 from consumer.scan_index import KeyIndex, ScanIndex, is_tracked
-from consumer.script import Script, fields_of, pairs_of, sound
+from consumer.script import Call, Script, fields_of, pairs_of, sound
 from consumer.sections import Guard, Redis
 from consumer.servers import Answers
+from consumer.watermark import Partition
 
 
 class OneServer:
@@ -27,7 +28,8 @@ class OneServer:
         self._client = connect(server)
         self._script = Script(server)
         self._calls = Calls(guard)
-        self._offsets = f"{OFFSETS}{group}"
+        self._offsets = group_offsets.hash_of(group)
+        self._stopped = group_offsets.stopped_of(group)
         heads = rules.wildcards()
         self.index: KeyIndex = (
             TrackedIndex(self._client, heads, limit=server.tracked_keys)
@@ -60,12 +62,26 @@ class OneServer:
                 replies[at] = reply
         return [translate(reply) if isinstance(reply, Exception) else applied(reply) for reply in replies]
 
-    def remember(self, offsets: Mapping[str, int]) -> None:
-        sound(self._script.call([("HSET", self._offsets, *pairs_of(offsets)) if offsets else ("PING",)]))
+    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
+        of_run = group_offsets.canary_of(canary) if canary else ""
+        return self._is_kept(group_offsets.remember(self._offsets, group_offsets.fields_of(offsets), of_run))
 
-    def recall(self) -> Mapping[str, int]:
+    def advance(self, offsets: Mapping[Partition, int]) -> bool:
+        fields = group_offsets.fields_of(offsets)
+        return self._is_kept(group_offsets.advance(self._offsets, fields) if fields else ("PING",))
+
+    def recall(self) -> Mapping[Partition, int]:
         (told,) = sound(self._script.call([("HGETALL", self._offsets)]))
-        return {field: int(offset) for field, offset in fields_of(told).items()}
+        return group_offsets.known([fields_of(told)])
+
+    def stop_at(self, offsets: Mapping[Partition, int]) -> None:
+        self._is_kept(("HSET", self._stopped, *pairs_of(group_offsets.fields_of(offsets))))
+
+    def go_on_with(self, partitions: Collection[Partition]) -> None:
+        self._is_kept(("HDEL", self._stopped, *map(group_offsets.field_of, partitions)))
+
+    def _is_kept(self, call: Call) -> bool:
+        return all(group_offsets.is_kept(reply) for reply in sound(self._script.call([call])))
 
     def go_on(self) -> None:
         self._script.go_on()

@@ -12,12 +12,13 @@ from consumer.batch import ATTEMPTS, Batch, Delivery, InFlight
 from consumer.checkpoint import Checkpoint
 from consumer.completion import Completion
 from consumer.decision import Decision, decide_all, healing_plan
-from consumer.errors import Reconnected, ServerError, ServerUnavailable
+from consumer.errors import Emptied, Reconnected, ServerError, ServerUnavailable
 from consumer.guard.history import NO_HISTORY, History
 from consumer.mark import mark_refused
-from consumer.protocols import DeadLetters, Observer, Polled, Sink, Source
+from consumer.protocols import DeadLetters, Observer, Polled, Rebuild, Sink, Source
 from consumer.record import SourceRecord
-from consumer.retry import REGISTRY, Outages, Retry, retry
+from consumer.recovery import Recovery
+from consumer.retry import REGISTRY, REPEAT_S, Outages, Reminder, Retry, retry
 from consumer.rules import Rules
 from consumer.tolerance import NONE, Limit
 from consumer.topic_tables import TopicTables
@@ -28,6 +29,8 @@ _LINGERED_FOR = 500
 """With so many records at hand no more are waited for."""
 _SENT_AHEAD = 100
 """A batch of so many records is in flight while the next one is polled; the answers to a smaller one are awaited."""
+_ASKED_S = 1.0
+"""So often Redis is asked whether it still has what it had."""
 _T = TypeVar("_T")
 
 
@@ -36,6 +39,8 @@ class Pipeline:
 
     Records that can't be applied go to ``dead_letters``, as long as they are no more than ``limit``; without a place
     for them the first one halts. A plan that Redis answers ``attempts`` times with an error that nobody knows is one.
+    Where Redis was emptied ``rebuild`` mends that, else an operator is waited for. What is waited for is said again
+    every ``repeat_s`` seconds.
 
     Raises:
         ValueError: a limit lets some pass, and there is no place for them.
@@ -54,6 +59,8 @@ class Pipeline:
         group: str = "",
         tables: TopicTables | None = None,
         observer: Observer | None = None,
+        rebuild: Rebuild | None = None,
+        repeat_s: float = REPEAT_S,
         commit_interval_s: float = 1.0,
         linger_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
@@ -71,10 +78,11 @@ class Pipeline:
         self._commit_interval_s = commit_interval_s
         self._linger_s = linger_s
         self._clock = clock
-        self._outages = Outages(self._observer)
+        self._outages = Outages(self._observer, repeat_s)
         self._checkpoint = Checkpoint(sink, self._observer, self._outages)
         self._completion = Completion(sink, rules, self._checkpoint, dead_letters, limit, self._observer, clock)
-        self._committed_at = clock()
+        self._recovery = Recovery(sink, self._checkpoint, self._observer, Reminder(repeat_s), rebuild)
+        self._committed_at = self._asked_at = clock()
         self._looked_at = float("-inf")
         self._source: Source | None = None
         self._in_flight: InFlight | None = None
@@ -107,11 +115,14 @@ class Pipeline:
                     if must_resume:
                         self._checkpoint.resume(source, retried)
                         must_resume = False
-                    if should_stop():
+                    if self._checkpoint.lost and not should_stop():
+                        self._recovery.wait(source, retried, should_stop)
+                        must_resume = True
+                    elif should_stop():
                         self._finish_in_flight(retried)
                     else:
                         self._turn(source, retried, should_stop)
-                except (Reconnected, ServerUnavailable):
+                except (Reconnected, Emptied, ServerUnavailable):
                     # What is at hand is given up: it is read again, here or, when told to stop, by whoever comes next.
                     self._in_flight, must_resume = None, True
             self._checkpoint.trust()
@@ -135,6 +146,9 @@ class Pipeline:
         polled = self._poll(source, retried, should_stop)
         ahead = self._decided_ahead(polled.records)
         self._finish_before_next(source, retried)
+        if self._clock() - self._asked_at >= _ASKED_S:
+            self._asked_at = self._clock()
+            self._checkpoint.look(source, retried)
         if admitted := self._checkpoint.admit(source, polled, retried):
             decisions = ahead if len(admitted) == len(polled.records) else None
             self._take(source, Polled(admitted, polled.generations), decisions, retried)
@@ -225,5 +239,5 @@ class Pipeline:
 
     def _commit(self, source: Source) -> None:
         """At an end: what can't be committed now is read again by whoever comes next."""
-        with suppress(Reconnected):
+        with suppress(Reconnected, Emptied):
             self._checkpoint.commit(source)

@@ -134,8 +134,21 @@ class Sink(Protocol):
         """
         ...
 
-    def remember(self, offsets: Mapping[Partition, int]) -> None:
+    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
         """Keep, beside the plans that were applied, how far each partition is done: it is lost if they are.
+
+        ``canary`` names a key that was made before a rebuild. Then those of partitions that are not known are kept, and
+        False is answered, and nothing kept, if Redis was emptied since.
+
+        Raises:
+            ServerUnavailable, Reconnected: as :meth:`apply`.
+
+        """
+        ...
+
+    def advance(self, offsets: Mapping[Partition, int]) -> bool:
+        """The same for partitions of which something is remembered. False: of some nothing is any more, and nothing was
+        kept, for Redis was emptied.
 
         Raises:
             ServerUnavailable, Reconnected: as :meth:`apply`.
@@ -152,8 +165,47 @@ class Sink(Protocol):
         """
         ...
 
+    def stop_at(self, offsets: Mapping[Partition, int]) -> None:
+        """Say where partitions go on that Redis has lost: what a rebuild need not contain.
+
+        Raises:
+            ServerUnavailable, Reconnected: as :meth:`apply`.
+
+        """
+        ...
+
+    def go_on_with(self, partitions: Collection[Partition]) -> None:
+        """They go on: what :meth:`stop_at` said holds no more.
+
+        Raises:
+            ServerUnavailable, Reconnected: as :meth:`apply`.
+
+        """
+        ...
+
     def go_on(self) -> None:
         """After Reconnected: the caller will begin again at what :meth:`recall` answers."""
+        ...
+
+
+class Rebuild(Protocol):
+    """Partitions written to Redis anew, from the topics and without a message, beside the loop."""
+
+    def start(self, ends: Mapping[Partition, int]) -> None:
+        """Begin, up to these offsets. What was under way is given up."""
+        ...
+
+    def finished(self) -> tuple[str, Collection[int]]:
+        """The numbers of the partitions that are done, all topics together, and what :meth:`Sink.remember` needs.
+
+        Raises:
+            ServerError: it can't go on.
+
+        """
+        ...
+
+    def stop(self) -> None:
+        """Give up what is under way."""
         ...
 
 
@@ -201,6 +253,11 @@ class Observer:
 
     def resumed(self) -> None:
         """It serves again."""
+
+    def emptied(self, reason: str) -> None:
+        """Redis lacks what it had acknowledged, and nothing is applied; ``reason`` says what is waited for. "": it has
+        it again.
+        """
 
     def interrupted(self, error: ServerError, seconds: float) -> None:
         """The source can't be read; the next attempt is ``seconds`` away."""

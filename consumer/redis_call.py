@@ -62,7 +62,9 @@ class Calls:
         removed = plan.removed.keys if plan.removed is not None else ()
         keys += [*removed, *plan.cleared.keys, *derived]
         messages = _told(plan.messages)
-        expected = "" if plan.expected is None or share is Share.BESIDE else f"={plan.expected}"
+        expected = "" if plan.known_below is None else f"<{plan.known_below}"
+        if plan.expected is not None:
+            expected = "" if share is Share.BESIDE else f"={plan.expected}"
         return [
             len(keys),
             *keys,

@@ -14,10 +14,13 @@ OFFSETS = "cdc:offsets:"
 """What the key begins with under which a group's offsets are remembered."""
 DATABASE = ":database"
 """What the key ends with under which it is remembered whose tables a group follows."""
+STOPPED = ":stopped"
+"""What the key ends with under which members say where they stopped because Redis was emptied."""
 CANARY = "cdc:replay:"
 """What the key begins with whose loss tells a replay that Redis was emptied."""
 
 _GUARD = "HMGET HSET HDEL HKEYS HGETALL EXISTS EXPIRE PERSIST HGET"
+_OFFSETS = "HSET HSETNX HEXISTS HGETALL"
 _HASH = "TYPE EXISTS HSET HSETNX HMGET HDEL HEXISTS UNLINK"
 # Arguments behind the key, so that the server takes the call for complete.
 _REST = {
@@ -69,7 +72,8 @@ def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Nee
         yield Need(("ASKING",))
         for user in _users(rules):
             yield from _on(companion(render(rules.names.balance, user)), _GUARD)
-        yield from _on(f"{OFFSETS}{{0}}:{group}", "EXISTS HSET HGETALL")
+        yield from _on(f"{OFFSETS}{{0}}:{group}", f"EXISTS {_OFFSETS}")
+        yield from _on(f"{CANARY}{{0}}:0", "EXISTS SET EXPIRE UNLINK")
     yield Need(("PING",))
     for user in _users(rules):
         names = rules.names
@@ -82,9 +86,10 @@ def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Nee
             yield from _on(
                 render(template.removesuffix("*"), user), "UNLINK EXISTS" if template.endswith("*") else "UNLINK"
             )
-    yield from _on(f"{OFFSETS}{group}", "HSET HGETALL")
+    yield from _on(f"{OFFSETS}{group}", _OFFSETS)
+    yield from _on(f"{OFFSETS}{group}{STOPPED}", "HSET HGETALL HDEL")
     yield from _on(database_key(group), "HSET HSETNX HGET")
-    yield from _on(f"{CANARY}0", "SET EXPIRE UNLINK")
+    yield from _on(f"{CANARY}0", "EXISTS SET EXPIRE UNLINK")
     if any(template.endswith("*") for template in rules.derived()):
         yield Need(("SCAN", "0"))
     for channel in channels(rules):

@@ -1,4 +1,8 @@
-"""Trying again while a server is away: how long to pause, how often, and what the operator hears of it."""
+"""Trying again while a server is away: how long to pause, how often, and what the operator hears of it.
+
+What is waited for is said when it begins, when it is something else, and then every so often (:class:`Reminder`): an
+operator who looks at the last lines of a program that waits must find the reason there.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,8 @@ _ENDS = {
     KAFKA: {"action": "kafka.resumed"},
     REGISTRY: {"action": "registry.resumed"},
 }
+REPEAT_S = 60.0
+"""How often what is still waited for is said again, in seconds, where nobody says otherwise."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 _MOST_DOUBLINGS = 64  # more would leave the range of a float, and the longest pause is reached long before
 _T = TypeVar("_T")
@@ -81,6 +87,42 @@ def retry(
     return attempts(again)
 
 
+class Reminder:
+    """When something that lasts is to be said: at its beginning, when it is another, and then every ``every_s``."""
+
+    def __init__(self, every_s: float = REPEAT_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every_s = every_s
+        self._clock = clock
+        self._said = ""
+        self._said_at = 0.0
+        self._began_at = 0.0
+        self._is_on = False
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it lasts."""
+        return self._is_on
+
+    @property
+    def lasted_s(self) -> float:
+        """For how long it has, in seconds."""
+        return self._clock() - self._began_at if self._is_on else 0.0
+
+    def is_due(self, said: str) -> bool:
+        """It is so, or still so: whether ``said`` is to be said now. Then that counts as done."""
+        now = self._clock()
+        if not self._is_on:
+            self._is_on, self._began_at = True, now
+        elif said == self._said and now - self._said_at < self._every_s:
+            return False
+        self._said, self._said_at = said, now
+        return True
+
+    def is_over(self) -> None:
+        """It is so no more."""
+        self._is_on = False
+
+
 class Retry(Protocol):
     """:func:`retry` with everything but the attempt given; ``server`` is its name for people."""
 
@@ -88,25 +130,26 @@ class Retry(Protocol):
 
 
 class Outages:
-    """Which servers are away. One log line when an outage begins, one when it ends."""
+    """Which servers are away. A log line when an outage begins, one every ``repeat_s`` seconds, one when it ends."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(
+        self, observer: Observer, repeat_s: float = REPEAT_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._observer = observer
-        self._began_at: dict[str, float] = {}
+        self._reminders = {server: Reminder(repeat_s, clock) for server in _BEGINS}
 
     def is_of(self, server: str) -> bool:
         """Whether ``server`` is away."""
-        return server in self._began_at
+        return self._reminders[server].is_on
 
     def failed(self, error: ServerError, seconds: float) -> str:
         """An attempt failed; the next one is ``seconds`` away. Answers the server's name here."""
         server = error.server if error.server in _BEGINS else REGISTRY
-        if server not in self._began_at:
-            self._began_at[server] = time.time()
+        if self._reminders[server].is_due(""):
             _log.warning(
                 f"{error.server} can't serve, waiting; nothing is lost",
                 **_BEGINS[server],
-                since=self._since(server),
+                since=since(self._reminders[server]),
                 error=error.problem,
                 advice=error.advice,
             )
@@ -115,13 +158,16 @@ class Outages:
 
     def succeeded(self, server: str) -> None:
         """An attempt succeeded."""
-        if server not in self._began_at:
+        reminder = self._reminders[server]
+        if not reminder.is_on:
             return
-        since = self._since(server)
-        waited_s = round(time.time() - self._began_at.pop(server), 1)
-        _log.info(f"{server} serves again", **_ENDS[server], since=since, waited_s=waited_s)
-        if not self._began_at:
+        began, waited_s = since(reminder), round(reminder.lasted_s, 1)
+        reminder.is_over()
+        _log.info(f"{server} serves again", **_ENDS[server], since=began, waited_s=waited_s)
+        if not any(each.is_on for each in self._reminders.values()):
             self._observer.resumed()
 
-    def _since(self, server: str) -> str:
-        return timestamp(round(self._began_at[server] * 1000))
+
+def since(reminder: Reminder) -> str:
+    """When it began, as log lines say it."""
+    return timestamp(round((time.time() - reminder.lasted_s) * 1000))

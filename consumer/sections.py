@@ -137,6 +137,10 @@ class Redis(Certified):
     sentinel_user: str | None = Field(None, description="account on the sentinels, where they ask for one")
     sentinel_password: SecretStr | None = Field(None, description="its password, or that of the sentinels themselves")
     timeout_ms: int = Field(5000, ge=10, description="how long one answer may take")
+    when_emptied: Literal["wait", "rebuild"] = Field(
+        "wait",
+        description="what follows if it has less than it acknowledged: wait for replay --rebuild, or rebuild at once",
+    )
     tracking: bool = Field(True, description="follow writes under wildcard keys; else one SCAN pass per batch")
     tracked_keys: int = Field(
         1_000_000, ge=1, description="names of so many wildcard keys are kept of each server; with more, SCAN passes"
@@ -320,3 +324,4 @@ class Log(Section):
 
     format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else json")
     level: Literal["debug", "info", "warning", "error"] = "info"
+    repeat_s: float = Field(60.0, gt=0, description="how often what is still waited for is said again")

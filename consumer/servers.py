@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from consumer.effect import Plan
@@ -10,6 +10,7 @@ from consumer.errors import ServerError
 from consumer.protocols import Applied
 from consumer.redis_client import Server
 from consumer.scan_index import KeyIndex
+from consumer.watermark import Partition
 
 Answers: TypeAlias = Callable[[], Sequence[Applied | ServerError]]
 """What became of plans, in their order, once it is known. To be called once."""
@@ -51,8 +52,9 @@ class Servers(Protocol):
         """
         ...
 
-    def remember(self, offsets: Mapping[str, int]) -> None:
-        """Keep them beside all that was applied before, or without any see whether that would work.
+    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
+        """Keep them beside all that was applied before. With a ``canary`` only those that are not known yet, and none,
+        which answers False, if it lives no more.
 
         Raises:
             Reconnected: what was applied may be lost.
@@ -60,8 +62,35 @@ class Servers(Protocol):
         """
         ...
 
-    def recall(self) -> Mapping[str, int]:
-        """What was remembered.
+    def advance(self, offsets: Mapping[Partition, int]) -> bool:
+        """The same for partitions that are known; without any see whether that would work. False: some are not.
+
+        Raises:
+            Reconnected: what was applied may be lost.
+
+        """
+        ...
+
+    def recall(self) -> Mapping[Partition, int]:
+        """What was remembered, by all servers there are.
+
+        Raises:
+            Reconnected: what was applied may be lost.
+
+        """
+        ...
+
+    def stop_at(self, offsets: Mapping[Partition, int]) -> None:
+        """Keep, for whoever rebuilds Redis, where members have stopped.
+
+        Raises:
+            Reconnected: what was applied may be lost.
+
+        """
+        ...
+
+    def go_on_with(self, partitions: Collection[Partition]) -> None:
+        """Forget that again.
 
         Raises:
             Reconnected: what was applied may be lost.

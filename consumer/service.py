@@ -20,10 +20,11 @@ from consumer.guard.history import Histories
 from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
 from consumer.probes import serve
-from consumer.protocols import Step
+from consumer.protocols import Rebuild, Step
 from consumer.record import SourceRecord
 from consumer.registry import Registry
-from consumer.retry import retry
+from consumer.replay.background import BackgroundRebuild
+from consumer.retry import Reminder, retry, since
 from consumer.rules import Rules
 from consumer.selection import say_if_uneven, selected
 from consumer.sink import RedisSink
@@ -64,14 +65,17 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         exits.callback(earlier.close)
 
         def connect() -> KafkaSource:
-            return KafkaSource(settings.kafka, rules.captured(), revoked, watching)
+            return KafkaSource(settings.kafka, rules.captured(), revoked, watching, settings.log.repeat_s)
 
         def revoked(partitions: Sequence[Partition]) -> None:
             pipeline.revoked(partitions)  # which is there before the source joins
 
+        reminder = Reminder(settings.log.repeat_s)
+
         def waits(error: ServerUnavailable, seconds: float) -> None:
             watching.waiting(error, seconds)
-            _log.warning("waiting for a server", action="start.waiting", error=str(error), again_in_s=round(seconds, 1))
+            if reminder.is_due(str(error)):
+                _log.warning("waiting for a server", action="start.waiting", since=since(reminder), error=str(error))
 
         try:
             retry(sink.reach, sleep=stop.wait, on_wait=waits, should_stop=stop)
@@ -83,14 +87,15 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         exits.callback(source.close)
         earlier.keep_alive = lambda: source.idle(0.001)
         try:
-            selection = _selection(settings, rules, schemas, stop, waits)
+            selection = _selection(settings, rules, schemas, stop, waits, reminder)
         except ServerUnavailable:
             return
         watching.resumed()
         tables.include(selection.tables, selection.topics)
+        rules = replace(rules, databases=selection.databases)
         pipeline = Pipeline(
             sink,
-            replace(rules, databases=selection.databases),
+            rules,
             schemas=schemas,
             dead_letters=letters,
             limit=Limit(settings.dead_letters.in_a_row, settings.dead_letters.share),
@@ -99,6 +104,8 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
             tables=tables,
             history=Histories(earlier, settings.guard.clock_ms),
             observer=watching,
+            rebuild=_rebuild(settings, rules, tables, exits),
+            repeat_s=settings.log.repeat_s,
             commit_interval_s=settings.kafka.commit_interval_ms / 1000,
             linger_s=settings.kafka.linger_ms / 1000,
         )
@@ -138,25 +145,37 @@ def _watching(settings: Settings, sink: RedisSink, tables: TopicTables, exits: E
     return Traced(index=sink.index_state, ready_lag_s=ready_lag_s, tables=tables)
 
 
+def _rebuild(settings: Settings, rules: Rules, tables: TopicTables, exits: ExitStack) -> Rebuild | None:
+    """What rebuilds an emptied Redis, if the settings do not leave that to an operator."""
+    if settings.redis.when_emptied == "wait":
+        return None
+    rebuild = BackgroundRebuild(settings, rules, tables)
+    exits.callback(rebuild.close)
+    return rebuild
+
+
 def _selection(
-    settings: Settings, rules: Rules, schemas: Schemas, stop: Stop, on_wait: Callable[[ServerUnavailable, float], None]
+    settings: Settings,
+    rules: Rules,
+    schemas: Schemas,
+    stop: Stop,
+    on_wait: Callable[[ServerUnavailable, float], None],
+    reminder: Reminder,
 ) -> Selection:
     """Wait until there is something to follow.
 
     Raises:
         ServerUnavailable: told to stop before.
     """
-    said = ""
     while True:
         found = retry(lambda: _agreed(settings, rules, schemas), sleep=stop.wait, on_wait=on_wait, should_stop=stop)
         if not found.lacking:
             return found
-        if found.lacking != said:
-            said = found.lacking
-            _log.warning("waiting for topics", action="start.waiting", missing=said)
+        if reminder.is_due(found.lacking):
+            _log.warning("waiting for topics", action="start.waiting", since=since(reminder), missing=found.lacking)
         stop.wait(1.0)
         if stop():
-            raise ServerUnavailable("Kafka", said)
+            raise ServerUnavailable("Kafka", found.lacking)
 
 
 def _agreed(settings: Settings, rules: Rules, schemas: Schemas) -> Selection:

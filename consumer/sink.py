@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeAlias
@@ -93,15 +93,25 @@ class RedisSink:
                 return
             answers = self._send(wave)
 
-    def remember(self, offsets: Mapping[Partition, int]) -> None:
+    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
         with _translated():
-            self._servers.remember({f"{topic}:{number}": at for (topic, number), at in offsets.items()})
+            return self._servers.remember(offsets, canary)
+
+    def advance(self, offsets: Mapping[Partition, int]) -> bool:
+        with _translated():
+            return self._servers.advance(offsets)
 
     def recall(self) -> Mapping[Partition, int]:
         with _translated():
-            found = self._servers.recall()
-        parts = ((field.rpartition(":"), offset) for field, offset in found.items())
-        return {Partition(topic, int(number)): offset for (topic, _, number), offset in parts}
+            return self._servers.recall()
+
+    def stop_at(self, offsets: Mapping[Partition, int]) -> None:
+        with _translated():
+            self._servers.stop_at(offsets)
+
+    def go_on_with(self, partitions: Collection[Partition]) -> None:
+        with _translated():
+            self._servers.go_on_with(partitions)
 
     def go_on(self) -> None:
         self._servers.go_on()

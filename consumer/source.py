@@ -22,6 +22,7 @@ from consumer.member import Member, OnPartitions
 from consumer.policy import failure, rule_for
 from consumer.protocols import Observer, Start
 from consumer.record import SourceRecord
+from consumer.retry import REPEAT_S
 from consumer.sections import Kafka
 from consumer.watermark import Partition
 
@@ -34,9 +35,14 @@ class KafkaSource:
     """A member of a consumer group. ``on_revoked`` is called while the partitions may still be committed."""
 
     def __init__(
-        self, settings: Kafka, tables: Sequence[str], on_revoked: OnPartitions, observer: Observer | None = None
+        self,
+        settings: Kafka,
+        tables: Sequence[str],
+        on_revoked: OnPartitions,
+        observer: Observer | None = None,
+        repeat_s: float = REPEAT_S,
     ) -> None:
-        """Connect. ``tables`` are those of the mapping.
+        """Connect. ``tables`` are those of the mapping. An interruption is said again every ``repeat_s`` seconds.
 
         Raises:
             ConfigError: a broker answered, but not to these settings.
@@ -47,8 +53,10 @@ class KafkaSource:
         self._tables = tables
         self._on_revoked = on_revoked
         self._observer = observer or Observer()
-        self._interruption = Interruption(self._observer)
+        self._interruption = Interruption(self._observer, repeat_s=repeat_s)
         self._has_joined = False
+        self._repeat_s = repeat_s
+        self._began_at = time.monotonic()
         self._is_held = False
         self._ahead: list[SourceRecord] = []
         self._databases: frozenset[str] = frozenset()
@@ -92,10 +100,9 @@ class KafkaSource:
         try:
             return self._member.read(timeout_s)
         except NoOffsetForPartitionError as error:
-            # A group's first time on these partitions: everything that Kafka still holds.
+            # The group has no offsets of these partitions: everything that Kafka still holds.
             fresh = [Partition(*part) for part in error.args[0]]
             self._member.seek({part: extent.oldest for part, extent in self._member.extents(fresh).items()})
-            _log.info("no offsets yet: from the oldest records", action="offset.first", partitions=len(fresh))
         except OffsetOutOfRangeError as error:
             self._jump(error)
         return []
@@ -140,7 +147,9 @@ class KafkaSource:
 
     def _look_at_connection(self) -> None:
         """A client polls without a word while brokers are away."""
-        if not self._has_joined or self._member.is_connected():
+        # Joining takes its time; but who can't for long has no coordinator to join at.
+        is_joining = not self._has_joined and time.monotonic() - self._began_at < self._repeat_s
+        if is_joining or self._member.is_connected():
             self._interruption.worked()
         else:
             away = failure("Kafka", NoBrokersAvailable(), "no connection to the group's coordinator")

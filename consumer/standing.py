@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
 
+from consumer import group_offsets
 from consumer.drift import Standing
 from consumer.effect import Plan
 from consumer.guard.state import GuardState
@@ -14,9 +15,9 @@ from consumer.held import Held
 from consumer.keys import UserId, glob, pattern, render
 from consumer.keyspace import keyspace, runs
 from consumer.redis_client import at_start, translate
-from consumer.redis_rights import CANARY
 from consumer.rules import Rules, UserTable
 from consumer.sections import Redis
+from consumer.watermark import Partition
 
 # Longer than an interruption should be: a replay that is gone on with later begins again.
 _CANARY_S = 7 * 86400
@@ -40,7 +41,7 @@ class RedisView:
             raise at_start(error) from error
 
     def plant(self, canary: str) -> None:
-        """Make the key that tells whether Redis has kept all since: emptied, or another one, it has not.
+        """Make the keys that tell whether Redis has kept all since: emptied, or another one, it has not.
 
         Raises:
             ServerError: as :meth:`standings`.
@@ -48,15 +49,15 @@ class RedisView:
         self._canary("SET", canary, "", "EX", str(_CANARY_S))
 
     def lives(self, canary: str) -> bool:
-        """Whether that key is there; it is kept for longer then.
+        """Whether those keys are there; they are kept for longer then.
 
         Raises:
             ServerError: as :meth:`standings`.
         """
-        return bool(self._canary("EXPIRE", canary, str(_CANARY_S)))
+        return all(self._canary("EXPIRE", canary, str(_CANARY_S)))
 
     def uproot(self, canary: str) -> None:
-        """Remove it.
+        """Remove them.
 
         Raises:
             ServerError: as :meth:`standings`.
@@ -134,11 +135,32 @@ class RedisView:
             except redis.RedisError as error:
                 raise translate(error, is_of_plan=False) from error
 
-    def _canary(self, command: str, canary: str, *arguments: str) -> Any:
-        (reply,) = self.ask([(command, f"{CANARY}{canary}", *arguments)])
-        if isinstance(reply, redis.RedisError):
-            raise translate(reply, is_of_plan=False)
-        return reply
+    def _canary(self, command: str, canary: str, *arguments: str) -> list[Any]:
+        """The replies of all parts of the slots, each of which may be emptied alone."""
+        keys = [group_offsets.canary_of(canary, part) for part in self._keys.parts]
+        replies = self.ask([(command, key, *arguments) for key in keys])
+        for reply in replies:
+            if isinstance(reply, redis.RedisError):
+                raise translate(reply, is_of_plan=False)
+        return replies
+
+    def offsets(self, group: str) -> Mapping[Partition, int]:
+        """How far ``group`` is, by Redis itself.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        keys = [group_offsets.hash_of(group, part) for part in self._keys.parts]
+        return group_offsets.known([_pairs(reply) or {} for reply in self.ask([("HGETALL", key) for key in keys])])
+
+    def stopped(self, group: str) -> Mapping[Partition, int]:
+        """Where members of ``group`` go on that wait because Redis was emptied.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        (reply,) = self.ask([("HGETALL", group_offsets.stopped_of(group))])
+        return {group_offsets.partition_of(field): int(at) for field, at in (_pairs(reply) or {}).items()}
 
     def ask(self, questions: Sequence[tuple[str, ...]]) -> list[Any]:
         """The replies to commands that only read; that a key is of another type is one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
@@ -76,6 +76,11 @@ class Watermark:
     def positions(self) -> Mapping[Partition, int]:
         """The offset of the first record of each partition that is not done: where to begin again."""
         return {partition: next(iter(run.begun), run.past) for partition, run in self._runs.items()}
+
+    def begun(self) -> Mapping[Partition, tuple[int, Collection[int]]]:
+        """Of each partition of which records are begun: the offset behind the last one, and those that are not done."""
+        begun = {part: run for part, run in self._runs.items() if run.begun}
+        return {part: (max(run.begun) + 1, run.begun.keys() - run.done) for part, run in begun.items()}
 
     def committed(self, offsets: Mapping[Partition, int]) -> None:
         """These were committed, and need not be again."""

@@ -8,11 +8,13 @@ from enum import StrEnum
 
 from consumer.audit.suspect import Odd, Shape
 from consumer.effect import Fields
+from consumer.group_offsets import EMPTIED, REBUILD
 
 
 class Cause(StrEnum):
     """Of several that fit, the one that comes first here counts for the user."""
 
+    REDIS_EMPTIED = "redis_emptied"
     DEAD_LETTER = "dead_letter"
     BEHIND = "behind"
     CONNECTOR_BEHIND = "connector_behind"
@@ -29,6 +31,7 @@ class Cause(StrEnum):
 
 
 WHY: Mapping[Cause, str] = {
+    Cause.REDIS_EMPTIED: f"{EMPTIED}, and is not rebuilt yet: {REBUILD}",
     Cause.DEAD_LETTER: "a change of this user could not be applied",
     Cause.BEHIND: "the consumer has not come so far",
     Cause.CONNECTOR_BEHIND: "the topics do not tell of it, nor of anything later: the connector is behind or stopped",
@@ -52,6 +55,7 @@ class Evidence:
     ``has_version``: a version of the user's table stands, and ``is_deleted`` if it is that of the user's end.
     ``image``: what the row was at that version, by field; None where its record can't be had. ``is_lost``: a change
     could not be applied. ``is_behind``: the user's partition has records that the group has not come to.
+    ``is_emptied``: Redis has lost everything of the user's partition, and nobody has rebuilt it.
     ``connector_passed``: the topics tell of places in the log behind the one at which the row was read.
     """
 
@@ -61,6 +65,7 @@ class Evidence:
     is_lost: bool
     is_behind: bool
     connector_passed: bool
+    is_emptied: bool = False
 
 
 def cause_of(odd: Odd, name: str, known: Evidence) -> Cause:
@@ -70,6 +75,8 @@ def cause_of(odd: Odd, name: str, known: Evidence) -> Cause:
     """
     if odd.shape is Shape.TYPE:
         return Cause.WRONG_TYPE
+    if known.is_emptied:
+        return Cause.REDIS_EMPTIED
     if known.is_lost:
         return Cause.DEAD_LETTER
     if odd.shape is Shape.LEFT:

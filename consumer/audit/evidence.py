@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from consumer.audit.cause import Evidence, cause_of
@@ -14,11 +14,13 @@ from consumer.diff import whole_image
 from consumer.effect import Fields
 from consumer.errors import Place, RecordError
 from consumer.event import ChangeEvent
+from consumer.group_offsets import lost
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from consumer.keys import UserId
 from consumer.letters.reader import read_letters
 from consumer.passage import Passage
+from consumer.replay.reader import committed
 from consumer.rules import Rules, UserTable
 from consumer.standing import RedisView
 from consumer.topic_ends import Topics
@@ -39,13 +41,16 @@ class Witness:
         self._topics = topics
         self._letters: Mapping[tuple[UserId, str], Place] = {}
         self._left = _LOOKED_UP
+        self._emptied: frozenset[Partition] = frozenset()
 
     def begin(self) -> None:
         """A new audit: dead letters may have come and gone.
 
         Raises:
-            ServerUnavailable, ServerError: of Kafka.
+            ServerUnavailable, ServerError: of Kafka or Redis.
         """
+        kafka = self._settings.kafka
+        self._emptied = lost(committed(kafka), self._view.offsets(kafka.group_id))
         box = read_letters(self._settings.kafka, self._settings.dead_letter_topic)
         self._letters = {
             (user, table): each.place for each in box.open() for user in each.last.users for table in each.last.tables
@@ -84,7 +89,8 @@ class Witness:
             is_deleted=table in guard.deleted,
             image=image,
             is_lost=lost is not None,
-            is_behind=self._is_behind(version, table, passage),
+            is_behind=self._is_in(passage.behind, version, table),
+            is_emptied=self._is_in(self._emptied, version, table),
             connector_passed=passage.connector_passed,
         )
         detail = f"record {lost}" if lost is not None else _version(version)
@@ -96,11 +102,11 @@ class Witness:
                 known = replace(known, image={**image, name: odd.should_be or ""})
             yield Finding(user, table, odd, cause_of(odd, name, known), suspect.since_ms, detail)
 
-    def _is_behind(self, version: Version | None, table: str, passage: Passage) -> bool:
-        """Whether records wait in the partition of the user's row; any of its table's where that is not known."""
+    def _is_in(self, partitions: Collection[Partition], version: Version | None, table: str) -> bool:
+        """Whether the partition of the user's row is one of these; any of its table's where that is not known."""
         if _is_in_topic(version) and version is not None:
-            return Partition(version.topic, version.partition) in passage.behind
-        return any(self._topics.may_carry(part.topic, table) for part in passage.behind)
+            return Partition(version.topic, version.partition) in partitions
+        return any(self._topics.may_carry(part.topic, table) for part in partitions)
 
     def _letter(self, user: UserId, table: str, version: Version | None) -> Place | None:
         """The dead letter of the user's row behind which nothing was applied."""

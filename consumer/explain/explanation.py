@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from consumer.explain.account import Account, Note
 from consumer.explain.history import Fate, History
+from consumer.group_offsets import EMPTIED, REBUILD
 from consumer.held import Held
 from consumer.keys import UserId
 from consumer.letters.letter import Unapplied
@@ -28,10 +29,13 @@ class Explanation:
     names: Names
     row_problem: str = ""
     unreadable: tuple[str, ...] = ()
+    is_emptied: bool = False
+    """Redis has lost partitions of the user's topics, and nobody has rebuilt them."""
 
     def problems(self) -> list[str]:
         """What is wrong, the most telling first; empty if nothing is."""
-        return [*self._of_the_user(), *self._of_values(), *self._of_changes()]
+        emptied = [f"{EMPTIED}, and is not rebuilt yet: {REBUILD}"] if self.is_emptied else []
+        return [*emptied, *self._of_the_user(), *self._of_values(), *self._of_changes()]
 
     def _of_the_user(self) -> list[str]:
         found = [f"of another type than it should be: {key}" for key in self.held.others]

@@ -13,6 +13,7 @@ from consumer.explain.account import There, account
 from consumer.explain.explanation import Explanation
 from consumer.explain.history import Progress, trace
 from consumer.explain.topics import records_of, spans_of
+from consumer.group_offsets import lost
 from consumer.keys import UserId
 from consumer.letters.letter import Choice
 from consumer.letters.reader import read_letters
@@ -22,6 +23,7 @@ from consumer.replay.reader import committed
 from consumer.rules import Rules, UserTable
 from consumer.selection import selected
 from consumer.standing import RedisView
+from consumer.watermark import Partition
 
 
 def explain(settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound) -> Explanation:
@@ -50,6 +52,7 @@ def _explained(
         records = records_of(settings.kafka, spans, user, rules, schemas, selection.tables, progress.advance)
     # The group before Redis: what is committed must be there, or it is missed.
     offsets = committed(settings.kafka)
+    emptied = lost(offsets, view.offsets(settings.kafka.group_id))
     held = view.held(user, rules)
     image, unreadable, problem = _image(settings, user, table)
     letters = Choice(users=frozenset({user})).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
@@ -67,6 +70,7 @@ def _explained(
         is_in_database=image is not None or bool(problem),
         row_problem=problem,
         unreadable=unreadable,
+        is_emptied=any(Partition(span.topic, span.partition) in emptied for span in spans),
         names=rules.names,
     )
 

@@ -30,8 +30,10 @@ from consumer.options import (
 
 
 def replay(
-    begin: Begin,
-    end: Annotated[str, typer.Option("--to", help="Where to end, said the same way; what lies there is not read.")],
+    begin: Begin = "",
+    end: Annotated[
+        str, typer.Option("--to", help="Where to end, said the same way; what lies there is not read.")
+    ] = "",
     tables: Tables = None,
     users: Users = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Fold, then write each user once, whole.")] = False,
@@ -52,7 +54,10 @@ def replay(
     group_id: Group = None,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Read topics again, and bring Redis to what they say; without --yes only say what that would change."""
+    """Read topics again, and bring Redis to what they say; without --yes only say what that would change.
+
+    A rebuild reads from the beginning to the end, unless --from or --to say otherwise.
+    """
     from consumer.replay import summary as replay_summary
     from consumer.replay.bounds import parse_size
     from consumer.replay.order import Order
@@ -62,6 +67,9 @@ def replay(
 
     if dry_run and yes:
         raise ConfigError("--yes", "nothing is changed in a dry run", fix="give one of --yes and --dry-run")
+    if not rebuild and not (begin and end):
+        missing = "--to" if begin else "--from"
+        raise ConfigError(missing, "missing", fix="give --from and --to; only --rebuild goes without them")
     settings = settings_of(
         config_file,
         mapping_file,
@@ -73,8 +81,8 @@ def replay(
     )
     rules = rules_of(settings)
     order = Order(
-        bound_of(begin, "--from"),
-        bound_of(end, "--to"),
+        bound_of(begin or "beginning", "--from"),
+        bound_of(end or "end", "--to"),
         tuple(tables or ()),
         tuple(users or ()),
         is_rebuild=rebuild,

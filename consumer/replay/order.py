@@ -60,7 +60,7 @@ def check(order: Order, rules: Rules) -> None:
         raise ConfigError(
             "--prune",
             "part of the log does not tell who is missing in it",
-            fix="give --rebuild --from beginning --to end and nothing else with it",
+            fix="give --rebuild without a range, and nothing else with it",
         )
     if order.publishes and (order.is_rebuild or order.is_dry):
         fix = "leave out --rebuild, and give --yes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from consumer.drift import Difference, version_of
 from consumer.effect import Plan
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from consumer.followed import Selection
+from consumer.group_offsets import lost
 from consumer.guard.version import Verdict
 from consumer.keys import UserId
 from consumer.rebuild import as_read, removal
@@ -46,6 +48,8 @@ _BASE = 160 * 2**20
 _LEAST = 16 * 2**20
 _AT_ONCE = 500
 _DRY = "nothing"
+_LOOK_S, _SAID_WITHIN_S = 0.2, 3.0
+"""A member looks once a second whether Redis has what it had."""
 
 _T = TypeVar("_T")
 
@@ -128,6 +132,8 @@ class _Run:
             raise
         if canary and not self._retried(lambda: self.view.lives(canary)):
             raise RedisReplaced
+        if canary and self.order.is_whole:
+            self._make_known(canary)
         self._forget(canary)  # first: killed in between, it is begun anew, and no key is left
         self.state.end()
         return found
@@ -153,8 +159,38 @@ class _Run:
 
     def _spans(self) -> list[Span]:
         spans = _spans(self.settings, self.rules, self.order, self.selection)
-        _say_if_ahead(self.settings, spans, self.order)
+        stopped: Mapping[Partition, int] = {}
+        if self.order.is_whole:
+            # What lies behind is applied, and told, by the member that waits there until Redis is rebuilt.
+            stopped = self._stopped()
+            spans = [_up_to(span, stopped) for span in spans]
+        _say_if_ahead(self.settings, spans, self.order, stopped)
         return spans
+
+    def _stopped(self) -> Mapping[Partition, int]:
+        """Where members wait. Of partitions that Redis has lost one is about to say so, if it lives."""
+        group, until = self.settings.kafka.group_id, time.monotonic() + _SAID_WITHIN_S
+        while True:
+            has_read = self._retried(lambda: committed(self.settings.kafka))
+            missing = lost(has_read, self._retried(lambda: self.view.offsets(group)))
+            stopped = self._retried(lambda: self.view.stopped(group))
+            if missing <= stopped.keys() or time.monotonic() > until or self.should_stop():
+                return stopped
+            nap(_LOOK_S)
+
+    def _make_known(self, canary: str) -> None:
+        """Of partitions that the group has read, and Redis did not know: that it has them again."""
+        group = self.settings.kafka.group_id
+        stopped = self._retried(lambda: self.view.stopped(group))
+        has_read = self._retried(lambda: committed(self.settings.kafka)).keys() | stopped.keys()
+        ends = {Partition(span.topic, span.partition): span.end for span in self.state.spans()}
+        rebuilt = {part: end for part, end in ends.items() if part in has_read}
+        with closing(RedisSink(self.settings.redis, self.settings.guard, self.rules, group)) as sink:
+            self._retried(sink.reach)
+            if rebuilt and not self._retried(lambda: sink.remember(rebuilt, canary)):
+                raise RedisReplaced
+            if stopped:
+                self._retried(lambda: sink.go_on_with(stopped))
 
     def _forget(self, canary: str) -> None:
         if canary:
@@ -275,11 +311,16 @@ def _spans(settings: Settings, rules: Rules, order: Order, selection: Selection)
     return spans
 
 
-def _say_if_ahead(settings: Settings, spans: Sequence[Span], order: Order) -> None:
+def _up_to(span: Span, stopped: Mapping[Partition, int]) -> Span:
+    end = stopped.get(Partition(span.topic, span.partition), span.end)
+    return Span(span.topic, span.partition, span.begin, max(span.begin, min(end, span.end)))
+
+
+def _say_if_ahead(settings: Settings, spans: Sequence[Span], order: Order, stopped: Mapping[Partition, int]) -> None:
     """What the replay applies first is old to the live consumer, which then tells nobody."""
     if order.is_dry or order.publishes:
         return
-    at = committed(settings.kafka)
+    at = {**committed(settings.kafka), **stopped}
     ahead = sum(
         max(0, span.end - max(at[part], span.begin))
         for span in spans

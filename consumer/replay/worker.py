@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
 import structlog
+from msgspec import structs
 
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.batch import Batch, Delivery
@@ -166,7 +167,7 @@ class Worker:
             for span, records in self._records(spans):
                 summary.records += len(records)
                 self._retried(lambda span=span, records=records: fold.add(span.topic, records))  # type: ignore[misc]
-            self._write(fold.plans(), summary)
+            self._write(_knowing(fold.plans(), spans), summary)
             summary.reject(fold.rejections.first, fold.rejections.count)
             summary.count(OTHERS, fold.others)
             users = packed(fold.users())
@@ -174,7 +175,7 @@ class Worker:
                 second = PartitionFold(number, tables, folding.for_users(fold.unusable), again.store)
                 for span, records in self._records(spans, is_new=False):
                     second.add(span.topic, records)
-                self._write(second.plans(), summary)
+                self._write(_knowing(second.plans(), spans), summary)
                 summary.reject(second.rejections.first, second.rejections.count)
         finally:
             budget.close()
@@ -300,6 +301,14 @@ class Worker:
                     raise Interrupted from None  # told to stop while a server is away
                 problem = f"{error.problem}; a dry run waits {_DRY_WAIT_S:g} s and no longer"
                 raise ServerUnavailable(error.server, problem, error.advice, error.cause) from None
+
+
+def _knowing(plans: Iterable[Plan], spans: Sequence[Span]) -> Iterator[Plan]:
+    """The plans of a fold, each with how far its topic was read."""
+    ends = {span.topic: span.end for span in spans}
+    for plan in plans:
+        is_rebuild = plan.mode is Mode.REBUILD
+        yield structs.replace(plan, known_below=ends.get(plan.version.topic)) if is_rebuild else plan
 
 
 def _outcome(answer: Applied, *, is_rebuild: bool) -> str:

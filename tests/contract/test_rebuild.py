@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 
 import pytest
 import redis
@@ -10,7 +11,8 @@ from msgspec import structs
 
 from consumer.database.row import ReadRow
 from consumer.decision import decide
-from consumer.effect import Plan
+from consumer.drift import differences, would_apply
+from consumer.effect import Mode, Plan
 from consumer.event import ChangeEvent, RowImage
 from consumer.guard.version import Verdict
 from consumer.keys import UserId
@@ -18,6 +20,8 @@ from consumer.position import Origin, SourcePosition
 from consumer.rebuild import rebuild_linked, rebuild_read, rebuild_user, removal
 from consumer.reference import reference
 from consumer.sink import RedisSink
+from consumer.standing import RedisView
+from tests.contract.conftest import settings_of
 from tests.contract.test_sink import AT, BALANCE, CONFIG, PORTFOLIO, apply, plan_of, scenario
 from tests.redis_view import Listener, dump, eventually
 
@@ -253,3 +257,82 @@ def test_a_balance_of_another_type_is_put_right(sink: RedisSink, client: redis.R
     client.rpush(BALANCE, "x")
     assert apply(sink, rebuilt("A deposit", 5))[0].differed == 1
     assert client.get(BALANCE) == "10000.50"
+
+
+def of_read(offset: int) -> Plan:
+    """A row that an incremental snapshot read, where nothing stood before."""
+    plan = plan_of("A deposit", offset)
+    return structs.replace(
+        plan, mode=Mode.FILL, version=structs.replace(plan.version, origin=Origin.INCREMENTAL), messages=()
+    )
+
+
+def folded(offset: int, known_below: int | None) -> Plan:
+    """What a rebuild says that has read its partition up to there."""
+    return structs.replace(rebuilt("A deposit", offset), known_below=known_below)
+
+
+@pytest.mark.parametrize("damage", ["missing", "wrong"])
+def test_a_hash_is_mended_also_where_the_guard_holds_a_read_of_the_database(
+    sink: RedisSink, client: redis.Redis, damage: str
+) -> None:
+    """The read lies behind the user's last change, so the rebuild was taken for older and left the user alone."""
+    plan = rebuilt("A deposit", 5)
+    assert plan.config is not None
+    apply(sink, structs.replace(of_read(9), config=plan.config))
+    right, stood = client.hgetall(CONFIG), client.hgetall(GUARD)
+    assert str(stood["live_users"]).startswith("0|i|")
+    if damage == "missing":
+        client.delete(CONFIG)
+    else:
+        client.hset(CONFIG, "group", "by hand")
+    (answer,) = apply(sink, folded(5, None))
+    assert answer.verdict is Verdict.STALE
+    (answer,) = apply(sink, folded(5, 9))
+    assert answer.verdict is Verdict.STALE, "it has not read so far"
+    (answer,) = apply(sink, folded(5, 10))
+    assert (answer.verdict, answer.differed) == (Verdict.HEALED, 1)
+    assert client.hgetall(CONFIG) == right
+    assert client.hgetall(GUARD) == stood
+
+
+def test_a_missing_hash_is_mended_whatever_version_stands(sink: RedisSink, client: redis.Redis) -> None:
+    """Of a change that told a part of the row only, and found no hash."""
+    apply(sink, plan_of("A deposit", 9))
+    client.delete(CONFIG)
+    (answer,) = apply(sink, folded(5, 9))
+    assert answer.verdict is Verdict.STALE
+    (answer,) = apply(sink, folded(5, 10))
+    assert answer.verdict is Verdict.HEALED
+    assert client.hget(CONFIG, "wallet_balance") == "10000.50"
+
+
+def test_a_change_that_the_fold_left_out_stays(sink: RedisSink, client: redis.Redis) -> None:
+    """Such as one that was a dead letter, and was released."""
+    apply(sink, plan_of("A deposit", 9))
+    client.hset(CONFIG, "group", "as released")
+    (answer,) = apply(sink, folded(5, 10))
+    assert answer.verdict is Verdict.STALE
+    assert client.hget(CONFIG, "group") == "as released"
+
+
+@pytest.mark.parametrize("known_below", [None, 9, 10])
+@pytest.mark.parametrize("has_hash", [True, False])
+@pytest.mark.parametrize("is_read", [True, False])
+def test_a_dry_run_says_the_same(
+    sink: RedisSink, client: redis.Redis, redis_url: str, known_below: int | None, has_hash: bool, is_read: bool
+) -> None:
+    plan = folded(5, known_below)
+    assert plan.config is not None
+    first = of_read(9) if is_read else plan_of("A deposit", 9)
+    apply(sink, structs.replace(first, config=plan.config))
+    if has_hash:
+        client.hset(CONFIG, "group", "by hand")
+    else:
+        client.delete(CONFIG)
+    with closing(RedisView(settings_of(redis_url))) as view:
+        (standing,) = view.standings([plan])
+    told, has_differences = would_apply(plan, standing), bool(list(differences(plan, standing)))
+    (answer,) = apply(sink, plan)
+    assert told is answer.is_accepted
+    assert has_differences or not told

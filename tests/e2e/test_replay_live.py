@@ -29,8 +29,8 @@ def test_redis_emptied_is_rebuilt_beside_the_running_consumer(live: System) -> N
     live.passed(USERS[-1])
     live.redis.flushall()
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
-    command = [str(Path(sys.executable).with_name("cdc-consumer")), "replay", "--from", "beginning", "--to", "end"]
-    replay = subprocess.Popen([*command, "--rebuild", "--yes"], env=clean | dict(live.environment))
+    command = [str(Path(sys.executable).with_name("cdc-consumer")), "replay", "--rebuild", "--yes"]
+    replay = subprocess.Popen(command, env=clean | dict(live.environment))
     turn = 0
     while replay.poll() is None or turn < 60:
         turn += 1

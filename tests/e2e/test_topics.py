@@ -158,7 +158,7 @@ def test_a_second_database_that_comes_later_is_refused_aloud_by_every_member_and
         under.send(under.feed.topic, good(1, 3, "1003"))
         eventually(lambda: under.balance(1) == "1003.00", 60)
     under.feed.redis.flushall()  # the group's offsets still tell
-    with following(under, **ours):
+    with following(under, **ours, CDC_REDIS__WHEN_EMPTIED="rebuild"):
         under.send(under.feed.topic, good(1, 4, "1004"))
         eventually(lambda: under.balance(1) == "1004.00", 60)
     assert under.committed(under.other) is None

@@ -235,12 +235,6 @@ def test_done_records_are_committed_though_the_connection_was_lost_before(sink: 
     assert source.offsets == {TOPIC: 4}
 
 
-def test_a_server_that_was_emptied_is_said_at_the_start_too(sink: RedisSink, client: redis.Redis) -> None:
-    assert actions(run(Interrupted(RECORDS[:4], {}), sink)) == []
-    client.flushall()
-    assert actions(run(successor(RECORDS, 4), sink)) == ["redis.emptied"]
-
-
 def test_redis_serves_again_only_when_it_does(sink: RedisSink) -> None:
     """What succeeds elsewhere meanwhile, such as deciding, says nothing of Redis."""
     away = FailingSink(sink, [ServerUnavailable("Redis", "away") for _ in range(3)])
@@ -249,14 +243,6 @@ def test_redis_serves_again_only_when_it_does(sink: RedisSink) -> None:
         Pipeline(away, reference(), commit_interval_s=0, observer=seen).run(source, lambda: len(seen.steps) == 5)
     assert actions(lines) == ["redis.waiting", "redis.resumed"]
     assert seen.resumes == 1
-
-
-def test_a_server_that_comes_back_empty_is_said_and_what_comes_is_applied(sink: RedisSink, client: redis.Redis) -> None:
-    memory = Memory(client)
-    lines = run(Interrupted(RECORDS, {3: memory.lose}), sink)
-    (line,) = (each for each in lines if each.get("action") == "redis.emptied")
-    assert line["log_level"] == "error"
-    assert client.hget(CONFIG, "wallet_balance") == "10000.50"
 
 
 def test_dead_letters_that_are_safe_are_not_written_again(sink: RedisSink, client: redis.Redis) -> None:

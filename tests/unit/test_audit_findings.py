@@ -113,6 +113,8 @@ def test_only_what_is_exactly_the_same_stays_suspected() -> None:
         (LEVERAGE, {"image": None}, Cause.UNKNOWN),
         (LEVERAGE, {"image": None, "is_behind": True}, Cause.BEHIND),
         (LEVERAGE, {"is_lost": True}, Cause.DEAD_LETTER),
+        (LEVERAGE, {"is_emptied": True}, Cause.REDIS_EMPTIED),
+        (MISSING, {"is_emptied": True, "has_version": False, "image": None, "is_lost": True}, Cause.REDIS_EMPTIED),
         (LEVERAGE, {"has_version": False, "image": None}, Cause.NO_VERSION),
         (LEVERAGE, {"is_deleted": True, "image": None}, Cause.NOT_SENT),
         (MISSING, {}, Cause.EVICTED),

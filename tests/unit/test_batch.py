@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import pytest
 from msgspec.structs import replace
@@ -51,10 +51,18 @@ class Answering:
             self.asked.append(plan.mode)
             yield at, self._answers.get(plan.mode, DONE)
 
-    def remember(self, offsets: Mapping[Partition, int]) -> None: ...
+    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
+        return True
+
+    def advance(self, offsets: Mapping[Partition, int]) -> bool:
+        return True
 
     def recall(self) -> Mapping[Partition, int]:
         return {}
+
+    def stop_at(self, offsets: Mapping[Partition, int]) -> None: ...
+
+    def go_on_with(self, partitions: Collection[Partition]) -> None: ...
 
     def go_on(self) -> None: ...
 

@@ -190,6 +190,13 @@ def test_problems_come_first(tmp_path: Path) -> None:
     assert "kept for a config hash that is made later: last_transaction_id" in text
 
 
+def test_an_emptied_redis_is_named_before_everything_that_follows_from_it(tmp_path: Path) -> None:
+    known = explanation(tmp_path)
+    said = "Redis was emptied, and is not rebuilt yet: cdc-consumer replay --rebuild --yes"
+    assert replace(known, is_emptied=True).problems() == [said, *known.problems()]
+    assert said not in known.problems()
+
+
 def test_what_is_left_of_a_user_is_wrong_and_nobody_is_not(tmp_path: Path) -> None:
     known = explanation(tmp_path, in_database=False)
     left = replace(known, held=replace(known.held, config=None, portfolio={"equity": "1"}))

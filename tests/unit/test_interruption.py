@@ -115,3 +115,17 @@ def test_a_cause_that_is_found_later_is_said_too(
     interruption.failed(ERROR, "a password")
     (third,) = capsys.readouterr().out.splitlines()
     assert "error='a password'" in third or 'error="a password"' in third
+
+
+def test_it_is_said_again_once_a_minute_also_where_the_cause_is_known(
+    interruption: Interruption, clock: _Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interruption.failed(ERROR)
+    clock.now += 5
+    interruption.failed(ERROR, "its certificate has expired")
+    for _ in range(12):
+        clock.now += 10
+        interruption.failed(ERROR)
+    said = [line for line in capsys.readouterr().out.splitlines() if "kafka.waiting" in line]
+    assert len(said) == 4
+    assert ["certificate" in line for line in said] == [False, True, True, True]

@@ -258,3 +258,24 @@ def test_topics_of_another_database_are_shown_as_long_as_they_are_there(metrics:
     assert scraped(metrics)["cdc_refused_topics"] == {("t.restore.live_users",): 1}
     metrics.refused([])
     assert "cdc_refused_topics" not in scraped(metrics)
+
+
+def test_an_emptied_redis_is_a_metric_and_the_first_reason_not_to_be_ready(metrics: Metrics) -> None:
+    look(metrics, users=0)
+    assert scraped(metrics)["cdc_redis_emptied"] == {(): 0}
+    metrics.waiting(AWAY, 1.0)
+    metrics.emptied("Redis was emptied, waiting for a command")
+    assert metrics.unready() == "Redis was emptied, waiting for a command"
+    assert scraped(metrics)["cdc_redis_emptied"] == {(): 1}
+    metrics.emptied("")
+    metrics.resumed()
+    assert metrics.is_ready()
+    assert scraped(metrics)["cdc_redis_emptied"] == {(): 0}
+
+
+def test_who_waits_for_a_rebuild_is_alive(metrics: Metrics, clock: _Clock) -> None:
+    look(metrics, users=0)
+    for _ in range(10):
+        clock.now += 50
+        metrics.emptied("Redis was emptied")
+    assert metrics.is_alive()

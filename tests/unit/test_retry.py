@@ -6,8 +6,11 @@ import gc
 
 import pytest
 
+from structlog.testing import capture_logs
+
 from consumer.errors import ServerUnavailable
-from consumer.retry import LONGEST_PAUSE_S, backoff_s, retry
+from consumer.protocols import Observer
+from consumer.retry import KAFKA, LONGEST_PAUSE_S, REDIS, Outages, Reminder, backoff_s, retry
 
 
 class Away:
@@ -89,3 +92,57 @@ def test_what_goes_well_leaves_nothing_to_the_collector() -> None:
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+class Clock:
+    """A clock of the test's."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_what_lasts_is_said_when_it_begins_when_it_is_another_and_every_so_often() -> None:
+    clock = Clock()
+    reminder = Reminder(60.0, clock)
+    said = []
+    for second in range(200):
+        clock.now = 100.0 + second
+        if reminder.is_due("Redis" if second < 30 else "Kafka"):
+            said.append(second)
+    assert said == [0, 30, 90, 150]
+    assert reminder.lasted_s == 199
+    reminder.is_over()
+    assert reminder.lasted_s == 0
+    assert reminder.is_due("Kafka"), "the next time is another"
+
+
+def test_an_outage_is_said_once_a_minute_with_its_beginning() -> None:
+    """It was said once, and then never: who looked at the last lines an hour later found no reason."""
+    clock = Clock()
+    outages = Outages(Observer(), 60.0, clock)
+    with capture_logs() as lines:
+        for second in range(0, 150, 5):
+            clock.now = 100.0 + second
+            assert outages.failed(ServerUnavailable("Redis", "away", "bring it back"), 5.0) == REDIS
+            assert outages.is_of(REDIS)
+        outages.succeeded(KAFKA)
+        outages.succeeded(REDIS)
+    assert [line["action"] for line in lines] == ["redis.waiting"] * 3 + ["redis.resumed"]
+    assert lines[0]["advice"] == "bring it back"
+    assert lines[-1]["waited_s"] == 145
+    assert all("since" in line for line in lines)
+
+
+def test_two_outages_are_said_each_by_itself() -> None:
+    clock = Clock()
+    outages = Outages(Observer(), 60.0, clock)
+    with capture_logs() as lines:
+        outages.failed(ServerUnavailable("Redis", "away"), 1.0)
+        clock.now += 59
+        outages.failed(ServerUnavailable("Kafka", "away"), 1.0)
+        clock.now += 1
+        outages.failed(ServerUnavailable("Redis", "away"), 1.0)
+        outages.failed(ServerUnavailable("Kafka", "away"), 1.0)
+    assert [line["action"] for line in lines] == ["redis.waiting", "kafka.waiting", "redis.waiting"]
