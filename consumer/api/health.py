@@ -17,7 +17,7 @@ from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.config import Settings
 from consumer.database.reader import Database
 from consumer.database.row import ReadRow
-from consumer.drift import Standing, differences
+from consumer.drift import Standing, compared
 from consumer.effect import Plan, Publish
 from consumer.errors import Refused, ServerError, ServerUnavailable
 from consumer.guard.version import Verdict
@@ -136,7 +136,8 @@ class Health:
         plan = rebuild_read(read, table, self._rules)
         (standing,) = self._view.standings([plan])
         held = self._held(plan, standing)
-        return consistency(user, read.image, held, list(differences(plan, standing)), table, self._rules)
+        found = list(compared(plan, standing, table, self._rules))
+        return consistency(user, read.image, held, found, table, self._rules)
 
     def refresh(self, user_type: str, user_id: int, *, publishes: bool) -> dict[str, object]:
         """Write what the database says of a user, once the consumer has passed that.
