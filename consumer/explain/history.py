@@ -20,7 +20,7 @@ from consumer.errors import Place, RecordError
 from consumer.event import Operation
 from consumer.explain.written import Written
 from consumer.guard.history import Earlier, Histories
-from consumer.guard.version import Version, compare
+from consumer.guard.version import Verdict, Version, compare
 from consumer.keys import UserId, render
 from consumer.linked import LinkedChange, linked_change
 from consumer.plan import user_of
@@ -203,7 +203,8 @@ class _Tracer:
         last = self._last.get(plan.table)
         if plan.mode is Mode.FILL and (last is not None or covered is False):
             is_deleted = covered is False and plan.table in self._progress.deleted
-            if is_deleted or self.written.removed is not None:
+            is_older = compare(plan.version, last) is Verdict.STALE
+            if is_deleted or is_older or self.written.removed is not None:
                 return Fate.OLD
             self.written.fill(plan)
             return Fate.FILLED

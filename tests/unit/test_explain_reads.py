@@ -40,10 +40,12 @@ def life(folder: Path, *more: str) -> list[SourceRecord]:
     return records(folder, LIVED + "".join(more))
 
 
-def traced(found: Sequence[SourceRecord], read: int, stored: Version | None, *, earlier: object = None) -> History:
-    versions = {} if stored is None else {TABLE.table: stored}
-    progress = Progress({Partition(TOPIC, 0): read}, versions)
-    return trace(found, USER, RULES, NO_SCHEMAS, progress, earlier=earlier)  # type: ignore[arg-type]
+def traced(found: Sequence[SourceRecord], read: int, stored: Version | None) -> History:
+    return trace(found, USER, RULES, NO_SCHEMAS, progress(read, stored))
+
+
+def progress(read: int, stored: Version | None) -> Progress:
+    return Progress({Partition(TOPIC, 0): read}, {} if stored is None else {TABLE.table: stored})
 
 
 def version_of(record: SourceRecord) -> Version:
@@ -129,8 +131,9 @@ def test_a_range_that_begins_behind_a_delete_shows_no_second_one(tmp_path: Path)
     found = life(tmp_path, "delete live_users 123 at 2024-01-15T12:00:00.000Z\nplan\n")
     deletion = found[4]
     tombstone = SourceRecord(TOPIC, 0, 5, deletion.timestamp_ms, deletion.key, None)
-    assert traced([tombstone], 6, version_of(deletion), earlier=TopicStub(found)).changes == ()
-    (change,) = traced([tombstone], 6, None, earlier=TopicStub(found[:4])).changes
+    asked = (USER, RULES, NO_SCHEMAS, progress(6, version_of(deletion)))
+    assert trace([tombstone], *asked, earlier=TopicStub(found)).changes == ()
+    (change,) = trace([tombstone], *asked, earlier=TopicStub(found[:4])).changes
     assert change.decision.reason == "user deleted", "the delete itself was compacted away"
 
 
