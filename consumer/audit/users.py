@@ -121,9 +121,9 @@ class Users:
                 yield found
         while places := sample.draw_places():
             behind = {place: self._database.rows(table, place, 1) for place in places}
-            taken = [rows for place, rows in behind.items() if sample.take_behind(place, self._first(table, rows))]
-            if taken:
-                yield [image for rows in taken for image in rows]
+            chosen = [rows for place, rows in behind.items() if sample.take_behind(place, self._first(table, rows))]
+            if chosen:
+                yield [image for rows in chosen for image in rows]
 
     @staticmethod
     def _first(table: UserTable, rows: list[RowImage]) -> int | None:

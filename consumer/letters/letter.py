@@ -168,7 +168,7 @@ class Box:
 
     ``others`` are letters of other groups, by group: what is done for this group's Redis says nothing of theirs.
     ``strange`` are records that nobody wrote as a letter, ``known`` the places of all records that ever waited here,
-    as far as the topic still tells. ``discarded`` are those that were given up, so that nothing is to be done about them.
+    as far as the topic still tells. ``discarded`` are those that were given up: nothing is to be done about them.
     ``has_topic``: without a topic nothing was ever written.
     """
 

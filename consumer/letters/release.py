@@ -72,7 +72,8 @@ def _verdict(plan: Plan, standing: Standing, applied: Version | None, guard: Gua
     if plan.mode is Mode.FILL and stored is not None and plan.table in guard.deleted:
         verdict = Verdict.STALE
     elif plan.mode is Mode.FILL and verdict is not Verdict.STALE and plan.table not in guard.marks and stored:
-        verdict = Verdict.NEWER if any(differences(plan, standing)) else Verdict.DUPLICATE
+        has_expired = plan.balance is not None and standing.balance is None and plan.balance.key not in standing.others
+        verdict = Verdict.NEWER if has_expired or any(differences(plan, standing)) else Verdict.DUPLICATE
     hashes = [each.key for each in (plan.config, plan.update) if each is not None and not _is_kept(each)]
     if verdict.is_accepted and (others := [key for key in hashes if key in standing.others]):
         return _OTHER_TYPE.format(others[0])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from consumer.api.comparison import Held, consistency
-from consumer.audit.finding import Finding, Tally, to_text
 from consumer.audit.cause import Cause
+from consumer.audit.finding import Finding, Tally, to_text
 from consumer.audit.suspect import Shape, odds_of
 from consumer.avro import NO_SCHEMAS
 from consumer.diff import read_image
@@ -20,7 +20,9 @@ FULL = {**ROW, "wallet_balance": "10000.5", "is_active": 1}
 PLAN = plan_of(FULL)
 
 
-def standing(config: dict[str, str | None], balance: str = "10000.50", portfolio: dict[str, str | None] | None = None) -> Standing:
+def standing(
+    config: dict[str, str | None], balance: str = "10000.50", portfolio: dict[str, str | None] | None = None
+) -> Standing:
     assert PLAN.config is not None
     return Standing(config=dict(PLAN.config.changed) | config, balance=balance, update=portfolio)
 

@@ -48,9 +48,7 @@ def written(
     return SourceRecord("dlq", partition, offset, 1000 + offset, record.key, record.value, tuple(letter.headers()))
 
 
-def noted(
-    offset: int, unapplied: Unapplied, partition: int = 0, outcome: Outcome = Outcome.APPLIED
-) -> SourceRecord:
+def noted(offset: int, unapplied: Unapplied, partition: int = 0, outcome: Outcome = Outcome.APPLIED) -> SourceRecord:
     key, value, headers = note(unapplied, outcome)
     return SourceRecord("dlq", partition, offset, 1000 + offset, key, value, tuple(headers))
 
