@@ -221,6 +221,7 @@ class _Passed:
         self._patience = Patience(min(settings.audit.settle_s, wait_s / 2), wait_s, look_s=0.05)
         self._lock = threading.Lock()
         self._topics: Topics | None = None
+        self._is_lacking = False
         self._registry = Registry(settings.registry) if settings.registry.url is not None else None
 
     def read(self, table: UserTable, number: int) -> SeenRow:
@@ -256,9 +257,13 @@ class _Passed:
             self._registry.close()
 
     def _opened(self) -> Topics:
+        if self._is_lacking:  # what is followed is decided when there is something
+            self._close()
         if self._topics is None:
             schemas: Schemas = self._registry or NO_SCHEMAS
-            self._topics = Topics(self._settings.kafka, selected(self._settings, self._rules, schemas), schemas)
+            selection = selected(self._settings, self._rules, schemas)
+            self._is_lacking = bool(selection.lacking)
+            self._topics = Topics(self._settings.kafka, selection, schemas)
         return self._topics
 
     def _close(self) -> None:
