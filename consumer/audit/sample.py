@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from random import Random
+from typing import Protocol
 
 _AT_ONCE = 500
 _STARTS = 50
 # Where a smaller share of the keys has a row, drawing keys would find nearly nobody.
 _SPARSE = 0.05
 _DRAWS = 20
+
+
+class Chance(Protocol):
+    """Where random numbers come from."""
+
+    def randrange(self, below: int, /) -> int:
+        """A number from 0 up to ``below``."""
+        ...
 
 
 class Sample:
@@ -20,7 +28,7 @@ class Sample:
     more likely than one that has a neighbour.
     """
 
-    def __init__(self, last: int, wanted: int, chance: Random) -> None:
+    def __init__(self, last: int, wanted: int, chance: Chance) -> None:
         self._last = last
         self._wanted = wanted
         self._chance = chance

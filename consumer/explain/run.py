@@ -49,7 +49,7 @@ def _explained(
     selection = selected(settings, rules, schemas)
     rules = replace(rules, databases=selection.databases)
     spans = spans_of(settings.kafka, selection, user, rules, held.guard.versions, begin)
-    with ReplayProgress(sum(span.size for span in spans), "explain") as progress:
+    with ReplayProgress(sum(span.size for span in spans), "explain", action="explain.progress") as progress:
         records = records_of(settings.kafka, spans, user, rules, schemas, selection.tables, progress.advance)
     # The group before Redis: what is committed must be there, or it is missed.
     offsets = committed(settings.kafka)

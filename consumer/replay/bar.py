@@ -17,20 +17,23 @@ _EVERY_S = 5.0
 
 
 class ReplayProgress:
-    """Offsets read of so many: how fast, how many are left, and for how long at this rate. ``command`` is whose bar."""
+    """Offsets read of so many: how fast, how many are left, and for how long at this rate."""
 
-    def __init__(self, total: int, command: str = "replay", clock: Callable[[], float] = time.monotonic) -> None:
-        self._command = command
+    def __init__(
+        self, total: int, what: str = "replay", *, action: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``what`` is what the bar is called, ``action`` the line in the log."""
+        self._action = action
         self._clock = clock
         self._total = total
         self._done = 0
         self._began = self._said = clock()
         self._bar: Progress | None = None
         if sys.stderr.isatty():
-            columns = (TextColumn(command), BarColumn(), MofNCompleteColumn())
+            columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
             rate = TextColumn("{task.fields[rate]}/s, {task.fields[left]} left")
             self._bar = Progress(*columns, rate, TimeRemainingColumn(), console=Console(stderr=True))
-            self._task = self._bar.add_task(command, total=total, rate="0", left=f"{total:,}")
+            self._task = self._bar.add_task(what, total=total, rate="0", left=f"{total:,}")
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -53,7 +56,7 @@ class ReplayProgress:
             self._said = self._clock()
             _log.info(
                 "reading the topics",
-                action=f"{self._command}.progress",
+                action=self._action,
                 read=self._done,
                 left=left,
                 per_s=round(rate),

@@ -188,7 +188,7 @@ class _Run:
         left = sum(
             span.end - offsets.get(span.topic, span.begin) for each, offsets, _ in tasks for span in wanted.of(each)
         )
-        with ReplayProgress(max(0, left)) as self.progress:
+        with ReplayProgress(max(0, left), action="replay.progress") as self.progress:
             if order.workers > 1:
                 parts = (self.settings, self.rules, wanted, tasks, self._report, self.should_stop)
                 in_processes(order.workers, *parts)

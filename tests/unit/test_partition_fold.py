@@ -107,20 +107,22 @@ def test_the_plans_of_a_user_come_together_and_count_as_one_user() -> None:
     """Of three users: the row and a transaction of two of them, and a transaction of one who has no row."""
     fold = PartitionFold(0, {}, Folding(reference()), Memory)
     offset = 0
-    for user in (1, 2, 3):
+    for number in (1, 2, 3):
         for change in DEPOSIT.changes:
             assert change.after is not None
             column = "id" if change.table == "live_users" else "user_id"
-            if user == 3 and column == "id":
+            if number == 3 and column == "id":
                 continue
-            row = replace(change, after=change.after | {column: user})
+            row = replace(change, after=change.after | {column: number})
             fold.add(f"trading.trading.{change.table}", [structs.replace(row.record(offset), offset=offset)])
             offset += 1
     users = [str(plan.user) for plan in fold.plans()]
     assert users == ["live:1", "live:1", "live:2", "live:2", "live:3"]
     summary = Summary()
     counted = UserCounts(summary)
-    for user, became in zip(users, ["right already", "corrected", "created", "corrected", "right already"], strict=True):
+    for user, became in zip(
+        users, ["right already", "corrected", "created", "corrected", "right already"], strict=True
+    ):
         counted.add(user, became)
     counted.end()
     assert summary.counts == {"corrected": 1, "created": 1, "right already": 1}
