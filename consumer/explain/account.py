@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,8 @@ from consumer.guard.state import GuardState
 from consumer.guard.version import Version, compare
 from consumer.rules import Rules, UserTable
 from consumer.times import time_fields
+
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 
 
 class Note(StrEnum):
@@ -101,11 +104,16 @@ def account(there: There, history: History, guard: GuardState, table: UserTable,
     is_beyond = _is_beyond(guard.versions.get(table.table), history, table.table)
     database = there.database or {}
 
+    times = {name for names in time_fields(rules) for name in names}
+
     def value(name: str, redis: str | None, setting: Setting | None, field: str = "") -> Value:
         said = database.get(field or name)
         is_compared = said is not None or name in there.lacking
         is_spelled = redis != said and is_compared and is_same_value(field or name, redis, said, table, rules)
-        return Value(name, redis, said, setting, _note(redis, said, setting, is_beyond), is_compared, is_spelled)
+        # A repair writes when it was, and the database does not tell that.
+        is_later = name in times and setting is not None and _is_later(redis, setting.value)
+        note = _note(redis, said, setting, is_beyond or is_later)
+        return Value(name, redis, said, setting, note, is_compared, is_spelled)
 
     in_redis = there.config or {}
     owned = _owned(table, rules)
@@ -139,6 +147,11 @@ def _note(redis: str | None, database: str | None, setting: Setting | None, is_b
     if redis is None:
         return Note.GONE
     return Note.UNTOLD if setting.only_if_missing else Note.BY_HAND
+
+
+def _is_later(redis: str | None, written: str) -> bool:
+    """Whether one is a time of a change behind the other."""
+    return redis is not None and _TIME.fullmatch(redis) is not None and redis > written
 
 
 def _is_beyond(stored: Version | None, history: History, table: str) -> bool:

@@ -114,6 +114,14 @@ def test_what_a_repair_wrote_is_changed_by_nobodys_hand(tmp_path: Path) -> None:
     assert noted(account(there, history, state, TABLE, RULES))["leverage"] is Note.BEYOND
 
 
+def test_a_repair_writes_when_it_was(tmp_path: Path) -> None:
+    history = traced(life(tmp_path), 4, version(3))
+    for stamp, note in ((READ_AT, Note.BEYOND), ("2024-01-15T09:00:00.000Z", Note.BY_HAND), ("soon", Note.BY_HAND)):
+        found = accounted(history, version(3), {"last_updated": stamp, "last_balance_update": UPDATED_AT})
+        assert noted(found)["last_updated"] is note
+        assert noted(found)["last_balance_update"] is Note.AS_WRITTEN
+
+
 class TopicStub:
     """The records before the range."""
 
