@@ -127,6 +127,7 @@ class PartitionFold:
         try:
             found = parse(source, self._folding.schemas, self._folding.rules.databases)
         except RecordError as error:
+            error.place = source.place
             self._add_unread(topic, record, error)
             return
         if isinstance(found, OtherDatabase):

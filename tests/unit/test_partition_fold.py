@@ -129,9 +129,10 @@ def test_the_plans_of_a_user_come_together_and_count_as_one_user() -> None:
     assert "users:" in to_text(summary, "rebuild", is_dry=False).splitlines()
 
 
-def test_records_that_were_given_up_do_not_count() -> None:
+@pytest.mark.parametrize("known", [(), ("live_users", "demo_users")])
+def test_records_that_were_given_up_do_not_count(known: tuple[str, ...]) -> None:
     settled = frozenset({BAD.place})
-    fold = PartitionFold(0, {TOPIC: ("live_users", "demo_users")}, Folding(reference(), settled=settled), Memory)
+    fold = PartitionFold(0, {TOPIC: known}, Folding(reference(), settled=settled), Memory)
     fold.add(TOPIC, [GOOD, BAD])
     list(fold.plans())
     assert (fold.rejections.count, fold.rejections.given_up) == (0, {BAD.place})
