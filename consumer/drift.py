@@ -6,10 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from consumer.effect import Mode, Plan
+from consumer.errors import InvalidValue
 from consumer.guard.version import Verdict, Version, compare
 from consumer.position import Origin
+from consumer.rules import Rules, UserTable
+from consumer.value import Kind, canonical
 
 Row = Mapping[str, str | None]
+
+SPELLING = "same value, written another way"
+"""The kind of a difference that is none in value: ``10000.5`` for ``10000.50``, or ``true`` for ``1``."""
+_SPELLED = (Kind.MONEY, Kind.INTEGER, Kind.BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,40 @@ def differences(plan: Plan, standing: Standing) -> Iterator[Difference]:
         wanted = {name: value for name, value in update.fields.items() if name in owned}
         if fields := _fields(standing.update, wanted, only_fills):
             yield Difference("field differs" if update.is_kept else "portfolio differs", update.key, fields)
+
+
+def compared(plan: Plan, standing: Standing, table: UserTable, rules: Rules) -> Iterator[Difference]:
+    """How Redis differs from the database, of whose row ``plan`` is the rebuild: what audit, API and ``explain`` tell.
+
+    As :func:`differences`, with two things apart. Fields that have the same value and are written another way are a
+    difference of their own, of the kind :data:`SPELLING`. And fields that a portfolio hash does not have are none: it
+    is its owner's, so they were never promised.
+    """
+    portfolio = plan.update.key if plan.update is not None else ""
+    for each in differences(plan, standing):
+        if not each.fields:
+            yield each
+            continue
+        kept = [found for found in each.fields if each.key != portfolio or found[1] is not None]
+        spelled = [found for found in kept if is_same_value(*found, table, rules)]
+        if others := tuple(found for found in kept if found not in spelled):
+            yield Difference(each.kind, each.key, others)
+        if spelled:
+            yield Difference(SPELLING, each.key, tuple(spelled))
+
+
+def is_same_value(name: str, there: str | None, wanted: str | None, table: UserTable, rules: Rules) -> bool:
+    """Whether Redis' and the database's text of a field are one value; the ``name`` of the balance string is ""."""
+    if there == wanted or there is None or wanted is None:
+        return there == wanted
+    field = name or rules.balance_field
+    column = next((each for each in table.columns if each.field == field), None)
+    if column is None or column.kind not in _SPELLED:
+        return False
+    try:
+        return canonical(there, column.kind, column.scale) == wanted
+    except InvalidValue:
+        return False
 
 
 def version_of(standing: Standing) -> Version | None:

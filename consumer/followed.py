@@ -48,6 +48,10 @@ class Selection:
     lacking: str = ""
     uneven: Mapping[str, int] = field(default_factory=dict)
 
+    def takes(self, topic: str, named: Collection[str] = ()) -> bool:
+        """Whether a topic that may be a later one is followed; ``named`` are those that the settings name."""
+        return topic in self.topics or topic in named or (bool(self.pattern) and bool(re.match(self.pattern, topic)))
+
     def carrying(self, tables: Collection[str]) -> list[str]:
         """The topics that carry one of ``tables``, or of which nothing is known yet."""
         return [topic for topic in self.topics if self.tables.may_carry(topic, tables)]

@@ -31,6 +31,10 @@ class Database(Protocol):
 class Topics(Protocol):
     """Where the connector writes it."""
 
+    def look(self) -> None:
+        """Take in topics and partitions that were made since."""
+        ...
+
     def newest(self) -> list[ChangeEvent]:
         """The last change of each partition."""
         ...
@@ -67,6 +71,7 @@ def let_pass(database: Database, topics: Topics, patience: Patience, should_stop
     """
     began = time.monotonic()
     place = database.position()
+    topics.look()
     is_over = False
     has_passed = _has_passed(topics, place)
     while not (has_passed or is_over or should_stop()):

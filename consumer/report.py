@@ -76,12 +76,15 @@ def to_text(record: SourceRecord, decision: Decision) -> str:
     return f"{record.place}{what}\n" + plan_text(decision.plan)
 
 
-def plan_text(plan: Plan) -> str:
-    """A plan as lines of a verb and what it acts on, in the order of application; the scenarios are written so too."""
-    return "\n".join(f"  {verb:9} {what}" for verb, what in _lines(plan))
+def plan_text(plan: Plan, joined: str = "with") -> str:
+    """A plan as lines of a verb and what it acts on, in the order of application; the scenarios are written so too.
+
+    ``joined`` comes before what rows of other tables add to a message.
+    """
+    return "\n".join(f"  {verb:9} {what}" for verb, what in _lines(plan, joined))
 
 
-def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
+def _lines(plan: Plan, joined: str) -> Iterator[tuple[str, str]]:
     yield "user", str(plan.user)
     yield from (("because", reason) for reason in plan.reasons)
     is_fill = plan.mode is Mode.FILL
@@ -100,19 +103,19 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
     yield from (("clear", key) for key in plan.cleared.keys)
     yield from (("clear", f"{prefix}*") for prefix in plan.cleared.prefixes)
     for message in plan.messages:
-        yield "publish", _message(message)
+        yield "publish", _message(message, joined)
     if plan.unreadable:
         yield "leave", f"what can't be read: {', '.join(plan.unreadable)}"
 
 
-def _message(message: Publish) -> str:
+def _message(message: Publish, joined: str) -> str:
     body = msgspec.json.decode(message.body)
     groups = f" ({_group(body['old_group'])} -> {_group(body['new_group'])})" if body["group_changed"] else ""
     said = f"{message.channel}  {body['event_type']}{groups}  {_pairs(body['updated_fields'])}".rstrip()
     details = {name: value for name, value in body.items() if name not in FIELDS}
     if not details:
         return said
-    return f"{said}  with {' '.join(f'{name}={_detail(value)}' for name, value in details.items())}"
+    return f"{said}  {joined} {' '.join(f'{name}={_detail(value)}' for name, value in details.items())}"
 
 
 def _detail(value: object) -> str:

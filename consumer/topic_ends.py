@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -39,11 +39,8 @@ class Topics:
         # A look at a place needs one record; a fetch of many megabytes for each would be thrown away.
         small = settings.model_copy(update={"fetch_max_bytes": 65536, "max_partition_fetch_bytes": 65536})
         self._consumer = open_consumer(small, auto_offset_reset="earliest", max_poll_records=_FEW)
-        self._parts = [
-            TopicPartition(name, number)
-            for name in selection.topics
-            for number in sorted(self._consumer.partitions_for_topic(name) or ())
-        ]
+        self._parts: list[TopicPartition] = []
+        self._take(selection.topics)
 
     def __enter__(self) -> Self:
         return self
@@ -58,6 +55,26 @@ class Topics:
     def may_carry(self, topic: str, table: str) -> bool:
         """Whether rows of ``table`` may lie in ``topic``."""
         return self._selection.tables.may_carry(topic, (table,))
+
+    def look(self) -> None:
+        """Take in topics and partitions that were made since: what is in them is waited for too.
+
+        Raises:
+            ServerUnavailable, ServerError: of the broker.
+        """
+        try:
+            # It asks the brokers: what the client remembers may be minutes old.
+            present = self._consumer.topics()
+            self._take(sorted(name for name in present if self._selection.takes(name, self._settings.topics)))
+        except (KafkaError, OSError) as error:
+            raise failed(error) from None
+
+    def _take(self, names: Iterable[str]) -> None:
+        self._parts = [
+            TopicPartition(name, number)
+            for name in names
+            for number in sorted(self._consumer.partitions_for_topic(name) or ())
+        ]
 
     def ends(self) -> Mapping[Partition, int]:
         """The next offset of each partition, as it is now.

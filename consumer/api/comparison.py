@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from consumer.diff import read_image
-from consumer.drift import Difference
-from consumer.errors import InvalidValue
+from consumer.drift import SPELLING, Difference, is_same_value
 from consumer.event import RowImage
 from consumer.keys import UserId, render
 from consumer.rules import Rules, UserTable
-from consumer.value import Kind, canonical
+from consumer.value import Kind
 
 OWNED = ("wallet_balance", "leverage", "margin", "account_number", "group", "status", "is_active")
 _NUMBERS = (Kind.MONEY, Kind.INTEGER, Kind.BITS)
@@ -34,10 +33,10 @@ class Held:
 def consistency(
     user: UserId, image: RowImage, held: Held, found: list[Difference], table: UserTable, rules: Rules
 ) -> dict[str, object]:
-    """The data of a consistency call; ``found`` is what differs from the plan of a rebuild."""
+    """The data of a consistency call; ``found`` is how Redis differs from the database."""
     wanted, unreadable = read_image(image, table, {})
     balance = wanted.get(rules.balance_field)
-    differs = [each for each in (_by_value(one, table, rules) for one in found) if each is not None]
+    differs = [each for each in found if each.kind != SPELLING]
     return {
         "user_id": user.id,
         "user_type": user.user_type,
@@ -46,12 +45,12 @@ def consistency(
         "redis_config": {**_owned(held.config), "last_updated": held.last_updated},
         "redis_balance_cache": {"wallet_balance": number(held.balance), "ttl": held.ttl},
         "consistency_check": {
-            "balance_matches": _is_same(rules.balance_field, held.config.get(rules.balance_field), balance, table),
-            "cache_matches": held.balance is None or _is_same(rules.balance_field, held.balance, balance, table),
+            "balance_matches": is_same_value("", held.config.get(rules.balance_field), balance, table, rules),
+            "cache_matches": held.balance is None or is_same_value("", held.balance, balance, table, rules),
             "all_consistent": not differs,
         },
         "differences": [
-            *(line for each in differs for line in _lines(each)),
+            *(line for each in found for line in _lines(each)),
             *(_not_compared(column, held, user, table, rules) for column in unreadable),
         ],
     }
@@ -83,34 +82,6 @@ def _number_or_text(text: str) -> Decimal | str | None:
 
 def _owned(fields: Mapping[str, str | None]) -> dict[str, object]:
     return {name: fields.get(name) or None if name in _TEXTS else number(fields.get(name)) for name in OWNED}
-
-
-def _by_value(found: Difference, table: UserTable, rules: Rules) -> Difference | None:
-    """``found`` without fields that are only spelled otherwise, such as ``10.5`` for ``10.50``.
-
-    And without those that a portfolio hash, which is its owner's, does not have: they were never promised.
-    """
-    if not found.fields:
-        return found
-    is_portfolio = found.kind == "portfolio differs"
-    fields = tuple(
-        (name, there, wanted)
-        for name, there, wanted in found.fields
-        if not _is_same(name or rules.balance_field, there, wanted, table) and not (is_portfolio and there is None)
-    )
-    return Difference(found.kind, found.key, fields) if fields else None
-
-
-def _is_same(name: str, there: str | None, wanted: str | None, table: UserTable) -> bool:
-    if there == wanted or there is None or wanted is None:
-        return there == wanted
-    column = next((each for each in table.columns if each.field == name), None)
-    if column is None or column.kind is not Kind.MONEY:
-        return False
-    try:
-        return canonical(there, column.kind, column.scale) == wanted
-    except InvalidValue:
-        return False
 
 
 def _lines(found: Difference) -> list[dict[str, object]]:

@@ -17,7 +17,7 @@ from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.config import Settings
 from consumer.database.reader import Database
 from consumer.database.row import ReadRow
-from consumer.drift import Standing, differences
+from consumer.drift import Standing, compared
 from consumer.effect import Plan, Publish
 from consumer.errors import Refused, ServerError, ServerUnavailable
 from consumer.guard.version import Verdict
@@ -136,7 +136,8 @@ class Health:
         plan = rebuild_read(read, table, self._rules)
         (standing,) = self._view.standings([plan])
         held = self._held(plan, standing)
-        return consistency(user, read.image, held, list(differences(plan, standing)), table, self._rules)
+        found = list(compared(plan, standing, table, self._rules))
+        return consistency(user, read.image, held, found, table, self._rules)
 
     def refresh(self, user_type: str, user_id: int, *, publishes: bool) -> dict[str, object]:
         """Write what the database says of a user, once the consumer has passed that.
@@ -220,6 +221,7 @@ class _Passed:
         self._patience = Patience(min(settings.audit.settle_s, wait_s / 2), wait_s, look_s=0.05)
         self._lock = threading.Lock()
         self._topics: Topics | None = None
+        self._is_lacking = False
         self._registry = Registry(settings.registry) if settings.registry.url is not None else None
 
     def read(self, table: UserTable, number: int) -> SeenRow:
@@ -255,9 +257,13 @@ class _Passed:
             self._registry.close()
 
     def _opened(self) -> Topics:
+        if self._is_lacking:  # what is followed is decided when there is something
+            self._close()
         if self._topics is None:
             schemas: Schemas = self._registry or NO_SCHEMAS
-            self._topics = Topics(self._settings.kafka, selected(self._settings, self._rules, schemas), schemas)
+            selection = selected(self._settings, self._rules, schemas)
+            self._is_lacking = bool(selection.lacking)
+            self._topics = Topics(self._settings.kafka, selection, schemas)
         return self._topics
 
     def _close(self) -> None:

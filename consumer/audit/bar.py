@@ -38,14 +38,14 @@ class AuditProgress:
             self._bar.stop()
 
     def begin(self, what: str, last: int | None) -> None:
-        """Another part of the work, up to the key ``last``; None where nobody knows how long it is."""
+        """Another part of the work, up to the key ``last``, or so many users of a sample; None: of unknown length."""
         if self._bar is not None:
             for task in self._bar.task_ids:
                 self._bar.remove_task(task)
             self._bar.add_task(what, total=last, users=f"{self._users:,}")
 
     def reach(self, key: int, users: int) -> None:
-        """``users`` more were compared, up to ``key``."""
+        """``users`` more were compared, up to ``key``, or to so many users of a sample."""
         self._users += users
         if self._bar is not None:
             for task in self._bar.task_ids:

@@ -16,6 +16,7 @@ class Cause(StrEnum):
 
     REDIS_EMPTIED = "redis_emptied"
     DEAD_LETTER = "dead_letter"
+    GIVEN_UP = "given_up"
     BEHIND = "behind"
     CONNECTOR_BEHIND = "connector_behind"
     NOT_SENT = "not_sent"
@@ -33,6 +34,7 @@ class Cause(StrEnum):
 WHY: Mapping[Cause, str] = {
     Cause.REDIS_EMPTIED: f"{EMPTIED}, and is not rebuilt yet: {REBUILD}",
     Cause.DEAD_LETTER: "a change of this user could not be applied",
+    Cause.GIVEN_UP: "a change of this user could not be applied, and its dead letter was discarded",
     Cause.BEHIND: "the consumer has not come so far",
     Cause.CONNECTOR_BEHIND: "the topics do not tell of it, nor of anything later: the connector is behind or stopped",
     Cause.NOT_SENT: "the connector is beyond it and sent no record of it",
@@ -57,6 +59,7 @@ class Evidence:
     could not be applied. ``is_behind``: the user's partition has records that the group has not come to.
     ``is_emptied``: Redis has lost everything of the user's partition, and nobody has rebuilt it.
     ``connector_passed``: the topics tell of places in the log behind the one at which the row was read.
+    ``is_given_up``: the dead letter of a change that could not be applied was discarded.
     """
 
     has_version: bool
@@ -66,6 +69,7 @@ class Evidence:
     is_behind: bool
     connector_passed: bool
     is_emptied: bool = False
+    is_given_up: bool = False
 
 
 def cause_of(odd: Odd, name: str, known: Evidence) -> Cause:
@@ -82,12 +86,7 @@ def cause_of(odd: Odd, name: str, known: Evidence) -> Cause:
     if odd.shape is Shape.LEFT:
         return _of_left(known)
     if not known.has_version or known.is_deleted:
-        if known.is_behind:
-            return Cause.BEHIND
-        if known.is_deleted:
-            return _of_the_log(known)
-        is_whole_hash = odd.shape is Shape.ABSENT and not odd.field
-        return Cause.NEVER_SEEN if is_whole_hash else Cause.NO_VERSION
+        return _without_version(odd, known)
     if odd.shape is Shape.ABSENT and not odd.field:
         return Cause.EVICTED
     if known.image is None:
@@ -96,6 +95,16 @@ def cause_of(odd: Odd, name: str, known: Evidence) -> Cause:
     if told is None and odd.should_be is not None:
         return Cause.COLUMN_NOT_SENT
     return Cause.OVERWRITTEN if told == odd.should_be else _of_the_log(known)
+
+
+def _without_version(odd: Odd, known: Evidence) -> Cause:
+    if known.is_behind:
+        return Cause.BEHIND
+    if known.is_deleted:
+        return _of_the_log(known)
+    if odd.shape is not Shape.ABSENT or odd.field:
+        return Cause.NO_VERSION
+    return Cause.GIVEN_UP if known.is_given_up else Cause.NEVER_SEEN
 
 
 def _of_left(known: Evidence) -> Cause:
@@ -110,4 +119,6 @@ def _of_the_log(known: Evidence) -> Cause:
     """Of a change that the database has and Redis was not told of yet."""
     if known.is_behind:
         return Cause.BEHIND
+    if known.is_given_up:
+        return Cause.GIVEN_UP
     return Cause.NOT_SENT if known.connector_passed else Cause.CONNECTOR_BEHIND

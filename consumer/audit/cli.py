@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer.errors import ConfigError, ServerError
-from consumer.keys import UserId
 from consumer.options import (
     AsJson,
     Brokers,
@@ -32,6 +32,7 @@ from consumer.options import (
 
 if TYPE_CHECKING:
     from consumer.audit.finding import Finding
+    from consumer.audit.users import Order
     from consumer.rules import Rules
 
 
@@ -39,6 +40,7 @@ def audit(
     users: Users = None,
     tables: Tables = None,
     sample: Annotated[int, typer.Option(help="Only so many users of each table, by chance.", min=0)] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of the sample: the same seed, the same sample.", min=0)] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Write anew what is wrong, through the guard.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Again and again, with metrics, until SIGTERM.")] = False,
     as_json: AsJson = False,
@@ -74,8 +76,11 @@ def audit(
     from consumer.stop import Stop
 
     rules = rules_of(settings)
-    order = Order(tuple(user_of(each, "--user", rules) for each in users or ()), tuple(tables or ()), sample, repair)
-    _check(order.tables, order.users, sample, rules)
+    if sample and seed is None:
+        seed = secrets.randbelow(2**32)
+    named = tuple(user_of(each, "--user", rules) for each in users or ())
+    order = Order(named, tuple(tables or ()), sample, repair, seed)
+    _check(order, rules)
     stop = Stop()
     stop.listen()
 
@@ -99,20 +104,22 @@ def audit(
                 raise typer.Exit(130) from None
             raise
         if not stop():
-            typer.echo(findings.summary_json(tally) if as_json else findings.summary_text(tally), err=not as_json)
+            typer.echo(findings.summary_json(tally) if as_json else findings.summary_text(tally))
             raise typer.Exit(0 if tally.is_clean else 1)
     if stop.by == signal.SIGINT or not watch:
         raise typer.Exit(130)
 
 
-def _check(tables: Sequence[str], users: Sequence[UserId], sample: int, rules: Rules) -> None:
+def _check(order: Order, rules: Rules) -> None:
     known = [table.table for table in rules.tables]
-    if strange := set(tables) - set(known):
+    if strange := set(order.tables) - set(known):
         raise ConfigError("--table", f"no table of users: {min(strange)}", allowed=", ".join(known))
-    types = {table.user_type for table in rules.tables if not tables or table.table in tables}
-    if apart := [str(user) for user in users if user.user_type not in types]:
+    types = {table.user_type for table in order.of(rules)}
+    if apart := [str(user) for user in order.users if user.user_type not in types]:
         raise ConfigError(
             "--user", f"{apart[0]} is in none of the tables named", fix="name users of the tables of --table"
         )
-    if users and sample:
+    if order.users and order.sample:
         raise ConfigError("--sample", "users are named", fix="give one of --user and --sample")
+    if order.seed is not None and not order.sample:
+        raise ConfigError("--seed", "there is no sample", fix="give --sample too")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from consumer.audit.cause import Evidence, cause_of
+from consumer.audit.cause import Cause, Evidence, cause_of
 from consumer.audit.finding import Finding
 from consumer.audit.suspect import Odd, Suspect
 from consumer.batched import batched
@@ -40,6 +40,7 @@ class Witness:
         self._view = view
         self._topics = topics
         self._letters: Mapping[tuple[UserId, str], Place] = {}
+        self._discarded: frozenset[Place] = frozenset()
         self._left = _LOOKED_UP
         self._emptied: frozenset[Partition] = frozenset()
 
@@ -55,6 +56,7 @@ class Witness:
         self._letters = {
             (user, table): each.place for each in box.open() for user in each.last.users for table in each.last.tables
         }
+        self._discarded = frozenset(box.discarded)
         self._left = _LOOKED_UP
 
     def findings(self, suspects: Sequence[Suspect], passage: Passage) -> Iterator[tuple[Suspect, list[Finding]]]:
@@ -83,7 +85,9 @@ class Witness:
     def _about(self, suspect: Suspect, guard: GuardState, image: Fields | None, passage: Passage) -> Iterator[Finding]:
         user, table = suspect.user, suspect.table.table
         version = guard.versions.get(table)
-        lost = guard.marks.get(table) or self._letter(user, table, version)
+        mark = guard.marks.get(table)
+        given_up = mark if mark in self._discarded else None
+        lost = (mark if given_up is None else None) or self._letter(user, table, version)
         known = Evidence(
             has_version=version is not None,
             is_deleted=table in guard.deleted,
@@ -92,15 +96,18 @@ class Witness:
             is_behind=self._is_in(passage.behind, version, table),
             is_emptied=self._is_in(self._emptied, version, table),
             connector_passed=passage.connector_passed,
+            is_given_up=given_up is not None,
         )
-        detail = f"record {lost}" if lost is not None else _version(version)
         columns = {column.field for column in suspect.table.columns}
         for odd in sorted(suspect.odds, key=_readable):
             name = odd.field or (self._rules.balance_field if odd.should_be is not None else "")
             # What no column feeds, as the user's id, is the same in every record.
             if image is not None and name and name not in columns:
                 known = replace(known, image={**image, name: odd.should_be or ""})
-            yield Finding(user, table, odd, cause_of(odd, name, known), suspect.since_ms, detail)
+            cause = cause_of(odd, name, known)
+            record = given_up if cause is Cause.GIVEN_UP else lost
+            detail = f"record {record}" if record is not None else _version(version)
+            yield Finding(user, table, odd, cause, suspect.since_ms, detail)
 
     def _is_in(self, partitions: Collection[Partition], version: Version | None, table: str) -> bool:
         """Whether the partition of the user's row is one of these; any of its table's where that is not known."""

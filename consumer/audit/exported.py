@@ -25,6 +25,9 @@ class AuditMetrics:
         own = self.registry
         self._users = Gauge("cdc_audit_users", "Users compared in the last round", registry=own)
         self._wrong = Gauge("cdc_audit_users_wrong", "Users who differ, by first cause", ["cause"], registry=own)
+        self._spelled = Gauge(
+            "cdc_audit_users_other_spelling", "Users who are right, with a value written another way", registry=own
+        )
         self._ratio = Gauge("cdc_audit_consistency_ratio", "Share of users of whom everything is right", registry=own)
         self._nines = Gauge("cdc_audit_consistency_nines", "The same as a number of nines", registry=own)
         self._mended = Counter("cdc_audit_users_mended", "Users made right by --repair", registry=own)
@@ -44,6 +47,7 @@ class AuditMetrics:
         self._users.set(tally.users)
         for cause in Cause:
             self._wrong.labels(cause).set(tally.wrong[cause])
+        self._spelled.set(tally.spelled)
         self._ratio.set(tally.share_right)
         self._nines.set(tally.nines)
         self._mended.inc(tally.mended)

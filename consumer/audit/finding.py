@@ -11,6 +11,7 @@ import msgspec
 
 from consumer.audit.cause import WHY, Cause
 from consumer.audit.suspect import Odd, Shape
+from consumer.drift import SPELLING
 from consumer.keys import UserId
 from consumer.value import timestamp
 
@@ -35,45 +36,53 @@ class Finding:
 class Tally:
     """How an audit came out: users compared, and those wrong by their first cause.
 
-    ``unusable`` are rows that can't be compared, or not in all columns, ``mended`` those of the wrong that a repair
-    made right, ``orphans`` those that the database does not have.
+    ``users`` are rows of the database and ``orphans``, which are users that Redis alone has. ``unusable`` are rows that
+    can't be compared, or not in all columns, ``mended`` those of the wrong that a repair made right. ``spelled`` are
+    users who are right, some of whose values are written another way. ``nobody`` are users who were named, and whom
+    neither the database nor Redis has. ``seed`` is that of a sample.
     """
 
     users: int = 0
     orphans: int = 0
     unusable: int = 0
     mended: int = 0
+    spelled: int = 0
     wrong: Counter[Cause] = field(default_factory=Counter)
+    nobody: list[UserId] = field(default_factory=list)
+    seed: int | None = None
 
     def add(self, findings: Iterable[Finding]) -> None:
         """The findings about one user."""
-        found = list(findings)
+        found = [each for each in findings if each.odd.shape is not Shape.SPELLING]
+        if not found:
+            self.spelled += 1
+            return
         first = min(found, key=lambda each: _ORDER[each.cause])
         self.wrong[first.cause] += 1
         self.mended += all(each.is_mended for each in found)
-        self.orphans += any(each.odd.shape is Shape.LEFT for each in found)
+        is_orphan = any(each.odd.shape is Shape.LEFT for each in found)
+        self.orphans += is_orphan
+        self.users += is_orphan
 
     @property
     def is_clean(self) -> bool:
         """Whether everything is right, or was made so."""
-        return self.wrong.total() == self.mended and not self.unusable
+        return self.wrong.total() == self.mended and not self.unusable and not self.nobody
 
     @property
     def share_right(self) -> float:
-        """The share of users of whom everything was right, orphans counted as users; 1 if there are none."""
-        everybody = self.users + self.orphans
-        return 1 - self._doubtful / everybody if everybody else 1.0
+        """The share of users of whom everything was right; 1 if there are none."""
+        return 1 - self._doubtful / self.users if self.users else 1.0
 
     @property
     def nines(self) -> float:
         """The same as a number of nines: 0.999 is 3. Without anything wrong, what so many users can show at most."""
-        everybody = max(1, self.users + self.orphans)
-        return log10(everybody / max(1, self._doubtful))
+        return log10(max(1, self.users) / max(1, self._doubtful))
 
     @property
     def _doubtful(self) -> int:
         """Users who are wrong or can't be compared: who is both counts once at most."""
-        return min(self.wrong.total() + self.unusable, self.users + self.orphans)
+        return min(self.wrong.total() + self.unusable, self.users)
 
 
 _ORDER = {cause: at for at, cause in enumerate(Cause)}
@@ -118,7 +127,8 @@ def _what(odd: Odd) -> str:
     if not odd.field and odd.shape is Shape.ABSENT:
         return f"{odd.key}: not there"
     name = f" {odd.field}" if odd.field else ""
-    return f"{odd.key}{name}: Redis {_shown(odd.is_there)}, database {_shown(odd.should_be)}"
+    said = f"{odd.key}{name}: Redis {_shown(odd.is_there)}, database {_shown(odd.should_be)}"
+    return f"{said}: the {SPELLING}" if odd.shape is Shape.SPELLING else said
 
 
 def _shown(value: str | None) -> str:
@@ -133,6 +143,9 @@ def summary_json(tally: Tally) -> str:
             "wrong": tally.wrong.total(),
             "mended": tally.mended,
             "orphans": tally.orphans,
+            "spelled_another_way": tally.spelled,
+            "unknown_users": [str(each) for each in tally.nobody],
+            "seed": tally.seed,
             "unusable": tally.unusable,
             "share_right": tally.share_right,
             "nines": round(tally.nines, 2),
@@ -145,9 +158,16 @@ def summary_text(tally: Tally) -> str:
     """A few lines for a person."""
     wrong = tally.wrong.total()
     lines = [f"{tally.users:,} users compared, {wrong:,} wrong ({tally.share_right:.6%} right)"]
+    lines += [f"  {each}: neither the database nor Redis has such a user" for each in tally.nobody]
     lines += [f"  {count:>8,}  {cause}" for cause, count in tally.wrong.most_common()]
     if tally.mended:
         lines.append(f"  {tally.mended:>8,}  mended")
+    if tally.orphans:
+        lines.append(f"  {tally.orphans:>8,}  of them in Redis and not in the database")
+    if tally.spelled:
+        lines.append(f"  {tally.spelled:>8,}  with a value written another way, which is no difference")
+    if tally.seed is not None:
+        lines.append(f"  the same sample again: --seed {tally.seed}")
     if tally.unusable:
         lines.append(f"  {tally.unusable:>8,}  rows that can't be compared, or not in all columns")
     return "\n".join(lines)

@@ -85,7 +85,7 @@ class Audit:
         Raises:
             ServerUnavailable, ServerError: of a server; what was told till then holds.
         """
-        tally = Tally()
+        tally = Tally(seed=self._order.seed)
         self._witness.begin()
         suspects: dict[UserId, Suspect] = {}
         for table, rows in self._everybody(tally, progress):
@@ -124,8 +124,10 @@ class Audit:
                 _log.warning("a row can't be compared", action="audit.unusable", user=user, problem=problem)
         now = time.time_ns() // 1_000_000
         looked = zip(plans, self._view.standings(plans), strict=True)
-        found = ((plan.user, odds_of(plan, there)) for plan, there in looked)
-        return [Suspect(user, table, odds, now) for user, odds in found if odds]
+        found = [(plan.user, odds_of(plan, there, table, self._rules), plan.removed) for plan, there in looked]
+        if self._order.users:
+            tally.nobody += [user for user, odds, removed in found if removed is not None and not odds]
+        return [Suspect(user, table, odds, now) for user, odds, _ in found if odds]
 
     def _settle(self, suspects: list[Suspect], tally: Tally, say: Say) -> None:
         """Tell of those who are still odd after what was under way has passed."""

@@ -6,19 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from consumer.drift import Standing, differences
+from consumer.drift import SPELLING, Standing, compared
 from consumer.effect import Plan
 from consumer.keys import UserId
-from consumer.rules import UserTable
+from consumer.rules import Rules, UserTable
 
 
 class Shape(StrEnum):
     """What is wrong with a key or a field.
 
-    LEFT is a key of a user whom the database does not have, TYPE a key that is of another type.
+    LEFT is a key of a user whom the database does not have, TYPE a key that is of another type. SPELLING is the same
+    value, written another way: it is told, and counts as right.
     """
 
     DIFFERS = "differs"
+    SPELLING = "spelling"
     ABSENT = "absent"
     LEFT = "left"
     TYPE = "type"
@@ -52,18 +54,16 @@ class Suspect:
         return replace(self, odds=self.odds & odds)
 
 
-def odds_of(plan: Plan, standing: Standing) -> frozenset[Odd]:
+def odds_of(plan: Plan, standing: Standing, table: UserTable, rules: Rules) -> frozenset[Odd]:
     """What is odd where ``plan`` is what the database says.
 
-    A portfolio hash is its owner's: fields that it does not have were never promised. A balance string that is not
-    there has expired, or will be asked for elsewhere.
+    A balance string that is not there has expired, or will be asked for elsewhere.
     """
-    return frozenset(_odds(plan, standing))
+    return frozenset(_odds(plan, standing, table, rules))
 
 
-def _odds(plan: Plan, standing: Standing) -> Iterator[Odd]:
-    portfolio = plan.update.key if plan.update is not None else ""
-    for each in differences(plan, standing):
+def _odds(plan: Plan, standing: Standing, table: UserTable, rules: Rules) -> Iterator[Odd]:
+    for each in compared(plan, standing, table, rules):
         if each.key in standing.others:
             yield Odd(Shape.TYPE, each.key)
         elif each.key in standing.present:
@@ -72,7 +72,5 @@ def _odds(plan: Plan, standing: Standing) -> Iterator[Odd]:
             yield Odd(Shape.ABSENT, each.key)
         else:
             for field, is_there, should_be in each.fields:
-                if is_there is None and each.key == portfolio:
-                    continue
                 shape = Shape.ABSENT if is_there is None else Shape.DIFFERS
-                yield Odd(shape, each.key, field, is_there, should_be)
+                yield Odd(Shape.SPELLING if each.kind == SPELLING else shape, each.key, field, is_there, should_be)

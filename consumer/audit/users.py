@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from consumer.audit.bar import AuditProgress
+from consumer.audit.sample import Sample
 from consumer.batched import batched
 from consumer.database.reader import Database
 from consumer.database.row import ReadRow
@@ -16,18 +17,20 @@ from consumer.position import SourcePosition
 from consumer.rules import Rules, UserTable
 from consumer.standing import RedisView
 
-_SAMPLED_TOGETHER = 50
 _BEFORE_ALL = -(2**63)  # a negative key is no user's, and is told of
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which users: all of ``tables`` (of every table, if empty), those named, or ``sample`` of each table by chance."""
+    """Which users: all of ``tables`` (of every table, if empty), those named, or ``sample`` of each table by chance,
+    which ``seed`` decides.
+    """
 
     users: tuple[UserId, ...] = ()
     tables: tuple[str, ...] = ()
     sample: int = 0
     repairs: bool = False
+    seed: int | None = None
 
     @property
     def looks_for_strangers(self) -> bool:
@@ -74,10 +77,12 @@ class Users:
                 yield [self.now(table, each) for each in named]
             return
         last = self._last_key(table)
-        progress.begin(table.table, last)
-        for images in self._sampled(table, last, order.sample) if order.sample else self._in_order(table):
+        progress.begin(table.table, order.sample or last)
+        count = 0
+        for images in self._sampled(table, last, order) if order.sample else self._in_order(table):
             rows = [ReadRow(table.table, _key(table, image), image, self._place) for image in images]
-            progress.reach(rows[-1].key, len(rows))
+            count += len(rows)
+            progress.reach(count if order.sample else rows[-1].key, len(rows))
             yield rows
 
     def strangers(self, order: Order, progress: AuditProgress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
@@ -104,22 +109,25 @@ class Users:
             yield images
             after = _key(table, images[-1])
 
-    def _sampled(self, table: UserTable, last: int | None, wanted: int) -> Iterator[list[RowImage]]:
-        """Rows behind keys that chance names, a few neighbours at a time; none twice."""
+    def _sampled(self, table: UserTable, last: int | None, order: Order) -> Iterator[list[RowImage]]:
         if last is None:
             return
-        seen: set[int] = set()
-        # Keys behind which nothing is new: large gaps would else take nearly every draw.
-        used: list[tuple[int, int]] = []
-        while (limit := min(_SAMPLED_TOGETHER, wanted - len(seen))) > 0:
-            start = _drawn(last, used)
-            if start is None:
-                return
-            found = self._database.rows(table, start, limit)
-            used.append((start, _key(table, found[-1]) if found else last))
-            if fresh := [image for image in found if _key(table, image) not in seen]:
-                seen.update(_key(table, image) for image in fresh)
-                yield fresh
+        chance = random.Random(f"{order.seed} {table.table}")  # noqa: S311  # no secret
+        sample = Sample(last, order.sample, chance)
+        while keys := sample.draw():
+            taken = sample.take(keys, self._database.existing(table, keys))
+            found = [image for key in taken for image in self._database.rows(table, key - 1, 1)]
+            if found:
+                yield found
+        while places := sample.draw_places():
+            behind = {place: self._database.rows(table, place, 1) for place in places}
+            chosen = [rows for place, rows in behind.items() if sample.take_behind(place, self._first(table, rows))]
+            if chosen:
+                yield [image for rows in chosen for image in rows]
+
+    @staticmethod
+    def _first(table: UserTable, rows: list[RowImage]) -> int | None:
+        return _key(table, rows[0]) if rows else None
 
     def _last_key(self, table: UserTable) -> int | None:
         """The greatest key, found by a few reads of one row; None of an empty table."""
@@ -132,28 +140,6 @@ class Users:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if self._database.rows(table, middle, 1) else (low, middle)
         return low
-
-
-def _drawn(last: int, used: Sequence[tuple[int, int]]) -> int | None:
-    """A key below ``last`` by chance that is in none of the ranges ``used``; None where none is left."""
-    free = list(_between(last, used))
-    if not free:
-        return None
-    at = random.randrange(sum(end - start for start, end in free))  # noqa: S311  # no secret
-    for start, end in free:
-        if at < end - start:
-            break
-        at -= end - start
-    return start + at
-
-
-def _between(last: int, used: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The ranges from -1 to ``last`` that ``used`` leaves."""
-    reached = -1
-    for start, end in (*sorted(used), (last, last)):
-        if start > reached:
-            yield reached, start
-        reached = max(reached, end)
 
 
 def _key(table: UserTable, image: RowImage) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 
 import structlog
 
@@ -64,7 +65,11 @@ def watch(
         ConfigError: a setting is wrong.
     """
     known = Known()
-    while not should_stop():
+    for number in count():
+        if should_stop():
+            return
+        if order.seed is not None and number:  # another sample
+            order = replace(order, seed=order.seed + 1)
         began = time.monotonic()
         try:
             with Audit(settings, rules, schemas, order, should_stop) as audit:

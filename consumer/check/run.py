@@ -18,9 +18,10 @@ from consumer.check.topic_findings import TopicSettings
 from consumer.config import Settings
 from consumer.connect.client import ConnectApi
 from consumer.dead_letter_topic import DeadLetterTopic
-from consumer.errors import CdcError, ServerUnavailable
+from consumer.errors import CdcError, Place, ServerUnavailable
 from consumer.followed import Selection
 from consumer.keyspace import Keyspace, keyspace
+from consumer.letters.reader import read_letters
 from consumer.redis_address import Kind
 from consumer.redis_rights import wanted
 from consumer.registry import Registry
@@ -155,9 +156,13 @@ def _history(settings: Settings, selection: Selection, rules: Rules, present: Co
 
 
 def _records(settings: Settings, selection: Selection, rules: Rules, schemas: Schemas) -> Iterator[Finding]:
+    settled: Collection[Place] = ()
+    with suppress(CdcError):  # what is wrong with the topic of dead letters is told elsewhere
+        settled = read_letters(settings.kafka, settings.dead_letter_topic).discarded
     for topic in selection.topics:
         try:
-            records = read_newest(settings.kafka, topic)
+            # Records that were given up tell what was, and nobody will apply them.
+            records = [each for each in read_newest(settings.kafka, topic) if each.place not in settled]
             yield from of_sample(topic, records, rules, schemas)
         except CdcError as error:
             yield findings.of_error(f"records of {topic}", error)

@@ -40,7 +40,10 @@ def explain(
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """What stands in Redis for a user, which change set it, and what is still to come. Changes nothing."""
+    """What stands in Redis for a user, which change set it, and what is still to come. Changes nothing.
+
+    Exit code 1 if there is no topic that could tell.
+    """
     settings = settings_of(
         config_file,
         mapping_file,
@@ -59,3 +62,5 @@ def explain(
     wanted, start = user_of(user, "USER", rules), bound_of(begin, "--from")
     known = explained(settings, rules, schemas_of(settings), wanted, start)
     typer.echo((report.to_json if as_json else report.to_text)(known, last))
+    if known.lacking:
+        raise typer.Exit(1)

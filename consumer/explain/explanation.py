@@ -16,7 +16,8 @@ from consumer.rules import Names
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Everything that is known of a user. ``knows_database``: the database was asked; ``row_problem``: why what it has
-    can't be used; ``unreadable``: the columns of it that can't be read.
+    can't be used; ``unreadable``: the columns of it that can't be read. ``lacking``: the topics that should be read and
+    are not there, "" for none.
     """
 
     user: UserId
@@ -31,6 +32,7 @@ class Explanation:
     unreadable: tuple[str, ...] = ()
     is_emptied: bool = False
     """Redis has lost partitions of the user's topics, and nobody has rebuilt them."""
+    lacking: str = ""
 
     def problems(self) -> list[str]:
         """What is wrong, the most telling first; empty if nothing is."""
@@ -38,7 +40,8 @@ class Explanation:
         return [*emptied, *self._of_the_user(), *self._of_values(), *self._of_changes()]
 
     def _of_the_user(self) -> list[str]:
-        found = [f"of another type than it should be: {key}" for key in self.held.others]
+        found = [f"no topic to read: {self.lacking}"] if self.lacking else []
+        found += [f"of another type than it should be: {key}" for key in self.held.others]
         if self.knows_database and not self.is_in_database and (there := self._kept()):
             found.append(f"the database has no such user, but Redis does: {', '.join(there)}")
         if self.row_problem:

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import structs
 
 from consumer.avro import Schemas
 from consumer.decision import Decision, Outcome, decide_all, healing_plan
-from consumer.effect import Mode, Plan
+from consumer.effect import Extent, Mode, Plan
 from consumer.errors import Place, RecordError
 from consumer.event import Operation
-from consumer.guard.history import Histories
-from consumer.guard.version import Version, compare
+from consumer.explain.written import Written
+from consumer.guard.history import Earlier, Histories
+from consumer.guard.version import Verdict, Version, compare
 from consumer.keys import UserId, render
 from consumer.linked import LinkedChange, linked_change
 from consumer.plan import user_of
+from consumer.position import Origin
 from consumer.record import SourceRecord
 from consumer.rules import Rules
 from consumer.topic_tables import TopicTables
@@ -34,10 +38,12 @@ class Fate(StrEnum):
 
     PENDING: the consumer group has not come so far. MISSED: it has, but the change is newer than what Redis has: Redis
     lost it, or another group applied nothing. OLD: a duplicate, or older than what was applied before. JOINED: another
-    change of the same database transaction does its work.
+    change of the same database transaction does its work. FILLED: a snapshot's read, which writes only what is missing
+    and leaves the version as it is.
     """
 
     APPLIED = "applied"
+    FILLED = "filled what was missing"
     PENDING = "pending"
     MISSED = "missed"
     OLD = "old"
@@ -57,60 +63,17 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """The change that wrote a value last."""
-
-    value: str
-    table: str
-    version: Version
-    reasons: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Written:
-    """What the applied changes have written, and which of them; ``removed`` is the delete behind which nothing came."""
-
-    config: dict[str, Setting] = field(default_factory=dict)
-    portfolio: dict[str, Setting] = field(default_factory=dict)
-    balance: Setting | None = None
-    removed: Setting | None = None
-
-    def take(self, plan: Plan, is_update: bool, portfolio: str) -> None:
-        """A plan that was applied. ``is_update``: of a hash that was there; else it was written whole."""
-
-        def by(value: str) -> Setting:
-            return Setting(value, plan.table, plan.version, plan.reasons)
-
-        only_missing = plan.mode is Mode.FILL
-        if plan.removed is not None:
-            self.config, self.portfolio, self.balance, self.removed = {}, {}, None, by("")
-            return
-        if plan.config is not None:
-            fields = plan.config.changed if is_update and self.removed is None else plan.config.whole
-            self.removed = None
-            _set(self.config, {name: by(value) for name, value in fields.items()}, only_missing)
-        if plan.balance is not None and not (only_missing and self.balance):
-            self.balance = by(plan.balance.value)
-        if plan.update is not None:
-            target = self.portfolio if plan.update.key == portfolio else self.config
-            _set(target, {name: by(value) for name, value in plan.update.fields.items()}, only_missing)
-
-
-def _set(settings: dict[str, Setting], found: Mapping[str, Setting], only_missing: bool) -> None:
-    settings.update({name: each for name, each in found.items() if not (only_missing and name in settings)})
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
     """How far Redis is: the group's next offset of each partition, and the guard's version of each table.
 
     ``dead`` are the places of records that are known not to have been applied: of those that were read last the offset
-    is not committed yet.
+    is not committed yet. ``deleted`` are the tables whose version is that of the user's end.
     """
 
     committed: Mapping[Partition, int]
     stored: Mapping[str, Version]
     dead: frozenset[Place] = frozenset()
+    deleted: frozenset[str] = frozenset()
 
     def has_read(self, record: SourceRecord) -> bool:
         """Whether the group is beyond ``record``."""
@@ -142,17 +105,19 @@ def trace(
     schemas: Schemas,
     progress: Progress,
     tables: TopicTables | None = None,
+    earlier: Earlier | None = None,
+    clock_ms: int = 0,
 ) -> History:
     """The history of ``user`` from records among which theirs are, each partition's in its order.
 
-    ``tables`` is what is known of the topics, for records that can't be read.
+    ``tables`` is what is known of the topics, for records that can't be read. ``earlier`` is asked for what was sent
+    before the records, by clocks that differ by ``clock_ms``; None: nothing was.
 
     Raises:
-        ServerError: from ``schemas``, which only Avro asks.
+        ServerError: from ``schemas``, which only Avro asks, or from ``earlier``.
     """
     known = TopicTables(rules.captured()) if tables is None else tables
-    # What was sent before the range is not looked up: its first record is taken for new.
-    sent = Histories(None, 0)
+    sent = Histories(earlier, clock_ms)
     decided = (
         each
         for some in _together(records)
@@ -214,15 +179,37 @@ class _Tracer:
             return Change(record, decision, Fate.NOTHING if progress.has_read(record) else Fate.PENDING)
         if plan.table in self._marked and self._rules.table(plan.table) is not None:
             plan = healing_plan(decision, self._rules)
+        if plan.mode is Mode.FILL and self._writes_whole(plan):
+            plan = structs.replace(plan, mode=Mode.CHANGE)
         return Change(record, decision, self._fate(record, decision, plan), plan)
+
+    def _writes_whole(self, plan: Plan) -> bool:
+        """Whether a snapshot's read was written over what stood there, which the guard's version tells, or a mark.
+
+        The marks of ``snapshot --authoritative`` are in no topic.
+        """
+        stored, last = self._progress.stored.get(plan.table), self._last.get(plan.table)
+        if stored is not None and _place(stored) == _place(plan.version):
+            return last is not None
+        # Of a linked table's rows that were only read the last one counts.
+        if self._rules.table(plan.table) is None:
+            return (last or stored or plan.version).origin is Origin.INCREMENTAL
+        return plan.table in self._marked and plan.extent is Extent.WHOLE
 
     def _fate(self, record: SourceRecord, decision: Decision, plan: Plan) -> Fate:
         covered = self._progress.covers(plan.version, plan.table)
         if not covered and not self._progress.has_read(record):
             return Fate.PENDING
+        last = self._last.get(plan.table)
+        if plan.mode is Mode.FILL and (last is not None or covered is False):
+            is_deleted = covered is False and plan.table in self._progress.deleted
+            is_older = compare(plan.version, last) is Verdict.STALE
+            if is_deleted or is_older or self.written.removed is not None:
+                return Fate.OLD
+            self.written.fill(plan)
+            return Fate.FILLED
         if covered is False:
             return Fate.MISSED
-        last = self._last.get(plan.table)
         if not compare(plan.version, last).is_accepted:
             return Fate.OLD
         self._last[plan.table] = plan.version
@@ -230,3 +217,7 @@ class _Tracer:
         is_update = decision.event is not None and decision.event.op is Operation.UPDATE
         self.written.take(plan, is_update, self._portfolio)
         return Fate.APPLIED
+
+
+def _place(version: Version) -> Place:
+    return Place(version.topic, version.partition, version.offset)

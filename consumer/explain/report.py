@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
+from consumer.drift import SPELLING
 from consumer.explain.account import Note, Value
 from consumer.explain.explanation import Explanation
-from consumer.explain.history import Change, Fate, Setting
+from consumer.explain.history import Change, Fate
+from consumer.explain.written import Setting
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from consumer.keys import render
@@ -31,6 +33,8 @@ def _lines(known: Explanation, last: int) -> Iterator[str]:
         yield "  neither the database nor Redis has such a user"
     elif not problems:
         yield "  nothing is wrong, as far as can be seen from here"
+    if spelled := account.spelled():
+        yield f"  the {SPELLING}: {', '.join(spelled)}"
     if not known.knows_database:
         yield "  the database was not asked: CDC_DATABASE__URL is not set"
     yield ""
@@ -61,7 +65,9 @@ def _lines(known: Explanation, last: int) -> Iterator[str]:
 def _values(values: Sequence[Value]) -> Iterator[str]:
     for each in values:
         said = ""
-        if each.database is not None:
+        if each.is_spelled:
+            said = f"  database {_shown(each.database)}: the {SPELLING}"
+        elif each.is_compared:
             said = "  as in the database" if not each.is_wrong else f"  !! database {_shown(each.database)}"
         yield f"  {each.name or 'value':<24} {_shown(each.redis)}{said}"
         yield f"      {_by(each)}"
@@ -94,8 +100,18 @@ def _changes(title: str, changes: Sequence[Change], *, with_plan: bool = False) 
     for each in changes:
         record, table = each.record, each.decision.table or "table not known"
         yield f"  {record.place}  {timestamp(record.timestamp_ms)}  {table}  {each.fate}: {each.decision.reason}"
-        if with_plan and each.plan is not None:
-            yield "\n".join(f"    {line}" for line in plan_text(each.plan).splitlines()[1:])
+        if with_plan and (plan := _plan(each)) is not None:
+            yield "\n".join(f"    {line}" for line in plan[1:])
+
+
+def _plan(change: Change) -> list[str] | None:
+    """The lines of a plan that was applied, or may still be. Of one that the guard refused nothing was done.
+
+    What rows of other tables add to a message depends on what came in one batch, and nothing keeps that.
+    """
+    if change.plan is None or change.fate is Fate.OLD:
+        return None
+    return plan_text(change.plan, "and, if its row was read in the same batch:").splitlines()
 
 
 def _place(version: Version) -> str:
@@ -115,6 +131,7 @@ def to_json(known: Explanation, last: int) -> str:
         {
             "user": str(known.user),
             "problems": known.problems(),
+            "spelled_another_way": known.account.spelled(),
             "in_database": known.is_in_database if known.knows_database else None,
             "config": [_value_json(each) for each in known.account.config] if held.config is not None else None,
             "fields_of_others": known.account.others,
@@ -145,6 +162,7 @@ def _value_json(value: Value) -> dict[str, Any]:
         "field": value.name,
         "redis": value.redis,
         "database": value.database,
+        "difference": SPELLING if value.is_spelled else "another value" if value.is_wrong else None,
         "note": value.note,
         "set_by": None if value.setting is None else _setting_json(value.setting),
     }
@@ -173,5 +191,5 @@ def _change_json(change: Change) -> dict[str, Any]:
         "table": change.decision.table or None,
         "fate": change.fate,
         "reason": change.decision.reason,
-        "plan": None if change.plan is None else plan_text(change.plan).splitlines(),
+        "plan": _plan(change),
     }

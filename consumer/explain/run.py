@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 
 from consumer.avro import Schemas
 from consumer.config import Settings
 from consumer.diff import read_image
+from consumer.earlier import KafkaEarlier
 from consumer.errors import RecordError
 from consumer.explain.account import There, account
 from consumer.explain.explanation import Explanation
 from consumer.explain.history import Progress, trace
 from consumer.explain.topics import records_of, spans_of
+from consumer.followed import Selection
 from consumer.group_offsets import lost
 from consumer.keys import UserId
 from consumer.letters.letter import Choice
@@ -48,18 +51,20 @@ def _explained(
     selection = selected(settings, rules, schemas)
     rules = replace(rules, databases=selection.databases)
     spans = spans_of(settings.kafka, selection, user, rules, held.guard.versions, begin)
-    with ReplayProgress(sum(span.size for span in spans)) as progress:
+    with ReplayProgress(sum(span.size for span in spans), "explain", action="explain.progress") as progress:
         records = records_of(settings.kafka, spans, user, rules, schemas, selection.tables, progress.advance)
     # The group before Redis: what is committed must be there, or it is missed.
     offsets = committed(settings.kafka)
     emptied = lost(offsets, view.offsets(settings.kafka.group_id))
     held = view.held(user, rules)
-    image, unreadable, problem = _image(settings, user, table)
+    image, lacking, unreadable, problem = _image(settings, user, table)
     letters = Choice(users=frozenset({user})).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
     dead = frozenset((*held.guard.marks.values(), *(each.place for each in letters)))
-    reached = Progress(offsets, held.guard.versions, dead)
-    history = trace(records, user, rules, schemas, reached, selection.tables)
-    there = There(held.config, held.portfolio, held.balance, image)
+    reached = Progress(offsets, held.guard.versions, dead, held.guard.deleted)
+    with closing(KafkaEarlier(settings.kafka, schemas, placeholder=rules.placeholder)) as earlier:
+        clock_ms = settings.guard.clock_ms
+        history = trace(records, user, rules, schemas, reached, selection.tables, earlier, clock_ms)
+    there = There(held.config, held.portfolio, held.balance, image, lacking)
     return Explanation(
         user=user,
         held=held,
@@ -72,15 +77,26 @@ def _explained(
         unreadable=unreadable,
         is_emptied=any(Partition(span.topic, span.partition) in emptied for span in spans),
         names=rules.names,
+        lacking=_lacking(selection, table),
     )
 
 
-def _image(settings: Settings, user: UserId, table: UserTable) -> tuple[Mapping[str, str] | None, tuple[str, ...], str]:
-    """What the database says of each field, and the columns that can't be read; None where it is not configured or has
-    no such user, or with the reason why the row can't be used.
+def _lacking(selection: Selection, table: UserTable) -> str:
+    """The topics without which nothing is known of the user's changes."""
+    if selection.lacking or selection.carrying((table.table,)):
+        return selection.lacking
+    return f"none of {', '.join(selection.topics)} carries {table.table}"
+
+
+def _image(
+    settings: Settings, user: UserId, table: UserTable
+) -> tuple[Mapping[str, str] | None, frozenset[str], tuple[str, ...], str]:
+    """What the database says of each field, the fields that it has no column for, and the columns that can't be read;
+    None where it is not configured or has no such user, or with the reason why the row can't be used.
     """
+    nothing: frozenset[str] = frozenset()
     if settings.database.url is None:
-        return None, (), ""
+        return None, nothing, (), ""
     from consumer.database.reader import Database
 
     database = Database(settings.database)
@@ -89,9 +105,11 @@ def _image(settings: Settings, user: UserId, table: UserTable) -> tuple[Mapping[
     finally:
         database.close()
     if not found or str(found[0][table.key]) != str(user.id):
-        return None, (), ""
+        return None, nothing, (), ""
     try:
         fields, unreadable = read_image(found[0], table, {})
     except RecordError as error:
-        return None, (), str(error)
-    return {"id": str(user.id), "user_type": user.user_type, **table.constants, **fields}, unreadable, ""
+        return None, nothing, (), str(error)
+    lacking = {column.field for column in table.columns if column.name not in unreadable} - fields.keys()
+    image = {"id": str(user.id), "user_type": user.user_type, **table.constants, **fields}
+    return image, frozenset(lacking), unreadable, ""

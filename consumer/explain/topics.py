@@ -8,6 +8,7 @@ from heapq import merge
 
 from consumer.avro import Schemas
 from consumer.decision import decide_all
+from consumer.envelope import key_of
 from consumer.explain.history import is_of
 from consumer.followed import Selection
 from consumer.guard.version import Version
@@ -77,7 +78,8 @@ def _glance(user: UserId, rules: Rules, schemas: Schemas, tables: TopicTables) -
     def is_theirs(record: SourceRecord) -> bool:
         value = record.value
         if value is None:
-            return False
+            row = key_of(record.key, schemas)  # of a tombstone the key is all there is
+            return any(str(row[name]) == str(user.id) for name in names & row.keys())
         if number.search(value) or (record.key is not None and number.search(record.key)):
             return True
         if value[:1] == b"{":

@@ -117,13 +117,14 @@ def replay(
 ) -> None:
     """Put records through the pipeline again, and note what was dealt with. The version guard decides.
 
-    On a terminal without --yes it is a --dry-run. Exit code 1 if something stays.
+    Without --yes only say what would become of them. Exit code 1 if something stays.
     """
     from consumer.letters import report as letter_report
     from consumer.letters.trial import Trial
-    from consumer.redis_memory import recall as recall_surely
-    from consumer.selection import recall_if_there, selected
+    from consumer.selection import selected
 
+    if dry_run and yes:
+        raise ConfigError("--yes", "nothing is changed in a dry run", fix="give one of --yes and --dry-run")
     settings = settings_of(
         config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id, redis_url=redis_url
     )
@@ -131,7 +132,7 @@ def replay(
     if choice.is_everything != everything:
         fix = "name places, or filters such as --user live:123, or --all alone"
         raise ConfigError("replay", "it is not clear which records", fix=fix)
-    is_dry = dry_run or (sys.stdin.isatty() and not yes)
+    is_dry = not yes
     box = _box(settings)
     _placed(places or (), box, may_be_done=True)
     waiting = box.open()
@@ -144,14 +145,13 @@ def replay(
 
     rules, schemas = rules_of(settings), schemas_of(settings)
     if not discard:  # as `run`, which leaves out rows of other databases
-        recall = recall_if_there if is_dry else recall_surely
-        rules = replace(rules, databases=selected(settings, rules, schemas, recall).databases)
+        rules = replace(rules, databases=selected(settings, rules, schemas).databases)
     trial = Trial(settings, rules, schemas, is_dry=is_dry, is_silent=not publish)
     if discard:
         trial.discard(choice.of(waiting), say)
     else:
         trial.release(choice.of(waiting), say)
-    prefix = "would be, as far as is known without Redis: " if is_dry else ""
+    prefix = "would be: " if is_dry else ""
     typer.echo(f"{prefix}{letter_report.summary(results)}", err=True)
     if is_dry and not dry_run:
         typer.echo("nothing was done; --yes does it", err=True)

@@ -44,10 +44,13 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """The letters of the record at ``place`` that lie before this note in its partition were dealt with."""
+    """The letters of the record at ``place`` that lie before this note in its partition were dealt with; ``outcome``
+    is the text of how.
+    """
 
     place: Place
     group: str
+    outcome: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ def read(found: SourceRecord) -> Letter | Note | None:
         )
         group = _text(headers, f"{CONNECT}connector.name")
         if DONE in headers:
-            return Note(place, group)
+            return Note(place, group, _text(headers, DONE))
         return Letter(
             record=SourceRecord(
                 place.topic,
@@ -165,7 +168,8 @@ class Box:
 
     ``others`` are letters of other groups, by group: what is done for this group's Redis says nothing of theirs.
     ``strange`` are records that nobody wrote as a letter, ``known`` the places of all records that ever waited here,
-    as far as the topic still tells. ``has_topic``: without a topic nothing was ever written.
+    as far as the topic still tells. ``discarded`` are those that were given up: nothing is to be done about them.
+    ``has_topic``: without a topic nothing was ever written.
     """
 
     group: str
@@ -173,6 +177,7 @@ class Box:
     others: Counter[str] = field(default_factory=Counter)
     strange: int = 0
     known: set[Place] = field(default_factory=set)
+    discarded: set[Place] = field(default_factory=set)
     _open: dict[Place, list[Letter]] = field(default_factory=dict)
 
     def add(self, found: SourceRecord) -> None:
@@ -186,8 +191,11 @@ class Box:
                 left = [each for each in self._open.pop(said.place, ()) if each.at.partition != found.partition]
                 if left:
                     self._open[said.place] = left
+                elif said.outcome == Outcome.DISCARDED:
+                    self.discarded.add(said.place)
         elif said.group == self.group:
             self.known.add(said.record.place)
+            self.discarded.discard(said.record.place)
             self._open.setdefault(said.record.place, []).append(said)
         else:
             self.others[said.group] += 1

@@ -3,28 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from consumer.avro import Schemas
 from consumer.batch import Batch, Delivery
 from consumer.decision import decide_all, healing_plan
-from consumer.effect import Mode
+from consumer.drift import Standing, differences, version_of
+from consumer.effect import Mode, Plan, Update, Upsert
 from consumer.errors import CdcError
-from consumer.guard.version import Verdict
+from consumer.guard.state import GuardState
+from consumer.guard.version import Verdict, Version, compare
+from consumer.keys import UserId
 from consumer.letters.letter import Outcome, Released, Unapplied
 from consumer.protocols import Sink
 from consumer.rules import Rules
 
 LOST = "Redis is past it, and nobody was marked when it was lost, for it was not known whose change it was"
+_OTHER_TYPE = "{} is a key of another type"
 
 
-def foreseen(chosen: Sequence[Unapplied], rules: Rules, schemas: Schemas) -> list[Released]:
-    """What would become of them as far as that is known without Redis, which has the last word on what has a plan.
+class View(Protocol):
+    """What Redis holds."""
+
+    def standings(self, plans: Sequence[Plan]) -> Sequence[Standing]:
+        """What stands there of each plan's keys."""
+        ...
+
+    def guards(self, users: Sequence[UserId], rules: Rules) -> Sequence[GuardState]:
+        """What stands in the guard of each user."""
+        ...
+
+
+def foreseen(chosen: Sequence[Unapplied], view: View, rules: Rules, schemas: Schemas) -> list[Released]:
+    """What would become of them, if nothing else changed meanwhile.
 
     Raises:
-        ServerError: from ``schemas``.
+        ServerUnavailable, ServerError: of Redis, or from ``schemas``.
     """
     batch = _batch(chosen, rules, schemas, is_silent=True)
-    return [_result(batch, each, at, rules, None) for at, each in enumerate(chosen)]
+    plans = {at: plan for at, plan in batch.plans().items() if plan.mode is not Mode.MARK}
+    standings = dict(zip(plans, view.standings(list(plans.values())), strict=True))
+    guards = dict(zip(plans, view.guards([plan.user for plan in plans.values()], rules), strict=True))
+    applied: dict[tuple[str, str], Version] = {}
+    results = []
+    for at, each in enumerate(chosen):
+        if at not in plans:
+            results.append(_result(batch, each, at, rules, None))
+            continue
+        plan, row = plans[at], (plans[at].guard, plans[at].table)
+        verdict = _verdict(plan, standings[at], applied.get(row), guards[at])
+        if not isinstance(verdict, Verdict):
+            results.append(Released(each, Outcome.STAYS, verdict))
+            continue
+        if verdict.is_accepted:
+            applied[row] = plan.version
+        results.append(_answered(each, plan, verdict, rules))
+    return results
+
+
+def _verdict(plan: Plan, standing: Standing, applied: Version | None, guard: GuardState) -> Verdict | str:
+    """What the guard would say; or why Redis would refuse. ``applied`` is what would have been applied before."""
+    if plan.guard in standing.others:
+        return _OTHER_TYPE.format(plan.guard)
+    stored = applied or version_of(standing)
+    if standing.version and stored is None:
+        return f"the version of {plan.table} in {plan.guard} can't be read"
+    verdict = compare(plan.version, stored)
+    if plan.mode is Mode.FILL and stored is not None and plan.table in guard.deleted:
+        verdict = Verdict.STALE
+    elif plan.mode is Mode.FILL and verdict is not Verdict.STALE and plan.table not in guard.marks and stored:
+        has_expired = plan.balance is not None and standing.balance is None and plan.balance.key not in standing.others
+        verdict = Verdict.NEWER if has_expired or any(differences(plan, standing)) else Verdict.DUPLICATE
+    hashes = [each.key for each in (plan.config, plan.update) if each is not None and not _is_kept(each)]
+    if verdict.is_accepted and (others := [key for key in hashes if key in standing.others]):
+        return _OTHER_TYPE.format(others[0])
+    return verdict
+
+
+def _is_kept(part: Upsert | Update) -> bool:
+    """Whether a field waits in the guard where its hash can't be written."""
+    return isinstance(part, Update) and part.is_kept
 
 
 def release(
@@ -66,9 +124,13 @@ def _result(batch: Batch, each: Unapplied, at: int, rules: Rules, halt: CdcError
         return Released(each, Outcome.NOTHING, batch.decisions[at].reason)
     if answer is None:
         return Released(each, Outcome.STAYS, str(halt), halt.advice) if halt else Released(each, Outcome.APPLIED)
-    if answer.is_accepted:
+    return _answered(each, plan, answer.verdict, rules)
+
+
+def _answered(each: Unapplied, plan: Plan, verdict: Verdict, rules: Rules) -> Released:
+    if verdict.is_accepted:
         return Released(each, Outcome.APPLIED)
-    if answer.verdict is Verdict.DUPLICATE:
+    if verdict is Verdict.DUPLICATE:
         return Released(each, Outcome.REPEATED)
     if not each.last.users and rules.table(plan.table) is not None:
         advice = f"cdc-consumer snapshot --user {plan.user} --authoritative, then discard it here"

@@ -14,6 +14,7 @@ from consumer.letters.reader import write_notes
 from consumer.letters.release import foreseen, release
 from consumer.rules import Rules
 from consumer.sink import RedisSink
+from consumer.standing import RedisView
 
 # Letters of one database transaction are joined within so many, as `run` does it.
 _TOGETHER = 500
@@ -44,8 +45,10 @@ class Trial:
         if not chosen:
             return
         if self.is_dry:
-            for part in batched(chosen, _TOGETHER):
-                say(foreseen(part, self.rules, self.schemas))
+            with closing(RedisView(self.settings.redis)) as view:
+                view.run()  # a server that is away, or refuses, says so in one sentence
+                for part in batched(chosen, _TOGETHER):
+                    say(foreseen(part, view, self.rules, self.schemas))
             return
         sink = RedisSink(self.settings.redis, self.settings.guard, self.rules, self.settings.kafka.group_id)
         with closing(sink):

@@ -1,4 +1,4 @@
-"""What a person sees of a replay while it runs: a bar on a terminal, else a log line every few seconds."""
+"""What a person sees while topics are read: a bar on a terminal, else a log line every few seconds."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ _EVERY_S = 5.0
 class ReplayProgress:
     """Offsets read of so many: how fast, how many are left, and for how long at this rate."""
 
-    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, total: int, what: str = "replay", *, action: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``what`` is what the bar is called, ``action`` the line in the log."""
+        self._action = action
         self._clock = clock
         self._total = total
         self._done = 0
         self._began = self._said = clock()
         self._bar: Progress | None = None
         if sys.stderr.isatty():
-            columns = (TextColumn("replay"), BarColumn(), MofNCompleteColumn())
+            columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
             rate = TextColumn("{task.fields[rate]}/s, {task.fields[left]} left")
             self._bar = Progress(*columns, rate, TimeRemainingColumn(), console=Console(stderr=True))
-            self._task = self._bar.add_task("replay", total=total, rate="0", left=f"{total:,}")
+            self._task = self._bar.add_task(what, total=total, rate="0", left=f"{total:,}")
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -51,8 +55,8 @@ class ReplayProgress:
         elif self._clock() - self._said >= _EVERY_S:
             self._said = self._clock()
             _log.info(
-                "replaying",
-                action="replay.progress",
+                "reading the topics",
+                action=self._action,
                 read=self._done,
                 left=left,
                 per_s=round(rate),

@@ -19,7 +19,7 @@ from consumer.decimals import spelled
 from consumer.diff import diff, is_whole, whole_image
 from consumer.effect import Plan
 from consumer.envelope import key_of, parse
-from consumer.errors import RecordError, UnknownTable
+from consumer.errors import Place, RecordError, UnknownTable
 from consumer.event import ChangeEvent, Operation, OtherDatabase
 from consumer.guard.history import Histories
 from consumer.guard.sent import counted_change
@@ -100,17 +100,25 @@ class Store(Protocol):
 
 @dataclass(slots=True)
 class Rejections:
-    """Records that can't be used: how many, the first few by place and reason, and the last of each user."""
+    """Records that can't be used: how many, the first few by place and reason, and the last of each user.
+
+    Those at ``settled`` places do not count: they are in ``given_up``, for their dead letters were discarded.
+    """
 
     count: int = 0
     first: list[str] = field(default_factory=list)
     by_reason: Counter[str] = field(default_factory=Counter)
     marks: dict[str, Plan] = field(default_factory=dict)
+    settled: frozenset[Place] = frozenset()
+    given_up: set[Place] = field(default_factory=set)
 
     def add(self, error: RecordError, mark: Plan | None, *, is_counted: bool = False) -> None:
         """One more; ``mark`` is for its user, if that is known. ``is_counted``: another fold has counted it."""
         if mark is not None:
             self.marks[str(mark.user)] = mark
+        if error.place is not None and error.place in self.settled:
+            self.given_up.add(error.place)
+            return
         if is_counted:
             return
         self.count += 1
@@ -124,6 +132,7 @@ class Rejections:
         self.by_reason += others.by_reason
         self.first = [*self.first, *others.first][:_NAMED]
         self.marks |= others.marks
+        self.given_up |= others.given_up
 
 
 class UserFold:
@@ -139,8 +148,11 @@ class UserFold:
         *,
         only: Collection[str] | None = None,
         carefully: bool = False,
+        settled: frozenset[Place] = frozenset(),
     ) -> None:
-        """``only`` are the users that are folded, as text; ``carefully``: every record is looked at whole."""
+        """``only`` are the users that are folded, as text; ``carefully``: every record is looked at whole. ``settled``
+        as in :class:`Rejections`.
+        """
         found = rules.table(table)
         assert found is not None  # only user tables come here
         self._table = found
@@ -156,7 +168,7 @@ class UserFold:
         self._must_read_whole = carefully or bool(rules.outside.stamps)
         self._is_second_look = carefully
         self.store = store
-        self.rejections = Rejections()
+        self.rejections = Rejections(settled=settled)
 
     def add(self, record: Read) -> None:
         """The next record of the partition.

@@ -10,7 +10,7 @@ from consumer.avro import Schemas
 from consumer.decimals import spelled
 from consumer.effect import Plan
 from consumer.envelope import parse
-from consumer.errors import RecordError
+from consumer.errors import Place, RecordError
 from consumer.event import ChangeEvent, Operation
 from consumer.guard.history import Histories
 from consumer.guard.version import Version, compare
@@ -34,6 +34,7 @@ class LinkedFold:
         store: Store,
         *,
         only: Collection[str] | None = None,
+        settled: frozenset[Place] = frozenset(),
     ) -> None:
         """As that of users; every row that counts is looked at whole."""
         found = rules.linked_table(table)
@@ -45,7 +46,7 @@ class LinkedFold:
         self._history = history
         self._only = only
         self.store = store
-        self.rejections = Rejections()
+        self.rejections = Rejections(settled=settled)
 
     def add(self, record: Read) -> None:
         """The next record of the partition.

@@ -9,12 +9,12 @@ from typing import TypeVar
 from consumer.avro import NO_SCHEMAS, Schemas
 from consumer.effect import Plan
 from consumer.envelope import parse
-from consumer.errors import RecordError, UnknownTable
+from consumer.errors import Place, RecordError, UnknownTable
 from consumer.event import ChangeEvent, OtherDatabase
 from consumer.guard.history import Earlier, Histories
 from consumer.keys import UserId
 from consumer.record import SourceRecord
-from consumer.replay.fold import Last, Read, Rejections, Store, UserFold
+from consumer.replay.fold import Read, Rejections, Store, UserFold
 from consumer.replay.linked import LinkedFold
 from consumer.rules import Rules
 from consumer.topic_tables import is_taken, named
@@ -25,7 +25,8 @@ _Fold = TypeVar("_Fold", UserFold, LinkedFold)
 @dataclass(frozen=True, slots=True)
 class Folding:
     """How to fold: ``only`` are the users that count, as text, ``of_tables`` the tables, None for all. ``earlier`` is
-    asked for what was sent before the records that are folded, by clocks that differ by ``clock_ms``.
+    asked for what was sent before the records that are folded, by clocks that differ by ``clock_ms``. ``settled`` are
+    the places of records whose dead letters were discarded.
     """
 
     rules: Rules
@@ -35,6 +36,7 @@ class Folding:
     only: frozenset[str] | None = None
     carefully: bool = False
     of_tables: frozenset[str] | None = None
+    settled: frozenset[Place] = frozenset()
 
     def for_users(self, users: Collection[str]) -> Folding:
         """The same for these users, each of whose records is looked at whole."""
@@ -64,7 +66,7 @@ class PartitionFold:
         self._linked: dict[str, dict[str, LinkedFold]] = {}
         self._unread: dict[str, dict[bytes, Read]] = {}
         """The last record of each key that could not be read, by topic: of which table it was is seen later."""
-        self._own = Rejections()
+        self._own = Rejections(settled=folding.settled)
         self._repeated = 0
         self.others = 0
         """Rows of databases that are not followed."""
@@ -85,15 +87,17 @@ class PartitionFold:
             return None
         parts = (table, rules, folding.schemas, self._history)
         if rules.table(table) is not None:
-            users = UserFold(*parts, self._make_store(), only=folding.only, carefully=folding.carefully)
+            users = UserFold(
+                *parts, self._make_store(), only=folding.only, carefully=folding.carefully, settled=folding.settled
+            )
             self._users.setdefault(topic, {})[table] = users
             # What could not be read before may have been of this table. It was counted then.
             for record in self._unread.get(topic, {}).values():
                 users.add(record)
-            users.rejections = Rejections(marks=users.rejections.marks)
+            users.rejections = Rejections(marks=users.rejections.marks, settled=folding.settled)
             return users
         if counts(table, rules) and not folding.carefully:  # whether a row can be used was seen when it was folded
-            linked = LinkedFold(*parts, self._make_store(), only=folding.only)
+            linked = LinkedFold(*parts, self._make_store(), only=folding.only, settled=folding.settled)
             self._linked.setdefault(topic, {})[table] = linked
             return linked
         return None
@@ -123,6 +127,7 @@ class PartitionFold:
         try:
             found = parse(source, self._folding.schemas, self._folding.rules.databases)
         except RecordError as error:
+            error.place = source.place
             self._add_unread(topic, record, error)
             return
         if isinstance(found, OtherDatabase):
@@ -152,17 +157,22 @@ class PartitionFold:
             self._own.add(error, None, is_counted=self._folding.carefully)
 
     def plans(self) -> Iterator[Plan]:
-        """What brings Redis to where the log ends: a plan of each user and table, then the marks."""
+        """What brings Redis to where the log ends: the plans of each user one after the other, then the marks."""
+        linked = list(_each(self._linked))
         for topic, fold in _each(self._users):
             for user, last in fold.store.items():
                 try:
                     yield fold.plan(last, topic, self._number)
                 except RecordError:
                     self.unusable.add(user)
-        for topic, linked in _each(self._linked):
-            for user, last in linked.store.items():
-                if not self._is_forgotten(user, last):
-                    yield linked.plan(last, topic, self._number)
+                for of_rows, rows in linked:
+                    row = rows.store.get(user)
+                    if row is not None and not last.forgets(row.version):
+                        yield rows.plan(row, of_rows, self._number)
+        for topic, rows in linked:
+            for user, row in rows.store.items():
+                if not self._has_row(user):
+                    yield rows.plan(row, topic, self._number)
         for _, fold in _each(self._users):
             yield from (mark for user, mark in fold.rejections.marks.items() if user not in self.unusable)
 
@@ -185,9 +195,8 @@ class PartitionFold:
         found.first = list(dict.fromkeys(found.first))
         return found
 
-    def _is_forgotten(self, user: str, row: Last) -> bool:
-        owners = (fold.store.get(user) for _, fold in _each(self._users))
-        return any(owner is not None and owner.forgets(row.version) for owner in owners)
+    def _has_row(self, user: str) -> bool:
+        return any(fold.store.get(user) is not None for _, fold in _each(self._users))
 
 
 def _each(folds: Mapping[str, Mapping[str, _Fold]]) -> Iterator[tuple[str, _Fold]]:

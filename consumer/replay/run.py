@@ -19,11 +19,12 @@ from consumer.batched import batched
 from consumer.config import Settings
 from consumer.drift import Difference, version_of
 from consumer.effect import Plan
-from consumer.errors import ConfigError, ServerError, ServerUnavailable
+from consumer.errors import ConfigError, Place, ServerError, ServerUnavailable
 from consumer.followed import Selection
 from consumer.group_offsets import lost
 from consumer.guard.version import Verdict
 from consumer.keys import UserId
+from consumer.letters.reader import read_letters
 from consumer.rebuild import as_read, removal
 from consumer.redis_memory import recall
 from consumer.registry import Registry
@@ -216,13 +217,14 @@ class _Run:
             canary,
             self.selection.tables.pairs(self.selection.topics),
             frozenset(order.tables) or None,
+            self._settled(),
         )
         numbers = sorted({span.partition for span in spans})
         tasks: list[Task] = [(each, *self.state.reached(each)) for each in numbers if self.state.summary(each) is None]
         left = sum(
             span.end - offsets.get(span.topic, span.begin) for each, offsets, _ in tasks for span in wanted.of(each)
         )
-        with ReplayProgress(max(0, left)) as self.progress:
+        with ReplayProgress(max(0, left), action="replay.progress") as self.progress:
             if order.workers > 1:
                 parts = (self.settings, self.rules, wanted, tasks, self._report, self.should_stop)
                 in_processes(order.workers, *parts)
@@ -235,6 +237,18 @@ class _Run:
         if order.is_whole:
             self._look_for_orphans(spans, total)
         return total
+
+    def _settled(self) -> frozenset[Place]:
+        """The places of records whose dead letters were discarded; none where they can't be read."""
+        try:
+            return frozenset(read_letters(self.settings.kafka, self.settings.dead_letter_topic).discarded)
+        except ServerError as error:
+            _log.warning(
+                "dead letters can't be read: those that were discarded count as not applied",
+                action="replay.letters_unread",
+                problem=error.problem,
+            )
+            return frozenset()
 
     def _alone(self, wanted: Wanted, tasks: Sequence[Task]) -> None:
         worker = Worker(self.settings, self.rules, wanted, self._report, self.should_stop)
@@ -264,7 +278,7 @@ class _Run:
             total.differ(Difference("orphan", key), self.order.shown)
         if not self.order.prunes or self.order.is_dry or not orphans:
             return
-        if total.unusable:
+        if total.unusable or total.given_up:
             _log.warning("orphans stay: one may be the user of a record that can't be used", action="replay.not_pruned")
             return
         sink = RedisSink(self.settings.redis, self.settings.guard, self.rules)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
@@ -18,7 +18,7 @@ from consumer.decision import decide_all, healing_plan
 from consumer.drift import differences, would_apply
 from consumer.earlier import KafkaEarlier
 from consumer.effect import Mode, Plan
-from consumer.errors import Reconnected, Refused, ServerUnavailable
+from consumer.errors import Place, Reconnected, ServerUnavailable
 from consumer.guard.history import Histories
 from consumer.guard.version import Verdict
 from consumer.mark import mark_refused
@@ -30,7 +30,7 @@ from consumer.replay.partition import Folding, PartitionFold, counts
 from consumer.replay.reader import read
 from consumer.replay.state import packed
 from consumer.replay.store import Budget
-from consumer.replay.summary import Summary
+from consumer.replay.summary import Summary, UserCounts
 from consumer.retry import retry
 from consumer.rules import Rules
 from consumer.sink import RedisSink
@@ -46,6 +46,8 @@ OTHERS = "of a database that is not followed, left out"
 TOMBSTONE, NOTHING = "tombstones", "nothing of their own to write: no effect, of another user, or joined with another"
 NEWER, OLD, RIGHT = "newer in Redis, left alone", "applied before, or older than what is in Redis", "right already"
 
+TO_WRITE = "would be written"
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -53,7 +55,8 @@ class Wanted:
 
     ``memory`` is what one worker may hold of folds in bytes, ``shown`` of how many keys the differences are told.
     ``canary`` names the key whose loss tells that Redis was emptied; a dry run has none. ``tables`` are topics with a
-    table that each is known to carry; only rows of ``of_tables`` are replayed, None for all.
+    table that each is known to carry; only rows of ``of_tables`` are replayed, None for all. ``settled`` are the places
+    of records whose dead letters were discarded.
     """
 
     spans: tuple[Span, ...]
@@ -66,6 +69,7 @@ class Wanted:
     canary: str = ""
     tables: tuple[tuple[str, str], ...] = ()
     of_tables: frozenset[str] | None = None
+    settled: frozenset[Place] = frozenset()
 
     def of(self, number: int) -> list[Span]:
         """The ranges of one partition number."""
@@ -159,7 +163,15 @@ class Worker:
         spans = self._wanted.of(number)
         tables = {span.topic: self._tables.of(span.topic) for span in spans}
         wanted = self._wanted
-        folding = Folding(rules, self._schemas, self._earlier, guard.clock_ms, wanted.users, of_tables=wanted.of_tables)
+        folding = Folding(
+            rules,
+            self._schemas,
+            self._earlier,
+            guard.clock_ms,
+            wanted.users,
+            of_tables=wanted.of_tables,
+            settled=wanted.settled,
+        )
         budget = Budget(self._wanted.memory)
         again = Budget(self._wanted.memory)
         try:
@@ -167,8 +179,9 @@ class Worker:
             for span, records in self._records(spans):
                 summary.records += len(records)
                 self._retried(lambda span=span, records=records: fold.add(span.topic, records))  # type: ignore[misc]
-            self._write(_knowing(fold.plans(), spans), summary)
+            self._write(_knowing(fold.plans(), spans), summary, fold.unusable)
             summary.reject(fold.rejections.first, fold.rejections.count)
+            given_up = set(fold.rejections.given_up)
             summary.count(OTHERS, fold.others)
             users = packed(fold.users())
             if fold.unusable:
@@ -177,6 +190,8 @@ class Worker:
                     second.add(span.topic, records)
                 self._write(_knowing(second.plans(), spans), summary)
                 summary.reject(second.rejections.first, second.rejections.count)
+                given_up |= second.rejections.given_up
+            summary.give_up(len(given_up))
         finally:
             budget.close()
             again.close()
@@ -213,7 +228,9 @@ class Worker:
         }
         for at, error in batch.errors.items():
             users = {str(mark.user) for mark in decisions[at].marks}
-            if at in plans or wanted is None or not users or users & wanted:
+            if at >= 0 and records[at].place in self._wanted.settled:
+                summary.give_up(1)
+            elif at in plans or wanted is None or not users or users & wanted:
                 summary.reject([str(error)])
         tombstones = sum(record.value is None for record in records)
         others = sum(bool(decision.database) for decision in decisions)
@@ -224,23 +241,40 @@ class Worker:
         if wanted is not None:
             summary.find(str(plan.user) for plan in plans.values())
         if self._wanted.is_dry:
-            self._compare([plan for plan in plans.values() if plan.mode is not Mode.MARK], summary)
+            became = self._compare([plan for plan in plans.values() if plan.mode is not Mode.MARK], summary)
         else:
-            self._deliver(plans, summary, lambda at: batch.unpublished(at, healing_plan(decisions[at], self._rules)))
+            answers = self._deliver(
+                plans, summary, lambda at: batch.unpublished(at, healing_plan(decisions[at], self._rules))
+            )
+            became = ["applied" if answer.is_accepted else OLD for answer in answers.values()]
+        for each in became:
+            summary.count(each)
 
-    def _write(self, plans: Iterable[Plan], summary: Summary) -> None:
+    def _write(self, plans: Iterable[Plan], summary: Summary, later: Collection[str] = ()) -> None:
+        """Users in ``later`` come again, and count then."""
+        users = UserCounts(summary)
         for some in batched(plans, _AT_ONCE):
             if self._should_stop():
                 raise Interrupted
             if self._wanted.users is not None:
                 summary.find(str(plan.user) for plan in some)
             if self._wanted.is_dry:
-                self._compare([plan for plan in some if plan.mode is not Mode.MARK], summary)
+                changes = [plan for plan in some if plan.mode is not Mode.MARK]
+                found = list(zip(changes, self._compare(changes, summary), strict=True))
             else:
                 numbered = dict(enumerate(some))
-                self._deliver(numbered, summary, numbered.__getitem__)
+                answers = self._deliver(numbered, summary, numbered.__getitem__)
+                changed = [(plan, answers[at]) for at, plan in numbered.items() if at in answers]
+                found = [(plan, _outcome(answer)) for plan, answer in changed if plan.mode is not Mode.MARK]
+            for plan, became in found:
+                if str(plan.user) not in later:
+                    users.add(str(plan.user), became)
+        users.end()
 
-    def _deliver(self, plans: dict[int, Plan], summary: Summary, healing: Callable[[int], Plan]) -> None:
+    def _deliver(
+        self, plans: dict[int, Plan], summary: Summary, healing: Callable[[int], Plan]
+    ) -> Mapping[int, Applied]:
+        """What Redis answered to each plan that it took."""
         delivery = Delivery(
             plans,
             healing=healing,
@@ -249,23 +283,29 @@ class Worker:
         )
         while not delivery.is_over:
             self._retried(lambda: delivery.attempt(self._sink))
-        for answer in delivery.answers.values():
-            summary.count(_outcome(answer, is_rebuild=self._wanted.is_rebuild))
         for at, refused in delivery.refused.items():
-            summary.reject([_refusal(plans[at], refused)])
+            place = _place(plans[at])
+            if place in self._wanted.settled:
+                summary.give_up(1)
+            else:
+                summary.reject([f"{place}: Redis refused the change: {refused.problem}"])
         if delivery.halt is not None:
             raise delivery.halt
+        return delivery.answers
 
-    def _compare(self, plans: Sequence[Plan], summary: Summary) -> None:
+    def _compare(self, plans: Sequence[Plan], summary: Summary) -> list[str]:
+        """What would become of each plan."""
         standings = self._retried(lambda: self._view.standings(plans))
+        became = []
         for plan, standing in zip(plans, standings, strict=True):
             if not would_apply(plan, standing):
-                summary.count(NEWER if self._wanted.is_rebuild else OLD)
+                became.append(NEWER if self._wanted.is_rebuild else OLD)
                 continue
             found = list(differences(plan, standing))
-            summary.count("would be written" if found else RIGHT)
+            became.append(TO_WRITE if found else RIGHT)
             for each in found:
                 summary.differ(each, self._wanted.shown)
+        return became
 
     def _records(self, spans: Sequence[Span], *, is_new: bool = True) -> Iterator[tuple[Span, Sequence[SourceRecord]]]:
         """The records of ``spans``; of tables that a rebuild writes nothing of only the number of offsets."""
@@ -311,9 +351,8 @@ def _knowing(plans: Iterable[Plan], spans: Sequence[Span]) -> Iterator[Plan]:
         yield structs.replace(plan, known_below=ends.get(plan.version.topic)) if is_rebuild else plan
 
 
-def _outcome(answer: Applied, *, is_rebuild: bool) -> str:
-    if not is_rebuild:
-        return "applied" if answer.is_accepted else OLD
+def _outcome(answer: Applied) -> str:
+    """What a rebuild's plan became."""
     if answer.verdict is Verdict.STALE:
         return NEWER
     if not answer.is_accepted or answer.differed == 0:
@@ -321,9 +360,8 @@ def _outcome(answer: Applied, *, is_rebuild: bool) -> str:
     return "created" if answer.config_created else "corrected"
 
 
-def _refusal(plan: Plan, error: Refused) -> str:
-    version = plan.version
-    return f"{version.topic}[{version.partition}]@{version.offset}: Redis refused the change: {error.problem}"
+def _place(plan: Plan) -> Place:
+    return Place(plan.version.topic, plan.version.partition, plan.version.offset)
 
 
 def limited(should_stop: Callable[[], bool], *, is_dry: bool) -> Callable[[], bool]:

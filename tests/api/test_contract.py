@@ -129,8 +129,13 @@ def test_what_the_owner_of_a_portfolio_does_not_keep_is_no_difference(served: Se
 
 def test_the_same_number_spelled_otherwise_is_the_same(served: Served, user: redis.Redis) -> None:
     served.refresh(123)
-    user.hset(CONFIG, "wallet_balance", "10000.5")
-    assert served.consistency(123)["is_consistent"]
+    user.hset(CONFIG, mapping={"wallet_balance": "10000.5", "is_active": "true"})
+    told = served.consistency(123, details="true")
+    assert told["is_consistent"]
+    assert [(each["field"], each["kind"], each["redis"], each["database"]) for each in told["differences"]] == [
+        ("wallet_balance", "same value, written another way", "10000.5", "10000.50"),
+        ("is_active", "same value, written another way", "true", "1"),
+    ]
 
 
 def test_demo_users(served: Served, trading: Trading, quiet: redis.Redis) -> None:

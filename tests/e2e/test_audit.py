@@ -175,7 +175,7 @@ def test_forty_differences_are_found_while_updates_go_on_and_mended(live: System
         assert {each["user"]: each["cause"] for each in findings} == expected, first.stderr
         assert len(findings) == len(expected) + EACH  # two fields of each of the first
         assert first.returncode == 1
-        assert summary["users"] == USERS + 2 + EACH
+        assert (summary["users"], summary["orphans"]) == (USERS + 2 + EACH + EACH, EACH)
         assert summary["wrong"] == len(expected)
         assert summary["causes"]["overwritten"] == 3 * EACH
         mended, summary = found(audit(live, "--json", "--repair"))
@@ -280,7 +280,7 @@ def test_keys_far_apart_keys_of_nobody_and_what_only_redis_has(live: System) -> 
     findings, _ = found(audit(live, "--json"))
     assert {each["user"]: each["cause"] for each in findings} == {f"live:{STRANGE}": "foreign", "live:5": "wrong_type"}
     _, one = found(audit(live, "--json", "--user", f"live:{STRANGE}"))
-    assert (one["users"], one["orphans"]) == (0, 1)
+    assert (one["users"], one["orphans"], one["wrong"]) == (1, 1, 1)
     redis.delete(f"user:{{live:{STRANGE}}}:portfolio", "cdc:{live:5}")
     trading.insert("live_users", id=-5)
     ran = audit(live, "--table", "live_users")

@@ -107,3 +107,75 @@ def test_a_user_whom_nobody_knows(system: System) -> None:
     ran = command(system.environment, "explain", "31337")
     assert ran.returncode == 2
     assert "live:123" in ran.stderr
+
+
+def settled(system: System, *arguments: str) -> dict[str, Any]:
+    """What `explain` says once the consumer has come to the end."""
+
+    def told() -> dict[str, Any]:
+        return dict(json.loads(explained(system, "--json", *arguments)))
+
+    eventually(lambda: told()["pending"] == [], 60)
+    return told()
+
+
+@pytest.mark.parametrize("overrides", [{"signal.poll.interval.ms": "100"}])
+def test_snapshots_are_no_fault_and_nobodys_hand(live: System) -> None:
+    """A plain one, which only fills, and one that writes over what stands there; and a repair between them."""
+    asked = {**live.environment, "CDC_CONNECT__URL": live.stack.connect.url, "CDC_DATABASE__URL": live.database.url}
+
+    def snapshot(*arguments: str) -> None:
+        ran = command(asked, "snapshot", "live_users", *arguments, seconds=150)
+        assert ran.returncode == 0, ran.stderr
+
+    live.trading.update("live_users", WITNESS, leverage=50)
+    live.passed(WITNESS)
+    live.redis.delete(f"user_balance:live:{WITNESS}")
+    snapshot()
+    eventually(lambda: live.redis.exists(f"user_balance:live:{WITNESS}"), 60)
+    told = settled(live)
+    assert told["problems"] == []
+    assert told["changes"][-1]["fate"] == "filled what was missing"
+    assert told["balance"]["note"] == "as written"
+    live.redis.hset(CONFIG, "leverage", "999")
+    assert "changed by hand, or by another program: leverage" in settled(live)["problems"]
+    assert command(asked, "audit", "--user", f"live:{WITNESS}", "--repair", seconds=120).returncode == 0
+    told = settled(live)
+    assert (told["problems"], field(told, "leverage")["note"]) == ([], "as written")
+    live.redis.hset(CONFIG, "account_number", "by hand")
+    stamp = live.field(WITNESS, "last_updated")
+    snapshot("--authoritative")
+    eventually(lambda: live.field(WITNESS, "last_updated") != stamp, 60)
+    told = settled(live)
+    assert told["problems"] == []
+    assert {field(told, name)["note"] for name in ("last_updated", "account_number", "leverage")} == {"as written"}
+    live.trading.update("live_users", WITNESS, leverage=75)
+    live.passed(WITNESS)
+    assert settled(live)["problems"] == []
+
+
+def test_with_a_wrong_prefix_it_says_that_nothing_is_known(live: System) -> None:
+    asked = {**live.environment, "CDC_DATABASE__URL": live.database.url, "CDC_KAFKA__TOPIC_PREFIX": "nowhere"}
+    ran = command(asked, "explain", f"live:{WITNESS}")
+    assert ran.returncode == 1
+    assert "! no topic to read: topics like nowhere." in ran.stdout
+    assert "nothing is wrong" not in ran.stdout
+
+
+def test_a_value_written_another_way_is_said_alike_by_audit_and_explain(live: System) -> None:
+    live.trading.update("live_users", WITNESS, wallet_balance="10000.5")
+    eventually(lambda: live.field(WITNESS, "wallet_balance") == "10000.50", 60)
+    live.redis.hset(CONFIG, "wallet_balance", "10000.5")
+    asked = {**live.environment, "CDC_DATABASE__URL": live.database.url, "CDC_AUDIT__SETTLE_S": "0.5"}
+    ran = command(asked, "audit", "--user", f"live:{WITNESS}", "--json", seconds=120)
+    finding, summary = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert (ran.returncode, finding["shape"], finding["field"]) == (0, "spelling", "wallet_balance")
+    assert (summary["wrong"], summary["spelled_another_way"]) == (0, 1)
+    told = settled(live)
+    assert (told["problems"], told["spelled_another_way"]) == ([], ["wallet_balance"])
+    ran = command(asked, "audit", "--user", f"live:{WITNESS}", seconds=120)
+    assert "the same value, written another way" in ran.stdout
+    assert "1 users compared, 0 wrong" in ran.stdout, "a redirected audit has its summary there"
+    ran = command(asked, "audit", "--user", "live:31337", "--user", f"live:{WITNESS}", seconds=120)
+    assert ran.returncode == 1
+    assert "live:31337: neither the database nor Redis has such a user" in ran.stdout

@@ -58,7 +58,8 @@ class Letters:
 
     def replayed(self, *arguments: str, **environment: str) -> tuple[int, dict[int, str], str]:
         """The exit code, what became of each, and everything that was printed."""
-        ran = self.run("replay", "--json", *arguments, **environment)
+        way = () if "--dry-run" in arguments else ("--yes",)
+        ran = self.run("replay", "--json", *way, *arguments, **environment)
         found = [json.loads(line) for line in ran.stdout.splitlines()]
         numbers = {int(each["place"].rpartition("@")[2]) - GOOD: each["outcome"] for each in found}
         return ran.returncode, numbers, ran.stdout + ran.stderr
@@ -214,26 +215,70 @@ def test_a_record_that_fails_anew_waits_anew(letters: Letters) -> None:
         eventually(lambda: letters.numbers() == [0, 1, 2, 3, 4], 60)
 
 
-def test_something_must_be_chosen_and_on_a_terminal_nothing_is_done_without_yes(letters: Letters) -> None:
+def test_something_must_be_chosen_and_without_yes_nothing_is_done(letters: Letters) -> None:
+    """Through a pipe as on a terminal; and what is said comes from Redis, which refuses one of them."""
     assert letters.run("replay").returncode == 2
     assert letters.run("replay", "--all", "--user", "live:1").returncode == 2
     assert letters.run("replay", "--user", "1").returncode == 2
-    person, terminal = pty.openpty()
-    try:
-        ran = subprocess.run(
-            [CLI, "dead-letters", "replay", "--all", "--discard"],
-            env={**os.environ, **letters.feed.environment},
-            stdin=terminal,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    finally:
-        os.close(person)
-        os.close(terminal)
-    assert "nothing was done; --yes does it" in ran.stderr
-    assert letters.numbers() == [0, 1, 2, 3, 4]
+    assert letters.run("replay", "--all", "--yes", "--dry-run").returncode == 2
+    feed = letters.feed
+    before = dump(feed.redis)
+    for arguments in (["--all"], ["--all", "--discard"]):
+        person, terminal = pty.openpty()
+        try:
+            for stdin in (terminal, subprocess.DEVNULL):
+                ran = subprocess.run(
+                    [CLI, "dead-letters", "replay", *arguments],
+                    env={**os.environ, **feed.environment},
+                    stdin=stdin,
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                    check=False,
+                )
+                assert "nothing was done; --yes does it" in ran.stderr
+                assert letters.numbers() == [0, 1, 2, 3, 4]
+                assert dump(feed.redis) == before
+        finally:
+            os.close(person)
+            os.close(terminal)
+    ran = letters.run("replay", "--user", "live:3")
+    assert f"stays      {letters.place(2)}: user:{{live:3}}:config is a key of another type" in ran.stdout
+    feed.redis.delete("user:{live:3}:config")
+    assert "would be: 1 applied" in letters.run("replay", "--user", "live:3").stderr
+    with feed.running():
+        feed.send(deposit(3, GOOD + 5, wallet_balance="77"))
+        eventually(lambda: feed.field(3, "wallet_balance") == "77.00", 60)
+    assert "would be: 1 superseded" in letters.run("replay", "--user", "live:3").stderr
+
+
+def test_what_was_given_up_is_settled_for_replay_and_check(letters: Letters, tmp_path: Path) -> None:
+    """A TRUNCATE and a record that nobody can read: to cure them is impossible."""
+    feed = letters.feed
+    feed.redis.delete("user:{live:3}:config")
+    mapping = command({}, "mapping").stdout.replace('{ name = "leverage", required = true }', '{ name = "leverage" }')
+    (tmp_path / "mapping.toml").write_text(mapping)
+    cured = {"CDC_MAPPING": str(tmp_path / "mapping.toml"), "CDC_SOURCE__ACCEPT_MISSING_BEFORE": "true"}
+    settings = {**feed.environment, **cured}
+
+    def replays() -> list[tuple[int, int]]:
+        """Exit code and records that could not be used, of each way."""
+        found = []
+        for way in ([], ["--rebuild"]):
+            ran = command(settings, "replay", "--from", "beginning", "--to", "end", "--yes", "--json", *way)
+            found.append((ran.returncode, json.loads(ran.stdout)["unusable"]))
+        return found
+
+    def failures() -> list[str]:
+        ran = command(settings, "check", "--json")
+        told = [json.loads(line) for line in ran.stdout.splitlines()]
+        return [each["found"] for each in told if each["level"] != "ok" and each["subject"].startswith("records of")]
+
+    assert replays() == [(1, 2), (1, 2)]
+    assert len(failures()) == 2
+    assert letters.replayed(letters.place(0), letters.place(4), "--discard")[0] == 0
+    assert replays() == [(0, 0), (0, 0)]
+    assert failures() == []
 
 
 def test_without_a_topic_there_are_no_letters(feed: Feed) -> None:

@@ -56,6 +56,7 @@ def test_a_rebuild_writes_each_user_once_as_the_log_ends(ground: Ground, listene
     ground.send([*records, *(of_transaction(user, 300 + user) for user in range(60))])
     found = ground.replayed(*ALL, "--rebuild", "--yes")
     assert (found["records"], found["unusable"]) == (len(records) + 60, 0)
+    assert (found["counted"], sum(found["counts"].values())) == ("users", 60), "each has a row and a transaction"
     assert ground.users() == {user for user in range(60) if user % 10}
     assert ground.config(7)["leverage"] == "7"
     assert ground.config(7)["group"] == "VIP"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 import redis
 from msgspec import structs
+from pydantic import SecretStr
 
 from consumer.avro import NO_SCHEMAS
 from consumer.errors import ServerUnavailable
@@ -17,7 +19,9 @@ from consumer.record import SourceRecord
 from consumer.recording import RecordedSource
 from consumer.reference import reference
 from consumer.rules import Rules
+from consumer.sections import Redis
 from consumer.sink import RedisSink
+from consumer.standing import RedisView
 from tests.pipeline.test_dead_letters import CONFIG, Kept, record, run
 from tests.pipeline.test_pipeline import FailingSink
 from tests.redis_view import Listener, dump
@@ -37,10 +41,22 @@ def followed(sink: RedisSink, *records: SourceRecord) -> list[Unapplied]:
     return box.open()
 
 
+def view_of(client: redis.Redis) -> RedisView:
+    at = client.get_connection_kwargs()
+    return RedisView(Redis(url=SecretStr(f"redis://{at['host']}:{at['port']}/{at.get('db') or 0}")))
+
+
 def outcomes(
-    found: Sequence[Unapplied], sink: RedisSink, rules: Rules = RULES, *, is_silent: bool = False
+    found: Sequence[Unapplied], sink: RedisSink, client: redis.Redis, rules: Rules = RULES, *, is_silent: bool = False
 ) -> list[Outcome]:
-    return [each.outcome for each in release(found, sink, rules, NO_SCHEMAS, is_silent=is_silent)]
+    """What became of them, which a dry run before foresaw, and touched nothing."""
+    before = dump(client)
+    with closing(view_of(client)) as view:
+        expected = [each.outcome for each in foreseen(found, view, rules, NO_SCHEMAS)]
+    assert dump(client) == before
+    became = [each.outcome for each in release(found, sink, rules, NO_SCHEMAS, is_silent=is_silent)]
+    assert became == expected
+    return became
 
 
 def refused(sink: RedisSink, client: redis.Redis, *records: SourceRecord) -> list[Unapplied]:
@@ -57,13 +73,13 @@ def test_once_the_cause_is_gone_it_is_applied_whole_and_told_and_a_second_time_d
     found = refused(sink, client, record("The group", 0))
     client.hset(CONFIG, mapping={"wallet_balance": "old", "extra": "kept"})
     listener = Listener(client)
-    assert outcomes(found, sink) == [Outcome.APPLIED]
+    assert outcomes(found, sink, client) == [Outcome.APPLIED]
     assert client.hget(CONFIG, "wallet_balance") != "old", "the mark asks for everything"
     assert client.hget(CONFIG, "extra") == "kept"
     assert client.hget(GUARD, "!live_users") is None
     assert "group_updates" in [channel for channel, _ in listener.heard()]
     told, before = len(listener.heard()), dump(client)
-    assert outcomes(found, sink) == [Outcome.REPEATED]
+    assert outcomes(found, sink, client) == [Outcome.REPEATED]
     assert (len(listener.heard()), dump(client)) == (told, before)
     listener.close()
 
@@ -71,7 +87,7 @@ def test_once_the_cause_is_gone_it_is_applied_whole_and_told_and_a_second_time_d
 def test_without_messages(sink: RedisSink, client: redis.Redis) -> None:
     found = refused(sink, client, record("The group", 0))
     listener = Listener(client)
-    assert outcomes(found, sink, is_silent=True) == [Outcome.APPLIED]
+    assert outcomes(found, sink, client, is_silent=True) == [Outcome.APPLIED]
     assert client.hget(CONFIG, "group") is not None
     assert listener.heard() == []
     listener.close()
@@ -81,23 +97,23 @@ def test_an_old_one_never_moves_redis_back(sink: RedisSink, client: redis.Redis)
     found = refused(sink, client, record("The group", 0))
     followed(sink, record("A deposit", 1))
     before = dump(client)
-    assert outcomes(found, sink) == [Outcome.SUPERSEDED]
+    assert outcomes(found, sink, client) == [Outcome.SUPERSEDED]
     assert dump(client) == before
 
 
 def test_several_of_one_user_are_applied_in_their_order(sink: RedisSink, client: redis.Redis) -> None:
     found = refused(sink, client, *(record("A deposit", offset) for offset in range(3)))
-    assert outcomes(found, sink) == [Outcome.APPLIED] * 3
+    assert outcomes(found, sink, client) == [Outcome.APPLIED] * 3
     assert client.hget(GUARD, "!live_users") is None
     assert str(client.hget(GUARD, "live_users")).endswith("|2")
 
 
 def test_the_earlier_of_two_does_not_heal_the_later_ones_mark(sink: RedisSink, client: redis.Redis) -> None:
     first, second = refused(sink, client, record("A deposit", 0), record("The group", 1))
-    assert outcomes([first], sink) == [Outcome.APPLIED]
+    assert outcomes([first], sink, client) == [Outcome.APPLIED]
     assert str(client.hget(GUARD, "!live_users")).endswith("|1")
     client.hset(CONFIG, "margin", "old")
-    assert outcomes([second], sink) == [Outcome.APPLIED]
+    assert outcomes([second], sink, client) == [Outcome.APPLIED]
     assert client.hget(CONFIG, "margin") != "old"
 
 
@@ -109,15 +125,15 @@ def test_what_fails_again_stays_and_moves_no_mark(sink: RedisSink, client: redis
     assert (first.outcome, first.is_done) == (Outcome.STAYS, False)
     assert first.why == "7 bytes that are not JSON"
     assert dump(client) == before, "the mark is the second one's"
-    assert outcomes(found, sink) == [Outcome.STAYS] * 2
+    assert outcomes(found, sink, client) == [Outcome.STAYS] * 2
     assert dump(client) == before
 
 
 def test_redis_refuses_it_again(sink: RedisSink, client: redis.Redis) -> None:
     found = refused(sink, client, record("A deposit", 0))
     client.set(CONFIG, "no hash again")
+    assert outcomes(found, sink, client) == [Outcome.STAYS]
     (result,) = release(found, sink, RULES, NO_SCHEMAS)
-    assert result.outcome is Outcome.STAYS
     assert result.why == f"Redis refused the change: WRONGTYPE {CONFIG} is no hash"
 
 
@@ -126,8 +142,8 @@ def test_a_setting_that_was_the_cause(sink: RedisSink, client: redis.Redis) -> N
     whole = record("A deposit", 0)
     bare = structs.replace(whole, value=(whole.value or b"").replace(b'"before":{', b'"before":null,"was":{'))
     found = followed(sink, bare)
-    assert outcomes(found, sink) == [Outcome.STAYS]
-    assert outcomes(found, sink, replace(RULES, accept_missing_before=True)) == [Outcome.APPLIED]
+    assert outcomes(found, sink, client) == [Outcome.STAYS]
+    assert outcomes(found, sink, client, replace(RULES, accept_missing_before=True)) == [Outcome.APPLIED]
     assert client.hget(CONFIG, "wallet_balance") == "10000.50"
 
 
@@ -151,15 +167,36 @@ def test_a_record_from_which_nothing_follows_is_done(sink: RedisSink) -> None:
     assert (result.outcome, result.is_done) == (Outcome.NOTHING, True)
 
 
-def test_what_is_foreseen_touches_nothing(sink: RedisSink, client: redis.Redis) -> None:
+def test_what_is_foreseen_says_which_key_is_in_the_way(sink: RedisSink, client: redis.Redis) -> None:
     found = refused(sink, client, record("A deposit", 0), structs.replace(record("A deposit", 1), value=b"no JSON"))
-    before = dump(client)
-    assert [each.outcome for each in foreseen(found, RULES, NO_SCHEMAS)] == [Outcome.APPLIED, Outcome.STAYS]
-    assert dump(client) == before
+    assert outcomes(found, sink, client) == [Outcome.APPLIED, Outcome.STAYS]
+    client.delete(GUARD, CONFIG)
+    client.set(CONFIG, "no hash")
+    with closing(view_of(client)) as view:
+        first, _ = foreseen(found, view, RULES, NO_SCHEMAS)
+        assert first.why == f"{CONFIG} is a key of another type"
+        client.delete(CONFIG)
+        client.hset(GUARD, "live_users", "junk")
+        first, _ = foreseen(found, view, RULES, NO_SCHEMAS)
+        assert first.why == f"the version of live_users in {GUARD} can't be read"
+
+
+def test_a_dead_read_of_a_snapshot_fills(sink: RedisSink, client: redis.Redis) -> None:
+    """An incremental read behind a change: the hash is missing, then nothing, then a field."""
+    followed(sink, record("A deposit", 1))
+    found = refused(sink, client, record("An incremental snapshot read", 2))
+    client.hdel(GUARD, "!live_users")
+    assert outcomes(found, sink, client) == [Outcome.APPLIED]
+    assert outcomes(found, sink, client) == [Outcome.REPEATED]
+    client.hdel(CONFIG, "group")
+    assert outcomes(found, sink, client) == [Outcome.APPLIED]
+    followed(sink, record("The group", 3))
+    client.hdel(CONFIG, "group")
+    assert outcomes(found, sink, client) == [Outcome.SUPERSEDED]
 
 
 def test_redis_away_in_between_and_once_more(sink: RedisSink, client: redis.Redis) -> None:
     found = refused(sink, client, record("A deposit", 0))
     with pytest.raises(ServerUnavailable):
         release(found, FailingSink(sink, [ServerUnavailable("Redis", "away")]), RULES, NO_SCHEMAS)
-    assert outcomes(found, sink) == [Outcome.APPLIED]
+    assert outcomes(found, sink, client) == [Outcome.APPLIED]

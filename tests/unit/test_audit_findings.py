@@ -10,7 +10,8 @@ import pytest
 
 from consumer.audit.cause import WHY, Cause, Evidence, cause_of
 from consumer.audit.finding import Finding, Tally, summary_json, summary_text, to_json, to_text
-from consumer.audit.suspect import Odd, Shape, Suspect, odds_of
+from consumer.audit.suspect import Odd, Shape, Suspect
+from consumer.audit.suspect import odds_of as odds_of_table
 from consumer.audit.watch import Known
 from consumer.database.row import ReadRow
 from consumer.drift import Standing
@@ -52,6 +53,10 @@ SURE = Evidence(
 
 def plan_of(row: RowImage | None) -> Plan:
     return rebuild_read(ReadRow(TABLE.table, 7, row, PLACE), TABLE, RULES)
+
+
+def odds_of(plan: Plan, standing: Standing) -> frozenset[Odd]:
+    return odds_of_table(plan, standing, TABLE, RULES)
 
 
 def right() -> Standing:
@@ -115,6 +120,13 @@ def test_only_what_is_exactly_the_same_stays_suspected() -> None:
         (LEVERAGE, {"is_lost": True}, Cause.DEAD_LETTER),
         (LEVERAGE, {"is_emptied": True}, Cause.REDIS_EMPTIED),
         (MISSING, {"is_emptied": True, "has_version": False, "image": None, "is_lost": True}, Cause.REDIS_EMPTIED),
+        (LEVERAGE, {"is_given_up": True}, Cause.OVERWRITTEN),
+        (LEVERAGE, {"is_given_up": True, "image": {"leverage": "50"}}, Cause.GIVEN_UP),
+        (LEVERAGE, {"is_given_up": True, "image": {"leverage": "50"}, "is_lost": True}, Cause.DEAD_LETTER),
+        (LEVERAGE, {"is_given_up": True, "image": {"leverage": "50"}, "is_behind": True}, Cause.BEHIND),
+        (MISSING, {"is_given_up": True, "has_version": False, "image": None}, Cause.GIVEN_UP),
+        (MISSING, {"is_given_up": True}, Cause.EVICTED),
+        (LEFT, {"is_given_up": True}, Cause.GIVEN_UP),
         (LEVERAGE, {"has_version": False, "image": None}, Cause.NO_VERSION),
         (LEVERAGE, {"is_deleted": True, "image": None}, Cause.NOT_SENT),
         (MISSING, {}, Cause.EVICTED),
@@ -162,11 +174,21 @@ def test_an_orphan_counts_among_the_users() -> None:
     tally = Tally(users=1)
     tally.add([finding(LEFT, Cause.FOREIGN)])
     assert tally.share_right == 0.5
-    assert json.loads(summary_json(tally))["orphans"] == 1
+    told = json.loads(summary_json(tally))
+    assert (told["users"], told["wrong"], told["orphans"], told["share_right"]) == (2, 1, 1, 0.5)
+    assert "2 users compared, 1 wrong (50.000000% right)" in summary_text(tally)
+    assert "1  of them in Redis and not in the database" in summary_text(tally)
 
 
 def test_nothing_to_compare_is_right() -> None:
     assert (Tally().share_right, Tally().nines) == (1.0, 0.0)
+
+
+def test_a_named_user_whom_nobody_has_is_not_right() -> None:
+    tally = Tally(nobody=[UserId("live", 31337)])
+    assert not tally.is_clean
+    assert "live:31337: neither the database nor Redis has such a user" in summary_text(tally)
+    assert json.loads(summary_json(tally))["unknown_users"] == ["live:31337"]
 
 
 def test_rows_that_cannot_be_compared_remain() -> None:

@@ -48,8 +48,8 @@ def written(
     return SourceRecord("dlq", partition, offset, 1000 + offset, record.key, record.value, tuple(letter.headers()))
 
 
-def noted(offset: int, unapplied: Unapplied, partition: int = 0) -> SourceRecord:
-    key, value, headers = note(unapplied, Outcome.APPLIED)
+def noted(offset: int, unapplied: Unapplied, partition: int = 0, outcome: Outcome = Outcome.APPLIED) -> SourceRecord:
+    key, value, headers = note(unapplied, outcome)
     return SourceRecord("dlq", partition, offset, 1000 + offset, key, value, tuple(headers))
 
 
@@ -212,3 +212,13 @@ def test_a_place_is_read_as_it_is_written(place: Place) -> None:
 def test_other_texts_are_no_places(text: str) -> None:
     with pytest.raises(ValueError, match="should look like"):
         Place.from_text(text)
+
+
+def test_what_was_given_up_is_known_until_it_waits_again() -> None:
+    (waits,) = box([written(0)]).open()
+    assert box([written(0)]).discarded == set()
+    assert box([written(0), noted(1, waits)]).discarded == set(), "it was applied"
+    given_up = noted(1, waits, outcome=Outcome.DISCARDED)
+    assert box([written(0), given_up]).discarded == {RECORD.place}
+    assert box([written(0), given_up, written(2)]).discarded == set(), "it failed anew"
+    assert box([written(0), written(0, partition=1), given_up]).discarded == set(), "its note in the other is to come"

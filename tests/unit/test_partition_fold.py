@@ -14,6 +14,7 @@ from consumer.effect import Mode, Plan
 from consumer.record import SourceRecord
 from consumer.reference import reference
 from consumer.replay.partition import Folding, PartitionFold
+from consumer.replay.summary import Summary, UserCounts, to_text
 from consumer.rules import Rules
 from tests.scenario import load_all
 from tests.unit.test_fold import Memory
@@ -97,3 +98,42 @@ def test_only_the_tables_that_were_asked_for() -> None:
     fold = PartitionFold(0, {TOPIC: ()}, Folding(reference(), of_tables=frozenset({"demo_users"})), Memory)
     fold.add(TOPIC, [GOOD, demo(1), BETTER])
     assert told(list(fold.plans())) == {("demo:7", "demo_users", Mode.REBUILD)}
+
+
+DEPOSIT = next(each for each in load_all() if each.title.startswith("An admin deposit"))
+
+
+def test_the_plans_of_a_user_come_together_and_count_as_one_user() -> None:
+    """Of three users: the row and a transaction of two of them, and a transaction of one who has no row."""
+    fold = PartitionFold(0, {}, Folding(reference()), Memory)
+    offset = 0
+    for number in (1, 2, 3):
+        for change in DEPOSIT.changes:
+            assert change.after is not None
+            column = "id" if change.table == "live_users" else "user_id"
+            if number == 3 and column == "id":
+                continue
+            row = replace(change, after=change.after | {column: number})
+            fold.add(f"trading.trading.{change.table}", [structs.replace(row.record(offset), offset=offset)])
+            offset += 1
+    users = [str(plan.user) for plan in fold.plans()]
+    assert users == ["live:1", "live:1", "live:2", "live:2", "live:3"]
+    summary = Summary()
+    counted = UserCounts(summary)
+    for user, became in zip(
+        users, ["right already", "corrected", "created", "corrected", "right already"], strict=True
+    ):
+        counted.add(user, became)
+    counted.end()
+    assert summary.counts == {"corrected": 1, "created": 1, "right already": 1}
+    assert "users:" in to_text(summary, "rebuild", is_dry=False).splitlines()
+
+
+@pytest.mark.parametrize("known", [(), ("live_users", "demo_users")])
+def test_records_that_were_given_up_do_not_count(known: tuple[str, ...]) -> None:
+    settled = frozenset({BAD.place})
+    fold = PartitionFold(0, {TOPIC: known}, Folding(reference(), settled=settled), Memory)
+    fold.add(TOPIC, [GOOD, BAD])
+    list(fold.plans())
+    assert (fold.rejections.count, fold.rejections.given_up) == (0, {BAD.place})
+    assert Mode.MARK in {plan.mode for plan in fold.plans()}, "what the record changed is lost all the same"

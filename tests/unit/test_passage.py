@@ -47,6 +47,9 @@ class TopicsStub:
         self._newest, self._behind = list(newest), list(behind)
         self.looks = 0
 
+    def look(self) -> None:
+        """The topics are always the same."""
+
     def newest(self) -> list[ChangeEvent]:
         self.looks += 1
         return list(self._newest.pop(0) if len(self._newest) > 1 else self._newest[0])

@@ -11,7 +11,7 @@ from consumer.replay.bar import ReplayProgress
 def test_every_five_seconds_it_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: False)
     now = 0.0
-    with capture_logs() as lines, ReplayProgress(1000, clock=lambda: now) as progress:
+    with capture_logs() as lines, ReplayProgress(1000, action="replay.progress", clock=lambda: now) as progress:
         for _ in range(12):
             now += 1.0
             progress.advance(50)
@@ -26,8 +26,12 @@ def test_a_terminal_shows_a_bar_and_logs_nothing(
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     now = 0.0
-    with capture_logs() as lines, ReplayProgress(1000, clock=lambda: now) as progress:
+    bar = ReplayProgress(1000, "explain", action="explain.progress", clock=lambda: now)
+    with capture_logs() as lines, bar as progress:
         now = 10.0
         progress.advance(500)
     assert lines == []
-    assert "500/1000" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "500/1000" in said
+    assert "explain" in said
+    assert "replay" not in said

@@ -1,0 +1,75 @@
+"""A refresh waits for topics and partitions that were made after it had connected, on a real broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from kafka.admin import NewPartitions
+
+from consumer.avro import NO_SCHEMAS
+from consumer.followed import Known, select
+from consumer.kafka_client import topics
+from consumer.passage import Passage, Patience, let_pass
+from consumer.topic_ends import Topics
+from consumer.watermark import Partition
+from tests.e2e.test_earlier import write
+from tests.e2e.topic import Topic
+from tests.redis_view import eventually
+from tests.stack import Stack
+from tests.unit.test_passage import DatabaseStub, place
+
+pytestmark = pytest.mark.stack
+SOON = Patience(settle_s=0.3, limit_s=1.0, look_s=0.05)
+
+
+@pytest.fixture
+def topic(stack: Stack, topic_prefix: str) -> Iterator[Topic]:
+    found = Topic(stack, topic_prefix)
+    yield found
+    found.close()
+
+
+def opened(topic: Topic) -> Topics:
+    settings = topic.settings()
+    return Topics(settings, select(Known(topics(settings)), settings, ["live_users", "demo_users"]), NO_SCHEMAS)
+
+
+def passage(ends: Topics) -> Passage:
+    return let_pass(DatabaseStub(place(5)), ends, SOON, lambda: False)
+
+
+def test_a_partition_that_came_later_is_waited_for(topic: Topic) -> None:
+    topic.make()
+    write(topic, range(3))
+    topic.commit(3)
+    with opened(topic) as ends:
+        assert passage(ends).behind == frozenset()
+        with topic._admin() as admin:
+            admin.create_partitions({topic.name: NewPartitions(2)})
+        write(topic, range(60, 62), partition=1)
+        assert passage(ends).behind == {Partition(topic.name, 1)}
+        topic.commit(2, 1)
+        assert passage(ends).behind == frozenset()
+
+
+def test_a_topic_that_came_later_is_waited_for(topic: Topic, stack: Stack) -> None:
+    topic.make()
+    write(topic, range(3))
+    topic.commit(3)
+    later = Topic(stack, topic.prefix)
+    later.name = f"{topic.prefix}.trading.demo_users"
+    other = Topic(stack, topic.prefix)
+    other.name = f"{topic.prefix}.trading.nobodys"
+    try:
+        with opened(topic) as ends:
+            assert passage(ends).behind == frozenset()
+            for each in (later, other):
+                each.make()
+                write(each, range(2))
+            assert passage(ends).behind == {Partition(later.name, 0)}
+            later.commit(2)
+            eventually(lambda: passage(ends).behind == frozenset(), 20)
+    finally:
+        later.close()
+        other.close()
