@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from consumer.protocols import Start
-from consumer.record import SourceRecord
-from consumer.watermark import Partition
+from consumer.pipeline.protocols import Start
+from consumer.events.record import SourceRecord
+from consumer.pipeline.watermark import Partition
 
 
 class Group:
@@ -67,7 +67,7 @@ class Group:
 
 
 class GroupSource:
-    """A member, as a :class:`consumer.protocols.Source`."""
+    """A member, as a :class:`consumer.pipeline.protocols.Source`."""
 
     def __init__(self, group: Group, on_revoked: Callable[[Sequence[Partition]], None], step: int) -> None:
         self._group = group

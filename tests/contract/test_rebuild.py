@@ -9,18 +9,18 @@ import pytest
 import redis
 from msgspec import structs
 
-from consumer.database.row import ReadRow
-from consumer.decision import decide
-from consumer.drift import differences, would_apply
-from consumer.effect import Mode, Plan
-from consumer.event import ChangeEvent, RowImage
+from consumer.planning.read_row import ReadRow
+from consumer.planning.decision import decide
+from consumer.sink.drift import differences, would_apply
+from consumer.planning.effect import Mode, Plan
+from consumer.events.event import ChangeEvent, RowImage
 from consumer.guard.version import Verdict
-from consumer.keys import UserId
-from consumer.position import Origin, SourcePosition
-from consumer.rebuild import rebuild_linked, rebuild_read, rebuild_user, removal
-from consumer.reference import reference
-from consumer.sink import RedisSink
-from consumer.standing import RedisView
+from consumer.mapping.keys import UserId
+from consumer.events.position import Origin, SourcePosition
+from consumer.planning.rebuild import rebuild_linked, rebuild_read, rebuild_user, removal
+from consumer.mapping.reference import reference
+from consumer.sink.redis_sink import RedisSink
+from consumer.sink.standing import RedisView
 from tests.contract.conftest import settings_of
 from tests.contract.test_sink import AT, BALANCE, CONFIG, PORTFOLIO, apply, plan_of, scenario
 from tests.redis_view import Listener, dump, eventually

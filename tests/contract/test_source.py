@@ -10,12 +10,12 @@ from typing import Protocol
 
 import pytest
 
-from consumer.followed import Known, select
-from consumer.kafka_client import topics
-from consumer.protocols import Source
-from consumer.record import SourceRecord
-from consumer.source import KafkaSource
-from consumer.watermark import Partition
+from consumer.source.followed import Known, select
+from consumer.source.clients.kafka import topics
+from consumer.pipeline.protocols import Source
+from consumer.events.record import SourceRecord
+from consumer.source.group_consumer import KafkaSource
+from consumer.pipeline.watermark import Partition
 from tests.e2e.topic import Topic
 from tests.group import Group, GroupSource
 from tests.redis_view import eventually

@@ -16,7 +16,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from consumer.reference import reference
+from consumer.mapping.reference import reference
 from demo import dump, expectation
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.process import Process, command

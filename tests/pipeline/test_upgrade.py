@@ -15,11 +15,11 @@ import redis
 
 from consumer.guard.history import Histories
 from consumer.guard.version import Version
-from consumer.pipeline import Pipeline
-from consumer.record import SourceRecord
-from consumer.recording import RecordedSource, read
-from consumer.reference import reference
-from consumer.sink import RedisSink
+from consumer.pipeline.loop import Pipeline
+from consumer.events.record import SourceRecord
+from consumer.source.recording import RecordedSource, read
+from consumer.mapping.reference import reference
+from consumer.sink.redis_sink import RedisSink
 from tests.redis_view import Listener
 
 ROOT = Path(__file__).parents[2]

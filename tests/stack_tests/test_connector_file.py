@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from consumer.connect.client import POLL_S, ConnectApi, Connector, load_connector
+from consumer.source.connect.client import POLL_S, ConnectApi, Connector, load_connector
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from tests.stack.login import PROJECT
 

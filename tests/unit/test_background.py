@@ -6,7 +6,7 @@ import threading
 
 from structlog.testing import capture_logs
 
-from consumer.background import every
+from consumer.commands.run.background import every
 
 
 def test_a_look_that_fails_is_told_once_and_the_next_one_is_made() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.connect.failure import TABLE, Kind, failure_of
+from consumer.source.connect.failure import TABLE, Kind, failure_of
 
 STOPPED = (
     "org.apache.kafka.connect.errors.ConnectException: An exception occurred in the change event producer. "

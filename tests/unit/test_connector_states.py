@@ -11,12 +11,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from consumer.connect.client import ConnectApi
-from consumer.connect.failure import Kind
-from consumer.connect.follow import ConnectorStatesWatch
-from consumer.connect.states import WatchMetrics
-from consumer.connect.status import ConnectorStatus
-from consumer.connect.watch import ConnectorWatch, once, watch
+from consumer.source.connect.client import ConnectApi
+from consumer.source.connect.failure import Kind
+from consumer.commands.run.connectors import ConnectorStatesWatch
+from consumer.observability.connector_states import WatchMetrics
+from consumer.source.connect.status import ConnectorStatus
+from consumer.commands.connectors.watch import ConnectorWatch, once, watch
 from consumer.errors import ConfigError
 from tests.unit.test_connector_failure import MYSQL_IS_AWAY, MYSQL_LOGIN
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.api.comparison import Held, consistency
-from consumer.audit.cause import Cause
-from consumer.audit.finding import Finding, Tally, to_text
-from consumer.audit.suspect import Shape, odds_of
-from consumer.avro import NO_SCHEMAS
-from consumer.diff import read_image
-from consumer.drift import SPELLING, Standing, compared
-from consumer.explain.account import There, account
-from consumer.explain.history import Progress, trace
+from consumer.commands.api.comparison import Held, consistency
+from consumer.commands.audit.cause import Cause
+from consumer.commands.audit.finding import Finding, Tally, to_text
+from consumer.commands.audit.suspect import Shape, odds_of
+from consumer.events.avro import NO_SCHEMAS
+from consumer.planning.diff import read_image
+from consumer.sink.drift import SPELLING, Standing, compared
+from consumer.commands.explain.account import There, account
+from consumer.commands.explain.history import Progress, trace
 from consumer.guard.state import GuardState
 from tests.unit.test_audit_findings import CONFIG, ROW, RULES, TABLE, USER, plan_of, right
 

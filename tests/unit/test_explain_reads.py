@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from consumer.avro import NO_SCHEMAS
-from consumer.envelope import parse
-from consumer.event import ChangeEvent
-from consumer.explain.account import Note, There, account
-from consumer.explain.history import Fate, History, Progress, trace
-from consumer.explain.report import to_json, to_text
+from consumer.events.avro import NO_SCHEMAS
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent
+from consumer.commands.explain.account import Note, There, account
+from consumer.commands.explain.history import Fate, History, Progress, trace
+from consumer.commands.explain.report import to_json, to_text
 from consumer.guard.history import Reach
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
-from consumer.record import SourceRecord
-from consumer.watermark import Partition
+from consumer.events.record import SourceRecord
+from consumer.pipeline.watermark import Partition
 from tests.unit.test_explain import LIVED, RULES, TABLE, TOPIC, USER, accounted, explanation, noted, records, version
 
 READ = """incremental live_users 123 at 2024-01-15T12:00:00.000Z

@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumer.errors import ServerUnavailable
-from consumer.protocols import Observer
-from consumer.retry import KAFKA, LONGEST_PAUSE_S, REDIS, Outages, Reminder, backoff_s, retry
+from consumer.pipeline.protocols import Observer
+from consumer.pipeline.retry import KAFKA, LONGEST_PAUSE_S, REDIS, Outages, Reminder, backoff_s, retry
 
 
 class Away:

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from consumer.audit.sample import Sample
+from consumer.commands.audit.sample import Sample
 
 
 def sampled(keys: Collection[int], wanted: int, seed: int) -> list[int]:

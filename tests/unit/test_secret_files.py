@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.config import load
+from consumer.settings.sources import load
 from consumer.errors import ConfigError
 
 

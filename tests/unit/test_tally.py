@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from msgspec import structs
 
-from consumer.dead_letter import DeadLetter
-from consumer.decision import decide_all
+from consumer.pipeline.dead_letter import DeadLetter
+from consumer.planning.decision import decide_all
 from consumer.guard.history import Histories
 from consumer.guard.version import Verdict
-from consumer.protocols import Applied, Step
-from consumer.reference import reference
-from consumer.tally import OUTCOMES, outcome_of, tally
-from consumer.watermark import Partition
+from consumer.pipeline.protocols import Applied, Step
+from consumer.mapping.reference import reference
+from consumer.observability.tally import OUTCOMES, outcome_of, tally
+from consumer.pipeline.watermark import Partition
 from tests.scenario import load_all
 
 DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0]

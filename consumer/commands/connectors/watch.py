@@ -1,0 +1,146 @@
+"""``connect watch``: failed connectors are started again while the cause is one that passes, and only then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+
+import structlog
+
+from consumer.source.connect.client import ConnectApi
+from consumer.source.connect.failure import Failure, Kind
+from consumer.commands.connectors.restarts import Attempts, Step, decide
+from consumer.observability.connector_states import WatchMetrics
+from consumer.source.connect.status import Present
+from consumer.errors import ConfigError, ServerError
+from consumer.pipeline.retry import backoff_s
+
+_log = structlog.get_logger(__name__)
+LOOK_S = 1.0
+# A start that fails costs Connect little; the longest pause is added to every outage of the database.
+_FIRST_S, _LONGEST_S = 1.0, 5.0
+
+
+class ConnectorWatch:
+    """Connectors of ``prefix`` (their ``topic.prefix``), or those that are named."""
+
+    def __init__(self, api: ConnectApi, prefix: str, names: Collection[str], metrics: WatchMetrics) -> None:
+        self._api = api
+        self._prefix = prefix
+        self._names = frozenset(names)
+        self._metrics = metrics
+        self._attempts: dict[str, Attempts] = {}
+        self._said = ""
+
+    def look(self, now: float, pause_s: Callable[[int], float]) -> None:
+        """Ask Connect once, and do what follows.
+
+        Raises:
+            ServerError: Connect can't be asked, or refuses a restart.
+        """
+        found = [each for each in self._api.present() if self._is_mine(each)]
+        self._say_absent(found)
+        self._attempts = {each.name: self._attempts.get(each.name, Attempts()) for each in found}
+        for each in found:
+            before = self._attempts[each.name]
+            known, step, failure = decide(before, each.status, now, pause_s)
+            self._do(each.name, step, failure, before, known, now)
+            self._attempts[each.name] = known
+        refused = {name: kind for name, known in self._attempts.items() if (kind := known.refused) is not None}
+        self._metrics.looked(found, refused)
+
+    def _is_mine(self, each: Present) -> bool:
+        return each.name in self._names if self._names else each.config.get("topic.prefix") == self._prefix
+
+    def _say_absent(self, found: Sequence[Present]) -> None:
+        """Once, until it changes."""
+        absent = sorted(self._names - {each.name for each in found})
+        if not self._names and not found:
+            absent = [f"one with topic.prefix={self._prefix}"]
+        said = ", ".join(absent)
+        if said and said != self._said:
+            _log.warning("there is no such connector", action="connector.absent", connector=said)
+        self._said = said
+
+    def _do(
+        self, name: str, step: Step, failure: Failure | None, before: Attempts, known: Attempts, now: float
+    ) -> None:
+        if step is Step.RUNS:
+            failed_s = round(now - (before.failed_at or now), 1)
+            _log.info("the connector runs again", action="connector.runs", connector=name, failed_s=failed_s)
+        if failure is None:
+            return
+        cause = " ".join(self._api.redaction(failure.line).split())
+        if step is Step.WAIT and before.failed_at is None:
+            _log.warning(
+                "the connector failed, and is started again",
+                action="connector.failed",
+                connector=name,
+                problem=failure.problem if failure.kind is Kind.PASSES else "nobody knows whether this passes",
+                cause=cause,
+                again_in_s=round((known.again_at or now) - now, 1),
+            )
+        elif step is Step.REFUSE:
+            _log.error(
+                f"the connector is not started again: {failure.problem}",
+                action="connector.refused",
+                connector=name,
+                reason=failure.kind,
+                cause=cause,
+                restarts=known.restarts,
+                advice=failure.advice,
+            )
+        elif step is Step.RESTART:
+            self._api.restart_failed(name)
+            self._metrics.restarts.labels(name).inc()
+            _log.info(
+                "the connector was started again",
+                action="connector.restarted",
+                connector=name,
+                cause=cause,
+                in_a_row=known.restarts,
+            )
+
+
+def watch(
+    watched: ConnectorWatch, metrics: WatchMetrics, sleep: Callable[[float], None], stop: Callable[[], bool]
+) -> None:
+    """Look again and again until told to stop. Connect away is told once, and waited for.
+
+    Raises:
+        ConfigError: a setting can't be used, and Connect never answered: later it is waited for too.
+    """
+    failures, has_answered = 0, False
+    while not stop():
+        try:
+            watched.look(time.monotonic(), pause_s)
+        except (ServerError, ConfigError) as error:
+            if isinstance(error, ConfigError) and not has_answered:
+                raise
+            failures += 1
+            metrics.unanswered(str(error))
+            if failures == 1:
+                _log.warning(
+                    "Kafka Connect can't be asked", action="connect.waiting", error=str(error), advice=error.advice
+                )
+            sleep(backoff_s(failures, _FIRST_S, _LONGEST_S))
+            continue
+        if failures:
+            _log.info("Kafka Connect answers again", action="connect.resumed")
+        failures, has_answered = 0, True
+        sleep(LOOK_S)
+
+
+def once(watched: ConnectorWatch) -> None:
+    """Look once; what failed for a cause that may pass is started again without a pause.
+
+    Raises:
+        ServerError, ConfigError: as :meth:`ConnectorWatch.look`.
+    """
+    for _ in range(2):  # the first look plans the restart, the second one makes it
+        watched.look(time.monotonic(), lambda _: 0.0)
+
+
+def pause_s(restarts: int) -> float:
+    """The pause before the restart that is the n-th in a row, in seconds."""
+    return backoff_s(restarts, _FIRST_S, _LONGEST_S)

@@ -1,0 +1,144 @@
+"""Dead letters through the pipeline again: the same decisions, the same guard, and what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from consumer.events.avro import Schemas
+from consumer.pipeline.batch import Batch, Delivery
+from consumer.planning.decision import decide_all, healing_plan
+from consumer.sink.drift import Standing, differences, version_of
+from consumer.planning.effect import Mode, Plan, Update, Upsert
+from consumer.errors import CdcError
+from consumer.guard.state import GuardState
+from consumer.guard.version import Verdict, Version, compare
+from consumer.mapping.keys import UserId
+from consumer.pipeline.letter_state import Outcome, Released, Unapplied
+from consumer.pipeline.protocols import Sink
+from consumer.mapping.rules import Rules
+
+LOST = "Redis is past it, and nobody was marked when it was lost, for it was not known whose change it was"
+_OTHER_TYPE = "{} is a key of another type"
+
+
+class View(Protocol):
+    """What Redis holds."""
+
+    def standings(self, plans: Sequence[Plan]) -> Sequence[Standing]:
+        """What stands there of each plan's keys."""
+        ...
+
+    def guards(self, users: Sequence[UserId], rules: Rules) -> Sequence[GuardState]:
+        """What stands in the guard of each user."""
+        ...
+
+
+def foreseen(chosen: Sequence[Unapplied], view: View, rules: Rules, schemas: Schemas) -> list[Released]:
+    """What would become of them, if nothing else changed meanwhile.
+
+    Raises:
+        ServerUnavailable, ServerError: of Redis, or from ``schemas``.
+    """
+    batch = _batch(chosen, rules, schemas, is_silent=True)
+    plans = {at: plan for at, plan in batch.plans().items() if plan.mode is not Mode.MARK}
+    standings = dict(zip(plans, view.standings(list(plans.values())), strict=True))
+    guards = dict(zip(plans, view.guards([plan.user for plan in plans.values()], rules), strict=True))
+    applied: dict[tuple[str, str], Version] = {}
+    results = []
+    for at, each in enumerate(chosen):
+        if at not in plans:
+            results.append(_result(batch, each, at, rules, None))
+            continue
+        plan, row = plans[at], (plans[at].guard, plans[at].table)
+        verdict = _verdict(plan, standings[at], applied.get(row), guards[at])
+        if not isinstance(verdict, Verdict):
+            results.append(Released(each, Outcome.STAYS, verdict))
+            continue
+        if verdict.is_accepted:
+            applied[row] = plan.version
+        results.append(_answered(each, plan, verdict, rules))
+    return results
+
+
+def _verdict(plan: Plan, standing: Standing, applied: Version | None, guard: GuardState) -> Verdict | str:
+    """What the guard would say; or why Redis would refuse. ``applied`` is what would have been applied before."""
+    if plan.guard in standing.others:
+        return _OTHER_TYPE.format(plan.guard)
+    stored = applied or version_of(standing)
+    if standing.version and stored is None:
+        return f"the version of {plan.table} in {plan.guard} can't be read"
+    verdict = compare(plan.version, stored)
+    if plan.mode is Mode.FILL and stored is not None and plan.table in guard.deleted:
+        verdict = Verdict.STALE
+    elif plan.mode is Mode.FILL and verdict is not Verdict.STALE and plan.table not in guard.marks and stored:
+        has_expired = plan.balance is not None and standing.balance is None and plan.balance.key not in standing.others
+        verdict = Verdict.NEWER if has_expired or any(differences(plan, standing)) else Verdict.DUPLICATE
+    hashes = [each.key for each in (plan.config, plan.update) if each is not None and not _is_kept(each)]
+    if verdict.is_accepted and (others := [key for key in hashes if key in standing.others]):
+        return _OTHER_TYPE.format(others[0])
+    return verdict
+
+
+def _is_kept(part: Upsert | Update) -> bool:
+    """Whether a field waits in the guard where its hash can't be written."""
+    return isinstance(part, Update) and part.is_kept
+
+
+def release(
+    chosen: Sequence[Unapplied], sink: Sink, rules: Rules, schemas: Schemas, *, is_silent: bool = False
+) -> list[Released]:
+    """Apply them, in the order given; ``is_silent``: their messages do not go out.
+
+    Nobody is marked by what fails again: the mark was left when it failed first, and may since have moved to a later
+    record that was lost too.
+
+    Raises:
+        ServerUnavailable, Reconnected: some of them may have been applied. Done again, Redis answers REPEATED to those.
+        ServerError: from ``schemas``, before anything was done.
+    """
+    batch = _batch(chosen, rules, schemas, is_silent)
+    delivery = Delivery(
+        {at: plan for at, plan in batch.plans().items() if plan.mode is not Mode.MARK},
+        healing=lambda at: batch.unpublished(at, healing_plan(batch.decisions[at], rules)),
+        mark=lambda _: None,
+    )
+    while not delivery.is_over:
+        delivery.attempt(sink)
+    batch.answers = delivery.answers
+    batch.refuse(delivery.refused)
+    return [_result(batch, each, at, rules, delivery.halt) for at, each in enumerate(chosen)]
+
+
+def _batch(chosen: Sequence[Unapplied], rules: Rules, schemas: Schemas, is_silent: bool) -> Batch:
+    records = [each.record for each in chosen]
+    return Batch(records, decide_all(records, rules, schemas), "", range(len(records)) if is_silent else ())
+
+
+def _result(batch: Batch, each: Unapplied, at: int, rules: Rules, halt: CdcError | None) -> Released:
+    if at in batch.errors:
+        cause = batch.cause(at)
+        return Released(each, Outcome.STAYS, _without_place(cause), cause.advice)
+    answer, plan = batch.answer(at), batch.plan(at)
+    if plan is None:
+        return Released(each, Outcome.NOTHING, batch.decisions[at].reason)
+    if answer is None:
+        return Released(each, Outcome.STAYS, str(halt), halt.advice) if halt else Released(each, Outcome.APPLIED)
+    return _answered(each, plan, answer.verdict, rules)
+
+
+def _answered(each: Unapplied, plan: Plan, verdict: Verdict, rules: Rules) -> Released:
+    if verdict.is_accepted:
+        return Released(each, Outcome.APPLIED)
+    if verdict is Verdict.DUPLICATE:
+        return Released(each, Outcome.REPEATED)
+    if not each.last.users and rules.table(plan.table) is not None:
+        advice = f"cdc-consumer snapshot --user {plan.user} --authoritative, then discard it here"
+        return Released(each, Outcome.STAYS, LOST, advice)
+    return Released(each, Outcome.SUPERSEDED)
+
+
+def _without_place(error: CdcError) -> str:
+    """The place is said beside it."""
+    place = getattr(error, "place", None)
+    return str(error).removeprefix(f"{place}: ") if place is not None else str(error)

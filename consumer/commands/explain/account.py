@@ -1,0 +1,172 @@
+"""Of each value that stands in Redis for a user: what the database says, and which change set it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from consumer.sink.drift import is_same_value
+from consumer.commands.explain.history import Fate, History
+from consumer.commands.explain.written import Setting
+from consumer.guard.state import GuardState
+from consumer.guard.version import Version, compare
+from consumer.mapping.rules import Rules, UserTable
+from consumer.planning.change_times import time_fields
+
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+
+
+class Note(StrEnum):
+    """What is to be said of a value beside who set it.
+
+    BY_HAND: it is not what the last change wrote. BEYOND: it is not, but it is as in the database, or the guard knows a
+    version that the topics do not tell: a repair or a force-refresh wrote it. GONE: a change wrote it, and it is not
+    there. UNTOLD: no change in the topics wrote it.
+    """
+
+    AS_WRITTEN = "as written"
+    BY_HAND = "changed by hand"
+    BEYOND = "set by something that the topics do not tell"
+    GONE = "gone"
+    UNTOLD = "no change in the topics set it"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A field of one of the user's hashes, or the balance string, whose ``name`` is then "".
+
+    ``database`` is None where nothing is known of it there. ``is_compared``: it is known what Redis should hold.
+    ``is_spelled``: Redis holds the same value as the database, written another way.
+    """
+
+    name: str
+    redis: str | None
+    database: str | None
+    setting: Setting | None
+    note: Note
+    is_compared: bool = False
+    is_spelled: bool = False
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether Redis holds another value than the database, or lacks it."""
+        return self.is_compared and self.redis != self.database and not self.is_spelled
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """``others`` are the names of fields in the config hash that this program does not own."""
+
+    config: tuple[Value, ...]
+    portfolio: tuple[Value, ...]
+    balance: Value | None
+    others: tuple[str, ...]
+
+    def noted(self, note: Note) -> list[str]:
+        """What the values are called that are ``note``."""
+        return [name for name, each in self.every() if each.note is note and not each.is_spelled]
+
+    def spelled(self) -> list[str]:
+        """What the values are called that are as in the database, and written another way."""
+        return [name for name, each in self.every() if each.is_spelled]
+
+    def wrong(self) -> list[str]:
+        """What the values are called that are not as in the database."""
+        return [name for name, each in self.every() if each.is_wrong]
+
+    def every(self) -> Iterator[tuple[str, Value]]:
+        """All of them, each as it is called among the others."""
+        yield from ((each.name, each) for each in self.config)
+        yield from ((f"portfolio.{each.name}", each) for each in self.portfolio)
+        if self.balance is not None:
+            yield "balance", self.balance
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """The values that were read: of Redis, None where a key is not there, and of the database, None if not asked.
+
+    ``lacking`` are fields that the database has no column for, so that Redis should not hold them.
+    """
+
+    config: Mapping[str, str] | None
+    portfolio: Mapping[str, str] | None
+    balance: str | None
+    database: Mapping[str, str] | None
+    lacking: frozenset[str] = frozenset()
+
+
+def account(there: There, history: History, guard: GuardState, table: UserTable, rules: Rules) -> Account:
+    """What is to be said of each value of a user of ``table``."""
+    written = history.written
+    is_beyond = _is_beyond(guard.versions.get(table.table), history, table.table)
+    database = there.database or {}
+
+    times = {name for names in time_fields(rules) for name in names}
+
+    def value(name: str, redis: str | None, setting: Setting | None, field: str = "") -> Value:
+        said = database.get(field or name)
+        is_compared = said is not None or name in there.lacking
+        is_spelled = redis != said and is_compared and is_same_value(field or name, redis, said, table, rules)
+        # A repair writes when it was, and the database does not tell that.
+        is_later = name in times and setting is not None and _is_later(redis, setting.value)
+        note = _note(redis, said, setting, is_beyond or is_later)
+        return Value(name, redis, said, setting, note, is_compared, is_spelled)
+
+    in_redis = there.config or {}
+    owned = _owned(table, rules)
+    config = tuple(
+        value(name, in_redis.get(name), written.of_field(name, in_redis.get(name)))
+        for name in owned
+        if name in in_redis or (there.config is not None and (name in database or name in written.config))
+    )
+    portfolio: tuple[Value, ...] = ()
+    if there.portfolio is not None:
+        _, stamps = time_fields(rules)
+        mirrored = [name for each in rules.consequences if each.portfolio for name in sorted(each.fields)]
+        portfolio = tuple(
+            value(name, there.portfolio.get(name), written.portfolio.get(name))
+            for name in dict.fromkeys((*mirrored, *stamps))
+            if name in there.portfolio  # it is its owner's: what it does not have was never promised
+        )
+    balance = None
+    if there.balance is not None:
+        balance = value("", there.balance, written.of_balance(there.balance), rules.balance_field)
+    return Account(config, portfolio, balance, tuple(sorted(in_redis.keys() - set(owned))))
+
+
+def _note(redis: str | None, database: str | None, setting: Setting | None, is_beyond: bool) -> Note:
+    if setting is None:
+        return Note.BEYOND if is_beyond else Note.UNTOLD
+    if redis == setting.value:
+        return Note.AS_WRITTEN
+    if is_beyond or (redis is not None and redis == database):
+        return Note.BEYOND
+    if redis is None:
+        return Note.GONE
+    return Note.UNTOLD if setting.only_if_missing else Note.BY_HAND
+
+
+def _is_later(redis: str | None, written: str) -> bool:
+    """Whether one is a time of a change behind the other."""
+    return redis is not None and _TIME.fullmatch(redis) is not None and redis > written
+
+
+def _is_beyond(stored: Version | None, history: History, table: str) -> bool:
+    """Whether the guard's version of ``table`` is newer than every change that the topics tell as applied."""
+    if stored is None:
+        return False
+    told = [
+        each.plan.version for each in history.of(Fate.APPLIED) if each.plan is not None and each.plan.table == table
+    ]
+    return not told or compare(stored, told[-1]).is_accepted
+
+
+def _owned(table: UserTable, rules: Rules) -> tuple[str, ...]:
+    """Every field of the config hash that this program writes, in the mapping's order."""
+    stamps, _ = time_fields(rules)
+    linked = [name for each in rules.linked for name in (*each.writes.values(), each.time_field) if name]
+    columns = (column.field for column in table.columns)
+    return tuple(dict.fromkeys(("id", "user_type", *columns, *table.constants, *stamps, *linked)))

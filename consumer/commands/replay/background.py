@@ -1,0 +1,148 @@
+"""A member's own partitions rebuilt while its loop only keeps the membership: by a worker of ``replay``, in a thread.
+
+Nothing is published, and nothing behind the given offsets is read: that is the loop's, which goes on from there.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+
+from consumer.settings.sources import Settings
+from consumer.errors import ServerUnavailable
+from consumer.source.bounds import Beginning, Offsets
+from consumer.source.range_reader import resolve
+from consumer.commands.replay.summary import Summary
+from consumer.commands.replay.worker import Finished, Interrupted, RedisReplaced, Wanted, Worker, nap, waits
+from consumer.pipeline.retry import retry
+from consumer.mapping.rules import Rules
+from consumer.sink.standing import RedisView
+from consumer.events.topic_tables import TopicTables
+from consumer.pipeline.watermark import Partition
+
+_log = structlog.get_logger(__name__)
+_MEMORY = 64 * 2**20
+"""What the folds may hold in memory, in bytes; more goes to a file."""
+_LEAVE_S = 10.0
+_T = TypeVar("_T")
+
+
+class BackgroundRebuild:
+    """As :class:`consumer.pipeline.protocols.Rebuild`. ``rules`` name the databases that are followed, ``tables`` what is known
+    of the topics.
+    """
+
+    def __init__(self, settings: Settings, rules: Rules, tables: TopicTables) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._tables = tables
+        self._run: _Run | None = None
+
+    def start(self, ends: Mapping[Partition, int]) -> None:
+        self.stop()
+        pairs = self._tables.pairs({part.topic for part in ends})
+        self._run = _Run(self._settings, self._rules, pairs, dict(ends))
+        self._run.thread.start()
+
+    def finished(self) -> tuple[str, Collection[int]]:
+        return self._run.finished() if self._run is not None else ("", ())
+
+    def stop(self) -> None:
+        if self._run is not None:
+            self._run.is_told.set()
+            self._run = None
+
+    def close(self) -> None:
+        """Give up, and wait until that is so."""
+        run = self._run
+        self.stop()
+        if run is not None:
+            run.thread.join(_LEAVE_S)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One rebuild, up to ``ends``."""
+
+    settings: Settings
+    rules: Rules
+    tables: Sequence[tuple[str, str]]
+    ends: Mapping[Partition, int]
+    is_told: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread = field(init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _canary: str = ""
+    _done: frozenset[int] = frozenset()
+    _error: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self.thread = threading.Thread(target=self._carry_out, name="rebuild", daemon=True)
+
+    def finished(self) -> tuple[str, Collection[int]]:
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            return self._canary, self._done
+
+    def _carry_out(self) -> None:
+        try:
+            while True:
+                try:
+                    self._whole()
+                    return
+                except RedisReplaced:
+                    _log.warning("Redis was started anew or emptied: the rebuild begins again", action="replay.again")
+        except Interrupted:
+            return
+        except BaseException as error:  # the loop is the one to end by it
+            with self._lock:
+                self._error = error
+
+    def _whole(self) -> None:
+        """Every partition number, one after the other: what is done of them counts as long as the canary lives."""
+        canary = secrets.token_hex(8)
+        with closing(RedisView(self.settings.redis)) as view:
+            self._retried(lambda: view.plant(canary))
+        with self._lock:
+            self._canary, self._done = canary, frozenset()
+        names = sorted({part.topic for part in self.ends})
+        spans = self._retried(lambda: resolve(self.settings.kafka, names, Beginning(), Offsets(self.ends)))
+        wanted = Wanted(
+            tuple(spans), is_rebuild=True, is_dry=False, memory=_MEMORY, canary=canary, tables=tuple(self.tables)
+        )
+        worker = Worker(self.settings, self.rules, wanted, self._report, self.is_told.is_set)
+        try:
+            for number in sorted({span.partition for span in spans}):
+                worker.replay(number, {}, Summary())
+        finally:
+            worker.close()
+
+    def _report(self, message: object) -> None:
+        if not isinstance(message, Finished):
+            return
+        with self._lock:
+            self._done |= {message.number}
+        found = message.summary
+        _log.info(
+            "a partition is rebuilt",
+            action="redis.rebuilding",
+            partition=message.number,
+            records=found.records,
+            unusable=found.unusable,
+            **{name.replace(" ", "_"): count for name, count in found.counts.items() if name in _COUNTED},
+        )
+
+    def _retried(self, attempt: Callable[[], _T]) -> _T:
+        try:
+            return retry(attempt, sleep=nap, on_wait=waits, should_stop=self.is_told.is_set)
+        except ServerUnavailable:
+            raise Interrupted from None  # told to stop while a server is away
+
+
+_COUNTED = ("created", "corrected")

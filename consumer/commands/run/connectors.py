@@ -1,0 +1,87 @@
+"""The connectors as ``run`` watches them: metrics, a reason not to be ready, and a log line at begin and end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from consumer.source.connect.client import ConnectApi
+from consumer.source.connect.failure import failure_of
+from consumer.observability.connector_states import ConnectorStates
+from consumer.source.connect.status import FAILED, RUNNING, Present
+from consumer.errors import CdcError
+
+_log = structlog.get_logger(__name__)
+LOOK_S = 2.0
+TIMEOUT_S = 5.0
+_DOWN = (FAILED, "PAUSED", "STOPPED")
+
+
+class ConnectorStatesWatch:
+    """Those of Connect's connectors whose ``topic.prefix`` is ``prefix``.
+
+    That Connect can't be asked is told once and speaks against nothing: whether changes come is told by heartbeats.
+    """
+
+    def __init__(self, api: ConnectApi, prefix: str, clock: Callable[[], float] = time.time) -> None:
+        self._api = api
+        self._prefix = prefix
+        self._clock = clock
+        self._down: dict[str, tuple[str, float]] = {}
+        self._has_failed = False
+        self._is_absence_told = False
+        self.states = ConnectorStates()
+
+    def look(self) -> None:
+        """Ask Connect once."""
+        try:
+            found = [each for each in self._api.present() if each.config.get("topic.prefix") == self._prefix]
+        except CdcError as error:
+            if not self._has_failed:
+                self._has_failed = True
+                _log.warning(
+                    "Kafka Connect can't be asked", action="connect.waiting", error=str(error), advice=error.advice
+                )
+            return
+        if self._has_failed:
+            self._has_failed = False
+            _log.info("Kafka Connect answers again", action="connect.resumed")
+        self.states.looked(found)
+        if not found and not self._is_absence_told:
+            absent = f"one with topic.prefix={self._prefix}"
+            _log.warning("there is no such connector", action="connector.absent", connector=absent)
+        self._is_absence_told = not found
+        for each in found:
+            self._tell(each)
+        gone = self._down.keys() - {each.name for each in found}
+        self._down = {name: down for name, down in self._down.items() if name not in gone}
+
+    def unready(self) -> str:
+        """Which connector failed or is held, or ""."""
+        return next((f"the connector {name} is {state}" for name, (state, _) in self._down.items()), "")
+
+    def close(self) -> None:
+        self._api.close()
+
+    def _tell(self, each: Present) -> None:
+        name, state, now = each.name, each.status.state, self._clock()
+        known = self._down.get(name)
+        if state in _DOWN:
+            if known is None or known[0] != state:
+                self._down = {**self._down, name: (state, now if known is None else known[1])}
+                failure = failure_of("\n".join(each.status.traces))
+                _log.warning(
+                    "the connector does not run: changes do not arrive",
+                    action="connector.down",
+                    connector=name,
+                    state=state,
+                    cause=" ".join(self._api.redaction(failure.line).split()),
+                    advice=failure.advice if state == FAILED else "cdc-consumer connect status; resume it",
+                )
+        elif state == RUNNING and known is not None:
+            self._down = {other: down for other, down in self._down.items() if other != name}
+            _log.info(
+                "the connector runs again", action="connector.up", connector=name, down_s=round(now - known[1], 1)
+            )

@@ -1,1 +1,0 @@
-"""Whether the connector gives a sign of life, by its heartbeat topic."""
