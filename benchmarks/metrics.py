@@ -17,13 +17,13 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from benchmarks.envelopes import changes
 from benchmarks.memory import PARTITIONS, TOPIC
-from consumer.planning.decision import decide_all
-from consumer.guard.version import Verdict
-from consumer.observability.metrics import Metrics
-from consumer.pipeline.protocols import Applied, Step
 from consumer.events.record import SourceRecord
+from consumer.guard.version import Verdict
 from consumer.mapping.reference import reference
+from consumer.observability.metrics import Metrics
 from consumer.observability.tracing import Tracing
+from consumer.pipeline.protocols import Applied, Step
+from consumer.planning.decision import decide_all
 
 BATCH = 500
 ROUNDS = 40

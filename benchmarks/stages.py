@@ -18,16 +18,16 @@ from benchmarks.metrics import BATCH, ROUNDS, cost_us, steps
 from benchmarks.system import PARTITIONS, System
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.codec import decode
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
+from consumer.observability.metrics import Metrics
 from consumer.planning.decision import decide_all
 from consumer.planning.diff import diff, whole_image
 from consumer.planning.effect import Plan
-from consumer.events.envelope import parse
-from consumer.events.event import ChangeEvent
-from consumer.observability.metrics import Metrics
-from consumer.events.record import SourceRecord
-from consumer.sink.call import Calls
-from consumer.mapping.reference import reference
 from consumer.settings.sections import Guard, Redis
+from consumer.sink.call import Calls
 from consumer.sink.redis_sink import RedisSink
 
 PART = "… "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from consumer.events.envelope import parse
 from consumer.errors import RecordError
+from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
 from consumer.events.record import SourceRecord
 from consumer.source.recording import RecordedSource

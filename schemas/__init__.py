@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from consumer import __version__
-from consumer.source import recording
-from consumer.planning.decision import decide_all
-from consumer.planning.message_schema import asyncapi, schemas
 from consumer.mapping.reference import reference
 from consumer.mapping.row_schema import reader_schemas
+from consumer.planning.decision import decide_all
+from consumer.planning.message_schema import asyncapi, schemas
+from consumer.source import recording
 
 FOLDER = Path(__file__).parent
 _RECORDING = FOLDER.parent / "demo" / "recordings" / "trading.jsonl.gz"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from consumer.planning.decision import Decision
 from consumer.events.record import SourceRecord
+from consumer.planning.decision import Decision
 from consumer.planning.plan_text import plan_text
 
 FOLDER = Path(__file__).parent / "scenarios"

@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from kafka import KafkaProducer
 from msgspec import structs
 
+from consumer.errors import CdcError, ConfigError
 from consumer.events.avro import NO_SCHEMAS, KnownSchemas, Schemas
 from consumer.events.envelope import parse
-from consumer.errors import CdcError, ConfigError
 from consumer.events.event import ChangeEvent, Operation, Tombstone
 from consumer.events.record import SourceRecord
 from consumer.settings.sections import Kafka

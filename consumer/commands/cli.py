@@ -16,20 +16,35 @@ from typing import Annotated
 import typer
 
 from consumer import __version__
-from consumer.mapping import file as mapping
 from consumer.commands.api.cli import api
 from consumer.commands.audit.cli import audit
-from consumer.pipeline.batched import batched
 from consumer.commands.connectors.cli import connectors, grants
-from consumer.errors import CdcError, ConfigError
-from consumer.commands.explain.cli import explain
-from consumer.settings.extras import refusal as extra_refusal
 from consumer.commands.dead_letters.cli import letters
-from consumer.commands.shared.options import AsJson, Brokers, ConfigFile, ConnectUrl, Group, MappingFile, MetricsPort, Prefix, RedisUrl, Topics, Workers, rules_of, schemas_of, settings_of
+from consumer.commands.explain.cli import explain
 from consumer.commands.replay.cli import replay
-from consumer.commands.snapshot.cli import snapshot
+from consumer.commands.shared.options import (
+    AsJson,
+    Brokers,
+    ConfigFile,
+    ConnectUrl,
+    Group,
+    MappingFile,
+    MetricsPort,
+    Prefix,
+    RedisUrl,
+    Topics,
+    Workers,
+    rules_of,
+    schemas_of,
+    settings_of,
+)
 from consumer.commands.shared.stop import Stop
 from consumer.commands.shared.usage import UsageError, refusal, renamed
+from consumer.commands.snapshot.cli import snapshot
+from consumer.errors import CdcError, ConfigError
+from consumer.mapping import file as mapping
+from consumer.pipeline.batched import batched
+from consumer.settings.extras import refusal as extra_refusal
 
 app = typer.Typer(
     name="cdc-consumer",
@@ -128,10 +143,10 @@ def plan(
     mapping_file: MappingFile = None,
 ) -> None:
     """The plan of recorded changes: what would be done, and why. Touches nothing; Avro asks the schema registry."""
-    from consumer.source import recording
+    from consumer.events.topic_tables import TopicTables
     from consumer.planning.decision import Outcome, decide_all, first_database
     from consumer.planning.plan_text import to_json, to_text
-    from consumer.events.topic_tables import TopicTables
+    from consumer.source import recording
 
     settings = settings_of(config_file, mapping_file)
     rules = rules_of(settings)

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from consumer.errors import Undecodable
 from consumer.events import avro
 from consumer.events.avro import Schemas
-from consumer.errors import Undecodable
 from consumer.events.event import ColumnSchema, TableSchema
 
 _NO_SCHEMA: TableSchema = {}

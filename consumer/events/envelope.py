@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from consumer.errors import NotAnEnvelope, RecordError, Unsupported
 from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.events.codec import decode
-from consumer.errors import NotAnEnvelope, RecordError, Unsupported
-from consumer.events.event import PLACEHOLDER, UNAVAILABLE, ChangeEvent, Ignored, Operation, OtherDatabase, RowImage, TableSchema, Tombstone
+from consumer.events.event import (
+    PLACEHOLDER,
+    UNAVAILABLE,
+    ChangeEvent,
+    Ignored,
+    Operation,
+    OtherDatabase,
+    RowImage,
+    TableSchema,
+    Tombstone,
+)
 from consumer.events.position import Origin, SourcePosition, from_source
 from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import is_taken

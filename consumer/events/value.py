@@ -14,8 +14,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TypeAlias
 
-from consumer.events.decimals import LONGEST, base64_bytes, is_special, unscaled
 from consumer.errors import InvalidValue
+from consumer.events.decimals import LONGEST, base64_bytes, is_special, unscaled
 from consumer.events.event import UNREADABLE, ColumnSchema, TableSchema
 from consumer.events.timestamps import time_text, timestamp
 

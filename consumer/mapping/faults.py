@@ -13,10 +13,10 @@ from itertools import combinations_with_replacement, pairwise
 from typing import TypeAlias
 
 from consumer.errors import InvalidValue
-from consumer.mapping.keys import check_template, check_user_type, collision, covers
-from consumer.planning.message import OWN_FIELDS
-from consumer.mapping.rules import Column, Consequence, LinkedTable, Rules, UserTable
 from consumer.events.value import Kind, canonical
+from consumer.mapping.keys import check_template, check_user_type, collision, covers
+from consumer.mapping.rules import Column, Consequence, LinkedTable, Rules, UserTable
+from consumer.planning.message import OWN_FIELDS
 
 Path: TypeAlias = tuple[str | int, ...]
 

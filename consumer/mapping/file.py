@@ -16,12 +16,13 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from consumer.mapping import faults as mapping_faults, toml_lines
-from consumer.settings import faults as setting_faults
 from consumer.errors import ConfigError
+from consumer.mapping import faults as mapping_faults
+from consumer.mapping import toml_lines
 from consumer.mapping.faults import Fault
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
+from consumer.settings import faults as setting_faults
 
 _WIDTH = 110
 # What a rule that applies to columns without being called for by fields need not say.

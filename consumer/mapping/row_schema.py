@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from consumer.mapping.rules import Column, LinkedTable, Rules
 from consumer.events.value import Kind
+from consumer.mapping.rules import Column, LinkedTable, Rules
 
 _DECIMAL = "org.apache.kafka.connect.data.Decimal"
 _BITS = "io.debezium.data.Bits"

@@ -10,8 +10,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from consumer.errors import CdcError
-from consumer.observability.silence import Silence, Turn
 from consumer.events.value import timestamp
+from consumer.observability.silence import Silence, Turn
 
 _log = structlog.get_logger(__name__)
 LOOK_S = 1.0

@@ -11,14 +11,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from consumer import __version__
-from consumer.mapping.columns import Drift, DriftKind
 from consumer.errors import ServerError
+from consumer.events.topic_tables import TopicTables
+from consumer.mapping.columns import Drift, DriftKind
 from consumer.observability.lag import Lag
 from consumer.observability.latency import Latency
 from consumer.observability.pauses import Pauses
-from consumer.pipeline.protocols import Observer, Source, Step
 from consumer.observability.tally import KINDS, OUTCOMES, tally
-from consumer.events.topic_tables import TopicTables
+from consumer.pipeline.protocols import Observer, Source, Step
 from consumer.pipeline.watermark import Partition
 
 _LONGEST_TURN_S = 60.0

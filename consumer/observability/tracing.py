@@ -19,10 +19,10 @@ from opentelemetry.trace import Link, Span, SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from consumer import __version__
-from consumer.pipeline.protocols import Step
 from consumer.events.record import SourceRecord
 from consumer.observability.tally import APPLIED, outcome_of
 from consumer.observability.trace_context import carried
+from consumer.pipeline.protocols import Step
 
 _log = structlog.get_logger(__name__)
 _LAST_CALL_S = 2.0

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from consumer.pipeline.dead_letter import DeadLetter
-from consumer.planning.decision import Decision, Outcome
-from consumer.planning.effect import Mode, Plan
 from consumer.errors import CdcError, RecordError, Refused, ServerError, ServerUnavailable, UnknownReply
-from consumer.guard.version import Verdict
-from consumer.pipeline.protocols import Applied, Sink, Step
 from consumer.events.record import SourceRecord
+from consumer.guard.version import Verdict
+from consumer.pipeline.dead_letter import DeadLetter
+from consumer.pipeline.protocols import Applied, Sink, Step
 from consumer.pipeline.tolerance import Excess, Judged
 from consumer.pipeline.watermark import Partition
+from consumer.planning.decision import Decision, Outcome
+from consumer.planning.effect import Mode, Plan
 
 ATTEMPTS = 8
 """So often a plan is sent that Redis answers with an error that nobody knows: some ten seconds, with the pauses."""

@@ -21,8 +21,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import structlog
 
 from consumer.errors import Emptied, Place, ServerUnavailable
-from consumer.pipeline.protocols import Observer, Polled, Sink, Source, Start
 from consumer.events.record import SourceRecord
+from consumer.pipeline.protocols import Observer, Polled, Sink, Source, Start
 from consumer.pipeline.retry import KAFKA, REDIS, Outages, Retry
 from consumer.pipeline.watermark import Partition, Watermark
 

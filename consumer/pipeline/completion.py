@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
+from consumer.errors import Halt, Reconnected, ServerError, ServerUnavailable
+from consumer.mapping.columns import ColumnWatch, DriftKind
+from consumer.mapping.rules import Rules
 from consumer.pipeline.batch import Batch, InFlight
 from consumer.pipeline.checkpoint import Checkpoint
-from consumer.mapping.columns import ColumnWatch, DriftKind
-from consumer.errors import Halt, Reconnected, ServerError, ServerUnavailable
 from consumer.pipeline.protocols import DeadLetters, Observer, Sink, Step
 from consumer.pipeline.retry import KAFKA, REDIS, Retry
-from consumer.mapping.rules import Rules
 from consumer.pipeline.tolerance import Excess, Limit, Tolerance
 from consumer.pipeline.watermark import Partition
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from consumer.errors import CdcError, RecordError, Refused, Undecodable
-from consumer.mapping.keys import UserId
 from consumer.events.record import Header, SourceRecord
+from consumer.mapping.keys import UserId
 
 CONNECT = "__connect.errors."
 OWN = "cdc."

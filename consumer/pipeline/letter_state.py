@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from consumer.pipeline.dead_letter import ADDED, CONNECT, DONE, OWN
 from consumer.errors import Place
-from consumer.mapping.keys import UserId
 from consumer.events.record import Header, SourceRecord
 from consumer.events.topic_tables import named
+from consumer.mapping.keys import UserId
+from consumer.pipeline.dead_letter import ADDED, CONNECT, DONE, OWN
 
 
 @dataclass(frozen=True, slots=True)

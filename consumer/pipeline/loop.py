@@ -7,22 +7,22 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
+from consumer.errors import Emptied, Reconnected, ServerError, ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS, Schemas
+from consumer.events.record import SourceRecord
+from consumer.events.topic_tables import TopicTables
+from consumer.guard.history import NO_HISTORY, History
+from consumer.mapping.rules import Rules
 from consumer.pipeline.batch import ATTEMPTS, Batch, Delivery, InFlight
 from consumer.pipeline.checkpoint import Checkpoint
 from consumer.pipeline.completion import Completion
-from consumer.planning.decision import Decision, decide_all, healing_plan
-from consumer.errors import Emptied, Reconnected, ServerError, ServerUnavailable
-from consumer.guard.history import NO_HISTORY, History
-from consumer.planning.mark import mark_refused
 from consumer.pipeline.protocols import DeadLetters, Observer, Polled, Rebuild, Sink, Source
-from consumer.events.record import SourceRecord
 from consumer.pipeline.recovery import Recovery
 from consumer.pipeline.retry import REGISTRY, REPEAT_S, Outages, Reminder, Retry, retry
-from consumer.mapping.rules import Rules
 from consumer.pipeline.tolerance import NONE, Limit
-from consumer.events.topic_tables import TopicTables
 from consumer.pipeline.watermark import Partition
+from consumer.planning.decision import Decision, decide_all, healing_plan
+from consumer.planning.mark import mark_refused
 
 _POLL_S = 0.2
 _LINGERED_FOR = 500

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from consumer.pipeline.checkpoint import Checkpoint
-from consumer.sink.group_offsets import EMPTIED, REBUILD
 from consumer.pipeline.protocols import Observer, Rebuild, Sink, Source
 from consumer.pipeline.retry import REDIS, Reminder, Retry, since
 from consumer.pipeline.watermark import Partition
+from consumer.sink.group_offsets import EMPTIED, REBUILD
 
 _log = structlog.get_logger(__name__)
 _LOOK_S = 0.5

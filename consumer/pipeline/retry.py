@@ -15,8 +15,8 @@ import structlog
 import tenacity
 
 from consumer.errors import ServerError, ServerUnavailable
-from consumer.pipeline.protocols import Observer
 from consumer.events.value import timestamp
+from consumer.pipeline.protocols import Observer
 
 _log = structlog.get_logger(__name__)
 REDIS, KAFKA, REGISTRY = "Redis", "Kafka", "registry"

@@ -10,8 +10,8 @@ import msgspec
 
 from consumer.errors import InvalidValue, MissingColumn
 from consumer.events.event import UNAVAILABLE, RowImage, TableSchema
-from consumer.mapping.rules import UserTable
 from consumer.events.value import NO_SCHEMA, Speller, speller
+from consumer.mapping.rules import UserTable
 
 _ABSENT = object()
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import suppress
 
-from consumer.events.avro import Schemas
-from consumer.planning.effect import Mode, Plan
-from consumer.events.envelope import key_of
 from consumer.errors import Place, RecordError
+from consumer.events.avro import Schemas
+from consumer.events.envelope import key_of
 from consumer.events.event import ChangeEvent
-from consumer.guard.version import Version
-from consumer.mapping.keys import UserId, render
-from consumer.planning.plan import user_in
 from consumer.events.position import Origin
 from consumer.events.record import SourceRecord
+from consumer.guard.version import Version
+from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import Rules, UserTable
+from consumer.planning.effect import Mode, Plan
+from consumer.planning.plan import user_in
 
 
 def marks_unread(

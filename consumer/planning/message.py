@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import msgspec
 
 from consumer.events.event import ChangeEvent
+from consumer.events.value import timestamp
 from consumer.guard.sent import change_id
 from consumer.mapping.keys import UserId
-from consumer.events.value import timestamp
 
 SOURCE = "admin_operation"
 """The reference's name for whoever changed the row; subscribers filter on it."""

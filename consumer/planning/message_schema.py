@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 
-from consumer.mapping.rules import Column, Consequence, Rules
 from consumer.events.value import Kind
+from consumer.mapping.rules import Column, Consequence, Rules
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

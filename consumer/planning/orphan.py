@@ -6,16 +6,16 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from consumer.events.avro import Schemas
-from consumer.planning.effect import Mode, Plan
-from consumer.events.envelope import key_of
 from consumer.errors import RecordError
+from consumer.events.avro import Schemas
+from consumer.events.envelope import key_of
 from consumer.events.event import ChangeEvent, Operation
-from consumer.guard.history import History
-from consumer.planning.plan import user_in
 from consumer.events.position import Origin, SourcePosition
 from consumer.events.record import SourceRecord
+from consumer.guard.history import History
 from consumer.mapping.rules import Rules
+from consumer.planning.effect import Mode, Plan
+from consumer.planning.plan import user_in
 
 CONNECTOR = "kafka"
 """Stands for the database's connector where a change is known from Kafka alone."""

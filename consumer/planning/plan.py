@@ -7,15 +7,27 @@ from functools import lru_cache, reduce
 from itertools import chain, pairwise
 from typing import NamedTuple
 
-from consumer.planning.diff import Change, Diff, diff, is_whole, read_image
-from consumer.planning.effect import Extent, Fields, Invalidate, Mode, Nothing, Plan, Publish, Put, Remove, Update, Upsert
 from consumer.errors import InvalidValue, MissingColumn, Unsupported
 from consumer.events.event import ChangeEvent, Operation, RowImage, TableSchema
+from consumer.events.value import NO_SCHEMA, timestamp, whole_number
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId, render
-from consumer.planning.message import Group, body
 from consumer.mapping.rules import Rules, UserTable
-from consumer.events.value import NO_SCHEMA, timestamp, whole_number
+from consumer.planning.diff import Change, Diff, diff, is_whole, read_image
+from consumer.planning.effect import (
+    Extent,
+    Fields,
+    Invalidate,
+    Mode,
+    Nothing,
+    Plan,
+    Publish,
+    Put,
+    Remove,
+    Update,
+    Upsert,
+)
+from consumer.planning.message import Group, body
 
 _NO_DETAILS: Mapping[str, object] = {}
 _NO_COLUMNS: TableSchema = {}

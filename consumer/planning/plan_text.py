@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
+from consumer.events.event import Operation
+from consumer.events.record import SourceRecord
 from consumer.planning.decision import Decision
 from consumer.planning.effect import Fields, Mode, Plan, Publish
-from consumer.events.event import Operation
 from consumer.planning.message import FIELDS
-from consumer.events.record import SourceRecord
 
 _OPERATIONS = {
     Operation.CREATE: "insert",

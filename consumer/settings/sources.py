@@ -27,9 +27,24 @@ from pydantic_settings import (
 )
 
 from consumer.errors import ConfigError
-from consumer.settings.secret_files import with_secrets
-from consumer.settings.sections import Api, Audit, Connect, Database, DeadLetters, Guard, Kafka, Log, Metrics, Redis, Registry, Snapshot, Source, Tracing
 from consumer.settings.faults import fault
+from consumer.settings.secret_files import with_secrets
+from consumer.settings.sections import (
+    Api,
+    Audit,
+    Connect,
+    Database,
+    DeadLetters,
+    Guard,
+    Kafka,
+    Log,
+    Metrics,
+    Redis,
+    Registry,
+    Snapshot,
+    Source,
+    Tracing,
+)
 from consumer.settings.variables import PREFIX, implied_settings, no_such, refuse_strangers, setting_names
 
 

@@ -7,9 +7,9 @@ from enum import StrEnum
 from itertools import chain
 from typing import Any
 
-from consumer.planning.effect import Extent, Plan, Publish
 from consumer.guard.version import Verdict
 from consumer.pipeline.protocols import Applied
+from consumer.planning.effect import Extent, Plan, Publish
 from consumer.settings.sections import Guard
 
 

@@ -16,10 +16,10 @@ from redis.sentinel import MasterNotFoundError, Sentinel
 
 from consumer.errors import ConfigError, Refused, ServerError, ServerUnavailable, UnknownReply
 from consumer.pipeline.policy import Rule, failure, rule_for
+from consumer.settings.sections import Redis
 from consumer.sink.address import Address, Kind
 from consumer.sink.tls import options as tls_options
 from consumer.sink.tls import refused as refused_by_tls
-from consumer.settings.sections import Redis
 
 _URL = (
     "redis://user:password@host:port/db, redis+cluster://host1:port,host2/ or redis+sentinel://host1:port,host2/service"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from consumer.planning.effect import Mode, Plan
 from consumer.errors import InvalidValue
-from consumer.guard.version import Verdict, Version, compare
 from consumer.events.position import Origin
-from consumer.mapping.rules import Rules, UserTable
 from consumer.events.value import Kind, canonical
+from consumer.guard.version import Verdict, Version, compare
+from consumer.mapping.rules import Rules, UserTable
+from consumer.planning.effect import Mode, Plan
 
 Row = Mapping[str, str | None]
 

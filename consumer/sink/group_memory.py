@@ -13,8 +13,8 @@ from typing import Any
 import redis
 
 from consumer.settings.sources import Settings
-from consumer.sink.keyspace import keyspace
 from consumer.sink.client import at_start
+from consumer.sink.keyspace import keyspace
 from consumer.sink.rights import database_key
 from consumer.sink.script import sound
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from consumer.sink.rights import CANARY, OFFSETS, STOPPED
 from consumer.pipeline.watermark import Partition
+from consumer.sink.rights import CANARY, OFFSETS, STOPPED
 
 EMPTIED = "Redis was emptied"
 REBUILD = "cdc-consumer replay --rebuild --yes"

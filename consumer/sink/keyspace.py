@@ -8,13 +8,13 @@ from typing import Any, Protocol
 
 import redis
 
+from consumer.settings.sections import Redis
 from consumer.sink.address import Kind
 from consumer.sink.client import address_of, ask, ask_one, connect
 from consumer.sink.cluster.routes import Routes
-from consumer.sink.script import Call, sound
-from consumer.settings.sections import Redis
 from consumer.sink.cluster.spread import slot, tags
 from consumer.sink.cluster.topology import Node, Topology
+from consumer.sink.script import Call, sound
 
 _SCAN_COUNT = 1000
 _PARTS = 64

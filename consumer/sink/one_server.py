@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
-from consumer.sink import group_offsets
-from consumer.planning.effect import Plan
 from consumer.errors import ServerError
-from consumer.sink.index.key_index import TrackedIndex
-from consumer.sink.keyspace import OneKeyspace
+from consumer.mapping.rules import Rules
 from consumer.pipeline.protocols import Applied
+from consumer.pipeline.watermark import Partition
+from consumer.planning.effect import Plan
+from consumer.settings.sections import Guard, Redis
+from consumer.sink import group_offsets
 from consumer.sink.call import Calls, applied, is_asked_for_more, may_be_brief
 from consumer.sink.client import Server, ask_one, connect, translate
-from consumer.mapping.rules import Rules
+from consumer.sink.index.key_index import TrackedIndex
 from consumer.sink.index.scan_index import KeyIndex, ScanIndex, is_tracked
+from consumer.sink.keyspace import OneKeyspace
 from consumer.sink.script import Call, Script, fields_of, pairs_of, sound
-from consumer.settings.sections import Guard, Redis
 from consumer.sink.servers import Answers
-from consumer.pipeline.watermark import Partition
 
 
 class OneServer:

@@ -10,18 +10,18 @@ from typing import TypeAlias
 import redis
 import structlog
 
-from consumer.sink.cluster.servers import ClusterServers
-from consumer.planning.effect import Mode, Plan
 from consumer.errors import Reconnected, Refused, ServerError, ServerUnavailable
 from consumer.guard.version import Verdict
-from consumer.sink.one_server import OneServer
+from consumer.mapping.rules import Rules
 from consumer.pipeline.protocols import Applied
+from consumer.pipeline.watermark import Partition
+from consumer.planning.effect import Mode, Plan
+from consumer.settings.sections import Guard, Redis
 from consumer.sink.address import Kind
 from consumer.sink.client import address_of, translate
-from consumer.mapping.rules import Rules
-from consumer.settings.sections import Guard, Redis
+from consumer.sink.cluster.servers import ClusterServers
+from consumer.sink.one_server import OneServer
 from consumer.sink.servers import Answers, Servers
-from consumer.pipeline.watermark import Partition
 
 _log = structlog.get_logger(__name__)
 _Numbered: TypeAlias = tuple[int, Plan]

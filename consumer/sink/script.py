@@ -17,8 +17,8 @@ import redis
 import structlog
 
 from consumer.errors import Reconnected
-from consumer.sink.client import connect, is_refusal
 from consumer.settings.sections import Redis
+from consumer.sink.client import connect, is_refusal
 
 _log = structlog.get_logger(__name__)
 _SCRIPT = files("consumer").joinpath("apply.lua").read_text()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
-from consumer.planning.effect import Plan
 from consumer.errors import ServerError
 from consumer.pipeline.protocols import Applied
+from consumer.pipeline.watermark import Partition
+from consumer.planning.effect import Plan
 from consumer.sink.client import Server
 from consumer.sink.index.scan_index import KeyIndex
-from consumer.pipeline.watermark import Partition
 
 Answers: TypeAlias = Callable[[], Sequence[Applied | ServerError]]
 """What became of plans, in their order, once it is known. To be called once."""

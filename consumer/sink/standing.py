@@ -7,17 +7,17 @@ from typing import Any
 
 import redis
 
-from consumer.sink import group_offsets
-from consumer.sink.drift import Standing
-from consumer.planning.effect import Plan
 from consumer.guard.state import GuardState
-from consumer.sink.held import Held
 from consumer.mapping.keys import UserId, glob, pattern, render
-from consumer.sink.keyspace import keyspace, runs
-from consumer.sink.client import at_start, translate
 from consumer.mapping.rules import Rules, UserTable
-from consumer.settings.sections import Redis
 from consumer.pipeline.watermark import Partition
+from consumer.planning.effect import Plan
+from consumer.settings.sections import Redis
+from consumer.sink import group_offsets
+from consumer.sink.client import at_start, translate
+from consumer.sink.drift import Standing
+from consumer.sink.held import Held
+from consumer.sink.keyspace import keyspace, runs
 
 # Longer than an interruption should be: a replay that is gone on with later begins again.
 _CANARY_S = 7 * 86400

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import ConfigError
-from consumer.settings.sections import Redis
 from consumer.net.tls import Blame, Files, Hello, context, refusal
+from consumer.settings.sections import Redis
 
 _BLAME = Blame("CDC_REDIS", "CDC_REDIS__URL", "CDC_REDIS__URL", "rediss://…", "redis://…")
 _HELLO = Hello(b"PING\r\n", (b"+", b"-"))

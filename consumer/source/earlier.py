@@ -10,15 +10,15 @@ from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, KafkaTimeoutError
 
+from consumer.errors import RecordError
 from consumer.events.avro import Schemas
 from consumer.events.envelope import parse
-from consumer.errors import RecordError
 from consumer.events.event import PLACEHOLDER, ChangeEvent
-from consumer.guard.history import Reach
-from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_admin, open_consumer, to_record
 from consumer.events.record import SourceRecord
-from consumer.settings.sections import Kafka
+from consumer.guard.history import Reach
 from consumer.pipeline.watermark import Partition
+from consumer.settings.sections import Kafka
+from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_admin, open_consumer, to_record
 
 _POLL_MS = 200
 _AT_ONCE = 2000

@@ -12,19 +12,19 @@ import structlog
 from kafka.errors import CommitFailedError, NoBrokersAvailable, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumer.errors import CdcError, ConfigError, ServerUnavailable
-from consumer.source.followed import Selection, refused
+from consumer.events.record import SourceRecord
 from consumer.pipeline.interruption import Interruption
-from consumer.source.clients.kafka import failed, topics
-from consumer.source.clients.kafka import refused as refused_by
-from consumer.source.clients.handshake import shake_hands
-from consumer.source.clients.kafka_python_member import KafkaPythonMember
-from consumer.source.clients.member import Member, OnPartitions
 from consumer.pipeline.policy import failure, rule_for
 from consumer.pipeline.protocols import Observer, Start
-from consumer.events.record import SourceRecord
 from consumer.pipeline.retry import REPEAT_S
-from consumer.settings.sections import Kafka
 from consumer.pipeline.watermark import Partition
+from consumer.settings.sections import Kafka
+from consumer.source.clients.handshake import shake_hands
+from consumer.source.clients.kafka import failed, topics
+from consumer.source.clients.kafka import refused as refused_by
+from consumer.source.clients.kafka_python_member import KafkaPythonMember
+from consumer.source.clients.member import Member, OnPartitions
+from consumer.source.followed import Selection, refused
 
 _log = structlog.get_logger(__name__)
 _KEEP_ALIVE_S = 0.5

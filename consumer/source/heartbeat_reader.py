@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from kafka import KafkaConsumer, TopicPartition
 
 from consumer.errors import CdcError
-from consumer.source.clients.kafka import end_offsets, failed, open_consumer
 from consumer.settings.sections import Kafka
+from consumer.source.clients.kafka import end_offsets, failed, open_consumer
 
 _SMALL = 65_536
 # The last record of a partition may be the marker of a transaction: then the one before it tells.

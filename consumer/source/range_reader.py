@@ -11,11 +11,19 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from consumer.errors import ConfigError
-from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_admin, open_consumer, to_record, topics
 from consumer.events.record import SourceRecord
-from consumer.source.bounds import At, Beginning, Bound, End, Offsets, Span
-from consumer.settings.sections import Kafka
 from consumer.pipeline.watermark import Partition
+from consumer.settings.sections import Kafka
+from consumer.source.bounds import At, Beginning, Bound, End, Offsets, Span
+from consumer.source.clients.kafka import (
+    beginning_offsets,
+    end_offsets,
+    failed,
+    open_admin,
+    open_consumer,
+    to_record,
+    topics,
+)
 
 _log = structlog.get_logger(__name__)
 _POLL_MS = 200

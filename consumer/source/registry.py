@@ -6,12 +6,12 @@ from urllib.parse import quote
 
 import httpx
 
-from consumer.events.avro import AvroSchema, no_such_schema, read_schema
 from consumer.errors import ConfigError, ServerError, ServerUnavailable, Undecodable
+from consumer.events.avro import AvroSchema, no_such_schema, read_schema
 from consumer.net.http_client import HttpServer
+from consumer.net.tls import Files
 from consumer.pipeline.policy import failure
 from consumer.settings.sections import Registry as RegistrySettings
-from consumer.net.tls import Files
 
 SERVER = "schema registry"
 _ACCEPT = "application/vnd.schemaregistry.v1+json, application/json"

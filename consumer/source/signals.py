@@ -10,8 +10,8 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from consumer.errors import ServerError
-from consumer.source.clients.kafka import end_offsets, failed, open_consumer, open_producer, topics
 from consumer.settings.sections import Kafka, Snapshot
+from consumer.source.clients.kafka import end_offsets, failed, open_consumer, open_producer, topics
 
 _ACKNOWLEDGED_WITHIN_S = 10.0
 

@@ -10,16 +10,16 @@ from typing import Self
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
+from consumer.errors import Place, RecordError
 from consumer.events.avro import Schemas
 from consumer.events.envelope import parse
-from consumer.errors import Place, RecordError
 from consumer.events.event import ChangeEvent
-from consumer.source.followed import Selection
-from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_consumer, to_record
 from consumer.events.record import SourceRecord
-from consumer.source.range_reader import committed
-from consumer.settings.sections import Kafka
 from consumer.pipeline.watermark import Partition
+from consumer.settings.sections import Kafka
+from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_consumer, to_record
+from consumer.source.followed import Selection
+from consumer.source.range_reader import committed
 
 _POLL_MS = 200
 _FEW = 2

@@ -9,10 +9,10 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaTimeoutError
 
 from consumer.errors import ConfigError, ServerUnavailable
-from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_consumer, to_record
-from consumer.source.clients.kafka import topics as present_topics
 from consumer.events.record import SourceRecord
 from consumer.settings.sections import Kafka
+from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_consumer, to_record
+from consumer.source.clients.kafka import topics as present_topics
 
 _POLL_MS = 500
 # A look at a topic: so many records of each partition, not many more than so many in all, and not longer than that.

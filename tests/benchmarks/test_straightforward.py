@@ -10,9 +10,9 @@ import redis
 from benchmarks.envelopes import TABLE, insert, update
 from benchmarks.straightforward import apply, moves
 from consumer.events.avro import NO_SCHEMAS
-from consumer.planning.decision import decide_all
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
+from consumer.planning.decision import decide_all
 from consumer.sink.redis_sink import RedisSink
 
 _Apply = Callable[[list[bytes]], None]

@@ -12,17 +12,17 @@ import pytest
 import redis
 from msgspec.structs import replace
 
-from consumer.planning.effect import Plan
 from consumer.errors import ConfigError, Reconnected
 from consumer.mapping.keys import companion
-from consumer.sink.rights import wanted
 from consumer.mapping.reference import reference
-from consumer.sink.cluster.routes import Routes
 from consumer.mapping.rules import Names
-from consumer.settings.sections import Guard
-from consumer.sink.redis_sink import RedisSink
-from consumer.sink.cluster.spread import SLOTS, slot, tags
 from consumer.pipeline.watermark import Partition
+from consumer.planning.effect import Plan
+from consumer.settings.sections import Guard
+from consumer.sink.cluster.routes import Routes
+from consumer.sink.cluster.spread import SLOTS, slot, tags
+from consumer.sink.redis_sink import RedisSink
+from consumer.sink.rights import wanted
 from tests.contract.conftest import settings_of
 from tests.contract.test_sink import BALANCE, CONFIG, PORTFOLIO, apply, plan_of
 from tests.redis_cluster import TestCluster

@@ -8,13 +8,13 @@ from contextlib import closing
 import pytest
 import redis
 
+from consumer.mapping.reference import reference
+from consumer.pipeline.watermark import Partition
+from consumer.settings.sections import Guard
 from consumer.sink.group_offsets import canary_of, hash_of
 from consumer.sink.keyspace import keyspace
-from consumer.mapping.reference import reference
-from consumer.settings.sections import Guard
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.standing import RedisView
-from consumer.pipeline.watermark import Partition
 from tests.contract.conftest import settings_of
 
 ONE, TWO = Partition("t.db.live_users", 3), Partition("u", 0)

@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from consumer.planning.decision import decide
-from consumer.planning.effect import Mode, Plan
+from consumer.events.position import Origin
 from consumer.guard.version import Verdict, Version, compare
 from consumer.mapping.keys import UserId
-from consumer.events.position import Origin
-from consumer.pipeline.protocols import Applied
 from consumer.mapping.reference import reference
+from consumer.pipeline.protocols import Applied
+from consumer.planning.decision import decide
+from consumer.planning.effect import Mode, Plan
 from consumer.settings.sections import Guard
 from consumer.sink.redis_sink import RedisSink
 from tests.contract.conftest import settings_of

@@ -9,16 +9,16 @@ import pytest
 import redis
 from msgspec import structs
 
-from consumer.planning.read_row import ReadRow
-from consumer.planning.decision import decide
-from consumer.sink.drift import differences, would_apply
-from consumer.planning.effect import Mode, Plan
 from consumer.events.event import ChangeEvent, RowImage
+from consumer.events.position import Origin, SourcePosition
 from consumer.guard.version import Verdict
 from consumer.mapping.keys import UserId
-from consumer.events.position import Origin, SourcePosition
-from consumer.planning.rebuild import rebuild_linked, rebuild_read, rebuild_user, removal
 from consumer.mapping.reference import reference
+from consumer.planning.decision import decide
+from consumer.planning.effect import Mode, Plan
+from consumer.planning.read_row import ReadRow
+from consumer.planning.rebuild import rebuild_linked, rebuild_read, rebuild_user, removal
+from consumer.sink.drift import differences, would_apply
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.standing import RedisView
 from tests.contract.conftest import settings_of

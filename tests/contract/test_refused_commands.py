@@ -12,13 +12,13 @@ import pytest
 import redis
 
 from consumer.commands.check.run import check
-from consumer.settings.sources import load
-from consumer.sink.keyspace import keyspace, runs
-from consumer.sink.client import Server, ask, connect
 from consumer.mapping.reference import reference
-from consumer.sink.script import refusal_of_functions
 from consumer.settings.sections import Guard
+from consumer.settings.sources import load
+from consumer.sink.client import Server, ask, connect
+from consumer.sink.keyspace import keyspace, runs
 from consumer.sink.redis_sink import RedisSink
+from consumer.sink.script import refusal_of_functions
 from tests.contract.conftest import settings_of
 from tests.contract.test_sink import BALANCE, apply, plan_of
 from tests.redis_server import RedisServer, program

@@ -9,18 +9,18 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer.source import recording
-from consumer.events.avro import NO_SCHEMAS
 from consumer.commands.check.redis_findings import has_functions
 from consumer.commands.check.redis_survey import Rights, rights, survey
-from consumer.planning.decision import decide_all
 from consumer.errors import ServerError
-from consumer.sink.client import ask, connect
-from consumer.sink.rights import wanted
+from consumer.events.avro import NO_SCHEMAS
 from consumer.mapping.reference import reference
-from consumer.settings.sections import Guard, Redis
-from consumer.sink.redis_sink import RedisSink
 from consumer.pipeline.watermark import Partition
+from consumer.planning.decision import decide_all
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.client import ask, connect
+from consumer.sink.redis_sink import RedisSink
+from consumer.sink.rights import wanted
+from consumer.source import recording
 from tests.contract.conftest import ONE_SERVER
 from tests.redis_server import RedisServer
 

@@ -8,10 +8,10 @@ from pydantic import SecretStr
 
 from consumer.errors import Reconnected
 from consumer.mapping.reference import reference
-from consumer.sink.script import Call, Script
+from consumer.pipeline.watermark import Partition
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.redis_sink import RedisSink
-from consumer.pipeline.watermark import Partition
+from consumer.sink.script import Call, Script
 from tests.contract.conftest import ONE_SERVER
 from tests.contract.test_sink import apply, plan_of
 

@@ -10,12 +10,12 @@ from typing import Protocol
 
 import pytest
 
-from consumer.source.followed import Known, select
-from consumer.source.clients.kafka import topics
-from consumer.pipeline.protocols import Source
 from consumer.events.record import SourceRecord
-from consumer.source.group_consumer import KafkaSource
+from consumer.pipeline.protocols import Source
 from consumer.pipeline.watermark import Partition
+from consumer.source.clients.kafka import topics
+from consumer.source.followed import Known, select
+from consumer.source.group_consumer import KafkaSource
 from tests.e2e.topic import Topic
 from tests.group import Group, GroupSource
 from tests.redis_view import eventually

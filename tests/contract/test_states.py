@@ -15,10 +15,10 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer.planning.effect import Plan
 from consumer.errors import Reconnected, ServerUnavailable
-from consumer.pipeline.protocols import Applied
 from consumer.mapping.reference import reference
+from consumer.pipeline.protocols import Applied
+from consumer.planning.effect import Plan
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.redis_sink import RedisSink
 from tests.contract.states import ACCOUNTS, PASSWORD, STATES, USER, State, with_another_password

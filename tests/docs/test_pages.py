@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from consumer.source import recording
 from consumer.commands.audit.cause import Cause
 from consumer.commands.audit.exported import AuditMetrics
-from consumer.settings.sources import Settings
-from consumer.planning.decision import decide
-from consumer.observability.metrics import Metrics
 from consumer.mapping.reference import reference
+from consumer.observability.metrics import Metrics
+from consumer.planning.decision import decide
+from consumer.settings.sources import Settings
 from consumer.settings.variables import PREFIX
+from consumer.source import recording
 from tests.deploy.promql import watched
 from tests.docs.markdown import PROJECT, blocks, pages, rows
 

@@ -18,8 +18,8 @@ import httpx
 import pytest
 import redis
 
-from consumer.source.connect.client import load_connector
 from consumer.settings.variables import placeholders
+from consumer.source.connect.client import load_connector
 from tests.docs.markdown import PROJECT, blocks
 from tests.docs.test_readme import INSTALL, README, commands, installed
 from tests.redis_view import eventually

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 from kafka.admin import NewPartitions, NewTopic
 
-from consumer.events.avro import NO_SCHEMAS
-from consumer.source.earlier import KafkaEarlier
 from consumer.errors import ServerUnavailable
+from consumer.events.avro import NO_SCHEMAS
 from consumer.events.event import ChangeEvent
+from consumer.source.earlier import KafkaEarlier
 from consumer.source.recording import read
 from tests.e2e.topic import Topic
 from tests.pipeline.test_field_recordings import FOLDER

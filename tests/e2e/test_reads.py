@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from consumer.events.avro import NO_SCHEMAS
-from consumer.settings.sources import Settings
-from consumer.database.reader import Database
-from consumer.planning.effect import Plan
-from consumer.guard.version import Verdict
 from consumer.commands.shared.passage import Patience
-from consumer.mapping.reference import reference
 from consumer.commands.shared.refresh import Refresher, write
-from consumer.source.selection import selected
+from consumer.database.reader import Database
+from consumer.events.avro import NO_SCHEMAS
+from consumer.guard.version import Verdict
+from consumer.mapping.reference import reference
+from consumer.planning.effect import Plan
+from consumer.settings.sources import Settings
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.standing import RedisView
+from consumer.source.selection import selected
 from consumer.source.topic_ends import Topics
 from tests.e2e.conftest import System
 from tests.redis_view import eventually

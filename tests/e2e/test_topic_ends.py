@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 from kafka.admin import NewPartitions
 
-from consumer.events.avro import NO_SCHEMAS
-from consumer.source.followed import Known, select
-from consumer.source.clients.kafka import topics
 from consumer.commands.shared.passage import Passage, Patience, let_pass
-from consumer.source.topic_ends import Topics
+from consumer.events.avro import NO_SCHEMAS
 from consumer.pipeline.watermark import Partition
+from consumer.source.clients.kafka import topics
+from consumer.source.followed import Known, select
+from consumer.source.topic_ends import Topics
 from tests.e2e.test_earlier import write
 from tests.e2e.topic import Topic
 from tests.redis_view import eventually

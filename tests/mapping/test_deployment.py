@@ -10,10 +10,10 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer.mapping import file as mapping
-from consumer.planning.decision import decide_all
 from consumer.guard.version import Verdict
+from consumer.mapping import file as mapping
 from consumer.pipeline.protocols import Applied
+from consumer.planning.decision import decide_all
 from consumer.planning.plan_text import plan_text
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.redis_sink import RedisSink

@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.mapping import file as mapping, toml_lines
-from consumer.planning.decision import decide
+from consumer.events.value import Kind
+from consumer.mapping import file as mapping
+from consumer.mapping import toml_lines
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Column, Consequence, Enrichment, LinkedTable, Names, Rules, UserTable
-from consumer.events.value import Kind
+from consumer.planning.decision import decide
 from tests.docs.markdown import PROJECT, blocks, rows
 from tests.scenario import load_all
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.mapping import file as mapping
 from consumer.errors import ConfigError
+from consumer.mapping import file as mapping
 
 GOOD, _HEADER, _REST = (Path(__file__).parent / "broker.toml").read_text().partition("[[linked]]\n")
 LINKED = _HEADER + _REST

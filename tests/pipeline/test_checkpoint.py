@@ -14,16 +14,16 @@ import redis
 from pydantic import SecretStr
 
 from benchmarks.envelopes import changes
-from consumer.planning.decision import decide
-from consumer.planning.effect import Plan
 from consumer.errors import ServerError, ServerUnavailable
-from consumer.pipeline.loop import Pipeline
-from consumer.pipeline.protocols import Applied
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
+from consumer.pipeline.loop import Pipeline
+from consumer.pipeline.protocols import Applied
+from consumer.pipeline.watermark import Partition
+from consumer.planning.decision import decide
+from consumer.planning.effect import Plan
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.redis_sink import RedisSink
-from consumer.pipeline.watermark import Partition
 from tests.group import Group, GroupSource
 from tests.pipeline.test_resume import Memory
 from tests.redis_server import RedisServer, program

@@ -12,16 +12,16 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from benchmarks.envelopes import changes
-from consumer.sink.group_offsets import REBUILD
-from consumer.pipeline.loop import Pipeline
-from consumer.pipeline.protocols import Observer
+from consumer.commands.replay.partition import Folding, PartitionFold
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
-from consumer.commands.replay.partition import Folding, PartitionFold
+from consumer.pipeline.loop import Pipeline
+from consumer.pipeline.protocols import Observer
+from consumer.pipeline.watermark import Partition
 from consumer.settings.sections import Guard, Redis
+from consumer.sink.group_offsets import REBUILD
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.standing import RedisView
-from consumer.pipeline.watermark import Partition
 from tests.contract.test_sink import apply
 from tests.group import Group, GroupSource
 from tests.pipeline.test_resume import Memory

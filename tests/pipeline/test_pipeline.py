@@ -9,17 +9,17 @@ import pytest
 import redis
 from msgspec import structs
 
-from consumer.events.avro import AvroSchema, Schemas
-from consumer.mapping.columns import Drift, DriftKind
-from consumer.planning.effect import Plan
 from consumer.errors import Halt, ServerError, ServerUnavailable
+from consumer.events.avro import AvroSchema, Schemas
+from consumer.events.record import SourceRecord
+from consumer.mapping.columns import Drift, DriftKind
+from consumer.mapping.reference import reference
 from consumer.pipeline.loop import Pipeline
 from consumer.pipeline.protocols import Applied, Observer, Step
-from consumer.events.record import SourceRecord
-from consumer.source.recording import RecordedSource
-from consumer.mapping.reference import reference
-from consumer.sink.redis_sink import RedisSink
 from consumer.pipeline.watermark import Partition
+from consumer.planning.effect import Plan
+from consumer.sink.redis_sink import RedisSink
+from consumer.source.recording import RecordedSource
 from tests.scenario import load_all
 from tests.wire.taken import saved
 

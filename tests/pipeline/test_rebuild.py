@@ -9,16 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from consumer.pipeline.dead_letter import DeadLetter
-from consumer.guard.history import Histories
-from consumer.pipeline.loop import Pipeline
-from consumer.events.record import SourceRecord
-from consumer.source.recording import RecordedSource
-from consumer.mapping.reference import reference
 from consumer.commands.replay.partition import Folding, PartitionFold
+from consumer.events.record import SourceRecord
+from consumer.guard.history import Histories
+from consumer.mapping.reference import reference
+from consumer.pipeline.dead_letter import DeadLetter
+from consumer.pipeline.loop import Pipeline
+from consumer.pipeline.tolerance import Limit
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.redis_sink import RedisSink
-from consumer.pipeline.tolerance import Limit
+from consumer.source.recording import RecordedSource
 from tests.contract.test_sink import apply
 from tests.scenario import Change, load_all
 from tests.unit.test_fold import Memory

@@ -11,17 +11,17 @@ import redis
 from msgspec import structs
 from pydantic import SecretStr
 
-from consumer.events.avro import NO_SCHEMAS
-from consumer.errors import ServerUnavailable
-from consumer.pipeline.letter_state import Box, Outcome, Unapplied
 from consumer.commands.dead_letters.release import LOST, foreseen, release
+from consumer.errors import ServerUnavailable
+from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import SourceRecord
-from consumer.source.recording import RecordedSource
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
+from consumer.pipeline.letter_state import Box, Outcome, Unapplied
 from consumer.settings.sections import Redis
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.standing import RedisView
+from consumer.source.recording import RecordedSource
 from tests.pipeline.test_dead_letters import CONFIG, Kept, record, run
 from tests.pipeline.test_pipeline import FailingSink
 from tests.redis_view import Listener, dump

@@ -9,15 +9,15 @@ import redis
 from msgspec import structs
 from structlog.testing import capture_logs
 
-from consumer.planning.effect import Plan
 from consumer.errors import ServerError, ServerUnavailable
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
 from consumer.pipeline.loop import Pipeline
 from consumer.pipeline.protocols import Applied
-from consumer.events.record import SourceRecord
-from consumer.source.recording import RecordedSource
-from consumer.mapping.reference import reference
-from consumer.sink.redis_sink import RedisSink
 from consumer.pipeline.watermark import Partition
+from consumer.planning.effect import Plan
+from consumer.sink.redis_sink import RedisSink
+from consumer.source.recording import RecordedSource
 from tests.pipeline.test_dead_letters import SOME, Kept
 from tests.pipeline.test_dead_letters import records as texts
 from tests.pipeline.test_pipeline import TOPIC, FailingSink, Seen

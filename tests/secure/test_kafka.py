@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from consumer.settings.sections import Kafka
 from consumer.source.clients.confluent_client import open_consumer
 from consumer.source.clients.kafka import topics
-from consumer.settings.sections import Kafka
 from tests.e2e.process import command
 from tests.secure.authority import Authority
 from tests.secure.broker import SCRAM, USER, Broker

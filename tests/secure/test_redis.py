@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
-from consumer.sink.index.key_index import TrackedIndex
-from consumer.sink.client import ask, connect
 from consumer.settings.sections import Redis
+from consumer.sink.client import ask, connect
+from consumer.sink.index.key_index import TrackedIndex
 from tests.e2e.process import command
 from tests.redis_view import eventually
 from tests.secure.authority import Authority

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from consumer.sink.rights import wanted
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.redis_sink import RedisSink
+from consumer.sink.rights import wanted
 from tests.contract.test_sink import apply, plan_of
 from tests.redis_cluster import MASTERS, TestCluster
 from tests.redis_sentinel import SERVICE

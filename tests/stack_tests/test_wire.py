@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from consumer.events.envelope import parse
 from consumer.errors import ServerError
+from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
 from tests.stack import Stack
 from tests.stack.registration import Registration, load, registered

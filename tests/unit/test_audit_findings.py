@@ -13,14 +13,14 @@ from consumer.commands.audit.finding import Finding, Tally, summary_json, summar
 from consumer.commands.audit.suspect import Odd, Shape, Suspect
 from consumer.commands.audit.suspect import odds_of as odds_of_table
 from consumer.commands.audit.watch import Known
-from consumer.planning.read_row import ReadRow
-from consumer.sink.drift import Standing
-from consumer.planning.effect import Plan
 from consumer.events.event import RowImage
-from consumer.mapping.keys import UserId
 from consumer.events.position import Origin, SourcePosition
-from consumer.planning.rebuild import rebuild_read
+from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
+from consumer.planning.effect import Plan
+from consumer.planning.read_row import ReadRow
+from consumer.planning.rebuild import rebuild_read
+from consumer.sink.drift import Standing
 
 RULES = reference()
 TABLE = RULES.tables[0]

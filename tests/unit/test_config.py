@@ -9,11 +9,11 @@ import pytest
 
 from consumer.commands import cli
 from consumer.commands.run import service
-from consumer.settings.sources import load
+from consumer.commands.shared.stop import Stop
 from consumer.errors import ConfigError
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
-from consumer.commands.shared.stop import Stop
+from consumer.settings.sources import load
 
 
 @pytest.fixture(autouse=True)

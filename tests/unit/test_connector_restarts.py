@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from consumer.source.connect.failure import Kind
 from consumer.commands.connectors.restarts import MOST_TRIES, SOUND_S, STEADY_S, Attempts, Step, decide
+from consumer.source.connect.failure import Kind
 from consumer.source.connect.status import ConnectorStatus
 from tests.unit.test_connector_failure import MYSQL_IS_AWAY, MYSQL_LOGIN
 

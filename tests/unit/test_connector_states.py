@@ -11,13 +11,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from consumer.commands.connectors.watch import ConnectorWatch, once, watch
+from consumer.commands.run.connectors import ConnectorStatesWatch
+from consumer.errors import ConfigError
+from consumer.observability.connector_states import WatchMetrics
 from consumer.source.connect.client import ConnectApi
 from consumer.source.connect.failure import Kind
-from consumer.commands.run.connectors import ConnectorStatesWatch
-from consumer.observability.connector_states import WatchMetrics
 from consumer.source.connect.status import ConnectorStatus
-from consumer.commands.connectors.watch import ConnectorWatch, once, watch
-from consumer.errors import ConfigError
 from tests.unit.test_connector_failure import MYSQL_IS_AWAY, MYSQL_LOGIN
 
 PASSWORD = "hunter2"

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from consumer.commands.connectors import diff as connector_diff
-from consumer.source.connect import status as connector_status
 from consumer.commands.connectors.diff import Difference, differences
+from consumer.source.connect import status as connector_status
 from consumer.source.connect.redaction import Redaction
 from consumer.source.connect.status import ConnectorStatus, first_causes, read_status
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from consumer.pipeline.dead_letter import DeadLetter
 from consumer.errors import CdcError, InvalidValue, Refused, Undecodable
-from consumer.mapping.keys import UserId
 from consumer.events.record import SourceRecord
+from consumer.mapping.keys import UserId
+from consumer.pipeline.dead_letter import DeadLetter
 
 RECORD = SourceRecord(
     "t.db.live_users", 3, 41, 1700000000000, b'{"id":5}', b"hunter2", (("trace", b"\xff"), ("no", None))

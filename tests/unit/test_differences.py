@@ -8,12 +8,12 @@ from consumer.commands.api.comparison import Held, consistency
 from consumer.commands.audit.cause import Cause
 from consumer.commands.audit.finding import Finding, Tally, to_text
 from consumer.commands.audit.suspect import Shape, odds_of
-from consumer.events.avro import NO_SCHEMAS
-from consumer.planning.diff import read_image
-from consumer.sink.drift import SPELLING, Standing, compared
 from consumer.commands.explain.account import There, account
 from consumer.commands.explain.history import Progress, trace
+from consumer.events.avro import NO_SCHEMAS
 from consumer.guard.state import GuardState
+from consumer.planning.diff import read_image
+from consumer.sink.drift import SPELLING, Standing, compared
 from tests.unit.test_audit_findings import CONFIG, ROW, RULES, TABLE, USER, plan_of, right
 
 FULL = {**ROW, "wallet_balance": "10000.5", "is_active": 1}

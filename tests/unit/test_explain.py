@@ -8,20 +8,20 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from consumer.events.avro import NO_SCHEMAS
-from consumer.errors import Place
 from consumer.commands.explain.account import Account, Note, There, account
 from consumer.commands.explain.explanation import Explanation
 from consumer.commands.explain.history import Fate, History, Progress, trace
 from consumer.commands.explain.report import to_json, to_text
-from consumer.guard.state import GuardState
-from consumer.guard.version import Version
-from consumer.sink.held import Held
-from consumer.mapping.keys import UserId
+from consumer.errors import Place
+from consumer.events.avro import NO_SCHEMAS
 from consumer.events.position import Origin
 from consumer.events.record import SourceRecord
+from consumer.guard.state import GuardState
+from consumer.guard.version import Version
+from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
 from consumer.pipeline.watermark import Partition
+from consumer.sink.held import Held
 from tests.scenario import load
 
 RULES = reference()

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from consumer.events.avro import NO_SCHEMAS
-from consumer.events.envelope import parse
-from consumer.events.event import ChangeEvent
 from consumer.commands.explain.account import Note, There, account
 from consumer.commands.explain.history import Fate, History, Progress, trace
 from consumer.commands.explain.report import to_json, to_text
+from consumer.events.avro import NO_SCHEMAS
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent
+from consumer.events.record import SourceRecord
 from consumer.guard.history import Reach
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
-from consumer.events.record import SourceRecord
 from consumer.pipeline.watermark import Partition
 from tests.unit.test_explain import LIVED, RULES, TABLE, TOPIC, USER, accounted, explanation, noted, records, version
 

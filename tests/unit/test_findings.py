@@ -12,21 +12,32 @@ import httpx
 import pytest
 from msgspec import structs
 
-from consumer.source import recording
-from consumer.events.avro import NO_SCHEMAS, KnownSchemas, Schemas
 from consumer.commands.check.connector_findings import captures, of_connector
-from consumer.commands.check.findings import Finding, Level, exit_code, failure, of_error, of_writer, ok, to_json, to_text, warning
+from consumer.commands.check.findings import (
+    Finding,
+    Level,
+    exit_code,
+    failure,
+    of_error,
+    of_writer,
+    ok,
+    to_json,
+    to_text,
+    warning,
+)
 from consumer.commands.check.sampled import of_sample
 from consumer.commands.check.topic_findings import of_topics
-from consumer.source.connect.client import ConnectApi, load_connector
-from consumer.source.connect.status import ConnectorStatus
 from consumer.errors import ConfigError, ServerError, Undecodable
-from consumer.source.followed import Known, select
+from consumer.events.avro import NO_SCHEMAS, KnownSchemas, Schemas
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
-from consumer.source.registry import Registry
 from consumer.settings.sections import Kafka
 from consumer.settings.sections import Registry as RegistrySettings
+from consumer.source import recording
+from consumer.source.connect.client import ConnectApi, load_connector
+from consumer.source.connect.status import ConnectorStatus
+from consumer.source.followed import Known, select
+from consumer.source.registry import Registry
 
 PROJECT = Path(__file__).parents[2]
 RECORDINGS = PROJECT / "tests" / "recordings"

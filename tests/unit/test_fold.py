@@ -9,16 +9,16 @@ from typing import cast
 import pytest
 from msgspec import structs
 
-from consumer.events.avro import NO_SCHEMAS
-from consumer.planning.effect import Extent, Mode, Plan
-from consumer.events.envelope import parse
-from consumer.events.event import ChangeEvent
-from consumer.guard.history import Earlier
-from consumer.events.record import SourceRecord
-from consumer.mapping.reference import reference
 from consumer.commands.replay.fold import Last
 from consumer.commands.replay.partition import Folding, PartitionFold
+from consumer.events.avro import NO_SCHEMAS
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent
+from consumer.events.record import SourceRecord
+from consumer.guard.history import Earlier
+from consumer.mapping.reference import reference
 from consumer.pipeline.watermark import Partition
+from consumer.planning.effect import Extent, Mode, Plan
 from tests.scenario import Change, load_all
 
 RULES = reference()

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from consumer.source import recording
+from consumer.commands.replay.glance import Glance, LinkedGlance
+from consumer.errors import RecordError
 from consumer.events.avro import KnownSchemas
 from consumer.events.decimals import spelled
-from consumer.planning.diff import diff, is_whole
 from consumer.events.envelope import parse
-from consumer.errors import RecordError
 from consumer.events.event import ChangeEvent, Operation
-from consumer.planning.plan import user_of
 from consumer.mapping.reference import reference
-from consumer.commands.replay.glance import Glance, LinkedGlance
+from consumer.planning.diff import diff, is_whole
+from consumer.planning.plan import user_of
+from consumer.source import recording
 from tests.scenario import load_all
 
 RULES = reference()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from consumer.events.avro import NO_SCHEMAS
 from consumer.commands.dead_letters.hidden import HIDDEN, digest, visible
+from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
 from tests.scenario import load_all

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from consumer.errors import Place, ServerUnavailable
 from consumer.events.event import ChangeEvent, Operation
+from consumer.events.position import from_source
+from consumer.events.record import SourceRecord
 from consumer.guard import history as module
 from consumer.guard.history import Histories, PartitionHistory, Reach
 from consumer.guard.memory import Memory
 from consumer.guard.sent import change_id, sent_change
-from consumer.events.position import from_source
-from consumer.events.record import SourceRecord
 from consumer.pipeline.watermark import Partition
 
 PART = Partition("trading.trading.live_users", 0)

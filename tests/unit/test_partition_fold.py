@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from consumer.source import recording
-from consumer.planning.effect import Mode, Plan
-from consumer.events.record import SourceRecord
-from consumer.mapping.reference import reference
 from consumer.commands.replay.partition import Folding, PartitionFold
 from consumer.commands.replay.summary import Summary, UserCounts, to_text
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
+from consumer.planning.effect import Mode, Plan
+from consumer.source import recording
 from tests.scenario import load_all
 from tests.unit.test_fold import Memory
 

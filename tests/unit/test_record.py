@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.source import recording
 from consumer.errors import ConfigError, Undecodable
 from consumer.events.record import SourceRecord, from_line, to_line
+from consumer.source import recording
 
 records = st.builds(
     SourceRecord,

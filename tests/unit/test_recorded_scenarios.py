@@ -9,10 +9,10 @@ import pytest
 from msgspec import structs
 
 from consumer.events.avro import Schemas
-from consumer.planning.decision import Decision, decide_all
 from consumer.events.record import SourceRecord
-from consumer.mapping.reference import reference
 from consumer.events.value import timestamp
+from consumer.mapping.reference import reference
+from consumer.planning.decision import Decision, decide_all
 from tests.scenario import Scenario, load_all, said
 from tests.scenario_record import FORMATS, recorded
 from tests.scenario_sql import NOT_BY_SQL, by_sql

@@ -10,9 +10,16 @@ from importlib.resources import files
 import pytest
 
 from consumer.commands.check.findings import Finding, Level
-from consumer.commands.check.redis_findings import has_functions, of_persistence, of_place, of_redis, of_rights, of_unknown_rights
-from consumer.sink.rights import TRACKING, Account, Need, calls, channels, needs, wanted
+from consumer.commands.check.redis_findings import (
+    has_functions,
+    of_persistence,
+    of_place,
+    of_redis,
+    of_rights,
+    of_unknown_rights,
+)
 from consumer.mapping.reference import reference
+from consumer.sink.rights import TRACKING, Account, Need, calls, channels, needs, wanted
 
 RULES = reference()
 

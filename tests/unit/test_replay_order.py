@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from consumer.settings import sources as config
+from consumer.commands.replay.order import Order, check, identity
 from consumer.errors import ConfigError
 from consumer.mapping.reference import reference
-from consumer.source.bounds import Beginning, End
-from consumer.commands.replay.order import Order, check, identity
+from consumer.settings import sources as config
 from consumer.settings.sections import Redis
+from consumer.source.bounds import Beginning, End
 
 RULES = reference()
 

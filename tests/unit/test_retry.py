@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 
 import pytest
-
 from structlog.testing import capture_logs
 
 from consumer.errors import ServerUnavailable

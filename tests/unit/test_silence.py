@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from consumer.errors import ServerUnavailable
-from consumer.observability.silence import Silence, Turn
 from consumer.observability.heartbeat import HeartbeatWatch
+from consumer.observability.silence import Silence, Turn
 
 TOPIC = "__debezium-heartbeat.trading"
 LIMIT = 30.0

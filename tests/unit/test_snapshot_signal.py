@@ -7,9 +7,19 @@ from typing import Any
 
 import pytest
 
+from consumer.commands.snapshot.request import (
+    Course,
+    Kind,
+    Scan,
+    condition_of,
+    execute,
+    notification,
+    stop,
+    told_json,
+    told_text,
+)
 from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
-from consumer.commands.snapshot.request import Course, Kind, Scan, condition_of, execute, notification, stop, told_json, told_text
 
 TABLE = "trading.live_users"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from consumer.planning.decision import decide
-from consumer.planning.effect import Plan
 from consumer.mapping.keys import companion
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Names
+from consumer.planning.decision import decide
+from consumer.planning.effect import Plan
 from consumer.sink.cluster.spread import SLOTS, is_apart, slot, spread, tags
 from tests.scenario import load_all
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from msgspec import structs
 
-from consumer.pipeline.dead_letter import DeadLetter
-from consumer.planning.decision import decide_all
 from consumer.guard.history import Histories
 from consumer.guard.version import Verdict
-from consumer.pipeline.protocols import Applied, Step
 from consumer.mapping.reference import reference
 from consumer.observability.tally import OUTCOMES, outcome_of, tally
+from consumer.pipeline.dead_letter import DeadLetter
+from consumer.pipeline.protocols import Applied, Step
 from consumer.pipeline.watermark import Partition
+from consumer.planning.decision import decide_all
 from tests.scenario import load_all
 
 DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0]

@@ -19,9 +19,9 @@ import msgspec
 from msgspec import structs
 
 from consumer.events.avro import KnownSchemas, Schemas
-from consumer.planning.decision import decide
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
+from consumer.planning.decision import decide
 from consumer.planning.plan_text import to_json, to_text
 from tests.scenario import load_all
 from tests.wire.formats import DOUBLES, FORMATS

@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 from msgspec import structs
 
-from consumer.source import recording
-from consumer.events.avro import NO_SCHEMAS, KnownSchemas, Schemas
 from consumer.errors import ConfigError
+from consumer.events.avro import NO_SCHEMAS, KnownSchemas, Schemas
 from consumer.events.record import SourceRecord
 from consumer.settings.sections import Kafka
+from consumer.source import recording
 from consumer.source.topic_reader import read_to_end
 from tests.stack.stack import Stack
 from tests.stack.trading import Trading

@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from consumer.errors import ConfigError, RecordError, ServerError, ServerUnavailable, Undecodable
-from consumer.source.registry import Registry
 from consumer.settings.sections import Registry as Settings
+from consumer.source.registry import Registry
 
 SCHEMA = '{"type":"record","name":"Key","fields":[{"name":"id","type":"int"}]}'
 

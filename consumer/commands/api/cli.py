@@ -9,9 +9,21 @@ from typing import Annotated
 
 import typer
 
-from consumer.settings import extras
+from consumer.commands.shared.options import (
+    Brokers,
+    ConfigFile,
+    DatabaseUrl,
+    Group,
+    MappingFile,
+    Prefix,
+    RedisUrl,
+    Topics,
+    need_database,
+    rules_of,
+    settings_of,
+)
 from consumer.errors import ConfigError
-from consumer.commands.shared.options import Brokers, ConfigFile, DatabaseUrl, Group, MappingFile, Prefix, RedisUrl, Topics, need_database, rules_of, settings_of
+from consumer.settings import extras
 
 
 def api(

@@ -13,29 +13,29 @@ from msgspec.structs import replace
 
 from consumer.commands.api.comparison import Held, consistency, typed
 from consumer.commands.api.nodes import NodeCounts
-from consumer.events.avro import NO_SCHEMAS, Schemas
-from consumer.settings.sources import Settings
+from consumer.commands.shared.passage import Patience
+from consumer.commands.shared.refresh import Refresher, SeenRow, write
 from consumer.database.reader import Database
-from consumer.planning.read_row import ReadRow
-from consumer.sink.drift import Standing, compared
-from consumer.planning.effect import Plan, Publish
 from consumer.errors import Refused, ServerError, ServerUnavailable
+from consumer.events.avro import NO_SCHEMAS, Schemas
+from consumer.events.value import timestamp
 from consumer.guard.version import Verdict
 from consumer.mapping.keys import UserId
-from consumer.sink.keyspace import keyspace
-from consumer.planning.message import body
-from consumer.commands.shared.passage import Patience
-from consumer.pipeline.protocols import Applied
-from consumer.planning.rebuild import rebuild_read
-from consumer.sink.client import translate
-from consumer.commands.shared.refresh import Refresher, SeenRow, write
-from consumer.source.registry import Registry
 from consumer.mapping.rules import Rules, UserTable
-from consumer.source.selection import selected
+from consumer.pipeline.protocols import Applied
+from consumer.planning.effect import Plan, Publish
+from consumer.planning.message import body
+from consumer.planning.read_row import ReadRow
+from consumer.planning.rebuild import rebuild_read
+from consumer.settings.sources import Settings
+from consumer.sink.client import translate
+from consumer.sink.drift import Standing, compared
+from consumer.sink.keyspace import keyspace
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.standing import RedisView
+from consumer.source.registry import Registry
+from consumer.source.selection import selected
 from consumer.source.topic_ends import Topics
-from consumer.events.value import timestamp
 
 _log = structlog.get_logger(__name__)
 _LONGEST_ANSWER_MS = 1000

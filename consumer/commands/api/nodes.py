@@ -12,9 +12,9 @@ from redis.sentinel import SentinelConnectionPool
 
 from consumer.errors import ServerError, ServerUnavailable
 from consumer.mapping.keys import glob, pattern
-from consumer.sink.keyspace import Keyspace
-from consumer.sink.client import translate
 from consumer.mapping.rules import Rules
+from consumer.sink.client import translate
+from consumer.sink.keyspace import Keyspace
 
 _COUNT = 1000
 _BUDGET_S = 1.0

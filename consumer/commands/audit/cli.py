@@ -9,8 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from consumer.commands.shared.options import (
+    AsJson,
+    Brokers,
+    ConfigFile,
+    DatabaseUrl,
+    Group,
+    MappingFile,
+    MetricsPort,
+    Prefix,
+    RedisUrl,
+    Tables,
+    Topics,
+    Users,
+    need_database,
+    rules_of,
+    schemas_of,
+    settings_of,
+    user_of,
+)
 from consumer.errors import ConfigError, ServerError
-from consumer.commands.shared.options import AsJson, Brokers, ConfigFile, DatabaseUrl, Group, MappingFile, MetricsPort, Prefix, RedisUrl, Tables, Topics, Users, need_database, rules_of, schemas_of, settings_of, user_of
 
 if TYPE_CHECKING:
     from consumer.commands.audit.finding import Finding
@@ -50,12 +68,12 @@ def audit(
     )
     need_database(settings)
     from consumer.commands.audit import finding as findings
-    from consumer.observability.audit_progress import AuditProgress
     from consumer.commands.audit.exported import AuditMetrics, serve
     from consumer.commands.audit.run import Audit
     from consumer.commands.audit.users import Order
     from consumer.commands.audit.watch import watch as watch_for_ever
     from consumer.commands.shared.stop import Stop
+    from consumer.observability.audit_progress import AuditProgress
 
     rules = rules_of(settings)
     if sample and seed is None:

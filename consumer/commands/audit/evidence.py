@@ -8,23 +8,23 @@ from dataclasses import replace
 from consumer.commands.audit.cause import Cause, Evidence, cause_of
 from consumer.commands.audit.finding import Finding
 from consumer.commands.audit.suspect import Odd, Suspect
-from consumer.pipeline.batched import batched
-from consumer.settings.sources import Settings
-from consumer.planning.diff import whole_image
-from consumer.planning.effect import Fields
+from consumer.commands.shared.passage import Passage
 from consumer.errors import Place, RecordError
 from consumer.events.event import ChangeEvent
-from consumer.sink.group_offsets import lost
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId
-from consumer.source.letter_reader import read_letters
-from consumer.commands.shared.passage import Passage
-from consumer.source.range_reader import committed
 from consumer.mapping.rules import Rules, UserTable
-from consumer.sink.standing import RedisView
-from consumer.source.topic_ends import Topics
+from consumer.pipeline.batched import batched
 from consumer.pipeline.watermark import Partition
+from consumer.planning.diff import whole_image
+from consumer.planning.effect import Fields
+from consumer.settings.sources import Settings
+from consumer.sink.group_offsets import lost
+from consumer.sink.standing import RedisView
+from consumer.source.letter_reader import read_letters
+from consumer.source.range_reader import committed
+from consumer.source.topic_ends import Topics
 
 _AT_ONCE = 500
 # Each takes a read of its own from Kafka. Where more users than this are wrong, what is wrong is not about users.

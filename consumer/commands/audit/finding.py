@@ -11,9 +11,9 @@ import msgspec
 
 from consumer.commands.audit.cause import WHY, Cause
 from consumer.commands.audit.suspect import Odd, Shape
-from consumer.sink.drift import SPELLING
-from consumer.mapping.keys import UserId
 from consumer.events.value import timestamp
+from consumer.mapping.keys import UserId
+from consumer.sink.drift import SPELLING
 
 
 @dataclass(frozen=True, slots=True)

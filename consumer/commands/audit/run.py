@@ -11,24 +11,24 @@ from typing import Self
 
 import structlog
 
-from consumer.observability.audit_progress import AuditProgress
 from consumer.commands.audit.evidence import Witness
 from consumer.commands.audit.finding import Finding, Tally
 from consumer.commands.audit.suspect import Odd, Suspect, odds_of
 from consumer.commands.audit.users import Order, Users
-from consumer.events.avro import Schemas
-from consumer.settings.sources import Settings
-from consumer.database.reader import Database
-from consumer.planning.read_row import ReadRow
-from consumer.errors import RecordError, ServerError
-from consumer.mapping.keys import UserId
 from consumer.commands.shared.passage import Patience, let_pass
-from consumer.planning.rebuild import rebuild_read
 from consumer.commands.shared.refresh import Refresher, SeenRow, write
+from consumer.database.reader import Database
+from consumer.errors import RecordError, ServerError
+from consumer.events.avro import Schemas
+from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
-from consumer.source.selection import selected
+from consumer.observability.audit_progress import AuditProgress
+from consumer.planning.read_row import ReadRow
+from consumer.planning.rebuild import rebuild_read
+from consumer.settings.sources import Settings
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.standing import RedisView
+from consumer.source.selection import selected
 from consumer.source.topic_ends import Topics
 
 _log = structlog.get_logger(__name__)

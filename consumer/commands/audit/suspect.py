@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from consumer.sink.drift import SPELLING, Standing, compared
-from consumer.planning.effect import Plan
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
+from consumer.planning.effect import Plan
+from consumer.sink.drift import SPELLING, Standing, compared
 
 
 class Shape(StrEnum):

@@ -6,15 +6,15 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from consumer.observability.audit_progress import AuditProgress
 from consumer.commands.audit.sample import Sample
-from consumer.pipeline.batched import batched
 from consumer.database.reader import Database
-from consumer.planning.read_row import ReadRow
 from consumer.events.event import RowImage
-from consumer.mapping.keys import UserId
 from consumer.events.position import SourcePosition
+from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
+from consumer.observability.audit_progress import AuditProgress
+from consumer.pipeline.batched import batched
+from consumer.planning.read_row import ReadRow
 from consumer.sink.standing import RedisView
 
 _BEFORE_ALL = -(2**63)  # a negative key is no user's, and is told of

@@ -9,17 +9,17 @@ from itertools import count
 
 import structlog
 
-from consumer.observability.audit_progress import AuditProgress
 from consumer.commands.audit.exported import AuditMetrics
 from consumer.commands.audit.finding import Finding
 from consumer.commands.audit.run import Audit, Say
 from consumer.commands.audit.suspect import Odd
 from consumer.commands.audit.users import Order
-from consumer.events.avro import Schemas
-from consumer.settings.sources import Settings
 from consumer.errors import ServerError
+from consumer.events.avro import Schemas
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
+from consumer.observability.audit_progress import AuditProgress
+from consumer.settings.sources import Settings
 
 _log = structlog.get_logger(__name__)
 _REMEMBERED = 10_000

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from kafka.admin import ConfigResource
 from kafka.errors import KafkaError
 
-from consumer.source.clients.kafka import failed, open_admin
 from consumer.settings.sections import Kafka
+from consumer.source.clients.kafka import failed, open_admin
 
 
 def broker_version(settings: Kafka) -> tuple[int, ...]:

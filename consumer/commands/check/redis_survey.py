@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import redis
 
+from consumer.mapping.rules import Rules
 from consumer.sink.client import info, translate
 from consumer.sink.rights import AS_FUNCTION, AS_SCRIPT, FCALL, INFO, TRACKING, Account, Need, calls, needs
-from consumer.mapping.rules import Rules
 from consumer.sink.script import refusal_of_functions
 
 

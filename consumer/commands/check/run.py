@@ -8,25 +8,25 @@ from dataclasses import replace
 
 import redis
 
-from consumer.source.clients import kafka as kafka_client
-from consumer.sink import client as redis_client
-from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.commands.check import findings, kafka_survey, redis_findings, redis_survey, topic_findings
 from consumer.commands.check.connector_findings import captures, of_connector
 from consumer.commands.check.findings import Finding
 from consumer.commands.check.sampled import of_sample
 from consumer.commands.check.topic_findings import TopicSettings
+from consumer.errors import CdcError, Place, ServerUnavailable
+from consumer.events.avro import NO_SCHEMAS, Schemas
+from consumer.mapping.rules import Rules
 from consumer.settings.sources import Settings
+from consumer.sink import client as redis_client
+from consumer.sink.address import Kind
+from consumer.sink.keyspace import Keyspace, keyspace
+from consumer.sink.rights import wanted
+from consumer.source.clients import kafka as kafka_client
 from consumer.source.connect.client import ConnectApi
 from consumer.source.dead_letter_topic import DeadLetterTopic
-from consumer.errors import CdcError, Place, ServerUnavailable
 from consumer.source.followed import Selection
-from consumer.sink.keyspace import Keyspace, keyspace
 from consumer.source.letter_reader import read_letters
-from consumer.sink.address import Kind
-from consumer.sink.rights import wanted
 from consumer.source.registry import Registry
-from consumer.mapping.rules import Rules
 from consumer.source.selection import recall_if_there, selected
 from consumer.source.topic_reader import read_newest
 

@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from consumer.commands.shared.options import (
+    AsJson,
+    ConfigFile,
+    ConnectUrl,
+    DatabaseUrl,
+    MetricsPort,
+    Prefix,
+    placeholders_of,
+    settings_of,
+)
 from consumer.errors import ConfigError, ServerError
-from consumer.commands.shared.options import AsJson, ConfigFile, ConnectUrl, DatabaseUrl, MetricsPort, Prefix, placeholders_of, settings_of
 
 if TYPE_CHECKING:
+    from consumer.commands.connectors.diff import Difference
     from consumer.settings.sources import Settings
     from consumer.source.connect.client import ConnectApi, Connector
-    from consumer.commands.connectors.diff import Difference
 
 # For a moment after a change Connect still tells of the state before it (measured: 0.03 s), and a task that can't go on
 # may need one to find out.
@@ -138,9 +147,9 @@ def watch(
     One that lasts (a refused password, a lost log, a wrong setting) is told and left to people. Runs until SIGTERM.
     """
     from consumer.commands.connectors import watch as watching
+    from consumer.commands.shared.stop import Stop
     from consumer.observability.connector_states import WatchMetrics
     from consumer.observability.probes import serve
-    from consumer.commands.shared.stop import Stop
 
     settings = settings_of(config_file, prefix=topic_prefix, connect_url=connect_url, metrics_port=metrics_port)
     metrics = WatchMetrics()

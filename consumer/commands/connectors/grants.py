@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 
-from consumer.source.connect.placeholder import expand
 from consumer.errors import ConfigError
+from consumer.source.connect.placeholder import expand
 
 _NAME = re.compile(r"[A-Za-z0-9_$.-]{1,63}")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f]")

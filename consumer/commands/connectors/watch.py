@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
+from consumer.commands.connectors.restarts import Attempts, Step, decide
+from consumer.errors import ConfigError, ServerError
+from consumer.observability.connector_states import WatchMetrics
+from consumer.pipeline.retry import backoff_s
 from consumer.source.connect.client import ConnectApi
 from consumer.source.connect.failure import Failure, Kind
-from consumer.commands.connectors.restarts import Attempts, Step, decide
-from consumer.observability.connector_states import WatchMetrics
 from consumer.source.connect.status import Present
-from consumer.errors import ConfigError, ServerError
-from consumer.pipeline.retry import backoff_s
 
 _log = structlog.get_logger(__name__)
 LOOK_S = 1.0

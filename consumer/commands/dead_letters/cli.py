@@ -9,10 +9,26 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from consumer.settings import sources as config
+from consumer.commands.shared.options import (
+    AsJson,
+    Brokers,
+    ConfigFile,
+    DryRun,
+    Group,
+    MappingFile,
+    Prefix,
+    RedisUrl,
+    Tables,
+    Users,
+    Yes,
+    rules_of,
+    schemas_of,
+    settings_of,
+    time_of,
+)
 from consumer.errors import ConfigError, Place
 from consumer.mapping.keys import UserId
-from consumer.commands.shared.options import AsJson, Brokers, ConfigFile, DryRun, Group, MappingFile, Prefix, RedisUrl, Tables, Users, Yes, rules_of, schemas_of, settings_of, time_of
+from consumer.settings import sources as config
 
 if TYPE_CHECKING:
     from consumer.pipeline.letter_state import Box, Choice, Released, Unapplied

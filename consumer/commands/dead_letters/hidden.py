@@ -10,9 +10,9 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any, TypeGuard
 
+from consumer.errors import RecordError
 from consumer.events.avro import Schemas
 from consumer.events.codec import decode
-from consumer.errors import RecordError
 from consumer.events.record import Header, SourceRecord
 from consumer.mapping.rules import LinkedTable, Rules, UserTable
 

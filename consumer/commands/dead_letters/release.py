@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from consumer.events.avro import Schemas
-from consumer.pipeline.batch import Batch, Delivery
-from consumer.planning.decision import decide_all, healing_plan
-from consumer.sink.drift import Standing, differences, version_of
-from consumer.planning.effect import Mode, Plan, Update, Upsert
 from consumer.errors import CdcError
+from consumer.events.avro import Schemas
 from consumer.guard.state import GuardState
 from consumer.guard.version import Verdict, Version, compare
 from consumer.mapping.keys import UserId
+from consumer.mapping.rules import Rules
+from consumer.pipeline.batch import Batch, Delivery
 from consumer.pipeline.letter_state import Outcome, Released, Unapplied
 from consumer.pipeline.protocols import Sink
-from consumer.mapping.rules import Rules
+from consumer.planning.decision import decide_all, healing_plan
+from consumer.planning.effect import Mode, Plan, Update, Upsert
+from consumer.sink.drift import Standing, differences, version_of
 
 LOST = "Redis is past it, and nobody was marked when it was lost, for it was not known whose change it was"
 _OTHER_TYPE = "{} is a key of another type"

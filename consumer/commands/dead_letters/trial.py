@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from consumer.events.avro import Schemas
-from consumer.pipeline.batched import batched
-from consumer.settings.sources import Settings
-from consumer.pipeline.letter_state import Outcome, Released, Unapplied
-from consumer.source.letter_reader import write_notes
 from consumer.commands.dead_letters.release import foreseen, release
+from consumer.events.avro import Schemas
 from consumer.mapping.rules import Rules
+from consumer.pipeline.batched import batched
+from consumer.pipeline.letter_state import Outcome, Released, Unapplied
+from consumer.settings.sources import Settings
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.standing import RedisView
+from consumer.source.letter_reader import write_notes
 
 # Letters of one database transaction are joined within so many, as `run` does it.
 _TOGETHER = 500

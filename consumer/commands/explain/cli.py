@@ -6,7 +6,24 @@ from typing import Annotated
 
 import typer
 
-from consumer.commands.shared.options import AsJson, Begin, Brokers, ConfigFile, DatabaseUrl, Group, MappingFile, Prefix, RedisUrl, Topics, bound_of, need_database, rules_of, schemas_of, settings_of, user_of
+from consumer.commands.shared.options import (
+    AsJson,
+    Begin,
+    Brokers,
+    ConfigFile,
+    DatabaseUrl,
+    Group,
+    MappingFile,
+    Prefix,
+    RedisUrl,
+    Topics,
+    bound_of,
+    need_database,
+    rules_of,
+    schemas_of,
+    settings_of,
+    user_of,
+)
 
 
 def explain(

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from consumer.commands.explain.account import Account, Note
 from consumer.commands.explain.history import Fate, History
+from consumer.mapping.keys import UserId
+from consumer.mapping.rules import Names
+from consumer.pipeline.letter_state import Unapplied
 from consumer.sink.group_offsets import EMPTIED, REBUILD
 from consumer.sink.held import Held
-from consumer.mapping.keys import UserId
-from consumer.pipeline.letter_state import Unapplied
-from consumer.mapping.rules import Names
 
 
 @dataclass(frozen=True, slots=True)

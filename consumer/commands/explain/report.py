@@ -7,16 +7,16 @@ from typing import Any
 
 import msgspec
 
-from consumer.sink.drift import SPELLING
 from consumer.commands.explain.account import Note, Value
 from consumer.commands.explain.explanation import Explanation
 from consumer.commands.explain.history import Change, Fate
 from consumer.commands.explain.written import Setting
+from consumer.events.value import timestamp
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from consumer.mapping.keys import render
 from consumer.planning.plan_text import plan_text
-from consumer.events.value import timestamp
+from consumer.sink.drift import SPELLING
 
 
 def to_text(known: Explanation, last: int) -> str:

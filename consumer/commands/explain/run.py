@@ -6,27 +6,27 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 
-from consumer.events.avro import Schemas
-from consumer.settings.sources import Settings
-from consumer.planning.diff import read_image
-from consumer.source.earlier import KafkaEarlier
-from consumer.errors import RecordError
 from consumer.commands.explain.account import There, account
 from consumer.commands.explain.explanation import Explanation
 from consumer.commands.explain.history import Progress, trace
 from consumer.commands.explain.topics import records_of, spans_of
-from consumer.source.followed import Selection
-from consumer.sink.group_offsets import lost
+from consumer.errors import RecordError
+from consumer.events.avro import Schemas
 from consumer.mapping.keys import UserId
-from consumer.pipeline.letter_state import Choice
-from consumer.source.letter_reader import read_letters
-from consumer.observability.progress import ReplayProgress
-from consumer.source.bounds import Bound
-from consumer.source.range_reader import committed
 from consumer.mapping.rules import Rules, UserTable
-from consumer.source.selection import selected
-from consumer.sink.standing import RedisView
+from consumer.observability.progress import ReplayProgress
+from consumer.pipeline.letter_state import Choice
 from consumer.pipeline.watermark import Partition
+from consumer.planning.diff import read_image
+from consumer.settings.sources import Settings
+from consumer.sink.group_offsets import lost
+from consumer.sink.standing import RedisView
+from consumer.source.bounds import Bound
+from consumer.source.earlier import KafkaEarlier
+from consumer.source.followed import Selection
+from consumer.source.letter_reader import read_letters
+from consumer.source.range_reader import committed
+from consumer.source.selection import selected
 
 
 def explain(settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound) -> Explanation:

@@ -6,19 +6,19 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from heapq import merge
 
-from consumer.events.avro import Schemas
-from consumer.planning.decision import decide_all
-from consumer.events.envelope import key_of
 from consumer.commands.explain.history import is_of
-from consumer.source.followed import Selection
+from consumer.events.avro import Schemas
+from consumer.events.envelope import key_of
+from consumer.events.record import SourceRecord
+from consumer.events.topic_tables import TopicTables
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId
-from consumer.events.record import SourceRecord
-from consumer.source.bounds import Bound, End, Span
-from consumer.source.range_reader import read, resolve
 from consumer.mapping.rules import Rules
+from consumer.planning.decision import decide_all
 from consumer.settings.sections import Kafka
-from consumer.events.topic_tables import TopicTables
+from consumer.source.bounds import Bound, End, Span
+from consumer.source.followed import Selection
+from consumer.source.range_reader import read, resolve
 
 
 def spans_of(

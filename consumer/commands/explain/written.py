@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from consumer.planning.effect import Mode, Plan
 from consumer.guard.version import Version
+from consumer.planning.effect import Mode, Plan
 
 
 @dataclass(frozen=True, slots=True)

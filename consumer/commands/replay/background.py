@@ -14,17 +14,17 @@ from typing import TypeVar
 
 import structlog
 
-from consumer.settings.sources import Settings
-from consumer.errors import ServerUnavailable
-from consumer.source.bounds import Beginning, Offsets
-from consumer.source.range_reader import resolve
 from consumer.commands.replay.summary import Summary
 from consumer.commands.replay.worker import Finished, Interrupted, RedisReplaced, Wanted, Worker, nap, waits
-from consumer.pipeline.retry import retry
-from consumer.mapping.rules import Rules
-from consumer.sink.standing import RedisView
+from consumer.errors import ServerUnavailable
 from consumer.events.topic_tables import TopicTables
+from consumer.mapping.rules import Rules
+from consumer.pipeline.retry import retry
 from consumer.pipeline.watermark import Partition
+from consumer.settings.sources import Settings
+from consumer.sink.standing import RedisView
+from consumer.source.bounds import Beginning, Offsets
+from consumer.source.range_reader import resolve
 
 _log = structlog.get_logger(__name__)
 _MEMORY = 64 * 2**20

@@ -7,8 +7,26 @@ from typing import Annotated
 
 import typer
 
+from consumer.commands.shared.options import (
+    AsJson,
+    Begin,
+    Brokers,
+    ConfigFile,
+    DryRun,
+    Group,
+    MappingFile,
+    Prefix,
+    RedisUrl,
+    Tables,
+    Topics,
+    Users,
+    Workers,
+    Yes,
+    bound_of,
+    rules_of,
+    settings_of,
+)
 from consumer.errors import ConfigError
-from consumer.commands.shared.options import AsJson, Begin, Brokers, ConfigFile, DryRun, Group, MappingFile, Prefix, RedisUrl, Tables, Topics, Users, Workers, Yes, bound_of, rules_of, settings_of
 
 
 def replay(
@@ -41,11 +59,11 @@ def replay(
     A rebuild reads from the beginning to the end, unless --from or --to say otherwise.
     """
     from consumer.commands.replay import summary as replay_summary
-    from consumer.source.bounds import parse_size
     from consumer.commands.replay.order import Order
     from consumer.commands.replay.run import replay as carried_out
     from consumer.commands.replay.worker import Interrupted
     from consumer.commands.shared.stop import Stop
+    from consumer.source.bounds import parse_size
 
     if dry_run and yes:
         raise ConfigError("--yes", "nothing is changed in a dry run", fix="give one of --yes and --dry-run")

@@ -14,25 +14,25 @@ from typing import Protocol
 
 from msgspec import structs
 
+from consumer.commands.replay.glance import Glance, Seen
+from consumer.errors import Place, RecordError, UnknownTable
 from consumer.events.avro import Schemas
 from consumer.events.decimals import spelled
-from consumer.planning.diff import diff, is_whole, whole_image
-from consumer.planning.effect import Plan
 from consumer.events.envelope import key_of, parse
-from consumer.errors import Place, RecordError, UnknownTable
 from consumer.events.event import ChangeEvent, Operation, OtherDatabase
+from consumer.events.position import Origin
+from consumer.events.record import SourceRecord
 from consumer.guard.history import Histories
 from consumer.guard.sent import counted_change
 from consumer.guard.version import Version, compare
+from consumer.mapping.rules import Rules
+from consumer.pipeline.watermark import Partition
+from consumer.planning.change_times import ChangeTimes
+from consumer.planning.diff import diff, is_whole, whole_image
+from consumer.planning.effect import Plan
 from consumer.planning.mark import mark_unread
 from consumer.planning.plan import user_of
-from consumer.events.position import Origin
 from consumer.planning.rebuild import rebuild_user
-from consumer.events.record import SourceRecord
-from consumer.commands.replay.glance import Glance, Seen
-from consumer.mapping.rules import Rules
-from consumer.planning.change_times import ChangeTimes
-from consumer.pipeline.watermark import Partition
 
 _NAMED = 20
 

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from consumer.events.envelope import scope_of
 from consumer.errors import RecordError
+from consumer.events.envelope import scope_of
 from consumer.events.event import PLACEHOLDER, Operation, TableSchema
 from consumer.events.position import Origin, SourcePosition, from_source
-from consumer.mapping.rules import LinkedTable, UserTable
 from consumer.events.topic_tables import is_taken
 from consumer.events.value import Kind, of_column
+from consumer.mapping.rules import LinkedTable, UserTable
 
 _SCHEMA = b'{"schema"'
 _OPERATIONS = {each.value: each for each in (Operation.CREATE, Operation.UPDATE, Operation.DELETE, Operation.READ)}

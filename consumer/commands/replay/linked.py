@@ -6,20 +6,20 @@ from collections.abc import Collection
 
 from msgspec import structs
 
-from consumer.events.avro import Schemas
-from consumer.events.decimals import spelled
-from consumer.planning.effect import Plan
-from consumer.events.envelope import parse
-from consumer.errors import Place, RecordError
-from consumer.events.event import ChangeEvent, Operation
-from consumer.guard.history import Histories
-from consumer.guard.version import Version, compare
-from consumer.events.position import Origin
-from consumer.planning.rebuild import rebuild_linked
-from consumer.events.record import SourceRecord
 from consumer.commands.replay.fold import Last, Read, Rejections, Store, event_of
 from consumer.commands.replay.glance import LinkedGlance
+from consumer.errors import Place, RecordError
+from consumer.events.avro import Schemas
+from consumer.events.decimals import spelled
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent, Operation
+from consumer.events.position import Origin
+from consumer.events.record import SourceRecord
+from consumer.guard.history import Histories
+from consumer.guard.version import Version, compare
 from consumer.mapping.rules import Rules
+from consumer.planning.effect import Plan
+from consumer.planning.rebuild import rebuild_linked
 
 
 class LinkedFold:

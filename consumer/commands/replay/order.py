@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from consumer.settings.sources import Settings
 from consumer.errors import ConfigError
-from consumer.mapping.keys import UserId
 from consumer.mapping.file import to_toml
-from consumer.source.bounds import Beginning, Bound, End, check_order
+from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
+from consumer.settings.sources import Settings
+from consumer.source.bounds import Beginning, Bound, End, check_order
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from consumer.events.avro import NO_SCHEMAS, Schemas
-from consumer.planning.effect import Plan
-from consumer.events.envelope import parse
-from consumer.errors import Place, RecordError, UnknownTable
-from consumer.events.event import ChangeEvent, OtherDatabase
-from consumer.guard.history import Earlier, Histories
-from consumer.mapping.keys import UserId
-from consumer.events.record import SourceRecord
 from consumer.commands.replay.fold import Read, Rejections, Store, UserFold
 from consumer.commands.replay.linked import LinkedFold
-from consumer.mapping.rules import Rules
+from consumer.errors import Place, RecordError, UnknownTable
+from consumer.events.avro import NO_SCHEMAS, Schemas
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent, OtherDatabase
+from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import is_taken, named
+from consumer.guard.history import Earlier, Histories
+from consumer.mapping.keys import UserId
+from consumer.mapping.rules import Rules
+from consumer.planning.effect import Plan
 
 _Fold = TypeVar("_Fold", UserFold, LinkedFold)
 

@@ -10,13 +10,13 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
-from consumer.observability import log
-from consumer.settings.sources import Settings
-from consumer.errors import CdcError, ServerError
 from consumer.commands.replay.summary import Summary
 from consumer.commands.replay.worker import Finished, Interrupted, Reached, Read, RedisReplaced, Report, Wanted, Worker
-from consumer.mapping.rules import Rules
 from consumer.commands.shared.stop import Stop
+from consumer.errors import CdcError, ServerError
+from consumer.mapping.rules import Rules
+from consumer.observability import log
+from consumer.settings.sources import Settings
 
 _PATIENCE_S = 0.2
 _LEAVE_S = 10.0

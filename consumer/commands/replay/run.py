@@ -13,35 +13,45 @@ from typing import TypeVar
 
 import structlog
 
-from consumer.source.clients import kafka as kafka_client
-from consumer.events.avro import NO_SCHEMAS, Schemas
-from consumer.pipeline.batched import batched
-from consumer.settings.sources import Settings
-from consumer.sink.drift import Difference, version_of
-from consumer.planning.effect import Plan
-from consumer.errors import ConfigError, Place, ServerError, ServerUnavailable
-from consumer.source.followed import Selection
-from consumer.sink.group_offsets import lost
-from consumer.guard.version import Verdict
-from consumer.mapping.keys import UserId
-from consumer.source.letter_reader import read_letters
-from consumer.planning.rebuild import as_read, removal
-from consumer.sink.group_memory import recall
-from consumer.source.registry import Registry
-from consumer.observability.progress import ReplayProgress
-from consumer.source.bounds import Span
 from consumer.commands.replay.order import Order, check, identity
 from consumer.commands.replay.processes import Task, in_processes
-from consumer.source.range_reader import committed, resolve
 from consumer.commands.replay.state import ReplayState
 from consumer.commands.replay.summary import Summary
-from consumer.commands.replay.worker import Finished, Interrupted, Reached, Read, RedisReplaced, Wanted, Worker, nap, waits
-from consumer.pipeline.retry import retry
+from consumer.commands.replay.worker import (
+    Finished,
+    Interrupted,
+    Reached,
+    Read,
+    RedisReplaced,
+    Wanted,
+    Worker,
+    nap,
+    waits,
+)
+from consumer.errors import ConfigError, Place, ServerError, ServerUnavailable
+from consumer.events.avro import NO_SCHEMAS, Schemas
+from consumer.guard.version import Verdict
+from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
-from consumer.source.selection import say_if_uneven, selected
+from consumer.observability.progress import ReplayProgress
+from consumer.pipeline.batched import batched
+from consumer.pipeline.retry import retry
+from consumer.pipeline.watermark import Partition
+from consumer.planning.effect import Plan
+from consumer.planning.rebuild import as_read, removal
+from consumer.settings.sources import Settings
+from consumer.sink.drift import Difference, version_of
+from consumer.sink.group_memory import recall
+from consumer.sink.group_offsets import lost
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.standing import RedisView
-from consumer.pipeline.watermark import Partition
+from consumer.source.bounds import Span
+from consumer.source.clients import kafka as kafka_client
+from consumer.source.followed import Selection
+from consumer.source.letter_reader import read_letters
+from consumer.source.range_reader import committed, resolve
+from consumer.source.registry import Registry
+from consumer.source.selection import say_if_uneven, selected
 
 _log = structlog.get_logger(__name__)
 # What a worker takes beside its fold: Python, the client's buffers, SQLite's cache.

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
+from consumer.commands.replay.summary import Summary
 from consumer.errors import ConfigError, ServerError
 from consumer.mapping.keys import UserId
 from consumer.source.bounds import Span
-from consumer.commands.replay.summary import Summary
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS replay (wanted BLOB NOT NULL, target TEXT NOT NULL, spans BLOB NOT NULL, is_over INT)",

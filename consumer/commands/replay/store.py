@@ -9,8 +9,8 @@ from contextlib import closing
 
 import msgspec
 
-from consumer.guard.version import Version
 from consumer.commands.replay.fold import Last
+from consumer.guard.version import Version
 
 # What a user takes in memory beside the bytes of their records: version, times, text and containers.
 _OVERHEAD = 900

@@ -10,32 +10,32 @@ from typing import TypeAlias, TypeVar
 import structlog
 from msgspec import structs
 
-from consumer.events.avro import NO_SCHEMAS, Schemas
-from consumer.pipeline.batch import Batch, Delivery
-from consumer.pipeline.batched import batched
-from consumer.settings.sources import Settings
-from consumer.planning.decision import decide_all, healing_plan
-from consumer.sink.drift import differences, would_apply
-from consumer.source.earlier import KafkaEarlier
-from consumer.planning.effect import Mode, Plan
-from consumer.errors import Place, Reconnected, ServerUnavailable
-from consumer.guard.history import Histories
-from consumer.guard.version import Verdict
-from consumer.planning.mark import mark_refused
-from consumer.pipeline.protocols import Applied
-from consumer.events.record import SourceRecord
-from consumer.source.registry import Registry
-from consumer.source.bounds import Span
 from consumer.commands.replay.partition import Folding, PartitionFold, counts
-from consumer.source.range_reader import read
 from consumer.commands.replay.state import packed
 from consumer.commands.replay.store import Budget
 from consumer.commands.replay.summary import Summary, UserCounts
-from consumer.pipeline.retry import retry
+from consumer.errors import Place, Reconnected, ServerUnavailable
+from consumer.events.avro import NO_SCHEMAS, Schemas
+from consumer.events.record import SourceRecord
+from consumer.events.topic_tables import TopicTables
+from consumer.guard.history import Histories
+from consumer.guard.version import Verdict
 from consumer.mapping.rules import Rules
+from consumer.pipeline.batch import Batch, Delivery
+from consumer.pipeline.batched import batched
+from consumer.pipeline.protocols import Applied
+from consumer.pipeline.retry import retry
+from consumer.planning.decision import decide_all, healing_plan
+from consumer.planning.effect import Mode, Plan
+from consumer.planning.mark import mark_refused
+from consumer.settings.sources import Settings
+from consumer.sink.drift import differences, would_apply
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.standing import RedisView
-from consumer.events.topic_tables import TopicTables
+from consumer.source.bounds import Span
+from consumer.source.earlier import KafkaEarlier
+from consumer.source.range_reader import read
+from consumer.source.registry import Registry
 
 _log = structlog.get_logger(__name__)
 _AT_ONCE = 500

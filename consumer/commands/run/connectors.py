@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import structlog
 
+from consumer.errors import CdcError
+from consumer.observability.connector_states import ConnectorStates
 from consumer.source.connect.client import ConnectApi
 from consumer.source.connect.failure import failure_of
-from consumer.observability.connector_states import ConnectorStates
 from consumer.source.connect.status import FAILED, RUNNING, Present
-from consumer.errors import CdcError
 
 _log = structlog.get_logger(__name__)
 LOOK_S = 2.0

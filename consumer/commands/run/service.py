@@ -8,33 +8,33 @@ from dataclasses import replace
 
 import structlog
 
-from consumer.settings import extras
-from consumer.sink import group_memory as redis_memory
-from consumer.events.avro import NO_SCHEMAS, Schemas
-from consumer.commands.run.collector import relax
-from consumer.settings.sources import Settings
-from consumer.source.dead_letter_topic import DeadLetterTopic
-from consumer.source.earlier import KafkaEarlier
-from consumer.errors import ServerUnavailable
-from consumer.source.followed import Selection
-from consumer.guard.history import Histories
-from consumer.observability.metrics import Metrics
-from consumer.pipeline.loop import Pipeline
-from consumer.observability.probes import serve
-from consumer.pipeline.protocols import Rebuild, Step
-from consumer.events.record import SourceRecord
-from consumer.source.registry import Registry
 from consumer.commands.replay.background import BackgroundRebuild
-from consumer.pipeline.retry import Reminder, retry, since
-from consumer.mapping.rules import Rules
-from consumer.source.selection import say_if_uneven, selected
-from consumer.sink.redis_sink import RedisSink
-from consumer.source.group_consumer import KafkaSource
+from consumer.commands.run.collector import relax
 from consumer.commands.run.source_watch import watch_source
 from consumer.commands.shared.stop import Stop
-from consumer.pipeline.tolerance import Limit
+from consumer.errors import ServerUnavailable
+from consumer.events.avro import NO_SCHEMAS, Schemas
+from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import TopicTables
+from consumer.guard.history import Histories
+from consumer.mapping.rules import Rules
+from consumer.observability.metrics import Metrics
+from consumer.observability.probes import serve
+from consumer.pipeline.loop import Pipeline
+from consumer.pipeline.protocols import Rebuild, Step
+from consumer.pipeline.retry import Reminder, retry, since
+from consumer.pipeline.tolerance import Limit
 from consumer.pipeline.watermark import Partition
+from consumer.settings import extras
+from consumer.settings.sources import Settings
+from consumer.sink import group_memory as redis_memory
+from consumer.sink.redis_sink import RedisSink
+from consumer.source.dead_letter_topic import DeadLetterTopic
+from consumer.source.earlier import KafkaEarlier
+from consumer.source.followed import Selection
+from consumer.source.group_consumer import KafkaSource
+from consumer.source.registry import Registry
+from consumer.source.selection import say_if_uneven, selected
 
 _log = structlog.get_logger(__name__)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from consumer.commands.run.background import every
-from consumer.settings.sources import Settings
 from consumer.commands.run import connectors as follow
-from consumer.source.connect.client import ConnectApi
+from consumer.commands.run.background import every
 from consumer.observability import heartbeat as watch
-from consumer.source.heartbeat_reader import HeartbeatReader
 from consumer.observability.metrics import Metrics
+from consumer.settings.sources import Settings
+from consumer.source.connect.client import ConnectApi
+from consumer.source.heartbeat_reader import HeartbeatReader
 
 
 def watch_source(settings: Settings, tables: Sequence[str], metrics: Metrics, exits: ExitStack) -> None:

@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 import structlog
 
-from consumer.observability import log
 from consumer.commands.run import service
-from consumer.settings.sources import Settings
-from consumer.errors import CdcError, ConfigError
-from consumer.pipeline.retry import backoff_s
-from consumer.mapping.rules import Rules
 from consumer.commands.shared.stop import Stop
+from consumer.errors import CdcError, ConfigError
+from consumer.mapping.rules import Rules
+from consumer.observability import log
+from consumer.pipeline.retry import backoff_s
+from consumer.settings.sources import Settings
 
 _log = structlog.get_logger(__name__)
 _LOOK_S = 0.2

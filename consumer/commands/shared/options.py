@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from consumer.settings import sources as config, extras, times as moment, variables
-from consumer.observability import log
-from consumer.mapping import file as mapping
 from consumer.errors import ConfigError
+from consumer.mapping import file as mapping
 from consumer.mapping.keys import UserId
+from consumer.observability import log
+from consumer.settings import extras, variables
+from consumer.settings import sources as config
+from consumer.settings import times as moment
 
 if TYPE_CHECKING:
     from consumer.events.avro import Schemas
-    from consumer.source.bounds import Bound
     from consumer.mapping.rules import Rules
+    from consumer.source.bounds import Bound
 
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]+@|[?&]password=")
 _USER = "a type and a number, such as live:123"
@@ -195,8 +197,8 @@ def _now_ms() -> int:
 
 def schemas_of(settings: config.Settings, file: Path | None = None) -> Schemas:
     """Where Avro's schemas come from: the file, else the registry that is configured, else nowhere."""
-    from consumer.source import recording
     from consumer.events.avro import NO_SCHEMAS, KnownSchemas
+    from consumer.source import recording
 
     if file is not None:
         return KnownSchemas(recording.read_schemas(file))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from consumer.commands.shared.passage import Passage, Patience, let_pass
 from consumer.database.reader import Database
-from consumer.planning.read_row import ReadRow
-from consumer.planning.effect import Plan
 from consumer.errors import Place, Reconnected, ServerError, ServerUnavailable
 from consumer.guard.version import Version
-from consumer.commands.shared.passage import Passage, Patience, let_pass
-from consumer.pipeline.protocols import Applied
-from consumer.planning.rebuild import rebuild_read
 from consumer.mapping.rules import Rules, UserTable
+from consumer.pipeline.protocols import Applied
+from consumer.planning.effect import Plan
+from consumer.planning.read_row import ReadRow
+from consumer.planning.rebuild import rebuild_read
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.standing import RedisView
 from consumer.source.topic_ends import Topics

@@ -7,15 +7,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.settings import sources as config
+from consumer.commands.shared.options import (
+    AsJson,
+    Brokers,
+    ConfigFile,
+    DatabaseUrl,
+    Group,
+    MappingFile,
+    Prefix,
+    RedisUrl,
+    Topics,
+    Users,
+    need_database,
+    rules_of,
+    schemas_of,
+    settings_of,
+)
 from consumer.errors import ConfigError
 from consumer.mapping.keys import UserId
-from consumer.commands.shared.options import AsJson, Brokers, ConfigFile, DatabaseUrl, Group, MappingFile, Prefix, RedisUrl, Topics, Users, need_database, rules_of, schemas_of, settings_of
+from consumer.settings import sources as config
 
 if TYPE_CHECKING:
-    from consumer.source.followed import Selection
-    from consumer.mapping.rules import Rules
     from consumer.commands.snapshot.request import Course, Notification, Scan
+    from consumer.mapping.rules import Rules
+    from consumer.source.followed import Selection
 
 _AUDIT = (
     "no audit follows, for CDC_DATABASE__URL is not set: an incremental read can be older than it looks;"
@@ -50,9 +65,9 @@ def snapshot(
     `run` takes the reads from the topics, as it takes changes. Exit code 1 if a table was not read to its end. An
     authoritative one is followed by an audit of what was read, where the database is configured: 1 if it finds drift.
     """
-    from consumer.source.selection import selected
     from consumer.commands.snapshot import run as incremental
     from consumer.commands.snapshot.request import told_json, told_text
+    from consumer.source.selection import selected
 
     settings = settings_of(
         config_file,
@@ -114,10 +129,10 @@ def _audited(
 ) -> bool:
     """Whether Redis is what the database says of those that were read: what differs is told as an audit tells it."""
     from consumer.commands.audit import finding as findings
-    from consumer.observability.audit_progress import AuditProgress
     from consumer.commands.audit.run import Audit
     from consumer.commands.audit.users import Order
     from consumer.commands.shared.stop import Stop
+    from consumer.observability.audit_progress import AuditProgress
 
     def say(found: Sequence[findings.Finding]) -> None:
         for each in found:

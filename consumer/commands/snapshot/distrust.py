@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from consumer.pipeline.batched import batched
-from consumer.planning.effect import Plan
 from consumer.errors import Place, ServerError
 from consumer.guard.version import Verdict, Version, is_of_deleted
 from consumer.mapping.keys import UserId
-from consumer.planning.mark import mark
-from consumer.pipeline.protocols import Sink
 from consumer.mapping.rules import Rules, UserTable
+from consumer.pipeline.batched import batched
+from consumer.pipeline.protocols import Sink
+from consumer.planning.effect import Plan
+from consumer.planning.mark import mark
 
 _AT_ONCE = 5000
 _ROUNDS = 20

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import redis
 
-from consumer.pipeline.batched import batched
 from consumer.mapping.keys import UserId, render
-from consumer.sink.keyspace import Keyspace
-from consumer.sink.client import translate
 from consumer.mapping.rules import Names
+from consumer.pipeline.batched import batched
+from consumer.sink.client import translate
+from consumer.sink.keyspace import Keyspace
 from consumer.sink.script import sound
 
 _AT_ONCE = 1000

@@ -9,20 +9,20 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 
-from consumer.settings.sources import Settings
-from consumer.source.connect.client import ConnectApi
-from consumer.errors import CdcError, ConfigError, ServerError, ServerUnavailable
-from consumer.source.followed import Selection
-from consumer.mapping.keys import UserId
-from consumer.sink.keyspace import keyspace
-from consumer.mapping.rules import Rules, UserTable
-from consumer.sink.redis_sink import RedisSink
 from consumer.commands.snapshot import present
 from consumer.commands.snapshot.distrust import distrust
 from consumer.commands.snapshot.request import Course, Notification, Scan, execute, notification, stop
+from consumer.errors import CdcError, ConfigError, ServerError, ServerUnavailable
+from consumer.events.topic_tables import is_taken
+from consumer.mapping.keys import UserId
+from consumer.mapping.rules import Rules, UserTable
+from consumer.settings.sources import Settings
+from consumer.sink.keyspace import keyspace
+from consumer.sink.redis_sink import RedisSink
+from consumer.source.connect.client import ConnectApi
+from consumer.source.followed import Selection
 from consumer.source.signals import Signals
 from consumer.source.topic_reader import ends
-from consumer.events.topic_tables import is_taken
 
 _POLL_S = 0.5
 # Longer than Debezium takes to look at its signals (5 s), so that whoever waits is told what for.

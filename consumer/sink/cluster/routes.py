@@ -9,9 +9,9 @@ from typing import Any
 import redis
 
 from consumer.errors import Reconnected
-from consumer.sink.script import Call, Script
 from consumer.settings.sections import Redis
 from consumer.sink.cluster.topology import Node, Topology, is_known, named
+from consumer.sink.script import Call, Script
 
 _ROUNDS = 8
 """So often a command is sent on; slots that move faster are waited for."""

@@ -16,24 +16,24 @@ from typing import Any
 import redis
 from msgspec.structs import replace
 
-from consumer.sink import group_offsets
-from consumer.sink.index.cluster_index import ClusterIndex
-from consumer.planning.effect import Mode, Plan
 from consumer.errors import ConfigError, ServerError
 from consumer.guard.version import Verdict
-from consumer.sink.keyspace import ClusterKeyspace
+from consumer.mapping.rules import Rules
 from consumer.pipeline.protocols import Applied
+from consumer.pipeline.watermark import Partition
+from consumer.planning.effect import Mode, Plan
+from consumer.settings.sections import Guard, Redis
+from consumer.sink import group_offsets
 from consumer.sink.call import Calls, Share, applied, is_asked_for_more, may_be_brief
 from consumer.sink.client import Server, ask, at_start, translate
 from consumer.sink.cluster.routes import Routes
-from consumer.mapping.rules import Rules
-from consumer.sink.index.scan_index import KeyIndex, ScanIndex, is_tracked
-from consumer.sink.script import Call, fields_of, pairs_of, sound
-from consumer.settings.sections import Guard, Redis
-from consumer.sink.servers import Answers
 from consumer.sink.cluster.spread import Spread, is_apart, slot, spread
 from consumer.sink.cluster.topology import Topology
-from consumer.pipeline.watermark import Partition
+from consumer.sink.index.cluster_index import ClusterIndex
+from consumer.sink.index.scan_index import KeyIndex, ScanIndex, is_tracked
+from consumer.sink.keyspace import ClusterKeyspace
+from consumer.sink.script import Call, fields_of, pairs_of, sound
+from consumer.sink.servers import Answers
 
 
 @dataclass(slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from consumer.sink.cluster.topology import Node, Topology
 from consumer.sink.index.key_index import TrackedIndex
 from consumer.sink.keyspace import Keyspace, NodeKeyspace
-from consumer.sink.cluster.topology import Node, Topology
 
 
 class ClusterIndex:

@@ -24,10 +24,10 @@ from typing import NamedTuple
 import redis
 import structlog
 
-from consumer.sink.keyspace import Keyspace, OneKeyspace
 from consumer.sink.index.scan_index import ScanIndex, split
 from consumer.sink.index.tracked_names import TrackedNames
 from consumer.sink.index.tracking import READ_TIMEOUT_S, Tracking
+from consumer.sink.keyspace import Keyspace, OneKeyspace
 
 _log = structlog.get_logger(__name__)
 _RECONNECT_PAUSE_S = 0.5

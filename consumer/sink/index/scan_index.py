@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from consumer.sink.keyspace import Keyspace
 from consumer.settings.sections import Redis
+from consumer.sink.keyspace import Keyspace
 
 
 class KeyIndex(Protocol):

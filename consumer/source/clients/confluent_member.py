@@ -14,11 +14,11 @@ from kafka.errors import (
     UnknownMemberIdError,
 )
 
+from consumer.events.record import SourceRecord
+from consumer.pipeline.watermark import Partition
+from consumer.settings.sections import Kafka
 from consumer.source.clients.confluent_client import by_name, named, open_consumer, to_record
 from consumer.source.clients.member import LOOK_UP_TIMEOUT_MS, Extent, OnPartitions
-from consumer.events.record import SourceRecord
-from consumer.settings.sections import Kafka
-from consumer.pipeline.watermark import Partition
 
 _LOOK_UP_S = LOOK_UP_TIMEOUT_MS / 1000
 _LIST_S = 1.0

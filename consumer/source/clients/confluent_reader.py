@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from confluent_kafka import Message, TopicPartition
 from kafka.errors import KafkaError
 
+from consumer.events.record import SourceRecord
+from consumer.settings.sections import Kafka
+from consumer.source.bounds import Span
 from consumer.source.clients.confluent_client import by_name, named, open_consumer, to_record
 from consumer.source.clients.kafka import failed
-from consumer.events.record import SourceRecord
-from consumer.source.bounds import Span
-from consumer.settings.sections import Kafka
 
 _POLL_S = 0.2
 _AT_ONCE = 2000

@@ -15,11 +15,11 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, NoBrokersAvailable, UnknownTopicOrPartitionError
 
 from consumer.errors import ConfigError, ServerError
-from consumer.source.clients.handshake import BLAME, files, shake_hands
-from consumer.pipeline.policy import Action, failure, rule_for
 from consumer.events.record import SourceRecord
-from consumer.settings.sections import Kafka
 from consumer.net.tls import Renewed
+from consumer.pipeline.policy import Action, failure, rule_for
+from consumer.settings.sections import Kafka
+from consumer.source.clients.handshake import BLAME, files, shake_hands
 
 _REQUEST_TIMEOUT_MS = 10_000
 # How soon a topic that Debezium has just made is seen; the client's own five minutes are too long for a new table.
