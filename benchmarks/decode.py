@@ -15,8 +15,8 @@ from functools import partial
 import msgspec
 import orjson
 
-from consumer.avro import NO_SCHEMAS
-from consumer.codec import decode
+from consumer.events.avro import NO_SCHEMAS
+from consumer.events.codec import decode
 from tests.wire.taken import Taken, saved
 
 ROUNDS = 30

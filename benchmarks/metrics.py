@@ -17,13 +17,13 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from benchmarks.envelopes import changes
 from benchmarks.memory import PARTITIONS, TOPIC
-from consumer.decision import decide_all
+from consumer.events.record import SourceRecord
 from consumer.guard.version import Verdict
-from consumer.metrics import Metrics
-from consumer.protocols import Applied, Step
-from consumer.record import SourceRecord
-from consumer.reference import reference
-from consumer.tracing import Tracing
+from consumer.mapping.reference import reference
+from consumer.observability.metrics import Metrics
+from consumer.observability.tracing import Tracing
+from consumer.pipeline.protocols import Applied, Step
+from consumer.planning.decision import decide_all
 
 BATCH = 500
 ROUNDS = 40

@@ -13,14 +13,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.envelopes import TABLE, update
-from consumer.config import load
-from consumer.record import SourceRecord
-from consumer.reference import reference
-from consumer.replay.bounds import Beginning, End, parse_size
-from consumer.replay.partition import Folding, PartitionFold
-from consumer.replay.reader import read, resolve
-from consumer.replay.store import Budget
-from consumer.sections import Kafka
+from consumer.commands.replay.partition import Folding, PartitionFold
+from consumer.commands.replay.store import Budget
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
+from consumer.settings.sections import Kafka
+from consumer.settings.sources import load
+from consumer.source.bounds import (
+    Beginning,
+    End,
+    parse_size,
+)
+from consumer.source.range_reader import read, resolve
 
 TOPIC = f"bench.trading.{TABLE}"
 

@@ -16,19 +16,19 @@ from benchmarks.memory import TOPIC
 from benchmarks.meter import emptied
 from benchmarks.metrics import BATCH, ROUNDS, cost_us, steps
 from benchmarks.system import PARTITIONS, System
-from consumer.avro import NO_SCHEMAS
-from consumer.codec import decode
-from consumer.decision import decide_all
-from consumer.diff import diff, whole_image
-from consumer.effect import Plan
-from consumer.envelope import parse
-from consumer.event import ChangeEvent
-from consumer.metrics import Metrics
-from consumer.record import SourceRecord
-from consumer.redis_call import Calls
-from consumer.reference import reference
-from consumer.sections import Guard, Redis
-from consumer.sink import RedisSink
+from consumer.events.avro import NO_SCHEMAS
+from consumer.events.codec import decode
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
+from consumer.observability.metrics import Metrics
+from consumer.planning.decision import decide_all
+from consumer.planning.diff import diff, whole_image
+from consumer.planning.effect import Plan
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.call import Calls
+from consumer.sink.redis_sink import RedisSink
 
 PART = "… "
 """With it begin stages that are part of the one before them."""

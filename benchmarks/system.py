@@ -20,7 +20,7 @@ from kafka.admin import NewTopic
 
 from benchmarks.envelopes import TABLE, Change
 from benchmarks.meter import BROKER, CONSUMER, REDIS, Meter, NotDone, calls
-from consumer.sections import Kafka
+from consumer.settings.sections import Kafka
 from tests.stack import Stack
 from tests.stack.port import Ports
 

@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """The command line; its modules take a moment to load."""
     try:
-        from consumer import cli
+        from consumer.commands import cli
 
         cli.main()
     except KeyboardInterrupt:

@@ -11,15 +11,17 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
-from consumer import log, recording, sections
 from consumer.errors import CdcError
-from consumer.keys import UserId
-from consumer.pipeline import Pipeline
-from consumer.protocols import Observer
-from consumer.record import SourceRecord
-from consumer.reference import reference
-from consumer.rules import Rules
-from consumer.sink import RedisSink
+from consumer.events.record import SourceRecord
+from consumer.mapping.keys import UserId
+from consumer.mapping.reference import reference
+from consumer.mapping.rules import Rules
+from consumer.observability import log
+from consumer.pipeline.loop import Pipeline
+from consumer.pipeline.protocols import Observer
+from consumer.settings import sections
+from consumer.sink.redis_sink import RedisSink
+from consumer.source import recording
 from demo import dump, recorded, redis_server, state_table, story, subscriber, trading_services
 from demo.expectation import Expected
 from demo.lifeline import end_on_sigterm

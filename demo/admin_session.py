@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import redis
 
-from consumer.keys import UserId
-from consumer.rules import Rules
+from consumer.mapping.keys import UserId
+from consumer.mapping.rules import Rules
 from demo import dump, wording
 from demo.admin import STEPS, Connection, Step
 from demo.dump import Dump

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from consumer.variables import PREFIX
+from consumer.settings.variables import PREFIX
 from demo.lifeline import child
 from demo.redis_server import free_port
 
@@ -67,6 +67,6 @@ def running(bootstrap_servers: str, topic_prefix: str, redis_url: str, log: Path
         "CDC_METRICS__PORT": str(port),
     }
     script = Path(sys.executable).with_name("cdc-consumer")
-    command = [str(script)] if script.exists() else [sys.executable, "-m", "consumer.cli"]
+    command = [str(script)] if script.exists() else [sys.executable, "-m", "consumer.commands.cli"]
     with log.open("wb") as output, child([*command, "run"], output, environment) as process:
         yield ConsumerProcess(process, log, port)

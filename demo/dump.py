@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from consumer.redis_rights import OFFSETS
+from consumer.sink.rights import OFFSETS
 
 _LOOKS = 50
 _BETWEEN_LOOKS_S = 0.1

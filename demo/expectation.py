@@ -1,6 +1,6 @@
 """What Redis should hold, worked out from the rows of the database.
 
-On purpose this shares no code with :mod:`consumer.plan` and its parts: it is the second opinion.
+On purpose this shares no code with :mod:`consumer.planning.plan` and its parts: it is the second opinion.
 """
 
 from __future__ import annotations

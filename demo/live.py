@@ -14,8 +14,8 @@ import redis
 import typer
 
 from consumer.errors import CdcError
-from consumer.keys import UserId, render
-from consumer.reference import reference
+from consumer.mapping.keys import UserId, render
+from consumer.mapping.reference import reference
 from demo import admin, by_hand, consumer_process, dump, expectation, idle_latency, recorded, state_table, subscriber
 from demo.admin_session import AdminSession
 from demo.by_hand import Addresses
@@ -138,7 +138,7 @@ def _run(*, stays: bool) -> int:
     try:
         with TemporaryDirectory(prefix="cdc-live-") as directory, Stack.start() as stack:
             live = Live(screen, stack)
-            live.run(Path(directory) / "consumer.log", stays=stays)
+            live.run(Path(directory) / "consumer.observability.log", stays=stays)
     except MissingTool as missing:
         print(f"live: {missing}", file=sys.stderr)
         return 2

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from consumer.keys import UserId, render
-from consumer.rules import Rules
+from consumer.mapping.keys import UserId, render
+from consumer.mapping.rules import Rules
 from demo.dump import Dump, movement
 from demo.subscriber import Heard
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from consumer.envelope import parse
 from consumer.errors import RecordError
-from consumer.event import ChangeEvent
-from consumer.record import SourceRecord
-from consumer.recording import RecordedSource
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent
+from consumer.events.record import SourceRecord
+from consumer.source.recording import RecordedSource
 
 
 class OneTransactionAtATime(RecordedSource):

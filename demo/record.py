@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from consumer import recording
-from consumer.envelope import parse
 from consumer.errors import CdcError, ConfigError
-from consumer.event import ChangeEvent, Operation
-from consumer.record import SourceRecord
-from consumer.sections import Kafka
-from consumer.topic_reader import read_to_end
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent, Operation
+from consumer.events.record import SourceRecord
+from consumer.settings.sections import Kafka
+from consumer.source import recording
+from consumer.source.topic_reader import read_to_end
 from demo import admin, expectation, recorded, story
 from tests.stack import MissingTool, Stack
 from tests.stack.registration import registered

@@ -8,8 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from consumer.keys import UserId, render
-from consumer.rules import Rules
+from consumer.mapping.keys import UserId, render
+from consumer.mapping.rules import Rules
 from demo import verification
 from demo.dump import Dump
 from demo.expectation import Expected

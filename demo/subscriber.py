@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import redis
 
-from consumer.rules import Rules
+from consumer.mapping.rules import Rules
 
 _FENCE = "demo:fence"
 _TIMEOUT_S = 5.0

@@ -8,8 +8,8 @@ from typing import Final
 
 import redis
 
-from consumer.keys import UserId, render
-from consumer.rules import Rules
+from consumer.mapping.keys import UserId, render
+from consumer.mapping.rules import Rules
 
 TRADER: Final = UserId("live", 7)
 """The one user who has a portfolio and open positions."""

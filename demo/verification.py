@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from consumer.keys import UserId, render
-from consumer.rules import Rules
+from consumer.mapping.keys import UserId, render
+from consumer.mapping.rules import Rules
 from demo.dump import Dump
 from demo.expectation import Expected
 

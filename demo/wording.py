@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from consumer.diff import Change, diff
-from consumer.effect import Plan
-from consumer.event import ChangeEvent, Operation
+from consumer.events.event import ChangeEvent, Operation
 from consumer.guard.version import Verdict
-from consumer.protocols import Applied
-from consumer.rules import Rules
+from consumer.mapping.rules import Rules
+from consumer.pipeline.protocols import Applied
+from consumer.planning.diff import Change, diff
+from consumer.planning.effect import Plan
 from demo.subscriber import Heard
 
 OPERATIONS = {

@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from consumer import __version__, recording
-from consumer.decision import decide_all
-from consumer.message_schema import asyncapi, schemas
-from consumer.reference import reference
-from consumer.row_schema import reader_schemas
+from consumer import __version__
+from consumer.mapping.reference import reference
+from consumer.mapping.row_schema import reader_schemas
+from consumer.planning.decision import decide_all
+from consumer.planning.message_schema import asyncapi, schemas
+from consumer.source import recording
 
 FOLDER = Path(__file__).parent
 _RECORDING = FOLDER.parent / "demo" / "recordings" / "trading.jsonl.gz"

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from consumer.protocols import Start
-from consumer.record import SourceRecord
-from consumer.watermark import Partition
+from consumer.events.record import Partition, SourceRecord
+from consumer.pipeline.protocols import Start
 
 
 class Group:
@@ -67,7 +66,7 @@ class Group:
 
 
 class GroupSource:
-    """A member, as a :class:`consumer.protocols.Source`."""
+    """A member, as a :class:`consumer.pipeline.protocols.Source`."""
 
     def __init__(self, group: Group, on_revoked: Callable[[Sequence[Partition]], None], step: int) -> None:
         self._group = group

@@ -15,9 +15,9 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer.reference import reference
-from consumer.sections import Guard, Redis
-from consumer.sink import RedisSink
+from consumer.mapping.reference import reference
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.redis_sink import RedisSink
 from tests.stack.child import GUARD
 from tests.stack.port import BUS, Ports
 from tests.stack.redis import bundled

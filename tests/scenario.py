@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from consumer.decision import Decision
-from consumer.record import SourceRecord
-from consumer.report import plan_text
+from consumer.events.record import SourceRecord
+from consumer.planning.decision import Decision
+from consumer.planning.plan_text import plan_text
 
 FOLDER = Path(__file__).parent / "scenarios"
 _OPERATIONS = {"insert": "c", "update": "u", "delete": "d", "read": "r", "incremental": "r"}

@@ -12,13 +12,21 @@ from contextlib import ExitStack
 from kafka import KafkaProducer
 from msgspec import structs
 
-from consumer.avro import NO_SCHEMAS, KnownSchemas, Schemas
-from consumer.envelope import parse
 from consumer.errors import CdcError, ConfigError
-from consumer.event import ChangeEvent, Operation, Tombstone
-from consumer.record import SourceRecord
-from consumer.sections import Kafka
-from consumer.topic_reader import read_to_end
+from consumer.events.avro import (
+    NO_SCHEMAS,
+    KnownSchemas,
+    Schemas,
+)
+from consumer.events.envelope import parse
+from consumer.events.event import (
+    ChangeEvent,
+    Operation,
+    Tombstone,
+)
+from consumer.events.record import SourceRecord
+from consumer.settings.sections import Kafka
+from consumer.source.topic_reader import read_to_end
 from tests.scenario import Scenario
 from tests.scenario_sql import by_sql, is_read, play, seed
 from tests.stack import MissingTool, Stack

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from consumer.database.faults import translate
 from consumer.errors import ServerError, ServerUnavailable
-from consumer.position import SourcePosition, from_source
+from consumer.events.position import SourcePosition, from_source
 
 Rows: TypeAlias = Sequence[RowMapping]
 _POLL_S = 0.01

@@ -12,10 +12,13 @@ from sqlalchemy import Connection, Select, column, create_engine, make_url, quot
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from consumer import extras
 from consumer.database.faults import is_unknown_column, translate
-from consumer.database.logs import Binlog, Log, MariaBinlog, Wal
-from consumer.database.row import ReadRow
+from consumer.database.logs import (
+    Binlog,
+    Log,
+    MariaBinlog,
+    Wal,
+)
 from consumer.database.values import (
     DRIVER_ERRORS,
     Statement,
@@ -27,10 +30,12 @@ from consumer.database.values import (
     read_as_text,
 )
 from consumer.errors import AccessDenied, ConfigError
-from consumer.event import RowImage
-from consumer.position import SourcePosition
-from consumer.rules import UserTable
-from consumer.sections import Database as Settings
+from consumer.events.event import RowImage
+from consumer.events.position import SourcePosition
+from consumer.mapping.rules import UserTable
+from consumer.planning.read_row import ReadRow
+from consumer.settings import extras
+from consumer.settings.sections import Database as Settings
 
 _SETTING = "CDC_DATABASE__URL"
 _ALLOWED = (

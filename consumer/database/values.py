@@ -13,8 +13,8 @@ from sqlalchemy import Connection, RowMapping, Select, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DataError
 
-from consumer.database.row import as_on_the_wire
-from consumer.event import UNREADABLE, RowImage
+from consumer.events.event import UNREADABLE, RowImage
+from consumer.planning.read_row import as_on_the_wire
 
 Statement: TypeAlias = Callable[[Sequence[str]], Select[Any]]
 """The statement that reads these columns of some rows, which are always the same."""

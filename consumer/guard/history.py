@@ -13,12 +13,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
-from consumer.event import ChangeEvent, RowImage
+from consumer.events.event import ChangeEvent, RowImage
+from consumer.events.position import Origin
+from consumer.events.record import Partition, SourceRecord
 from consumer.guard.memory import Memory, Run
-from consumer.guard.sent import Number, SentChange, continues, sent_change
-from consumer.position import Origin
-from consumer.record import SourceRecord
-from consumer.watermark import Partition
+from consumer.guard.sent import (
+    Number,
+    SentChange,
+    continues,
+    sent_change,
+)
 
 _REMEMBERED = 40_000
 _SEARCHED = 1_000_000

@@ -7,8 +7,12 @@ from zlib import crc32
 
 import msgspec
 
-from consumer.event import ChangeEvent, Operation, RowImage
-from consumer.position import SourcePosition
+from consumer.events.event import (
+    ChangeEvent,
+    Operation,
+    RowImage,
+)
+from consumer.events.position import SourcePosition
 
 Number: TypeAlias = tuple[int, int] | tuple[str, int]
 

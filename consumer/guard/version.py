@@ -11,8 +11,8 @@ from enum import StrEnum
 
 import msgspec
 
-from consumer.event import ChangeEvent
-from consumer.position import Origin
+from consumer.events.event import ChangeEvent
+from consumer.events.position import Origin
 
 _DELETED = "|d"
 _WRITTEN = "t:"

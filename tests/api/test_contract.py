@@ -13,7 +13,7 @@ from subprocess import run
 import pytest
 import redis
 
-from consumer.reference import reference
+from consumer.mapping.reference import reference
 from tests.api.conftest import BASE, TOKEN, Served, data, failed, keys_of, serving
 from tests.redis_view import Listener, dump, eventually
 from tests.stack import Stack

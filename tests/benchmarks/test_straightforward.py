@@ -9,11 +9,11 @@ import redis
 
 from benchmarks.envelopes import TABLE, insert, update
 from benchmarks.straightforward import apply, moves
-from consumer.avro import NO_SCHEMAS
-from consumer.decision import decide_all
-from consumer.record import SourceRecord
-from consumer.reference import reference
-from consumer.sink import RedisSink
+from consumer.events.avro import NO_SCHEMAS
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
+from consumer.planning.decision import decide_all
+from consumer.sink.redis_sink import RedisSink
 
 _Apply = Callable[[list[bytes]], None]
 

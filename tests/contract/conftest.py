@@ -8,8 +8,12 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer.keyspace import ClusterKeyspace, Keyspace, OneKeyspace
-from consumer.sections import Redis
+from consumer.settings.sections import Redis
+from consumer.sink.keyspace import (
+    ClusterKeyspace,
+    Keyspace,
+    OneKeyspace,
+)
 from tests.redis_cluster import TestCluster
 from tests.redis_sentinel import TestSentinel
 from tests.redis_server import RedisServer, program

@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 import redis
 from msgspec.structs import replace
 
-from consumer.effect import Plan, Publish
 from consumer.errors import Reconnected, ServerUnavailable
-from consumer.protocols import Applied
-from consumer.sink import RedisSink
+from consumer.pipeline.protocols import Applied
+from consumer.planning.effect import Plan, Publish
+from consumer.sink.redis_sink import RedisSink
 from tests.contract.test_states import plan_for
 from tests.redis_server import RedisServer
 from tests.redis_view import Client, Listener, dump, eventually

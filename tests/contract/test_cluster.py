@@ -12,17 +12,21 @@ import pytest
 import redis
 from msgspec.structs import replace
 
-from consumer.effect import Plan
 from consumer.errors import ConfigError, Reconnected
-from consumer.keys import companion
-from consumer.redis_rights import wanted
-from consumer.reference import reference
-from consumer.routes import Routes
-from consumer.rules import Names
-from consumer.sections import Guard
-from consumer.sink import RedisSink
-from consumer.spread import SLOTS, slot, tags
-from consumer.watermark import Partition
+from consumer.events.record import Partition
+from consumer.mapping.keys import companion
+from consumer.mapping.reference import reference
+from consumer.mapping.rules import Names
+from consumer.planning.effect import Plan
+from consumer.settings.sections import Guard
+from consumer.sink.cluster.routes import Routes
+from consumer.sink.cluster.spread import (
+    SLOTS,
+    slot,
+    tags,
+)
+from consumer.sink.redis_sink import RedisSink
+from consumer.sink.rights import wanted
 from tests.contract.conftest import settings_of
 from tests.contract.test_sink import BALANCE, CONFIG, PORTFOLIO, apply, plan_of
 from tests.redis_cluster import TestCluster

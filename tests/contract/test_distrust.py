@@ -9,16 +9,16 @@ import pytest
 import redis
 from msgspec import structs
 
-from consumer.decision import decide, healing_plan
-from consumer.effect import Plan
+from consumer.commands.snapshot import present
+from consumer.commands.snapshot.distrust import distrust
 from consumer.errors import ServerError
+from consumer.events.record import SourceRecord
 from consumer.guard.version import Verdict
-from consumer.keys import UserId
-from consumer.record import SourceRecord
-from consumer.reference import reference
-from consumer.sink import RedisSink
-from consumer.snapshot import present
-from consumer.snapshot.distrust import distrust
+from consumer.mapping.keys import UserId
+from consumer.mapping.reference import reference
+from consumer.planning.decision import decide, healing_plan
+from consumer.planning.effect import Plan
+from consumer.sink.redis_sink import RedisSink
 from tests.contract.conftest import keys_of
 from tests.pipeline.test_dead_letters import CONFIG, record
 

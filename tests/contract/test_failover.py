@@ -13,12 +13,12 @@ import pytest
 from msgspec.structs import replace
 
 from consumer.errors import Reconnected, ServerUnavailable
-from consumer.protocols import Applied
-from consumer.reference import reference
-from consumer.sections import Guard
-from consumer.sink import RedisSink
-from consumer.spread import slot
-from consumer.watermark import Partition
+from consumer.events.record import Partition
+from consumer.mapping.reference import reference
+from consumer.pipeline.protocols import Applied
+from consumer.settings.sections import Guard
+from consumer.sink.cluster.spread import slot
+from consumer.sink.redis_sink import RedisSink
 from tests.contract.conftest import settings_of
 from tests.contract.load import USERS, Ears, Load, expected, plans_of
 from tests.redis_cluster import MASTERS, TestCluster

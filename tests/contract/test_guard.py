@@ -9,15 +9,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from consumer.decision import decide
-from consumer.effect import Mode, Plan
-from consumer.guard.version import Verdict, Version, compare
-from consumer.keys import UserId
-from consumer.position import Origin
-from consumer.protocols import Applied
-from consumer.reference import reference
-from consumer.sections import Guard
-from consumer.sink import RedisSink
+from consumer.events.position import Origin
+from consumer.guard.version import (
+    Verdict,
+    Version,
+    compare,
+)
+from consumer.mapping.keys import UserId
+from consumer.mapping.reference import reference
+from consumer.pipeline.protocols import Applied
+from consumer.planning.decision import decide
+from consumer.planning.effect import Mode, Plan
+from consumer.settings.sections import Guard
+from consumer.sink.redis_sink import RedisSink
 from tests.contract.conftest import settings_of
 from tests.contract.test_sink import BALANCE, CONFIG, apply, plan_of, scenario
 from tests.unit.test_version import OLD, versions

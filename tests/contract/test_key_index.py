@@ -11,12 +11,12 @@ import redis
 import structlog
 from pydantic import SecretStr
 
-from consumer.key_index import TrackedIndex
-from consumer.keyspace import OneKeyspace
-from consumer.reference import reference
-from consumer.scan_index import KeyIndex, ScanIndex
-from consumer.sections import Guard, Redis
-from consumer.sink import RedisSink
+from consumer.mapping.reference import reference
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.index.key_index import TrackedIndex
+from consumer.sink.index.scan_index import KeyIndex, ScanIndex
+from consumer.sink.keyspace import OneKeyspace
+from consumer.sink.redis_sink import RedisSink
 from tests.contract.conftest import ONE_SERVER
 from tests.redis_view import eventually
 

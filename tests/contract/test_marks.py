@@ -6,11 +6,11 @@ import pytest
 import redis
 from msgspec import structs
 
-from consumer.decision import decide, healing_plan
-from consumer.effect import Plan
 from consumer.guard.version import Verdict
-from consumer.reference import reference
-from consumer.sink import RedisSink
+from consumer.mapping.reference import reference
+from consumer.planning.decision import decide, healing_plan
+from consumer.planning.effect import Plan
+from consumer.sink.redis_sink import RedisSink
 from tests.contract.test_sink import BALANCE, CONFIG, PORTFOLIO, apply, plan_of, scenario
 from tests.redis_view import Listener, dump
 

@@ -8,16 +8,21 @@ import pytest
 import redis
 from msgspec import structs
 
-from consumer.database.row import ReadRow
-from consumer.decision import decide
-from consumer.effect import Plan
-from consumer.event import ChangeEvent, RowImage
+from consumer.events.event import ChangeEvent, RowImage
+from consumer.events.position import Origin, SourcePosition
 from consumer.guard.version import Verdict
-from consumer.keys import UserId
-from consumer.position import Origin, SourcePosition
-from consumer.rebuild import rebuild_linked, rebuild_read, rebuild_user, removal
-from consumer.reference import reference
-from consumer.sink import RedisSink
+from consumer.mapping.keys import UserId
+from consumer.mapping.reference import reference
+from consumer.planning.decision import decide
+from consumer.planning.effect import Plan
+from consumer.planning.read_row import ReadRow
+from consumer.planning.rebuild import (
+    rebuild_linked,
+    rebuild_read,
+    rebuild_user,
+    removal,
+)
+from consumer.sink.redis_sink import RedisSink
 from tests.contract.test_sink import AT, BALANCE, CONFIG, PORTFOLIO, apply, plan_of, scenario
 from tests.redis_view import Listener, dump, eventually
 

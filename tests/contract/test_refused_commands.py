@@ -11,14 +11,18 @@ from pathlib import Path
 import pytest
 import redis
 
-from consumer.check.run import check
-from consumer.config import load
-from consumer.keyspace import keyspace, runs
-from consumer.redis_client import Server, ask, connect
-from consumer.reference import reference
-from consumer.script import refusal_of_functions
-from consumer.sections import Guard
-from consumer.sink import RedisSink
+from consumer.commands.check.run import check
+from consumer.mapping.reference import reference
+from consumer.settings.sections import Guard
+from consumer.settings.sources import load
+from consumer.sink.client import (
+    Server,
+    ask,
+    connect,
+)
+from consumer.sink.keyspace import keyspace, runs
+from consumer.sink.redis_sink import RedisSink
+from consumer.sink.script import refusal_of_functions
 from tests.contract.conftest import settings_of
 from tests.contract.test_sink import BALANCE, apply, plan_of
 from tests.redis_server import RedisServer, program

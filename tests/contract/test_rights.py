@@ -9,18 +9,22 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer import recording
-from consumer.avro import NO_SCHEMAS
-from consumer.check.redis_findings import has_functions
-from consumer.check.redis_survey import Rights, rights, survey
-from consumer.decision import decide_all
+from consumer.commands.check.redis_findings import has_functions
+from consumer.commands.check.redis_survey import (
+    Rights,
+    rights,
+    survey,
+)
 from consumer.errors import ServerError
-from consumer.redis_client import ask, connect
-from consumer.redis_rights import wanted
-from consumer.reference import reference
-from consumer.sections import Guard, Redis
-from consumer.sink import RedisSink
-from consumer.watermark import Partition
+from consumer.events.avro import NO_SCHEMAS
+from consumer.events.record import Partition
+from consumer.mapping.reference import reference
+from consumer.planning.decision import decide_all
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.client import ask, connect
+from consumer.sink.redis_sink import RedisSink
+from consumer.sink.rights import wanted
+from consumer.source import recording
 from tests.contract.conftest import ONE_SERVER
 from tests.redis_server import RedisServer
 

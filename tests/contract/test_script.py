@@ -7,11 +7,11 @@ import redis
 from pydantic import SecretStr
 
 from consumer.errors import Reconnected
-from consumer.reference import reference
-from consumer.script import Call, Script
-from consumer.sections import Guard, Redis
-from consumer.sink import RedisSink
-from consumer.watermark import Partition
+from consumer.events.record import Partition
+from consumer.mapping.reference import reference
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.redis_sink import RedisSink
+from consumer.sink.script import Call, Script
 from tests.contract.conftest import ONE_SERVER
 from tests.contract.test_sink import apply, plan_of
 

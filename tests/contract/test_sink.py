@@ -12,14 +12,23 @@ import redis
 from msgspec import structs
 from pydantic import SecretStr
 
-from consumer.decision import decide
-from consumer.effect import Invalidate, Mode, Plan, Publish
-from consumer.errors import ConfigError, ServerError, ServerUnavailable
+from consumer.errors import (
+    ConfigError,
+    ServerError,
+    ServerUnavailable,
+)
 from consumer.guard.version import Verdict
-from consumer.protocols import Applied
-from consumer.reference import reference
-from consumer.sections import Guard, Redis
-from consumer.sink import RedisSink
+from consumer.mapping.reference import reference
+from consumer.pipeline.protocols import Applied
+from consumer.planning.decision import decide
+from consumer.planning.effect import (
+    Invalidate,
+    Mode,
+    Plan,
+    Publish,
+)
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.redis_sink import RedisSink
 from tests.contract.conftest import WITHOUT_CLUSTER, is_cluster, settings_of
 from tests.redis_view import Listener, dump, eventually
 from tests.scenario import Change, Scenario, load_all

@@ -10,12 +10,11 @@ from typing import Protocol
 
 import pytest
 
-from consumer.followed import Known, select
-from consumer.kafka_client import topics
-from consumer.protocols import Source
-from consumer.record import SourceRecord
-from consumer.source import KafkaSource
-from consumer.watermark import Partition
+from consumer.events.record import Partition, SourceRecord
+from consumer.pipeline.protocols import Source
+from consumer.source.clients.kafka import topics
+from consumer.source.followed import Known, select
+from consumer.source.group_consumer import KafkaSource
 from tests.e2e.topic import Topic
 from tests.group import Group, GroupSource
 from tests.redis_view import eventually

@@ -15,12 +15,12 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer.effect import Plan
 from consumer.errors import Reconnected, ServerUnavailable
-from consumer.protocols import Applied
-from consumer.reference import reference
-from consumer.sections import Guard, Redis
-from consumer.sink import RedisSink
+from consumer.mapping.reference import reference
+from consumer.pipeline.protocols import Applied
+from consumer.planning.effect import Plan
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.redis_sink import RedisSink
 from tests.contract.states import ACCOUNTS, PASSWORD, STATES, USER, State, with_another_password
 from tests.contract.test_sink import planned, scenario
 from tests.redis_server import RedisServer

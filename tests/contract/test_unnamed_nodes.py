@@ -9,13 +9,13 @@ import pytest
 import redis
 
 from consumer.errors import ConfigError, ServerUnavailable
-from consumer.keyspace import keyspace
-from consumer.redis_client import connect
-from consumer.reference import reference
-from consumer.sections import Guard
-from consumer.sink import RedisSink
-from consumer.spread import slot
-from consumer.topology import Node, named
+from consumer.mapping.reference import reference
+from consumer.settings.sections import Guard
+from consumer.sink.client import connect
+from consumer.sink.cluster.spread import slot
+from consumer.sink.cluster.topology import Node, named
+from consumer.sink.keyspace import keyspace
+from consumer.sink.redis_sink import RedisSink
 from tests.contract.conftest import settings_of
 from tests.contract.test_sink import BALANCE, CONFIG, apply, plan_of
 from tests.redis_cluster import MASTERS, TestCluster

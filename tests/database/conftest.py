@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from consumer.database.reader import Database
-from consumer.sections import Database as Settings
+from consumer.settings.sections import Database as Settings
 from tests.stack.registration import Database as Server
 
 

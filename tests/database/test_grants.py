@@ -12,8 +12,8 @@ from sqlalchemy import URL, make_url
 
 from consumer.database.reader import Database
 from consumer.errors import AccessDenied
-from consumer.reference import reference
-from consumer.sections import Database as Settings
+from consumer.mapping.reference import reference
+from consumer.settings.sections import Database as Settings
 from tests.e2e.process import command
 from tests.stack.login import Login
 from tests.stack.registration import Database as Server

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from consumer.database.reader import Database
 from consumer.errors import AccessDenied, ServerUnavailable
-from consumer.reference import reference
-from consumer.sections import Database as Settings
+from consumer.mapping.reference import reference
+from consumer.settings.sections import Database as Settings
 from tests.redis_view import eventually
 from tests.stack import Stack
 from tests.stack.mysql import MySql, native

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from consumer.database.reader import Database
-from consumer.diff import read_image, whole_image
 from consumer.errors import InvalidValue
-from consumer.event import UNREADABLE
-from consumer.reference import reference
-from consumer.rules import Column, UserTable
-from consumer.value import Kind
+from consumer.events.event import UNREADABLE
+from consumer.events.value import Kind
+from consumer.mapping.reference import reference
+from consumer.mapping.rules import Column, UserTable
+from consumer.planning.diff import read_image, whole_image
 from tests.stack.registration import Database as Server
 from tests.stack.trading import Trading
 

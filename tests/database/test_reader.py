@@ -12,15 +12,20 @@ import pytest
 from pydantic import SecretStr
 
 from consumer.database.reader import Database
-from consumer.database.row import ReadRow
-from consumer.diff import whole_image
-from consumer.errors import AccessDenied, ConfigError, NotInDatabase, ServerUnavailable
-from consumer.event import Operation
-from consumer.keys import UserId
-from consumer.rebuild import rebuild_read
-from consumer.reference import reference
-from consumer.rules import Column
-from consumer.sections import Database as Settings
+from consumer.errors import (
+    AccessDenied,
+    ConfigError,
+    NotInDatabase,
+    ServerUnavailable,
+)
+from consumer.events.event import Operation
+from consumer.mapping.keys import UserId
+from consumer.mapping.reference import reference
+from consumer.mapping.rules import Column
+from consumer.planning.diff import whole_image
+from consumer.planning.read_row import ReadRow
+from consumer.planning.rebuild import rebuild_read
+from consumer.settings.sections import Database as Settings
 from tests.stack.registration import Database as Server
 from tests.stack.roster import DATABASES
 from tests.stack.trading import Trading

@@ -7,11 +7,11 @@ from itertools import groupby
 
 import pytest
 
-from consumer import recording
-from consumer.decision import Outcome, decide
-from consumer.event import Operation
-from consumer.record import SourceRecord
-from consumer.reference import reference
+from consumer.events.event import Operation
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
+from consumer.planning.decision import Outcome, decide
+from consumer.source import recording
 from demo import recorded, story
 from demo.admin import STEPS
 from demo.expectation import Expected

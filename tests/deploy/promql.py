@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import promql_parser as promql
 
-from consumer.audit.exported import AuditMetrics
-from consumer.audit.finding import Tally
-from consumer.columns import Drift, DriftKind
+from consumer.commands.audit.exported import AuditMetrics
+from consumer.commands.audit.finding import Tally
 from consumer.errors import ServerUnavailable
-from consumer.metrics import Metrics
-from consumer.topic_tables import TopicTables
-from consumer.watermark import Partition
+from consumer.events.record import Partition
+from consumer.events.topic_tables import TopicTables
+from consumer.mapping.columns import Drift, DriftKind
+from consumer.observability.metrics import Metrics
 from tests.unit.test_metrics import look
 from tests.unit.test_tally import applied, dead, step
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from consumer.config import Settings, load
-from consumer.kafka_python_member import _CLOSE_TIMEOUT_MS, _COMMIT_TIMEOUT_MS
+from consumer.settings.sources import Settings, load
+from consumer.source.clients.kafka_python_member import _CLOSE_TIMEOUT_MS, _COMMIT_TIMEOUT_MS
 from tests.docs.markdown import PROJECT, rows
 
 KNOWN = {name for (name,) in rows(PROJECT / "docs" / "settings.md", 1) if name.startswith("CDC_")}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from consumer.cli import app
+from consumer.commands.cli import app
 from tests.docs.markdown import PROJECT
 
 PAGE = PROJECT / "docs" / "commands.md"

@@ -1,8 +1,8 @@
-"""The table of ``consumer/policy.py`` as Markdown. ``python -m tests.docs.failures`` writes it into its page anew."""
+"""The table of ``consumer/pipeline/policy.py`` as Markdown. ``python -m tests.docs.failures`` writes it into its page anew."""
 
 from __future__ import annotations
 
-from consumer.policy import TABLE
+from consumer.pipeline.policy import TABLE
 from tests.docs.markdown import PROJECT
 
 PAGE = PROJECT / "docs" / "failures.md"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.usage import OLD_NAMES, renamed
+from consumer.commands.shared.usage import OLD_NAMES, renamed
 from tests.docs.commands import PAGE, parameters, table
 
 ALL = parameters()

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from consumer import __version__
-from consumer.config import Settings
-from consumer.connect.client import load_connector
-from consumer.connect.placeholder import PLACEHOLDER, expand
+from consumer.settings.sources import Settings
+from consumer.source.connect.client import load_connector
+from consumer.source.connect.placeholder import PLACEHOLDER, expand
 from tests.docs.markdown import PROJECT
 from tests.stack import connect, kafka, mysql, redis
 from tests.stack.images import IMAGES

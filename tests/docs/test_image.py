@@ -12,8 +12,8 @@ import sys
 
 import pytest
 
-from consumer import metrics, probes
-from consumer.sections import Metrics as MetricsSettings
+from consumer.observability import metrics, probes
+from consumer.settings.sections import Metrics as MetricsSettings
 from tests.docs.markdown import PROJECT
 
 LINES = (PROJECT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from consumer import recording
-from consumer.audit.cause import Cause
-from consumer.audit.exported import AuditMetrics
-from consumer.config import Settings
-from consumer.decision import decide
-from consumer.metrics import Metrics
-from consumer.reference import reference
-from consumer.variables import PREFIX
+from consumer.commands.audit.cause import Cause
+from consumer.commands.audit.exported import AuditMetrics
+from consumer.mapping.reference import reference
+from consumer.observability.metrics import Metrics
+from consumer.planning.decision import decide
+from consumer.settings.sources import Settings
+from consumer.settings.variables import PREFIX
+from consumer.source import recording
 from tests.docs.markdown import PROJECT, blocks, pages, rows
 
 DOCS = PROJECT / "docs"

@@ -18,8 +18,8 @@ import httpx
 import pytest
 import redis
 
-from consumer.connect.client import load_connector
-from consumer.variables import placeholders
+from consumer.settings.variables import placeholders
+from consumer.source.connect.client import load_connector
 from tests.docs.markdown import PROJECT, blocks
 from tests.docs.test_readme import INSTALL, README, commands, installed
 from tests.redis_view import eventually
@@ -250,7 +250,7 @@ def test_what_the_readme_exports_is_enough_for_the_connector(tmp_path: Path) -> 
 
 
 def test_every_exported_name_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from consumer import config
+    from consumer.settings import sources as config
 
     for name in [name for name in os.environ if name.startswith("CDC_")]:
         monkeypatch.delenv(name)

@@ -14,7 +14,7 @@ from kafka.admin import NewTopic
 from kafka.errors import KafkaError
 from msgspec import structs
 
-from consumer.record import SourceRecord
+from consumer.events.record import SourceRecord
 from tests.e2e.process import Process, running
 from tests.scenario import Change, load_all
 from tests.stack import Stack
@@ -44,7 +44,7 @@ class Feed:
         return [each.get(10).offset for each in sent]
 
     def running(self, **environment: str) -> AbstractContextManager[Process]:
-        return running({**self.environment, **environment}, self.folder / "consumer.log")
+        return running({**self.environment, **environment}, self.folder / "consumer.observability.log")
 
     def halted(self, **environment: str) -> str:
         """What a program said that ended by itself with exit code 1."""

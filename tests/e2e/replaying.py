@@ -18,7 +18,7 @@ from kafka import KafkaProducer
 from kafka.admin import NewTopic
 from msgspec import structs
 
-from consumer.record import SourceRecord
+from consumer.events.record import SourceRecord
 from tests.redis_view import eventually
 from tests.scenario import Change, load_all
 from tests.stack import Stack

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 from kafka.admin import NewPartitions, NewTopic
 
-from consumer.avro import NO_SCHEMAS
-from consumer.earlier import KafkaEarlier
 from consumer.errors import ServerUnavailable
-from consumer.event import ChangeEvent
-from consumer.recording import read
+from consumer.events.avro import NO_SCHEMAS
+from consumer.events.event import ChangeEvent
+from consumer.source.earlier import KafkaEarlier
+from consumer.source.recording import read
 from tests.e2e.topic import Topic
 from tests.pipeline.test_field_recordings import FOLDER
 from tests.redis_view import eventually
@@ -121,7 +121,7 @@ def test_a_broker_that_is_away_is_told_as_such(topic: Topic) -> None:
 def test_a_long_read_keeps_its_group_alive(
     topic: Topic, earlier: KafkaEarlier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.earlier._KEEP_ALIVE_S", 0.0)
+    monkeypatch.setattr("consumer.source.earlier._KEEP_ALIVE_S", 0.0)
     topic.make()
     write(topic, range(3))
     called: list[int] = []

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from kafka.admin import ConfigResource
 
-from consumer.check.kafka_survey import topic_settings
-from consumer.check.topic_findings import TopicSettings
-from consumer.sections import Kafka
-from consumer.topic_reader import read_to_end
+from consumer.commands.check.kafka_survey import topic_settings
+from consumer.commands.check.topic_findings import TopicSettings
+from consumer.settings.sections import Kafka
+from consumer.source.topic_reader import read_to_end
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.test_check import check, fill, said
 from tests.e2e.test_databases import each_database

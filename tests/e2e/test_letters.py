@@ -16,7 +16,7 @@ import pytest
 from kafka.errors import NoError
 from msgspec import structs
 
-from consumer.record import SourceRecord
+from consumer.events.record import SourceRecord
 from tests.e2e.feed import Feed, deposit, poison
 from tests.e2e.process import CLI, command
 from tests.redis_view import Listener, dump, eventually, offset_keys

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import ServerError, ServerUnavailable
-from consumer.metrics import Metrics
+from consumer.observability.metrics import Metrics
 from tests.e2e.group import written
 from tests.e2e.process import Process
 from tests.e2e.topic import EITHER_CLIENT, Topic, together

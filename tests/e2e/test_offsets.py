@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import ServerError, ServerUnavailable
-from consumer.metrics import Metrics
+from consumer.observability.metrics import Metrics
 from tests.e2e.process import Process
 from tests.e2e.topic import EITHER_CLIENT, Topic
 from tests.redis_view import eventually, offset_keys

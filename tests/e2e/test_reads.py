@@ -8,18 +8,19 @@ from dataclasses import dataclass
 
 import pytest
 
-from consumer.avro import NO_SCHEMAS
-from consumer.config import Settings
+from consumer.commands.shared.passage import Patience
+from consumer.commands.shared.refresh import Refresher, write
 from consumer.database.reader import Database
-from consumer.effect import Plan
+from consumer.events.avro import NO_SCHEMAS
 from consumer.guard.version import Verdict
-from consumer.passage import Patience
-from consumer.reference import reference
-from consumer.refresh import Refresher, write
-from consumer.selection import selected
-from consumer.sink import RedisSink
-from consumer.standing import RedisView
-from consumer.topic_ends import Topics
+from consumer.mapping.reference import reference
+from consumer.planning.effect import Plan
+from consumer.settings.sources import Settings
+from consumer.sink.group_memory import recall
+from consumer.sink.redis_sink import RedisSink
+from consumer.sink.standing import RedisView
+from consumer.source.selection import selected
+from consumer.source.topic_ends import Topics
 from tests.e2e.conftest import System
 from tests.redis_view import eventually
 from tests.stack.roster import DATABASES
@@ -56,7 +57,7 @@ def mending(live: System) -> Iterator[Mender]:
     with (
         closing(Database(settings.database)) as database,
         closing(RedisView(settings.redis)) as view,
-        Topics(settings.kafka, selected(settings, RULES, NO_SCHEMAS), NO_SCHEMAS) as topics,
+        Topics(settings.kafka, selected(settings, RULES, NO_SCHEMAS, recall), NO_SCHEMAS) as topics,
         closing(RedisSink(settings.redis, settings.guard, RULES)) as sink,
     ):
         sink.reach()

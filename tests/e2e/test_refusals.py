@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from kafka.admin import ACL, ACLFilter, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 
-from consumer.check.kafka_survey import topic_settings
-from consumer.dead_letter_topic import DeadLetterTopic
+from consumer.commands.check.kafka_survey import topic_settings
 from consumer.errors import ConfigError
-from consumer.metrics import Metrics
+from consumer.observability.metrics import Metrics
+from consumer.source.dead_letter_topic import DeadLetterTopic
 from tests.e2e.process import Process
 from tests.e2e.topic import EITHER_CLIENT, Topic
 from tests.redis_view import eventually

@@ -13,7 +13,7 @@ import pytest
 import redis
 from msgspec import structs
 
-from consumer.record import SourceRecord
+from consumer.events.record import SourceRecord
 from tests.e2e.replaying import DELETED, DEPOSIT, GROUP, NEW_DEMO, Ground, of_transaction, of_user
 from tests.e2e.topic import EITHER_CLIENT
 from tests.redis_view import Listener, dump, eventually

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.value import money
+from consumer.events.value import money
 from tests.e2e.conftest import System
 from tests.redis_view import eventually
 

@@ -9,10 +9,10 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import NewTopic
 
-from consumer.followed import Known, select
-from consumer.kafka_client import topics as present_topics
-from consumer.sections import Kafka
-from consumer.source import KafkaSource
+from consumer.settings.sections import Kafka
+from consumer.source.clients.kafka import topics as present_topics
+from consumer.source.followed import Known, select
+from consumer.source.group_consumer import KafkaSource
 from tests.e2e.topic import EITHER_CLIENT
 from tests.stack import Stack
 

@@ -14,7 +14,7 @@ import pytest
 from kafka import TopicPartition
 from msgspec import structs
 
-from consumer.record import SourceRecord
+from consumer.events.record import SourceRecord
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.feed import Feed, deposit
 from tests.e2e.process import Process, command

@@ -10,12 +10,12 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.structs import OffsetAndMetadata
 
-from consumer.followed import Known, select
-from consumer.kafka_client import topics
-from consumer.protocols import Observer
-from consumer.sections import Kafka
-from consumer.source import KafkaSource
-from consumer.watermark import Partition
+from consumer.events.record import Partition
+from consumer.pipeline.protocols import Observer
+from consumer.settings.sections import Kafka
+from consumer.source.clients.kafka import topics
+from consumer.source.followed import Known, select
+from consumer.source.group_consumer import KafkaSource
 from tests.redis_view import eventually
 from tests.stack import Stack
 

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from consumer.keys import UserId, render
-from consumer.rules import Rules
+from consumer.mapping.keys import UserId, render
+from consumer.mapping.rules import Rules
 from demo.dump import Dump
 from demo.expectation import Expected
 from demo.verification import differences

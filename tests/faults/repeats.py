@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from consumer.sections import Kafka
-from consumer.topic_reader import read_to_end
+from consumer.settings.sections import Kafka
+from consumer.source.topic_reader import read_to_end
 from tests.stack import Stack
 
 

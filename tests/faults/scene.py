@@ -9,7 +9,7 @@ import redis
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from consumer.reference import reference
+from consumer.mapping.reference import reference
 from demo import dump, expectation
 from tests.faults import judge
 from tests.faults.ear import Ear

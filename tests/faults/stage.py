@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
 
-from consumer.sections import Kafka
-from consumer.topic_reader import read_to_end
+from consumer.settings.sections import Kafka
+from consumer.source.topic_reader import read_to_end
 from tests.faults.ear import Ear
 from tests.faults.fleet import Fleet
 from tests.faults.gates import Gates

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from consumer.reference import reference
+from consumer.mapping.reference import reference
 from demo.dump import Dump
 from demo.expectation import Expected
 from tests.faults import judge

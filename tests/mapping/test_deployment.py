@@ -10,13 +10,13 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer import mapping
-from consumer.decision import decide_all
 from consumer.guard.version import Verdict
-from consumer.protocols import Applied
-from consumer.report import plan_text
-from consumer.sections import Guard, Redis
-from consumer.sink import RedisSink
+from consumer.mapping import file as mapping
+from consumer.pipeline.protocols import Applied
+from consumer.planning.decision import decide_all
+from consumer.planning.plan_text import plan_text
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.redis_sink import RedisSink
 from tests.scenario import Scenario, load
 
 HERE = Path(__file__).parent

@@ -15,11 +15,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer import mapping, toml_lines
-from consumer.decision import decide
-from consumer.reference import reference
-from consumer.rules import Column, Consequence, Enrichment, LinkedTable, Names, Rules, UserTable
-from consumer.value import Kind
+from consumer.events.value import Kind
+from consumer.mapping import file as mapping
+from consumer.mapping import toml_lines
+from consumer.mapping.reference import reference
+from consumer.mapping.rules import (
+    Column,
+    Consequence,
+    Enrichment,
+    LinkedTable,
+    Names,
+    Rules,
+    UserTable,
+)
+from consumer.planning.decision import decide
 from tests.docs.markdown import PROJECT, blocks, rows
 from tests.scenario import load_all
 
@@ -84,7 +93,7 @@ def test_the_command_prints_what_is_in_force() -> None:
         ([], {"CDC_MAPPING": str(file)}, BROKER),
     ):
         printed = subprocess.run(
-            [sys.executable, "-m", "consumer.cli", "mapping", *arguments],
+            [sys.executable, "-m", "consumer.commands.cli", "mapping", *arguments],
             env=os.environ | environment,
             capture_output=True,
             text=True,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer import mapping
 from consumer.errors import ConfigError
+from consumer.mapping import file as mapping
 
 GOOD, _HEADER, _REST = (Path(__file__).parent / "broker.toml").read_text().partition("[[linked]]\n")
 LINKED = _HEADER + _REST
@@ -188,7 +188,7 @@ def test_every_command_that_uses_it_refuses_it(command: list[str], tmp_path: Pat
     file.write_text('extends = "reference"\nbalance_ttl_s = 0\n')
     for arguments, environment in (([*command, "--mapping", str(file)], {}), (command, {"CDC_MAPPING": str(file)})):
         ended = subprocess.run(
-            [sys.executable, "-m", "consumer.cli", *arguments],
+            [sys.executable, "-m", "consumer.commands.cli", *arguments],
             env=os.environ | environment,
             capture_output=True,
             text=True,

@@ -7,11 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
 from consumer.errors import Place
-from consumer.event import ChangeEvent, Operation
-from consumer.guard.history import NO_HISTORY, Histories, Reach
+from consumer.events.event import ChangeEvent, Operation
+from consumer.events.position import Origin, SourcePosition
+from consumer.events.record import Partition
+from consumer.guard.history import (
+    NO_HISTORY,
+    Histories,
+    Reach,
+)
 from consumer.guard.version import Version, compare
-from consumer.position import Origin, SourcePosition
-from consumer.watermark import Partition
 from tests.model.lineage_rule import OldVersion, old_is_newer, old_version
 from tests.model.world import TOPIC, Change, Record, Topic
 

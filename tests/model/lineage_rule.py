@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from consumer.event import ChangeEvent
-from consumer.position import Origin
+from consumer.events.event import ChangeEvent
+from consumer.events.position import Origin
 
 GAP_MS = 5000
 

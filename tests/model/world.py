@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from consumer.errors import Place
-from consumer.event import ChangeEvent, Operation
-from consumer.position import from_source
+from consumer.events.event import ChangeEvent, Operation
+from consumer.events.position import from_source
 
 TABLE = "live_users"
 TOPIC = "trading.trading.live_users"

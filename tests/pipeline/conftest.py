@@ -8,9 +8,9 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer.reference import reference
-from consumer.sections import Guard, Redis
-from consumer.sink import RedisSink
+from consumer.mapping.reference import reference
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.redis_sink import RedisSink
 
 
 @pytest.fixture

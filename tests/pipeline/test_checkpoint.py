@@ -14,16 +14,15 @@ import redis
 from pydantic import SecretStr
 
 from benchmarks.envelopes import changes
-from consumer.decision import decide
-from consumer.effect import Plan
 from consumer.errors import ServerError, ServerUnavailable
-from consumer.pipeline import Pipeline
-from consumer.protocols import Applied
-from consumer.record import SourceRecord
-from consumer.reference import reference
-from consumer.sections import Guard, Redis
-from consumer.sink import RedisSink
-from consumer.watermark import Partition
+from consumer.events.record import Partition, SourceRecord
+from consumer.mapping.reference import reference
+from consumer.pipeline.loop import Pipeline
+from consumer.pipeline.protocols import Applied
+from consumer.planning.decision import decide
+from consumer.planning.effect import Plan
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.redis_sink import RedisSink
 from tests.group import Group, GroupSource
 from tests.pipeline.test_resume import Memory
 from tests.redis_server import RedisServer, program

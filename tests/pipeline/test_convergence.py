@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from consumer.events.record import SourceRecord
 from consumer.guard.history import Histories
-from consumer.pipeline import Pipeline
-from consumer.record import SourceRecord
-from consumer.recording import RecordedSource
-from consumer.reference import reference
-from consumer.sections import Guard, Redis
-from consumer.sink import RedisSink
+from consumer.mapping.reference import reference
+from consumer.pipeline.loop import Pipeline
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.redis_sink import RedisSink
+from consumer.source.recording import RecordedSource
 from tests.redis_view import Listener
 from tests.scenario import Change, load_all
 

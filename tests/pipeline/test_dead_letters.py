@@ -11,16 +11,20 @@ import structlog
 from msgspec import structs
 from structlog.testing import capture_logs
 
-from consumer.dead_letter import DeadLetter
-from consumer.effect import Plan
-from consumer.errors import Halt, ServerError, ServerUnavailable
-from consumer.pipeline import Pipeline
-from consumer.protocols import Applied
-from consumer.record import SourceRecord
-from consumer.recording import RecordedSource
-from consumer.reference import reference
-from consumer.sink import RedisSink
-from consumer.tolerance import Limit
+from consumer.errors import (
+    Halt,
+    ServerError,
+    ServerUnavailable,
+)
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
+from consumer.pipeline.dead_letter import DeadLetter
+from consumer.pipeline.loop import Pipeline
+from consumer.pipeline.protocols import Applied
+from consumer.pipeline.tolerance import Limit
+from consumer.planning.effect import Plan
+from consumer.sink.redis_sink import RedisSink
+from consumer.source.recording import RecordedSource
 from tests.pipeline.test_pipeline import TOPIC, Seen
 from tests.redis_view import Listener
 from tests.scenario import load_all

@@ -9,10 +9,10 @@ import pytest
 import redis
 
 from consumer.guard.history import Histories
-from consumer.pipeline import Pipeline
-from consumer.recording import RecordedSource, read
-from consumer.reference import reference
-from consumer.sink import RedisSink
+from consumer.mapping.reference import reference
+from consumer.pipeline.loop import Pipeline
+from consumer.sink.redis_sink import RedisSink
+from consumer.source.recording import RecordedSource, read
 from tests.redis_view import Listener
 
 FOLDER = Path(__file__).parents[1] / "recordings" / "field"

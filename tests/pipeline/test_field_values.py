@@ -10,16 +10,16 @@ import redis
 from msgspec import structs
 from structlog.testing import capture_logs
 
-from consumer import mapping
-from consumer.columns import Drift, DriftKind
+from consumer.events.record import SourceRecord
 from consumer.guard.history import Histories
-from consumer.pipeline import Pipeline
-from consumer.record import SourceRecord
-from consumer.recording import RecordedSource, read
-from consumer.reference import reference
-from consumer.rules import Rules
-from consumer.sink import RedisSink
-from consumer.tolerance import Limit
+from consumer.mapping import file as mapping
+from consumer.mapping.columns import Drift, DriftKind
+from consumer.mapping.reference import reference
+from consumer.mapping.rules import Rules
+from consumer.pipeline.loop import Pipeline
+from consumer.pipeline.tolerance import Limit
+from consumer.sink.redis_sink import RedisSink
+from consumer.source.recording import RecordedSource, read
 from tests.pipeline.test_dead_letters import Kept
 from tests.pipeline.test_pipeline import Seen
 from tests.redis_view import Listener

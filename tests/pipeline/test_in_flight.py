@@ -10,16 +10,20 @@ import redis
 from msgspec import structs
 
 from benchmarks.envelopes import changes
-from consumer.avro import AvroSchema
-from consumer.effect import Plan
-from consumer.errors import Halt, ServerError, ServerUnavailable, Undecodable
-from consumer.pipeline import Pipeline
-from consumer.protocols import Applied
-from consumer.record import SourceRecord
-from consumer.recording import RecordedSource
-from consumer.reference import reference
-from consumer.sink import RedisSink
-from consumer.watermark import Partition
+from consumer.errors import (
+    Halt,
+    ServerError,
+    ServerUnavailable,
+    Undecodable,
+)
+from consumer.events.avro import AvroSchema
+from consumer.events.record import Partition, SourceRecord
+from consumer.mapping.reference import reference
+from consumer.pipeline.loop import Pipeline
+from consumer.pipeline.protocols import Applied
+from consumer.planning.effect import Plan
+from consumer.sink.redis_sink import RedisSink
+from consumer.source.recording import RecordedSource
 from tests.pipeline.test_dead_letters import SOME, Kept
 from tests.pipeline.test_resume import Memory, cut_off
 from tests.redis_view import Listener

@@ -9,17 +9,24 @@ import pytest
 import redis
 from msgspec import structs
 
-from consumer.avro import AvroSchema, Schemas
-from consumer.columns import Drift, DriftKind
-from consumer.effect import Plan
-from consumer.errors import Halt, ServerError, ServerUnavailable
-from consumer.pipeline import Pipeline
-from consumer.protocols import Applied, Observer, Step
-from consumer.record import SourceRecord
-from consumer.recording import RecordedSource
-from consumer.reference import reference
-from consumer.sink import RedisSink
-from consumer.watermark import Partition
+from consumer.errors import (
+    Halt,
+    ServerError,
+    ServerUnavailable,
+)
+from consumer.events.avro import AvroSchema, Schemas
+from consumer.events.record import Partition, SourceRecord
+from consumer.mapping.columns import Drift, DriftKind
+from consumer.mapping.reference import reference
+from consumer.pipeline.loop import Pipeline
+from consumer.pipeline.protocols import (
+    Applied,
+    Observer,
+    Step,
+)
+from consumer.planning.effect import Plan
+from consumer.sink.redis_sink import RedisSink
+from consumer.source.recording import RecordedSource
 from tests.scenario import load_all
 from tests.wire.taken import saved
 

@@ -9,16 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from consumer.dead_letter import DeadLetter
+from consumer.commands.replay.partition import Folding, PartitionFold
+from consumer.events.record import SourceRecord
 from consumer.guard.history import Histories
-from consumer.pipeline import Pipeline
-from consumer.record import SourceRecord
-from consumer.recording import RecordedSource
-from consumer.reference import reference
-from consumer.replay.partition import Folding, PartitionFold
-from consumer.sections import Guard, Redis
-from consumer.sink import RedisSink
-from consumer.tolerance import Limit
+from consumer.mapping.reference import reference
+from consumer.pipeline.dead_letter import DeadLetter
+from consumer.pipeline.loop import Pipeline
+from consumer.pipeline.tolerance import Limit
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.redis_sink import RedisSink
+from consumer.source.recording import RecordedSource
 from tests.contract.test_sink import apply
 from tests.scenario import Change, load_all
 from tests.unit.test_fold import Memory

@@ -9,15 +9,14 @@ import redis
 from msgspec import structs
 from structlog.testing import capture_logs
 
-from consumer.effect import Plan
 from consumer.errors import ServerError, ServerUnavailable
-from consumer.pipeline import Pipeline
-from consumer.protocols import Applied
-from consumer.record import SourceRecord
-from consumer.recording import RecordedSource
-from consumer.reference import reference
-from consumer.sink import RedisSink
-from consumer.watermark import Partition
+from consumer.events.record import Partition, SourceRecord
+from consumer.mapping.reference import reference
+from consumer.pipeline.loop import Pipeline
+from consumer.pipeline.protocols import Applied
+from consumer.planning.effect import Plan
+from consumer.sink.redis_sink import RedisSink
+from consumer.source.recording import RecordedSource
 from tests.pipeline.test_dead_letters import SOME, Kept
 from tests.pipeline.test_dead_letters import records as texts
 from tests.pipeline.test_pipeline import TOPIC, FailingSink, Seen

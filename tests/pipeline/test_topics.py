@@ -13,16 +13,15 @@ import structlog
 from msgspec import structs
 from structlog.testing import capture_logs
 
-from consumer import recording
-from consumer.pipeline import Pipeline
-from consumer.record import SourceRecord
-from consumer.recording import RecordedSource
-from consumer.reference import reference
-from consumer.rules import Rules
-from consumer.sink import RedisSink
-from consumer.tally import tally
-from consumer.tolerance import Limit
-from consumer.watermark import Partition
+from consumer.events.record import Partition, SourceRecord
+from consumer.mapping.reference import reference
+from consumer.mapping.rules import Rules
+from consumer.observability.tally import tally
+from consumer.pipeline.loop import Pipeline
+from consumer.pipeline.tolerance import Limit
+from consumer.sink.redis_sink import RedisSink
+from consumer.source import recording
+from consumer.source.recording import RecordedSource
 from tests.pipeline.test_dead_letters import Kept
 from tests.pipeline.test_pipeline import Seen
 from tests.redis_view import Listener, dump

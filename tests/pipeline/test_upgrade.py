@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import redis
 
+from consumer.events.record import SourceRecord
 from consumer.guard.history import Histories
 from consumer.guard.version import Version
-from consumer.pipeline import Pipeline
-from consumer.record import SourceRecord
-from consumer.recording import RecordedSource, read
-from consumer.reference import reference
-from consumer.sink import RedisSink
+from consumer.mapping.reference import reference
+from consumer.pipeline.loop import Pipeline
+from consumer.sink.redis_sink import RedisSink
+from consumer.source.recording import RecordedSource, read
 from tests.redis_view import Listener
 
 ROOT = Path(__file__).parents[2]

@@ -11,10 +11,14 @@ from typing import Any
 import jsonschema
 import pytest
 
-from consumer import mapping
-from consumer.message_schema import asyncapi, channels, event_type
-from consumer.reference import reference
-from consumer.rules import Rules
+from consumer.mapping import file as mapping
+from consumer.mapping.reference import reference
+from consumer.mapping.rules import Rules
+from consumer.planning.message_schema import (
+    asyncapi,
+    channels,
+    event_type,
+)
 from schemas import FOLDER, documents, examples
 from tests.docs.markdown import PROJECT
 from tests.schemas.validation import validate

@@ -12,12 +12,22 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from consumer import mapping, recording
-from consumer.decision import decide_all
-from consumer.message_schema import MODELS, channels, event_type, schemas
-from consumer.reference import reference
-from consumer.rules import Enrichment, LinkedTable, Rules
-from consumer.value import Kind
+from consumer.events.value import Kind
+from consumer.mapping import file as mapping
+from consumer.mapping.reference import reference
+from consumer.mapping.rules import (
+    Enrichment,
+    LinkedTable,
+    Rules,
+)
+from consumer.planning.decision import decide_all
+from consumer.planning.message_schema import (
+    MODELS,
+    channels,
+    event_type,
+    schemas,
+)
+from consumer.source import recording
 from tests.docs.markdown import PROJECT
 from tests.scenario import load, load_all
 from tests.schemas.validation import Invalid, validate

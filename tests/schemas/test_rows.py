@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer import mapping
-from consumer.reference import reference
-from consumer.row_schema import incompatibilities, reader_schemas
+from consumer.mapping import file as mapping
+from consumer.mapping.reference import reference
+from consumer.mapping.row_schema import incompatibilities, reader_schemas
 from schemas import FOLDER
 from tests.docs.markdown import PROJECT
 

@@ -9,9 +9,9 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from consumer.message_schema import schemas
-from consumer.reference import reference
-from consumer.rules import Rules
+from consumer.mapping.reference import reference
+from consumer.mapping.rules import Rules
+from consumer.planning.message_schema import schemas
 
 
 class Invalid(AssertionError):

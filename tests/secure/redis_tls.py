@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.redis_rights import wanted
-from consumer.reference import reference
+from consumer.mapping.reference import reference
+from consumer.sink.rights import wanted
 from tests.redis_server import RedisServer
 from tests.secure.authority import HOST, Authority, Issued
 from tests.stack.port import Ports

@@ -8,9 +8,9 @@ from contextlib import closing
 import pytest
 from pydantic import SecretStr
 
-from consumer import sections
-from consumer.connect.client import ConnectApi
-from consumer.registry import Registry
+from consumer.settings import sections
+from consumer.source.connect.client import ConnectApi
+from consumer.source.registry import Registry
 from tests.e2e.process import command
 from tests.secure.authority import Authority
 from tests.secure.gateway import USER, Gateway

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from consumer.confluent_client import open_consumer
-from consumer.kafka_client import topics
-from consumer.sections import Kafka
+from consumer.settings.sections import Kafka
+from consumer.source.clients.confluent_client import open_consumer
+from consumer.source.clients.kafka import topics
 from tests.e2e.process import command
 from tests.secure.authority import Authority
 from tests.secure.broker import SCRAM, USER, Broker

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
-from consumer.key_index import TrackedIndex
-from consumer.redis_client import ask, connect
-from consumer.sections import Redis
+from consumer.settings.sections import Redis
+from consumer.sink.client import ask, connect
+from consumer.sink.index.key_index import TrackedIndex
 from tests.e2e.process import command
 from tests.redis_view import eventually
 from tests.secure.authority import Authority

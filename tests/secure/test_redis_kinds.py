@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from consumer.redis_rights import wanted
-from consumer.reference import reference
-from consumer.sections import Guard, Redis
-from consumer.sink import RedisSink
+from consumer.mapping.reference import reference
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.redis_sink import RedisSink
+from consumer.sink.rights import wanted
 from tests.contract.test_sink import apply, plan_of
 from tests.redis_cluster import MASTERS, TestCluster
 from tests.redis_sentinel import SERVICE

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.kafka_handshake import BLAME
-from consumer.tls import Files, Renewed
+from consumer.net.tls import Files, Renewed
+from consumer.source.clients.handshake import BLAME
 from tests.secure.authority import Authority
 from tests.stack.port import HOST
 

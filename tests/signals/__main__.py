@@ -22,7 +22,8 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from consumer import cli, service, workers  # noqa: F401  # loaded before the first fork
+from consumer.commands import cli
+from consumer.commands.run import service, workers  # noqa: F401  # loaded before the first fork
 from tests.signals.burst import Started, Way, away, burst, program
 from tests.stack.guard import PR_SET_PDEATHSIG
 from tests.stack.port import Ports

@@ -36,7 +36,7 @@ def test_many_bursts(request: pytest.FixtureRequest) -> None:
 # What a handler does runs within the main thread, and within itself.
 _STORM = """
 import os, signal, sys
-from consumer.stop import Stop
+from consumer.commands.shared.stop import Stop
 stop = Stop()
 stop.listen()
 parent = os.getpid()
@@ -61,7 +61,7 @@ def test_a_storm_is_one_signal() -> None:
 
 _WAITING = """
 import sys, time
-from consumer.stop import Stop
+from consumer.commands.shared.stop import Stop
 stop = Stop()
 stop.listen()
 print(".", flush=True)

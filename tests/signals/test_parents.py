@@ -9,12 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from consumer.config import Settings, load
-from consumer.reference import reference
-from consumer.replay import processes
-from consumer.replay.bounds import Span
-from consumer.replay.summary import Summary
-from consumer.replay.worker import Interrupted, Wanted
+from consumer.commands.replay import processes
+from consumer.commands.replay.summary import Summary
+from consumer.commands.replay.worker import Interrupted, Wanted
+from consumer.mapping.reference import reference
+from consumer.settings.sources import Settings, load
+from consumer.source.bounds import Span
 from tests.e2e.process import Process
 from tests.e2e.test_workers import workers
 from tests.redis_view import eventually

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from consumer.connect.client import ConnectApi
+from consumer.source.connect.client import ConnectApi
 from tests.stack import java, kafka, registry
 from tests.stack.archive import unpack_tar
 from tests.stack.kafka import Kafka

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from consumer.connect.placeholder import expand
+from consumer.source.connect.placeholder import expand
 
 PROJECT = Path(__file__).parents[2]
 SCHEMA = Path(__file__).with_name("schema")

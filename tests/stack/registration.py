@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from consumer.connect.client import Connector, load_connector
+from consumer.source.connect.client import Connector, load_connector
 from tests.stack.login import DATABASE, PROJECT
 from tests.stack.mysql import MySql
 from tests.stack.postgres import Postgres

@@ -10,7 +10,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
-from consumer.record import SourceRecord
+from consumer.events.record import SourceRecord
 from tests.stack.kafka import Kafka
 
 POLL_MS = 50

@@ -9,8 +9,17 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from consumer.connect.client import POLL_S, ConnectApi, Connector, load_connector
-from consumer.errors import ConfigError, ServerError, ServerUnavailable
+from consumer.errors import (
+    ConfigError,
+    ServerError,
+    ServerUnavailable,
+)
+from consumer.source.connect.client import (
+    POLL_S,
+    ConnectApi,
+    Connector,
+    load_connector,
+)
 from tests.stack.login import PROJECT
 
 MYSQL = PROJECT / "connect" / "mysql.json"

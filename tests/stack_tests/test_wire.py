@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from consumer.envelope import parse
 from consumer.errors import ServerError
-from consumer.event import ChangeEvent
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent
 from tests.stack import Stack
 from tests.stack.registration import Registration, load, registered
 from tests.stack.roster import DATABASES

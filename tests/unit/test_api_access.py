@@ -10,10 +10,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from consumer.api.access import Access, Forbidden, Unauthorized
-from consumer.api.app import Limit
+from consumer.commands.api.access import (
+    Access,
+    Forbidden,
+    Unauthorized,
+)
+from consumer.commands.api.app import Limit
 from consumer.errors import ConfigError
-from consumer.sections import Api
+from consumer.settings.sections import Api
 
 SECRET = "a shared secret of at least 32 bytes"
 PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)

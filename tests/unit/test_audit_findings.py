@@ -8,18 +8,35 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.audit.cause import WHY, Cause, Evidence, cause_of
-from consumer.audit.finding import Finding, Tally, summary_json, summary_text, to_json, to_text
-from consumer.audit.suspect import Odd, Shape, Suspect, odds_of
-from consumer.audit.watch import Known
-from consumer.database.row import ReadRow
-from consumer.drift import Standing
-from consumer.effect import Plan
-from consumer.event import RowImage
-from consumer.keys import UserId
-from consumer.position import Origin, SourcePosition
-from consumer.rebuild import rebuild_read
-from consumer.reference import reference
+from consumer.commands.audit.cause import (
+    WHY,
+    Cause,
+    Evidence,
+    cause_of,
+)
+from consumer.commands.audit.finding import (
+    Finding,
+    Tally,
+    summary_json,
+    summary_text,
+    to_json,
+    to_text,
+)
+from consumer.commands.audit.suspect import (
+    Odd,
+    Shape,
+    Suspect,
+    odds_of,
+)
+from consumer.commands.audit.watch import Known
+from consumer.events.event import RowImage
+from consumer.events.position import Origin, SourcePosition
+from consumer.mapping.keys import UserId
+from consumer.mapping.reference import reference
+from consumer.planning.effect import Plan
+from consumer.planning.read_row import ReadRow
+from consumer.planning.rebuild import rebuild_read
+from consumer.sink.drift import Standing
 
 RULES = reference()
 TABLE = RULES.tables[0]

@@ -13,10 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.avro import KnownSchemas, decode, read_schema
 from consumer.errors import Undecodable
-from consumer.event import ColumnSchema
-from consumer.value import Kind, canonical, money
+from consumer.events.avro import (
+    KnownSchemas,
+    decode,
+    read_schema,
+)
+from consumer.events.event import ColumnSchema
+from consumer.events.value import (
+    Kind,
+    canonical,
+    money,
+)
 
 DECIMAL = {
     "type": "bytes",

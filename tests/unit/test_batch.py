@@ -7,16 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 from msgspec.structs import replace
 
-from consumer.batch import Batch, Delivery, InFlight
-from consumer.decision import decide_all
-from consumer.effect import Mode, Plan
-from consumer.errors import ServerError, ServerUnavailable, UnknownReply
+from consumer.errors import (
+    ServerError,
+    ServerUnavailable,
+    UnknownReply,
+)
+from consumer.events.record import Partition, SourceRecord
 from consumer.guard.version import Verdict
-from consumer.mark import mark_refused
-from consumer.protocols import Applied, Polled
-from consumer.record import SourceRecord
-from consumer.reference import reference
-from consumer.watermark import Partition
+from consumer.mapping.reference import reference
+from consumer.pipeline.batch import (
+    Batch,
+    Delivery,
+    InFlight,
+)
+from consumer.pipeline.protocols import Applied, Polled
+from consumer.planning.decision import decide_all
+from consumer.planning.effect import Mode, Plan
+from consumer.planning.mark import mark_refused
 from tests.scenario import load_all
 
 RULES = reference()

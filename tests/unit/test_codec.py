@@ -10,14 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from consumer.avro import NO_SCHEMAS, KnownSchemas
-from consumer.codec import decode
-from consumer.decision import Outcome, decide
-from consumer.envelope import parse
-from consumer.errors import NotAnEnvelope, RecordError, Undecodable, Unsupported
-from consumer.event import ChangeEvent, Ignored, Tombstone
-from consumer.record import SourceRecord
-from consumer.reference import reference
+from consumer.errors import (
+    NotAnEnvelope,
+    RecordError,
+    Undecodable,
+    Unsupported,
+)
+from consumer.events.avro import NO_SCHEMAS, KnownSchemas
+from consumer.events.codec import decode
+from consumer.events.envelope import parse
+from consumer.events.event import (
+    ChangeEvent,
+    Ignored,
+    Tombstone,
+)
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
+from consumer.planning.decision import Outcome, decide
 from tests.scenario import load_all
 from tests.unit.test_avro import encoded
 

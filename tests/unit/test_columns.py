@@ -6,10 +6,14 @@ from collections.abc import Mapping
 
 from msgspec import structs
 
-from consumer.columns import ColumnWatch, Drift, DriftKind
-from consumer.envelope import parse
-from consumer.event import ChangeEvent
-from consumer.reference import reference
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent
+from consumer.mapping.columns import (
+    ColumnWatch,
+    Drift,
+    DriftKind,
+)
+from consumer.mapping.reference import reference
 from tests.scenario import load_all
 
 DEPOSIT = parse(next(each for each in load_all() if each.title.startswith("A deposit")).changes[0].record(7))

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from consumer import cli, service
-from consumer.config import load
+from consumer.commands import cli
+from consumer.commands.run import service
+from consumer.commands.shared.stop import Stop
 from consumer.errors import ConfigError
-from consumer.reference import reference
-from consumer.rules import Rules
-from consumer.stop import Stop
+from consumer.mapping.reference import reference
+from consumer.mapping.rules import Rules
+from consumer.settings.sources import load
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +101,7 @@ def test_the_mapping_reaches_the_rules(monkeypatch: pytest.MonkeyPatch, tmp_path
     settings.write_text(f'mapping = "{file}"\n')
     given: list[Rules] = []
     monkeypatch.setattr(Stop, "listen", lambda stop, **options: None)
-    monkeypatch.setattr("consumer.log.configure", lambda settings: None)
+    monkeypatch.setattr("consumer.observability.log.configure", lambda settings: None)
     monkeypatch.setattr(service, "run", lambda settings, rules, stop: given.append(rules))
     cli.run(config_file=settings)
     assert given == [replace(reference(), balance_ttl_s=60)]

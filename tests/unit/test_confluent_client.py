@@ -9,11 +9,15 @@ import kafka.errors
 import pytest
 from confluent_kafka import KafkaError
 
-from consumer.config import load
-from consumer.confluent_client import by_name, open_consumer, secured
 from consumer.errors import ConfigError
-from consumer.policy import Action, rule_for
-from consumer.sections import Kafka, Security
+from consumer.pipeline.policy import Action, rule_for
+from consumer.settings.sections import Kafka, Security
+from consumer.settings.sources import load
+from consumer.source.clients.confluent_client import (
+    by_name,
+    open_consumer,
+    secured,
+)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,15 @@ import json
 import msgspec
 import pytest
 
-from consumer.connect import diff as connector_diff
-from consumer.connect import status as connector_status
-from consumer.connect.diff import Difference, differences
-from consumer.connect.redaction import Redaction
-from consumer.connect.status import ConnectorStatus, first_causes, read_status
+from consumer.commands.connectors import diff as connector_diff
+from consumer.commands.connectors.diff import Difference, differences
+from consumer.source.connect import status as connector_status
+from consumer.source.connect.redaction import Redaction
+from consumer.source.connect.status import (
+    ConnectorStatus,
+    first_causes,
+    read_status,
+)
 
 SALT = "column.mask.hash.v2.SHA-256.with.salt."
 

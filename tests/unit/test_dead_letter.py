@@ -5,10 +5,15 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from consumer.dead_letter import DeadLetter
-from consumer.errors import CdcError, InvalidValue, Refused, Undecodable
-from consumer.keys import UserId
-from consumer.record import SourceRecord
+from consumer.errors import (
+    CdcError,
+    InvalidValue,
+    Refused,
+    Undecodable,
+)
+from consumer.events.record import SourceRecord
+from consumer.mapping.keys import UserId
+from consumer.pipeline.dead_letter import DeadLetter
 
 RECORD = SourceRecord(
     "t.db.live_users", 3, 41, 1700000000000, b'{"id":5}', b"hunter2", (("trace", b"\xff"), ("no", None))
@@ -31,7 +36,7 @@ def test_the_headers_are_kafka_connects_and_our_own_beside_the_records() -> None
         "__connect.errors.connector.name": b"the-group",
         "__connect.errors.task.id": b"0",
         "__connect.errors.stage": b"TRANSFORMATION",
-        "__connect.errors.class.name": b"consumer.plan",
+        "__connect.errors.class.name": b"consumer.planning.plan",
         "__connect.errors.exception.class.name": b"consumer.errors.InvalidValue",
         "__connect.errors.exception.message": b"t.db.live_users[3]@41: margin: is no number",
         "cdc.reason": b"invalid_value",

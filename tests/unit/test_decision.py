@@ -8,11 +8,16 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
-from consumer.decision import Decision, Outcome, decide, decide_all
-from consumer.effect import Mode
+from consumer.events.record import SourceRecord
 from consumer.guard.history import Histories
-from consumer.record import SourceRecord
-from consumer.reference import reference
+from consumer.mapping.reference import reference
+from consumer.planning.decision import (
+    Decision,
+    Outcome,
+    decide,
+    decide_all,
+)
+from consumer.planning.effect import Mode
 from tests.scenario import load_all
 
 RULES = reference()

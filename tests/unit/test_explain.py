@@ -8,20 +8,29 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from consumer.avro import NO_SCHEMAS
+from consumer.commands.explain.account import (
+    Account,
+    Note,
+    There,
+    account,
+)
+from consumer.commands.explain.explanation import Explanation
+from consumer.commands.explain.history import (
+    Fate,
+    History,
+    Progress,
+    trace,
+)
+from consumer.commands.explain.report import to_json, to_text
 from consumer.errors import Place
-from consumer.explain.account import Account, Note, There, account
-from consumer.explain.explanation import Explanation
-from consumer.explain.history import Fate, History, Progress, trace
-from consumer.explain.report import to_json, to_text
+from consumer.events.avro import NO_SCHEMAS
+from consumer.events.position import Origin
+from consumer.events.record import Partition, SourceRecord
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
-from consumer.held import Held
-from consumer.keys import UserId
-from consumer.position import Origin
-from consumer.record import SourceRecord
-from consumer.reference import reference
-from consumer.watermark import Partition
+from consumer.mapping.keys import UserId
+from consumer.mapping.reference import reference
+from consumer.sink.held import Held
 from tests.scenario import load
 
 RULES = reference()

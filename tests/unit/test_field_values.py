@@ -10,26 +10,37 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from consumer import config, mapping, options
-from consumer.avro import NO_SCHEMAS
-from consumer.check.findings import Level
-from consumer.check.sampled import of_sample
-from consumer.codec import decode
-from consumer.columns import Drift, DriftKind
-from consumer.decision import Decision, Outcome, decide
-from consumer.diff import Change, diff
-from consumer.effect import Plan
-from consumer.envelope import key_of, parse
+from consumer.commands.shared import options
+from consumer.commands.check.findings import Level
+from consumer.commands.check.sampled import of_sample
+from consumer.commands.replay.glance import Glance, LinkedGlance
 from consumer.errors import ConfigError, InvalidValue
-from consumer.event import UNAVAILABLE, ChangeEvent, ColumnSchema, Tombstone
-from consumer.plan import plan, user_of
-from consumer.rebuild import rebuild_user
-from consumer.record import SourceRecord
-from consumer.recording import read
-from consumer.reference import reference
-from consumer.replay.glance import Glance, LinkedGlance
-from consumer.rules import Rules
-from consumer.value import Kind
+from consumer.events.avro import NO_SCHEMAS
+from consumer.events.codec import decode
+from consumer.events.envelope import key_of, parse
+from consumer.events.event import (
+    UNAVAILABLE,
+    ChangeEvent,
+    ColumnSchema,
+    Tombstone,
+)
+from consumer.events.record import SourceRecord
+from consumer.events.value import Kind
+from consumer.mapping import file as mapping
+from consumer.mapping.columns import Drift, DriftKind
+from consumer.mapping.reference import reference
+from consumer.mapping.rules import Rules
+from consumer.planning.decision import (
+    Decision,
+    Outcome,
+    decide,
+)
+from consumer.planning.diff import Change, diff
+from consumer.planning.effect import Plan
+from consumer.planning.plan import plan, user_of
+from consumer.planning.rebuild import rebuild_user
+from consumer.settings import sources as config
+from consumer.source.recording import read
 from tests.scenario import load_all
 
 FOLDER = Path(__file__).parents[1] / "recordings" / "field"

@@ -12,10 +12,8 @@ import httpx
 import pytest
 from msgspec import structs
 
-from consumer import recording
-from consumer.avro import NO_SCHEMAS, KnownSchemas, Schemas
-from consumer.check.connector_findings import captures, of_connector
-from consumer.check.findings import (
+from consumer.commands.check.connector_findings import captures, of_connector
+from consumer.commands.check.findings import (
     Finding,
     Level,
     exit_code,
@@ -27,17 +25,27 @@ from consumer.check.findings import (
     to_text,
     warning,
 )
-from consumer.check.sampled import of_sample
-from consumer.check.topic_findings import of_topics
-from consumer.connect.client import ConnectApi, load_connector
-from consumer.connect.status import ConnectorStatus
-from consumer.errors import ConfigError, ServerError, Undecodable
-from consumer.followed import Known, select
-from consumer.record import SourceRecord
-from consumer.reference import reference
-from consumer.registry import Registry
-from consumer.sections import Kafka
-from consumer.sections import Registry as RegistrySettings
+from consumer.commands.check.sampled import of_sample
+from consumer.commands.check.topic_findings import of_topics
+from consumer.errors import (
+    ConfigError,
+    ServerError,
+    Undecodable,
+)
+from consumer.events.avro import (
+    NO_SCHEMAS,
+    KnownSchemas,
+    Schemas,
+)
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
+from consumer.settings.sections import Kafka
+from consumer.settings.sections import Registry as RegistrySettings
+from consumer.source import recording
+from consumer.source.connect.client import ConnectApi, load_connector
+from consumer.source.connect.status import ConnectorStatus
+from consumer.source.followed import Known, select
+from consumer.source.registry import Registry
 
 PROJECT = Path(__file__).parents[2]
 RECORDINGS = PROJECT / "tests" / "recordings"

@@ -9,16 +9,19 @@ from typing import cast
 import pytest
 from msgspec import structs
 
-from consumer.avro import NO_SCHEMAS
-from consumer.effect import Extent, Mode, Plan
-from consumer.envelope import parse
-from consumer.event import ChangeEvent
+from consumer.commands.replay.fold import Last
+from consumer.commands.replay.partition import Folding, PartitionFold
+from consumer.events.avro import NO_SCHEMAS
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent
+from consumer.events.record import Partition, SourceRecord
 from consumer.guard.history import Earlier
-from consumer.record import SourceRecord
-from consumer.reference import reference
-from consumer.replay.fold import Last
-from consumer.replay.partition import Folding, PartitionFold
-from consumer.watermark import Partition
+from consumer.mapping.reference import reference
+from consumer.planning.effect import (
+    Extent,
+    Mode,
+    Plan,
+)
 from tests.scenario import Change, load_all
 
 RULES = reference()

@@ -8,9 +8,9 @@ from tempfile import gettempdir
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.commands.replay.fold import Last
+from consumer.commands.replay.store import Budget
 from consumer.guard.version import Version
-from consumer.replay.fold import Last
-from consumer.replay.store import Budget
 from tests.unit.test_version import versions
 
 lasts = st.builds(

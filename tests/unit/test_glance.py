@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from consumer import recording
-from consumer.avro import KnownSchemas
-from consumer.decimals import spelled
-from consumer.diff import diff, is_whole
-from consumer.envelope import parse
+from consumer.commands.replay.glance import Glance, LinkedGlance
 from consumer.errors import RecordError
-from consumer.event import ChangeEvent, Operation
-from consumer.plan import user_of
-from consumer.reference import reference
-from consumer.replay.glance import Glance, LinkedGlance
+from consumer.events.avro import KnownSchemas
+from consumer.events.decimals import spelled
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent, Operation
+from consumer.mapping.reference import reference
+from consumer.planning.diff import diff, is_whole
+from consumer.planning.plan import user_of
+from consumer.source import recording
 from tests.scenario import load_all
 
 RULES = reference()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.connect.grants import Server, filled
+from consumer.commands.connectors.grants import Server, filled
 from consumer.errors import ConfigError
 from tests.docs.markdown import PROJECT
 from tests.e2e.process import command

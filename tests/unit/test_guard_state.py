@@ -5,9 +5,9 @@ from __future__ import annotations
 from msgspec import structs
 
 from consumer.errors import Place
+from consumer.events.position import Origin
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
-from consumer.position import Origin
 
 VERSION = Version(0, Origin.STREAMED, 1_000_007, 1_000_000, "t.live_users", 2, 50)
 

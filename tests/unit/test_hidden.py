@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from consumer.avro import NO_SCHEMAS
-from consumer.letters.hidden import HIDDEN, digest, visible
-from consumer.record import SourceRecord
-from consumer.reference import reference
+from consumer.commands.dead_letters.hidden import (
+    HIDDEN,
+    digest,
+    visible,
+)
+from consumer.events.avro import NO_SCHEMAS
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
 from tests.scenario import load_all
 
 SECRET = "hunter2"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from consumer.errors import ServerError, ServerUnavailable
-from consumer.interruption import Interruption
-from consumer.protocols import Observer
+from consumer.pipeline.interruption import Interruption
+from consumer.pipeline.protocols import Observer
 
 ERROR = ServerUnavailable("Kafka", "no", "wait")
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.key_names import KeyNames
+from consumer.mapping.key_names import KeyNames
 
 PREFIXES = ("a:1:", "a:11:", "b:1:")
 steps = st.lists(st.tuples(st.sampled_from(PREFIXES), st.integers(0, 12).map(str), st.booleans()), max_size=60)

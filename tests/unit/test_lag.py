@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.lag import Lag
-from consumer.pauses import Pauses
-from consumer.watermark import Partition
+from consumer.events.record import Partition
+from consumer.observability.lag import Lag
+from consumer.observability.pauses import Pauses
 
 USERS, DEMO = Partition("trading.trading.live_users", 0), Partition("trading.trading.demo_users", 3)
 

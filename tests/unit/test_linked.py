@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from consumer.decision import Outcome, decide
 from consumer.guard.version import Verdict, compare
-from consumer.reference import reference
+from consumer.mapping.reference import reference
+from consumer.planning.decision import Outcome, decide
 from tests.scenario import Change, load_all
 
 COMPLETED = next(each for each in load_all() if each.title == "A pending transaction is completed").changes[0]

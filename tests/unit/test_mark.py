@@ -6,10 +6,20 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from consumer.decision import Decision, Outcome, decide, decide_all, healing_plan
-from consumer.effect import Extent, Mode, Plan
-from consumer.record import SourceRecord
-from consumer.reference import reference
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
+from consumer.planning.decision import (
+    Decision,
+    Outcome,
+    decide,
+    decide_all,
+    healing_plan,
+)
+from consumer.planning.effect import (
+    Extent,
+    Mode,
+    Plan,
+)
 from tests.scenario import load_all
 
 RULES = reference()

@@ -12,17 +12,17 @@ from msgspec import structs
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.columns import Drift, DriftKind
 from consumer.errors import ConfigError, ServerUnavailable
+from consumer.events.record import Partition
+from consumer.events.topic_tables import TopicTables
 from consumer.guard.version import Verdict
-from consumer.metrics import Metrics
-from consumer.probes import serve
-from consumer.protocols import Source, Step
-from consumer.reference import reference
-from consumer.sections import Metrics as Settings
-from consumer.tally import OUTCOMES
-from consumer.topic_tables import TopicTables
-from consumer.watermark import Partition
+from consumer.mapping.columns import Drift, DriftKind
+from consumer.mapping.reference import reference
+from consumer.observability.metrics import Metrics
+from consumer.observability.probes import serve
+from consumer.observability.tally import OUTCOMES
+from consumer.pipeline.protocols import Source, Step
+from consumer.settings.sections import Metrics as Settings
 from tests.stack.port import Ports
 from tests.unit.test_tally import applied, dead, step
 

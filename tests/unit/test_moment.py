@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from consumer import moment
 from consumer.errors import ConfigError
-from consumer.replay.bounds import At
-from consumer.value import timestamp
+from consumer.events.value import timestamp
+from consumer.settings import times as moment
+from consumer.source.bounds import At
 
 NOW = 1_705_314_600_000
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from consumer import recording
-from consumer.effect import Mode, Plan
-from consumer.record import SourceRecord
-from consumer.reference import reference
-from consumer.replay.partition import Folding, PartitionFold
-from consumer.rules import Rules
+from consumer.commands.replay.partition import Folding, PartitionFold
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
+from consumer.mapping.rules import Rules
+from consumer.planning.effect import Mode, Plan
+from consumer.source import recording
 from tests.scenario import load_all
 from tests.unit.test_fold import Memory
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from consumer.decision import decide
-from consumer.event import ChangeEvent
-from consumer.passage import Patience, let_pass
-from consumer.position import SourcePosition
-from consumer.reference import reference
-from consumer.watermark import Partition
+from consumer.commands.shared.passage import Patience, let_pass
+from consumer.events.event import ChangeEvent
+from consumer.events.position import SourcePosition
+from consumer.events.record import Partition
+from consumer.mapping.reference import reference
+from consumer.planning.decision import decide
 from tests.scenario import load_all
 
 DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from consumer.cli import app
+from consumer.commands.cli import app
 
 FIELD = Path(__file__).parents[1] / "recordings" / "field"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.errors import NotAnEnvelope
-from consumer.position import SourcePosition, from_source
+from consumer.events.position import SourcePosition, from_source
 
 STREAMED = {
     "connector": "mysql",

@@ -9,9 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer import recording
 from consumer.errors import ConfigError, Undecodable
-from consumer.record import SourceRecord, from_line, to_line
+from consumer.events.record import (
+    SourceRecord,
+    from_line,
+    to_line,
+)
+from consumer.source import recording
 
 records = st.builds(
     SourceRecord,

@@ -8,11 +8,11 @@ from functools import cache
 import pytest
 from msgspec import structs
 
-from consumer.avro import Schemas
-from consumer.decision import Decision, decide_all
-from consumer.record import SourceRecord
-from consumer.reference import reference
-from consumer.value import timestamp
+from consumer.events.avro import Schemas
+from consumer.events.record import SourceRecord
+from consumer.events.value import timestamp
+from consumer.mapping.reference import reference
+from consumer.planning.decision import Decision, decide_all
 from tests.scenario import Scenario, load_all, said
 from tests.scenario_record import FORMATS, recorded
 from tests.scenario_sql import NOT_BY_SQL, by_sql

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.redis_address import Address, Kind
+from consumer.sink.address import Address, Kind
 
 
 def test_one_server_is_left_to_the_client() -> None:

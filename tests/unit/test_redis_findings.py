@@ -9,8 +9,8 @@ from importlib.resources import files
 
 import pytest
 
-from consumer.check.findings import Finding, Level
-from consumer.check.redis_findings import (
+from consumer.commands.check.findings import Finding, Level
+from consumer.commands.check.redis_findings import (
     has_functions,
     of_persistence,
     of_place,
@@ -18,8 +18,16 @@ from consumer.check.redis_findings import (
     of_rights,
     of_unknown_rights,
 )
-from consumer.redis_rights import TRACKING, Account, Need, calls, channels, needs, wanted
-from consumer.reference import reference
+from consumer.mapping.reference import reference
+from consumer.sink.rights import (
+    TRACKING,
+    Account,
+    Need,
+    calls,
+    channels,
+    needs,
+    wanted,
+)
 
 RULES = reference()
 

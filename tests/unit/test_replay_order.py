@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from consumer import config
+from consumer.commands.replay.order import (
+    Order,
+    check,
+    identity,
+)
 from consumer.errors import ConfigError
-from consumer.reference import reference
-from consumer.replay.bounds import Beginning, End
-from consumer.replay.order import Order, check, identity
-from consumer.sections import Redis
+from consumer.mapping.reference import reference
+from consumer.settings import sources as config
+from consumer.settings.sections import Redis
+from consumer.source.bounds import Beginning, End
 
 RULES = reference()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from consumer.replay.bar import ReplayProgress
+from consumer.observability.progress import ReplayProgress
 
 
 def test_every_five_seconds_it_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

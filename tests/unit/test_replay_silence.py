@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from consumer.replay.bounds import Span
-from consumer.replay.reader import Portion, watched
+from consumer.source.bounds import Span
+from consumer.source.range_reader import Portion, watched
 
 SPAN = Span("t", 0, 0, 3)
 

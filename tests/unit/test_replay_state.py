@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from consumer.drift import Difference
+from consumer.commands.replay.state import ReplayState, packed
+from consumer.commands.replay.summary import Summary
 from consumer.errors import ConfigError
-from consumer.keys import UserId
-from consumer.replay.bounds import Span
-from consumer.replay.state import ReplayState, packed
-from consumer.replay.summary import Summary
+from consumer.mapping.keys import UserId
+from consumer.sink.drift import Difference
+from consumer.source.bounds import Span
 
 SPANS = [Span("t", 0, 0, 9), Span("t", 1, 3, 7)]
 ALL = {"--from": "beginning", "--yes": "given"}

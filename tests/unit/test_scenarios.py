@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.decision import decide_all
-from consumer.reference import reference
+from consumer.mapping.reference import reference
+from consumer.planning.decision import decide_all
 from tests.scenario import Scenario, Unreadable, load, load_all, said
 
 SCENARIOS = load_all()

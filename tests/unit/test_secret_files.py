@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.config import load
 from consumer.errors import ConfigError
+from consumer.settings.sources import load
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumer.keys import UserId
-from consumer.reference import reference
-from consumer.snapshot.request import (
+from consumer.commands.snapshot.request import (
     Course,
     Kind,
     Scan,
@@ -20,6 +18,8 @@ from consumer.snapshot.request import (
     told_json,
     told_text,
 )
+from consumer.mapping.keys import UserId
+from consumer.mapping.reference import reference
 
 TABLE = "trading.live_users"
 

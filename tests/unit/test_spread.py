@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from consumer.decision import decide
-from consumer.effect import Plan
-from consumer.keys import companion
-from consumer.reference import reference
-from consumer.rules import Names
-from consumer.spread import SLOTS, is_apart, slot, spread, tags
+from consumer.mapping.keys import companion
+from consumer.mapping.reference import reference
+from consumer.mapping.rules import Names
+from consumer.planning.decision import decide
+from consumer.planning.effect import Plan
+from consumer.sink.cluster.spread import (
+    SLOTS,
+    is_apart,
+    slot,
+    spread,
+    tags,
+)
 from tests.scenario import load_all
 
 PLANS = [

@@ -6,14 +6,18 @@ from dataclasses import replace
 
 from msgspec import structs
 
-from consumer.dead_letter import DeadLetter
-from consumer.decision import decide_all
+from consumer.events.record import Partition
 from consumer.guard.history import Histories
 from consumer.guard.version import Verdict
-from consumer.protocols import Applied, Step
-from consumer.reference import reference
-from consumer.tally import OUTCOMES, outcome_of, tally
-from consumer.watermark import Partition
+from consumer.mapping.reference import reference
+from consumer.observability.tally import (
+    OUTCOMES,
+    outcome_of,
+    tally,
+)
+from consumer.pipeline.dead_letter import DeadLetter
+from consumer.pipeline.protocols import Applied, Step
+from consumer.planning.decision import decide_all
 from tests.scenario import load_all
 
 DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0]

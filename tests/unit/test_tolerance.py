@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.tolerance import NONE, Judged, Limit, Tolerance
+from consumer.pipeline.tolerance import (
+    NONE,
+    Judged,
+    Limit,
+    Tolerance,
+)
 
 THREE = Limit(in_a_row=3, share=0.5, window=10)
 

@@ -6,11 +6,17 @@ from collections.abc import Iterable
 
 import pytest
 
-from consumer.check.findings import Finding, Level
-from consumer.check.topic_findings import TopicSettings, of_broker, of_dead_letters, of_history, of_topics
-from consumer.followed import Known, select
-from consumer.reference import reference
-from consumer.sections import Kafka
+from consumer.commands.check.findings import Finding, Level
+from consumer.commands.check.topic_findings import (
+    TopicSettings,
+    of_broker,
+    of_dead_letters,
+    of_history,
+    of_topics,
+)
+from consumer.mapping.reference import reference
+from consumer.settings.sections import Kafka
+from consumer.source.followed import Known, select
 
 RULES = reference()
 DAY = 86_400_000

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from msgspec import structs
 
-from consumer.decision import decide
-from consumer.event import ChangeEvent
-from consumer.record import SourceRecord
-from consumer.reference import reference
-from consumer.trace_context import COLUMN, carried
+from consumer.events.event import ChangeEvent
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
+from consumer.observability.trace_context import COLUMN, carried
+from consumer.planning.decision import decide
 from tests.scenario import load_all
 
 NAMES = ("traceparent", "tracestate")

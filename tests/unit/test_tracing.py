@@ -13,14 +13,14 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
-from consumer.config import load
+from consumer.commands.run.service import run
+from consumer.commands.shared.stop import Stop
 from consumer.errors import ConfigError
 from consumer.guard.version import Verdict
-from consumer.protocols import Step
-from consumer.reference import reference
-from consumer.service import run
-from consumer.stop import Stop
-from consumer.tracing import Tracing, _Said
+from consumer.mapping.reference import reference
+from consumer.observability.tracing import Tracing, _Said
+from consumer.pipeline.protocols import Step
+from consumer.settings.sources import load
 from tests.unit.test_tally import applied, dead, step
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -117,14 +117,16 @@ def test_spans_that_are_lost_are_said_once(capsys: pytest.CaptureFixture[str]) -
 
 def test_without_the_extra_nothing_misses_it() -> None:
     """Redis' client imports what it finds of OpenTelemetry, so here nothing is found."""
-    code = "import sys; sys.modules['opentelemetry'] = None; import consumer.cli, consumer.service; "
-    code += "print('consumer.tracing' in sys.modules)"
+    code = (
+        "import sys; sys.modules['opentelemetry'] = None; import consumer.commands.cli, consumer.commands.run.service; "
+    )
+    code += "print('consumer.observability.tracing' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout == "False\n"
 
 
 def test_traces_without_the_extra_are_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "consumer.tracing")
+    monkeypatch.delitem(sys.modules, "consumer.observability.tracing")
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.setenv("CDC_TRACING__ENABLED", "true")
     monkeypatch.setenv("CDC_METRICS__PORT", "0")

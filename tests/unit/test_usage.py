@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import pytest
 
-from consumer import cli
+from consumer.commands import cli
 from tests.e2e.process import command
 
 NOWHERE = {"CDC_DATABASE__URL": "mysql://reader:hunter2@127.0.0.1:1/trading", "CDC_API__TOKEN": "t" * 40}

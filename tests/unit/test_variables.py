@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from consumer import config
-from consumer.connect.placeholder import PLACEHOLDER
+from consumer.commands.shared.options import placeholders_of
 from consumer.errors import ConfigError
-from consumer.options import placeholders_of
-from consumer.variables import PLACEHOLDERS, implied_settings, placeholders
+from consumer.settings import sources as config
+from consumer.settings.variables import (
+    PLACEHOLDERS,
+    implied_settings,
+    placeholders,
+)
+from consumer.source.connect.placeholder import PLACEHOLDER
 from tests.docs.markdown import PROJECT
 
 CONNECT = PROJECT / "connect"

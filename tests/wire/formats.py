@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from consumer.connect.client import Connector
+from consumer.source.connect.client import Connector
 from tests.stack import registry
 from tests.stack.login import PROJECT
 from tests.stack.registration import delete_topics, is_snapshot_complete, load

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import structs
 
-from consumer.avro import KnownSchemas, Schemas
-from consumer.decision import decide
-from consumer.record import SourceRecord
-from consumer.reference import reference
-from consumer.report import to_json, to_text
+from consumer.events.avro import KnownSchemas, Schemas
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
+from consumer.planning.decision import decide
+from consumer.planning.plan_text import to_json, to_text
 from tests.scenario import load_all
 from tests.wire.formats import DOUBLES, FORMATS
 from tests.wire.taken import saved

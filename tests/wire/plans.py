@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from consumer.decision import Decision, Outcome, decide_all
-from consumer.record import SourceRecord
-from consumer.reference import reference
-from consumer.report import to_json
+from consumer.events.record import SourceRecord
+from consumer.mapping.reference import reference
+from consumer.planning.decision import (
+    Decision,
+    Outcome,
+    decide_all,
+)
+from consumer.planning.plan_text import to_json
 from tests.wire.taken import Taken
 
 # Connectors read their snapshots one after another, so the times of these differ.

@@ -11,12 +11,16 @@ from pathlib import Path
 import httpx
 from msgspec import structs
 
-from consumer import recording
-from consumer.avro import NO_SCHEMAS, KnownSchemas, Schemas
 from consumer.errors import ConfigError
-from consumer.record import SourceRecord
-from consumer.sections import Kafka
-from consumer.topic_reader import read_to_end
+from consumer.events.avro import (
+    NO_SCHEMAS,
+    KnownSchemas,
+    Schemas,
+)
+from consumer.events.record import SourceRecord
+from consumer.settings.sections import Kafka
+from consumer.source import recording
+from consumer.source.topic_reader import read_to_end
 from tests.stack.stack import Stack
 from tests.stack.trading import Trading
 from tests.wire import changes

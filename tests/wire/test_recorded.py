@@ -7,8 +7,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from consumer.cli import app
-from consumer.decision import Decision, Outcome
+from consumer.commands.cli import app
+from consumer.planning.decision import Decision, Outcome
 from tests.wire.formats import DOUBLES, FORMATS, RECORDINGS, REFERENCE, Format
 from tests.wire.plans import comparable, decided
 from tests.wire.taken import Taken, saved

@@ -9,9 +9,15 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from consumer.errors import ConfigError, RecordError, ServerError, ServerUnavailable, Undecodable
-from consumer.registry import Registry
-from consumer.sections import Registry as Settings
+from consumer.errors import (
+    ConfigError,
+    RecordError,
+    ServerError,
+    ServerUnavailable,
+    Undecodable,
+)
+from consumer.settings.sections import Registry as Settings
+from consumer.source.registry import Registry
 
 SCHEMA = '{"type":"record","name":"Key","fields":[{"name":"id","type":"int"}]}'
 

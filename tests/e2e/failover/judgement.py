@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from consumer.reference import reference
+from consumer.mapping.reference import reference
 from demo.dump import Dump
 from demo.expectation import Expected
 from tests.e2e.failover.ledger import Ledger, State

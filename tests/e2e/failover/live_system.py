@@ -11,8 +11,8 @@ from typing import Any
 
 import redis
 
-from consumer.sections import Kafka
-from consumer.topic_reader import read_to_end
+from consumer.settings.sections import Kafka
+from consumer.source.topic_reader import read_to_end
 from demo import dump, expectation
 from tests.e2e.failover import judgement
 from tests.e2e.failover.ledger import GONE, TABLE, Ledger
@@ -60,7 +60,7 @@ class LiveSystem:
 
     def start(self) -> None:
         """Run the program."""
-        self.process = self.exits.enter_context(running(self.environment, self.folder / "consumer.log"))
+        self.process = self.exits.enter_context(running(self.environment, self.folder / "consumer.observability.log"))
 
     def stop(self) -> None:
         """Ask the program to end, and wait for it."""

@@ -1,1 +1,0 @@
-"""What `check` asks every server, and what it makes of the answers."""

@@ -1,0 +1,1 @@
+"""The commands of ``cdc-consumer``, a package each; none imports another."""

@@ -1,0 +1,1 @@
+"""``cdc-consumer api``: the health API over HTTP."""

@@ -1,0 +1,237 @@
+"""The HTTP of the health API: paths, checks, envelopes, headers. Every answer is in OpenAPI's description."""
+
+# Without postponed annotations: the parameters' types depend on the mapping.
+import re
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+from fastapi import Depends, FastAPI, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
+
+from consumer import __version__
+from consumer.commands.api.access import (
+    Access,
+    Forbidden,
+    Unauthorized,
+)
+from consumer.commands.api.contract import (
+    ClusterInfo,
+    Consistency,
+    Envelope,
+    Failure,
+    Refresh,
+    Status,
+)
+from consumer.commands.api.health import (
+    Conflict,
+    Health,
+    UnknownUser,
+)
+from consumer.errors import (
+    CdcError,
+    ConfigError,
+    RecordError,
+    ServerError,
+)
+
+_log = structlog.get_logger(__name__)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+# Money goes out digit by digit.
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_ALWAYS = {
+    401: "no token, or a wrong one",
+    403: "a JWT without the role",
+    500: "a mistake in this program",
+}
+_OF_USER = {
+    400: "userType or userId is none",
+    404: "the database does not know the user",
+    409: "the row, or what Redis holds, can't be used: the message says why",
+    503: "the database or Redis can't answer now",
+}
+
+
+class Limit:
+    """So many calls a minute, by whoever they are."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._lock = threading.Lock()
+        self._calls: deque[float] = deque()
+
+    def wait_s(self) -> int:
+        """0, and the call counts; or the seconds until one more is allowed."""
+        with self._lock:
+            now = time.monotonic()
+            while self._calls and now - self._calls[0] >= 60:
+                self._calls.popleft()
+            if len(self._calls) < self._per_minute:
+                self._calls.append(now)
+                return 0
+            return max(1, round(60 - (now - self._calls[0])))
+
+
+def application(health: Health, access: Access, refreshes_per_minute: int) -> FastAPI:
+    """The whole API. Its calls block, so each runs in a thread of the server's pool."""
+    app = FastAPI(
+        title="cdc-consumer health API",
+        version=__version__,
+        docs_url=None,
+        # A redirection would be an answer without an envelope.
+        redirect_slashes=False,
+        redoc_url=None,
+        description="Whether Redis agrees with the database, user by user, and a way to make it agree.",
+    )
+    bearer = HTTPBearer(auto_error=False, description="CDC_API__TOKEN, or a JWT")
+    limit = Limit(refreshes_per_minute)
+    types = health.user_types
+    default_type = "live" if "live" in types else types[0]
+
+    def caller(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+        access.check(credentials.credentials if credentials is not None else None)
+
+    UserType = Annotated[  # noqa: N806  # a type
+        str, Query(alias="userType", pattern=f"^({'|'.join(types)})$", json_schema_extra={"enum": list(types)})
+    ]
+    Id = Annotated[str, Path(alias="userId", pattern="^[1-9][0-9]{0,17}$", description="a positive integer")]  # noqa: N806
+    common: dict[str, Any] = {"dependencies": [Depends(caller)]}
+
+    @app.get("/api/redis-health/status", responses=_described(Status, {503: "unhealthy"}, Envelope[Status]), **common)
+    def status() -> Response:
+        """Whether Redis answers, and takes a write, a read and a delete."""
+        data = health.status()
+        is_healthy = data["status"] == "healthy"
+        return _answer(200 if is_healthy else 503, f"Redis is {data['status']}", data, success=is_healthy)
+
+    @app.get("/api/redis-health/user/{userId}/consistency", responses=_described(Consistency, _OF_USER), **common)
+    def consistency(user_id: Id, user_type: UserType = default_type, details: bool = False) -> Response:
+        """What the database and Redis hold of a user. ``details``: every difference, key by key."""
+        data = health.consistency(user_type, int(user_id))
+        if not details:
+            del data["differences"]
+        message = "Redis agrees with the database" if data["is_consistent"] else "Redis differs from the database"
+        return _answer(200, message, data)
+
+    @app.post(
+        "/api/redis-health/user/{userId}/force-refresh",
+        responses=_described(Refresh, {**_OF_USER, 429: "too many refreshes: try again after Retry-After seconds"}),
+        **common,
+    )
+    def force_refresh(user_id: Id, user_type: UserType = default_type, publish: bool = False) -> Response:
+        """Write what the database says of a user. ``publish``: tell subscribers, if that changed anything."""
+        if wait_s := limit.wait_s():
+            return _failed(429, "too many refreshes", {"Retry-After": str(wait_s)})
+        data = health.refresh(user_type, int(user_id), publishes=publish)
+        message = "refreshed" if data["refreshed_fields"] else "Redis holds a newer change: nothing was written"
+        return _answer(200, message, data)
+
+    @app.get("/api/redis-health/cluster-info", responses=_described(ClusterInfo, {503: _OF_USER[503]}), **common)
+    def cluster_info() -> Response:
+        """How many keys each node holds; of large nodes an estimate."""
+        return _answer(200, "counted", health.cluster_info())
+
+    _add_failures(app)
+    app.middleware("http")(_around)
+    return app
+
+
+def _described(data: type, failures: dict[int, str], failed: type = Failure) -> dict[int | str, dict[str, Any]]:
+    """The answers of one call, for OpenAPI; ``failed`` is the envelope of its own failures."""
+    described: dict[int | str, dict[str, Any]] = {200: {"model": Envelope[data], "description": "answered"}}  # type: ignore[valid-type]
+    for model, codes in ((Failure, _ALWAYS), (failed, failures)):
+        described |= {code: {"model": model, "description": text} for code, text in codes.items()}
+    return described
+
+
+def _answer(
+    code: int, message: str, data: dict[str, object], *, success: bool = True, headers: dict[str, str] | None = None
+) -> Response:
+    content = _encoder.encode({"success": success, "message": message, "data": data})
+    return Response(content, code, headers, media_type="application/json")
+
+
+def _failed(code: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    return _answer(code, message, {}, success=False, headers=headers)
+
+
+def _add_failures(app: FastAPI) -> None:
+    """Each exception's answer. None repeats what was given, a row, or a server's address."""
+
+    def unauthorized(_: Request, error: Exception) -> Response:
+        return _failed(401, "no valid bearer token", {"WWW-Authenticate": "Bearer"})
+
+    def forbidden(_: Request, error: Exception) -> Response:
+        return _failed(403, "the token lacks the role")
+
+    def invalid(_: Request, error: RequestValidationError) -> Response:
+        fields = sorted({str(each["loc"][-1]) for each in error.errors()})
+        return _failed(400, f"not valid: {', '.join(fields)}")
+
+    def unknown(_: Request, error: UnknownUser) -> Response:
+        return _failed(404, "no such user" + ("; what Redis held of them was removed" if error.was_removed else ""))
+
+    def http(_: Request, error: HTTPException) -> Response:
+        return _failed(error.status_code, str(error.detail), dict(error.headers or {}))
+
+    def away(_: Request, error: CdcError) -> Response:
+        _log.warning("a server can't answer", action="api.unavailable", error=str(error), advice=error.advice)
+        # What a client library says may name a server's address.
+        cause = getattr(error, "cause", "")
+        return _failed(503, f"{error.server}: {cause}" if isinstance(error, ServerError) and cause else str(error))
+
+    def conflict(_: Request, error: Exception) -> Response:
+        _log.warning("not compared, not refreshed", action="api.conflict", error=str(error))
+        return _failed(409, str(error))
+
+    answers: dict[type[Exception], Any] = {
+        Unauthorized: unauthorized,
+        Forbidden: forbidden,
+        RequestValidationError: invalid,
+        UnknownUser: unknown,
+        HTTPException: http,
+        ServerError: away,
+        ConfigError: away,
+        RecordError: conflict,
+        Conflict: conflict,
+    }
+    for kind, answer in answers.items():
+        app.add_exception_handler(kind, answer)
+
+
+async def _around(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """An id for the request, headers for the answer, and one line in the log."""
+    given = request.headers.get("x-request-id", "")
+    request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    began = time.monotonic()
+    with structlog.contextvars.bound_contextvars(request=request_id):
+        try:
+            response = await call_next(request)
+        except Exception as error:  # its text may hold anything
+            _log.error("a mistake in this program", action="api.failed", error=type(error).__name__)
+            response = _failed(500, "a mistake in this program; the log has its kind under this request's id")
+        response.headers.update({**_HEADERS, "X-Request-ID": request_id})
+        route = request.scope.get("route")
+        _log.info(
+            "answered",
+            action="api.answered",
+            method=request.method,
+            path=getattr(route, "path", ""),
+            status=response.status_code,
+            ms=round((time.monotonic() - began) * 1000),
+        )
+    return response

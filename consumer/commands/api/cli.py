@@ -1,0 +1,84 @@
+"""``cdc-consumer api``: the health API, until SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from consumer.commands.shared.options import (
+    Brokers,
+    ConfigFile,
+    DatabaseUrl,
+    Group,
+    MappingFile,
+    Prefix,
+    RedisUrl,
+    Topics,
+    need_database,
+    rules_of,
+    settings_of,
+)
+from consumer.errors import ConfigError
+from consumer.settings import extras
+
+
+def api(
+    config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
+    bootstrap_servers: Brokers = None,
+    topic_prefix: Prefix = None,
+    topics: Topics = None,
+    group_id: Group = None,
+    redis_url: RedisUrl = None,
+    database_url: DatabaseUrl = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+) -> None:
+    """Serve the health API: is Redis right for a user, and make it so."""
+    settings = settings_of(
+        config_file,
+        mapping_file,
+        brokers=bootstrap_servers,
+        prefix=topic_prefix,
+        topics=topics,
+        group=group_id,
+        redis_url=redis_url,
+        database_url=database_url,
+        api={"host": host, "port": port},
+    )
+    rules = rules_of(settings)
+    extras.need("api", "api")
+    need_database(settings)
+    from consumer.commands.api.access import Access
+    from consumer.commands.api.health import Health
+    from consumer.commands.api.server import serve
+    from consumer.commands.shared.stop import Stop
+
+    access = Access(settings.api)
+    stop = Stop()
+    stop.listen()
+    with (
+        closing(_listening(settings.api.host, settings.api.port)) as listener,
+        closing(Health(settings, rules)) as health,
+    ):
+        health.start()
+        if not stop():  # a server that hung may have kept it from being heard
+            serve(health, access, settings.api.refreshes_per_minute, listener, stop)
+    if stop.by == signal.SIGINT:
+        raise typer.Exit(130)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family)
+    except (socket.gaierror, UnicodeError):
+        raise ConfigError("CDC_API__HOST", f"no such address: {host}", allowed="an address of this machine") from None
+    except OSError as error:
+        raise ConfigError(
+            "CDC_API__PORT", f"can't listen on {host}:{port}: {error.strerror}", allowed="a free port"
+        ) from None

@@ -1,0 +1,52 @@
+"""The HTTP server under the health API."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import structlog
+import uvicorn
+
+from consumer.commands.api.access import Access
+from consumer.commands.api.app import application
+from consumer.commands.api.health import Health
+from consumer.commands.shared.stop import Stop
+
+_log = structlog.get_logger(__name__)
+_LONGEST_STOP_S = 5
+
+
+class _Server(uvicorn.Server):
+    """Ends when this program's own handlers were told to."""
+
+    def __init__(self, config: uvicorn.Config, stop: Stop) -> None:
+        super().__init__(config)
+        self._stop = stop
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take no handlers over."""
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether to end."""
+        return await super().on_tick(counter) or self._stop()
+
+
+def serve(health: Health, access: Access, refreshes_per_minute: int, listener: socket.socket, stop: Stop) -> None:
+    """Serve on ``listener`` until ``stop``."""
+    host, port = listener.getsockname()[:2]
+    _log.info("serving", action="api.serving", host=host, port=port)
+    # A line in the log for each answer is written by the application.
+    settings = uvicorn.Config(
+        application(health, access, refreshes_per_minute),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=_LONGEST_STOP_S,
+    )
+    _Server(settings, stop).run(sockets=[listener])
+    _log.info("stopped", action="api.stopped")

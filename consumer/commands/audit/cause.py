@@ -1,0 +1,106 @@
+"""Why something in Redis is not as the database says, as far as that can be known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from consumer.commands.audit.suspect import Odd, Shape
+from consumer.planning.effect import Fields
+
+
+class Cause(StrEnum):
+    """Of several that fit, the one that comes first here counts for the user."""
+
+    DEAD_LETTER = "dead_letter"
+    BEHIND = "behind"
+    CONNECTOR_BEHIND = "connector_behind"
+    NOT_SENT = "not_sent"
+    COLUMN_NOT_SENT = "column_not_sent"
+    NEVER_SEEN = "never_seen"
+    EVICTED = "evicted"
+    OVERWRITTEN = "overwritten"
+    NO_VERSION = "no_version"
+    CAME_BACK = "came_back"
+    FOREIGN = "foreign"
+    WRONG_TYPE = "wrong_type"
+    UNKNOWN = "unknown"
+
+
+WHY: Mapping[Cause, str] = {
+    Cause.DEAD_LETTER: "a change of this user could not be applied",
+    Cause.BEHIND: "the consumer has not come so far",
+    Cause.CONNECTOR_BEHIND: "the topics do not tell of it, nor of anything later: the connector is behind or stopped",
+    Cause.NOT_SENT: "the connector is beyond it and sent no record of it",
+    Cause.COLUMN_NOT_SENT: "the records do not have this column: a grant or the connector's column list lacks it",
+    Cause.NEVER_SEEN: "no record of this user was ever applied",
+    Cause.EVICTED: "Redis had it, and it is gone: evicted, expired or removed",
+    Cause.OVERWRITTEN: "written by somebody else after the version that stands",
+    Cause.NO_VERSION: "written by somebody else, or the version that stood beside it is gone",
+    Cause.CAME_BACK: "the user was deleted, and somebody else wrote it again",
+    Cause.FOREIGN: "neither the database nor the version guard knows this user",
+    Cause.WRONG_TYPE: "somebody else made a key of another type",
+    Cause.UNKNOWN: "what was applied last is not in the topics any more",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of one user's changes beside what differs.
+
+    ``has_version``: a version of the user's table stands, and ``is_deleted`` if it is that of the user's end.
+    ``image``: what the row was at that version, by field; None where its record can't be had. ``is_lost``: a change
+    could not be applied. ``is_behind``: the user's partition has records that the group has not come to.
+    ``connector_passed``: the topics tell of places in the log behind the one at which the row was read.
+    """
+
+    has_version: bool
+    is_deleted: bool
+    image: Fields | None
+    is_lost: bool
+    is_behind: bool
+    connector_passed: bool
+
+
+def cause_of(odd: Odd, name: str, known: Evidence) -> Cause:
+    """The cause of ``odd``, which is still there although what was under way had its time.
+
+    ``name`` is the field of the row that it is about, "" for a key as a whole.
+    """
+    if odd.shape is Shape.TYPE:
+        return Cause.WRONG_TYPE
+    if known.is_lost:
+        return Cause.DEAD_LETTER
+    if odd.shape is Shape.LEFT:
+        return _of_left(known)
+    if not known.has_version or known.is_deleted:
+        if known.is_behind:
+            return Cause.BEHIND
+        if known.is_deleted:
+            return _of_the_log(known)
+        is_whole_hash = odd.shape is Shape.ABSENT and not odd.field
+        return Cause.NEVER_SEEN if is_whole_hash else Cause.NO_VERSION
+    if odd.shape is Shape.ABSENT and not odd.field:
+        return Cause.EVICTED
+    if known.image is None:
+        return Cause.BEHIND if known.is_behind else Cause.UNKNOWN
+    told = known.image.get(name)
+    if told is None and odd.should_be is not None:
+        return Cause.COLUMN_NOT_SENT
+    return Cause.OVERWRITTEN if told == odd.should_be else _of_the_log(known)
+
+
+def _of_left(known: Evidence) -> Cause:
+    if known.is_deleted:
+        return Cause.CAME_BACK
+    if not known.has_version:
+        return Cause.FOREIGN
+    return _of_the_log(known)
+
+
+def _of_the_log(known: Evidence) -> Cause:
+    """Of a change that the database has and Redis was not told of yet."""
+    if known.is_behind:
+        return Cause.BEHIND
+    return Cause.NOT_SENT if known.connector_passed else Cause.CONNECTOR_BEHIND

@@ -1,0 +1,118 @@
+"""``cdc-consumer audit``: is Redis what the database says, and if not, why."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumer.commands.shared.options import (
+    AsJson,
+    Brokers,
+    ConfigFile,
+    DatabaseUrl,
+    Group,
+    MappingFile,
+    MetricsPort,
+    Prefix,
+    RedisUrl,
+    Tables,
+    Topics,
+    Users,
+    need_database,
+    rules_of,
+    schemas_of,
+    settings_of,
+    user_of,
+)
+from consumer.errors import ConfigError, ServerError
+from consumer.mapping.keys import UserId
+
+if TYPE_CHECKING:
+    from consumer.commands.audit.finding import Finding
+    from consumer.mapping.rules import Rules
+
+
+def audit(
+    users: Users = None,
+    tables: Tables = None,
+    sample: Annotated[int, typer.Option(help="Only so many users of each table, by chance.", min=0)] = 0,
+    repair: Annotated[bool, typer.Option("--repair", help="Write anew what is wrong, through the guard.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, with metrics, until SIGTERM.")] = False,
+    as_json: AsJson = False,
+    config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
+    bootstrap_servers: Brokers = None,
+    topic_prefix: Prefix = None,
+    topics: Topics = None,
+    group_id: Group = None,
+    redis_url: RedisUrl = None,
+    database_url: DatabaseUrl = None,
+    metrics_port: MetricsPort = None,
+) -> None:
+    """Compare every user in the database with Redis; each difference with its cause. Exit code 1 if one remains."""
+    settings = settings_of(
+        config_file,
+        mapping_file,
+        brokers=bootstrap_servers,
+        prefix=topic_prefix,
+        topics=topics,
+        group=group_id,
+        redis_url=redis_url,
+        database_url=database_url,
+        metrics_port=metrics_port,
+    )
+    need_database(settings)
+    from consumer.commands.audit import finding as findings
+    from consumer.commands.audit.exported import AuditMetrics, serve
+    from consumer.commands.audit.run import Audit
+    from consumer.commands.audit.users import Order
+    from consumer.commands.audit.watch import watch as watch_for_ever
+    from consumer.commands.shared.stop import Stop
+    from consumer.observability.audit_progress import AuditProgress
+
+    rules = rules_of(settings)
+    order = Order(tuple(user_of(each, "--user", rules) for each in users or ()), tuple(tables or ()), sample, repair)
+    _check(order.tables, order.users, sample, rules)
+    stop = Stop()
+    stop.listen()
+
+    def say(found: Sequence[Finding]) -> None:
+        for each in found:
+            typer.echo(findings.to_json(each) if as_json else findings.to_text(each))
+
+    if watch:
+        metrics = AuditMetrics()
+        end = serve(settings.metrics, metrics)
+        try:
+            watch_for_ever(settings, rules, schemas_of(settings), order, metrics, say, stop)
+        finally:
+            end()
+    else:
+        try:
+            with Audit(settings, rules, schemas_of(settings), order, stop) as one, AuditProgress() as progress:
+                tally = one.whole(say, progress)
+        except ServerError:
+            if stop():  # what a server that hangs kept from being heard
+                raise typer.Exit(130) from None
+            raise
+        if not stop():
+            typer.echo(findings.summary_json(tally) if as_json else findings.summary_text(tally), err=not as_json)
+            raise typer.Exit(0 if tally.is_clean else 1)
+    if stop.by == signal.SIGINT or not watch:
+        raise typer.Exit(130)
+
+
+def _check(tables: Sequence[str], users: Sequence[UserId], sample: int, rules: Rules) -> None:
+    known = [table.table for table in rules.tables]
+    if strange := set(tables) - set(known):
+        raise ConfigError("--table", f"no table of users: {min(strange)}", allowed=", ".join(known))
+    types = {table.user_type for table in rules.tables if not tables or table.table in tables}
+    if apart := [str(user) for user in users if user.user_type not in types]:
+        raise ConfigError(
+            "--user", f"{apart[0]} is in none of the tables named", fix="name users of the tables of --table"
+        )
+    if users and sample:
+        raise ConfigError("--sample", "users are named", fix="give one of --user and --sample")

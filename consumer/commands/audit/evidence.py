@@ -1,0 +1,143 @@
+"""What is known of the users who differ: their versions and marks, dead letters, and what was applied to them last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from consumer.commands.audit.cause import Evidence, cause_of
+from consumer.commands.audit.finding import Finding
+from consumer.commands.audit.suspect import Odd, Suspect
+from consumer.commands.shared.passage import Passage
+from consumer.errors import Place, RecordError
+from consumer.events.event import ChangeEvent
+from consumer.events.record import Partition
+from consumer.guard.state import GuardState
+from consumer.guard.version import Version
+from consumer.mapping.keys import UserId
+from consumer.mapping.rules import Rules, UserTable
+from consumer.pipeline.batched import batched
+from consumer.planning.diff import whole_image
+from consumer.planning.effect import Fields
+from consumer.settings.sources import Settings
+from consumer.sink.standing import RedisView
+from consumer.source.letter_reader import read_letters
+from consumer.source.topic_ends import Topics
+
+_AT_ONCE = 500
+# Each takes a read of its own from Kafka. Where more users than this are wrong, what is wrong is not about users.
+_LOOKED_UP = 2000
+
+
+class Witness:
+    """Tells why."""
+
+    def __init__(self, settings: Settings, rules: Rules, view: RedisView, topics: Topics) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._view = view
+        self._topics = topics
+        self._letters: Mapping[tuple[UserId, str], Place] = {}
+        self._left = _LOOKED_UP
+
+    def begin(self) -> None:
+        """A new audit: dead letters may have come and gone.
+
+        Raises:
+            ServerUnavailable, ServerError: of Kafka.
+        """
+        box = read_letters(self._settings.kafka, self._settings.dead_letter_topic)
+        self._letters = {
+            (user, table): each.place for each in box.open() for user in each.last.users for table in each.last.tables
+        }
+        self._left = _LOOKED_UP
+
+    def findings(self, suspects: Sequence[Suspect], passage: Passage) -> Iterator[tuple[Suspect, list[Finding]]]:
+        """What is to be said of each, with its cause.
+
+        Raises:
+            ServerUnavailable, ServerError: of Redis, Kafka or the registry.
+        """
+        for some in batched(suspects, _AT_ONCE):
+            guards = self._view.guards([each.user for each in some], self._rules)
+            told = self._told(some, guards)
+            for each, guard, image in zip(some, guards, told, strict=True):
+                yield each, list(self._about(each, guard, image, passage))
+
+    def _told(self, suspects: Sequence[Suspect], guards: Sequence[GuardState]) -> list[Fields | None]:
+        """What the row of each was when the change was made that was applied last."""
+        versions = [guard.versions.get(each.table.table) for each, guard in zip(suspects, guards, strict=True)]
+        places = [_place(version) for version in versions if _is_in_topic(version)][: self._left]
+        self._left -= len(places)
+        found = self._topics.changes(places)
+        return [
+            _image(found.get(_place(version)), each.table) if version is not None else None
+            for each, version in zip(suspects, versions, strict=True)
+        ]
+
+    def _about(self, suspect: Suspect, guard: GuardState, image: Fields | None, passage: Passage) -> Iterator[Finding]:
+        user, table = suspect.user, suspect.table.table
+        version = guard.versions.get(table)
+        lost = guard.marks.get(table) or self._letter(user, table, version)
+        known = Evidence(
+            has_version=version is not None,
+            is_deleted=table in guard.deleted,
+            image=image,
+            is_lost=lost is not None,
+            is_behind=self._is_behind(version, table, passage),
+            connector_passed=passage.connector_passed,
+        )
+        detail = f"record {lost}" if lost is not None else _version(version)
+        columns = {column.field for column in suspect.table.columns}
+        for odd in sorted(suspect.odds, key=_readable):
+            name = odd.field or (self._rules.balance_field if odd.should_be is not None else "")
+            # What no column feeds, as the user's id, is the same in every record.
+            if image is not None and name and name not in columns:
+                known = replace(known, image={**image, name: odd.should_be or ""})
+            yield Finding(user, table, odd, cause_of(odd, name, known), suspect.since_ms, detail)
+
+    def _is_behind(self, version: Version | None, table: str, passage: Passage) -> bool:
+        """Whether records wait in the partition of the user's row; any of its table's where that is not known."""
+        if _is_in_topic(version) and version is not None:
+            return Partition(version.topic, version.partition) in passage.behind
+        return any(self._topics.may_carry(part.topic, table) for part in passage.behind)
+
+    def _letter(self, user: UserId, table: str, version: Version | None) -> Place | None:
+        """The dead letter of the user's row behind which nothing was applied."""
+        place = self._letters.get((user, table))
+        if place is None:
+            return None
+        is_past = version is not None and _lies_behind(_place(version), place)
+        return None if is_past else place
+
+
+def _is_in_topic(version: Version | None) -> bool:
+    return version is not None and bool(version.topic)
+
+
+def _place(version: Version | None) -> Place:
+    return Place("", 0, 0) if version is None else Place(version.topic, version.partition, version.offset)
+
+
+def _lies_behind(one: Place, other: Place) -> bool:
+    return (one.topic, one.partition) == (other.topic, other.partition) and one.offset > other.offset
+
+
+def _image(event: ChangeEvent | None, table: UserTable) -> Fields | None:
+    if event is None or event.after is None:
+        return None
+    try:
+        return whole_image(event.after, table, event.schema)
+    except RecordError:
+        return None
+
+
+def _version(version: Version | None) -> str:
+    """The version that stands, in words."""
+    if version is None:
+        return ""
+    return f"version {_place(version)}"
+
+
+def _readable(odd: Odd) -> tuple[str, str]:
+    return odd.key, odd.field

@@ -1,0 +1,89 @@
+"""Audits one after the other, for ever: what is found is told once, and counted in every round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import structlog
+
+from consumer.commands.audit.exported import AuditMetrics
+from consumer.commands.audit.finding import Finding
+from consumer.commands.audit.run import Audit, Say
+from consumer.commands.audit.suspect import Odd
+from consumer.commands.audit.users import Order
+from consumer.errors import ServerError
+from consumer.events.avro import Schemas
+from consumer.mapping.keys import UserId
+from consumer.mapping.rules import Rules
+from consumer.observability.audit_progress import AuditProgress
+from consumer.settings.sources import Settings
+
+_log = structlog.get_logger(__name__)
+_REMEMBERED = 10_000
+_STEP_S = 0.2
+
+
+class Known:
+    """The findings of the last round, so that one is told when it is new, and keeps the time it was seen first."""
+
+    def __init__(self) -> None:
+        self._before: dict[tuple[UserId, Odd], int] = {}
+        self._now: dict[tuple[UserId, Odd], int] = {}
+
+    def fresh(self, findings: Sequence[Finding]) -> list[Finding]:
+        """Those of one user that were not there in the last round, or were mended in this one."""
+        told = []
+        for each in findings:
+            what = each.user, each.odd
+            since = self._before.get(what, self._now.get(what))  # told in a round that failed
+            if not each.is_mended and len(self._now) < _REMEMBERED:
+                self._now[what] = each.since_ms if since is None else since
+            if since is None or each.is_mended:
+                told.append(each if since is None else replace(each, since_ms=since))
+        return told
+
+    def next_round(self) -> None:
+        """The round is over: what was not found in it is forgotten."""
+        self._before, self._now = self._now, {}
+
+
+def watch(
+    settings: Settings,
+    rules: Rules,
+    schemas: Schemas,
+    order: Order,
+    metrics: AuditMetrics,
+    say: Say,
+    should_stop: Callable[[], bool],
+) -> None:
+    """Round after round until told to stop. A server that is away makes a round fail, and the next one is tried.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    known = Known()
+    while not should_stop():
+        began = time.monotonic()
+        try:
+            with Audit(settings, rules, schemas, order, should_stop) as audit:
+                tally = audit.whole(lambda found: say(known.fresh(found)), AuditProgress(is_shown=False))
+        except ServerError as error:
+            metrics.failed()
+            _log.warning("a round failed", action="audit.failed", server=error.server, problem=error.problem)
+        else:
+            if should_stop():
+                return
+            known.next_round()
+            metrics.done(tally, time.monotonic() - began, time.time())
+            _log.info(
+                "a round is done",
+                action="audit.done",
+                users=tally.users,
+                wrong=tally.wrong.total(),
+                mended=tally.mended,
+                causes=dict(tally.wrong),
+            )
+        while time.monotonic() - began < settings.audit.interval_s and not should_stop():
+            time.sleep(_STEP_S)

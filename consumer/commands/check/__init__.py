@@ -1,0 +1,1 @@
+"""``cdc-consumer check``: what every server says, and what follows from it."""

@@ -1,0 +1,134 @@
+"""A connector's state and settings, to findings: the settings that the rules rely on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from consumer.commands.check.findings import (
+    Finding,
+    failure,
+    ok,
+    warning,
+)
+
+_RUNNING = "RUNNING"
+_JSON = "org.apache.kafka.connect.json.JsonConverter"
+_FLATTENING = "ExtractNewRecordState"
+
+
+def of_connector(
+    name: str, config: Mapping[str, str], state: str, tasks: Sequence[str], trace: str, linked: Sequence[str] = ()
+) -> Iterator[Finding]:
+    """``state`` and ``tasks`` as Connect names them; ``trace`` is the first line of a failed part's, or empty.
+
+    ``linked`` are the linked tables, whose rows should go where their users' rows are. Secrets in ``config`` are
+    neither read nor repeated.
+    """
+    subject = f"connector {name}"
+    found = [*_state(subject, state, tasks, trace), *_settings(subject, config), *_keys(subject, config, linked)]
+    yield from found or [
+        ok(subject, f"runs, {len(tasks)} task{'s' if len(tasks) != 1 else ''}; its settings are right")
+    ]
+
+
+def _state(subject: str, state: str, tasks: Sequence[str], trace: str) -> Iterator[Finding]:
+    said = f": {trace}" if trace else ""
+    if "FAILED" in (state, *tasks):
+        where = "the connector" if state == "FAILED" else f"task {list(tasks).index('FAILED')}"
+        yield failure(subject, f"{where} FAILED{said}", "remove the cause, then: cdc-consumer connect status --restart")
+    elif state != _RUNNING:
+        yield failure(subject, f"is {state}", "resume it, or wait until Connect has started it")
+    elif not tasks:
+        yield failure(subject, "has no task", "wait until Connect has started it, or restart it")
+    elif others := [each for each in tasks if each != _RUNNING]:
+        yield failure(subject, f"a task is {others[0]}", "resume it, or wait until Connect has started it")
+
+
+def _settings(subject: str, config: Mapping[str, str]) -> Iterator[Finding]:
+    """Defaults are Debezium's and Kafka's."""
+    is_json = config.get("value.converter") == _JSON
+    yield from _decimals(subject, config, is_json)
+    if is_json and not _is_off(config, "value.converter.replace.null.with.default"):
+        yield warning(
+            subject,
+            "value.converter.replace.null.with.default is not false: NULL in a column with a default arrives as the "
+            "default",
+            "value.converter.replace.null.with.default=false",
+        )
+    if config.get("provide.transaction.metadata", "false").lower() != "true":
+        yield warning(
+            subject,
+            "provide.transaction.metadata is not true: the rows of a transaction are not counted. Nothing is lost, but"
+            " a row that one transaction changes to a value, back, and there again is told again after a restart, and"
+            " messages may lack the transaction's id, which joins a balance with its transaction",
+            "provide.transaction.metadata=true",
+        )
+    for name, value in config.items():
+        if name.startswith("transforms.") and name.endswith(".type") and value.endswith(_FLATTENING):
+            yield failure(
+                subject,
+                f"{name} flattens the events: the old row image is gone",
+                f"take the transformation {_FLATTENING} off the connector",
+            )
+    if _is_off(config, "tombstones.on.delete"):
+        yield warning(
+            subject,
+            "tombstones.on.delete is false: a compacted topic keeps the delete of every user for ever",
+            "tombstones.on.delete=true",
+        )
+
+
+def _keys(subject: str, config: Mapping[str, str], linked: Sequence[str]) -> Iterator[Finding]:
+    keyed = config.get("message.key.columns", "")
+    apart = [table for table in linked if captures(config, table) and table not in keyed]
+    if apart:
+        yield warning(
+            subject,
+            f"message.key.columns does not key {', '.join(apart)} by the user: a user's tables may be on different "
+            "members, and one database transaction be told as several messages",
+            "message.key.columns and the transformation of connect/README.md, Order and co-partitioning",
+        )
+    is_bare_json = config.get("key.converter") == _JSON and _is_off(config, "key.converter.schemas.enable")
+    if "key.converter" in config and not is_bare_json:
+        yield warning(
+            subject,
+            "key.converter is not JSON without schema: one user has other key bytes in each topic, so a user's tables "
+            "may be on different members",
+            f"key.converter={_JSON}, key.converter.schemas.enable=false, and new topics",
+        )
+
+
+def captures(config: Mapping[str, str], table: str) -> bool:
+    """Whether the connector follows a table of that name, in whichever database or schema."""
+    included = config.get("table.include.list")
+    if included is not None:
+        return any(_names(pattern, table) for pattern in included.split(","))
+    return not any(_names(pattern, table) for pattern in config.get("table.exclude.list", "").split(",") if pattern)
+
+
+def _names(pattern: str, table: str) -> bool:
+    """Whether the part of ``pattern`` behind its database or schema is that table."""
+    last = re.split(r"\\\.|\.(?![*+?])", pattern.strip())[-1]
+    try:
+        return re.fullmatch(last, table, re.IGNORECASE) is not None
+    except re.error:  # Java's patterns, not Python's
+        return False
+
+
+def _is_off(config: Mapping[str, str], name: str) -> bool:
+    return config.get(name, "true").lower() == "false"
+
+
+def _decimals(subject: str, config: Mapping[str, str], is_json: bool) -> Iterator[Finding]:
+    mode = config.get("decimal.handling.mode", "precise").lower()
+    if mode == "double":
+        yield failure(
+            subject, "decimal.handling.mode is double: money loses digits", "decimal.handling.mode=string, new snapshot"
+        )
+    elif mode == "precise" and is_json and _is_off(config, "value.converter.schemas.enable"):
+        yield warning(
+            subject,
+            "decimal.handling.mode is precise in JSON without schema: the scale comes from the mapping",
+            "decimal.handling.mode=string",
+        )

@@ -1,0 +1,163 @@
+"""The newest records of a topic, to findings: what is wrong with them is wrong with the connector or the database."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from consumer.commands.check.findings import (
+    Finding,
+    Level,
+    failure,
+    ok,
+    warning,
+)
+from consumer.errors import RecordError, Unsupported
+from consumer.events.avro import MAGIC, Schemas
+from consumer.events.codec import decode
+from consumer.events.event import Operation
+from consumer.events.record import SourceRecord
+from consumer.mapping.columns import ColumnWatch, DriftKind
+from consumer.mapping.rules import Rules
+from consumer.planning.decision import (
+    Decision,
+    Outcome,
+    decide,
+)
+
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+_LEFT = "; records written before keep stopping `run` unless CDC_SOURCE__ACCEPT_MISSING_BEFORE=true"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    record: SourceRecord
+    decision: Decision
+
+    @property
+    def lacks_before(self) -> bool:
+        event = self.decision.event
+        return event is not None and event.op is Operation.UPDATE and event.before is None
+
+
+def of_sample(topic: str, records: Sequence[SourceRecord], rules: Rules, schemas: Schemas) -> Iterator[Finding]:
+    """What ``records``, the newest of ``topic``, tell. Nothing of a row's values is in it.
+
+    Raises:
+        ServerError: from ``schemas``.
+    """
+    subject = f"records of {topic}"
+    seen = [_Seen(record, decide(record, rules, schemas)) for record in records]
+    found = [
+        *_without_before(subject, seen, rules, schemas),
+        *_rejected(subject, seen),
+        *_of_other_databases(subject, seen),
+        *_formats(subject, seen),
+        *_columns(subject, seen, rules),
+    ]
+    if found:
+        yield from found
+    elif records:
+        yield ok(subject, f"the newest {len(records)} can be read")
+    else:
+        yield ok(subject, "none yet, so nothing could be looked at")
+
+
+def _without_before(subject: str, seen: Sequence[_Seen], rules: Rules, schemas: Schemas) -> Iterator[Finding]:
+    lacking = [each for each in seen if each.lacks_before]
+    if not lacking:
+        return
+    updates = [each for each in seen if each.decision.event and each.decision.event.op is Operation.UPDATE]
+    newest = max(updates, key=lambda each: each.record.timestamp_ms)
+    last = max(lacking, key=lambda each: each.record.timestamp_ms)
+    problem = f"{len(lacking)} of {len(updates)} updates come without the old row image, such as {last.record.place}"
+    if not newest.lacks_before:
+        yield warning(subject, f"{problem}; the newest update has it", f"nothing more to change{_LEFT}")
+        return
+    level = Level.WARNING if rules.accept_missing_before else Level.FAILURE
+    yield Finding(level, subject, problem, _cure(last.record, schemas) + _LEFT)
+
+
+def _cure(record: SourceRecord, schemas: Schemas) -> str:
+    assert record.value is not None  # an update has one
+    source = decode(record.value, schemas).payload["source"]
+    if source.get("connector") != "postgresql":
+        return "set binlog_row_image=FULL on the database server, in its option file too"
+    table = ".".join(_quoted(str(source[name])) for name in ("schema", "table") if source.get(name))
+    return f"ALTER TABLE {table} REPLICA IDENTITY FULL;"
+
+
+def _quoted(name: str) -> str:
+    return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"'
+
+
+def _rejected(subject: str, seen: Sequence[_Seen]) -> Iterator[Finding]:
+    """Each kind of rejection once, with its last place."""
+    last: dict[tuple[str, str], RecordError] = {}
+    count: Counter[tuple[str, str]] = Counter()
+    for each in seen:
+        error = each.decision.error
+        if each.decision.outcome is Outcome.REJECTED and error is not None and not each.lacks_before:
+            kind = (type(error).__name__, error.field)
+            last[kind] = error
+            count[kind] += 1
+    for kind, error in last.items():
+        more = f" ({count[kind]} of {len(seen)} records)" if count[kind] > 1 else ""
+        # A TRUNCATE is past: it stops `run` there, but the connector is as it should be.
+        say = warning if isinstance(error, Unsupported) else failure
+        yield say(subject, f"{error}{more}", error.advice)
+
+
+def _of_other_databases(subject: str, seen: Sequence[_Seen]) -> Iterator[Finding]:
+    counts = Counter(each.decision.database for each in seen if each.decision.database)
+    for database, count in sorted(counts.items()):
+        yield warning(
+            subject,
+            f"{count} of {len(seen)} are rows of the database {database}, which is not followed: they are left out",
+            "keep that database out of the connector's table.include.list; if it is the right one, set "
+            "CDC_SOURCE__DATABASE",
+        )
+
+
+def _formats(subject: str, seen: Sequence[_Seen]) -> Iterator[Finding]:
+    events = [(each.record.value, each.decision.event) for each in seen if each.record.value]
+    if any(value[0] == MAGIC and event is not None for value, event in events if value):
+        yield warning(
+            subject,
+            "Avro: NULL in a column that has a default arrives as the default",
+            "JSON with value.converter.replace.null.with.default=false, or columns without a default",
+        )
+
+
+_DRIFTS = {
+    DriftKind.SCALE: (
+        "precise decimals in JSON without schema: their scale is nowhere in the record, so the mapping's is taken",
+        "set decimal.handling.mode=string on the connector, or see that every scale in the mapping is the column's",
+    ),
+    DriftKind.UNKNOWN: (
+        "columns that the mapping does not name: {}; their changes are no news",
+        "name them in the mapping: among columns, outside or ignored",
+    ),
+    DriftKind.MISSING: (
+        "columns of the mapping that the rows lack: {}; their fields are not written",
+        "put them on the connector's column.include.list, or take them out of the mapping",
+    ),
+    DriftKind.UNREADABLE: (
+        "optional columns with values that can't be read: {}; their fields are left as they are",
+        "look at these values in the database, and at the kind of these columns in the mapping",
+    ),
+    DriftKind.VALUE: (
+        "columns with values that the mapping does not know: {}; such rows change nothing",
+        "look at these values in the database; name the right ones in the mapping: done, not_done, other_types",
+    ),
+}
+
+
+def _columns(subject: str, seen: Sequence[_Seen], rules: Rules) -> Iterator[Finding]:
+    events = [each.decision.event for each in seen if each.decision.event is not None]
+    drifts = ColumnWatch(rules).counted(events, [drift for each in seen for drift in each.decision.drifts])
+    for kind, (said, advice) in _DRIFTS.items():
+        if columns := sorted(drift.column for drift in drifts if drift.kind is kind):
+            yield warning(subject, said.format(", ".join(columns)), advice)

@@ -1,0 +1,261 @@
+"""The command line.
+
+Exit codes: 0 done; 1 it ran and found something wrong; 2 wrong usage or setting; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consumer import __version__
+from consumer.commands.api.cli import api
+from consumer.commands.audit.cli import audit
+from consumer.commands.connectors.cli import connectors, grants
+from consumer.commands.dead_letters.cli import letters
+from consumer.commands.explain.cli import explain
+from consumer.commands.replay.cli import replay
+from consumer.commands.shared.options import (
+    AsJson,
+    Brokers,
+    ConfigFile,
+    ConnectUrl,
+    Group,
+    MappingFile,
+    MetricsPort,
+    Prefix,
+    RedisUrl,
+    Topics,
+    Workers,
+    rules_of,
+    schemas_of,
+    settings_of,
+)
+from consumer.commands.shared.stop import Stop
+from consumer.commands.shared.usage import (
+    UsageError,
+    refusal,
+    renamed,
+)
+from consumer.commands.snapshot.cli import snapshot
+from consumer.errors import CdcError, ConfigError
+from consumer.mapping import file as mapping
+from consumer.pipeline.batched import batched
+from consumer.settings.extras import refusal as extra_refusal
+
+app = typer.Typer(
+    name="cdc-consumer",
+    help="Makes Redis follow a relational database, by way of Debezium and Kafka.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(connectors)
+
+# As many records as `run` takes at once by default: events of one database transaction are joined within them.
+_PLANNED_TOGETHER = 500
+# What writing may end with although the program is right: the disk, a quota or a limit, not the network.
+_UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
+    bootstrap_servers: Brokers = None,
+    topic_prefix: Prefix = None,
+    topics: Topics = None,
+    group_id: Group = None,
+    redis_url: RedisUrl = None,
+    workers: Workers = 1,
+    metrics_port: MetricsPort = None,
+    log_format: Annotated[str | None, typer.Option(help="auto, json or console.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Follow the topics and keep Redis right, until SIGTERM."""
+    from consumer.commands.run import service
+
+    settings = settings_of(
+        config_file,
+        mapping_file,
+        brokers=bootstrap_servers,
+        prefix=topic_prefix,
+        topics=topics,
+        group=group_id,
+        redis_url=redis_url,
+        metrics_port=metrics_port,
+        log={"format": log_format, "level": log_level},
+    )
+    rules = rules_of(settings)
+    stop = Stop()
+    stop.listen(spawns=workers > 1)
+    if workers == 1:
+        service.run(settings, rules, stop)
+    else:
+        from consumer.commands.run.workers import supervise
+
+        ended = supervise(settings, rules, workers, stop)
+        if ended.code:
+            _say(ended.problem, ended.advice)
+            raise typer.Exit(ended.code)
+    if stop.by == signal.SIGINT:
+        raise typer.Exit(130)
+
+
+@app.command()
+def record(
+    topics: Annotated[list[str], typer.Argument(help="Topics to record, from their beginning to their end now.")],
+    to: Annotated[Path, typer.Option("--to", help="File to write; gzip if it ends in .gz.")],
+    config_file: ConfigFile = None,
+    bootstrap_servers: Brokers = None,
+) -> None:
+    """Write the records of live topics to a file, bytes as on the wire."""
+    from consumer.source import recording
+    from consumer.source.topic_reader import read_to_end
+
+    settings = settings_of(config_file, brokers=bootstrap_servers)
+    count = recording.write(read_to_end(settings.kafka, topics), to)
+    typer.echo(f"{count} records of {len(topics)} topics in {to}", err=True)
+
+
+@app.command()
+def plan(
+    file: Annotated[Path, typer.Argument(help="A recording, or what `kcat -J` prints; - for standard input.")] = Path(
+        "-"
+    ),
+    as_json: AsJson = False,
+    schemas: Annotated[
+        Path | None, typer.Option(help="JSON file of Avro schemas by id, instead of a schema registry.")
+    ] = None,
+    config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
+) -> None:
+    """The plan of recorded changes: what would be done, and why. Touches nothing; Avro asks the schema registry."""
+    from consumer.events.topic_tables import TopicTables
+    from consumer.planning.decision import (
+        Outcome,
+        decide_all,
+        first_database,
+    )
+    from consumer.planning.plan_text import to_json, to_text
+    from consumer.source import recording
+
+    settings = settings_of(config_file, mapping_file)
+    rules = rules_of(settings)
+    known = schemas_of(settings, schemas)
+    tables = TopicTables(rules.captured())
+    is_any_rejected = False
+    for batch in batched(recording.read(file), _PLANNED_TOGETHER):
+        if not rules.databases:  # as `run`, which follows the database that it met first
+            rules = replace(rules, databases=first_database(batch, known))
+        for source_record, decision in zip(batch, decide_all(batch, rules, known, tables), strict=True):
+            is_any_rejected |= decision.outcome is Outcome.REJECTED
+            typer.echo(to_json(source_record, decision) if as_json else to_text(source_record, decision))
+    if is_any_rejected:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    as_json: AsJson = False,
+    config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
+    bootstrap_servers: Brokers = None,
+    topic_prefix: Prefix = None,
+    topics: Topics = None,
+    group_id: Group = None,
+    redis_url: RedisUrl = None,
+    connect_url: ConnectUrl = None,
+) -> None:
+    """Look at every server in the settings: ok, warning or failure, and what to do. Changes nothing."""
+    from consumer.commands.check import findings
+    from consumer.commands.check.run import check as checked
+
+    settings = settings_of(
+        config_file,
+        mapping_file,
+        brokers=bootstrap_servers,
+        prefix=topic_prefix,
+        topics=topics,
+        group=group_id,
+        redis_url=redis_url,
+        connect_url=connect_url,
+    )
+    rules = rules_of(settings)
+    found = []
+    for finding in checked(settings, rules):
+        found.append(finding)
+        typer.echo(findings.to_json(finding) if as_json else findings.to_text(finding))
+    raise typer.Exit(findings.exit_code(found))
+
+
+@app.command("mapping")
+def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = None) -> None:
+    """The mapping in force as TOML, complete: what a file of one's own may begin with."""
+    typer.echo(mapping.to_toml(mapping.load(settings_of(config_file, mapping_file).mapping)), nl=False)
+
+
+app.add_typer(letters)
+app.command()(replay)
+app.command()(snapshot)
+app.command()(audit)
+app.command()(explain)
+app.command()(api)
+app.command()(grants)
+
+
+def _say(problem: str, advice: str) -> None:
+    typer.echo(f"cdc-consumer: {problem}", err=True)
+    if advice:
+        typer.echo(f"  what to do: {advice}", err=True)
+
+
+def main() -> None:
+    """The program's entry: errors end as one sentence and an exit code, never as a traceback."""
+    arguments, notes = renamed(sys.argv[1:])
+    for note in notes:
+        _say(note, "")
+    program = typer.main.get_command(app)
+    try:
+        sys.exit(program.main(arguments, prog_name="cdc-consumer", standalone_mode=False) or 0)
+    except UsageError as error:
+        if not arguments or type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(str(error), err=True)
+        else:
+            _say(str(refusal(error, program, arguments)), "")
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if (missing := extra_refusal(error)) is None:
+            raise
+        _say(str(missing), "")
+        sys.exit(2)
+    except CdcError as error:
+        _say(str(error), error.advice)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except OSError as error:
+        if error.errno not in _UNWRITTEN:
+            raise
+        # What is still buffered would raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say(f"the output could not be written: {error.strerror}", "")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""``cdc-consumer connect`` and ``grants``: the connectors of `connect/`."""

@@ -1,0 +1,193 @@
+"""``connect apply``, ``status`` and ``diff``: the connectors in connect/, over Kafka Connect's REST API; ``grants``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumer.commands.shared.options import (
+    AsJson,
+    ConfigFile,
+    ConnectUrl,
+    DatabaseUrl,
+    placeholders_of,
+    settings_of,
+)
+from consumer.errors import ConfigError, ServerError
+
+if TYPE_CHECKING:
+    from consumer.commands.connectors.diff import Difference
+    from consumer.settings.sources import Settings
+    from consumer.source.connect.client import ConnectApi, Connector
+
+# For a moment after a change Connect still tells of the state before it (measured: 0.03 s), and a task that can't go on
+# may need one to find out.
+_STEADY_S = 2.0
+
+connectors = typer.Typer(
+    name="connect", help="The connectors in connect/, over Kafka Connect's REST API.", no_args_is_help=True
+)
+
+Files = Annotated[list[Path], typer.Argument(help="Connector files, such as connect/mysql.json.")]
+Wait = Annotated[float, typer.Option(help="How long to wait until the tasks run, in seconds.", min=0)]
+Restart = Annotated[bool, typer.Option("--restart", help="Start again what failed, and nothing else.")]
+
+
+@connectors.command()
+def apply(
+    files: Files,
+    config_file: ConfigFile = None,
+    connect_url: ConnectUrl = None,
+    wait_s: Wait = 60.0,
+    restart: Restart = False,
+) -> None:
+    """Create or update connectors, placeholders filled from the environment, and wait until their tasks run.
+
+    Nothing is changed if Connect refuses one of them, and one that runs as its file says is not touched.
+    """
+    settings, wanted = _load(files, connect_url, config_file)
+    with _open(settings) as api:
+        changed = [connector for connector in wanted if _differences(api, connector) != []]
+        refused = [connector for connector in changed if _is_refused(api, connector)]
+        if refused:
+            raise typer.Exit(1)
+        for connector in wanted:
+            if connector in changed:
+                api.apply(connector)
+            elif restart and api.status(connector.name).failed:
+                api.restart_failed(connector.name)
+            else:
+                api.wait_running(connector.name, wait_s)
+                typer.echo(f"{connector.name} unchanged")
+                continue
+            api.wait_running(connector.name, wait_s, _STEADY_S)
+            typer.echo(f"{connector.name} runs")
+
+
+@connectors.command()
+def status(
+    names: Annotated[list[str] | None, typer.Argument(help="Names of connectors; else all there are.")] = None,
+    config_file: ConfigFile = None,
+    connect_url: ConnectUrl = None,
+    wait_s: Wait = 60.0,
+    restart: Restart = False,
+    as_json: AsJson = False,
+) -> None:
+    """How connectors and their tasks are, and why one failed. Ends with 1 if one failed, or is not there."""
+    from consumer.source.connect import status as connector_status
+
+    is_well = True
+    with _open(settings_of(config_file, connect_url=connect_url)) as api:
+        present = api.names()
+        if not (names or present):
+            _say("there are no connectors")
+        for name in names or present:
+            if name not in present:
+                _say(f"{name}: there is none; there are: {', '.join(present) or 'none at all'}")
+                is_well = False
+                continue
+            api.connector(name)  # so that its secrets are known, which a trace may quote
+            found = api.status(name)
+            if restart and found.failed:
+                api.restart_failed(name)
+                try:
+                    api.wait_running(name, wait_s, _STEADY_S)
+                except ServerError as error:
+                    _say(str(error))
+                found = api.status(name)
+            is_well &= not found.failed
+            causes = found.causes(api.redaction)
+            typer.echo((connector_status.to_json if as_json else connector_status.to_text)(name, found, causes))
+    if not is_well:
+        raise typer.Exit(1)
+
+
+@connectors.command()
+def diff(files: Files, config_file: ConfigFile = None, connect_url: ConnectUrl = None, as_json: AsJson = False) -> None:
+    """What differs between files and what runs, secrets as ***. Ends with 1 if something does. Changes nothing."""
+    from consumer.commands.connectors import diff as connector_diff
+
+    is_same = True
+    settings, wanted = _load(files, connect_url, config_file)
+    with _open(settings) as api:
+        for connector in wanted:
+            found = _differences(api, connector)
+            is_same &= found == []
+            if as_json:
+                typer.echo(connector_diff.to_json(connector.name, found is not None, found or []))
+            elif found is None:
+                typer.echo(f"{connector.name}: there is none yet")
+            else:
+                typer.echo(f"{connector.name}: {f'{len(found)} settings differ' if found else 'no difference'}")
+                for each in found:
+                    typer.echo(connector_diff.to_text(each))
+    if not is_same:
+        raise typer.Exit(1)
+
+
+def grants(
+    server: Annotated[str, typer.Argument(metavar="SERVER", help="mysql, mariadb or postgres.")],
+    config_file: ConfigFile = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Print the SQL that makes the connector's account and this program's, filled from the environment.
+
+    No server is asked. The passwords are in it: pipe it into the database's own client.
+    """
+    from consumer.commands.connectors.grants import Server, filled
+
+    if server not in list(Server):
+        raise ConfigError("SERVER", f"there are no grants for {server!r}", allowed=", ".join(Server))
+    values = placeholders_of(settings_of(config_file, database_url=database_url))
+    typer.echo(filled(_grants_file(server).read_text(encoding="utf-8"), Server(server), values), nl=False)
+
+
+def _grants_file(server: str) -> Path:
+    """In the wheel they lie beside this module, in a checkout in connect/."""
+    here = Path(__file__).parent
+    packed = here / "sql" / f"{server}.sql"
+    return packed if packed.is_file() else here.parents[1] / "connect" / "grants" / f"{server}.sql"
+
+
+def _open(settings: Settings) -> ConnectApi:
+    from consumer.source.connect.client import ConnectApi
+
+    return ConnectApi(settings.connect)
+
+
+def _load(files: Sequence[Path], connect_url: str | None, config_file: Path | None) -> tuple[Settings, list[Connector]]:
+    """The settings, and the connectors with their placeholders filled from the environment and the settings."""
+    from consumer.source.connect.client import load_connector, read_connector
+
+    named = {name for file in files for name in read_connector(file).placeholders()}
+    settings = settings_of(config_file, connect_url=connect_url, named=named)
+    values = placeholders_of(settings)
+    return settings, [load_connector(file, values) for file in files]
+
+
+def _differences(api: ConnectApi, connector: Connector) -> list[Difference] | None:
+    """Between the file and what runs; None if there is no such connector."""
+    from consumer.commands.connectors.diff import differences
+
+    running = api.find(connector.name)
+    api.learn(connector)
+    if running is None:
+        return None
+    return list(differences(connector.name, running.config, connector.config, api.redaction))
+
+
+def _is_refused(api: ConnectApi, connector: Connector) -> bool:
+    """Whether Connect has something against the configuration, which is then told by setting."""
+    problems = api.validate(connector)
+    if problems:
+        _say(f"connector {connector.name}: Connect refuses {len(problems)} of its settings; nothing was changed")
+    for setting, texts in problems.items():
+        _say(f"  {setting}: {' '.join(texts)}")
+    return bool(problems)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

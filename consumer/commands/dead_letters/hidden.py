@@ -1,0 +1,122 @@
+"""A record for a person's eyes: what the mapping names is shown, and everything else is hidden.
+
+The user tables hold passwords and addresses, and a record that can't be read may hold anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any, TypeGuard
+
+from consumer.errors import RecordError
+from consumer.events.avro import Schemas
+from consumer.events.codec import decode
+from consumer.events.record import Header, SourceRecord
+from consumer.mapping.rules import (
+    LinkedTable,
+    Rules,
+    UserTable,
+)
+
+HIDDEN = "***"
+_HASH_DIGITS = 16
+# Where the change stands in the database's log. A source block may hold more, such as the SQL statement.
+_SOURCE = (
+    *("connector", "name", "db", "schema", "table", "snapshot", "ts_ms", "sequence", "server_id"),
+    *("gtid", "file", "pos", "row", "lsn", "txId"),
+)
+
+
+def digest(data: bytes | None) -> str:
+    """Bytes that may hold anything: their length, and a hash by which two can be told apart."""
+    return "null" if data is None else f"{len(data)} bytes, sha256 {sha256(data).hexdigest()[:_HASH_DIGITS]}"
+
+
+def visible(record: SourceRecord, tables: Collection[str], rules: Rules, schemas: Schemas) -> Mapping[str, object]:
+    """Key, value and headers of ``record`` as far as they may be shown; of ``tables`` it is if it does not say so.
+
+    Raises:
+        ServerError: from ``schemas``.
+    """
+    value, problem = _decoded(record.value, schemas)
+    if _is_envelope(value):
+        source = value.get("source")
+        said = source.get("table") if isinstance(source, dict) else None
+        tables = (said,) if isinstance(said, str) else tables
+    names = _names_of_all(rules, tables)
+    key, _ = _decoded(record.key, schemas)
+    return {
+        "key": _row(key, names) if isinstance(key, dict) and names else digest(record.key),
+        "value": _envelope(value, names) if _is_envelope(value) and names else digest(record.value),
+        "value_problem": problem,
+        "headers": _headers(record.headers),
+    }
+
+
+def _headers(found: Sequence[Header]) -> Mapping[str, str]:
+    """The connector or a transformation wrote them, with whatever was at hand."""
+    return {name: digest(value) for name, value in found}
+
+
+def _decoded(data: bytes | None, schemas: Schemas) -> tuple[object, str]:
+    """The value, or why there is none."""
+    if data is None:
+        return None, ""
+    try:
+        return decode(data, schemas).payload, ""
+    except RecordError as error:
+        return None, error.problem
+
+
+def _is_envelope(value: object) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, dict) and "op" in value and not value.keys().isdisjoint(("before", "after", "source"))
+
+
+def _names_of_all(rules: Rules, tables: Collection[str]) -> frozenset[str]:
+    """The columns that the mapping takes values of in each of ``tables``: what one of them hides is hidden."""
+    found = [_names(rules, table) for table in tables]
+    return frozenset.intersection(*found) if found else frozenset()
+
+
+def _names(rules: Rules, table: str) -> frozenset[str]:
+    """The columns of ``table`` that the mapping takes values of; none if it does not name the table."""
+    if (users := rules.table(table)) is not None:
+        return _of_users(users)
+    linked = rules.linked_table(table)
+    return frozenset() if linked is None else _of_linked(linked)
+
+
+def _of_users(table: UserTable) -> frozenset[str]:
+    return frozenset({table.key, *(column.name for column in table.columns)})
+
+
+def _of_linked(table: LinkedTable) -> frozenset[str]:
+    written = {*table.writes, *(each.column for each in table.enriches)}
+    return frozenset({table.key, table.user_id, table.user_type_column, table.status, *written} - {""})
+
+
+def _envelope(value: Mapping[str, Any], names: frozenset[str]) -> Mapping[str, object]:
+    shown: dict[str, object] = {}
+    for name, part in value.items():
+        if name in ("before", "after"):
+            shown[name] = _row(part, names) if isinstance(part, dict) else _scalar(part)
+        elif name == "source" and isinstance(part, dict):
+            shown[name] = {each: _scalar(part[each]) for each in _SOURCE if each in part}
+        elif name in ("op", "ts_ms"):
+            shown[name] = _scalar(part)
+        elif name == "transaction" and isinstance(part, dict):
+            shown[name] = {each: _scalar(part[each]) for each in ("id", "total_order") if each in part}
+    return shown
+
+
+def _row(row: Mapping[object, object], names: frozenset[str]) -> Mapping[str, object]:
+    return {str(name): _scalar(value) if name in names else HIDDEN for name, value in row.items()}
+
+
+def _scalar(value: object) -> object:
+    """A column's value is one value; what is in its place otherwise may be anything."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value) if isinstance(value, Decimal) else HIDDEN

@@ -1,0 +1,148 @@
+"""Dead letters as text that a person reads, and as JSON that a program reads.
+
+What may not be seen is hidden before it comes here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from consumer.events.value import timestamp
+from consumer.pipeline.letter_state import (
+    Letter,
+    Outcome,
+    Released,
+    Unapplied,
+)
+
+COLUMNS = ("place", "written", "reason", "user", "times", "why")
+
+
+def to_json(unapplied: Unapplied) -> str:
+    """One JSON object in one line."""
+    last = unapplied.last
+    return _encoded(
+        {
+            "place": str(unapplied.place),
+            "topic": unapplied.place.topic,
+            "partition": unapplied.place.partition,
+            "offset": unapplied.place.offset,
+            "table": _joined(last.tables),
+            "user": _joined(last.users),
+            **_letter(last, unapplied),
+            "times": len(unapplied.letters),
+        }
+    )
+
+
+def cells(unapplied: Unapplied) -> Sequence[str]:
+    """A row of the table with these :data:`COLUMNS`."""
+    last = unapplied.last
+    user = _joined(last.users) or ""
+    why = _problem(last, unapplied)
+    return str(unapplied.place), timestamp(last.written_ms), last.reason, user, str(len(unapplied.letters)), why
+
+
+def rows(found: Sequence[Unapplied]) -> Iterator[str]:
+    """The same table, one line a record however long it is: what a program can take apart by lines."""
+    table = [COLUMNS, *([" ".join(cell.split()) for cell in cells(each)] for each in found)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def shown_json(unapplied: Unapplied, record: Mapping[str, Any]) -> str:
+    """One letter whole: ``record`` is what may be seen of it."""
+    return _encoded(_shown(unapplied, record))
+
+
+def shown_text(unapplied: Unapplied, record: Mapping[str, Any]) -> str:
+    """The same as lines."""
+    return "\n".join(_lines(_shown(unapplied, record)))
+
+
+def released_json(released: Released) -> str:
+    """One JSON object in one line."""
+    return _encoded(
+        {
+            "place": str(released.unapplied.place),
+            "outcome": released.outcome,
+            "why": released.why,
+            "advice": released.advice,
+        }
+    )
+
+
+def released_text(released: Released) -> str:
+    """One line, and one more where there is something to do."""
+    why = f": {released.why}" if released.why else ""
+    advice = f"\n  what to do: {released.advice}" if released.advice else ""
+    return f"{released.outcome:<10} {released.unapplied.place}{why}{advice}"
+
+
+def summary(results: Sequence[Released]) -> str:
+    """How many of each outcome."""
+    counts = {each: sum(1 for result in results if result.outcome is each) for each in Outcome}
+    return ", ".join(f"{count} {each}" for each, count in counts.items() if count) or "nothing to do"
+
+
+def _shown(unapplied: Unapplied, record: Mapping[str, Any]) -> dict[str, Any]:
+    last = unapplied.last
+    return {
+        "place": str(unapplied.place),
+        "table": _joined(last.tables),
+        "user": _joined(last.users),
+        "timestamp": timestamp(unapplied.record.timestamp_ms),
+        "letters": [{"at": str(each.at), **_letter(each, unapplied)} for each in unapplied.letters],
+        "record": record,
+    }
+
+
+def _letter(letter: Letter, unapplied: Unapplied) -> dict[str, Any]:
+    return {
+        "written": timestamp(letter.written_ms),
+        "reason": letter.reason,
+        "stage": letter.stage,
+        "field": letter.field,
+        "why": _problem(letter, unapplied),
+        "advice": letter.advice,
+        "group": letter.group,
+    }
+
+
+def _problem(letter: Letter, unapplied: Unapplied) -> str:
+    """The place is said beside it."""
+    return letter.problem.removeprefix(f"{unapplied.place}: ")
+
+
+def _joined(parts: Sequence[object]) -> str | None:
+    """Several are possible where a topic carries several tables; None where none is known."""
+    return ",".join(map(str, parts)) or None
+
+
+def _lines(value: object, indent: int = 0) -> Iterator[str]:
+    """Nested objects, one value a line."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            if isinstance(part, Mapping | list) and part:
+                yield f"{'':{indent}}{name}"
+                yield from _lines(part, indent + 2)
+            else:
+                yield f"{'':{indent}}{name:<12} {_plain(part)}".rstrip()
+    elif isinstance(value, list):
+        for number, part in enumerate(value, start=1):
+            yield f"{'':{indent}}{number}."
+            yield from _lines(part, indent + 2)
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return "null"
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _encoded(value: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(value).decode()

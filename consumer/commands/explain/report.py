@@ -1,0 +1,181 @@
+"""An explanation as text for somebody who was woken by it, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from consumer.commands.explain.account import Note, Value
+from consumer.commands.explain.explanation import Explanation
+from consumer.commands.explain.history import (
+    Change,
+    Fate,
+    Setting,
+)
+from consumer.events.value import timestamp
+from consumer.guard.state import GuardState
+from consumer.guard.version import Version
+from consumer.mapping.keys import render
+from consumer.planning.plan_text import plan_text
+
+
+def to_text(known: Explanation, last: int) -> str:
+    """Lines; of the changes the ``last`` ones."""
+    return "\n".join(_lines(known, last))
+
+
+def _lines(known: Explanation, last: int) -> Iterator[str]:
+    names, user, account, held = known.names, known.user, known.account, known.held
+    yield str(user)
+    problems = known.problems()
+    yield from (f"  ! {each}" for each in problems)
+    if known.is_nobody:
+        yield "  neither the database nor Redis has such a user"
+    elif not problems:
+        yield "  nothing is wrong, as far as can be seen from here"
+    if not known.knows_database:
+        yield "  the database was not asked: CDC_DATABASE__URL is not set"
+    yield ""
+    yield f"config  {render(names.config, user)}{'' if held.config is not None else '  not there'}"
+    yield from _values(account.config)
+    if account.others:
+        yield f"  fields of others: {', '.join(account.others)}"
+    ttl = f"  expires in {held.ttl_s} s" if held.ttl_s is not None else ""
+    yield f"balance  {render(names.balance, user)}{ttl if held.balance is not None else '  not there'}"
+    if account.balance is not None:
+        yield from _values([account.balance])
+    there = "" if held.portfolio is not None else "  not there: its owner has not made it"
+    yield f"portfolio  {render(names.portfolio, user)}{there}"
+    yield from _values(account.portfolio)
+    yield f"version  {render(names.guard, user)}{'' if held.guard.versions else '  none stands'}"
+    yield from _guard(held.guard)
+    yield from _changes("waiting in the topics", known.history.of(Fate.PENDING))
+    if known.letters:
+        yield f"dead letters  {len(known.letters)}"
+        for each in known.letters:
+            yield f"  {each.place}  {timestamp(each.last.written_ms)}  {each.last.reason}"
+            if each.last.advice:
+                yield f"      what to do: {each.last.advice}"
+    shown = known.history.changes[-last:] if last else ()
+    yield from _changes(f"the last {len(shown)} of {len(known.history.changes)} changes", shown, with_plan=True)
+
+
+def _values(values: Sequence[Value]) -> Iterator[str]:
+    for each in values:
+        said = ""
+        if each.database is not None:
+            said = "  as in the database" if not each.is_wrong else f"  !! database {_shown(each.database)}"
+        yield f"  {each.name or 'value':<24} {_shown(each.redis)}{said}"
+        yield f"      {_by(each)}"
+
+
+def _by(value: Value) -> str:
+    setting = value.setting
+    if setting is None:
+        return str(value.note)
+    said = f"{_place(setting.version)}  {timestamp(setting.version.ts_ms)}  {'; '.join(setting.reasons)}"
+    if value.note is Note.AS_WRITTEN:
+        return said
+    return f"{value.note}: {_shown(setting.value)} was written by {said}"
+
+
+def _guard(guard: GuardState) -> Iterator[str]:
+    for table, version in guard.versions.items():
+        deleted = "  deleted" if table in guard.deleted else ""
+        yield f"  {table:<24} {_place(version)}  {timestamp(version.ts_ms)}{deleted}"
+    for table, place in guard.marks.items():
+        yield f"  {table:<24} not whole since {place}"
+    if guard.kept:
+        yield f"  kept for a config hash that is made later: {', '.join(sorted(guard.kept))}"
+
+
+def _changes(title: str, changes: Sequence[Change], *, with_plan: bool = False) -> Iterator[str]:
+    if not changes:
+        return
+    yield title
+    for each in changes:
+        record, table = each.record, each.decision.table or "table not known"
+        yield f"  {record.place}  {timestamp(record.timestamp_ms)}  {table}  {each.fate}: {each.decision.reason}"
+        if with_plan and each.plan is not None:
+            yield "\n".join(f"    {line}" for line in plan_text(each.plan).splitlines()[1:])
+
+
+def _place(version: Version) -> str:
+    return f"{version.topic}[{version.partition}]@{version.offset}"
+
+
+def _shown(value: str | None) -> str:
+    return "nothing" if value is None else repr(value)
+
+
+def to_json(known: Explanation, last: int) -> str:
+    """One JSON object."""
+    guard, held = known.held.guard, known.held
+    shown = known.history.changes[-last:] if last else ()
+    balance = known.account.balance
+    return msgspec.json.encode(
+        {
+            "user": str(known.user),
+            "problems": known.problems(),
+            "in_database": known.is_in_database if known.knows_database else None,
+            "config": [_value_json(each) for each in known.account.config] if held.config is not None else None,
+            "fields_of_others": known.account.others,
+            "balance": None if balance is None else _value_json(balance) | {"ttl_s": held.ttl_s},
+            "portfolio": None if held.portfolio is None else [_value_json(each) for each in known.account.portfolio],
+            "versions": {
+                table: _version_json(version) | {"deleted": table in guard.deleted}
+                for table, version in guard.versions.items()
+            },
+            "marks": {table: str(place) for table, place in guard.marks.items()},
+            "pending": [_change_json(each) for each in known.history.of(Fate.PENDING)],
+            "dead_letters": [
+                {
+                    "place": str(each.place),
+                    "written": timestamp(each.last.written_ms),
+                    "reason": each.last.reason,
+                    "advice": each.last.advice,
+                }
+                for each in known.letters
+            ],
+            "changes": [_change_json(each) for each in shown],
+        }
+    ).decode()
+
+
+def _value_json(value: Value) -> dict[str, Any]:
+    return {
+        "field": value.name,
+        "redis": value.redis,
+        "database": value.database,
+        "note": value.note,
+        "set_by": None if value.setting is None else _setting_json(value.setting),
+    }
+
+
+def _setting_json(setting: Setting) -> dict[str, Any]:
+    return {
+        "table": setting.table,
+        "value": setting.value,
+        "because": setting.reasons,
+        **_version_json(setting.version),
+    }
+
+
+def _version_json(version: Version) -> dict[str, Any]:
+    return {
+        "record": _place(version),
+        "time": timestamp(version.ts_ms),
+    }
+
+
+def _change_json(change: Change) -> dict[str, Any]:
+    return {
+        "record": str(change.record.place),
+        "time": timestamp(change.record.timestamp_ms),
+        "table": change.decision.table or None,
+        "fate": change.fate,
+        "reason": change.decision.reason,
+        "plan": None if change.plan is None else plan_text(change.plan).splitlines(),
+    }

@@ -1,0 +1,94 @@
+"""An explanation put together: Redis, the topics, dead letters, and the database where it is configured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from consumer.commands.explain.account import There, account
+from consumer.commands.explain.explanation import Explanation
+from consumer.commands.explain.history import Progress, trace
+from consumer.commands.explain.topics import records_of, spans_of
+from consumer.errors import RecordError
+from consumer.events.avro import Schemas
+from consumer.mapping.keys import UserId
+from consumer.mapping.rules import Rules, UserTable
+from consumer.observability.progress import ReplayProgress
+from consumer.pipeline.letter_state import Choice
+from consumer.planning.diff import read_image
+from consumer.settings.sources import Settings
+from consumer.sink.group_memory import recall
+from consumer.sink.standing import RedisView
+from consumer.source.bounds import Bound
+from consumer.source.letter_reader import read_letters
+from consumer.source.range_reader import committed
+from consumer.source.selection import selected
+
+
+def explain(settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound) -> Explanation:
+    """Everything that is known of ``user``; the topics are read from ``begin`` on.
+
+    Raises:
+        ConfigError: a setting is wrong.
+        ServerUnavailable, ServerError: of a server.
+    """
+    view = RedisView(settings.redis)
+    try:
+        return _explained(settings, rules, schemas, user, begin, view)
+    finally:
+        view.close()
+
+
+def _explained(
+    settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound, view: RedisView
+) -> Explanation:
+    (table,) = (each for each in rules.tables if each.user_type == user.user_type)
+    held = view.held(user, rules)
+    selection = selected(settings, rules, schemas, recall)
+    rules = replace(rules, databases=selection.databases)
+    spans = spans_of(settings.kafka, selection, user, rules, held.guard.versions, begin)
+    with ReplayProgress(sum(span.size for span in spans)) as progress:
+        records = records_of(settings.kafka, spans, user, rules, schemas, selection.tables, progress.advance)
+    # The group before Redis: what is committed must be there, or it is missed.
+    offsets = committed(settings.kafka)
+    held = view.held(user, rules)
+    image, unreadable, problem = _image(settings, user, table)
+    letters = Choice(users=frozenset({user})).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
+    dead = frozenset((*held.guard.marks.values(), *(each.place for each in letters)))
+    reached = Progress(offsets, held.guard.versions, dead)
+    history = trace(records, user, rules, schemas, reached, selection.tables)
+    there = There(held.config, held.portfolio, held.balance, image)
+    return Explanation(
+        user=user,
+        held=held,
+        account=account(there, history, held.guard, table, rules),
+        history=history,
+        letters=tuple(letters),
+        knows_database=settings.database.url is not None,
+        is_in_database=image is not None or bool(problem),
+        row_problem=problem,
+        unreadable=unreadable,
+        names=rules.names,
+    )
+
+
+def _image(settings: Settings, user: UserId, table: UserTable) -> tuple[Mapping[str, str] | None, tuple[str, ...], str]:
+    """What the database says of each field, and the columns that can't be read; None where it is not configured or has
+    no such user, or with the reason why the row can't be used.
+    """
+    if settings.database.url is None:
+        return None, (), ""
+    from consumer.database.reader import Database
+
+    database = Database(settings.database)
+    try:
+        found = database.rows(table, user.id - 1, 1)
+    finally:
+        database.close()
+    if not found or str(found[0][table.key]) != str(user.id):
+        return None, (), ""
+    try:
+        fields, unreadable = read_image(found[0], table, {})
+    except RecordError as error:
+        return None, (), str(error)
+    return {"id": str(user.id), "user_type": user.user_type, **table.constants, **fields}, unreadable, ""

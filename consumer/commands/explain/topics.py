@@ -1,0 +1,92 @@
+"""The records about one user, found in the topics by a client that is in no group."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from heapq import merge
+
+from consumer.commands.explain.history import is_of
+from consumer.events.avro import Schemas
+from consumer.events.record import SourceRecord
+from consumer.events.topic_tables import TopicTables
+from consumer.guard.version import Version
+from consumer.mapping.keys import UserId
+from consumer.mapping.rules import Rules
+from consumer.planning.decision import decide_all
+from consumer.settings.sections import Kafka
+from consumer.source.bounds import (
+    Bound,
+    End,
+    Span,
+)
+from consumer.source.followed import Selection
+from consumer.source.range_reader import read, resolve
+
+
+def spans_of(
+    settings: Kafka, selection: Selection, user: UserId, rules: Rules, stored: Mapping[str, Version], begin: Bound
+) -> Sequence[Span]:
+    """Where records of ``user`` may lie, from ``begin`` up to the ends of the topics as they are now.
+
+    A version that is kept of a table says in which partition the user's rows of it are.
+
+    Raises:
+        ConfigError: ``begin`` names a partition that is not there.
+        ServerUnavailable, ServerError: of the broker.
+    """
+    others = {table.table for table in rules.tables if table.user_type != user.user_type}
+    tables = [name for name in rules.captured() if name not in others]
+    home = {version.topic: version.partition for version in stored.values()}
+    return [
+        span
+        for span in resolve(settings, selection.carrying(tables), begin, End())
+        if home.get(span.topic, span.partition) == span.partition
+    ]
+
+
+def records_of(
+    settings: Kafka,
+    spans: Sequence[Span],
+    user: UserId,
+    rules: Rules,
+    schemas: Schemas,
+    tables: TopicTables,
+    advance: Callable[[int], None],
+) -> list[SourceRecord]:
+    """The records in ``spans`` that may be about ``user``, roughly in the order in which they were written.
+
+    ``tables`` is what is known of the topics, ``advance`` is told of so many offsets more that were read.
+
+    Raises:
+        ServerUnavailable, ServerError: of the broker, or of the registry.
+    """
+    is_theirs = _glance(user, rules, schemas, tables)
+    found: dict[Span, list[SourceRecord]] = {span: [] for span in spans}
+    at = {span: span.begin for span in spans}
+    for span, records, position in read(settings, spans):
+        found[span] += [record for record in records if is_theirs(record)]
+        advance(position - at[span])
+        at[span] = position
+    # Each partition keeps its own order, whatever the clocks said.
+    return list(merge(*found.values(), key=lambda record: record.timestamp_ms))
+
+
+def _glance(user: UserId, rules: Rules, schemas: Schemas, tables: TopicTables) -> Callable[[SourceRecord], bool]:
+    """Whether a record may be about ``user``: by its text where it is JSON, so that few are decoded."""
+    names = {table.key for table in rules.tables} | {table.user_id for table in rules.linked}
+    columns = "|".join(re.escape(name) for name in sorted(names)).encode()
+    number = re.compile(rb'"(?:%s)"\s*:\s*"?%d"?\s*[,}]' % (columns, user.id))
+
+    def is_theirs(record: SourceRecord) -> bool:
+        value = record.value
+        if value is None:
+            return False
+        if number.search(value) or (record.key is not None and number.search(record.key)):
+            return True
+        if value[:1] == b"{":
+            return False
+        (decision,) = decide_all([record], rules, schemas, tables)
+        return is_of(user, decision, rules)
+
+    return is_theirs

@@ -1,0 +1,124 @@
+"""What an operator asked a replay to do, whether that can be done, and what makes it the same replay again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from consumer.errors import ConfigError
+from consumer.mapping.file import to_toml
+from consumer.mapping.keys import UserId
+from consumer.mapping.rules import Rules
+from consumer.settings.sources import Settings
+from consumer.source.bounds import (
+    Beginning,
+    Bound,
+    End,
+    check_order,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an operator asked for. ``memory`` is for all workers together, in bytes."""
+
+    begin: Bound
+    end: Bound
+    tables: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    is_rebuild: bool = False
+    prunes: bool = False
+    is_dry: bool = True
+    publishes: bool = False
+    resume: Path | None = None
+    memory: int = 512 * 2**20
+    workers: int = 1
+    shown: int = 20
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing that is there is left out: only then it is known who is not in the log."""
+        return self.is_rebuild and not (self.tables or self.users) and (self.begin, self.end) == (Beginning(), End())
+
+
+def check(order: Order, rules: Rules) -> None:
+    """Refuse what can't be carried out, or can't do anything.
+
+    Raises:
+        ConfigError: naming the option.
+    """
+    if strange := set(order.tables) - set(rules.captured()):
+        raise ConfigError("--table", f"no table of the mapping: {min(strange)}", allowed=", ".join(rules.captured()))
+    for text in order.users:
+        try:
+            user = UserId.from_text(text)
+            if str(user) != text:
+                raise ValueError(f"should be written {user}")
+        except ValueError as error:
+            raise ConfigError("--user", f"{text!r} {error}", allowed="a type and a number, such as live:123") from None
+        _check_type(user, order.tables, rules)
+    check_order(order.begin, order.end)
+    if order.prunes and not order.is_whole:
+        raise ConfigError(
+            "--prune",
+            "part of the log does not tell who is missing in it",
+            fix="give --rebuild --from beginning --to end and nothing else with it",
+        )
+    if order.publishes and (order.is_rebuild or order.is_dry):
+        fix = "leave out --rebuild, and give --yes"
+        raise ConfigError("--publish", "a rebuild and a dry run have nothing to tell", fix=fix)
+
+
+def _check_type(user: UserId, tables: Sequence[str], rules: Rules) -> None:
+    """Refuse a user of whom no table that is read can tell."""
+    types = {each.table: {each.user_type} for each in rules.tables}
+    every = set().union(*types.values())
+    types |= {each.table: {each.user_type} if each.user_type else every for each in rules.linked}
+    if user.user_type not in every:
+        raise ConfigError(
+            "--user",
+            f"no table of the mapping has users such as {user}",
+            allowed=f"users of the types {', '.join(sorted(every))}",
+        )
+    if tables and not any(user.user_type in types[table] for table in tables):
+        fix = "name a table of this type of user"
+        raise ConfigError("--user", f"{user} is in none of --table {', '.join(tables)}", fix=fix)
+
+
+def identity(settings: Settings, rules: Rules, order: Order, cluster: str) -> dict[str, str]:
+    """What must be the same for a replay to go on, by the name that an operator knows it by.
+
+    ``cluster`` is Kafka's own name for itself.
+    """
+    flags = {
+        "--rebuild": order.is_rebuild,
+        "--prune": order.prunes,
+        "--yes": not order.is_dry,
+        "--publish": order.publishes,
+        "CDC_SOURCE__ACCEPT_MISSING_BEFORE": rules.accept_missing_before,
+    }
+    parts = {
+        "--from": str(order.begin),
+        "--to": str(order.end),
+        "--table": ", ".join(sorted(order.tables)),
+        "--user": ", ".join(sorted(order.users)),
+        "--mapping": hashlib.sha256(to_toml(rules).encode()).hexdigest()[:16],
+        "CDC_GUARD__EPOCH": str(rules.epoch),
+        "CDC_GUARD__CLOCK_MS": str(settings.guard.clock_ms),
+        "CDC_SOURCE__UNAVAILABLE_PLACEHOLDER": rules.placeholder,
+        "CDC_KAFKA__TOPIC_PREFIX": settings.kafka.topic_prefix,
+        "CDC_KAFKA__TOPICS": ", ".join(sorted(settings.kafka.topics)),
+        "CDC_SOURCE__DATABASE": ", ".join(sorted(settings.source.database)),
+        "the Kafka cluster": cluster,
+        "the database of CDC_REDIS__URL": _database(settings.redis.url.get_secret_value()),
+    }
+    return parts | {name: "given" for name, is_given in flags.items() if is_given}
+
+
+def _database(url: str) -> str:
+    """The number alone: the rest of the URL may hold a password, and an address that changes."""
+    parts = urlsplit(url)
+    return parse_qs(parts.query).get("db", [parts.path.rpartition("/")[2] or "0"])[0]

@@ -1,0 +1,201 @@
+"""One partition number of all topics, folded together: a user's rows of every table lie there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from consumer.commands.replay.fold import (
+    Last,
+    Read,
+    Rejections,
+    Store,
+    UserFold,
+)
+from consumer.commands.replay.linked import LinkedFold
+from consumer.errors import RecordError, UnknownTable
+from consumer.events.avro import NO_SCHEMAS, Schemas
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent, OtherDatabase
+from consumer.events.record import SourceRecord
+from consumer.events.topic_tables import is_taken, named
+from consumer.guard.history import Earlier, Histories
+from consumer.mapping.keys import UserId
+from consumer.mapping.rules import Rules
+from consumer.planning.effect import Plan
+
+_Fold = TypeVar("_Fold", UserFold, LinkedFold)
+
+
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """How to fold: ``only`` are the users that count, as text, ``of_tables`` the tables, None for all. ``earlier`` is
+    asked for what was sent before the records that are folded, by clocks that differ by ``clock_ms``.
+    """
+
+    rules: Rules
+    schemas: Schemas = NO_SCHEMAS
+    earlier: Earlier | None = None
+    clock_ms: int = 5000
+    only: frozenset[str] | None = None
+    carefully: bool = False
+    of_tables: frozenset[str] | None = None
+
+    def for_users(self, users: Collection[str]) -> Folding:
+        """The same for these users, each of whose records is looked at whole."""
+        return replace(self, only=frozenset(users), carefully=True)
+
+
+def counts(table: str, rules: Rules) -> bool:
+    """Whether a table's rows have a part in what a rebuild writes."""
+    linked = rules.linked_table(table)
+    return rules.table(table) is not None or (linked is not None and bool(linked.writes))
+
+
+class PartitionFold:
+    """The folds of one partition number: one for each table of each of its topics."""
+
+    def __init__(
+        self, number: int, tables: Mapping[str, Sequence[str]], folding: Folding, make_store: Callable[[], Store]
+    ) -> None:
+        """``tables`` are those that each topic is known to carry; none: it may be any. What is seen is added."""
+        rules = folding.rules
+        self._number = number
+        self._folding = folding
+        self._history = Histories(folding.earlier, folding.clock_ms)
+        self._make_store = make_store
+        self._captured = frozenset(rules.captured())
+        self._users: dict[str, dict[str, UserFold]] = {}
+        self._linked: dict[str, dict[str, LinkedFold]] = {}
+        self._unread: dict[str, dict[bytes, Read]] = {}
+        """The last record of each key that could not be read, by topic: of which table it was is seen later."""
+        self._own = Rejections()
+        self._repeated = 0
+        self.others = 0
+        """Rows of databases that are not followed."""
+        self.unusable: set[str] = set()
+        """Users whose last row can't be used, once :meth:`plans` has seen it."""
+        for topic, known in tables.items():
+            for table in known or rules.captured():
+                self._fold(topic, table)
+
+    def _fold(self, topic: str, table: str) -> UserFold | LinkedFold | None:
+        """The fold of a table's rows in a topic; None where they have no part in a rebuild, or the mapping no rule."""
+        found = self._users.get(topic, {}).get(table) or self._linked.get(topic, {}).get(table)
+        if found is not None:
+            return found
+        folding = self._folding
+        rules = folding.rules
+        if folding.of_tables is not None and table not in folding.of_tables:
+            return None
+        parts = (table, rules, folding.schemas, self._history)
+        if rules.table(table) is not None:
+            users = UserFold(*parts, self._make_store(), only=folding.only, carefully=folding.carefully)
+            self._users.setdefault(topic, {})[table] = users
+            # What could not be read before may have been of this table. It was counted then.
+            for record in self._unread.get(topic, {}).values():
+                users.add(record)
+            users.rejections = Rejections(marks=users.rejections.marks)
+            return users
+        if counts(table, rules) and not folding.carefully:  # whether a row can be used was seen when it was folded
+            linked = LinkedFold(*parts, self._make_store(), only=folding.only)
+            self._linked.setdefault(topic, {})[table] = linked
+            return linked
+        return None
+
+    def add(self, topic: str, records: Iterable[Read]) -> None:
+        """The next records of a topic.
+
+        Raises:
+            ServerError: from the schemas, which only Avro asks.
+        """
+        said = named(topic, self._captured)
+        if said is None or not is_taken(self._folding.rules.databases, said.database):
+            for record in records:
+                self._sort(topic, record)
+            return
+        fold = self._fold(topic, said.table)
+        if fold is not None:
+            add = fold.add
+            for record in records:
+                add(record)
+
+    def _sort(self, topic: str, record: Read) -> None:
+        """A record of a topic whose name does not tell the table: to the fold of the table that it names itself."""
+        if record.value is None:
+            return
+        source = SourceRecord(record.topic, record.partition, record.offset, 0, record.key, record.value)
+        try:
+            found = parse(source, self._folding.schemas, self._folding.rules.databases)
+        except RecordError as error:
+            self._add_unread(topic, record, error)
+            return
+        if isinstance(found, OtherDatabase):
+            self.others += 1
+            return
+        if not isinstance(found, ChangeEvent):
+            return
+        table = self._folding.rules.captured_name(found.table)
+        if not table:
+            strange = UnknownTable(f"no rule names the table {found.table!r}", field="source.table", place=source.place)
+            self._own.add(strange, None, is_counted=self._folding.carefully)
+        elif (fold := self._fold(topic, table)) is not None:
+            fold.add(record)
+
+    def _add_unread(self, topic: str, record: Read, error: RecordError) -> None:
+        """Each fold marks its own user of the record's key; the record is one."""
+        if record.key is not None:
+            brief = SourceRecord(record.topic, record.partition, record.offset, 0, record.key, b"")
+            self._unread.setdefault(topic, {})[record.key] = brief
+        folds = list(self._users.get(topic, {}).values())
+        before = sum(fold.rejections.count for fold in folds)
+        for fold in folds:
+            fold.add(record)
+        added = sum(fold.rejections.count for fold in folds) - before
+        self._repeated += max(0, added - 1)
+        if not folds:
+            self._own.add(error, None, is_counted=self._folding.carefully)
+
+    def plans(self) -> Iterator[Plan]:
+        """What brings Redis to where the log ends: a plan of each user and table, then the marks."""
+        for topic, fold in _each(self._users):
+            for user, last in fold.store.items():
+                try:
+                    yield fold.plan(last, topic, self._number)
+                except RecordError:
+                    self.unusable.add(user)
+        for topic, linked in _each(self._linked):
+            for user, last in linked.store.items():
+                if not self._is_forgotten(user, last):
+                    yield linked.plan(last, topic, self._number)
+        for _, fold in _each(self._users):
+            yield from (mark for user, mark in fold.rejections.marks.items() if user not in self.unusable)
+
+    def users(self) -> Iterator[UserId]:
+        """Every user of whom the log tells, deleted ones too, and those of whom nothing can be used."""
+        for _, fold in _each(self._users):
+            yield from map(UserId.from_text, fold.store.users())
+            yield from map(UserId.from_text, fold.rejections.marks)
+
+    @property
+    def rejections(self) -> Rejections:
+        """Records that can't be used."""
+        found = Rejections()
+        found.include(self._own)
+        for _, fold in _each(self._users):
+            found.include(fold.rejections)
+        for _, linked in _each(self._linked):
+            found.include(linked.rejections)
+        found.count -= self._repeated
+        found.first = list(dict.fromkeys(found.first))
+        return found
+
+    def _is_forgotten(self, user: str, row: Last) -> bool:
+        owners = (fold.store.get(user) for _, fold in _each(self._users))
+        return any(owner is not None and owner.forgets(row.version) for owner in owners)
+
+
+def _each(folds: Mapping[str, Mapping[str, _Fold]]) -> Iterator[tuple[str, _Fold]]:
+    """The folds with their topics."""
+    return ((topic, fold) for topic, by_table in folds.items() for fold in by_table.values())

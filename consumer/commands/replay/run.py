@@ -1,0 +1,319 @@
+"""``replay``: the topics read again between two bounds, and Redis brought to what they say."""
+
+from __future__ import annotations
+
+import secrets
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import structlog
+
+from consumer.commands.replay.order import (
+    Order,
+    check,
+    identity,
+)
+from consumer.commands.replay.processes import Task, in_processes
+from consumer.commands.replay.state import ReplayState
+from consumer.commands.replay.summary import Summary
+from consumer.commands.replay.worker import (
+    Finished,
+    Interrupted,
+    Reached,
+    Read,
+    RedisReplaced,
+    Wanted,
+    Worker,
+    nap,
+    waits,
+)
+from consumer.errors import (
+    ConfigError,
+    ServerError,
+    ServerUnavailable,
+)
+from consumer.events.avro import NO_SCHEMAS, Schemas
+from consumer.events.record import Partition
+from consumer.guard.version import Verdict
+from consumer.mapping.keys import UserId
+from consumer.mapping.rules import Rules
+from consumer.observability.progress import ReplayProgress
+from consumer.pipeline.batched import batched
+from consumer.pipeline.retry import retry
+from consumer.planning.effect import Plan
+from consumer.planning.rebuild import as_read, removal
+from consumer.settings.sources import Settings
+from consumer.sink.drift import Difference, version_of
+from consumer.sink.group_memory import recall
+from consumer.sink.redis_sink import RedisSink
+from consumer.sink.standing import RedisView
+from consumer.source.bounds import Span
+from consumer.source.clients import kafka as kafka_client
+from consumer.source.followed import Selection
+from consumer.source.range_reader import committed, resolve
+from consumer.source.registry import Registry
+from consumer.source.selection import say_if_uneven, selected
+
+_log = structlog.get_logger(__name__)
+# What a worker takes beside its fold: Python, the client's buffers, SQLite's cache.
+_BASE = 160 * 2**20
+_LEAST = 16 * 2**20
+_AT_ONCE = 500
+_DRY = "nothing"
+
+_T = TypeVar("_T")
+
+
+def replay(settings: Settings, rules: Rules, order: Order, should_stop: Callable[[], bool]) -> Summary:
+    """Carry out ``order``.
+
+    Raises:
+        ConfigError: it can't be carried out like this.
+        Interrupted: told to stop; what was done is in the order's file.
+        ServerError: a server refuses.
+    """
+    check(order, rules)
+    selection = _selection(settings, rules, should_stop)
+    rules = replace(rules, databases=selection.databases)
+    wanted = identity(settings, rules, order, kafka_client.cluster_id(settings.kafka))
+    state = ReplayState(order.resume)
+    try:
+        view = RedisView(settings.redis)
+        try:
+            run = _Run(settings, rules, order, wanted, selection, view, state, should_stop)
+            while True:
+                try:
+                    return run.whole()
+                except RedisReplaced:
+                    _log.warning("Redis was started anew or emptied: the replay begins again", action="replay.again")
+        finally:
+            view.close()
+    finally:
+        state.close()
+
+
+def _selection(settings: Settings, rules: Rules, should_stop: Callable[[], bool]) -> Selection:
+    """The topics to read.
+
+    Raises:
+        ConfigError: a server does not accept us, or the topics are not there.
+    """
+    schemas: Schemas = NO_SCHEMAS
+    with ExitStack() as exits:
+        if settings.registry.url is not None:
+            schemas = registry = exits.enter_context(closing(Registry(settings.registry)))
+            with suppress(ServerUnavailable):
+                registry.reach()
+
+        def remembered(settings: Settings) -> frozenset[str]:
+            try:
+                return retry(lambda: recall(settings), sleep=nap, on_wait=waits, should_stop=should_stop)
+            except ServerUnavailable:
+                raise Interrupted from None  # told to stop while Redis is away
+
+        found = selected(settings, rules, schemas, remembered)
+    if found.lacking:
+        raise ConfigError("CDC_KAFKA__TOPICS", f"not there: {found.lacking}", allowed="topics of this cluster")
+    say_if_uneven(found)
+    return found
+
+
+@dataclass(slots=True)
+class _Run:
+    """The parts of one replay."""
+
+    settings: Settings
+    rules: Rules
+    order: Order
+    identity: Mapping[str, str]
+    selection: Selection
+    view: RedisView
+    state: ReplayState
+    should_stop: Callable[[], bool]
+    progress: ReplayProgress = field(init=False)
+
+    def whole(self) -> Summary:
+        canary = self._begun()
+        try:
+            found = self._all(canary)
+        except BaseException:
+            if self.order.resume is None:
+                self._forget(canary)
+            raise
+        if canary and not self._retried(lambda: self.view.lives(canary)):
+            raise RedisReplaced
+        self._forget(canary)  # first: killed in between, it is begun anew, and no key is left
+        self.state.end()
+        return found
+
+    def _begun(self) -> str:
+        """The name of the canary of a replay that goes on, or begins; "" for a dry run, which makes none.
+
+        The ends are looked for when the canary is there: what Redis loses later lies behind no end.
+        """
+        before = self.state.target(self.identity)
+        if self.order.is_dry:
+            if not before:
+                self.state.begin(self.identity, _DRY, self._spans())
+            return ""
+        run = self._retried(self.view.run)
+        was, _, canary = before.rpartition(" ")
+        if canary and was == run and self._retried(lambda: self.view.lives(canary)):
+            return canary
+        canary = secrets.token_hex(8)
+        self._retried(lambda: self.view.plant(canary))
+        self.state.begin(self.identity, f"{run} {canary}", self._spans())
+        return canary
+
+    def _spans(self) -> list[Span]:
+        spans = _spans(self.settings, self.rules, self.order, self.selection)
+        _say_if_ahead(self.settings, spans, self.order)
+        return spans
+
+    def _forget(self, canary: str) -> None:
+        if canary:
+            with suppress(ServerError):  # it goes by itself, only later
+                self.view.uproot(canary)
+
+    def _retried(self, attempt: Callable[[], _T]) -> _T:
+        try:
+            return retry(attempt, sleep=nap, on_wait=waits, should_stop=self.should_stop)
+        except ServerUnavailable:
+            raise Interrupted from None  # told to stop while Redis is away
+
+    def _all(self, canary: str) -> Summary:
+        order, spans = self.order, self.state.spans()
+        wanted = Wanted(
+            tuple(spans),
+            order.is_rebuild,
+            order.is_dry,
+            order.publishes,
+            frozenset(order.users) or None,
+            max(_LEAST, order.memory // order.workers - _BASE),
+            order.shown,
+            canary,
+            self.selection.tables.pairs(self.selection.topics),
+            frozenset(order.tables) or None,
+        )
+        numbers = sorted({span.partition for span in spans})
+        tasks: list[Task] = [(each, *self.state.reached(each)) for each in numbers if self.state.summary(each) is None]
+        left = sum(
+            span.end - offsets.get(span.topic, span.begin) for each, offsets, _ in tasks for span in wanted.of(each)
+        )
+        with ReplayProgress(max(0, left)) as self.progress:
+            if order.workers > 1:
+                parts = (self.settings, self.rules, wanted, tasks, self._report, self.should_stop)
+                in_processes(order.workers, *parts)
+            else:
+                self._alone(wanted, tasks)
+        total = Summary()
+        for number in numbers:
+            total.include(self.state.summary(number) or Summary(), order.shown)
+        total.not_found = sorted(set(order.users) - total.found)
+        if order.is_whole:
+            self._look_for_orphans(spans, total)
+        return total
+
+    def _alone(self, wanted: Wanted, tasks: Sequence[Task]) -> None:
+        worker = Worker(self.settings, self.rules, wanted, self._report, self.should_stop)
+        try:
+            for task in tasks:
+                worker.replay(*task)
+        finally:
+            worker.close()
+
+    def _report(self, message: object) -> None:
+        match message:
+            case Read(offsets):
+                self.progress.advance(offsets)
+            case Reached(number, offsets, summary):
+                self.state.reach(number, offsets, summary)
+            case Finished(number, summary, users):
+                self.state.finish(number, summary, users)
+
+    def _look_for_orphans(self, spans: Sequence[Span], total: Summary) -> None:
+        ends = {Partition(span.topic, span.partition): span.end for span in spans}
+        # Without its topic nothing is known of a type of user.
+        read = [table for span in spans for table in self.selection.tables.of(span.topic)]
+        tables = {each.user_type: each.table for each in self.rules.tables if each.table in read}
+        orphans = []
+        for plan, key in self._orphans(tables, ends):
+            orphans.append(plan)
+            total.differ(Difference("orphan", key), self.order.shown)
+        if not self.order.prunes or self.order.is_dry or not orphans:
+            return
+        if total.unusable:
+            _log.warning("orphans stay: one may be the user of a record that can't be used", action="replay.not_pruned")
+            return
+        sink = RedisSink(self.settings.redis, self.settings.guard, self.rules)
+        try:
+            sink.reach()
+            for some in batched(orphans, _AT_ONCE):
+                for _, answer in sink.apply(some):
+                    if isinstance(answer, Exception):
+                        raise answer
+                    total.count("orphan, newer by now" if answer.verdict is Verdict.STALE else "orphan removed")
+        finally:
+            sink.close()
+
+    def _orphans(self, tables: dict[str, str], ends: dict[Partition, int]) -> Iterator[tuple[Plan, str]]:
+        """The plan that removes each, and a key that shows it."""
+        known = self.state.users()
+        strangers = (
+            user for user in self.view.users(self.rules) if user.user_type in tables and not _is_in(known, user)
+        )
+        seen: set[UserId] = set()
+        for some in batched(strangers, _AT_ONCE):
+            fresh = [user for user in dict.fromkeys(some) if user not in seen]
+            seen.update(fresh)
+            blind = [removal(user, tables[user.user_type], "", self.rules) for user in fresh]
+            for plan, standing in zip(blind, self.view.standings(blind), strict=True):
+                version = version_of(standing)
+                # Of a record behind the ends: the user is newer than this replay.
+                is_older = version is None or version.offset < ends.get(
+                    Partition(version.topic, version.partition), version.offset
+                )
+                if is_older and standing.present:
+                    yield as_read(plan, standing.version), standing.present[0]
+
+
+def _spans(settings: Settings, rules: Rules, order: Order, selection: Selection) -> list[Span]:
+    names = selection.carrying(order.tables or rules.captured())
+    spans = resolve(settings.kafka, names, order.begin, order.end)
+    users = {each.table for each in rules.tables}
+    cut = [span for span in spans if span.begin and selection.tables.may_carry(span.topic, users)]
+    if order.prunes and cut:
+        problem = f"the first records of {cut[0].topic}[{cut[0].partition}] are gone: its users may be older than it"
+        fix = "leave out --prune: only a topic that is whole, or compacted from its first record on, names all users"
+        raise ConfigError("--prune", problem, fix=fix)
+    return spans
+
+
+def _say_if_ahead(settings: Settings, spans: Sequence[Span], order: Order) -> None:
+    """What the replay applies first is old to the live consumer, which then tells nobody."""
+    if order.is_dry or order.publishes:
+        return
+    at = committed(settings.kafka)
+    ahead = sum(
+        max(0, span.end - max(at[part], span.begin))
+        for span in spans
+        if (part := Partition(span.topic, span.partition)) in at
+    )
+    if ahead:
+        _log.warning(
+            "the live consumer is behind: of changes that the replay applies first nobody is told",
+            action="replay.ahead",
+            records=ahead,
+        )
+
+
+def _is_in(known: dict[str, array[int]], user: UserId) -> bool:
+    ids = known.get(user.user_type)
+    if ids is None or user.id >= 2**64:
+        return user.id >= 2**64
+    at = bisect_left(ids, user.id)
+    return at < len(ids) and ids[at] == user.id

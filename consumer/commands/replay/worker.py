@@ -1,0 +1,346 @@
+"""One partition number replayed: read, folded or decided, and written to Redis or compared with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias, TypeVar
+
+import structlog
+
+from consumer.commands.replay.partition import (
+    Folding,
+    PartitionFold,
+    counts,
+)
+from consumer.commands.replay.state import packed
+from consumer.commands.replay.store import Budget
+from consumer.commands.replay.summary import Summary
+from consumer.errors import (
+    Reconnected,
+    Refused,
+    ServerUnavailable,
+)
+from consumer.events.avro import NO_SCHEMAS, Schemas
+from consumer.events.record import SourceRecord
+from consumer.events.topic_tables import TopicTables
+from consumer.guard.history import Histories
+from consumer.guard.version import Verdict
+from consumer.mapping.rules import Rules
+from consumer.pipeline.batch import Batch, Delivery
+from consumer.pipeline.batched import batched
+from consumer.pipeline.protocols import Applied
+from consumer.pipeline.retry import retry
+from consumer.planning.decision import decide_all, healing_plan
+from consumer.planning.effect import Mode, Plan
+from consumer.planning.mark import mark_refused
+from consumer.settings.sources import Settings
+from consumer.sink.drift import differences, would_apply
+from consumer.sink.redis_sink import RedisSink
+from consumer.sink.standing import RedisView
+from consumer.source.bounds import Span
+from consumer.source.earlier import KafkaEarlier
+from consumer.source.range_reader import read
+from consumer.source.registry import Registry
+
+_log = structlog.get_logger(__name__)
+_AT_ONCE = 500
+_DRY_WAIT_S = 10.0
+_T = TypeVar("_T")
+
+OTHERS = "of a database that is not followed, left out"
+TOMBSTONE, NOTHING = "tombstones", "nothing of their own to write: no effect, of another user, or joined with another"
+NEWER, OLD, RIGHT = "newer in Redis, left alone", "applied before, or older than what is in Redis", "right already"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be replayed, and how. ``users`` are texts such as ``live:123``, None for all.
+
+    ``memory`` is what one worker may hold of folds in bytes, ``shown`` of how many keys the differences are told.
+    ``canary`` names the key whose loss tells that Redis was emptied; a dry run has none. ``tables`` are topics with a
+    table that each is known to carry; only rows of ``of_tables`` are replayed, None for all.
+    """
+
+    spans: tuple[Span, ...]
+    is_rebuild: bool
+    is_dry: bool
+    publishes: bool = False
+    users: frozenset[str] | None = None
+    memory: int = 2**28
+    shown: int = 20
+    canary: str = ""
+    tables: tuple[tuple[str, str], ...] = ()
+    of_tables: frozenset[str] | None = None
+
+    def of(self, number: int) -> list[Span]:
+        """The ranges of one partition number."""
+        return [span for span in self.spans if span.partition == number]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """So many offsets more were read."""
+
+    offsets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Of a partition number everything before these offsets, by topic, is done."""
+
+    number: int
+    offsets: dict[str, int]
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A partition number is done; ``users`` are those the log tells there, packed."""
+
+    number: int
+    summary: Summary
+    users: dict[str, bytes] = field(default_factory=dict)
+
+
+Report: TypeAlias = Callable[[Read | Reached | Finished], None]
+
+
+class Interrupted(Exception):
+    """Told to stop before the end; what was done is kept."""
+
+
+class RedisReplaced(Exception):  # named as what happened
+    """Redis was started anew or emptied: what was acknowledged before may be lost."""
+
+
+class Worker:
+    """Replays one partition number after the other."""
+
+    def __init__(
+        self, settings: Settings, rules: Rules, wanted: Wanted, report: Report, should_stop: Callable[[], bool]
+    ) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._wanted = wanted
+        self._report = report
+        self._should_stop = should_stop
+        self._view = RedisView(settings.redis)
+        self._registry = Registry(settings.registry) if settings.registry.url is not None else None
+        self._schemas: Schemas = self._registry or NO_SCHEMAS
+        self._sink = RedisSink(settings.redis, settings.guard, rules)
+        self._earlier = KafkaEarlier(settings.kafka, self._schemas, placeholder=rules.placeholder)
+        self._history = Histories(self._earlier, settings.guard.clock_ms)
+        self._run = ""
+        self._tables = TopicTables(rules.captured(), wanted.tables)
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._sink.close()
+        self._view.close()
+        self._earlier.close()
+        if self._registry is not None:
+            self._registry.close()
+
+    def replay(self, number: int, reached: dict[str, int], summary: Summary) -> None:
+        """Replay a partition number, from ``reached`` on where part of it is done.
+
+        Raises:
+            Interrupted: told to stop.
+            RedisReplaced: what is done may be lost.
+            ServerError: a server refuses; of a dry run also one that stays away.
+        """
+        if not self._run:
+            self._run = self._retried(self._view.run)
+            if not self._wanted.is_dry:
+                self._retried(self._sink.reach)
+        if self._wanted.is_rebuild:
+            self._rebuild(number)
+        else:
+            self._apply(number, reached, summary)
+
+    def _rebuild(self, number: int) -> None:
+        summary = Summary()
+        rules, guard = self._rules, self._settings.guard
+        spans = self._wanted.of(number)
+        tables = {span.topic: self._tables.of(span.topic) for span in spans}
+        wanted = self._wanted
+        folding = Folding(rules, self._schemas, self._earlier, guard.clock_ms, wanted.users, of_tables=wanted.of_tables)
+        budget = Budget(self._wanted.memory)
+        again = Budget(self._wanted.memory)
+        try:
+            fold = PartitionFold(number, tables, folding, budget.store)
+            for span, records in self._records(spans):
+                summary.records += len(records)
+                self._retried(lambda span=span, records=records: fold.add(span.topic, records))  # type: ignore[misc]
+            self._write(fold.plans(), summary)
+            summary.reject(fold.rejections.first, fold.rejections.count)
+            summary.count(OTHERS, fold.others)
+            users = packed(fold.users())
+            if fold.unusable:
+                second = PartitionFold(number, tables, folding.for_users(fold.unusable), again.store)
+                for span, records in self._records(spans, is_new=False):
+                    second.add(span.topic, records)
+                self._write(second.plans(), summary)
+                summary.reject(second.rejections.first, second.rejections.count)
+        finally:
+            budget.close()
+            again.close()
+        self._look_for_canary()
+        self._report(Finished(number, summary, users))
+
+    def _apply(self, number: int, reached: dict[str, int], summary: Summary) -> None:
+        spans = [replace(span, begin=reached.get(span.topic, span.begin)) for span in self._wanted.of(number)]
+        at = {span.topic: span.begin for span in spans}
+        for span, records in self._records(spans):
+            for some in batched(records, _AT_ONCE):
+                self._decide(some, summary)
+                summary.records += len(some)
+                at[span.topic] = some[-1].offset + 1
+                self._look_for_canary()
+                self._report(Reached(number, dict(at), summary))
+        self._report(Finished(number, summary))
+
+    def _look_for_canary(self) -> None:
+        canary = self._wanted.canary
+        if canary and not self._retried(lambda: self._view.lives(canary)):
+            raise RedisReplaced
+
+    def _decide(self, records: Sequence[SourceRecord], summary: Summary) -> None:
+        decisions = self._retried(lambda: decide_all(records, self._rules, self._schemas, self._tables, self._history))
+        # As if published before: so nothing is published, and there are no dead letters.
+        published = () if self._wanted.publishes else range(len(records))
+        batch = Batch(records, decisions, "", published)
+        wanted, of_tables = self._wanted.users, self._wanted.of_tables
+        plans = {
+            at: plan
+            for at, plan in batch.plans().items()
+            if (wanted is None or str(plan.user) in wanted) and (of_tables is None or plan.table in of_tables)
+        }
+        for at, error in batch.errors.items():
+            users = {str(mark.user) for mark in decisions[at].marks}
+            if at in plans or wanted is None or not users or users & wanted:
+                summary.reject([str(error)])
+        tombstones = sum(record.value is None for record in records)
+        others = sum(bool(decision.database) for decision in decisions)
+        done = sum(at >= 0 for at in plans.keys() | batch.errors.keys())
+        summary.count(TOMBSTONE, tombstones)
+        summary.count(OTHERS, others)
+        summary.count(NOTHING, len(records) - tombstones - others - done)
+        if wanted is not None:
+            summary.find(str(plan.user) for plan in plans.values())
+        if self._wanted.is_dry:
+            self._compare([plan for plan in plans.values() if plan.mode is not Mode.MARK], summary)
+        else:
+            self._deliver(plans, summary, lambda at: batch.unpublished(at, healing_plan(decisions[at], self._rules)))
+
+    def _write(self, plans: Iterable[Plan], summary: Summary) -> None:
+        for some in batched(plans, _AT_ONCE):
+            if self._should_stop():
+                raise Interrupted
+            if self._wanted.users is not None:
+                summary.find(str(plan.user) for plan in some)
+            if self._wanted.is_dry:
+                self._compare([plan for plan in some if plan.mode is not Mode.MARK], summary)
+            else:
+                numbered = dict(enumerate(some))
+                self._deliver(numbered, summary, numbered.__getitem__)
+
+    def _deliver(self, plans: dict[int, Plan], summary: Summary, healing: Callable[[int], Plan]) -> None:
+        delivery = Delivery(
+            plans,
+            healing=healing,
+            mark=lambda plan: mark_refused(plan, self._rules),
+            attempts=self._settings.dead_letters.attempts,
+        )
+        while not delivery.is_over:
+            self._retried(lambda: delivery.attempt(self._sink))
+        for answer in delivery.answers.values():
+            summary.count(_outcome(answer, is_rebuild=self._wanted.is_rebuild))
+        for at, refused in delivery.refused.items():
+            summary.reject([_refusal(plans[at], refused)])
+        if delivery.halt is not None:
+            raise delivery.halt
+
+    def _compare(self, plans: Sequence[Plan], summary: Summary) -> None:
+        standings = self._retried(lambda: self._view.standings(plans))
+        for plan, standing in zip(plans, standings, strict=True):
+            if not would_apply(plan, standing):
+                summary.count(NEWER if self._wanted.is_rebuild else OLD)
+                continue
+            found = list(differences(plan, standing))
+            summary.count("would be written" if found else RIGHT)
+            for each in found:
+                summary.differ(each, self._wanted.shown)
+
+    def _records(self, spans: Sequence[Span], *, is_new: bool = True) -> Iterator[tuple[Span, Sequence[SourceRecord]]]:
+        """The records of ``spans``; of tables that a rebuild writes nothing of only the number of offsets."""
+        needed = [span for span in spans if not self._wanted.is_rebuild or self._counts(span.topic)]
+        if is_new:
+            self._report(Read(sum(span.size for span in spans if span not in needed)))
+        at = {span.topic: span.begin for span in needed}
+        for span, records, position in read(self._settings.kafka, needed, silent):
+            if self._should_stop():
+                raise Interrupted
+            if is_new and position > at[span.topic]:
+                self._report(Read(position - at[span.topic]))
+                at[span.topic] = position
+            if records:
+                yield span, records
+
+    def _counts(self, topic: str) -> bool:
+        """Whether a topic may have a part in what a rebuild writes."""
+        tables = self._tables.of(topic)
+        return not tables or any(counts(table, self._rules) for table in tables)
+
+    def _retried(self, attempt: Callable[[], _T]) -> _T:
+        while True:
+            try:
+                stops = limited(self._should_stop, is_dry=self._wanted.is_dry)
+                return retry(attempt, sleep=nap, on_wait=waits, should_stop=stops)
+            except Reconnected:
+                if self._retried(self._view.run) != self._run:
+                    raise RedisReplaced from None
+                self._sink.go_on()
+            except ServerUnavailable as error:
+                if self._should_stop():
+                    raise Interrupted from None  # told to stop while a server is away
+                problem = f"{error.problem}; a dry run waits {_DRY_WAIT_S:g} s and no longer"
+                raise ServerUnavailable(error.server, problem, error.advice, error.cause) from None
+
+
+def _outcome(answer: Applied, *, is_rebuild: bool) -> str:
+    if not is_rebuild:
+        return "applied" if answer.is_accepted else OLD
+    if answer.verdict is Verdict.STALE:
+        return NEWER
+    if not answer.is_accepted or answer.differed == 0:
+        return RIGHT
+    return "created" if answer.config_created else "corrected"
+
+
+def _refusal(plan: Plan, error: Refused) -> str:
+    version = plan.version
+    return f"{version.topic}[{version.partition}]@{version.offset}: Redis refused the change: {error.problem}"
+
+
+def limited(should_stop: Callable[[], bool], *, is_dry: bool) -> Callable[[], bool]:
+    """When to stop waiting for a server: a dry run, which leaves nothing half done, gives up after a while."""
+    until = time.monotonic() + _DRY_WAIT_S
+    return lambda: should_stop() or (is_dry and time.monotonic() > until)
+
+
+def waits(error: ServerUnavailable, seconds: float) -> None:
+    """Say that a server is waited for."""
+    _log.warning("waiting for a server", action="replay.waiting", error=str(error), again_in_s=round(seconds, 1))
+
+
+def silent(seconds: float) -> None:
+    """Say that Kafka is waited for: its client tries again by itself."""
+    _log.warning("waiting for a server", action="replay.waiting", error=f"Kafka: nothing came for {seconds:.0f} s")
+
+
+def nap(seconds: float) -> None:
+    """Sleep, for so long at most as one who was told to stop may take to notice."""
+    time.sleep(min(seconds, 1.0))

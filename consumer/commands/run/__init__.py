@@ -1,0 +1,1 @@
+"""``cdc-consumer run``: the parts put together, and worker processes."""

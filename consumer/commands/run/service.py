@@ -1,0 +1,170 @@
+"""``run``: the parts put together, started in the order in which they can be waited for, and stopped in good order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+
+import structlog
+
+from consumer.commands.run.collector import relax
+from consumer.commands.shared.stop import Stop
+from consumer.errors import ServerUnavailable
+from consumer.events.avro import NO_SCHEMAS, Schemas
+from consumer.events.record import Partition, SourceRecord
+from consumer.events.topic_tables import TopicTables
+from consumer.guard.history import Histories
+from consumer.mapping.rules import Rules
+from consumer.observability.metrics import Metrics
+from consumer.observability.probes import serve
+from consumer.pipeline.loop import Pipeline
+from consumer.pipeline.protocols import Step
+from consumer.pipeline.retry import retry
+from consumer.pipeline.tolerance import Limit
+from consumer.settings import extras
+from consumer.settings.sources import Settings
+from consumer.sink.group_memory import agree, recall, remember
+from consumer.sink.redis_sink import RedisSink
+from consumer.source.dead_letter_topic import DeadLetterTopic
+from consumer.source.earlier import KafkaEarlier
+from consumer.source.followed import Selection
+from consumer.source.group_consumer import KafkaSource
+from consumer.source.registry import Registry
+from consumer.source.selection import say_if_uneven, selected
+
+_log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings, rules: Rules, stop: Stop) -> None:
+    """Follow the topics and keep Redis right, until ``stop``.
+
+    Raises:
+        ConfigError: before anything was read: a setting can't be used.
+        Halt: a record can't be applied; nothing past it was committed.
+        ServerError: Kafka can't go on.
+    """
+    relax()
+    tables = TopicTables(rules.captured())
+    with ExitStack() as exits:
+        sink = RedisSink(settings.redis, settings.guard, rules, settings.kafka.group_id)
+        exits.callback(sink.close)
+        watching = _watching(settings, sink, tables, exits)
+        exits.callback(serve(settings.metrics, watching, sink.is_reachable))
+        schemas: Schemas = NO_SCHEMAS
+        if settings.registry.url is not None:
+            schemas = registry = Registry(settings.registry)
+            exits.callback(registry.close)
+            with suppress(ServerUnavailable):  # it is waited for when it is needed
+                registry.reach()
+        letters = DeadLetterTopic(settings.kafka, settings.dead_letter_topic)
+        exits.callback(letters.close)
+        earlier = KafkaEarlier(settings.kafka, schemas, placeholder=rules.placeholder)
+        exits.callback(earlier.close)
+
+        def connect() -> KafkaSource:
+            return KafkaSource(settings.kafka, rules.captured(), revoked, watching)
+
+        def revoked(partitions: Sequence[Partition]) -> None:
+            pipeline.revoked(partitions)  # which is there before the source joins
+
+        def waits(error: ServerUnavailable, seconds: float) -> None:
+            watching.waiting(error, seconds)
+            _log.warning("waiting for a server", action="start.waiting", error=str(error), again_in_s=round(seconds, 1))
+
+        try:
+            retry(sink.reach, sleep=stop.wait, on_wait=waits, should_stop=stop)
+            source = retry(connect, sleep=stop.wait, on_wait=waits, should_stop=stop)
+            retry(letters.reach, sleep=stop.wait, on_wait=waits, should_stop=stop)
+        except ServerUnavailable:
+            return  # told to stop before there was anything to follow
+        watching.resumed()
+        exits.callback(source.close)
+        earlier.keep_alive = lambda: source.idle(0.001)
+        try:
+            selection = _selection(settings, rules, schemas, stop, waits)
+        except ServerUnavailable:
+            return
+        watching.resumed()
+        tables.include(selection.tables, selection.topics)
+        pipeline = Pipeline(
+            sink,
+            replace(rules, databases=selection.databases),
+            schemas=schemas,
+            dead_letters=letters,
+            limit=Limit(settings.dead_letters.in_a_row, settings.dead_letters.share),
+            attempts=settings.dead_letters.attempts,
+            group=settings.kafka.group_id,
+            tables=tables,
+            history=Histories(earlier, settings.guard.clock_ms),
+            observer=watching,
+            commit_interval_s=settings.kafka.commit_interval_ms / 1000,
+            linger_s=settings.kafka.linger_ms / 1000,
+        )
+        say_if_uneven(selection)
+        source.subscribe(selection)
+        _log.info(
+            "following",
+            action="run.following",
+            prefix=settings.kafka.topic_prefix,
+            databases=", ".join(sorted(selection.databases)),
+            topics=len(selection.topics),
+        )
+        pipeline.run(source, stop)
+        _log.info("stopped; everything that was done is committed", action="run.stopped")
+
+
+def _watching(settings: Settings, sink: RedisSink, tables: TopicTables, exits: ExitStack) -> Metrics:
+    """Whoever is told of everything: metrics, and traces if they are wanted."""
+    ready_lag_s = settings.metrics.ready_lag_s or float("inf")
+    if not settings.tracing.enabled:
+        return Metrics(index=sink.index_state, ready_lag_s=ready_lag_s, tables=tables)
+    extras.need("otel", "CDC_TRACING__ENABLED")
+    from consumer.observability.tracing import open_tracing  # optional, and slow to import
+
+    tracing = open_tracing(settings.kafka.group_id)
+    exits.callback(tracing.close)
+
+    class Traced(Metrics):
+        def took(self, records: Sequence[SourceRecord]) -> None:
+            tracing.took(records)
+
+        def stepped(self, steps: Sequence[Step]) -> None:
+            super().stepped(steps)
+            tracing.stepped(steps)
+
+    return Traced(index=sink.index_state, ready_lag_s=ready_lag_s, tables=tables)
+
+
+def _selection(
+    settings: Settings, rules: Rules, schemas: Schemas, stop: Stop, on_wait: Callable[[ServerUnavailable, float], None]
+) -> Selection:
+    """Wait until there is something to follow.
+
+    Raises:
+        ServerUnavailable: told to stop before.
+    """
+    said = ""
+    while True:
+        found = retry(lambda: _agreed(settings, rules, schemas), sleep=stop.wait, on_wait=on_wait, should_stop=stop)
+        if not found.lacking:
+            return found
+        if found.lacking != said:
+            said = found.lacking
+            _log.warning("waiting for topics", action="start.waiting", missing=said)
+        stop.wait(1.0)
+        if stop():
+            raise ServerUnavailable("Kafka", said)
+
+
+def _agreed(settings: Settings, rules: Rules, schemas: Schemas) -> Selection:
+    """The topics to follow, and the database remembered for whoever joins the group later."""
+    found = selected(settings, rules, schemas, recall)
+    if found.lacking:
+        return found
+    if settings.source.database:
+        remember(settings, found.databases)
+        return found
+    if agree(settings, found.databases) != found.databases:
+        return selected(settings, rules, schemas, recall)  # another member was first
+    return found

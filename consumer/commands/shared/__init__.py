@@ -1,0 +1,1 @@
+"""What several commands share: options, texts of wrong usage, how to stop, a row written anew."""

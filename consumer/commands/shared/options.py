@@ -1,0 +1,217 @@
+"""The options that several commands share, each with one name and one help, and what they stand for."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from consumer.errors import ConfigError
+from consumer.events.event import PLACEHOLDER
+from consumer.mapping import file as mapping
+from consumer.mapping.keys import UserId
+from consumer.observability import log
+from consumer.settings import (
+    extras,
+    variables,
+)
+from consumer.settings import (
+    sources as config,
+)
+from consumer.settings import (
+    times as moment,
+)
+
+if TYPE_CHECKING:
+    from consumer.events.avro import Schemas
+    from consumer.mapping.rules import Rules
+    from consumer.source.bounds import Bound
+
+_PASSWORD = re.compile(r"://[^/@]*:[^/@]+@|[?&]password=")
+_USER = "a type and a number, such as live:123"
+
+
+def without_password(param: typer.CallbackParam, url: str | None) -> str | None:
+    """A URL from the command line, which everybody on the machine can read.
+
+    Raises:
+        ConfigError: there is a password in it.
+
+    """
+    if url is not None and _PASSWORD.search(url):
+        name = param.opts[0]
+        fix = "say it in the setting, or in the file that its …_FILE names"
+        raise ConfigError(name, "holds a password, and everybody sees the command line", fix=fix)
+    return url
+
+
+ConfigFile: TypeAlias = Annotated[
+    Path | None, typer.Option("--config", envvar="CDC_CONFIG", help="TOML file of settings.")
+]
+MappingFile: TypeAlias = Annotated[
+    Path | None, typer.Option("--mapping", help="TOML file of the mapping; else the reference.")
+]
+Brokers: TypeAlias = Annotated[str | None, typer.Option("--bootstrap-servers", help="host:port, comma separated.")]
+Prefix: TypeAlias = Annotated[str | None, typer.Option("--topic-prefix", help="Debezium's topic.prefix.")]
+Topics: TypeAlias = Annotated[
+    str | None, typer.Option("--topics", help="Exact names of the tables' topics, comma separated.")
+]
+Group: TypeAlias = Annotated[str | None, typer.Option("--group-id", help="The consumer group that keeps Redis right.")]
+RedisUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--redis-url", help="redis://host:port/db, without a password.", callback=without_password),
+]
+DatabaseUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        help="mysql://…, mariadb://… or postgresql://…, a read-only account without its password.",
+        callback=without_password,
+    ),
+]
+ConnectUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--connect-url", help="Kafka Connect's REST API, without a password.", callback=without_password),
+]
+MetricsPort: TypeAlias = Annotated[
+    int | None, typer.Option("--metrics-port", help="Port of /metrics and the probes; 0 for none.", min=0, max=65535)
+]
+Workers: TypeAlias = Annotated[int, typer.Option("--workers", help="Processes that share the partitions.", min=1)]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object a line.")]
+Users: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--user", help="Only this user, as live:123; may be repeated.")
+]
+Tables: TypeAlias = Annotated[list[str] | None, typer.Option("--table", help="Only this table; may be repeated.")]
+Begin: TypeAlias = Annotated[
+    str, typer.Option("--from", help="Where to begin: beginning, end, a time, 10m ago, or topic:partition:offset,…")
+]
+DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do it, without being asked.")]
+
+
+def settings_of(
+    file: Path | None,
+    mapping_file: Path | None = None,
+    *,
+    brokers: str | None = None,
+    prefix: str | None = None,
+    topics: str | None = None,
+    group: str | None = None,
+    redis_url: str | None = None,
+    database_url: str | None = None,
+    connect_url: str | None = None,
+    metrics_port: int | None = None,
+    named: Collection[str] = (),
+    **sections: Any,
+) -> config.Settings:
+    """The settings in force, with the log set up as they say; options that were not given are None.
+
+    ``sections`` are the options of one command alone, by section. ``named`` as in :func:`consumer.settings.sources.load`.
+
+    Raises:
+        ConfigError: as :func:`consumer.settings.sources.load`.
+    """
+    kafka = {"bootstrap_servers": brokers, "topic_prefix": prefix, "topics": topics, "group_id": group}
+    flags = {
+        "mapping": mapping_file,
+        "kafka": kafka,
+        "redis": {"url": redis_url},
+        "database": {"url": database_url},
+        "connect": {"url": connect_url},
+        "metrics": {"port": metrics_port},
+        **sections,
+    }
+    settings = config.load(flags, file, named)
+    log.configure(settings.log)
+    return settings
+
+
+def need_database(settings: config.Settings) -> None:
+    """Refuse to go on without the packages that read the database; whether its URL is right is found out later.
+
+    Raises:
+        ConfigError: one is not installed.
+    """
+    url = settings.database.url
+    extras.need(extras.of_database(url.get_secret_value() if url is not None else ""), "CDC_DATABASE__URL")
+
+
+def placeholders_of(settings: config.Settings) -> dict[str, str]:
+    """The values of the placeholders of ``connect/``: the environment's, else what the settings say of them."""
+    kafka, url = settings.kafka, settings.database.url
+    # The default is this machine's own, which Kafka Connect on another one would not reach.
+    brokers = kafka.bootstrap_servers if "bootstrap_servers" in kafka.model_fields_set else None
+    database = None if url is None else url.get_secret_value()
+    return variables.placeholders(os.environ, kafka.topic_prefix, brokers, database)
+
+
+def rules_of(settings: config.Settings) -> Rules:
+    """The mapping in force, with what the settings say of it."""
+    return replace(
+        mapping.load(settings.mapping),
+        epoch=settings.guard.epoch,
+        accept_missing_before=settings.source.accept_missing_before,
+        databases=frozenset(settings.source.database),
+        placeholder=settings.source.unavailable_placeholder or PLACEHOLDER,
+    )
+
+
+def user_of(text: str, option: str, rules: Rules) -> UserId:
+    """The user that an option names; ``option`` is what an error calls it.
+
+    Raises:
+        ConfigError: it names none that the mapping has a table for.
+    """
+    try:
+        user = UserId.from_text(text)
+    except ValueError as error:
+        raise ConfigError(option, f"{text!r} {error}", allowed=_USER) from None
+    types = [table.user_type for table in rules.tables]
+    if user.user_type not in types:
+        known = ", ".join(f"{each}:…" for each in types)
+        raise ConfigError(option, f"no table holds users of the type {user.user_type}", allowed=known)
+    return user
+
+
+def time_of(text: str | None, option: str) -> int | None:
+    """The time that an option says, UTC milliseconds; None where it was not given.
+
+    Raises:
+        ConfigError: it says none.
+    """
+    return None if text is None else moment.parse(text, option, _now_ms())
+
+
+def bound_of(text: str, option: str) -> Bound:
+    """The place in the topics that an option says.
+
+    Raises:
+        ConfigError: it says none.
+    """
+    from consumer.source.bounds import parse_bound
+
+    return parse_bound(text, option, _now_ms())
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def schemas_of(settings: config.Settings, file: Path | None = None) -> Schemas:
+    """Where Avro's schemas come from: the file, else the registry that is configured, else nowhere."""
+    from consumer.events.avro import NO_SCHEMAS, KnownSchemas
+    from consumer.source import recording
+
+    if file is not None:
+        return KnownSchemas(recording.read_schemas(file))
+    if settings.registry.url is None:
+        return NO_SCHEMAS
+    from consumer.source.registry import Registry
+
+    return Registry(settings.registry)

@@ -1,0 +1,101 @@
+"""A user written anew from the database's row, guarded: compare and set, once the consumer has passed what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from consumer.commands.shared.passage import (
+    Passage,
+    Patience,
+    let_pass,
+)
+from consumer.database.reader import Database
+from consumer.errors import (
+    Place,
+    Reconnected,
+    ServerError,
+    ServerUnavailable,
+)
+from consumer.guard.version import Version
+from consumer.mapping.rules import Rules, UserTable
+from consumer.pipeline.protocols import Applied
+from consumer.planning.effect import Plan
+from consumer.planning.read_row import ReadRow
+from consumer.planning.rebuild import rebuild_read
+from consumer.sink.redis_sink import RedisSink
+from consumer.sink.standing import RedisView
+from consumer.source.topic_ends import Topics
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRow:
+    """A row, and the plan that writes it if the version still stands that stood before it was read."""
+
+    row: ReadRow
+    plan: Plan
+
+
+class Refresher:
+    """Reads rows, and says when they may be written.
+
+    A row holds changes that the consumer has yet to come to. Written before that, it would be overwritten by them, each
+    in its turn; so they are waited for. What comes behind them gives the user another version, and then nothing is
+    written.
+    """
+
+    def __init__(self, database: Database, view: RedisView, topics: Topics, rules: Rules, patience: Patience) -> None:
+        self._database = database
+        self._view = view
+        self._topics = topics
+        self._rules = rules
+        self._patience = patience
+
+    def read(self, table: UserTable, number: int) -> SeenRow:
+        """The version first, then the row: so the row is no older.
+
+        Raises:
+            ServerError: of the database or Redis; a replica has not come to what Redis holds.
+            RecordError: the row can't be used.
+        """
+        seen = self._view.version(table, number, self._rules)
+        row = self._database.row(table, number)
+        if self._database.is_replica and seen:
+            self._refuse_older(row, seen)
+        return SeenRow(row, rebuild_read(row, table, self._rules, seen))
+
+    def wait(self, should_stop: Callable[[], bool] = lambda: False) -> Passage:
+        """Returns once the consumer has come to where the database is now, or when that took too long.
+
+        Raises:
+            ServerError: of the database, or of Kafka.
+        """
+        return let_pass(self._database, self._topics, self._patience, should_stop)
+
+    def _refuse_older(self, row: ReadRow, seen: str) -> None:
+        try:
+            version = Version.from_text(seen)
+        except ValueError:
+            return  # the script refuses to write beside it
+        place = Place(version.topic, version.partition, version.offset)
+        change = self._topics.changes([place]).get(place)
+        if change is None or change.position.server != row.position.server:
+            return  # places in the logs of two servers can't be compared
+        if change.position.place >= row.position.place:
+            raise ServerUnavailable("database", "the replica is behind what Redis holds", "try again")
+
+
+def write(sink: RedisSink, plan: Plan) -> Applied:
+    """What Redis answered to one plan of which nothing depends on what was acknowledged before.
+
+    Raises:
+        ServerError: Redis can't answer, or refuses.
+    """
+    try:
+        ((_, answer),) = sink.apply([plan])
+    except Reconnected:
+        sink.go_on()
+        ((_, answer),) = sink.apply([plan])
+    if isinstance(answer, ServerError):
+        raise answer
+    return answer

@@ -1,0 +1,1 @@
+"""``cdc-consumer snapshot``: Debezium's incremental snapshots, asked for and followed."""

@@ -1,0 +1,209 @@
+"""``cdc-consumer snapshot``: the rows of a table, or of some users, once more, while changes go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumer.commands.shared.options import (
+    AsJson,
+    Brokers,
+    ConfigFile,
+    DatabaseUrl,
+    Group,
+    MappingFile,
+    Prefix,
+    RedisUrl,
+    Topics,
+    Users,
+    need_database,
+    rules_of,
+    schemas_of,
+    settings_of,
+)
+from consumer.errors import ConfigError
+from consumer.mapping.keys import UserId
+from consumer.settings import sources as config
+
+if TYPE_CHECKING:
+    from consumer.commands.snapshot.request import (
+        Course,
+        Notification,
+        Scan,
+    )
+    from consumer.mapping.rules import Rules
+    from consumer.source.followed import Selection
+
+_AUDIT = (
+    "no audit follows, for CDC_DATABASE__URL is not set: an incremental read can be older than it looks;"
+    " follow it with cdc-consumer audit"
+)
+
+
+def snapshot(
+    tables: Annotated[
+        list[str] | None, typer.Argument(help="Tables, such as live_users or trading.live_users.")
+    ] = None,
+    where: Annotated[str | None, typer.Option("--where", help="Only rows of this SQL condition.")] = None,
+    users: Users = None,
+    authoritative: Annotated[
+        bool, typer.Option("--authoritative", help="Overwrite what stands in Redis, rather than fill what is missing.")
+    ] = False,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="End the snapshot that runs, or leave TABLES out of it.")
+    ] = False,
+    as_json: AsJson = False,
+    config_file: ConfigFile = None,
+    mapping_file: MappingFile = None,
+    bootstrap_servers: Brokers = None,
+    topic_prefix: Prefix = None,
+    topics: Topics = None,
+    group_id: Group = None,
+    redis_url: RedisUrl = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Ask Debezium for an incremental snapshot over its signal topic, and follow it to its end.
+
+    `run` takes the reads from the topics, as it takes changes. Exit code 1 if a table was not read to its end. An
+    authoritative one is followed by an audit of what was read, where the database is configured: 1 if it finds drift.
+    """
+    from consumer.commands.snapshot import run as incremental
+    from consumer.commands.snapshot.request import told_json, told_text
+    from consumer.sink.group_memory import recall
+    from consumer.source.selection import selected
+
+    settings = settings_of(
+        config_file,
+        mapping_file,
+        brokers=bootstrap_servers,
+        prefix=topic_prefix,
+        topics=topics,
+        group=group_id,
+        redis_url=redis_url,
+        database_url=database_url,
+    )
+    rules = rules_of(settings)
+    _refuse_contradictions(tables or [], where, users or [], authoritative=authoritative, stop=stop)
+    audits = authoritative and _may_audit(settings)
+    chosen = [_user(each) for each in users or []]
+    selection = selected(settings, rules, schemas_of(settings), recall) if tables or chosen else None
+    if stop:
+        incremental.end(settings, incremental.collections(selection, rules, tables or []) if selection else [])
+        typer.echo("asked for its end; whoever follows it hears of it", err=True)
+        return
+    assert selection is not None  # noqa: S101  # without tables and users it was refused
+    scans = _scans(selection, rules, tables or [], where, chosen)
+
+    def tell(told: Notification) -> None:
+        if as_json:
+            typer.echo(told_json(told))
+        else:
+            typer.echo(told_text(told), err=True)
+
+    def prepare() -> None:
+        if authoritative:
+            count = incremental.make_authoritative(settings, rules, selection, scans, chosen)
+            typer.echo(f"{count} users are marked: the next whole row of each is written over what stands", err=True)
+
+    try:
+        course = incremental.take(settings, scans, prepare, tell, lambda text: typer.echo(text, err=True))
+    except KeyboardInterrupt:
+        typer.echo("no longer followed; if it was asked for already, it goes on. --stop ends it", err=True)
+        raise typer.Exit(130) from None
+    is_well = _conclude(course)
+    if audits:
+        is_well = _audited(settings, rules, scans, chosen, as_json=as_json) and is_well
+    elif authoritative:
+        typer.echo(_AUDIT, err=True)
+    if not is_well:
+        raise typer.Exit(1)
+
+
+def _may_audit(settings: config.Settings) -> bool:
+    """Whether the database is configured; then the packages that read it must be there before anything is asked for."""
+    if settings.database.url is None:
+        return False
+    need_database(settings)
+    return True
+
+
+def _audited(
+    settings: config.Settings, rules: Rules, scans: Sequence[Scan], users: Sequence[UserId], *, as_json: bool
+) -> bool:
+    """Whether Redis is what the database says of those that were read: what differs is told as an audit tells it."""
+    from consumer.commands.audit import finding as findings
+    from consumer.commands.audit.run import Audit
+    from consumer.commands.audit.users import Order
+    from consumer.commands.shared.stop import Stop
+    from consumer.observability.audit_progress import AuditProgress
+
+    def say(found: Sequence[findings.Finding]) -> None:
+        for each in found:
+            typer.echo(findings.to_json(each) if as_json else findings.to_text(each))
+
+    stop = Stop()
+    stop.listen()
+    order = Order(tuple(users), () if users else tuple(scan.table for scan in scans))
+    with Audit(settings, rules, schemas_of(settings), order, stop) as audit, AuditProgress() as progress:
+        tally = audit.whole(say, progress)
+    if stop():
+        raise typer.Exit(130)
+    typer.echo(findings.summary_json(tally) if as_json else findings.summary_text(tally), err=not as_json)
+    return tally.is_clean
+
+
+def _conclude(course: Course) -> bool:
+    """Whether every table was read to its end; what was not is told."""
+    unread = course.unread()
+    for name, why in unread.items():
+        typer.echo(f"{name} was not read to its end: {why}", err=True)
+    if len(unread) < len(course.collections):
+        typer.echo("what was read is in the topics; run takes it from there", err=True)
+    return not unread
+
+
+def _refuse_contradictions(
+    tables: Sequence[str], where: str | None, users: Sequence[str], *, authoritative: bool, stop: bool
+) -> None:
+    if stop and (where or users or authoritative):
+        raise ConfigError(
+            "--stop", "ends a snapshot, or leaves whole tables out of it", fix="give it with TABLES or alone"
+        )
+    if tables and users:
+        raise ConfigError("--user", "a user's table is known", fix="give TABLES or --user")
+    if not (tables or users or stop):
+        raise ConfigError("TABLES", "nothing is named to be read", fix="name tables, or --user live:123")
+    if where and not tables:
+        raise ConfigError("--where", "is about the rows of tables", fix="name TABLES with it")
+    if where and authoritative:
+        raise ConfigError("--authoritative", "nobody knows which users a condition means", fix="leave out --where")
+
+
+def _scans(
+    selection: Selection, rules: Rules, tables: Sequence[str], where: str | None, users: Sequence[UserId]
+) -> list[Scan]:
+    from consumer.commands.snapshot.request import Scan, condition_of
+    from consumer.commands.snapshot.run import collections
+
+    if tables:
+        return [Scan(name, where or "") for name in collections(selection, rules, tables)]
+    scans = []
+    for user_type in sorted({user.user_type for user in users}):
+        table = next((each for each in rules.tables if each.user_type == user_type), None)
+        if table is None:
+            known = ", ".join(sorted(each.user_type for each in rules.tables))
+            raise ConfigError(
+                "--user", f"no table holds users of the type {user_type}", allowed=f"users of the types {known}"
+            )
+        (name,) = collections(selection, rules, [table.table])
+        scans.append(Scan(name, condition_of(table, sorted(user for user in users if user.user_type == user_type))))
+    return scans
+
+
+def _user(text: str) -> UserId:
+    try:
+        return UserId.from_text(text)
+    except ValueError as error:
+        raise ConfigError("--user", f"{text!r} {error}", allowed="a type and a number, such as live:123") from None

@@ -1,1 +1,0 @@
-"""The connectors in `connect/` and the Kafka Connect that runs them."""

@@ -1,0 +1,212 @@
+"""Avro in Confluent's wire format: byte 0, the writer schema's id, the Avro body.
+
+What a schema says of a column (Connect's semantic type, a decimal's scale) is kept beside the values and not applied to
+them: the reader's own conversions round decimals to the declared precision, and raise for dates out of range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Protocol
+
+import fastavro
+import msgspec
+
+from consumer.errors import Undecodable
+from consumer.events.event import ColumnSchema, TableSchema
+
+MAGIC = 0
+PREFIX = 5
+"""Bytes before the body: the magic byte and the schema's id."""
+_OTHER_IDS = (
+    "on the converter: ids in the value and not in headers, four bytes, of Confluent's API "
+    "(Apicurio: headers.enabled=false, as-confluent=true, use-id=contentId)"
+)
+# Without Connect's semantic type, as other converters write: the same units under the names used here.
+_UNITS = {
+    "date": "Date",
+    "timestamp-millis": "Timestamp",
+    "local-timestamp-millis": "Timestamp",
+    "timestamp-micros": "MicroTimestamp",
+    "local-timestamp-micros": "MicroTimestamp",
+    "timestamp-nanos": "NanoTimestamp",
+    "local-timestamp-nanos": "NanoTimestamp",
+}
+_STRUCTURE = ("type", "name", "namespace", "symbols", "size")
+_NAMED = ("record", "error", "enum", "fixed")
+
+
+@dataclass(frozen=True, slots=True)
+class AvroSchema:
+    """A writer schema as the reader takes it, and what it says of the row's columns."""
+
+    writer: Any
+    columns: TableSchema
+
+
+class Schemas(Protocol):
+    """Writer schemas by id."""
+
+    def schema(self, number: int) -> AvroSchema:
+        """The schema of that id.
+
+        Raises:
+            Undecodable: there is none, or it is not Avro.
+            ServerError: whoever keeps the schemas can't be asked.
+
+        """
+        ...
+
+
+class NoSchemas:
+    """Where no registry is configured."""
+
+    def schema(self, number: int) -> AvroSchema:
+        """Raises Undecodable: there are no schemas."""
+        raise Undecodable(
+            f"bytes in Confluent's format with schema {number}, and no schema registry is configured",
+            advice="if they are Avro: set CDC_REGISTRY__URL to the registry that the connector's converter uses; if"
+            " Protobuf: set an Avro converter, or JsonConverter",
+        )
+
+
+NO_SCHEMAS: Schemas = NoSchemas()
+
+
+class KnownSchemas:
+    """Schemas that lie beside a recording: their JSON text by id."""
+
+    def __init__(self, texts: Mapping[int, str]) -> None:
+        self._schemas = {number: read_schema(text) for number, text in texts.items()}
+
+    def schema(self, number: int) -> AvroSchema:
+        """The schema of that id. Raises Undecodable if there is none."""
+        if number not in self._schemas:
+            raise no_such_schema(number, "among the recorded ones")
+        return self._schemas[number]
+
+
+def no_such_schema(number: int, where: str) -> Undecodable:
+    """The error for an id that nobody knows."""
+    return Undecodable(
+        f"no schema {number} {where}",
+        advice="either the registry lost it (one in memory that was restarted: restart the connector, so that it "
+        f"registers its schemas anew), or these are not Confluent's ids, or no Avro at all. Set {_OTHER_IDS}",
+    )
+
+
+def decode(data: bytes, schemas: Schemas) -> tuple[Any, TableSchema]:
+    """The value in ``data``, which begins with the magic byte, and the types of its row's columns.
+
+    Raises:
+        Undecodable: not the wire format, no such schema, or a body that is not of the schema.
+        ServerError: from ``schemas``.
+
+    """
+    if len(data) < PREFIX:
+        raise Undecodable(f"{len(data)} bytes that begin with 0 and hold no schema id")
+    number = int.from_bytes(data[1:PREFIX], "big")
+    schema = schemas.schema(number)
+    body = BytesIO(data)
+    body.seek(PREFIX)
+    try:
+        value = fastavro.schemaless_reader(body, schema.writer, None)
+    except Exception as error:
+        # Seen from garbage: EOFError, IndexError, UnicodeDecodeError, ValueError, OverflowError. The library names no
+        # base class, and its words may quote the record.
+        raise Undecodable(
+            f"{len(data)} bytes that are not Avro of schema {number} ({type(error).__name__})",
+            advice=f"if every record is so: set {_OTHER_IDS}",
+        ) from None
+    if left := len(data) - body.tell():
+        raise Undecodable(
+            f"{left} of {len(data)} bytes left over after Avro of schema {number}",
+            advice=f"the id is another schema's; set {_OTHER_IDS}",
+        )
+    return value, schema.columns
+
+
+def read_schema(text: str | bytes) -> AvroSchema:
+    """A writer schema from its JSON text.
+
+    Raises:
+        Undecodable: it is no Avro schema, or none that a reader of unknown bytes should use.
+
+    """
+    try:
+        declared = msgspec.json.decode(text)
+        return AvroSchema(fastavro.parse_schema(_Bare().of(declared)), _columns(declared))
+    except Undecodable:
+        raise
+    except Exception as error:  # the library raises what it meets: KeyError, AttributeError, SchemaParseException
+        raise Undecodable(f"a schema that is not Avro ({type(error).__name__})") from None
+
+
+class _Bare:
+    """A schema without what a reader of its own bytes does not need: defaults, documentation, logical types.
+
+    Refuses what would let a few bytes of garbage cost everything: schemas that hold themselves (depth), and arrays
+    of nothing (length).
+    """
+
+    def __init__(self) -> None:
+        self._open: list[str] = []
+
+    def of(self, schema: Any, namespace: str = "") -> Any:
+        if isinstance(schema, list):
+            return [self.of(each, namespace) for each in schema]
+        if isinstance(schema, str):
+            if {schema, f"{namespace}.{schema}"} & set(self._open):
+                raise Undecodable("a schema that holds itself")
+            return schema
+        kind = schema["type"]
+        if not isinstance(kind, str):
+            return self.of(kind, namespace)
+        bare: dict[str, Any] = {name: schema[name] for name in _STRUCTURE if name in schema}
+        if kind == "array":
+            if schema["items"] == "null" or (isinstance(schema["items"], dict) and schema["items"].get("fields") == []):
+                raise Undecodable("a schema with an array of nothing")
+            bare["items"] = self.of(schema["items"], namespace)
+        elif kind == "map":
+            bare["values"] = self.of(schema["values"], namespace)
+        elif kind in ("record", "error"):
+            space = str(schema.get("namespace", namespace))
+            name = str(schema["name"])
+            self._open.append(name if "." in name or not space else f"{space}.{name}")
+            inner = self._open[-1].rpartition(".")[0]
+            bare["fields"] = [
+                {"name": field["name"], "type": self.of(field["type"], inner)} for field in schema["fields"]
+            ]
+            self._open.pop()
+        elif kind not in _NAMED:
+            return self.of(kind, namespace)
+        return bare
+
+
+def _columns(schema: Any) -> TableSchema:
+    """The columns of a row envelope's image, or of the record itself (a key)."""
+    fields = schema.get("fields") if isinstance(schema, dict) else None
+    if not fields:
+        return {}
+    images = (_record(field["type"]) for field in fields if field["name"] in ("before", "after"))
+    row = next((image for image in images if image is not None), schema)
+    return {str(column["name"]): _column(column["type"]) for column in row["fields"]}
+
+
+def _record(kind: Any) -> Any:
+    """The record that is written out in a union; the image that comes second only names the first one's."""
+    options = kind if isinstance(kind, list) else [kind]
+    return next((each for each in options if isinstance(each, dict) and each.get("fields")), None)
+
+
+def _column(kind: Any) -> ColumnSchema:
+    options = kind if isinstance(kind, list) else [kind]
+    said = next((each for each in options if isinstance(each, dict)), {})
+    if isinstance(said.get("type"), dict):
+        said = said["type"] | said
+    logical = said.get("logicalType")
+    name = str(said.get("connect.name") or _UNITS.get(str(logical), ""))
+    scale = said.get("scale", 0) if logical == "decimal" else None
+    return ColumnSchema(name, scale if isinstance(scale, int) else None)

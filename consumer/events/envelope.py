@@ -1,0 +1,214 @@
+"""A decoded value to a change event: Debezium's envelope, and what else lies in its topics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from consumer.errors import (
+    NotAnEnvelope,
+    RecordError,
+    Unsupported,
+)
+from consumer.events.avro import NO_SCHEMAS, Schemas
+from consumer.events.codec import decode
+from consumer.events.event import (
+    PLACEHOLDER,
+    UNAVAILABLE,
+    ChangeEvent,
+    Ignored,
+    Operation,
+    OtherDatabase,
+    RowImage,
+    TableSchema,
+    Tombstone,
+)
+from consumer.events.position import (
+    Origin,
+    SourcePosition,
+    from_source,
+)
+from consumer.events.record import SourceRecord
+from consumer.events.topic_tables import is_taken
+from consumer.events.value import whole_number
+
+_FLATTENED = (
+    "set no ExtractNewRecordState (flattening) transformation on the connector: the old row image is gone with it"
+)
+_CONVERTERS = "value.converter: JsonConverter, or an Avro converter with Confluent's format"
+_OPERATIONS = {each.value: each for each in Operation}
+_EVERY: frozenset[str] = frozenset()
+
+
+def parse(
+    record: SourceRecord,
+    schemas: Schemas = NO_SCHEMAS,
+    databases: frozenset[str] = _EVERY,
+    *,
+    placeholder: str = PLACEHOLDER,
+) -> ChangeEvent | Tombstone | Ignored | OtherDatabase:
+    """What ``record`` says; ``schemas`` are for Avro. Rows of other ``databases`` are not looked at; none: all are.
+    ``placeholder`` stands for values that were not sent.
+
+    Raises:
+        RecordError: with the record's place, and the envelope's field at fault.
+        ServerError: from ``schemas``.
+
+    """
+    try:
+        return _parse(record, schemas, databases, placeholder)
+    except RecordError as error:
+        error.place = record.place
+        raise
+
+
+def _parse(
+    record: SourceRecord, schemas: Schemas, databases: frozenset[str], placeholder: str
+) -> ChangeEvent | Tombstone | Ignored | OtherDatabase:
+    decoded = decode(record.value, schemas) if record.value is not None else None
+    envelope = decoded.payload if decoded is not None else None
+    if record.value is None or decoded is None or envelope is None:
+        return Tombstone()  # some converters write a null value as JSON
+    if not isinstance(envelope, dict):
+        raise _no_object(envelope)
+    # A flattened row may have a column named op; an envelope has an image or a source beside it.
+    if "op" not in envelope or envelope.keys().isdisjoint(("before", "after", "source")):
+        return _without_operation(envelope)
+    op = _operation(envelope["op"])
+    if op is Operation.MESSAGE:
+        return Ignored("a logical decoding message, no row")
+    source, table = _source(envelope)
+    database = _database(source, is_needed=bool(databases))
+    if not is_taken(databases, database):
+        # Before anything is refused: what is wrong with rows of another database is no business of this program.
+        return OtherDatabase(database, table)
+    if op is Operation.TRUNCATE:
+        raise Unsupported(
+            f"TRUNCATE of {table}",
+            field="op",
+            advice="Redis was not touched; if the table was really emptied, remove its users' keys by an audit",
+        )
+    before, after = _image(envelope, "before"), _image(envelope, "after")
+    if after is None and op is not Operation.DELETE:
+        raise NotAnEnvelope(f"no row image for op {op}", field="after")
+    if placeholder.encode() in record.value:
+        before, after = _with_unavailable(before, after, placeholder)
+    position = from_source(source, envelope.get("transaction"))
+    return ChangeEvent(
+        table=table,
+        op=op,
+        key=key_of(record.key, schemas),
+        before=before,
+        after=after,
+        position=position,
+        transaction_id=_transaction(envelope, position),
+        place=record.place,
+        schema=decoded.columns,
+        written_ms=record.timestamp_ms,
+        database=database,
+    )
+
+
+def _source(envelope: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """The source block, and the table that it names."""
+    source = envelope.get("source")
+    if not isinstance(source, dict):
+        raise NotAnEnvelope("missing", field="source")
+    table = source.get("table")
+    if not isinstance(table, str) or not table:
+        raise NotAnEnvelope("missing", field="source.table")
+    return source, table
+
+
+def _database(source: Mapping[str, Any], *, is_needed: bool) -> str:
+    scope = scope_of(source)
+    found = source.get(scope)
+    if isinstance(found, str) and found:
+        return found
+    if is_needed:
+        raise NotAnEnvelope("missing", field=f"source.{scope}")
+    return ""
+
+
+def scope_of(source: Mapping[str, Any]) -> str:
+    """The field of a source block that tells two tables of one name apart: a database's or a schema's name."""
+    return "schema" if source.get("connector") == "postgresql" else "db"
+
+
+def _no_object(value: object) -> NotAnEnvelope:
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        return NotAnEnvelope("a text that holds JSON: it was converted to JSON twice", advice=_CONVERTERS)
+    return NotAnEnvelope("the value is no object")
+
+
+def _without_operation(value: Mapping[str, Any]) -> Ignored:
+    """Debezium's own topics carry no ``op``; anything else without one is no change event."""
+    if "specversion" in value and "type" in value:
+        raise NotAnEnvelope("a CloudEvents envelope, of CloudEventsConverter", advice=_CONVERTERS)
+    if not value.keys().isdisjoint(("__op", "__deleted")):
+        raise NotAnEnvelope("missing: a flattened row", field="op", advice=_FLATTENED)
+    if value.get("status") in ("BEGIN", "END") and "id" in value:
+        return Ignored("transaction metadata")
+    if "ddl" in value or "tableChanges" in value:
+        return Ignored("a schema change")
+    if value.keys() == {"ts_ms"}:
+        return Ignored("a heartbeat")
+    raise NotAnEnvelope("missing: not a Debezium change event", field="op", advice=_FLATTENED)
+
+
+def _operation(op: object) -> Operation:
+    found = _OPERATIONS.get(op) if isinstance(op, str) else None
+    if found is None:
+        raise NotAnEnvelope("not one of c, u, d, r, t, m", field="op")
+    return found
+
+
+def _image(envelope: Mapping[str, Any], name: str) -> RowImage | None:
+    image = envelope.get(name)
+    if image is not None and not isinstance(image, dict):
+        raise NotAnEnvelope("should be a row or null", field=name)
+    return image
+
+
+def _with_unavailable(
+    before: RowImage | None, after: RowImage | None, placeholder: str
+) -> tuple[RowImage | None, RowImage | None]:
+    """Debezium's placeholder as what it is: unchanged, so where the old row has the value, it is the new row's too."""
+    old = {} if before is None else before
+    old = {name: UNAVAILABLE if value == placeholder else value for name, value in old.items()}
+    new = {} if after is None else after
+    new = {name: old.get(name, UNAVAILABLE) if value == placeholder else value for name, value in new.items()}
+    return None if before is None else old, None if after is None else new
+
+
+def key_of(key: bytes | None, schemas: Schemas) -> RowImage:
+    """The columns of a record's key; empty where the key is absent or not ours to read (the row image has them too)."""
+    if key is None:
+        return {}
+    try:
+        decoded = decode(key, schemas)
+        return _with_whole_numbers(decoded.payload, decoded.columns) if isinstance(decoded.payload, dict) else {}
+    except RecordError:
+        return {}
+
+
+def _with_whole_numbers(key: RowImage, columns: TableSchema) -> RowImage:
+    """Decimals of a key as numbers: nothing that is asked for its key is told the schema too."""
+    decimals = {name for name, column in columns.items() if column.scale == 0 and key.get(name) is not None}
+    return key if not decimals else {**key, **{name: whole_number(key[name], columns[name]) for name in decimals}}
+
+
+def _transaction(envelope: Mapping[str, Any], position: SourcePosition) -> str | None:
+    """The database transaction's id: from Debezium's transaction metadata, else from the source block.
+
+    PostgreSQL's is ``txId:lsn`` with another lsn in each row, so the txId alone is the transaction's.
+    """
+    block = envelope.get("transaction")
+    found = block.get("id") if isinstance(block, dict) else None
+    if position.connector != "postgresql":
+        found = found or position.transaction
+    elif isinstance(found, str):
+        found = found.partition(":")[0]
+    elif position.origin is Origin.STREAMED:
+        found = position.transaction
+    return found if isinstance(found, str) and found else None

@@ -1,1 +1,0 @@
-"""Dead letters listed, shown and put through the pipeline again."""

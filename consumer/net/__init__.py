@@ -1,0 +1,1 @@
+"""TLS and HTTP, for every client of a server."""

@@ -1,0 +1,1 @@
+"""Logs, metrics, probes, traces, progress bars."""

@@ -1,0 +1,41 @@
+"""Log lines: one ``action`` each, JSON or console, on stderr, and never a row value."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import EventDict
+
+from consumer.settings.sections import Log
+
+
+def configure(settings: Log, **always: object) -> None:
+    """Set up structlog and the standard library's logging for this process; ``always`` stands in each line."""
+
+    def with_always(_: object, __: str, event: EventDict) -> EventDict:
+        return {**always, **event}
+
+    level = getattr(logging, settings.level.upper())
+    is_console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
+    renderer = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if is_console else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            with_always,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    # The Kafka client reports each failed connection attempt; what matters of that is said by this program.
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    # The same of each batch of spans that does not arrive.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)

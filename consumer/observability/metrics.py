@@ -1,0 +1,239 @@
+"""Prometheus metrics of ``run``, and what its probes ask: whether it lives, and whether it is ready."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Info, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from consumer import __version__
+from consumer.errors import ServerError
+from consumer.events.record import Partition
+from consumer.events.topic_tables import TopicTables
+from consumer.mapping.columns import Drift, DriftKind
+from consumer.observability.lag import Lag
+from consumer.observability.latency import Latency
+from consumer.observability.pauses import Pauses
+from consumer.observability.tally import (
+    KINDS,
+    OUTCOMES,
+    tally,
+)
+from consumer.pipeline.protocols import (
+    Observer,
+    Source,
+    Step,
+)
+
+_LONGEST_TURN_S = 60.0
+_MOST_COLUMNS = 200
+"""A label's values are kept for ever, and a record may name any column: so many are told apart, the rest is one."""
+_INDEX_STATES = ("off", "cold", "full", "warm")
+_SERVERS = ("redis", "kafka", "registry")
+
+
+class Metrics(Observer, Collector):
+    """Counts what the pipeline does, batch by batch. Labels are of what is configured: their number is bounded.
+
+    ``index`` answers the state of the index of wildcard keys: ``off``, ``cold``, ``full`` or ``warm``. Behind by more
+    than ``ready_lag_s`` seconds the program is not ready. ``tables`` is what is known of the topics.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        *,
+        index: Callable[[], str] = lambda: "off",
+        ready_lag_s: float = float("inf"),
+        tables: TopicTables | None = None,
+    ) -> None:
+        self.registry = own = CollectorRegistry()
+        self._clock = clock
+        self._index = index
+        self._ready_lag_s = ready_lag_s
+        self._tables = TopicTables(()) if tables is None else tables
+        self._refused: Sequence[str] = ()
+        self._beat = clock()
+        self._lag = Lag()
+        self._pauses = Pauses()
+        self._columns: set[Drift] = set()
+        self._begun: set[Partition] = set()
+        self._changes = Counter("cdc_changes", "Records by what became of them", ["table", "outcome"], registry=own)
+        self._effects = Counter("cdc_effects", "Effects in Redis", ["kind"], registry=own)
+        for kind in KINDS:
+            self._effects.labels(kind)
+        self._from_commit = Latency("cdc_commit_to_redis_seconds", "From the source's commit time to Redis' answer")
+        self._from_append = Latency("cdc_append_to_redis_seconds", "From Kafka's timestamp to Redis' answer")
+        self._dead = Counter("cdc_dead_letters", "Dead letters written", ["table", "reason"], registry=own)
+        self._retries = Counter(
+            "cdc_retries", "Attempts that failed and are made again", ["server", "cause"], registry=own
+        )
+        self._rebalances = Counter("cdc_rebalances", "Times that the group shared out its partitions", registry=own)
+        self._commits = Counter("cdc_commits", "Commits of offsets", registry=own)
+        self._jumps = Counter(
+            "cdc_offset_jumps",
+            "Times that reading went on elsewhere because the next record was gone",
+            ["topic", "partition"],
+            registry=own,
+        )
+        self._unknown = Counter(
+            "cdc_unknown_columns",
+            "Changes with a column that the mapping does not name",
+            ["table", "column"],
+            registry=own,
+        )
+        self._missing = Counter(
+            "cdc_missing_columns", "Changes without an optional column", ["table", "column"], registry=own
+        )
+        self._unreadable = Counter(
+            "cdc_unreadable_columns",
+            "Changes with a value that can't be read in an optional column, which was left as it is",
+            ["table", "column"],
+            registry=own,
+        )
+        self._values = Counter(
+            "cdc_unknown_values",
+            "Rows of linked tables with a status or a type of user that the mapping does not know",
+            ["table", "column"],
+            registry=own,
+        )
+        self._drifts = {
+            DriftKind.UNKNOWN: self._unknown,
+            DriftKind.MISSING: self._missing,
+            DriftKind.UNREADABLE: self._unreadable,
+            DriftKind.VALUE: self._values,
+        }
+        Info("cdc_build", "This program", registry=own).info(
+            {"version": __version__, "python": platform.python_version()}
+        )
+        for collector in (self._from_commit, self._from_append, self):
+            own.register(collector)
+        ProcessCollector(registry=own)
+
+    def collect(self) -> Iterator[Metric]:
+        """What is as of the moment of the scrape."""
+        records = GaugeMetricFamily("cdc_lag_records", "Records left of a partition", labels=["topic", "partition"])
+        seconds = GaugeMetricFamily(
+            "cdc_lag_seconds",
+            "Age of what is done of a partition by the source's time, 0 if nothing is left",
+            labels=["topic", "partition"],
+        )
+        for family, values in ((records, self._lag.records), (seconds, self._lag_seconds())):
+            for partition, value in dict(values).items():
+                family.add_metric([partition.topic, str(partition.number)], value)
+        assigned = GaugeMetricFamily("cdc_assigned_partitions", "Partitions of this member", len(self._lag.records))
+        paused = CounterMetricFamily(
+            "cdc_paused_seconds", "Seconds in which nothing went on for want of a server", labels=["server"]
+        )
+        spent = self._pauses.seconds(self._clock())
+        for server in _SERVERS:
+            paused.add_metric([server], spent.get(server, 0.0))
+        states = GaugeMetricFamily("cdc_index_state", "The index of wildcard keys: 1 at its state", labels=["state"])
+        now = self._index()
+        for state in _INDEX_STATES:
+            states.add_metric([state], state == now)
+        refused = GaugeMetricFamily(
+            "cdc_refused_topics", "1 for a topic of another database under the prefix, not followed", labels=["topic"]
+        )
+        for topic in self._refused:
+            refused.add_metric([topic], 1)
+        yield from (records, seconds, assigned, paused, states, refused)
+
+    def stepped(self, steps: Sequence[Step]) -> None:
+        now = self._beat = self._clock()
+        found = tally(steps)
+        for counter, counts in ((self._changes, found.changes), (self._dead, found.dead_letters)):
+            for labels, count in counts.items():
+                counter.labels(*labels).inc(count)
+        for kind, count in found.effects.items():
+            self._effects.labels(kind).inc(count)
+        self._from_commit.observe(found.committed_ms, now)
+        self._from_append.observe(found.appended_ms, now)
+        self._lag.done(found.reached_ms)
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        self._rebalances.inc()
+
+    def committed(self, offsets: Mapping[Partition, int]) -> None:
+        self._commits.inc()
+
+    def uncommitted(self, error: ServerError) -> None:
+        self._count_retry(error)
+
+    def waiting(self, error: ServerError, seconds: float) -> None:
+        self._beat = self._clock()
+        self._count_retry(error)
+        self._pauses.began("pipeline", _label(error.server), self._beat)
+
+    def resumed(self) -> None:
+        self._pauses.ended("pipeline", self._clock())
+
+    def interrupted(self, error: ServerError, seconds: float) -> None:
+        self._beat = self._clock()
+        self._count_retry(error)
+        self._pauses.began("source", _label(error.server), self._beat)
+
+    def continued(self) -> None:
+        self._pauses.ended("source", self._clock())
+
+    def jumped(self, partition: Partition, wanted: int, to: int) -> None:
+        self._jumps.labels(partition.topic, str(partition.number)).inc()
+
+    def refused(self, topics: Sequence[str]) -> None:
+        self._refused = tuple(topics)
+
+    def drifted(self, drift: Drift, count: int) -> None:
+        if (counter := self._drifts.get(drift.kind)) is None:
+            return
+        if len(self._columns) < _MOST_COLUMNS:
+            self._columns.add(drift)
+        counter.labels(drift.table, drift.column if drift in self._columns else "…").inc(count)
+
+    def looked(self, source: Source) -> None:
+        self._beat = self._clock()
+        lags = source.lag()
+        self._lag.looked(lags, self._beat)
+        for partition in lags.keys() - self._begun:
+            self._begin(partition)
+
+    def is_alive(self) -> bool:
+        """Whether the loop has turned within the last minute, or has not begun yet."""
+        return not self._lag.records or self._clock() - self._beat < _LONGEST_TURN_S
+
+    def is_ready(self) -> bool:
+        """Whether nothing is known that speaks against it."""
+        return not self.unready()
+
+    def unready(self) -> str:
+        """What speaks against it, or "": no partitions, a server that was away when last asked, or too far behind."""
+        if not self._lag.records:
+            return "no partitions are assigned"
+        if servers := self._pauses.servers():
+            return f"waiting for {', '.join(servers)}"
+        behind = max(self._lag_seconds().values())
+        if behind > self._ready_lag_s:
+            return f"{behind:.0f} s behind, more than {self._ready_lag_s:g}"
+        return ""
+
+    def _begin(self, partition: Partition) -> None:
+        """Counters of a partition begin at 0, so that their first increase is seen as one."""
+        self._begun.add(partition)
+        for table in self._tables.of(partition.topic):
+            for outcome in OUTCOMES:
+                self._changes.labels(table, outcome)
+        self._jumps.labels(partition.topic, str(partition.number))
+
+    def _lag_seconds(self) -> Mapping[Partition, float]:
+        return self._lag.seconds(self._clock(), is_blocked=bool(self._pauses.servers()))
+
+    def _count_retry(self, error: ServerError) -> None:
+        self._retries.labels(_label(error.server), error.cause or "other").inc()
+
+
+def _label(server: str) -> str:
+    """The registry goes by its address elsewhere."""
+    return server.lower() if server in ("Redis", "Kafka") else "registry"

@@ -1,0 +1,85 @@
+"""What became of a batch, in numbers: metrics are told of it once, and do not cost by the record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from consumer.events.record import Partition
+from consumer.pipeline.protocols import Step
+
+APPLIED, DEAD_LETTER, JOINED = "applied", "dead_letter", "joined"
+SENT_AGAIN, OTHER_DATABASE = "sent_again", "other_database"
+OUTCOMES = (APPLIED, "duplicate", "stale", SENT_AGAIN, JOINED, "nothing", "ignored", DEAD_LETTER, OTHER_DATABASE)
+UNKNOWN = "unknown"
+"""The table of a record that does not tell it, in a topic that carries several or none that is known."""
+KINDS = ("config", "balance", "update", "remove", "clear", "publish")
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of a batch.
+
+    ``effects`` are by kind, ``clear`` in keys that were there and ``publish`` in messages. ``committed_ms`` and
+    ``appended_ms`` are the source's and Kafka's times of what was applied, ``reached_ms`` the time of the last record
+    of each partition; UTC milliseconds.
+    """
+
+    changes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    dead_letters: Counter[tuple[str, str]] = field(default_factory=Counter)
+    effects: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    committed_ms: list[int] = field(default_factory=list)
+    appended_ms: list[int] = field(default_factory=list)
+    reached_ms: dict[Partition, int] = field(default_factory=dict)
+
+
+def outcome_of(step: Step) -> str:
+    """One of ``OUTCOMES``."""
+    if step.is_dead:
+        return DEAD_LETTER
+    if (applied := step.applied) is not None:
+        return APPLIED if applied.is_accepted else applied.verdict.value
+    if step.decision.first_sent is not None:
+        return SENT_AGAIN
+    if step.decision.database:
+        return OTHER_DATABASE
+    return JOINED if step.decision.carrier is not None else step.decision.outcome.value
+
+
+def tally(steps: Sequence[Step]) -> Tally:
+    """The counts of ``steps``, which are in the order of each partition."""
+    found = Tally()
+    last: dict[tuple[str, int], Step] = {}
+    for step in steps:
+        record, outcome = step.record, outcome_of(step)
+        table = step.decision.table or UNKNOWN
+        found.changes[table, outcome] += 1
+        last[record.topic, record.partition] = step
+        if outcome == APPLIED:
+            _count_applied(step, found)
+        elif step.letter is not None:
+            found.dead_letters[table, step.letter.reason] += 1
+    found.reached_ms = {Partition(*place): _time_ms(step) for place, step in last.items()}
+    return found
+
+
+def _count_applied(step: Step, found: Tally) -> None:
+    plan, applied = step.decision.plan, step.applied
+    if plan is None or applied is None:
+        return
+    found.committed_ms.append(plan.version.ts_ms)
+    found.appended_ms.append(step.record.timestamp_ms)
+    effects = found.effects
+    effects["config"] += applied.config_created is not None
+    effects["balance"] += plan.balance is not None
+    effects["update"] += applied.updated is True
+    effects["remove"] += plan.removed is not None
+    effects["clear"] += applied.cleared
+    effects["publish"] += len(plan.messages)
+
+
+def _time_ms(step: Step) -> int:
+    """The source's time, or Kafka's where the record has none."""
+    event = step.decision.event
+    return event.position.ts_ms if event is not None else step.record.timestamp_ms

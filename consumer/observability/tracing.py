@@ -1,0 +1,123 @@
+"""OpenTelemetry traces: a span for each batch, and one for each change that carries a trace, which it continues.
+
+Imported only where traces are wanted. Where they go and how many are kept is set by OpenTelemetry's own variables.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+import structlog
+from opentelemetry import propagate, trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import Link, Span, SpanKind
+from opentelemetry.util.types import AttributeValue
+
+from consumer import __version__
+from consumer.events.record import SourceRecord
+from consumer.observability.tally import APPLIED, outcome_of
+from consumer.observability.trace_context import carried
+from consumer.pipeline.protocols import Step
+
+_log = structlog.get_logger(__name__)
+_LAST_CALL_S = 2.0
+_SYSTEM = {"messaging.system": "kafka", "messaging.operation.type": "process"}
+
+
+class Tracing:
+    """Told of each batch when it begins and when it is done. ``exporter`` takes the spans."""
+
+    def __init__(self, exporter: SpanExporter, group: str) -> None:
+        named = Resource({"service.name": "cdc-consumer", "service.version": __version__})
+        self._provider = TracerProvider(resource=Resource.create().merge(named).merge(OTELResourceDetector().detect()))
+        self._exporter = exporter
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("cdc-consumer", __version__)
+        self._names = frozenset(name.lower() for name in propagate.get_global_textmap().fields)
+        self._group = group
+        self._began_ns = 0
+
+    def took(self, records: Sequence[SourceRecord]) -> None:
+        """Work on a batch begins."""
+        self._began_ns = time.time_ns()
+
+    def stepped(self, steps: Sequence[Step]) -> None:
+        """It is done."""
+        ended_ns = time.time_ns()
+        batch = self._tracer.start_span(
+            "process batch",
+            kind=SpanKind.CONSUMER,
+            start_time=self._began_ns,
+            attributes={
+                **_SYSTEM,
+                "messaging.consumer.group.name": self._group,
+                "messaging.batch.message_count": len(steps),
+            },
+        )
+        for step in steps:
+            if outcome_of(step) == APPLIED:
+                self._continue(step, batch, ended_ns)
+        batch.end(ended_ns)
+
+    def close(self) -> None:
+        """Send what is left, if that goes quickly."""
+        # Told to end, an exporter gives up its retries, which would hold up the stop of the program.
+        gives_up = threading.Timer(_LAST_CALL_S, self._exporter.shutdown)
+        gives_up.start()
+        try:
+            self._provider.shutdown()
+        finally:
+            gives_up.cancel()
+
+    def _continue(self, step: Step, batch: Span, ended_ns: int) -> None:
+        carrier = carried(step.record, step.decision.event, self._names)
+        context = propagate.extract(carrier) if carrier else None
+        if context is None or not trace.get_current_span(context).get_span_context().is_valid:
+            return
+        span = self._tracer.start_span(
+            f"process {step.record.topic}",
+            context,
+            SpanKind.CONSUMER,
+            start_time=self._began_ns,
+            links=[Link(batch.get_span_context())],
+            attributes={**_SYSTEM, **_place(step.record), "db.collection.name": step.decision.table},
+        )
+        span.end(ended_ns)
+
+
+class _Said(SpanExporter):
+    """Says when spans begin to be lost, and when they arrive again."""
+
+    def __init__(self, inner: SpanExporter) -> None:
+        self._inner = inner
+        self._is_lost = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = self._inner.export(spans)
+        was_lost, self._is_lost = self._is_lost, result is not SpanExportResult.SUCCESS
+        if self._is_lost and not was_lost:
+            _log.warning("traces can't be delivered, and are lost", action="tracing.lost", spans=len(spans))
+        elif was_lost and not self._is_lost:
+            _log.info("traces are delivered again", action="tracing.resumed")
+        return result
+
+    def shutdown(self) -> None:
+        self._inner.shutdown()
+
+
+def open_tracing(group: str) -> Tracing:
+    """Traces to the collector that ``OTEL_EXPORTER_OTLP_ENDPOINT`` names, else to one on this machine."""
+    return Tracing(_Said(OTLPSpanExporter()), group)
+
+
+def _place(record: SourceRecord) -> dict[str, AttributeValue]:
+    return {
+        "messaging.destination.name": record.topic,
+        "messaging.destination.partition.id": str(record.partition),
+        "messaging.kafka.offset": record.offset,
+    }

@@ -1,0 +1,1 @@
+"""The loop, batches, the checkpoint, retry, the error policy, dead letters. It knows protocols, not servers."""

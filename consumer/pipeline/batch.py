@@ -1,0 +1,277 @@
+"""A batch: records that were polled together, what was decided about each, its delivery, and what became of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from consumer.errors import (
+    CdcError,
+    RecordError,
+    Refused,
+    ServerError,
+    ServerUnavailable,
+    UnknownReply,
+)
+from consumer.events.record import Partition, SourceRecord
+from consumer.guard.version import Verdict
+from consumer.pipeline.dead_letter import DeadLetter
+from consumer.pipeline.protocols import (
+    Applied,
+    Sink,
+    Step,
+)
+from consumer.pipeline.tolerance import Excess, Judged
+from consumer.planning.decision import Decision, Outcome
+from consumer.planning.effect import Mode, Plan
+
+ATTEMPTS = 8
+"""So often a plan is sent that Redis answers with an error that nobody knows: some ten seconds, with the pauses."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything goes by a record's place in the batch. Records from ``end`` on are left for later.
+
+    Of those in ``published`` the messages went out before, or the dead letters are safe. ``generations`` are those of
+    the partitions when the records were polled; ``dropped`` are the records whose partition was assigned anew since.
+    ``errors`` are those that can't be applied, ``answers`` what Redis said to the others' plans.
+    """
+
+    records: Sequence[SourceRecord]
+    decisions: Sequence[Decision]
+    group: str
+    published: Collection[int]
+    generations: Mapping[Partition, int] = field(default_factory=dict)
+    end: int = field(init=False)
+    errors: dict[int, CdcError] = field(init=False)
+    answers: Mapping[int, Applied] = field(default_factory=dict)
+    are_letters_safe: bool = False
+    dropped: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.end = len(self.records)
+        self.errors = {at: each.error for at, each in enumerate(self.decisions) if each.error is not None}
+
+    def drop_stale(self, assignment: Mapping[Partition, int]) -> bool:
+        """Drop the records whose partition is not in ``assignment`` with their generation; whether there are some.
+
+        Whoever has the partition now reads them again.
+        """
+        stale = {part for part, generation in self.generations.items() if assignment.get(part) != generation}
+        if stale:
+            self.dropped.update(at for at, record in enumerate(self.records) if Partition.of(record) in stale)
+        return bool(stale)
+
+    def needed(self) -> set[int]:
+        """The places of the plans that do the work of records that were not dropped."""
+        return {self._last(at) for at in range(self.end) if at not in self.dropped}
+
+    def plans(self) -> dict[int, Plan]:
+        """What goes to Redis: plans, and the marks of users whose record can't be read, in their order.
+
+        Where a record has several marks, all but the first go by numbers below 0, for they are no record's answer.
+        """
+        found: dict[int, Plan] = {}
+        for at in range(self.end):
+            decision = self.decisions[at]
+            if decision.plan is not None:
+                found[at] = self.unpublished(at, decision.plan)
+            for mark in decision.marks:
+                found[-1 - len(found) if at in found else at] = self.unpublished(at, mark)
+        return found
+
+    def unpublished(self, at: int, plan: Plan) -> Plan:
+        """``plan`` without its messages if they went out before."""
+        return replace(plan, messages=(), is_repeated=True) if at in self.published else plan
+
+    def refuse(self, refused: Mapping[int, Refused]) -> None:
+        """Redis will never take these plans: none of the records that they stand for can be applied."""
+        for at in range(self.end):
+            if (error := refused.get(self._last(at))) is not None:
+                self.errors[at] = error
+
+    def judged(self) -> Judged:
+        """Which records can't be applied.
+
+        Those that say nothing of a row, such as heartbeats, say nothing here, and those that were judged before.
+        """
+        return {
+            at: (self.records[at].topic, at in self.errors)
+            for at in self._kept()
+            if self.decisions[at].outcome is not Outcome.IGNORED and at not in self.published
+        }
+
+    def letters(self) -> list[DeadLetter]:
+        """The dead letters of the records that can't be applied."""
+        return [self._letter(at) for at in self._kept() if at in self.errors and at not in self.published]
+
+    def plan(self, at: int) -> Plan | None:
+        """The plan that does the work of the record at ``at``."""
+        return self.decisions[self._last(at)].plan
+
+    def answer(self, at: int) -> Applied | None:
+        """What Redis said to that plan."""
+        return self.answers.get(self._last(at))
+
+    def cause(self, at: int) -> CdcError:
+        """Why the record at ``at`` can't be applied, with its place."""
+        error = self.errors[at]
+        if not isinstance(error, Refused):
+            return error
+        return RecordError(
+            f"Redis refused the change: {error.problem}", advice=error.advice, place=self.records[at].place
+        )
+
+    def steps(self) -> list[Step]:
+        """The records that are done; dead letters are, once they are safe."""
+        return [
+            Step(
+                self.records[at],
+                self.decisions[at],
+                self.answers.get(at),
+                at in self.errors,
+                self._letter(at) if at in self.errors and at not in self.published else None,
+            )
+            for at in self._kept()
+            if (self.are_letters_safe if at in self.errors else self._is_done(at))
+        ]
+
+    def _kept(self) -> list[int]:
+        return [at for at in range(self.end) if at not in self.dropped]
+
+    def _is_done(self, at: int) -> bool:
+        last = self._last(at)
+        return last < self.end and (last in self.answers or self.plan(at) is None)
+
+    def _last(self, at: int) -> int:
+        """The record whose plan does this one's work too; most often itself."""
+        while (carrier := self.decisions[at].carrier) is not None:
+            at = carrier
+        return at
+
+    def _letter(self, at: int) -> DeadLetter:
+        decision = self.decisions[at]
+        plan = self.plan(at)
+        plans = decision.marks if plan is None else (plan,)
+        tables = (decision.table,) if decision.table else tuple(each.table for each in plans)
+        users = tuple(dict.fromkeys(each.user for each in plans))
+        return DeadLetter(self.records[at], self.errors[at], users, self.group, tables)
+
+
+@dataclass(slots=True)
+class Delivery:
+    """Plans by number, in their order, and what became of them: sent until each has its answer.
+
+    ``healing`` answers the plan that writes everything, in place of one that met a mark; ``mark`` the one that leaves a
+    mark, in place of one that was refused. ``answers`` is what Redis did, ``refused`` why it never will; ``halt`` is a
+    refusal that is not about one plan, after which the plans without an answer were not tried to the end. A plan that
+    Redis answers ``attempts`` times with an error that nobody knows counts as refused. A mark does not: while Redis
+    does not even take that, it is not one plan that is wrong.
+    """
+
+    plans: Mapping[int, Plan]
+    healing: Callable[[int], Plan]
+    mark: Callable[[Plan], Plan | None]
+    attempts: int = ATTEMPTS
+    answers: dict[int, Applied] = field(default_factory=dict)
+    refused: dict[int, Refused] = field(default_factory=dict)
+    halt: ServerError | None = None
+    _left: dict[int, Plan] = field(init=False)
+    _unknown: Counter[int] = field(default_factory=Counter)
+    _sent: tuple[list[int], Iterator[tuple[int, Applied | ServerError]]] | None = None
+
+    def __post_init__(self) -> None:
+        self._left = dict(self.plans)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to try, and no answer to wait for."""
+        return (not self._left and self._sent is None) or self.halt is not None
+
+    def begin(self, sink: Sink) -> None:
+        """Send what can be sent now, so that the sink works while the caller does something else."""
+        with suppress(ServerError):  # it comes again where the answers are asked for
+            self._sent = self._send(sink)
+
+    def attempt(self, sink: Sink) -> None:
+        """Try once what has no answer yet.
+
+        Raises:
+            ServerUnavailable: some of it should be tried again.
+
+        """
+        away = None
+        numbers, answers = self._sent or self._send(sink)
+        self._sent = None
+        for at, answer in answers:
+            number = numbers[at]
+            if isinstance(answer, UnknownReply) and self._is_enough(number):
+                self._refuse(number, Refused(answer.server, answer.problem, answer.advice, answer.cause))
+            elif isinstance(answer, ServerUnavailable):
+                away = answer
+            elif isinstance(answer, ServerError):
+                self._refuse(number, answer)
+            else:
+                self._accept(number, answer)
+        if away is not None:
+            raise away
+
+    def keep(self, numbers: Collection[int]) -> None:
+        """Only these are still to be tried; not to be called while an attempt is under way."""
+        self._left = {number: plan for number, plan in self._left.items() if number in numbers}
+
+    def _send(self, sink: Sink) -> tuple[list[int], Iterator[tuple[int, Applied | ServerError]]]:
+        numbers = [number for number in self.plans if number in self._left]
+        return numbers, sink.apply([self._left[number] for number in numbers])
+
+    def _is_enough(self, number: int) -> bool:
+        self._unknown[number] += 1
+        plan = self._left.get(number)
+        return plan is not None and plan.mode is not Mode.MARK and self._unknown[number] >= self.attempts
+
+    def _accept(self, number: int, answer: Applied) -> None:
+        plan = self._left.get(number)
+        if plan is None:  # it was sent before it was dropped
+            return
+        if answer.verdict is Verdict.UNHEALED:
+            self._left[number] = self.healing(number)
+            return
+        del self._left[number]
+        if plan.mode is not Mode.MARK:
+            self.answers[number] = answer
+
+    def _refuse(self, number: int, error: ServerError) -> None:
+        plan = self._left.pop(number, None)
+        if plan is None:
+            return
+        if not isinstance(error, Refused):
+            self.halt = error
+        elif plan.mode is not Mode.MARK:
+            self.refused[number] = error
+            if (marking := self.mark(plan)) is not None:
+                self._left[number] = marking
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A batch on its way to Redis. ``excess``: from where on it has too many records that can't be applied."""
+
+    batch: Batch
+    delivery: Delivery
+    excess: Excess | None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every plan was carried out, and nothing else is to be done."""
+        delivery = self.delivery
+        return delivery.is_over and not (delivery.refused or delivery.halt or self.batch.errors or self.excess)
+
+    def drop_stale(self, assignment: Mapping[Partition, int]) -> None:
+        """As :meth:`Batch.drop_stale`; plans that only dropped records needed are not tried any more."""
+        if self.batch.drop_stale(assignment):
+            self.delivery.keep(self.batch.needed())

@@ -1,0 +1,269 @@
+"""Where each partition stands: what is done, what Redis remembers of it, what Kafka has of it. Nobody else seeks.
+
+Redis remembers first, beside the data. Where it comes back without what it had acknowledged (a crash between two
+syncs, a replica that was behind), what it remembers is older too, and the records from there on are read again: they
+write what was lost, and their messages do not go out a second time. Nothing newer may be applied before: it would make
+them stale.
+
+Each assignment of a partition has a generation. What was polled under an older one counts for nothing here: the
+partition began again at the group's offset. After a failure reading goes on at the first record that is not done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+import structlog
+
+from consumer.errors import Place, ServerUnavailable
+from consumer.events.record import Partition, SourceRecord
+from consumer.pipeline.protocols import (
+    Observer,
+    Polled,
+    Sink,
+    Source,
+)
+from consumer.pipeline.retry import (
+    KAFKA,
+    REDIS,
+    Outages,
+    Retry,
+)
+from consumer.pipeline.watermark import Watermark
+
+_log = structlog.get_logger(__name__)
+
+
+class Checkpoint:
+    """The watermark of a source's partitions, in the program, in Redis and in Kafka."""
+
+    def __init__(self, sink: Sink, observer: Observer, outages: Outages) -> None:
+        self._sink = sink
+        self._observer = observer
+        self._outages = outages
+        self._watermark = Watermark()
+        self._may_be_behind = False
+        """Redis is back, and what it remembers is not compared yet: writing offsets there would hide what it lost."""
+        self._in_doubt: dict[Place, SourceRecord] = {}
+        self._fresh: dict[Partition, int] = {}
+        """Where partitions began of which nothing more was remembered since."""
+        self._published: dict[Partition, int] = {}
+        """Records below these offsets were published before: they are applied again, and publish nothing."""
+        self._committed: dict[Partition, int] = {}
+        """The group's offsets."""
+        self._revoked: dict[Partition, tuple[int, int]] = {}
+        """Of revoked partitions: the group's offset then, and the offset below which everything was published."""
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether there are dead letters of which it is not yet known whether they may be passed."""
+        return bool(self._in_doubt)
+
+    def published(self, records: Sequence[SourceRecord]) -> frozenset[int]:
+        """The places in ``records`` of those whose messages went out before, or whose dead letter is safe."""
+        if not self._published and not self._in_doubt:
+            return frozenset()
+        return frozenset(at for at, record in enumerate(records) if self._is_published(record))
+
+    def admit(self, source: Source, polled: Polled, retry: Retry) -> Sequence[SourceRecord]:
+        """Those of the records that are to be applied now.
+
+        Not those of an older assignment, nor of partitions that have to be read from an earlier offset first.
+
+        Raises:
+            ServerUnavailable, Reconnected: Redis or Kafka could not be asked. The records are lost to the caller, and
+                :meth:`resume` reads them again.
+        """
+        behind = self._start(source, retry)
+        current = self._current(source)
+        offsets = _offsets(polled.records)
+        admitted = {
+            part: lie
+            for part, lie in offsets.items()
+            if part not in behind and part in current and current[part] == polled.generations.get(part)
+        }
+        for part, begun in admitted.items():
+            self._watermark.begin(part, begun)
+        if len(admitted) == len(offsets):
+            return polled.records
+        return [record for record in polled.records if Partition.of(record) in admitted]
+
+    def finish(self, records: Iterable[SourceRecord], generations: Mapping[Partition, int]) -> None:
+        """All that follows from these records, polled under ``generations``, is done."""
+        for part, offsets in _offsets(records).items():
+            if part in generations:
+                self._watermark.finish(part, offsets, generations[part])
+
+    def doubt(self, record: SourceRecord) -> None:
+        """The record's dead letter is safe, but it may be one of too many."""
+        self._in_doubt[record.place] = record
+
+    def trust(self, is_in_doubt: Callable[[str], bool] = lambda _: False) -> None:
+        """Dead letters of topics that are well again were bad rows: their offsets may be committed."""
+        trusted = {place: record for place, record in self._in_doubt.items() if not is_in_doubt(record.topic)}
+        self.finish(trusted.values(), self._watermark.generations())
+        for place in trusted:
+            del self._in_doubt[place]
+
+    def commit(self, source: Source) -> None:
+        """What is done, to Redis and then to Kafka; put off if one of them can't.
+
+        Raises:
+            Reconnected: Redis may have lost some of it.
+
+        """
+        if self._may_be_behind:
+            return
+        self._forget_stale(source)
+        offsets = self._watermark.committable()
+        if not offsets and not self._outages.is_of(REDIS):
+            return
+        try:
+            self._sink.remember(offsets)
+        except ServerUnavailable as error:
+            self._outages.failed(error, 0.0)
+            return
+        self._outages.succeeded(REDIS)
+        for part in offsets:
+            self._fresh.pop(part, None)
+        # The group's offset does not go back to what is read again: a successor must see that Redis is behind it.
+        to_kafka = {part: max(offset, self._committed[part]) for part, offset in offsets.items()}
+        if source.commit(to_kafka):
+            self._committed |= to_kafka
+            self._watermark.committed(offsets)
+            self._observer.committed(offsets)
+
+    def forget(self, partitions: Collection[Partition]) -> None:
+        """They are revoked: another member's, or to be begun again."""
+        positions = self._watermark.positions()
+        for part in partitions:
+            if part in positions:
+                done = max(positions[part], self._published.get(part, 0))
+                self._revoked[part] = self._committed.pop(part), done
+            self._watermark.forget(part)
+            self._published.pop(part, None)
+            self._fresh.pop(part, None)
+        self._in_doubt = {
+            place: record for place, record in self._in_doubt.items() if Partition.of(record) not in partitions
+        }
+
+    def resume(self, source: Source, retry: Retry) -> None:
+        """After a failure: go on at the first record of each partition that is not done, or that Redis has lost.
+
+        Raises:
+            ServerUnavailable, Reconnected: as :meth:`consumer.pipeline.protocols.Sink.recall`; to be called again.
+
+        """
+        self._may_be_behind = True
+        self._sink.go_on()
+        reached = dict(retry(REDIS, self._sink.recall))
+        self._forget_stale(source)
+        positions, generations = self._watermark.positions(), self._watermark.generations()
+        lost = positions.keys() - reached.keys()
+        if lost - self._fresh.keys():
+            _say_emptied(len(lost))
+        # What it had only just begun it may have lost whole, and the rest is there.
+        reached = {part: self._fresh.get(part, positions[part]) for part in lost} | reached
+        behind = {}
+        for part, offset in positions.items():
+            at = min(offset, reached[part])
+            if at < offset:
+                self._published[part] = max(offset, self._published.get(part, 0))
+            if at < self._published.get(part, 0):
+                behind[part] = at
+            self._watermark.start(part, at, generation=generations[part], is_committed=False)
+        self._may_be_behind = False
+        self._say_reread(behind)
+        self._start(source, retry)
+        self._seek(source, self._watermark.positions())
+
+    def _start(self, source: Source, retry: Retry) -> Collection[Partition]:
+        """Start the partitions that were assigned anew, where Redis is; answers those that are read from before."""
+        self._forget_stale(source)
+        started, generations = self._watermark.generations(), source.assignment()
+        fresh = [part for part in generations if part not in started]
+        if not fresh:
+            return ()
+        starts = retry(KAFKA, lambda: source.starts(fresh))
+        reached = retry(REDIS, self._sink.recall)
+        now = source.assignment()  # while servers were away the group may have shared out its partitions again
+        fresh = [part for part in fresh if now.get(part) == generations[part]]
+        behind = {}
+        for part in fresh:
+            offset, oldest, _ = starts[part]
+            at = max(oldest, reached.get(part, offset))
+            if part not in reached:
+                self._fresh[part] = offset
+            if at < offset:
+                behind[part] = at
+                self._published[part] = offset
+            self._committed[part] = offset
+            committed, published = self._revoked.pop(part, (0, 0))
+            if committed == offset < published:  # given back, and nobody has gone on in between
+                self._published[part] = published
+            self._watermark.start(part, min(at, offset), generation=generations[part], is_committed=at >= offset)
+            if part in reached and reached[part] < oldest:
+                _say_unreachable(part, oldest - reached[part])
+        retry(REDIS, lambda: self._sink.remember(self._started_at(fresh)))
+        if unknown := [part for part in fresh if part not in reached and not starts[part].is_first_time]:
+            _say_emptied(len(unknown))
+        if behind:
+            self._seek(source, behind)
+            self._say_reread(behind)
+        return behind
+
+    def _started_at(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        return {part: offset for part, offset in self._watermark.positions().items() if part in partitions}
+
+    def _current(self, source: Source) -> Mapping[Partition, int]:
+        """The started partitions of which the assignment is still the one under which they were started."""
+        assigned = source.assignment()
+        return {part: at for part, at in self._watermark.generations().items() if assigned.get(part) == at}
+
+    def _forget_stale(self, source: Source) -> None:
+        if stale := self._watermark.generations().keys() - self._current(source).keys():
+            self.forget(stale)
+
+    def _seek(self, source: Source, offsets: Mapping[Partition, int]) -> None:
+        """The only place from which reading is moved."""
+        current = self._current(source)
+        source.seek({part: offset for part, offset in offsets.items() if part in current})
+
+    def _is_published(self, record: SourceRecord) -> bool:
+        return record.offset < self._published.get(Partition.of(record), 0) or record.place in self._in_doubt
+
+    def _say_reread(self, behind: Mapping[Partition, int]) -> None:
+        if behind:
+            _log.warning(
+                "reading again what Redis may have lost",
+                action="redis.reread",
+                records=sum(self._published[part] - at for part, at in behind.items()),
+                partitions=len(behind),
+            )
+
+
+def _say_emptied(partitions: int) -> None:
+    _log.error(
+        "Redis does not know how far it is: it was emptied, or is another one; or its key was removed",
+        action="redis.emptied",
+        partitions=partitions,
+        advice="if it was emptied: cdc-consumer replay --rebuild --yes",
+    )
+
+
+def _say_unreachable(part: Partition, records: int) -> None:
+    _log.error(
+        "Redis is behind the oldest record that there still is: take a snapshot",
+        action="redis.unreachable",
+        topic=part.topic,
+        partition=part.number,
+        records=records,
+    )
+
+
+def _offsets(records: Iterable[SourceRecord]) -> dict[Partition, list[int]]:
+    """The offsets of each partition's records, in their order."""
+    found: dict[tuple[str, int], list[int]] = {}
+    for record in records:
+        found.setdefault((record.topic, record.partition), []).append(record.offset)
+    return {Partition(*each): offsets for each, offsets in found.items()}

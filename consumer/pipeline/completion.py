@@ -1,0 +1,211 @@
+"""What follows once Redis has answered to a batch: dead letters, marks of progress, and what is told of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from consumer.errors import (
+    Halt,
+    Reconnected,
+    ServerError,
+    ServerUnavailable,
+)
+from consumer.events.record import Partition
+from consumer.mapping.columns import ColumnWatch, DriftKind
+from consumer.mapping.rules import Rules
+from consumer.pipeline.batch import Batch, InFlight
+from consumer.pipeline.checkpoint import Checkpoint
+from consumer.pipeline.protocols import (
+    DeadLetters,
+    Observer,
+    Sink,
+    Step,
+)
+from consumer.pipeline.retry import (
+    KAFKA,
+    REDIS,
+    Retry,
+)
+from consumer.pipeline.tolerance import (
+    Excess,
+    Limit,
+    Tolerance,
+)
+
+_log = structlog.get_logger(__name__)
+_MOST_NAMED = 200
+"""So many databases that are not followed are named in the log: a record may name any."""
+_QUIET_S = 10.0
+"""So long after the last dead letter of a topic that ends with one, the offsets behind it may be committed."""
+
+_DRIFTS = {
+    DriftKind.UNKNOWN: (logging.INFO, "column.unknown", "no rule names a column"),
+    DriftKind.MISSING: (logging.WARNING, "column.missing", "rows lack a column"),
+    DriftKind.UNREADABLE: (
+        logging.WARNING,
+        "column.unreadable",
+        "a column's value can't be read; its field is left as it is in Redis, the rest of the row is applied",
+    ),
+    DriftKind.VALUE: (
+        logging.WARNING,
+        "column.unknown_value",
+        "a column has a value that the mapping does not know; such rows change nothing",
+    ),
+    DriftKind.SCALE: (
+        logging.WARNING,
+        "decimals.assumed",
+        "precise decimals in JSON without schema: the scale is nowhere in the record, so the mapping's is taken",
+    ),
+}
+
+
+class Completion:
+    """Completes batches in flight. Records that can't be applied go to ``dead_letters``, within ``limit``."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        rules: Rules,
+        checkpoint: Checkpoint,
+        dead_letters: DeadLetters | None,
+        limit: Limit,
+        observer: Observer,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sink = sink
+        self._checkpoint = checkpoint
+        self._dead_letters = dead_letters
+        self._observer = observer
+        self._columns = ColumnWatch(rules)
+        self._databases = rules.databases
+        self._tolerance = Tolerance(limit)
+        self._others: set[tuple[str, str]] = set()
+        self._clock = clock
+        self._doubted_at = clock()
+
+    def complete(self, in_flight: InFlight, assignment: Callable[[], Mapping[Partition, int]], retried: Retry) -> None:
+        """Wait for the answers, and do what follows from them.
+
+        ``assignment`` is asked after each pause: what is not of a current one any more is dropped.
+
+        Raises:
+            Halt: a record can't be applied, and must not be passed over. All before it is done.
+            Reconnected: what has its answer is done; the rest is to be read again.
+            ServerUnavailable: told to stop while a server was away.
+        """
+        batch, delivery, excess = in_flight.batch, in_flight.delivery, in_flight.excess
+
+        def attempt() -> None:
+            in_flight.drop_stale(assignment())
+            if not delivery.is_over:
+                delivery.attempt(self._sink)
+
+        try:
+            while not delivery.is_over:
+                retried(REDIS, attempt)
+        except Reconnected:
+            # What has its answer is done, and is not published again.
+            batch.answers = delivery.answers
+            in_flight.drop_stale(assignment())
+            self._record(batch)
+            raise
+        batch.answers = delivery.answers
+        batch.refuse(delivery.refused)
+        in_flight.drop_stale(assignment())
+        halt = delivery.halt
+        if halt is None:
+            if (later := self.excess(batch)) is not None:
+                excess, batch.end = later, later.begin
+            halt = self._send_letters(in_flight, assignment, retried)
+        in_flight.drop_stale(assignment())
+        self._tolerance.count(batch.judged())
+        self._record(batch)
+        if halt is not None:
+            raise Halt(halt)
+        if excess is not None:
+            raise Halt(batch.cause(excess.begin), excess.problem)
+
+    def excess(self, batch: Batch) -> Excess | None:
+        """From where on the batch has too many records that can't be applied."""
+        return self._tolerance.excess(batch.judged()) if batch.errors else None
+
+    def trust_if_quiet(self) -> None:
+        """Dead letters behind which no other came."""
+        if self._checkpoint.is_in_doubt and self._clock() - self._doubted_at >= _QUIET_S:
+            self._checkpoint.trust()
+
+    def _send_letters(
+        self, in_flight: InFlight, assignment: Callable[[], Mapping[Partition, int]], retried: Retry
+    ) -> ServerError | None:
+        """Write the dead letters; answers what refused them. Only when they are safe they are done."""
+        batch, topic = in_flight.batch, self._dead_letters
+
+        def send() -> None:
+            in_flight.drop_stale(assignment())
+            if topic is not None and (letters := batch.letters()):
+                topic.send(letters)
+
+        if batch.letters():
+            try:
+                retried(KAFKA, send)
+            except ServerUnavailable:
+                raise
+            except ServerError as error:
+                return error
+        for letter in batch.letters():
+            _log.warning(
+                "a record can't be applied and is a dead letter now",
+                action="record.dead_letter",
+                place=str(letter.record.place),
+                reason=letter.reason,
+                error=str(letter.error),
+                advice=letter.error.advice,
+                user=",".join(map(str, letter.users)),
+            )
+        batch.are_letters_safe = True
+        return None
+
+    def _record(self, batch: Batch) -> None:
+        steps = batch.steps()
+        for step in steps:
+            if step.is_dead:
+                self._checkpoint.doubt(step.record)
+                self._doubted_at = self._clock()
+        self._checkpoint.finish((step.record for step in steps if not step.is_dead), batch.generations)
+        self._checkpoint.trust(self._tolerance.is_in_doubt)
+        self._observer.stepped(steps)
+        self._look_at_columns(steps)
+        self._look_at_databases(steps)
+
+    def _look_at_columns(self, steps: Sequence[Step]) -> None:
+        """What is unexpected about columns: counted, and each told once."""
+        decisions = [step.decision for step in steps if not step.is_dead]
+        events = [each.event for each in decisions if each.event is not None]
+        found = [drift for each in decisions for drift in each.drifts]
+        for drift, count in self._columns.counted(events, found).items():
+            self._observer.drifted(drift, count)
+            if self._columns.is_first(drift):
+                level, action, said = _DRIFTS[drift.kind]
+                _log.log(level, said, action=action, table=drift.table, column=drift.column)
+
+    def _look_at_databases(self, steps: Sequence[Step]) -> None:
+        """Rows of databases that are not followed: each topic and database is told once; the metrics count them all."""
+        for step in steps:
+            found = step.record.topic, step.decision.database
+            if not found[1] or found in self._others or len(self._others) >= _MOST_NAMED:
+                continue
+            self._others.add(found)
+            _log.error(
+                "rows of a database that is not followed are left out",
+                action="record.other_database",
+                topic=found[0],
+                database=found[1],
+                followed=", ".join(sorted(self._databases)),
+                first=str(step.record.place),
+                advice="keep that database out of the connector's table.include.list; if it is the right one, set"
+                " CDC_SOURCE__DATABASE, and replay the topic from this record on",
+            )

@@ -1,0 +1,252 @@
+"""The loop: poll, decide, apply, mark, commit. The offset moves only after Redis acknowledged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+from consumer.errors import (
+    Reconnected,
+    ServerError,
+    ServerUnavailable,
+)
+from consumer.events.avro import NO_SCHEMAS, Schemas
+from consumer.events.record import Partition, SourceRecord
+from consumer.events.topic_tables import TopicTables
+from consumer.guard.history import NO_HISTORY, History
+from consumer.mapping.rules import Rules
+from consumer.pipeline.batch import (
+    ATTEMPTS,
+    Batch,
+    Delivery,
+    InFlight,
+)
+from consumer.pipeline.checkpoint import Checkpoint
+from consumer.pipeline.completion import Completion
+from consumer.pipeline.protocols import (
+    DeadLetters,
+    Observer,
+    Polled,
+    Sink,
+    Source,
+)
+from consumer.pipeline.retry import (
+    REGISTRY,
+    Outages,
+    Retry,
+    retry,
+)
+from consumer.pipeline.tolerance import NONE, Limit
+from consumer.planning.decision import (
+    Decision,
+    decide_all,
+    healing_plan,
+)
+from consumer.planning.mark import mark_refused
+
+_POLL_S = 0.2
+_LINGERED_FOR = 500
+"""With so many records at hand no more are waited for."""
+_SENT_AHEAD = 100
+"""A batch of so many records is in flight while the next one is polled; the answers to a smaller one are awaited."""
+_T = TypeVar("_T")
+
+
+class Pipeline:
+    """Carries records from ``source`` to ``sink`` until told to stop.
+
+    Records that can't be applied go to ``dead_letters``, as long as they are no more than ``limit``; without a place
+    for them the first one halts. A plan that Redis answers ``attempts`` times with an error that nobody knows is one.
+
+    Raises:
+        ValueError: a limit lets some pass, and there is no place for them.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        rules: Rules,
+        *,
+        schemas: Schemas = NO_SCHEMAS,
+        history: History = NO_HISTORY,
+        dead_letters: DeadLetters | None = None,
+        limit: Limit = NONE,
+        attempts: int = ATTEMPTS,
+        group: str = "",
+        tables: TopicTables | None = None,
+        observer: Observer | None = None,
+        commit_interval_s: float = 1.0,
+        linger_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if dead_letters is None and limit.in_a_row > 0:
+            raise ValueError("a limit of dead letters needs a place for them, or they would be passed and lost")
+        self._sink = sink
+        self._rules = rules
+        self._schemas = schemas
+        self._history = history
+        self._attempts = attempts
+        self._group = group
+        self._tables = TopicTables(rules.captured()) if tables is None else tables
+        self._observer = observer or Observer()
+        self._commit_interval_s = commit_interval_s
+        self._linger_s = linger_s
+        self._clock = clock
+        self._outages = Outages(self._observer)
+        self._checkpoint = Checkpoint(sink, self._observer, self._outages)
+        self._completion = Completion(sink, rules, self._checkpoint, dead_letters, limit, self._observer, clock)
+        self._committed_at = clock()
+        self._looked_at = float("-inf")
+        self._source: Source | None = None
+        self._in_flight: InFlight | None = None
+
+    def run(self, source: Source, should_stop: Callable[[], bool]) -> None:
+        """Until ``should_stop`` says so; then what is done is committed.
+
+        Raises:
+            Halt: a record can't be applied, and must not be passed over. All before it is done and committed.
+
+        """
+        self._source = source
+        must_resume = False
+
+        def retried(server: str, attempt: Callable[[], _T]) -> _T:
+            away = {server}
+            found = retry(
+                attempt,
+                sleep=source.idle,
+                on_wait=lambda error, seconds: away.add(self._outages.failed(error, seconds)),
+                should_stop=should_stop,
+            )
+            for each in away:
+                self._outages.succeeded(each)
+            return found
+
+        try:
+            while not should_stop() or self._in_flight is not None:
+                try:
+                    if must_resume:
+                        self._checkpoint.resume(source, retried)
+                        must_resume = False
+                    if should_stop():
+                        self._finish_in_flight(retried)
+                    else:
+                        self._turn(source, retried, should_stop)
+                except (Reconnected, ServerUnavailable):
+                    # What is at hand is given up: it is read again, here or, when told to stop, by whoever comes next.
+                    self._in_flight, must_resume = None, True
+            self._checkpoint.trust()
+        finally:
+            self._finish_at_once()
+            self._commit(source)
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """The group takes the partitions away: commit what is done, then forget them."""
+        self._finish_at_once()
+        self._checkpoint.trust()
+        try:
+            if self._source is not None:
+                self._commit(self._source)
+        finally:
+            self._checkpoint.forget(partitions)
+            self._history.forget(partitions)
+
+    def _turn(self, source: Source, retried: Retry, should_stop: Callable[[], bool]) -> None:
+        """The next records are polled, and decided about, while Redis works on the batch in flight."""
+        polled = self._poll(source, retried, should_stop)
+        ahead = self._decided_ahead(polled.records)
+        self._finish_before_next(source, retried)
+        if admitted := self._checkpoint.admit(source, polled, retried):
+            decisions = ahead if len(admitted) == len(polled.records) else None
+            self._take(source, Polled(admitted, polled.generations), decisions, retried)
+        self._completion.trust_if_quiet()
+        if self._in_flight is None:
+            self._commit_if_due(source)
+        if self._clock() - self._looked_at >= 1.0:
+            self._looked_at = self._clock()
+            self._observer.looked(source)
+
+    def _poll(self, source: Source, retried: Retry, should_stop: Callable[[], bool]) -> Polled:
+        """The next records; if they are few, with those that arrive within the linger behind them."""
+        records = source.poll(_POLL_S if self._in_flight is None else 0.0)
+        polled = Polled(records, source.assignment())
+        if len(records) < (_LINGERED_FOR if self._linger_s else _SENT_AHEAD):
+            self._finish_before_next(source, retried)
+        until = self._clock() + self._linger_s
+        while 0 < len(polled.records) < _LINGERED_FOR and not should_stop() and (left := until - self._clock()) > 0:
+            more = source.poll(min(left, _POLL_S))
+            polled = polled.followed_by(Polled(more, source.assignment()))
+        return polled
+
+    def _decide(self, records: Sequence[SourceRecord]) -> list[Decision]:
+        """Records to decisions: nothing else in the loop does that.
+
+        Raises:
+            ServerUnavailable: a server that has to be asked is away; to be tried again.
+        """
+        return decide_all(records, self._rules, self._schemas, self._tables, self._history)
+
+    def _decided_ahead(self, records: Sequence[SourceRecord]) -> list[Decision] | None:
+        if self._in_flight is None:
+            return None
+        try:
+            return self._decide(records)
+        except ServerUnavailable:  # the batch in flight must not wait for it
+            return None
+
+    def _take(self, source: Source, polled: Polled, decisions: list[Decision] | None, retried: Retry) -> None:
+        """Send a batch; a small one is finished at once."""
+        records = polled.records
+        self._observer.took(records)
+        if decisions is None:
+            decisions = retried(REGISTRY, lambda: self._decide(records))
+        batch = Batch(records, decisions, self._group, self._checkpoint.published(records), polled.generations)
+        batch.drop_stale(source.assignment())
+        excess = self._completion.excess(batch)
+        if excess is not None:
+            batch.end = excess.begin
+        delivery = Delivery(
+            batch.plans(),
+            healing=lambda at: batch.unpublished(at, healing_plan(batch.decisions[at], self._rules)),
+            mark=lambda plan: mark_refused(plan, self._rules),
+            attempts=self._attempts,
+        )
+        self._in_flight = InFlight(batch, delivery, excess)
+        if len(records) < _SENT_AHEAD:
+            self._finish_in_flight(retried)
+        else:
+            delivery.begin(self._sink)
+
+    def _finish_before_next(self, source: Source, retried: Retry) -> None:
+        if self._in_flight is not None:
+            self._finish_in_flight(retried)
+            self._commit_if_due(source)
+
+    def _finish_in_flight(self, retried: Retry) -> None:
+        """Wait for the answers, and do what follows from them."""
+        batch, self._in_flight = self._in_flight, None
+        if batch is not None and self._source is not None:
+            self._completion.complete(batch, self._source.assignment, retried)
+
+    def _finish_at_once(self) -> None:
+        """The same if it needs no retries and no dead letters; else the records are read again."""
+        batch = self._in_flight
+        if batch is None:
+            return
+        with suppress(ServerError):
+            while not batch.delivery.is_over:
+                batch.delivery.attempt(self._sink)
+        if batch.is_plain:
+            self._finish_in_flight(lambda _, attempt: attempt())
+
+    def _commit_if_due(self, source: Source) -> None:
+        if self._clock() - self._committed_at >= self._commit_interval_s:
+            self._committed_at = self._clock()
+            self._checkpoint.commit(source)
+
+    def _commit(self, source: Source) -> None:
+        """At an end: what can't be committed now is read again by whoever comes next."""
+        with suppress(Reconnected):
+            self._checkpoint.commit(source)

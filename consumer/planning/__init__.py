@@ -1,0 +1,1 @@
+"""What follows from a change: what differs, the plan, linked tables, messages, healing. Pure."""

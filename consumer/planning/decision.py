@@ -1,0 +1,291 @@
+"""Source records to decisions: decode, parse, join, plan, in one pure step that every command shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from enum import StrEnum
+
+import msgspec
+from msgspec.structs import replace
+
+from consumer.errors import (
+    Place,
+    RecordError,
+    UnknownTable,
+    Unsupported,
+)
+from consumer.events.avro import NO_SCHEMAS, Schemas
+from consumer.events.decimals import spelled
+from consumer.events.envelope import parse
+from consumer.events.event import (
+    ChangeEvent,
+    Ignored,
+    Operation,
+    OtherDatabase,
+    Tombstone,
+)
+from consumer.events.record import SourceRecord
+from consumer.events.topic_tables import TopicTables
+from consumer.guard.history import NO_HISTORY, History
+from consumer.mapping.columns import Drift, DriftKind
+from consumer.mapping.rules import Rules
+from consumer.planning.effect import Nothing, Plan
+from consumer.planning.join import (
+    NO_DETAILS,
+    Details,
+    Subject,
+    join,
+)
+from consumer.planning.linked import (
+    DELETED,
+    NobodysRow,
+    linked_change,
+    plan_linked,
+)
+from consumer.planning.mark import marks_unread
+from consumer.planning.orphan import (
+    if_there,
+    is_orphaned,
+    orphaned_delete,
+)
+from consumer.planning.plan import (
+    healing,
+    plan,
+    user_of,
+)
+
+_NO_TABLE_OF_TYPE = "a row of a type of user that no table holds"
+_PARTITION_ROOT = "ALTER PUBLICATION … SET (publish_via_partition_root = true)"
+_LOGICAL_TABLE_FIELD = "__dbz__physicalTableIdentifier"
+
+
+class Outcome(StrEnum):
+    """What was decided about a record."""
+
+    PLANNED = "planned"
+    NOTHING = "nothing"
+    IGNORED = "ignored"
+    REJECTED = "rejected"
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """``event`` and ``plan`` are there where the record got so far, ``error`` where it was rejected.
+
+    ``carrier`` is the place, among the records decided together, of the record whose plan does this one's work too.
+    ``marks`` belong to a rejection: they note that the user's next good change must write the whole image; several,
+    where it is not known which of several tables the record was of. ``details`` are what rows of the same database
+    transaction say. ``table`` is the captured table that the record is of, "" if that is not known. ``database`` is
+    there where it is not one of those that are followed. ``first_sent`` is the offset of the record that brought the
+    same change before, where Debezium sent it again. ``drifts`` are columns whose value can't be used.
+    """
+
+    outcome: Outcome
+    reason: str
+    event: ChangeEvent | None = None
+    plan: Plan | None = None
+    error: RecordError | None = None
+    carrier: int | None = None
+    marks: tuple[Plan, ...] = ()
+    details: Details = msgspec.field(default_factory=dict)
+    table: str = ""
+    database: str = ""
+    first_sent: int | None = None
+    drifts: tuple[Drift, ...] = ()
+
+
+def decide(record: SourceRecord, rules: Rules, schemas: Schemas = NO_SCHEMAS) -> Decision:
+    """What to do about one record by itself; never raises for bad input."""
+    return decide_all([record], rules, schemas)[0]
+
+
+def decide_all(
+    records: Sequence[SourceRecord],
+    rules: Rules,
+    schemas: Schemas = NO_SCHEMAS,
+    tables: TopicTables | None = None,
+    history: History = NO_HISTORY,
+) -> list[Decision]:
+    """What to do about each of ``records``, which were read together, in their order.
+
+    Never raises for bad input, but answers with a rejection that has its place. ``tables`` is what is known of the
+    topics, for records that can't be read; what these records tell of them is added to it.
+
+    Raises:
+        ServerError: from ``schemas``, which only Avro asks, or from ``history``; the same records may be decided again.
+    """
+    known = TopicTables(rules.captured()) if tables is None else tables
+    found = [_subject(record, rules, schemas, known, history) for record in records]
+    for record, each in zip(records, found, strict=True):
+        if each.event is not None:
+            known.see(record.topic, each.event.table, each.event.database)
+    subjects = {at: each for at, each in enumerate(found) if isinstance(each, Subject)}
+    decisions = {at: each for at, each in enumerate(found) if isinstance(each, Decision)}
+    joined = join(subjects)
+    for at, change in joined.changes.items():
+        subject = subjects[at]
+        if change.event is not subject.event:
+            subject = replace(subject, event=change.event)
+        decisions[at] = _planned(subject, change.details, rules)
+    broken = {at for at in joined.changes if decisions[at].outcome is Outcome.REJECTED}
+    for at, carrier in joined.carriers.items():
+        last = carrier
+        while last in joined.carriers:
+            last = joined.carriers[last]
+        if last in broken:
+            # One of those that were joined can't be used: each by itself, so that only that one is lost.
+            decisions[at] = _planned(subjects[at], NO_DETAILS, rules)
+            decisions[last] = _planned(subjects[last], NO_DETAILS, rules)
+        else:
+            reason = f"part of {records[carrier].place}: one database transaction"
+            event = subjects[at].event
+            decisions[at] = Decision(Outcome.NOTHING, reason, event, carrier=carrier, table=event.table)
+    return [_with_table(decisions[at], record, known, rules, schemas) for at, record in enumerate(records)]
+
+
+def first_database(records: Sequence[SourceRecord], schemas: Schemas) -> frozenset[str]:
+    """The database of the first row among ``records``; none where none can be read.
+
+    Raises:
+        ServerError: from ``schemas``.
+    """
+    for record in records:
+        with suppress(RecordError):
+            event = parse(record, schemas)
+            if isinstance(event, ChangeEvent) and event.database:
+                return frozenset({event.database})
+    return frozenset()
+
+
+def healing_plan(decision: Decision, rules: Rules) -> Plan:
+    """The plan of a decision whose user is marked, in place of the one that tells only what differs."""
+    event = decision.event
+    table = rules.table(event.table) if event is not None else None
+    assert event is not None  # only plans of user tables meet a mark
+    assert table is not None
+    return healing(event, table, user_of(event, table), rules, decision.details)
+
+
+def _subject(
+    record: SourceRecord, rules: Rules, schemas: Schemas, tables: TopicTables, history: History
+) -> Subject | Decision:
+    """The user that a record is about, or a decision where there is none."""
+    event: ChangeEvent | Decision | None = None
+    try:
+        event = _new_change(record, rules, schemas, tables, history)
+        return event if isinstance(event, Decision) else _subject_of(event, record, rules)
+    except RecordError as error:
+        return _rejected(error, record.place, event if isinstance(event, ChangeEvent) else None, rules)
+
+
+def _new_change(
+    record: SourceRecord, rules: Rules, schemas: Schemas, tables: TopicTables, history: History
+) -> ChangeEvent | Decision:
+    """The change in a record, or a decision where there is none, or none that was not sent before."""
+    event = parse(record, schemas, rules.databases, placeholder=rules.placeholder)
+    if isinstance(event, Tombstone):
+        orphan = orphaned_delete(record, tables.only(record.topic), rules, schemas, history)
+        return orphan or Decision(Outcome.IGNORED, "a tombstone: the delete came before it")
+    if isinstance(event, Ignored):
+        return Decision(Outcome.IGNORED, event.reason)
+    if isinstance(event, OtherDatabase):
+        reason = f"a row of {event.table} in the database {event.database}, which is not followed"
+        return Decision(Outcome.IGNORED, reason, table=rules.captured_name(event.table), database=event.database)
+    if (first := history.first_sent(event)) is not None:
+        reason = f"sent before, at offset {first}: Debezium sends it again"
+        return Decision(Outcome.NOTHING, reason, event, table=rules.captured_name(event.table), first_sent=first)
+    return event
+
+
+def _subject_of(event: ChangeEvent, record: SourceRecord, rules: Rules) -> Subject | Decision:
+    if (table := rules.table(event.table)) is not None:
+        event = spelled(_of_whole_table(event, record, table.table), table.money())
+        return Subject(event, user_of(event, table))
+    if (linked := rules.linked_table(event.table)) is not None:
+        event = _of_whole_table(event, record, linked.table)
+        if event.op is Operation.DELETE:
+            return Decision(Outcome.NOTHING, DELETED, event, table=event.table)
+        event = spelled(event, linked.money())
+        change = linked_change(event, linked, rules)
+        if isinstance(change, NobodysRow):
+            return Decision(Outcome.NOTHING, _NO_TABLE_OF_TYPE, event, table=event.table, drifts=change.drifts)
+        return Subject(event, change.user, change)
+    raise UnknownTable(
+        f"no rule names the table {event.table!r}", field="source.table", advice=_advice_of_unknown(event)
+    )
+
+
+def _with_table(
+    decision: Decision, record: SourceRecord, tables: TopicTables, rules: Rules, schemas: Schemas
+) -> Decision:
+    """The decision with what its topic tells of a record that does not name its table itself."""
+    if decision.outcome is Outcome.REJECTED:
+        marks = marks_unread(record, decision.event, tables.of(record.topic), rules, schemas)
+        return replace(decision, marks=marks, table=decision.table or tables.only(record.topic))
+    if decision.table or decision.database:
+        return decision
+    return replace(decision, table=tables.only(record.topic))
+
+
+def _of_whole_table(event: ChangeEvent, record: SourceRecord, table: str) -> ChangeEvent:
+    """A change of a partition as one of the table that it is a part of: a row that moves has one version then.
+
+    Raises:
+        Unsupported: the record does not lie where the records of the other partitions lie, so that the order of a
+            delete here and an insert there would be lost.
+    """
+    if event.table == table:
+        return event
+    if record.topic.rpartition(".")[2] == event.table:
+        raise Unsupported(
+            f"a row of the partition {event.table} of {table} in a topic of its own",
+            field="source.table",
+            advice=f"{_PARTITION_ROOT}, or route the records of all partitions to one topic",
+        )
+    if _LOGICAL_TABLE_FIELD in event.key:
+        raise Unsupported(
+            f"the key of a row of {event.table} names the partition, so rows of one user are in several places",
+            field=_LOGICAL_TABLE_FIELD,
+            advice="set key.enforce.uniqueness=false on the transformation ByLogicalTableRouter",
+        )
+    return replace(event, table=table)
+
+
+def _advice_of_unknown(event: ChangeEvent) -> str:
+    advice = "name it in the mapping, or leave its topic out"
+    if event.position.connector != "postgresql":
+        return advice
+    return (
+        f"{advice}; if it is a partition: {_PARTITION_ROOT}, or route the records of all partitions to one topic and"
+        " name it among the partitions of its table in the mapping"
+    )
+
+
+def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
+    event = subject.event
+    try:
+        planned: Plan | Nothing
+        if (table := rules.table(event.table)) is not None:
+            planned = plan(event, table, subject.user, rules, details)
+        else:
+            linked = rules.linked_table(event.table)
+            assert linked is not None  # a subject's table is one of the two
+            assert subject.linked is not None
+            planned = plan_linked(event, linked, subject.linked, rules)
+    except RecordError as error:
+        return _rejected(error, event.place, event, rules)
+    drifts = subject.linked.drifts if subject.linked is not None else ()
+    if planned.unreadable:
+        drifts = tuple(Drift(event.table, column, DriftKind.UNREADABLE) for column in planned.unreadable)
+    if isinstance(planned, Nothing):
+        return Decision(Outcome.NOTHING, planned.reason, event, table=event.table, drifts=drifts)
+    if is_orphaned(event):
+        planned = if_there(planned)
+    reason = "; ".join(planned.reasons)
+    return Decision(Outcome.PLANNED, reason, event, planned, details=details, table=event.table, drifts=drifts)
+
+
+def _rejected(error: RecordError, place: Place, event: ChangeEvent | None, rules: Rules) -> Decision:
+    error.place = place
+    table = rules.captured_name(event.table) if event is not None else ""
+    return Decision(Outcome.REJECTED, str(error), event, error=error, table=table)

@@ -1,0 +1,173 @@
+"""Row images to what changed between them, by value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgspec
+
+from consumer.errors import InvalidValue, MissingColumn
+from consumer.events.event import (
+    UNAVAILABLE,
+    RowImage,
+    TableSchema,
+)
+from consumer.events.value import (
+    NO_SCHEMA,
+    Speller,
+    speller,
+)
+from consumer.mapping.rules import UserTable
+
+_ABSENT = object()
+
+
+class Change(msgspec.Struct, frozen=True):
+    """An owned field's old and new canonical value; None is NULL, and ``old_known`` is False without an old one."""
+
+    old: str | None
+    new: str | None
+    old_known: bool = True
+
+
+class Diff(msgspec.Struct, frozen=True):
+    """``fields``: changed fields. ``outside``: changed columns that are news without having a field."""
+
+    fields: Mapping[str, Change]
+    outside: tuple[str, ...]
+
+    def then(self, later: Diff) -> Diff:
+        """Both changes as one: whatever changed in either, from its first value to its last."""
+        fields = dict(self.fields)
+        for name, change in later.fields.items():
+            first = fields.get(name, change)
+            fields[name] = Change(first.old, change.new, first.old_known)
+        return Diff(fields, tuple(dict.fromkeys((*self.outside, *later.outside))))
+
+
+class _Cell(NamedTuple):
+    """A column as the loops below need it: ``null`` is what Redis holds for NULL."""
+
+    name: str
+    field: str
+    spell: Speller
+    scale: int
+    null: str
+    default: str | None
+    is_required: bool
+
+
+@lru_cache(maxsize=64)
+def _cells(table: UserTable) -> tuple[_Cell, ...]:
+    return tuple(
+        _Cell(each.name, each.field, speller(each.kind), each.scale, each.default or "", each.default, each.required)
+        for each in table.columns
+    )
+
+
+class Image(NamedTuple):
+    """A row's owned fields in Redis form. ``unreadable`` are columns whose value is not of their kind."""
+
+    fields: dict[str, str]
+    unreadable: tuple[str, ...]
+
+
+def whole_image(row: RowImage, table: UserTable, schema: TableSchema) -> dict[str, str]:
+    """The fields of :func:`read_image`.
+
+    Raises:
+        MissingColumn, InvalidValue: as there.
+    """
+    return read_image(row, table, schema).fields
+
+
+def read_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
+    """Every owned field of a row, NULL as ``""`` or as the column's default; those that can't be read are left out.
+
+    Raises:
+        MissingColumn: a required column is not in the row.
+        InvalidValue: a required column's value is not of its kind.
+
+    """
+    image: dict[str, str] = {}
+    unreadable: tuple[str, ...] = ()
+    for name, field, spell, scale, null, default, is_required in _cells(table):
+        raw = row.get(name, _ABSENT)
+        if raw is None:
+            image[field] = null
+        elif raw is _ABSENT:
+            if is_required:
+                raise MissingColumn(f"not in the row image of {table.table}", field=name)
+            if default is not None:
+                image[field] = default
+        elif raw is not UNAVAILABLE:
+            try:
+                image[field] = spell(raw, scale, schema.get(name, NO_SCHEMA))
+            except InvalidValue as error:
+                if is_required:
+                    error.field = name
+                    raise
+                unreadable += (name,)
+    return Image(image, unreadable)
+
+
+def is_whole(row: RowImage, table: UserTable) -> bool:
+    """Whether the row tells every owned column: none of them is an unchanged value that the database did not send."""
+    return UNAVAILABLE not in row.values() or not any(row.get(column.name) is UNAVAILABLE for column in table.columns)
+
+
+def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchema) -> Diff:
+    """What changed from ``before`` to ``after``.
+
+    A column that only ``after`` has, or that can't be read in ``before``, is a change from something unknown. An
+    optional column that can't be read in ``after`` is left alone, as one that the database did not send.
+
+    Raises:
+        InvalidValue: a required column's new value is not of its kind.
+
+    """
+    differing = {name for name, value in after.items() if before.get(name, _ABSENT) != value}
+    fields: dict[str, Change] = {}
+    for cell in _cells(table):
+        if cell.name not in differing:
+            continue
+        differing.discard(cell.name)
+        new, old = after[cell.name], before.get(cell.name, _ABSENT)
+        if new is UNAVAILABLE:
+            continue
+        try:
+            new_value = _spelled(new, cell, schema)
+        except InvalidValue:
+            if cell.is_required:
+                raise
+            continue
+        old_value, is_known = _known(old, cell, schema)
+        if not is_known or old_value != new_value:
+            fields[cell.field] = Change(old_value, new_value, is_known)
+    if not differing:
+        return Diff(fields, ())
+    # In the row's order, for it is told in messages for people.
+    outside = (name for name in after if name in differing and after[name] is not UNAVAILABLE)
+    return Diff(fields, tuple(name for name in outside if table.is_outside(name)))
+
+
+def _known(old: object, cell: _Cell, schema: TableSchema) -> tuple[str | None, bool]:
+    """The value before, and whether the old row tells it."""
+    if old is _ABSENT or old is UNAVAILABLE:
+        return None, False
+    try:
+        return _spelled(old, cell, schema), True
+    except InvalidValue:
+        return None, False
+
+
+def _spelled(raw: object, cell: _Cell, schema: TableSchema) -> str | None:
+    if raw is None:
+        return None
+    try:
+        return cell.spell(raw, cell.scale, schema.get(cell.name, NO_SCHEMA))
+    except InvalidValue as error:
+        error.field = cell.name
+        raise

@@ -1,0 +1,99 @@
+"""Events of one database transaction that are at hand together, joined per user.
+
+Joining makes one message of what one transaction did to a user, and lets it say more; what Redis holds in the end does
+not depend on it. Two things are joined:
+
+* several changes of one user's row become one change, from the first old image to the last new one;
+* rows of linked tables (a transaction, an approved request) enrich the messages of the user's row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from msgspec.structs import replace
+
+from consumer.events.event import ChangeEvent, Operation
+from consumer.mapping.keys import UserId
+from consumer.planning.linked import LinkedChange, Turn
+
+Details = Mapping[str, object]
+NO_DETAILS: Details = {}
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """An event with the user it is about; ``linked`` is None for the user's own row."""
+
+    event: ChangeEvent
+    user: UserId
+    linked: LinkedChange | None = None
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """An event to be planned, which may stand for several, and what linked rows say about it."""
+
+    event: ChangeEvent
+    details: Details = NO_DETAILS
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """``changes`` to plan, by index; ``carriers``: the next event that an event is part of, by index."""
+
+    changes: Mapping[int, Joined]
+    carriers: Mapping[int, int]
+
+
+def join(subjects: Mapping[int, Subject]) -> Join:
+    """Join what belongs together. Indexes are the records' places, in the order in which they were read."""
+    told: dict[tuple[str, UserId], dict[tuple[str, str], Details]] = {}
+    for each in subjects.values():
+        if each.linked is not None and each.linked.turn is Turn.DONE and each.event.transaction_id:
+            # By row: Debezium may have sent it twice.
+            rows = told.setdefault((each.event.transaction_id, each.user), {})
+            rows[each.event.table, each.linked.key] = each.linked.details
+    changes: dict[int, Joined] = {}
+    carriers: dict[int, int] = {}
+    last: dict[tuple[str, str, UserId], int] = {}
+    for at, each in subjects.items():
+        if each.linked is not None or not each.event.transaction_id:
+            changes[at] = Joined(each.event)
+            continue
+        where = (each.event.transaction_id, each.event.table, each.user)
+        event = each.event
+        earlier = last.get(where)
+        if earlier is not None and (one := _one_change(changes[earlier].event, event)) is not None:
+            del changes[earlier]
+            carriers[earlier] = at
+            event = one
+        last[where] = at
+        linked = told.get((each.event.transaction_id, each.user)) if told else None
+        changes[at] = Joined(event, _details(list(linked.values())) if linked else NO_DETAILS)
+    return Join(changes, carriers)
+
+
+def _one_change(earlier: ChangeEvent, later: ChangeEvent) -> ChangeEvent | None:
+    """Two changes of a row as one, at the later's position; None where they stay two (delete, then insert).
+
+    The images between are kept. The earlier change may have been applied before, by itself, when the program was
+    stopped: so a column that changed and changed back must still be written.
+    """
+    if later.op is Operation.UPDATE and earlier.op in (Operation.CREATE, Operation.UPDATE):
+        assert earlier.after is not None  # it is no delete
+        return replace(later, op=earlier.op, before=earlier.before, between=(*earlier.between, earlier.after))
+    if later.op is Operation.DELETE and earlier.op is Operation.UPDATE:
+        return later
+    return None
+
+
+def _details(told: Sequence[Details]) -> Details:
+    """What linked rows say. Several transactions of one database transaction are all listed; the last speaks first."""
+    merged: dict[str, object] = {}
+    for each in told:
+        merged |= each
+    transactions = [each for each in told if "transaction_id" in each]
+    if len(transactions) > 1:
+        merged["transactions"] = transactions
+    return merged

@@ -1,0 +1,184 @@
+"""Rows of linked tables, such as transactions and money requests: what they mean for the user they belong to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from consumer.errors import (
+    InvalidValue,
+    MissingColumn,
+    Unsupported,
+)
+from consumer.events.event import (
+    ChangeEvent,
+    Operation,
+    RowImage,
+    TableSchema,
+)
+from consumer.events.value import (
+    NO_SCHEMA,
+    Kind,
+    of_column,
+    timestamp,
+    whole_number,
+)
+from consumer.guard.version import Version
+from consumer.mapping.columns import Drift, DriftKind
+from consumer.mapping.keys import UserId, render
+from consumer.mapping.rules import LinkedTable, Rules
+from consumer.planning.effect import (
+    Fields,
+    Invalidate,
+    Mode,
+    Nothing,
+    Plan,
+    Update,
+)
+
+_WHOLE = re.compile(r"-?[0-9]{1,20}")
+
+
+class Turn(StrEnum):
+    """What a change of a linked row amounts to."""
+
+    DONE = "done"
+    TAKEN_BACK = "taken back"
+    NOT_DONE = "not done"
+    UNMOVED = "unmoved"
+
+
+DELETED = "the row was deleted; what it did stays done"
+_WHY_NOTHING = {
+    Turn.NOT_DONE: "the row is not done yet, or never will be",
+    Turn.UNMOVED: "the row was done before, and what else changed in it is no news",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedChange:
+    """A linked row's change: whose it is, what it amounts to, the fields it writes and what it tells subscribers.
+
+    ``key`` tells the rows of the table apart, ``drifts`` what was unexpected in its columns.
+    """
+
+    user: UserId
+    key: str
+    turn: Turn
+    fields: Fields = field(default_factory=dict)
+    details: Mapping[str, object] = field(default_factory=dict)
+    drifts: tuple[Drift, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NobodysRow:
+    """A linked row of a type of user that no table holds; ``drifts`` is there where the type is not a known one."""
+
+    drifts: tuple[Drift, ...] = ()
+
+
+def linked_change(event: ChangeEvent, table: LinkedTable, rules: Rules) -> LinkedChange | NobodysRow:
+    """What ``event`` means.
+
+    Raises:
+        MissingColumn, InvalidValue: the row can't be used; the error names the column.
+    """
+    row = event.after
+    if row is None or (event.op is Operation.UPDATE and event.before is None and not rules.accept_missing_before):
+        raise Unsupported(
+            f"an update of {event.table} without the old row image",
+            field="before",
+            advice=f"on PostgreSQL: ALTER TABLE {event.table} REPLICA IDENTITY FULL; or accept that a row counts as"
+            " newly done then, with CDC_SOURCE__ACCEPT_MISSING_BEFORE=true",
+        )
+    user_type = table.user_type or _text(row, table.user_type_column, table)
+    if user_type not in {each.user_type for each in rules.tables}:
+        is_known = user_type in table.other_types
+        return NobodysRow(() if is_known else (Drift(table.table, table.user_type_column, DriftKind.VALUE),))
+    user = UserId(user_type, _number(row, table.user_id, table, event.schema))
+    turn = _turn(event, table)
+    key = str(_required(row, table.key, table))
+    if turn is not Turn.DONE:
+        return LinkedChange(user, key, turn, drifts=_unknown_status(row, table))
+    fields = {name: _text(row, column, table) for column, name in table.writes.items()}
+    if fields and table.time_field:
+        fields[table.time_field] = timestamp(event.position.ts_ms)
+    details, drifts = _details(event, row, table)
+    return LinkedChange(user, key, turn, fields, details, drifts)
+
+
+def plan_linked(event: ChangeEvent, table: LinkedTable, change: LinkedChange, rules: Rules) -> Plan | Nothing:
+    """What follows from a row of a linked table: never a balance, and no message of its own."""
+    if change.turn in _WHY_NOTHING:
+        return Nothing(_WHY_NOTHING[change.turn])
+    if not change.fields and not table.clears:
+        return Nothing("it enriches the message of the same database transaction, and changes nothing itself")
+    return Plan(
+        user=change.user,
+        table=table.table,
+        guard=render(rules.names.guard, change.user),
+        version=Version.of(event, rules.epoch),
+        mode=Mode.FILL if event.is_incremental else Mode.CHANGE,
+        # The hash may be made later, by the user's own row: which of the two is read first is chance.
+        update=Update(render(rules.names.config, change.user), change.fields, is_kept=True) if change.fields else None,
+        cleared=Invalidate.of(change.user, table.clears),
+        reasons=(f"{table.table}: {change.turn}",),
+    )
+
+
+def _turn(event: ChangeEvent, table: LinkedTable) -> Turn:
+    assert event.after is not None  # the envelope's parser refuses every other op without it
+    is_done = _text(event.after, table.status, table) in table.done
+    status = None if event.before is None else event.before.get(table.status)
+    was_done = isinstance(status, str) and status.rstrip(" ") in table.done
+    if is_done:
+        return Turn.UNMOVED if was_done else Turn.DONE
+    return Turn.TAKEN_BACK if was_done else Turn.NOT_DONE
+
+
+def _unknown_status(row: RowImage, table: LinkedTable) -> tuple[Drift, ...]:
+    """Of a row that is not done: whether its status may be a misspelt one, or one that the mapping does not know."""
+    status = _text(row, table.status, table)
+    is_known = status in table.not_done if table.not_done else status.lower() not in map(str.lower, table.done)
+    return () if status in table.done or is_known else (Drift(table.table, table.status, DriftKind.VALUE),)
+
+
+def _details(event: ChangeEvent, row: RowImage, table: LinkedTable) -> tuple[Mapping[str, object], tuple[Drift, ...]]:
+    """Numbers as numbers, money as exact text; and the columns that can't be read, of which nothing is told."""
+    details: dict[str, object] = {}
+    drifts: tuple[Drift, ...] = ()
+    for each in table.enriches:
+        if each.column not in row:
+            continue
+        try:
+            text = of_column(row[each.column], each.column, each.kind, each.scale, event.schema)
+        except InvalidValue:
+            drifts += (Drift(table.table, each.column, DriftKind.UNREADABLE),)
+            continue
+        is_number = each.kind in (Kind.INTEGER, Kind.BITS) and text is not None and _WHOLE.fullmatch(text)
+        details[each.field] = int(text) if is_number and text is not None else text
+    return details, drifts
+
+
+def _text(row: RowImage, column: str, table: LinkedTable) -> str:
+    value = _required(row, column, table)
+    if not isinstance(value, str):
+        raise InvalidValue("should be text", field=column)
+    return value.rstrip(" ")  # a CHAR column's padding
+
+
+def _number(row: RowImage, column: str, table: LinkedTable, schema: TableSchema) -> int:
+    value = _required(row, column, table)
+    try:
+        return whole_number(value, schema.get(column, NO_SCHEMA))
+    except InvalidValue as error:
+        error.field = column
+        raise
+
+
+def _required(row: RowImage, column: str, table: LinkedTable) -> object:
+    if column not in row:
+        raise MissingColumn(f"not in the row image of {table.table}", field=column)
+    return row[column]

@@ -1,0 +1,296 @@
+"""A change of a user's row and the rules to a plan: the decision core. The same event always gives the same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache, reduce
+from itertools import chain, pairwise
+from typing import NamedTuple
+
+from consumer.errors import (
+    InvalidValue,
+    MissingColumn,
+    Unsupported,
+)
+from consumer.events.event import (
+    ChangeEvent,
+    Operation,
+    RowImage,
+    TableSchema,
+)
+from consumer.events.value import (
+    NO_SCHEMA,
+    timestamp,
+    whole_number,
+)
+from consumer.guard.version import Version
+from consumer.mapping.keys import UserId, render
+from consumer.mapping.rules import Rules, UserTable
+from consumer.planning.diff import (
+    Change,
+    Diff,
+    diff,
+    is_whole,
+    read_image,
+)
+from consumer.planning.effect import (
+    Extent,
+    Fields,
+    Invalidate,
+    Mode,
+    Nothing,
+    Plan,
+    Publish,
+    Put,
+    Remove,
+    Update,
+    Upsert,
+)
+from consumer.planning.message import Group, body
+
+_NO_DETAILS: Mapping[str, object] = {}
+_NO_COLUMNS: TableSchema = {}
+
+
+def user_of(event: ChangeEvent, table: UserTable) -> UserId:
+    """The user whose row changed.
+
+    Raises:
+        MissingColumn, InvalidValue: the row's key can't be used.
+    """
+    return user_in(event.after if event.after is not None else event.before or event.key, table, event.schema)
+
+
+def user_in(row: RowImage, table: UserTable, schema: TableSchema = _NO_COLUMNS) -> UserId:
+    """The user of a row of ``table``, or of a record's key.
+
+    Raises:
+        MissingColumn, InvalidValue: as :func:`user_of`.
+    """
+    if table.key not in row:
+        raise MissingColumn(f"the key is not in the row image of {table.table}", field=table.key)
+    try:
+        return UserId(table.user_type, whole_number(row[table.key], schema.get(table.key, NO_SCHEMA)))
+    except InvalidValue as error:
+        error.field = table.key
+        raise
+
+
+def plan(
+    event: ChangeEvent, table: UserTable, user: UserId, rules: Rules, details: Mapping[str, object] = _NO_DETAILS
+) -> Plan | Nothing:
+    """What follows from a change of ``user``'s row. ``details`` are what linked rows say of a change of money.
+
+    Raises:
+        MissingColumn, InvalidValue, Unsupported: the row images can't be used; the error names the column.
+    """
+    if event.op is Operation.DELETE or event.after is None:
+        return _deleted(event, table, user, rules)
+    case = _Case(event, event.after, table, user, rules)
+    if event.op is not Operation.UPDATE:
+        return _appeared(case)
+    before = {} if event.before is None and rules.accept_missing_before else event.before
+    if before is None:
+        raise Unsupported(
+            f"an update of {event.table} without the old row image",
+            field="before",
+            advice=f"on PostgreSQL: ALTER TABLE {event.table} REPLICA IDENTITY FULL; or accept that every owned"
+            " column counts as changed then, with CDC_SOURCE__ACCEPT_MISSING_BEFORE=true",
+        )
+    return _updated(case, before, event.after, details)
+
+
+def healing(
+    event: ChangeEvent, table: UserTable, user: UserId, rules: Rules, details: Mapping[str, object] = _NO_DETAILS
+) -> Plan:
+    """The plan of a change that is the first good one after one that could not be applied.
+
+    What that one changed is not known, so everything of the row counts as changed: the whole image is written, all that
+    follows from any column is cleared, and every channel hears of it.
+
+    Raises:
+        As :func:`plan`.
+    """
+    if event.op is not Operation.UPDATE or event.after is None:
+        planned = plan(event, table, user, rules)
+    else:
+        case = _Case(event, event.after, table, user, rules)
+        planned = _updated(case, {}, event.after, details, is_healing=True)
+    assert isinstance(planned, Plan)  # every column counts as changed
+    return planned
+
+
+class _Case:
+    """A user's row that is there after the change: ``whole`` are its owned fields in Redis form.
+
+    ``now`` is the change's own time: a replay writes the same bytes. ``is_complete``: the row was sent whole, also if
+    some of its columns are ``unreadable``.
+    """
+
+    __slots__ = ("event", "is_complete", "now", "rules", "table", "unreadable", "user", "whole")
+
+    def __init__(self, event: ChangeEvent, after: RowImage, table: UserTable, user: UserId, rules: Rules) -> None:
+        self.event = event
+        self.table = table
+        self.user = user
+        self.rules = rules
+        self.whole, self.unreadable = read_image(after, table, event.schema)
+        self.now = timestamp(event.position.ts_ms)
+        self.is_complete = is_whole(after, table)
+
+    @property
+    def image(self) -> dict[str, str]:
+        """The whole config hash but for its time fields."""
+        return {"id": str(self.user.id), "user_type": self.user.user_type, **self.table.constants, **self.whole}
+
+    def upsert(self, changed: Fields, stamps: Fields) -> Upsert:
+        """What goes to the config hash. No hash is made of a row that was not sent whole."""
+        whole = {**self.image, **stamps} if self.is_complete else {}
+        return Upsert(render(self.rules.names.config, self.user), {**changed, **stamps}, whole)
+
+    def balance(self) -> Put | None:
+        if self.rules.balance_field not in self.whole:
+            return None
+        key = render(self.rules.names.balance, self.user)
+        return Put(key, self.whole[self.rules.balance_field], self.rules.balance_ttl_s)
+
+    def portfolio(self, follows: _Follows, fields: Fields) -> Update | None:
+        if not follows.mirrored:
+            return None
+        mirrored = {name: fields.get(name, self.now) for name in follows.mirrored}
+        return Update(render(self.rules.names.portfolio, self.user), mirrored)
+
+
+class _Follows(NamedTuple):
+    """What follows from a change of a set of columns, in the mapping's order.
+
+    ``mirrored`` are fields of the portfolio hash: those that changed, and time fields. ``reasons`` name rules and
+    columns.
+    """
+
+    stamps: tuple[str, ...]
+    mirrored: tuple[str, ...]
+    clears: tuple[str, ...]
+    channels: tuple[str, ...]
+    reasons: tuple[str, ...]
+    is_financial: bool
+    is_money_only: bool
+
+
+@lru_cache(maxsize=4096)
+def _following(fields: tuple[str, ...], outside: tuple[str, ...], rules: Rules) -> _Follows:
+    """Found once for each set of columns: few sets make up all the changes of a system."""
+    profile = tuple(name for name in fields if name not in rules.financial)
+    pairs = [(rules.profile, profile)]
+    pairs += [(each, tuple(name for name in fields if name in each.fields)) for each in rules.consequences]
+    pairs.append((rules.outside, outside))
+    pairs = [(rule, columns) for rule, columns in pairs if columns]
+    return _Follows(
+        stamps=_each_once(rule.stamps for rule, _ in pairs),
+        mirrored=_each_once((*columns, *rule.portfolio_stamps) for rule, columns in pairs if rule.portfolio),
+        clears=_each_once(rule.clears for rule, _ in pairs),
+        channels=_each_once(rule.channels for rule, _ in pairs),
+        reasons=tuple(f"{rule.name}: {', '.join(columns)}" for rule, columns in pairs),
+        is_financial=not rules.financial.isdisjoint(fields),
+        is_money_only=rules.financial.issuperset(fields) and not outside,
+    )
+
+
+def _each_once(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(parts)))
+
+
+def _updated(
+    case: _Case, before: RowImage, after: RowImage, details: Mapping[str, object], *, is_healing: bool = False
+) -> Plan | Nothing:
+    rules = case.rules
+    images = (before, after) if is_healing else (before, *case.event.between, after)
+    found = reduce(Diff.then, (diff(*pair, case.table, case.event.schema) for pair in pairwise(images)))
+    if not found.fields and not found.outside:
+        return Nothing("no column that matters changed", case.unreadable)
+    follows = _following(tuple(found.fields), found.outside, rules)
+    changed = {name: _last_known(name, change, case) for name, change in found.fields.items()}
+    stamps = dict.fromkeys((*follows.stamps, "last_admin_update", "last_updated"), case.now)
+    return Plan(
+        user=case.user,
+        table=case.table.table,
+        guard=render(rules.names.guard, case.user),
+        version=Version.of(case.event, rules.epoch),
+        extent=Extent.WHOLE if is_healing else Extent.CHANGED if case.is_complete else Extent.PART,
+        config=case.upsert(case.image if is_healing else changed, stamps) if changed else None,
+        balance=case.balance() if rules.balance_field in changed else None,
+        update=case.portfolio(follows, changed),
+        cleared=Invalidate.of(case.user, follows.clears),
+        messages=_messages(case, found, changed, follows, details if follows.is_financial else _NO_DETAILS),
+        reasons=follows.reasons,
+        unreadable=case.unreadable,
+    )
+
+
+def _last_known(name: str, change: Change, case: _Case) -> str:
+    """What Redis is to hold: of a column that the last image does not tell, what an image before it told."""
+    text = case.whole.get(name, change.new)
+    if text is not None:
+        return text
+    return next((column.default or "" for column in case.table.columns if column.field == name), "")
+
+
+def _messages(
+    case: _Case, found: Diff, changed: Fields, follows: _Follows, details: Mapping[str, object]
+) -> tuple[Publish, ...]:
+    """Each channel once, whatever the number of rules that named it."""
+    rules = case.rules
+    event_type = "balance_change" if follows.is_money_only else "admin_user_update"
+    group = None
+    change = found.fields.get(rules.group_field)
+    if change is not None and not (change.old_known and change.old == change.new):
+        group = Group((change.old or "") if change.old_known else None, changed[rules.group_field])
+    general = body(case.event, case.user, event_type, changed, group, details)
+    messages = dict.fromkeys(follows.channels, general)
+    if group is None:
+        messages.pop(rules.names.group_channel, None)
+    elif rules.names.group_channel in messages:
+        of_group = body(case.event, case.user, "user_group_change", changed, group, details)
+        messages[rules.names.group_channel] = of_group
+    return tuple(Publish(channel, text) for channel, text in messages.items())
+
+
+def _appeared(case: _Case) -> Plan:
+    """An insert or a snapshot read: the whole image counts. A read is no news, so nobody is told."""
+    event, rules = case.event, case.rules
+    is_read = event.op is Operation.READ
+    stamps = {"last_updated": case.now} if is_read else {"last_admin_update": case.now, "last_updated": case.now}
+    messages: tuple[Publish, ...] = ()
+    if not is_read:
+        messages = (Publish(rules.names.lifecycle_channel, body(event, case.user, "user_created", case.image)),)
+    return Plan(
+        user=case.user,
+        table=case.table.table,
+        guard=render(rules.names.guard, case.user),
+        version=Version.of(event, rules.epoch),
+        mode=Mode.FILL if event.is_incremental else Mode.CHANGE,
+        extent=Extent.WHOLE if case.is_complete else Extent.PART,
+        config=case.upsert(case.image, stamps),
+        balance=case.balance(),
+        update=None if event.is_incremental else case.portfolio(_following(tuple(case.whole), (), rules), case.whole),
+        cleared=Invalidate.of(case.user, rules.derived()) if is_read else Invalidate(),
+        messages=messages,
+        reasons=("snapshot read" if is_read else "user created",),
+        unreadable=case.unreadable,
+    )
+
+
+def _deleted(event: ChangeEvent, table: UserTable, user: UserId, rules: Rules) -> Plan:
+    names = rules.names
+    return Plan(
+        user=user,
+        table=table.table,
+        guard=render(names.guard, user),
+        version=Version.of(event, rules.epoch),
+        extent=Extent.WHOLE,
+        removed=Remove(tuple(render(each, user) for each in (names.config, names.balance, names.portfolio))),
+        cleared=Invalidate.of(user, rules.derived()),
+        # No fields: the admin app writes them into the hash, and would bring the user back.
+        messages=(Publish(names.lifecycle_channel, body(event, user, "user_deleted", {})),),
+        reasons=("user deleted",),
+    )

@@ -1,0 +1,132 @@
+"""A decision as text that a person reads, and as JSON that a program reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from consumer.events.event import Operation
+from consumer.events.record import SourceRecord
+from consumer.mapping.rules import MESSAGE_FIELDS
+from consumer.planning.decision import Decision
+from consumer.planning.effect import (
+    Fields,
+    Mode,
+    Plan,
+    Publish,
+)
+
+_OPERATIONS = {
+    Operation.CREATE: "insert",
+    Operation.UPDATE: "update",
+    Operation.DELETE: "delete",
+    Operation.READ: "snapshot read",
+}
+
+
+def to_json(record: SourceRecord, decision: Decision) -> str:
+    """One JSON object in one line."""
+    return msgspec.json.encode(
+        {
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "outcome": decision.outcome,
+            "reason": decision.reason,
+            "user": str(decision.plan.user) if decision.plan else None,
+            "effects": list(_effects(decision.plan)) if decision.plan else [],
+        }
+    ).decode()
+
+
+def _effects(plan: Plan) -> Iterator[dict[str, Any]]:
+    """The effects in the order of their application."""
+    if plan.config is not None:
+        yield {
+            "effect": "upsert",
+            "key": plan.config.key,
+            "changed": plan.config.changed,
+            "whole": plan.config.whole,
+            "only_missing": plan.mode is Mode.FILL,
+        }
+    if plan.balance is not None:
+        yield {
+            "effect": "put",
+            "key": plan.balance.key,
+            "value": plan.balance.value,
+            "ttl_s": plan.balance.ttl_s,
+            "only_missing": plan.mode is Mode.FILL,
+        }
+    if plan.update is not None:
+        yield {"effect": "update", "key": plan.update.key, "fields": plan.update.fields}
+    if plan.removed is not None:
+        yield {"effect": "remove", "keys": plan.removed.keys}
+    if plan.cleared.keys or plan.cleared.prefixes:
+        patterns = [f"{prefix}*" for prefix in plan.cleared.prefixes]
+        yield {"effect": "invalidate", "keys": plan.cleared.keys, "patterns": patterns}
+    for message in plan.messages:
+        yield {"effect": "publish", "channel": message.channel, "message": msgspec.Raw(message.body.encode())}
+
+
+def to_text(record: SourceRecord, decision: Decision) -> str:
+    """Several lines: where the record lay, what it was, then :func:`plan_text` or the reason for there being none."""
+    what = ""
+    if (event := decision.event) is not None:
+        what = f"  {_OPERATIONS.get(event.op, event.op)} of {event.table}"
+    if decision.plan is None:
+        advice = f"\n  advice    {decision.error.advice}" if decision.error and decision.error.advice else ""
+        return f"{record.place}{what}\n  {decision.outcome:9} {decision.reason}{advice}"
+    return f"{record.place}{what}\n" + plan_text(decision.plan)
+
+
+def plan_text(plan: Plan) -> str:
+    """A plan as lines of a verb and what it acts on, in the order of application; the scenarios are written so too."""
+    return "\n".join(f"  {verb:9} {what}" for verb, what in _lines(plan))
+
+
+def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
+    yield "user", str(plan.user)
+    yield from (("because", reason) for reason in plan.reasons)
+    is_fill = plan.mode is Mode.FILL
+    if plan.config is not None and not is_fill:
+        yield "write" if plan.config.whole else "if exists", f"{plan.config.key}  {_pairs(plan.config.changed)}"
+    if plan.config is not None and plan.config.whole and plan.config.whole != plan.config.changed:
+        yield "or whole", f"{plan.config.key}  {_pairs(plan.config.whole)}"
+    elif plan.config is not None and is_fill:
+        yield "fill", f"{plan.config.key}  {_pairs(plan.config.whole)}"
+    if plan.balance is not None:
+        yield "fill" if is_fill else "set", f"{plan.balance.key}={plan.balance.value} for {plan.balance.ttl_s} s"
+    if plan.update is not None:
+        yield "if exists", f"{plan.update.key}  {_pairs(plan.update.fields)}"
+    if plan.removed is not None:
+        yield from (("remove", key) for key in plan.removed.keys)
+    yield from (("clear", key) for key in plan.cleared.keys)
+    yield from (("clear", f"{prefix}*") for prefix in plan.cleared.prefixes)
+    for message in plan.messages:
+        yield "publish", _message(message)
+    if plan.unreadable:
+        yield "leave", f"what can't be read: {', '.join(plan.unreadable)}"
+
+
+def _message(message: Publish) -> str:
+    body = msgspec.json.decode(message.body)
+    groups = f" ({_group(body['old_group'])} -> {_group(body['new_group'])})" if body["group_changed"] else ""
+    said = f"{message.channel}  {body['event_type']}{groups}  {_pairs(body['updated_fields'])}".rstrip()
+    details = {name: value for name, value in body.items() if name not in MESSAGE_FIELDS}
+    if not details:
+        return said
+    return f"{said}  with {' '.join(f'{name}={_detail(value)}' for name, value in details.items())}"
+
+
+def _detail(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _group(name: str | None) -> str:
+    return "unknown" if name is None else name or "''"
+
+
+def _pairs(fields: Fields) -> str:
+    return " ".join(f"{name}={value if value and ' ' not in value else repr(value)}" for name, value in fields.items())

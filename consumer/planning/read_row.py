@@ -1,0 +1,72 @@
+"""A row of a captured table as it was read in the database, in the values that a change event would have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from consumer.errors import Place
+from consumer.events.event import (
+    UNREADABLE,
+    ChangeEvent,
+    Operation,
+    RowImage,
+)
+from consumer.events.position import SourcePosition
+from consumer.mapping.rules import UserTable
+
+_NOWHERE = Place("", 0, 0)
+_ZERO_DATE = "0000-00-00"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRow:
+    """What the database says of one row; ``image`` is None where there is no such row.
+
+    Every change of the row that was committed before ``position`` is in the image. The image may hold a later change
+    already.
+    """
+
+    table: str
+    key: int
+    image: RowImage | None
+    position: SourcePosition
+
+    def event(self, table: UserTable) -> ChangeEvent:
+        """The row as the event of a read; where there is none, of a delete."""
+        return ChangeEvent(
+            table=self.table,
+            op=Operation.DELETE if self.image is None else Operation.READ,
+            key={table.key: self.key},
+            before=None,
+            after=self.image,
+            position=self.position,
+            transaction_id=None,
+            place=_NOWHERE,
+            schema={},
+        )
+
+
+def as_on_the_wire(value: object) -> object:
+    """A driver's value as one that change events have, so that both become the same text in Redis.
+
+    Times without a zone are UTC, as Debezium takes them; a date of zeros, which MySQL allows, is NULL as it says. Bytes
+    are text where they are UTF-8.
+    """
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, str):
+        return None if value.startswith(_ZERO_DATE) else value
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return UNREADABLE
+    return str(value)

@@ -1,0 +1,153 @@
+"""The last image of a user to the plan that rebuilds what Redis holds of them, whatever stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from consumer.events.event import (
+    UNAVAILABLE,
+    ChangeEvent,
+    Operation,
+    RowImage,
+)
+from consumer.events.position import Origin
+from consumer.events.value import timestamp
+from consumer.guard.version import NOWHERE, Version
+from consumer.mapping.keys import UserId, render
+from consumer.mapping.rules import Rules, UserTable
+from consumer.planning.change_times import ChangeTimes, time_fields
+from consumer.planning.effect import (
+    Extent,
+    Invalidate,
+    Mode,
+    Plan,
+    Remove,
+)
+from consumer.planning.linked import (
+    NobodysRow,
+    linked_change,
+    plan_linked,
+)
+from consumer.planning.plan import plan, user_of
+from consumer.planning.read_row import ReadRow
+
+Times = Mapping[str, int]
+"""When the fields that are times of changes were set last, in UTC milliseconds."""
+
+
+def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, rules: Rules) -> Plan:
+    """The plan for the user whose row the last of ``events`` wrote.
+
+    Those before it are needed where it did not tell every column: each tells what the later ones do not.
+
+    Raises:
+        RecordError: the row can't be used.
+    """
+    last = events[-1]
+    user = user_of(last, table)
+    if last.op is Operation.DELETE:
+        removal = plan(last, table, user, rules)
+        assert isinstance(removal, Plan)  # a delete is never nothing
+        return replace(removal, mode=Mode.REBUILD, messages=())
+    # As a snapshot would have read it: a read tells the whole row and no news.
+    position = replace(last.position, origin=Origin.SNAPSHOT)
+    read = replace(last, op=Operation.READ, before=None, after=_merged(events), position=position)
+    planned = plan(read, table, user, rules)
+    assert isinstance(planned, Plan)  # nor is a read
+    assert planned.config is not None
+    in_config, in_portfolio = time_fields(rules)
+    stamps = {name: timestamp(ms) for name, ms in times.items()}
+    image = {name: value for name, value in planned.config.changed.items() if name not in in_config}
+    whole = image | {name: text for name, text in stamps.items() if name in in_config}
+    is_whole = planned.extent is Extent.WHOLE
+    update = planned.update
+    if update is not None:
+        # Nobody knows some of the times, where the log begins after the change.
+        fields = {name: value for name, value in update.fields.items() if name not in in_portfolio}
+        update = replace(update, fields=fields | {name: stamps[name] for name in in_portfolio if name in stamps})
+    owned = (column.field for column in table.columns if column.name not in planned.unreadable)
+    return replace(
+        planned,
+        version=Version.of(last, rules.epoch),
+        mode=Mode.REBUILD,
+        config=replace(
+            planned.config,
+            changed=image,
+            whole=whole if is_whole else {},
+            gone=tuple(name for name in owned if name not in image) if is_whole else (),
+        ),
+        update=update,
+        reasons=("rebuilt",),
+    )
+
+
+def rebuild_read(read: ReadRow, table: UserTable, rules: Rules, seen: str = "") -> Plan:
+    """The plan for a user as the database itself says; where it knows none, the user's removal.
+
+    ``seen`` is the version that stood in the guard, as text, before the row was read ("": none). The plan is right as
+    long as it stands there and the consumer has passed all that the row contains.
+
+    Raises:
+        RecordError: the row can't be used.
+    """
+    times = ChangeTimes(rules)
+    event = read.event(table)
+    planned = rebuild_user([event], times.by_name(times.after(event.op, (), read.position, ())), table, rules)
+    return as_read(planned, seen)
+
+
+def as_read(plan: Plan, seen: str) -> Plan:
+    """``plan`` of what was read in the database, to be written only where ``seen`` still stands."""
+    try:
+        version = Version.from_text(seen) if seen else NOWHERE
+    except ValueError:
+        version = NOWHERE  # of somebody else's making: no change was ever compared with it
+    return replace(plan, version=version, expected=seen)
+
+
+def rebuild_linked(event: ChangeEvent, rules: Rules) -> Plan | None:
+    """The plan for the row of a linked table that was done last; None where nothing is kept of it.
+
+    Raises:
+        RecordError: the row can't be used.
+    """
+    table = rules.linked_table(event.table)
+    assert table is not None  # only rows of linked tables come here
+    change = linked_change(event, table, rules)
+    if isinstance(change, NobodysRow):
+        return None
+    planned = plan_linked(event, table, change, rules)
+    if not isinstance(planned, Plan) or planned.update is None:
+        return None
+    return replace(planned, mode=Mode.REBUILD)
+
+
+def removal(user: UserId, table: str, seen: str, rules: Rules) -> Plan:
+    """The plan that removes all of a user whom the log does not know, as a delete would.
+
+    Not if another version than ``seen`` stands there, which is text; "" means none.
+    """
+    names = rules.names
+    planned = Plan(
+        user=user,
+        table=table,
+        guard=render(names.guard, user),
+        version=NOWHERE,
+        mode=Mode.REBUILD,
+        extent=Extent.WHOLE,
+        removed=Remove(tuple(render(each, user) for each in (names.config, names.balance, names.portfolio))),
+        cleared=Invalidate.of(user, rules.derived()),
+        reasons=("an orphan",),
+    )
+    return as_read(planned, seen)
+
+
+def _merged(events: Iterable[ChangeEvent]) -> RowImage:
+    row: dict[str, object] = {}
+    for event in events:
+        for name, value in (event.after or {}).items():
+            if value is not UNAVAILABLE or name not in row:
+                row[name] = value
+    return row

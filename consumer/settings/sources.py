@@ -1,0 +1,175 @@
+"""Settings: flags, then environment variables ``CDC_…``, then a TOML file, then defaults for a developer's machine.
+
+Nested names are joined by ``__`` in the environment and are tables in TOML: ``CDC_KAFKA__GROUP_ID`` is ``group_id``
+under ``[kafka]``. A secret may be in a file: ``CDC_REDIS__URL_FILE``, or ``url_file``. Every setting is described in
+``docs/settings.md``, which a test keeps complete.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from consumer.errors import ConfigError
+from consumer.settings.faults import fault
+from consumer.settings.secret_files import with_secrets
+from consumer.settings.sections import (
+    Api,
+    Audit,
+    Connect,
+    Database,
+    DeadLetters,
+    Guard,
+    Kafka,
+    Log,
+    Metrics,
+    Redis,
+    Registry,
+    Snapshot,
+    Source,
+    Tracing,
+)
+from consumer.settings.variables import (
+    PREFIX,
+    implied_settings,
+    no_such,
+    refuse_strangers,
+    setting_names,
+)
+
+
+class Settings(BaseSettings):
+    """All settings of every command."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    mapping: Path | None = Field(None, description="TOML file of the mapping; without one, the reference")
+    kafka: Kafka = Kafka()
+    redis: Redis = Redis()
+    registry: Registry = Registry()
+    connect: Connect = Connect()
+    database: Database = Database()
+    source: Source = Source()
+    dead_letters: DeadLetters = DeadLetters()
+    snapshot: Snapshot = Snapshot()
+    guard: Guard = Guard()
+    audit: Audit = Audit()
+    metrics: Metrics = Metrics()
+    api: Api = Api()
+    tracing: Tracing = Tracing()
+    log: Log = Log()
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """The topic of dead letters."""
+        return self.dead_letters.topic or f"{self.kafka.topic_prefix}.dlq"
+
+
+class _Environment(EnvSettingsSource):
+    def __call__(self) -> dict[str, Any]:
+        return with_secrets(super().__call__(), Settings, PREFIX)
+
+
+class _File(TomlConfigSettingsSource):
+    def __call__(self) -> dict[str, Any]:
+        return with_secrets(super().__call__(), Settings, PREFIX)
+
+
+def load(flags: Mapping[str, Any] | None = None, file: Path | None = None, named: Collection[str] = ()) -> Settings:
+    """The settings in force. ``flags`` are nested as the settings are; those that are None were not given.
+
+    ``named`` are environment variables that no setting has and files of this command mention.
+
+    Raises:
+        ConfigError: naming the first setting at fault and what is allowed there.
+
+    """
+    refuse_strangers(os.environ, Settings, named)
+    if file is not None and not file.is_file():
+        raise ConfigError("CDC_CONFIG", f"no such file: {file}", allowed="a TOML file")
+
+    class _FromFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            implied = InitSettingsSource(settings_cls, implied_settings(os.environ))
+            return init_settings, _Environment(settings_cls), _File(settings_cls, toml_file=file), implied
+
+    try:
+        return _FromFile(**_given(flags or {}))
+    except ValidationError as error:
+        raise _config_error(error) from None
+    except SettingsError as error:
+        field = re.search(r'"(\w+)"', str(error))
+        name = f"{PREFIX}{(field[1] if field else '').upper()}"
+        raise ConfigError(name, "not a JSON object", fix=f"set {name}__… one by one") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(file), f"not TOML, at line {line_of(error)}", fix="correct it there") from None
+    except UnicodeDecodeError:
+        raise ConfigError(str(file), "not UTF-8", allowed="a TOML file") from None
+    except OSError as error:
+        raise ConfigError("CDC_CONFIG", f"{file}: {error.strerror}", allowed="a TOML file") from None
+
+
+def line_of(error: tomllib.TOMLDecodeError) -> str:
+    """The number of the line at which a file is no TOML."""
+    found = re.search(r"at line (\d+)", str(error))
+    return found[1] if found else "the last one"
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """``flags`` without those that were not given, and without sections that are empty then."""
+    given: dict[str, Any] = {}
+    for name, value in flags.items():
+        kept = _given(value) if isinstance(value, Mapping) else value
+        if kept is not None and kept != {}:
+            given[name] = kept
+    return given
+
+
+def _config_error(error: ValidationError) -> ConfigError:
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"]]
+    name = f"{PREFIX}{'__'.join(path).upper()}"
+    if first["type"] == "extra_forbidden":
+        return no_such(name, set(setting_names(Settings)))
+    found = fault(first, _section(path[:-1]).get(path[-1]))
+    return ConfigError(name, found.problem, allowed=found.allowed, fix=found.fix)
+
+
+def _section(path: list[str]) -> dict[str, FieldInfo]:
+    model: type[BaseModel] = Settings
+    for name in path:
+        field = model.model_fields.get(name)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return {}
+        model = field.annotation
+    return dict(model.model_fields)

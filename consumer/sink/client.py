@@ -1,0 +1,305 @@
+"""Connected Redis clients, whose failures are this program's own errors; and what a server says of itself."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, Sentinel
+
+from consumer.errors import (
+    ConfigError,
+    Refused,
+    ServerError,
+    ServerUnavailable,
+    UnknownReply,
+)
+from consumer.pipeline.policy import (
+    Rule,
+    failure,
+    rule_for,
+)
+from consumer.settings.sections import Redis
+from consumer.sink.address import Address, Kind
+from consumer.sink.tls import options as tls_options
+from consumer.sink.tls import refused as refused_by_tls
+
+_URL = (
+    "redis://user:password@host:port/db, redis+cluster://host1:port,host2/ or redis+sentinel://host1:port,host2/service"
+    "/db; rediss… for TLS; special characters of the password percent-encoded"
+)
+
+# Before Redis 7 the error of a command in a script is wrapped: "@user_script: 12: -OOM command not allowed".
+_WRAPPED = re.compile(r"-([A-Z]+) ")
+# What proxies say while no server behind them answers.
+_OF_A_PROXY = re.compile(r"ERR (no upstream|upstream |connection (refused|reset|timed out))", re.IGNORECASE)
+# What an unknown reply quotes may be a value of a row. Names of the script's own variables are kept.
+_QUOTED = re.compile(r"((?:local|field|global|upvalue|method) '[^']*')|([\'\"`]).*?(\2|$)", re.DOTALL)
+_LONGEST_REPLY = 200
+# Redis 7 says so of a command in a script, without the code.
+_NOT_ALLOWED = "The user executing the script can't"
+
+
+class WrongKind(redis.ResponseError):
+    """A server of another kind than the URL says: at the start a wrong setting."""
+
+    problem = ""
+    allowed = ""
+
+
+class NoClusterNode(WrongKind):
+    """It does not know the slots of a cluster."""
+
+    problem = "the server is no node of a cluster"
+    allowed = "redis://… for a single server"
+
+
+class NoSentinel(WrongKind):
+    """It knows no masters of services."""
+
+    problem = "the server is no sentinel"
+    allowed = "hosts and ports of sentinels, which is mostly 26379; redis://… for a single server"
+
+
+def address_of(server: Redis) -> Address:
+    """What the URL says.
+
+    Raises:
+        ConfigError: it can't be used.
+
+    """
+    try:
+        return Address.from_url(server.url.get_secret_value())
+    except ValueError as error:
+        raise ConfigError("CDC_REDIS__URL", f"not a Redis URL: {error}", allowed=_URL) from None
+
+
+def connect(server: Redis, node: tuple[str, int] | None = None, **options: Any) -> redis.Redis:
+    """A client that neither retries nor hides anything: the pipeline decides what to do about failures.
+
+    It is of the one server, or of the master that the sentinels name, whichever that is when a connection is made. Of a
+    cluster it is of ``node``, by host and port.
+
+    Raises:
+        ConfigError: the URL can't be used.
+
+    """
+    address = address_of(server)
+    if address.kind is Kind.CLUSTER and node is None:
+        raise ConfigError("CDC_REDIS__URL", "one server is needed here, not a cluster", allowed=_URL)
+    try:
+        if address.kind is Kind.SENTINEL:
+            client = _of_sentinels(server, address, options)
+        elif node is not None:
+            client = _of_node(server, address, node, options)
+        else:
+            client = redis.Redis.from_url(address.whole, **_options(server), **options)
+        client.connection_pool.make_connection()  # options that no connection knows are refused here
+        str(client.connection_pool.connection_kwargs.get("host", "")).encode("idna")  # UnicodeError: no name of a host
+        return client
+    except (ValueError, TypeError):
+        # The parser's own words may quote a piece of the password.
+        raise ConfigError("CDC_REDIS__URL", "not a Redis URL", allowed=_URL) from None
+
+
+def _of_node(server: Redis, address: Address, node: tuple[str, int], options: dict[str, Any]) -> redis.Redis:
+    # What a node calls another one never becomes part of a URL: what no host is would be read as something else.
+    host, port = node
+    of_all = parse_url(address.of(*address.hosts[0]))
+    pool = redis.ConnectionPool(**{**_options(server), **of_all, **options, "host": host, "port": port})
+    return redis.Redis.from_pool(pool)
+
+
+class _Sentinels(Sentinel):
+    def discover_master(self, service_name: str) -> Any:
+        try:
+            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        except redis.ResponseError as error:
+            raise NoSentinel(str(error)) if lacks_command(error) else error from None
+
+
+def _of_sentinels(server: Redis, address: Address, options: dict[str, Any]) -> redis.Redis:
+    secret = server.sentinel_password
+    account = {"username": server.sentinel_user, "password": secret.get_secret_value() if secret else None}
+    manager: Any = _Sentinels([])  # type: ignore[no-untyped-call]
+    ask = replace(address, login="", db=0).of
+    manager.sentinels = [redis.Redis.from_url(ask(*host), **_options(server), **account) for host in address.hosts]
+    asked = parse_url(address.of(*address.hosts[0]))
+    of_master = {name: value for name, value in asked.items() if name not in ("host", "port", "connection_class")}
+    is_tls = address.scheme == "rediss"
+    client: redis.Redis = manager.master_for(
+        address.service, **{**_options(server), **of_master, **options, "ssl": is_tls}
+    )
+    return client
+
+
+def _options(server: Redis) -> dict[str, Any]:
+    """What all connections have in common."""
+    timeout_s = server.timeout_ms / 1000
+    return {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "retry": Retry(NoBackoff(), 0),
+        "decode_responses": True,
+        "encoding_errors": "surrogateescape",  # a key of somebody else's may hold any bytes
+        "protocol": 2,
+        **tls_options(server),
+    }
+
+
+class Server(NamedTuple):
+    """What a server says of itself, as far as this account may ask.
+
+    ``policy`` is its maxmemory-policy, ``run`` another after each start, ``mode`` is standalone, cluster or sentinel.
+    """
+
+    version: str = ""
+    policy: str = ""
+    run: str = ""
+    mode: str = ""
+
+
+def ask(client: redis.Redis) -> Server:
+    """The server behind ``client``, once it answers.
+
+    Raises:
+        ServerUnavailable: it does not answer yet.
+        ConfigError: it refuses these credentials or this database, is of another kind than the URL says, or TLS fails.
+
+    """
+    try:
+        server, memory = info(client, "server"), info(client, "memory")
+    except redis.RedisError as error:
+        pool = client.connection_pool
+        is_secured = issubclass(pool.connection_class, redis.SSLConnection)
+        if (wrong := refused_by_tls(pool.connection_kwargs, is_secured=is_secured)) is not None:
+            raise wrong from None
+        if isinstance(error, redis.ResponseError) and (wrong := _wrong_database(client, error)) is not None:
+            raise wrong from None
+        raise at_start(error) from None
+    told = [str(server.get(name, "")) for name in ("redis_version", "run_id", "redis_mode")]
+    return Server(told[0], str(memory.get("maxmemory_policy", "")), told[1], told[2])
+
+
+def ask_one(client: redis.Redis) -> Server:
+    """As :func:`ask`, of a server that has to keep every key.
+
+    Raises:
+        ServerUnavailable, ConfigError: as :func:`ask`.
+
+    """
+    server = ask(client)
+    if server.mode == "cluster":
+        raise ConfigError(
+            "CDC_REDIS__URL", "the server is a node of a cluster", allowed="redis+cluster://host1:port,host2/"
+        )
+    if server.mode == "sentinel":
+        raise ConfigError(
+            "CDC_REDIS__URL", "the server is a sentinel", allowed="redis+sentinel://host1:port,host2/service"
+        )
+    return server
+
+
+def info(client: redis.Redis, section: str) -> Mapping[str, Any]:
+    """A section of INFO; nothing where the server answers, but not to that: some accounts and proxies may not ask.
+
+    Raises:
+        redis.RedisError: it does not answer, or refuses more than that.
+
+    """
+    try:
+        told: Any = client.info(section)
+    except redis.ResponseError as error:
+        if not is_refusal(error):
+            raise
+        client.ping()
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def is_refusal(error: redis.ResponseError) -> bool:
+    """Whether a command was refused, in whatever words, and not put off for the state that the server is in."""
+    return _rule(error).is_setting or lacks_command(error)
+
+
+def lacks_command(error: redis.ResponseError) -> bool:
+    """Whether a refusal is none of an account's rights, nor any that the table of failures knows by its code."""
+    return "redis:ERR" in _rule(error).names
+
+
+def _wrong_database(client: redis.Redis, error: redis.ResponseError) -> ConfigError | None:
+    """Whether the server would let us in, but not to the database that the URL names."""
+    pool = client.connection_pool
+    number = pool.connection_kwargs.get("db") or 0
+    if not number or not lacks_command(error):
+        return None
+    other: Any = pool.connection_class(**{**pool.connection_kwargs, "db": 0})
+    try:
+        other.connect()
+    except redis.RedisError:
+        return None
+    finally:
+        other.disconnect()
+    problem = f"Redis refused database {number}: {_said(error)}"
+    return ConfigError("CDC_REDIS__URL", problem, allowed="0, or another one that the server has")
+
+
+def at_start(error: redis.RedisError) -> ConfigError | ServerUnavailable:
+    """What a failure means to a client that was never answered: a wrong setting, or a server to be waited for."""
+    if isinstance(error, WrongKind):
+        return ConfigError("CDC_REDIS__URL", f"{error.problem} (it says: {error})", allowed=error.allowed)
+    found = translate(error, is_of_plan=False)
+    if _rule(error).is_setting or not isinstance(found, ServerUnavailable):
+        return ConfigError(
+            "CDC_REDIS__URL",
+            f"Redis refused: {found.problem}",
+            fix=found.advice or "correct user, password or address in it",
+        )
+    return found
+
+
+def translate(error: Exception, *, is_of_plan: bool = True) -> ServerError:
+    """A client's exception, or an error reply, as this program's: what may pass, what refuses one plan, what stops.
+
+    Not ``is_of_plan``: what was asked is no plan, so that a refusal of it is no reason to give up one plan.
+    """
+    cause = error.__context__
+    unresolved = cause if isinstance(cause, socket.gaierror) and isinstance(error, redis.ConnectionError) else None
+    found = failure("Redis", unresolved or error, _said(error), _reply(error))
+    if isinstance(found, UnknownReply):
+        found.problem = _QUOTED.sub(lambda quoted: quoted[1] or "…", found.problem)[:_LONGEST_REPLY]
+    if isinstance(found, Refused) and not is_of_plan:
+        return ServerError(found.server, found.problem, found.advice, found.cause)
+    return found
+
+
+def _rule(error: Exception) -> Rule:
+    return rule_for(error, _reply(error))
+
+
+def _said(error: Exception) -> str:
+    """The server's words; the client cuts off the first, if it has a class for it."""
+    text, code = str(error), getattr(error, "status_code", None) or ""
+    if isinstance(error, MasterNotFoundError):
+        return text.partition(" : ")[0]  # behind it the client shows itself
+    return text if text.startswith(code) else f"{code} {text}"
+
+
+def _reply(error: Exception) -> str:
+    """The code of an error reply. "" for errors with a class of their own, which tells more than ``ERR`` does."""
+    if type(error) is not redis.ResponseError:
+        return ""
+    text = _said(error)
+    if _NOT_ALLOWED in text:
+        return "NOPERM"
+    if _OF_A_PROXY.match(text):
+        return "UPSTREAM"
+    wrapped = _WRAPPED.search(text)
+    return wrapped.group(1) if wrapped else text.partition(" ")[0]

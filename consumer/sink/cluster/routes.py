@@ -1,0 +1,159 @@
+"""Commands carried to the masters of their slots, all nodes at work at once, and on to where a slot has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from consumer.errors import Reconnected
+from consumer.settings.sections import Redis
+from consumer.sink.cluster.topology import (
+    Node,
+    Topology,
+    is_known,
+    named,
+)
+from consumer.sink.script import Call, Script
+
+_ROUNDS = 8
+"""So often a command is sent on; slots that move faster are waited for."""
+_ASKING: Call = ("ASKING",)
+
+
+@dataclass(slots=True)
+class _Errand:
+    """A command on its way. ``to`` is the node that has the slot's key for now, where that is not the slot's master."""
+
+    at: int
+    slot: int
+    call: Call
+    to: Node | None = None
+
+    def calls(self) -> tuple[Call, ...]:
+        return (_ASKING, self.call) if self.to else (self.call,)
+
+
+class Routes:
+    """One connection to each master.
+
+    ``is_guarded``: a connection that is made anew is told (Reconnected) before anything is done over it, unless nothing
+    was done before.
+    """
+
+    def __init__(self, server: Redis, topology: Topology, *, is_guarded: bool) -> None:
+        self._server = server
+        self._topology = topology
+        self._is_guarded = is_guarded
+        self._links: dict[Node, Script] = {}
+        self._first: frozenset[Node] | None = None
+
+    def close(self) -> None:
+        """Let the connections go."""
+        for link in self._links.values():
+            link.close()
+
+    def go_on(self) -> None:
+        """The caller has taken note of Reconnected."""
+        for link in self._links.values():
+            link.go_on()
+
+    def carry(self, calls: Sequence[tuple[int, Call]]) -> list[Any]:
+        """The replies to calls of slots, in order; those of one slot are carried out in order.
+
+        A failure is an exception among the replies: an error reply; redis.ConnectionError and the like where the call
+        may have been carried out; Reconnected where it was not.
+        """
+        replies: list[Any] = [None] * len(calls)
+        left = [_Errand(at, slot, call) for at, (slot, call) in enumerate(calls)]
+        for _ in range(_ROUNDS):
+            left = self._go(left, replies)
+            if not left:
+                break
+        for errand in left:
+            replies[errand.at] = redis.exceptions.ClusterError("slots are moving faster than they can be followed")
+        return replies
+
+    def _go(self, errands: Sequence[_Errand], replies: list[Any]) -> list[_Errand]:
+        """Those that have to go on elsewhere."""
+        lost: set[Node] = set()
+        under_way = []
+        for node, load in self._loads(errands, replies).items():
+            try:
+                link = self._link(node)
+                link.send([call for errand in load for call in errand.calls()])
+            except (redis.RedisError, Reconnected) as error:
+                _fail(load, error, replies)
+                if not isinstance(error, Reconnected):
+                    lost.add(node)
+            else:
+                under_way.append((node, link, load))
+        onward: list[_Errand] = []
+        for node, link, load in under_way:
+            try:
+                onward += self._told(node, load, iter(link.receive()), replies)
+            except (redis.RedisError, Reconnected) as error:
+                _fail(load, error, replies)
+                lost.add(node)
+        if lost:
+            self._look(frozenset(lost))
+        return onward
+
+    def _loads(self, errands: Sequence[_Errand], replies: list[Any]) -> dict[Node, list[_Errand]]:
+        if any(errand.to is None and self._topology.owner(errand.slot) is None for errand in errands):
+            self._look()
+        loads: dict[Node, list[_Errand]] = {}
+        for errand in errands:
+            node = errand.to or self._topology.owner(errand.slot)
+            if node is None:
+                replies[errand.at] = redis.exceptions.SlotNotCoveredError(f"no master has slot {errand.slot}")
+            else:
+                loads.setdefault(node, []).append(errand)
+        return loads
+
+    def _told(self, by: Node, load: Sequence[_Errand], told: Iterator[Any], replies: list[Any]) -> Iterator[_Errand]:
+        for errand in load:
+            if errand.to:
+                next(told)  # the answer to ASKING
+            reply = next(told)
+            if not isinstance(reply, redis.exceptions.AskError):
+                replies[errand.at] = reply
+                continue
+            to = named(reply.host, int(reply.port), by)
+            errand.to = to
+            if isinstance(reply, redis.exceptions.MovedError):
+                errand.to = None
+                if not is_known(reply.host):
+                    self._look(first=by)  # whose map has an address of it
+                else:
+                    if to not in self._topology.masters:
+                        self._look(first=to)
+                    self._topology.moved(errand.slot, to)
+            elif not is_known(reply.host):
+                errand.to = self._topology.at(to.port) or to
+            yield errand
+
+    def _look(self, doubted: frozenset[Node] = frozenset(), first: Node | None = None) -> None:
+        try:
+            self._topology.look(doubted, first)
+        except redis.RedisError:
+            return  # whoever is asked next says so
+        for node in self._links.keys() & self._topology.replicas:
+            # What it had acknowledged as a master it may have dropped; when it is one again, that has to be told.
+            self._links.pop(node).close()
+
+    def _link(self, node: Node) -> Script:
+        if self._first is None:
+            self._first = frozenset(self._topology.masters)
+        if node not in self._links:
+            is_first = node in self._first
+            self._links[node] = Script(self._server, node, is_first=is_first, is_guarded=self._is_guarded)
+            self._first -= {node}
+        return self._links[node]
+
+
+def _fail(load: Sequence[_Errand], error: Exception, replies: list[Any]) -> None:
+    for errand in load:
+        replies[errand.at] = error

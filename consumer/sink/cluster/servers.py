@@ -1,0 +1,243 @@
+"""A Redis Cluster: a plan in steps, each of them on all nodes at once, and resumed where it stopped.
+
+First the state in the slot of the user's version, by one script, which also notes that the rest is due. Then the
+balance and the derived keys, wherever they lie. Then the messages, by a script that takes the note away with them: so
+they go out once, whoever comes to it first. A plan that is tried again meets its own version and, if the note is still
+there, goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import redis
+from msgspec.structs import replace
+
+from consumer.errors import ConfigError, ServerError
+from consumer.guard.version import Verdict
+from consumer.mapping.rules import Rules
+from consumer.pipeline.protocols import Applied
+from consumer.planning.effect import Mode, Plan
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.call import (
+    Calls,
+    Share,
+    applied,
+    is_asked_for_more,
+    may_be_brief,
+)
+from consumer.sink.client import (
+    Server,
+    ask,
+    at_start,
+    translate,
+)
+from consumer.sink.cluster.routes import Routes
+from consumer.sink.cluster.spread import (
+    Spread,
+    is_apart,
+    slot,
+    spread,
+    tags,
+)
+from consumer.sink.cluster.topology import Topology
+from consumer.sink.index.cluster_index import ClusterIndex
+from consumer.sink.index.scan_index import (
+    KeyIndex,
+    ScanIndex,
+    is_tracked,
+)
+from consumer.sink.keyspace import ClusterKeyspace
+from consumer.sink.rights import OFFSETS
+from consumer.sink.script import (
+    Call,
+    fields_of,
+    pairs_of,
+    sound,
+)
+from consumer.sink.servers import Answers
+
+
+@dataclass(slots=True)
+class _Step:
+    """A plan under way. ``mode`` is how its state was met, "" before that; ``is_due`` what follows was due before.
+
+    ``is_noted``: the version carries the note. ``answer`` is all that is known by now.
+    """
+
+    plan: Plan
+    parts: Spread
+    answer: Applied | ServerError | None = None
+    mode: str = ""
+    is_due: bool = False
+    is_noted: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is something left to do, and nothing failed."""
+        return bool(self.mode) and not isinstance(self.answer, ServerError)
+
+    @property
+    def clears(self) -> bool:
+        """Whether the keys elsewhere go: after a change and of a user who goes always, else if something differed."""
+        is_removed = self.plan.removed is not None
+        if self.mode == Mode.CHANGE or is_removed or self.is_due or not isinstance(self.answer, Applied):
+            return True
+        return bool(self.answer.differed) or (self.mode == Mode.FILL and not self.answer.stored)
+
+
+class ClusterServers:
+    """The masters of a cluster, as :class:`consumer.sink.servers.Servers`."""
+
+    def __init__(self, server: Redis, guard: Guard, rules: Rules, group: str) -> None:
+        self._names = rules.names
+        self._topology = Topology(server)
+        self._routes = Routes(server, self._topology, is_guarded=True)
+        self._keys = ClusterKeyspace(server, self._topology)
+        self._calls = Calls(guard)
+        keys = [f"{OFFSETS}{{{tag}}}:{group}" for tag in tags(_PARTS)]
+        self._offsets = [(slot(key), key) for key in keys]
+        heads = rules.wildcards()
+        self.index: KeyIndex = (
+            ClusterIndex(self._topology, self._keys, heads, limit=server.tracked_keys)
+            if is_tracked(server, heads)
+            else ScanIndex(self._keys, heads)
+        )
+
+    def reach(self) -> Server:
+        for template in (self._names.config, self._names.portfolio):
+            if is_apart(self._names, template):
+                raise ConfigError(
+                    "CDC_MAPPING",
+                    f"on a cluster {template} would lie apart from {self._names.guard}, and can't be written with it",
+                    fix="give both keys the same hash tag, such as {<type>:<id>}",
+                )
+        try:
+            self._topology.look()
+        except redis.RedisError as error:
+            raise at_start(error) from None
+        return min((ask(client) for client in self._keys.clients()), key=_weakness)
+
+    def is_reachable(self) -> bool:
+        return all(client.ping() for client in self._keys.clients())
+
+    def close(self) -> None:
+        self._routes.close()
+        self._keys.close()
+
+    def send(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> Answers:
+        return partial(self._answers, plans, found)
+
+    def _answers(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> list[Applied | ServerError]:
+        steps = []
+        for plan in plans:
+            derived = [key for prefix in plan.cleared.prefixes for key in found.get(prefix, ())]
+            steps.append(_Step(plan, spread(plan, derived)))
+        self._write_states(steps)
+        self._write_beside([step for step in steps if step.goes_on])
+        self._clear([step for step in steps if step.goes_on and step.clears])
+        self._tell([step for step in steps if step.goes_on and step.is_noted])
+        answers = [step.answer for step in steps]
+        return [answer for answer in answers if answer is not None]
+
+    def remember(self, offsets: Mapping[str, int]) -> None:
+        fields = pairs_of(offsets)
+        self._asked([(at, ("HSET", key, *fields) if fields else ("EXISTS", key)) for at, key in self._offsets])
+
+    def recall(self) -> Mapping[str, int]:
+        told = [fields_of(each) for each in self._asked([(at, ("HGETALL", key)) for at, key in self._offsets])]
+        # Of whom some nodes know nothing, as if none did: those were emptied.
+        known = set.intersection(*(set(each) for each in told))
+        return {field: min(int(each[field]) for each in told) for field in known}
+
+    def go_on(self) -> None:
+        self._routes.go_on()
+
+    def _write_states(self, steps: Sequence[_Step]) -> None:
+        def call(step: _Step, *, is_brief: bool) -> tuple[int, Call]:
+            parts = step.parts
+            share = Share.WHOLE if parts.is_whole else Share.STATE
+            return parts.home, self._calls.of(parts.state, share=share, is_brief=is_brief)
+
+        told = self._carried([(step, call(step, is_brief=may_be_brief(step.plan))) for step in steps])
+        if asked := [step for step, reply in told if is_asked_for_more(reply)]:
+            told = [each for each in told if not is_asked_for_more(each[1])]
+            told += self._carried([(step, call(step, is_brief=False)) for step in asked])
+        for step, reply in told:
+            step.answer = applied(reply)
+            if len(reply) > _PLAIN:
+                step.mode, step.is_due, step.is_noted = reply[_PLAIN], bool(reply[_PLAIN + 1]), True
+            elif step.plan.is_repeated and step.answer.verdict in _OLD and not step.parts.is_whole:
+                # The version outlived what followed from it: that was lost elsewhere.
+                step.mode, step.is_due = step.plan.mode, True
+
+    def _write_beside(self, steps: Sequence[_Step]) -> None:
+        calls = [
+            (step, (step.parts.beside_slot, self._calls.of(step.parts.beside, share=Share.BESIDE, mode=step.mode)))
+            for step in steps
+            if step.parts.beside is not None
+        ]
+        for step, reply in self._carried(calls):
+            _join(step, applied(reply))
+
+    def _clear(self, steps: Sequence[_Step]) -> None:
+        calls: list[tuple[_Step, tuple[int, Call]]] = [
+            (step, (slot(key), ("UNLINK", key))) for step in steps for key in step.parts.cleared
+        ]
+        for step, count in self._carried(calls):
+            if isinstance(step.answer, Applied):
+                step.answer = replace(step.answer, cleared=step.answer.cleared + count)
+
+    def _tell(self, steps: Sequence[_Step]) -> None:
+        def call(step: _Step) -> tuple[int, Call]:
+            plan = step.plan
+            messages = plan.messages if step.clears else ()
+            said = Plan(plan.user, plan.table, plan.guard, plan.version, plan.mode, messages=messages)
+            return step.parts.home, self._calls.of(said, share=Share.TELL)
+
+        for step, receivers in self._carried([(step, call(step)) for step in steps]):
+            if isinstance(step.answer, Applied):
+                step.answer = replace(step.answer, receivers=step.answer.receivers + receivers)
+
+    def _carried(self, calls: Sequence[tuple[_Step, tuple[int, Call]]]) -> list[tuple[_Step, Any]]:
+        """Each step whose call was answered, with the reply; the others have a failure for their answer."""
+        replies = self._routes.carry([call for _, call in calls])
+        sound = []
+        for (step, _), reply in zip(calls, replies, strict=True):
+            if isinstance(reply, ServerError):
+                step.answer = reply
+            elif isinstance(reply, Exception):
+                step.answer = translate(reply)
+            else:
+                sound.append((step, reply))
+        return sound
+
+    def _asked(self, calls: Sequence[tuple[int, Call]]) -> Sequence[Any]:
+        return sound(self._routes.carry(calls))
+
+
+_OLD = (Verdict.STALE, Verdict.DUPLICATE)
+_PARTS = 64
+"""Into so many parts the slots are divided; in each it is remembered how far the program is."""
+_PLAIN = 7
+"""So much is in a reply of the script where nothing is due."""
+
+
+def _join(step: _Step, beside: Applied) -> None:
+    """The state's answer, with what was done beside it."""
+    state = step.answer
+    if not isinstance(state, Applied):
+        return
+    verdict = state.verdict
+    if verdict is Verdict.DUPLICATE and beside.differed and not step.plan.is_repeated:
+        verdict = Verdict.HEALED if step.mode == Mode.REBUILD else Verdict.NEWER
+    step.answer = replace(state, verdict=verdict, differed=state.differed + beside.differed)
+
+
+def _weakness(server: Server) -> tuple[bool, list[int]]:
+    """The one that evicts first, then the oldest."""
+    numbers = [int(part) for part in server.version.split(".") if part.isdecimal()]
+    return not server.policy.startswith("allkeys"), numbers

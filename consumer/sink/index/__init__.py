@@ -1,0 +1,1 @@
+"""Which keys match a template with a wildcard."""

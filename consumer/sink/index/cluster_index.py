@@ -1,0 +1,75 @@
+"""Which keys begin with a user's prefix, on a cluster: an index of each master, as its nodes are masters or not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from consumer.sink.cluster.topology import Node, Topology
+from consumer.sink.index.key_index import TrackedIndex
+from consumer.sink.keyspace import Keyspace, NodeKeyspace
+
+
+class ClusterIndex:
+    """The names of all keys under ``heads``, told by each master; at most ``limit`` of each."""
+
+    def __init__(self, topology: Topology, keys: Keyspace, heads: Sequence[str], *, limit: int) -> None:
+        self._topology = topology
+        self._keys = keys
+        self._heads = heads
+        self._limit = limit
+        self._indexes: dict[Node, TrackedIndex] = {}
+        self._asked: Sequence[TrackedIndex] = ()
+        self._last: Collection[str] = ()
+        """The prefixes that were asked for last."""
+
+    def start(self) -> None:
+        """Begin to follow the masters that are known; others as they turn up."""
+        self._follow()
+
+    def close(self) -> None:
+        """Stop following."""
+        for index in self._indexes.values():
+            index.stop()
+        for index in self._indexes.values():
+            index.close()
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether look-ups are answered without a scan."""
+        return bool(self._indexes) and all(index.is_warm for index in self._indexes.values())
+
+    @property
+    def state(self) -> str:
+        states = {index.state for index in self._indexes.values()}
+        return "warm" if self.is_warm else "full" if "full" in states else "cold"
+
+    def matching(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        # Each time: keys that a new master was given are told of by nobody else.
+        self._topology.look()
+        self._follow()
+        self._asked, self._last = tuple(self._indexes.values()), prefixes
+        found: dict[str, tuple[str, ...]] = dict.fromkeys(prefixes, ())
+        for index in self._asked:
+            for prefix, keys in index.matching(prefixes).items():
+                found[prefix] += tuple(keys)
+        return found
+
+    def settle(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
+        for index in self._asked:
+            index.settle(prefixes, accepted)
+
+    def _follow(self) -> None:
+        masters = self._topology.masters
+        owed: set[str] = set()
+        for node in self._indexes.keys() - set(masters):
+            index = self._indexes.pop(node)
+            index.stop()
+            owed |= index.owed()
+        for node in masters:
+            if node not in self._indexes:
+                keys = NodeKeyspace(self._keys, self._topology, node)
+                index = TrackedIndex(self._topology.client(node), self._heads, keys=keys, limit=self._limit)
+                # Written there since the last batch, and told nobody.
+                index.owe(owed | set(self._last))
+                index.start()
+                self._indexes[node] = index

@@ -1,0 +1,138 @@
+"""All keys of Redis, of one server or a cluster, for what is no plan: read them, find them by pattern, clear them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import redis
+
+from consumer.settings.sections import Redis
+from consumer.sink.address import Kind
+from consumer.sink.client import (
+    address_of,
+    ask,
+    ask_one,
+    connect,
+)
+from consumer.sink.cluster.routes import Routes
+from consumer.sink.cluster.spread import slot
+from consumer.sink.cluster.topology import Node, Topology
+from consumer.sink.script import Call, sound
+
+_SCAN_COUNT = 1000
+
+
+class Keyspace(Protocol):
+    """The keys of one server or of a cluster's masters. All but :meth:`close` raise redis.RedisError."""
+
+    def ask(self, questions: Sequence[Call]) -> list[Any]:
+        """The replies to commands of one key each, its name behind the command's; an error is an exception there."""
+        ...
+
+    def scan(self, pattern: str) -> Iterator[str]:
+        """Every key that matches and was there all the time, some of them twice."""
+        ...
+
+    def unlink(self, keys: Sequence[str]) -> None:
+        """Clear them."""
+        ...
+
+    def clients(self) -> Sequence[redis.Redis]:
+        """A client of each master."""
+        ...
+
+    def close(self) -> None:
+        """Let the connections go."""
+        ...
+
+
+class OneKeyspace:
+    """The keys of one server."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def ask(self, questions: Sequence[Call]) -> list[Any]:
+        pipeline: Any = self._client.pipeline(transaction=False)
+        for question in questions:
+            pipeline.execute_command(*question)
+        replies: list[Any] = pipeline.execute(raise_on_error=False)
+        return replies
+
+    def scan(self, pattern: str) -> Iterator[str]:
+        yield from self._client.scan_iter(match=pattern, count=_SCAN_COUNT)
+
+    def unlink(self, keys: Sequence[str]) -> None:
+        self._client.unlink(*keys)
+
+    def clients(self) -> Sequence[redis.Redis]:
+        return [self._client]
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class ClusterKeyspace:
+    """The keys of a cluster. Several threads may use it."""
+
+    def __init__(self, server: Redis, topology: Topology | None = None) -> None:
+        self._topology = topology or Topology(server)
+        self._routes = Routes(server, self._topology, is_guarded=False)
+        self._lock = threading.Lock()
+
+    def ask(self, questions: Sequence[Call]) -> list[Any]:
+        with self._lock:
+            return self._routes.carry([(slot(str(question[1])), question) for question in questions])
+
+    def scan(self, pattern: str) -> Iterator[str]:
+        self._topology.look()
+        for node in self._topology.masters:
+            yield from self._topology.client(node).scan_iter(match=pattern, count=_SCAN_COUNT)
+
+    def unlink(self, keys: Sequence[str]) -> None:
+        sound(self.ask([("UNLINK", key) for key in keys]))
+
+    def clients(self) -> Sequence[redis.Redis]:
+        self._topology.look()
+        return [self._topology.client(node) for node in self._topology.masters]
+
+    def close(self) -> None:
+        self._routes.close()
+        self._topology.close()
+
+
+class NodeKeyspace(OneKeyspace):
+    """The keys of one master of a cluster; what is cleared may have moved to another."""
+
+    def __init__(self, cluster: Keyspace, topology: Topology, node: Node) -> None:
+        super().__init__(topology.client(node))
+        self._cluster = cluster
+
+    def unlink(self, keys: Sequence[str]) -> None:
+        self._cluster.unlink(keys)
+
+
+def keyspace(server: Redis) -> Keyspace:
+    """Where the settings say.
+
+    Raises:
+        ConfigError: the URL can't be used.
+
+    """
+    if address_of(server).kind is Kind.CLUSTER:
+        return ClusterKeyspace(server)
+    return OneKeyspace(connect(server))
+
+
+def runs(keys: Keyspace) -> str:
+    """The runs of the servers: others after each start of one.
+
+    Raises:
+        ServerUnavailable, ConfigError: as :func:`consumer.sink.client.ask`.
+        redis.RedisError: the cluster's nodes can't be asked.
+
+    """
+    ask_node = ask_one if isinstance(keys, OneKeyspace) else ask
+    return " ".join(ask_node(client).run for client in keys.clients())

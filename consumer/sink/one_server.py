@@ -1,0 +1,90 @@
+"""One Redis server, or the master of a service of sentinels: each plan is one call of one script there, atomic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from consumer.errors import ServerError
+from consumer.mapping.rules import Rules
+from consumer.pipeline.protocols import Applied
+from consumer.planning.effect import Plan
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.call import (
+    Calls,
+    applied,
+    is_asked_for_more,
+    may_be_brief,
+)
+from consumer.sink.client import (
+    Server,
+    ask_one,
+    connect,
+    translate,
+)
+from consumer.sink.index.key_index import TrackedIndex
+from consumer.sink.index.scan_index import (
+    KeyIndex,
+    ScanIndex,
+    is_tracked,
+)
+from consumer.sink.keyspace import OneKeyspace
+from consumer.sink.rights import OFFSETS
+from consumer.sink.script import (
+    Script,
+    fields_of,
+    pairs_of,
+    sound,
+)
+from consumer.sink.servers import Answers
+
+
+class OneServer:
+    """A single server, as :class:`consumer.sink.servers.Servers`."""
+
+    def __init__(self, server: Redis, guard: Guard, rules: Rules, group: str) -> None:
+        self._client = connect(server)
+        self._script = Script(server)
+        self._calls = Calls(guard)
+        self._offsets = f"{OFFSETS}{group}"
+        heads = rules.wildcards()
+        self.index: KeyIndex = (
+            TrackedIndex(self._client, heads, limit=server.tracked_keys)
+            if is_tracked(server, heads)
+            else ScanIndex(OneKeyspace(self._client), heads)
+        )
+
+    def reach(self) -> Server:
+        return ask_one(self._client)
+
+    def is_reachable(self) -> bool:
+        return bool(self._client.ping())
+
+    def close(self) -> None:
+        self._script.close()
+        self._client.close()
+
+    def send(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> Answers:
+        derived = [[key for prefix in plan.cleared.prefixes for key in found.get(prefix, ())] for plan in plans]
+        self._script.send(
+            [self._calls.of(plan, keys, is_brief=may_be_brief(plan)) for plan, keys in zip(plans, derived, strict=True)]
+        )
+        return partial(self._answers, plans, derived)
+
+    def _answers(self, plans: Sequence[Plan], derived: Sequence[Sequence[str]]) -> list[Applied | ServerError]:
+        replies = self._script.receive()
+        if absent := [at for at, reply in enumerate(replies) if is_asked_for_more(reply)]:
+            again = self._script.call([self._calls.of(plans[at], derived[at]) for at in absent])
+            for at, reply in zip(absent, again, strict=True):
+                replies[at] = reply
+        return [translate(reply) if isinstance(reply, Exception) else applied(reply) for reply in replies]
+
+    def remember(self, offsets: Mapping[str, int]) -> None:
+        sound(self._script.call([("HSET", self._offsets, *pairs_of(offsets)) if offsets else ("PING",)]))
+
+    def recall(self) -> Mapping[str, int]:
+        (told,) = sound(self._script.call([("HGETALL", self._offsets)]))
+        return {field: int(offset) for field, offset in fields_of(told).items()}
+
+    def go_on(self) -> None:
+        self._script.go_on()

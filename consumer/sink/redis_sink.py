@@ -1,0 +1,173 @@
+"""Plans to Redis: guarded, each user's in order, with the wildcard keys that they clear; on one server or a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeAlias
+
+import redis
+import structlog
+
+from consumer.errors import (
+    Reconnected,
+    Refused,
+    ServerError,
+    ServerUnavailable,
+)
+from consumer.events.record import Partition
+from consumer.guard.version import Verdict
+from consumer.mapping.rules import Rules
+from consumer.pipeline.protocols import Applied
+from consumer.planning.effect import Mode, Plan
+from consumer.settings.sections import Guard, Redis
+from consumer.sink.address import Kind
+from consumer.sink.client import address_of, translate
+from consumer.sink.cluster.servers import ClusterServers
+from consumer.sink.one_server import OneServer
+from consumer.sink.servers import Answers, Servers
+
+_log = structlog.get_logger(__name__)
+_Numbered: TypeAlias = tuple[int, Plan]
+
+
+class RedisSink:
+    """Redis, as a :class:`consumer.pipeline.protocols.Sink`."""
+
+    def __init__(self, server: Redis, guard: Guard, rules: Rules, group: str = "") -> None:
+        kind = ClusterServers if address_of(server).kind is Kind.CLUSTER else OneServer
+        self._servers: Servers = kind(server, guard, rules, group)
+        self._index = self._servers.index
+
+    def reach(self) -> str:
+        """The server's version, once it answers.
+
+        Raises:
+            ServerUnavailable: it does not answer yet.
+            ConfigError: it refuses these credentials, or can't keep the keys of this mapping.
+
+        """
+        server = self._servers.reach()
+        self._index.start()
+        if server.policy.startswith("allkeys"):
+            _log.warning(
+                "Redis may evict any key: with a version gone, a duplicate of its user is taken for new",
+                action="redis.evicts",
+            )
+        return server.version
+
+    def is_reachable(self) -> bool:
+        """Whether the server answers now."""
+        try:
+            return self._servers.is_reachable()
+        except (redis.RedisError, ServerUnavailable):
+            return False
+
+    def index_state(self) -> str:
+        """Of the index of wildcard keys, as :attr:`consumer.sink.index.scan_index.KeyIndex.state`."""
+        return self._index.state
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._index.close()
+        self._servers.close()
+
+    def apply(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Applied | ServerError]]:
+        wave, waiting = _first_of_each_user(list(enumerate(plans)))
+        return self._answers(wave, waiting, self._send(wave)) if wave else iter(())
+
+    def _answers(
+        self, wave: list[_Numbered], waiting: list[_Numbered], answers: Answers
+    ) -> Iterator[tuple[int, Applied | ServerError]]:
+        while True:
+            blocked = set()
+            anew: Reconnected | None = None
+            for (number, plan), answer in zip(wave, answers(), strict=True):
+                if isinstance(answer, Reconnected):
+                    anew = answer
+                    continue
+                if isinstance(answer, ServerError) or answer.verdict is Verdict.UNHEALED:
+                    blocked.add((plan.guard, plan.table))
+                yield number, answer
+            if anew is not None:
+                raise anew
+            waiting = [(number, plan) for number, plan in waiting if (plan.guard, plan.table) not in blocked]
+            wave, waiting = _first_of_each_user(waiting)
+            if not wave:
+                return
+            answers = self._send(wave)
+
+    def remember(self, offsets: Mapping[Partition, int]) -> None:
+        with _translated():
+            self._servers.remember({f"{topic}:{number}": at for (topic, number), at in offsets.items()})
+
+    def recall(self) -> Mapping[Partition, int]:
+        with _translated():
+            found = self._servers.recall()
+        parts = ((field.rpartition(":"), offset) for field, offset in found.items())
+        return {Partition(topic, int(number)): offset for (topic, _, number), offset in parts}
+
+    def go_on(self) -> None:
+        self._servers.go_on()
+
+    def _send(self, wave: Sequence[_Numbered]) -> Answers:
+        plans = [plan for _, plan in wave]
+        prefixes = [prefix for plan in plans for prefix in plan.cleared.prefixes]
+        with _translated():
+            found = self._index.matching(prefixes) if prefixes else {}
+            try:
+                answers = self._servers.send(plans, found)
+            except BaseException:
+                if prefixes:
+                    self._index.settle(prefixes, set(prefixes))
+                raise
+        return partial(self._received, plans, prefixes, answers)
+
+    def _received(
+        self, plans: Sequence[Plan], prefixes: Sequence[str], answers: Answers
+    ) -> Sequence[Applied | ServerError]:
+        cleared = set(prefixes)  # unless the answers say otherwise: they may be lost, and the plans applied
+        with _translated():
+            try:
+                found = answers()
+                told = zip(plans, found, strict=True)
+                accepted = (plan for plan, answer in told if _may_have_cleared(plan, answer))
+                cleared = {prefix for plan in accepted for prefix in plan.cleared.prefixes} if prefixes else cleared
+            finally:
+                if prefixes:
+                    self._index.settle(prefixes, cleared)
+        return found
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """A failure of Redis as this program's own."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise translate(error, is_of_plan=False) from error
+
+
+def _first_of_each_user(
+    waiting: list[_Numbered],
+) -> tuple[list[_Numbered], list[_Numbered]]:
+    """A later plan of a user and table goes only after the earlier was acknowledged: if that one failed, the guard
+    would take the later one, refuse the retry as old, and what only the earlier one wrote would be lost.
+    """
+    first: dict[tuple[str, str], tuple[int, Plan]] = {}
+    rest = []
+    for numbered in waiting:
+        version = numbered[1].guard, numbered[1].table
+        if version in first:
+            rest.append(numbered)
+        else:
+            first[version] = numbered
+    # Those that tell nobody go first: who hears of a deposit finds its transaction's fields there.
+    return sorted(first.values(), key=lambda numbered: bool(numbered[1].messages)), rest
+
+
+def _may_have_cleared(plan: Plan, answer: Applied | ServerError) -> bool:
+    if isinstance(answer, ServerError):
+        return not isinstance(answer, Refused)
+    return answer.is_accepted and bool(answer.differed or plan.mode is not Mode.REBUILD)

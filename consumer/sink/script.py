@@ -1,0 +1,250 @@
+"""``apply.lua`` on one server, and the connection it is called over.
+
+Where the server keeps functions (Redis 7) the script is one: it is stored and replicated with the data. Where FUNCTION
+or FCALL is refused, by the server, the account or a proxy, and in whatever words, it lies in the script cache. Either
+may be lost at any time, and is then loaded again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+
+import hiredis
+import redis
+import structlog
+
+from consumer.errors import Reconnected
+from consumer.settings.sections import Redis
+from consumer.sink.client import connect, is_refusal
+
+_log = structlog.get_logger(__name__)
+_SCRIPT = files("consumer.sink").joinpath("apply.lua").read_text()
+_SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+# Named by its content, so that two versions of this program can use one server.
+_FUNCTION = f"cdc_apply_{_SHA[:12]}"
+_AS_FUNCTION = ("FCALL", _FUNCTION)
+_AS_SCRIPT = ("EVALSHA", _SHA)
+_LIBRARY = f"#!lua name={_FUNCTION}\nredis.register_function('{_FUNCTION}', function(KEYS, ARGV)\n{_SCRIPT}\nend)\n"
+
+_LOAD = {_AS_FUNCTION: ("FUNCTION", "LOAD", "REPLACE", _LIBRARY), _AS_SCRIPT: ("SCRIPT", "LOAD", _SCRIPT)}
+
+Call = Sequence[str | int]
+"""Of the script: the number of keys, the keys, the arguments. Else a command of Redis' own with its arguments."""
+
+
+class _Anew(redis.ConnectionError):
+    """The connection is not the one that was there before."""
+
+
+class Script:
+    """The script of one server, or of a cluster's ``node``, over one connection.
+
+    A connection that is made anew is told (Reconnected) before anything is done over it; the first one too unless it
+    ``is_first``, so that nothing was done there before that may be lost. Where it is not ``is_guarded`` nobody is told.
+    """
+
+    def __init__(
+        self, server: Redis, node: tuple[str, int] | None = None, *, is_first: bool = True, is_guarded: bool = True
+    ) -> None:
+        self._client = connect(server, node, redis_connect_func=self._connected)
+        self._may_connect = is_first
+        self._is_guarded = is_guarded
+        self._is_refused = False
+        self._command: tuple[str, str] | None = None
+        self._connection: Any = None
+        self._sent: Sequence[Call] = ()
+
+    @property
+    def kind(self) -> str:
+        """How it is called: ``FCALL`` or ``EVALSHA``, or nothing before the first call."""
+        return self._command[0] if self._command else ""
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._client.close()
+
+    def go_on(self) -> None:
+        """The caller has taken note that the connection was lost."""
+        self._may_connect |= self._is_refused
+        self._is_refused = False
+
+    def call(self, calls: Sequence[Call]) -> list[Any]:
+        """The replies, in the calls' order; an error reply is an exception among them.
+
+        Raises:
+            redis.RedisError: some of the calls may have been carried out.
+            Reconnected: none was; the connection was lost since the call before.
+
+        """
+        self.send(calls)
+        return self.receive()
+
+    def send(self, calls: Sequence[Call]) -> None:
+        """The first half of :meth:`call`: from here on the server works on them.
+
+        Raises:
+            redis.RedisError, Reconnected: as :meth:`call`.
+
+        """
+        self._abandon()
+        try:
+            if self._command is None and any(map(_is_of_script, calls)):
+                self._command = self._first_load()
+            self._send(calls)
+        except _Anew:
+            raise _reconnected() from None
+        self._sent = calls
+
+    def receive(self) -> list[Any]:
+        """The second half.
+
+        Raises:
+            redis.RedisError: as :meth:`call`.
+
+        """
+        replies = self._receive(len(self._sent))
+        if self._command == _AS_FUNCTION and any(map(_is_refused, replies)):
+            self._command = self._as_script(next(filter(_is_refused, replies)))
+        if lost := [at for at, reply in enumerate(replies) if _is_lost(reply) or _is_refused(reply)]:
+            # Loaded in the same go, so that hardly anything comes between.
+            try:
+                load = _LOAD[self._command or self._first_load()]
+                self._send([load, *(self._sent[at] for at in lost)])
+            except _Anew:
+                raise _reconnected() from None
+            loaded, *again = self._receive(1 + len(lost))
+            if isinstance(loaded, redis.RedisError):
+                raise loaded
+            for at, reply in zip(lost, again, strict=True):
+                replies[at] = redis.exceptions.NoScriptError("NOSCRIPT") if _is_lost(reply) else reply
+        return replies
+
+    def _send(self, calls: Sequence[Call]) -> None:
+        """All is sent before the first reply is read. The client's own pipeline does this too, at several times the
+        cost: it looks at every argument, and every reply, in Python.
+        """
+        words = self._command or ()
+        connection = self._client.connection_pool.get_connection()
+        try:
+            packed = [_pack((*words, *call) if type(call[0]) is int else (*call,)) for call in calls]
+            connection.send_packed_command([b"".join(packed)])
+        except BaseException:
+            connection.disconnect()
+            self._client.connection_pool.release(connection)
+            raise
+        self._connection = connection
+
+    def _abandon(self) -> None:
+        """Let a connection go whose replies nobody asked for: they belong to nobody."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+            self._client.connection_pool.release(connection)
+
+    def _receive(self, count: int) -> list[Any]:
+        connection, self._connection = self._connection, None
+        replies: list[Any] = []
+        try:
+            for _ in range(count):
+                try:
+                    replies.append(connection.read_response(disconnect_on_error=False))
+                except redis.ResponseError as error:
+                    replies.append(error)
+        except BaseException:
+            connection.disconnect()  # what it still has to say belongs to nobody
+            raise
+        finally:
+            self._client.connection_pool.release(connection)
+        return replies
+
+    def _connected(self, connection: Any) -> None:
+        connection.on_connect()
+        if self._is_guarded and not self._may_connect:
+            self._is_refused = True
+            raise _Anew("connected anew")
+        self._may_connect = False
+
+    def _first_load(self) -> tuple[str, str]:
+        try:
+            self._client.execute_command(*_LOAD[_AS_FUNCTION])
+            return _AS_FUNCTION
+        except redis.ResponseError as error:
+            if not is_refusal(error):
+                raise
+            command = self._as_script(error)
+        self._client.execute_command(*_LOAD[_AS_SCRIPT])
+        return command
+
+    def _as_script(self, refused: object) -> tuple[str, str]:
+        _log.info("functions are refused, the script is called by EVALSHA", action="script.evalsha", said=str(refused))
+        return _AS_SCRIPT
+
+
+def refusal_of_functions(client: redis.Redis) -> str | None:
+    """The server's words, if FUNCTION or FCALL is refused and the script is therefore called by EVALSHA.
+
+    Nothing is loaded: the library that is sent is none, and the function that is called does not exist.
+
+    Raises:
+        redis.RedisError: the server can't be asked now.
+
+    """
+    for command, sign in ((("FUNCTION", "LOAD", "none"), "library"), (("FCALL", "none", 0), "not found")):
+        try:
+            client.execute_command(*command)
+        except redis.ResponseError as error:
+            if not is_refusal(error):
+                raise
+            if sign not in str(error).lower():
+                return str(error)
+    return None
+
+
+def sound(replies: Sequence[Any]) -> Sequence[Any]:
+    """The replies, if there is no error among them, which is raised."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+def fields_of(reply: Sequence[str]) -> dict[str, str]:
+    """A hash as the server sends it."""
+    return dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def pairs_of(fields: Mapping[str, int]) -> list[str | int]:
+    """A hash as the server takes it."""
+    return [part for field in fields.items() for part in field]
+
+
+def _pack(command: tuple[Any, ...]) -> bytes:
+    pack: Any = hiredis.pack_command  # its stub knows tuples of one part only
+    packed: bytes
+    try:
+        packed = pack(command)
+    except UnicodeEncodeError:
+        # A key of somebody else's, whose bytes are no UTF-8.
+        packed = pack(tuple(str(part).encode(errors="surrogateescape") for part in command))
+    return packed
+
+
+def _is_of_script(call: Call) -> bool:
+    return type(call[0]) is int
+
+
+def _is_lost(reply: object) -> bool:
+    return isinstance(reply, redis.exceptions.NoScriptError) or (
+        isinstance(reply, redis.ResponseError) and "Function not found" in str(reply)
+    )
+
+
+def _is_refused(reply: object) -> bool:
+    return isinstance(reply, redis.ResponseError) and "fcall" in str(reply).lower() and is_refusal(reply)
+
+
+def _reconnected() -> Reconnected:
+    return Reconnected("Redis", "the connection was lost, and with it perhaps what was acknowledged last")

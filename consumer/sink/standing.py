@@ -1,0 +1,225 @@
+"""What stands in Redis: of the users of plans, of all users there are; and whether it is still the same Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import redis
+
+from consumer.guard.state import GuardState
+from consumer.mapping.keys import (
+    UserId,
+    glob,
+    pattern,
+    render,
+)
+from consumer.mapping.rules import Rules, UserTable
+from consumer.planning.effect import Plan
+from consumer.settings.sections import Redis
+from consumer.sink.client import at_start, translate
+from consumer.sink.drift import Standing
+from consumer.sink.held import Held
+from consumer.sink.keyspace import keyspace, runs
+from consumer.sink.rights import CANARY
+
+# Longer than an interruption should be: a replay that is gone on with later begins again.
+_CANARY_S = 7 * 86400
+
+
+class RedisView:
+    """One server or a cluster, looked at."""
+
+    def __init__(self, server: Redis) -> None:
+        self._keys = keyspace(server)
+
+    def run(self) -> str:
+        """The run of the server, or of each master: another after each start.
+
+        Raises:
+            ServerUnavailable, ConfigError: as :func:`consumer.sink.client.ask`.
+        """
+        try:
+            return runs(self._keys)
+        except redis.RedisError as error:
+            raise at_start(error) from error
+
+    def plant(self, canary: str) -> None:
+        """Make the key that tells whether Redis has kept all since: emptied, or another one, it has not.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        self._canary("SET", canary, "", "EX", str(_CANARY_S))
+
+    def lives(self, canary: str) -> bool:
+        """Whether that key is there; it is kept for longer then.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        return bool(self._canary("EXPIRE", canary, str(_CANARY_S)))
+
+    def uproot(self, canary: str) -> None:
+        """Remove it.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        self._canary("UNLINK", canary)
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._keys.close()
+
+    def standings(self, plans: Sequence[Plan]) -> list[Standing]:
+        """What stands there of each plan's keys.
+
+        Raises:
+            ServerError: Redis can't answer.
+        """
+        questions = [question for plan in plans for question in _questions(plan)]
+        replies = iter(self.ask(questions))
+        return [_standing(plan, [next(replies) for _ in _questions(plan)]) for plan in plans]
+
+    def guards(self, users: Sequence[UserId], rules: Rules) -> list[GuardState]:
+        """What stands in the guard of each user.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        asked = [("HGETALL", render(rules.names.guard, user)) for user in users]
+        return [GuardState.read(_pairs(reply) or {}) for reply in self.ask(asked)]
+
+    def version(self, table: UserTable, number: int, rules: Rules) -> str:
+        """The version that stands in the guard of one user of ``table``, as text; "" for none.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        guard = render(rules.names.guard, UserId(table.user_type, number))
+        (reply,) = self.ask([("HGET", guard, table.table)])
+        return reply if isinstance(reply, str) else ""
+
+    def held(self, user: UserId, rules: Rules) -> Held:
+        """All that stands there of one user.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        names = rules.names
+        config, portfolio, balance, guard = (
+            render(each, user) for each in (names.config, names.portfolio, names.balance, names.guard)
+        )
+        asked = [("HGETALL", config), ("HGETALL", portfolio), ("HGETALL", guard), ("GET", balance), ("TTL", balance)]
+        in_config, in_portfolio, in_guard, text, ttl_s = self.ask(asked)
+        found = {config: in_config, portfolio: in_portfolio, guard: in_guard, balance: text}
+        return Held(
+            _pairs(in_config),
+            _pairs(in_portfolio),
+            text if isinstance(text, str) else None,
+            ttl_s if isinstance(ttl_s, int) and ttl_s >= 0 else None,
+            GuardState.read(_pairs(in_guard) or {}),
+            tuple(key for key, reply in found.items() if isinstance(reply, Exception)),
+        )
+
+    def users(self, rules: Rules) -> Iterator[UserId]:
+        """Every user who has a config hash, a balance or a portfolio, some of them several times.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        types = {table.user_type for table in rules.tables}
+        for template in (rules.names.config, rules.names.balance, rules.names.portfolio):
+            found = pattern(template, types)
+            try:
+                for key in self._keys.scan(glob(template)):
+                    if match := found.fullmatch(key):
+                        yield UserId(match["type"], int(match["id"]))
+            except redis.RedisError as error:
+                raise translate(error, is_of_plan=False) from error
+
+    def _canary(self, command: str, canary: str, *arguments: str) -> Any:
+        (reply,) = self.ask([(command, f"{CANARY}{canary}", *arguments)])
+        if isinstance(reply, redis.RedisError):
+            raise translate(reply, is_of_plan=False)
+        return reply
+
+    def ask(self, questions: Sequence[tuple[str, ...]]) -> list[Any]:
+        """The replies to commands that only read; that a key is of another type is one.
+
+        Raises:
+            ServerError: as :meth:`standings`.
+        """
+        try:
+            return _answered(self._keys.ask(questions))
+        except redis.RedisError as error:
+            raise translate(error, is_of_plan=False) from error
+
+
+def _answered(replies: Sequence[Any]) -> list[Any]:
+    """The replies; that a key is of another type is one, and that a node can't answer is none."""
+    for reply in replies:
+        if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
+            raise reply
+    return [_readable(reply) for reply in replies]
+
+
+def _readable(reply: Any) -> Any:
+    """The same, with bytes of somebody else's that are no UTF-8 as text that can be compared, printed and sent."""
+    if isinstance(reply, str):
+        return reply if reply.isascii() else reply.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    if isinstance(reply, list):
+        return [_readable(each) for each in reply]
+    if isinstance(reply, dict):
+        return {_readable(name): _readable(value) for name, value in reply.items()}
+    return reply
+
+
+def _pairs(reply: Any) -> dict[str, str] | None:
+    """The hash that HGETALL answered; None where there is none, or a key of another type."""
+    if isinstance(reply, list):  # as it came on the wire, which is how a cluster's nodes are asked
+        reply = dict(zip(reply[::2], reply[1::2], strict=True))
+    return reply if isinstance(reply, dict) and reply else None
+
+
+def _questions(plan: Plan) -> list[tuple[str, ...]]:
+    asked: list[tuple[str, ...]] = [("HGET", plan.guard, plan.table)]
+    if plan.config is not None:
+        asked += [("TYPE", plan.config.key), ("HMGET", plan.config.key, *plan.config.changed, *plan.config.gone)]
+    if plan.balance is not None:
+        asked += [("TYPE", plan.balance.key), ("GET", plan.balance.key)]
+    if plan.update is not None:
+        asked += [("TYPE", plan.update.key), ("HMGET", plan.update.key, *plan.update.fields)]
+    asked += [("EXISTS", key) for key in (plan.removed.keys if plan.removed is not None else ())]
+    return asked
+
+
+def _standing(plan: Plan, replies: list[Any]) -> Standing:
+    answers = iter(replies)
+    others: list[str] = []
+    version = next(answers)
+    if isinstance(version, Exception):
+        others.append(plan.guard)
+    config = balance = update = None
+    if plan.config is not None:
+        names = (*plan.config.changed, *plan.config.gone)
+        config = _hash(plan.config.key, names, next(answers), next(answers), others)
+    if plan.balance is not None:
+        kind, value = next(answers), next(answers)
+        balance = value if kind == "string" else None
+        others += [plan.balance.key] if kind not in ("string", "none") else []
+    if plan.update is not None:
+        update = _hash(plan.update.key, tuple(plan.update.fields), next(answers), next(answers), others)
+    keys = plan.removed.keys if plan.removed is not None else ()
+    present = tuple(key for key in keys if next(answers) == 1)
+    text = version if isinstance(version, str) else ""
+    return Standing(text, config, balance, update, present, tuple(others))
+
+
+def _hash(key: str, names: Sequence[str], kind: str, values: Any, others: list[str]) -> dict[str, str | None] | None:
+    if kind == "hash":
+        return dict(zip(names, values, strict=True))
+    if kind != "none":
+        others.append(key)
+    return None

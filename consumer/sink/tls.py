@@ -1,0 +1,53 @@
+"""TLS with Redis: the options that every kind of client takes, and why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from consumer.errors import ConfigError
+from consumer.net.tls import (
+    Blame,
+    Files,
+    Hello,
+    context,
+    refusal,
+)
+from consumer.settings.sections import Redis
+
+_BLAME = Blame("CDC_REDIS", "CDC_REDIS__URL", "CDC_REDIS__URL", "rediss://…", "redis://…")
+_HELLO = Hello(b"PING\r\n", (b"+", b"-"))
+_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_LAX = ("ssl_cert_reqs", "ssl_check_hostname")
+
+
+def options(server: Redis) -> dict[str, Any]:
+    """What a client is to be given beside the URL. The files are read for each connection, so they can be renewed.
+
+    Raises:
+        ConfigError: a file can't be used, or there is one without TLS.
+
+    """
+    files = Files.of(server)
+    if not server.url.get_secret_value().partition("://")[0].startswith("rediss"):
+        if any(files):
+            problem = "is set, but CDC_REDIS__URL is not one of TLS"
+            setting = _BLAME.ca if server.ca else _BLAME.certificate
+            raise ConfigError(setting, problem, fix="a URL with rediss://…, or leave the file out")
+        return {}
+    context(files, _BLAME)
+    return {option: str(path) for option, path in zip(_OPTIONS, files, strict=True) if path is not None}
+
+
+def refused(connection: Mapping[str, Any], *, is_secured: bool) -> ConfigError | None:
+    """Why a client with these arguments of a connection finds no server, if TLS is to blame.
+
+    None as well if the server does not answer at all, or where the URL says that anybody is to be trusted.
+    """
+    host, port = connection.get("host"), connection.get("port")
+    if not host or not port or any(each in connection for each in _LAX):
+        return None
+    ca, certificate, key = (Path(connection[each]) if connection.get(each) else None for each in _OPTIONS)
+    files = Files(ca, certificate, key) if is_secured else None
+    return refusal(f"Redis at {host}:{port}", str(host), int(port), files, _BLAME, _HELLO)

@@ -1,1 +1,0 @@
-"""Debezium's incremental snapshots: asked for, followed, and what they really read."""

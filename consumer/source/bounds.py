@@ -1,0 +1,131 @@
+"""The bounds of a replay as an operator writes them: offsets, a time, the beginning or the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from consumer.errors import ConfigError
+from consumer.events.record import Partition
+from consumer.events.value import timestamp
+from consumer.settings import times as moment
+
+_ALLOWED = f"beginning, end, topic:partition:offset, comma separated, or {moment.FORMS}"
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The first record that is still there."""
+
+    def __str__(self) -> str:
+        return "beginning"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Behind the last record that is there at the start."""
+
+    def __str__(self) -> str:
+        return "end"
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """The first record that Kafka stamped at this time or later, UTC milliseconds."""
+
+    ms: int
+
+    def __str__(self) -> str:
+        return timestamp(self.ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """These offsets; no other partition is read."""
+
+    of: Mapping[Partition, int]
+
+    def __str__(self) -> str:
+        return ",".join(f"{part.topic}:{part.number}:{offset}" for part, offset in sorted(self.of.items()))
+
+
+Bound: TypeAlias = Beginning | End | At | Offsets
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Records of one partition, from ``begin`` up to but without ``end``."""
+
+    topic: str
+    partition: int
+    begin: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        """How many offsets; some may hold no record."""
+        return max(0, self.end - self.begin)
+
+
+def parse_bound(text: str, option: str, now_ms: int) -> Bound:
+    """The bound that ``text`` says; ``now_ms`` is the present, ``option`` what an error calls it.
+
+    Raises:
+        ConfigError: it says none.
+    """
+    if text == "beginning":
+        return Beginning()
+    if text == "end":
+        return End()
+    ms = moment.read(text, now_ms)
+    return _parse_offsets(text, option) if ms is None else At(ms)
+
+
+def check_order(begin: Bound, end: Bound) -> None:
+    """Refuse bounds between which nothing can lie, whatever the log holds.
+
+    Raises:
+        ConfigError: ``end`` lies before ``begin``.
+    """
+    match begin, end:
+        case (At(first), At(last)) if first > last:
+            pass
+        case (Offsets(first), Offsets(last)) if any(last.get(part, at) < at for part, at in first.items()):
+            pass
+        case (End(), At() | Offsets() | Beginning()) | (At() | Offsets(), Beginning()):
+            pass
+        case _:
+            return
+    raise ConfigError("--from, --to", f"{end} lies before {begin}", fix="give the earlier one as --from")
+
+
+def parse_size(text: str, option: str) -> int:
+    """Bytes from text such as ``512M``.
+
+    Raises:
+        ConfigError: it is no size.
+    """
+    found = re.fullmatch(r"([1-9][0-9]{0,8})([KMG]?)", text.upper())
+    if found is None:
+        raise ConfigError(option, f"can't be read: {text!r}", allowed="a number of bytes, or of K, M or G of them")
+    return int(found[1]) << 10 * " KMG".index(found[2] or " ")
+
+
+def _parse_offsets(text: str, option: str) -> Offsets:
+    try:
+        pairs = [_offset(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(option, f"can't be read: {text!r}", allowed=_ALLOWED) from None
+    of = dict(pairs)
+    if len(of) < len(pairs):
+        raise ConfigError(option, f"a partition twice: {text!r}", fix="name each partition once")
+    return Offsets(of)
+
+
+def _offset(text: str) -> tuple[Partition, int]:
+    topic, partition, offset = text.strip().rsplit(":", 2)
+    if not topic or not (partition.isdecimal() and offset.isdecimal()):
+        raise ValueError(text)
+    return Partition(topic, int(partition)), int(offset)

@@ -1,0 +1,1 @@
+"""The two Kafka clients, and what a connection to Kafka needs."""

@@ -1,0 +1,73 @@
+"""Ranges of topics read once, by confluent-kafka, where the settings ask for it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from confluent_kafka import Message, TopicPartition
+from kafka.errors import KafkaError
+
+from consumer.events.record import SourceRecord
+from consumer.settings.sections import Kafka
+from consumer.source.bounds import Span
+from consumer.source.clients.confluent_client import (
+    by_name,
+    named,
+    open_consumer,
+    to_record,
+)
+from consumer.source.clients.kafka import failed
+
+_POLL_S = 0.2
+_AT_ONCE = 2000
+_END = "_PARTITION_EOF"
+
+
+def read(settings: Kafka, spans: Sequence[Span]) -> Iterator[tuple[Span, Sequence[SourceRecord], int]]:
+    """As :func:`consumer.source.range_reader.read`."""
+    left = {(span.topic, span.partition): span for span in spans if span.size}
+    at = {part: span.begin for part, span in left.items()}
+    try:
+        # The end that it tells passes transaction markers and compacted gaps; the last record's offset may not.
+        consumer = open_consumer(settings, {"auto.offset.reset": "earliest", "enable.partition.eof": True})
+    except KafkaError as error:
+        raise failed(error) from None
+    try:
+        with named():
+            consumer.assign([TopicPartition(*part, offset) for part, offset in at.items()])
+        while left:
+            with named():
+                first = consumer.poll(_POLL_S)
+                messages = [] if first is None else [first, *consumer.consume(_AT_ONCE - 1, 0)]
+            found = _records(messages, at)
+            for part, span in list(left.items()):
+                records = found.get(part, [])
+                if records and records[-1].offset >= span.end:
+                    records = [record for record in records if record.offset < span.end]
+                yield span, records, min(at[part], span.end)
+                if at[part] >= span.end:
+                    del left[part]
+                    with named():
+                        consumer.pause([TopicPartition(*part)])
+    except (KafkaError, OSError) as error:
+        raise failed(error) from None
+    finally:
+        consumer.close()
+
+
+def _records(messages: Sequence[Message], at: dict[tuple[str, int], int]) -> dict[tuple[str, int], list[SourceRecord]]:
+    """By partition; ``at`` is brought up to date. Raises what the client says of a partition beside its end."""
+    found: dict[tuple[str, int], list[SourceRecord]] = defaultdict(list)
+    for message in messages:
+        error = message.error()
+        if error is None:
+            record = to_record(message)
+            part = record.topic, record.partition
+            found[part].append(record)
+            at[part] = record.offset + 1
+        elif error.name() == _END:
+            at[str(message.topic()), int(message.partition() or 0)] = int(message.offset() or 0)
+        else:
+            raise by_name(error)
+    return found

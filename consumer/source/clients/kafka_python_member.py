@@ -1,0 +1,134 @@
+"""kafka-python 2.3 as a member of a group (docs/decisions/0002-kafka-client.md); its traps are met here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import structlog
+from kafka import ConsumerRebalanceListener, TopicPartition
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from kafka.structs import OffsetAndMetadata
+
+from consumer.events.record import Partition, SourceRecord
+from consumer.settings.sections import Kafka
+from consumer.source.clients.kafka import open_consumer, to_record
+from consumer.source.clients.member import (
+    LOOK_UP_TIMEOUT_MS,
+    Extent,
+    OnPartitions,
+)
+
+_log = structlog.get_logger(__name__)
+_COMMIT_TIMEOUT_MS = 5000
+_CLOSE_TIMEOUT_MS = 5000
+
+
+class KafkaPythonMember:
+    """A :class:`consumer.source.clients.member.Member`."""
+
+    def __init__(self, settings: Kafka) -> None:
+        """Raises ServerUnavailable and ConfigError as :func:`consumer.source.clients.kafka.open_consumer`."""
+        self._listener: _Listener | None = None
+        self._consumer = open_consumer(
+            settings,
+            group_id=settings.group_id,
+            group_instance_id=settings.instance_id,
+            auto_offset_reset="none",
+            # Only this one keeps a partition number on one member over all topics: a user's tables stay together.
+            partition_assignment_strategy=[RangePartitionAssignor],
+            max_poll_records=settings.max_poll_records,
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=settings.session_timeout_ms // 3,
+            max_poll_interval_ms=settings.max_poll_interval_ms,
+        )
+
+    def subscribe(self, topics: Sequence[str], pattern: str, assigned: OnPartitions, revoked: OnPartitions) -> None:
+        # kafka-python 2.3.3: where a poll ends between a join and its answer after topics were added, the client takes
+        # itself for joined and never applies the new assignment; asked to join, it finishes. There is no public call.
+        listener = self._listener = _Listener(assigned, revoked, self._consumer._coordinator.request_rejoin)  # noqa: SLF001
+        if topics:
+            self._consumer.subscribe(topics=list(topics), listener=listener)
+        else:
+            self._consumer.subscribe(pattern=pattern, listener=listener)
+
+    def read(self, timeout_s: float) -> list[SourceRecord]:
+        try:
+            polled = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
+        except (NoOffsetForPartitionError, OffsetOutOfRangeError):
+            raise
+        except Exception:
+            # kafka-python 2.3.3: records whose reading failed half-way stay in place, and the next poll would turn
+            # around them for ever. This lets them go, to be fetched again; nothing is closed. There is no public call.
+            self._consumer._fetcher.close()  # noqa: SLF001
+            raise
+        if self._listener is not None and self._listener.failure is not None:
+            raise self._listener.failure
+        return [to_record(record) for records in polled.values() for record in records]
+
+    def is_connected(self) -> bool:
+        return bool(self._consumer._coordinator.connected())  # noqa: SLF001  # there is no public call
+
+    def assignment(self) -> frozenset[Partition]:
+        return frozenset(Partition(*part) for part in self._consumer.assignment())
+
+    def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, int | None]:
+        return {
+            part: self._consumer.committed(TopicPartition(*part), timeout_ms=LOOK_UP_TIMEOUT_MS) for part in partitions
+        }
+
+    def extents(self, partitions: Collection[Partition]) -> Mapping[Partition, Extent]:
+        parts = [TopicPartition(*part) for part in partitions]
+        # The public calls of these names wait for minutes.
+        oldest = self._consumer._fetcher.beginning_offsets(parts, LOOK_UP_TIMEOUT_MS)  # noqa: SLF001
+        ends = self._consumer._fetcher.end_offsets(parts, LOOK_UP_TIMEOUT_MS)  # noqa: SLF001
+        return {Partition(*part): Extent(oldest[part], ends[part]) for part in parts}
+
+    def commit(self, offsets: Mapping[Partition, int]) -> None:
+        wanted = {TopicPartition(*part): OffsetAndMetadata(offset, "", -1) for part, offset in offsets.items()}
+        self._consumer.commit(wanted, timeout_ms=_COMMIT_TIMEOUT_MS)
+
+    def seek(self, offsets: Mapping[Partition, int]) -> None:
+        for part, offset in offsets.items():
+            self._consumer.seek(TopicPartition(*part), offset)
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        self._consumer.pause(*(TopicPartition(*part) for part in partitions))
+
+    def resume(self) -> None:
+        self._consumer.resume(*self._consumer.paused())
+
+    def topics(self) -> Collection[str]:
+        # The public call asks the broker, and waits for its answer.
+        return frozenset(self._consumer._client.cluster.topics())  # noqa: SLF001
+
+    def lag(self) -> Mapping[Partition, int]:
+        lags = {}
+        for part in self._consumer.assignment():
+            end = self._consumer.highwater(part)
+            position = self._consumer.position(part, timeout_ms=0)  # without the limit it may wait for a broker
+            if end is not None and position is not None:
+                lags[Partition(*part)] = max(0, end - position)
+        return lags
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False, timeout_ms=_CLOSE_TIMEOUT_MS)
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client has no types
+    def __init__(self, assigned: OnPartitions, revoked: OnPartitions, rejoin: Callable[[], None]) -> None:
+        self._assigned = assigned
+        self._revoked = revoked
+        self._rejoin = rejoin
+        self.failure: Exception | None = None
+
+    def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        self._assigned([Partition(*part) for part in assigned])
+
+    def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        self._rejoin()
+        try:
+            self._revoked([Partition(*part) for part in revoked])
+        except Exception as error:  # the client would swallow it without a word
+            self.failure = error
+            _log.error("a listener failed", action="group.failed", error=str(error))

@@ -1,0 +1,289 @@
+"""Kafka Connect: connector files with placeholders, and the REST calls that apply them.
+
+A connector's file is ``{"name": ..., "config": {...}}``. Placeholders may stand in keys too: the salt of a masked
+column is part of a property's name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+from pydantic import BaseModel, ValidationError
+
+from consumer.errors import (
+    ConfigError,
+    ServerError,
+    ServerUnavailable,
+)
+from consumer.net.http_client import HttpServer
+from consumer.net.tls import Files
+from consumer.settings.faults import fault
+from consumer.settings.sections import Connect
+from consumer.source.connect.placeholder import PLACEHOLDER, expand
+from consumer.source.connect.redaction import Redaction
+from consumer.source.connect.status import (
+    ConnectorStatus,
+    first_causes,
+    read_status,
+)
+
+POLL_S = 0.1
+_REASON_CHARS = 500
+_WHERE = "start it, or correct CDC_CONNECT__URL"
+_RESTART = "remove the cause, then: cdc-consumer connect status --restart"
+_SECRET_TYPE = "PASSWORD"  # noqa: S105  # what Connect calls it
+
+_T = TypeVar("_T")
+
+
+class Connector(BaseModel, frozen=True, extra="forbid"):
+    """A connector as Connect takes it. Its ``repr`` leaves the configuration out: it holds secrets."""
+
+    name: str
+    config: dict[str, str]
+
+    def __repr__(self) -> str:
+        return f"Connector(name={self.name!r})"
+
+    __str__ = __repr__
+
+    def placeholders(self) -> set[str]:
+        """The names of those that are not filled in yet."""
+        texts = (self.name, *self.config, *self.config.values())
+        return {match["name"] for text in texts for match in PLACEHOLDER.finditer(text)}
+
+
+def read_connector(path: Path) -> Connector:
+    """A connector's file as it stands.
+
+    Raises:
+        ConfigError: it can't be read, or is none.
+    """
+    origin = str(path)
+    try:
+        return Connector.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(origin, f"can't be read: {error.strerror}", allowed="a connector's file") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        where = "".join(f"{part}: " for part in first["loc"])
+        allowed = '{"name": …, "config": {…}}, all values text'
+        raise ConfigError(origin, f"{where}{fault(first).problem}", allowed=allowed) from None
+
+
+def load_connector(path: Path, values: Mapping[str, str]) -> Connector:
+    """Read a connector's file. Expansion follows parsing, so a value may hold quotes and backslashes.
+
+    Raises:
+        ConfigError: as :func:`read_connector` and :func:`expand`.
+    """
+    origin, raw = str(path), read_connector(path)
+    config = {expand(key, values, origin): expand(value, values, origin) for key, value in raw.config.items()}
+    return Connector(name=expand(raw.name, values, origin), config=config)
+
+
+class _Plugin(msgspec.Struct):
+    kind: str = msgspec.field(name="class")
+
+
+class _Definition(msgspec.Struct):
+    name: str
+    type: str
+
+
+class _Judged(msgspec.Struct):
+    name: str
+    errors: list[str]
+
+
+class _Setting(msgspec.Struct):
+    value: _Judged
+
+
+class _Validation(msgspec.Struct):
+    configs: list[_Setting]
+
+
+class ConnectApi:
+    """Connect's REST API. Every failure is a ServerError; one that may pass is a ServerUnavailable, and a ConfigError
+    names the setting that Connect does not accept.
+
+    ``redaction`` learns the secrets of each connector that was spoken of; no error quotes them.
+    """
+
+    def __init__(
+        self, server: str | Connect, timeout: float = 30.0, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        """``server`` is its URL alone, or with the account and the authority."""
+        settings = Connect(url=server) if isinstance(server, str) else server
+        self.url = settings.url.rstrip("/")
+        self.redaction = Redaction()
+        self._server = HttpServer("CDC_CONNECT", settings.url, settings.user, settings.password, Files.of(settings))
+        self._client = self._server.client(timeout, transport)
+        self._name = f"Kafka Connect {httpx.URL(self.url).copy_with(userinfo=b'')}"  # a URL may hold a password
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def names(self) -> list[str]:
+        return self._read(self._call("GET", "/connectors"), list[str])
+
+    def validate(self, connector: Connector) -> dict[str, list[str]]:
+        """What Connect has against the configuration, by setting; it tries the database's login too."""
+        self.learn(connector)
+        kind = connector.config.get("connector.class", "")
+        known = [each.kind for each in self._read(self._call("GET", "/connector-plugins"), list[_Plugin])]
+        if not any(kind in _spellings(each) for each in known):
+            return {"connector.class": [f"Connect has no such plugin; it has {', '.join(known)}"]}
+        body = {"name": connector.name, **connector.config}
+        found = self._read(self._call("PUT", f"{_plugin(kind)}/validate", body), _Validation)
+        judged = (each.value for each in found.configs)
+        # The same sentence comes twice of some settings.
+        return {
+            self.redaction(each.name): list(dict.fromkeys(self._one_line(error) for error in each.errors))
+            for each in judged
+            if each.errors
+        }
+
+    def apply(self, connector: Connector) -> None:
+        """Create the connector or give it a new configuration; the same one again restarts it."""
+        self.learn(connector)
+        self._call("PUT", f"{_connector(connector.name)}/config", connector.config)
+
+    def config(self, name: str) -> dict[str, str]:
+        return self._read(self._call("GET", f"{_connector(name)}/config"), dict[str, str])
+
+    def connector(self, name: str) -> Connector:
+        """A connector that runs; from now on no error quotes its secrets."""
+        connector = Connector(name=name, config=self.config(name))
+        self.learn(connector)
+        return connector
+
+    def find(self, name: str) -> Connector | None:
+        """The same, or None where there is none of that name."""
+        return self.connector(name) if name in self.names() else None
+
+    def status(self, name: str) -> ConnectorStatus:
+        answer = self._call("GET", f"{_connector(name)}/status")
+        try:
+            return read_status(answer)
+        except msgspec.ValidationError:
+            raise self._is_other() from None
+
+    def restart_failed(self, name: str) -> None:
+        """Start the connector again if it failed, and those of its tasks that did; what runs is left alone."""
+        self._call("POST", f"{_connector(name)}/restart?includeTasks=true&onlyFailed=true")
+
+    def delete(self, name: str) -> None:
+        self._call("DELETE", _connector(name))
+
+    def wait_running(self, name: str, timeout_s: float = 60.0, steady_s: float = 0.0) -> None:
+        """Return once the connector and its tasks run; RUNNING says nothing about what has been read yet.
+
+        A state counts once it has lasted ``steady_s`` seconds: for a moment after a change or a restart Connect tells
+        of the state before it.
+        """
+        deadline = time.monotonic() + timeout_s
+        status, since = None, 0.0
+        while True:
+            now = time.monotonic()
+            before = status
+            try:
+                status = self.status(name)
+            except ServerUnavailable:  # just applied: the worker still learns of it, or rebalances
+                status = None
+            if status != before:
+                since = now
+            if status and now - since >= steady_s:
+                if status.running:
+                    return
+                if status.failed:
+                    causes = "; ".join(status.causes(self.redaction)) or "it does not say why"
+                    raise ServerError(f"connector {name}", f"failed: {causes}", _RESTART)
+                if status.held:
+                    advice = f"resume it: PUT {_connector(name)}/resume"
+                    raise ServerError(f"connector {name}", f"is {status.connector}", advice)
+            if now > deadline:
+                raise ServerUnavailable(f"connector {name}", f"is not running after {timeout_s:g} s: {status}")
+            time.sleep(POLL_S)
+
+    def first_cause(self, status: ConnectorStatus) -> str:
+        """What a failed part says first, without secrets; empty if none failed."""
+        return first_causes(status.traces[0], self.redaction, 1) if status.traces else ""
+
+    def learn(self, connector: Connector) -> None:
+        """Remember what no error may show; the plugin itself knows best what is secret, where Connect tells."""
+        self.redaction.learn(connector.config)
+        try:
+            answer = self._call("GET", _plugin(connector.config.get("connector.class", "")))
+            definitions = msgspec.convert(answer, list[_Definition])
+        except (ServerError, msgspec.ValidationError):
+            return
+        self.redaction.learn(connector.config, [each.name for each in definitions if each.type == _SECRET_TYPE])
+
+    def _read(self, answer: object, kind: type[_T]) -> _T:
+        try:
+            return msgspec.convert(answer, kind)
+        except msgspec.ValidationError:
+            raise self._is_other() from None
+
+    def _is_other(self) -> ServerError:
+        return ServerError(self._name, "answers, but is no Kafka Connect", _WHERE)
+
+    def _one_line(self, text: str) -> str:
+        return " ".join(self.redaction(text).split())
+
+    def _call(self, method: str, path: str, body: Mapping[str, str] | None = None) -> Any:
+        try:
+            answer = self._client.request(method, path, json=body)
+        except httpx.RequestError as error:
+            if (wrong := self._server.unreached(self._name)) is not None:
+                raise wrong from None
+            raise ServerUnavailable(self._name, f"{type(error).__name__}: {error}", _WHERE) from None
+        if answer.is_success:
+            try:
+                return answer.json() if answer.content else None
+            except ValueError:
+                raise ServerError(self._name, "answers, but not with JSON", _WHERE) from None
+        if answer.status_code == 400 and (wrong := self._server.unreached(self._name)) is not None:
+            raise wrong  # some tell a client without TLS so
+        if answer.status_code in (401, 403):
+            raise self._server.refused(self._name, answer.status_code)
+        reason = self._one_line(_reason(answer))[:_REASON_CHARS]
+        problem = f"{method} {path}: {answer.status_code} {reason}"
+        # 404: not known yet, or no longer; 409: a rebalance is under way; 5xx: a worker that starts or stops.
+        passing = answer.status_code in (404, 409) or answer.is_server_error
+        raise (ServerUnavailable if passing else ServerError)(self._name, problem)
+
+
+def _connector(name: str) -> str:
+    return f"/connectors/{quote(name, safe='')}"
+
+
+def _spellings(plugin: str) -> tuple[str, ...]:
+    """How Connect lets one name a plugin: its class, or that without package, or without ``Connector`` too."""
+    short = plugin.rpartition(".")[2]
+    return plugin, short, short.removesuffix("Connector")
+
+
+def _plugin(kind: str) -> str:
+    return f"/connector-plugins/{quote(kind, safe='')}/config"
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return answer.reason_phrase

@@ -1,0 +1,157 @@
+"""Records of the followed topics that lie before those at hand, read by a client that is in no group."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError, KafkaTimeoutError
+
+from consumer.errors import RecordError
+from consumer.events.avro import Schemas
+from consumer.events.envelope import parse
+from consumer.events.event import PLACEHOLDER, ChangeEvent
+from consumer.events.record import Partition, SourceRecord
+from consumer.guard.history import Reach
+from consumer.settings.sections import Kafka
+from consumer.source.clients.kafka import (
+    beginning_offsets,
+    end_offsets,
+    failed,
+    open_admin,
+    open_consumer,
+    to_record,
+)
+
+_POLL_MS = 200
+_AT_ONCE = 2000
+_SILENCE_S = 20.0
+_KNOWN_S = 300.0
+_KEEP_ALIVE_S = 1.0
+_NEVER = 2**62
+
+
+def _nothing() -> None:
+    pass
+
+
+class KafkaEarlier:
+    """As :class:`consumer.guard.history.Earlier`. Connects when it is asked first.
+
+    ``keep_alive`` is called about once a second while it reads, for that may take longer than a group waits for a
+    member.
+    """
+
+    def __init__(self, settings: Kafka, schemas: Schemas, *, placeholder: str = PLACEHOLDER) -> None:
+        self._settings = settings
+        self._placeholder = placeholder
+        self._schemas = schemas
+        self.keep_alive: Callable[[], object] = _nothing
+        self._alive_at = 0.0
+        self._consumer: Any = None
+        self._reach: dict[Partition, tuple[float, Reach]] = {}
+
+    def close(self) -> None:
+        """Let the connection go."""
+        if self._consumer is not None:
+            self._consumer.close(autocommit=False)
+            self._consumer = None
+
+    def offset_at(self, partition: Partition, since_ms: int) -> int:
+        part = TopicPartition(*partition)
+        try:
+            client = self._connected()
+            found = client.offsets_for_times({part: max(0, since_ms)}).get(part)
+            # None is as late: from the end on there is nothing to be read.
+            return int(end_offsets(client, [part])[part] if found is None else found.offset)
+        except (KafkaError, OSError) as error:
+            raise self._lost(error) from None
+
+    def changes(self, partition: Partition, begin: int, end: int) -> Iterator[tuple[Sequence[ChangeEvent], int]]:
+        self._alive_at = time.monotonic()
+        for records, position in self._records(partition, begin, end):
+            found = (self._change(record) for record in records)
+            yield [each for each in found if each is not None], position
+            if time.monotonic() > self._alive_at + _KEEP_ALIVE_S:
+                self._alive_at = time.monotonic()
+                self.keep_alive()
+
+    def reach(self, partition: Partition) -> Reach:
+        known = self._reach.get(partition)
+        if known is None or time.monotonic() > known[0] + _KNOWN_S:
+            try:
+                known = time.monotonic(), self._looked_at(partition)
+            except (KafkaError, OSError) as error:
+                raise self._lost(error) from None
+            self._reach[partition] = known
+        return known[1]
+
+    def _looked_at(self, partition: Partition) -> Reach:
+        client = self._connected()
+        numbers = client.partitions_for_topic(partition.topic) or {partition.number}
+        parts = [TopicPartition(partition.topic, number) for number in sorted(numbers)]
+        begins = beginning_offsets(client, parts)
+        # A partition that still begins at 0 tells when it was made.
+        firsts = {part: self._first_written_ms(part, begins[part]) for part in parts if begins[part] == 0}
+        laid_out_ms = max(firsts.values(), default=0)
+        own = TopicPartition(*partition)
+        kept_ms = 0 if begins[own] == 0 else self._first_written_ms(own, begins[own])
+        return Reach(laid_out_ms, max(kept_ms, self._compacted_until_ms(partition.topic)))
+
+    def _compacted_until_ms(self, topic: str) -> int:
+        """Records written before may be compacted away; of a topic whose settings may not be read, all of them."""
+        with open_admin(self._settings) as admin:
+            answers = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+        found = {entry[0]: entry[1] for answer in answers for *_, entries in answer.resources for entry in entries}
+        if "compact" not in found.get("cleanup.policy", "compact"):
+            return 0
+        lag_ms = int(found.get("min.compaction.lag.ms", 0))
+        return int(time.time() * 1000) - lag_ms if lag_ms else _NEVER
+
+    def _first_written_ms(self, part: TopicPartition, begin: int) -> int:
+        """When the first record was written; 0 of a partition without any."""
+        end = end_offsets(self._connected(), [part])[part]
+        for records, _ in self._records(Partition(part.topic, part.partition), begin, end):
+            if records:
+                return records[0].timestamp_ms
+        return 0
+
+    def _records(self, partition: Partition, begin: int, end: int) -> Iterator[tuple[Sequence[SourceRecord], int]]:
+        part = TopicPartition(*partition)
+        if begin >= end:
+            return
+        try:
+            client = self._connected()
+            client.assign([part])
+            client.seek(part, max(begin, beginning_offsets(client, [part])[part]))
+            deadline = time.monotonic() + _SILENCE_S
+            # The position passes transaction markers and compacted gaps; the last record's offset may not.
+            while (position := client.position(part)) < end:
+                polled = client.poll(timeout_ms=_POLL_MS).get(part, ())
+                records = [to_record(record) for record in polled if record.offset < end]
+                if (reached := client.position(part)) > position:
+                    deadline = time.monotonic() + _SILENCE_S
+                elif time.monotonic() > deadline:
+                    raise KafkaTimeoutError(f"no record of {partition.topic} came for {_SILENCE_S:.0f} s")
+                yield records, min(reached, end)
+        except (KafkaError, OSError) as error:
+            raise self._lost(error) from None
+
+    def _change(self, record: SourceRecord) -> ChangeEvent | None:
+        try:
+            found = parse(record, self._schemas, placeholder=self._placeholder)
+        except RecordError:
+            return None
+        return found if isinstance(found, ChangeEvent) else None
+
+    def _connected(self) -> Any:
+        if self._consumer is None:
+            self._consumer = open_consumer(self._settings, auto_offset_reset="earliest", max_poll_records=_AT_ONCE)
+        return self._consumer
+
+    def _lost(self, error: Exception) -> Exception:
+        self.close()
+        return failed(error)

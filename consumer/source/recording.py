@@ -1,0 +1,162 @@
+"""Recordings: files of source records, read, written and played back as a source."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from consumer.errors import ConfigError, Undecodable
+from consumer.events.record import (
+    Partition,
+    SourceRecord,
+    from_line,
+    to_line,
+)
+from consumer.pipeline.protocols import Start
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def read(path: Path) -> Iterator[SourceRecord]:
+    """The records of a recording, gzip or not; ``-`` is standard input.
+
+    Raises:
+        ConfigError: the file can't be read.
+        Undecodable: a line is no record; the error names the line.
+
+    """
+    with _opened(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield from_line(line)
+            except Undecodable as error:
+                error.problem = f"{path}, line {number}: {error.problem}"
+                raise
+
+
+def read_schemas(path: Path) -> dict[int, str]:
+    """Avro schemas that lie beside a recording: a JSON object of their text by id.
+
+    Raises:
+        ConfigError: the file can't be read, or holds something else.
+
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[int, str])
+    except (OSError, msgspec.DecodeError) as error:
+        problem = (error.strerror if isinstance(error, OSError) else "") or "not such a file"
+        raise ConfigError("--schemas", f"{path}: {problem}", allowed="a JSON object of schema texts by id") from None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    if str(path) == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        with path.open("rb") as raw:
+            is_gzip = raw.read(2) == _GZIP_MAGIC
+            raw.seek(0)
+            if is_gzip:
+                with gzip.open(raw) as lines:
+                    yield lines  # type: ignore[misc]  # a GzipFile is a binary stream
+            else:
+                yield raw
+    except (OSError, EOFError, zlib.error) as error:
+        problem = (error.strerror if isinstance(error, OSError) else "") or "a gzip file that is damaged or cut off"
+        raise ConfigError("FILE", f"{path}: {problem}", allowed="a recording, or - for standard input") from None
+
+
+def write(records: Iterable[SourceRecord], path: Path) -> int:
+    """Write a recording, gzip where the name ends so; answers how many records.
+
+    The same records give the same bytes.
+
+    Raises:
+        ConfigError: the file can't be made.
+    """
+    count = 0
+    try:
+        opened = path.open("wb")
+    except OSError as error:
+        raise ConfigError("--to", f"{path}: {error.strerror}", allowed="a file that can be written") from None
+    with opened as raw:
+        # No time and no name in the gzip header, so that recording anew changes the file only where records did.
+        out: IO[bytes] = (
+            gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0)  # type: ignore[assignment]
+            if path.suffix == ".gz"
+            else raw
+        )
+        for record in records:
+            out.write(to_line(record).encode() + b"\n")
+            count += 1
+        if out is not raw:
+            out.close()
+    return count
+
+
+class RecordedSource:
+    """A recording as a source: ``step`` records a poll; what is committed is kept in ``offsets``."""
+
+    def __init__(self, records: Iterable[SourceRecord], step: int = 500) -> None:
+        self._records = list(records)
+        self._step = step
+        self._next = 0
+        self._partitions = frozenset(Partition(each.topic, each.partition) for each in self._records)
+        self.offsets: dict[Partition, int] = {}
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether every record was polled."""
+        return self._next >= len(self._records)
+
+    def poll(self, timeout_s: float) -> Sequence[SourceRecord]:
+        taken = self._records[self._next : self._next + self._step]
+        self._next += len(taken)
+        return taken
+
+    def commit(self, offsets: Mapping[Partition, int]) -> bool:
+        self.offsets.update(offsets)
+        return True
+
+    def assignment(self) -> Mapping[Partition, int]:
+        return dict.fromkeys(self._partitions, 1)
+
+    def starts(self, partitions: Collection[Partition]) -> Mapping[Partition, Start]:
+        oldest: dict[Partition, int] = {}
+        for record in self._records:
+            oldest.setdefault(Partition(record.topic, record.partition), record.offset)
+        return {
+            each: Start(self.offsets.get(each, oldest[each]), oldest[each], each not in self.offsets)
+            for each in partitions
+        }
+
+    def seek(self, offsets: Mapping[Partition, int]) -> None:
+        where = (Partition(record.topic, record.partition) for record in self._records)
+        first = next(
+            (
+                at
+                for at, (partition, record) in enumerate(zip(where, self._records, strict=True))
+                if record.offset >= offsets.get(partition, record.offset + 1)
+            ),
+            self._next,
+        )
+        self._next = min(first, self._next)
+
+    def idle(self, seconds: float) -> None:
+        """A recording has no membership to lose, and no reason to wait."""
+
+    def lag(self) -> Mapping[Partition, int]:
+        return {}
+
+    def close(self) -> None:
+        """Nothing is held open."""
