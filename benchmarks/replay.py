@@ -19,11 +19,7 @@ from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Kafka
 from consumer.settings.sources import load
-from consumer.source.bounds import (
-    Beginning,
-    End,
-    parse_size,
-)
+from consumer.source.bounds import Beginning, End, parse_size
 from consumer.source.range_reader import read, resolve
 
 TOPIC = f"bench.trading.{TABLE}"

@@ -10,11 +10,7 @@ from consumer.errors import ServerError
 from consumer.events.event import ChangeEvent
 from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import Rules
-from consumer.pipeline.protocols import (
-    Applied,
-    Observer,
-    Step,
-)
+from consumer.pipeline.protocols import Applied, Observer, Step
 from demo import dump, story, wording
 from demo.dump import Dump, Movement
 from demo.screen import Screen

@@ -9,11 +9,7 @@ from rich import box
 from rich.table import Table
 
 from consumer.errors import ServerError
-from consumer.guard.version import (
-    Verdict,
-    Version,
-    is_of_deleted,
-)
+from consumer.guard.version import Verdict, Version, is_of_deleted
 from consumer.pipeline.protocols import Observer, Step
 from demo.narrator import RedisWentAway
 from demo.screen import Screen

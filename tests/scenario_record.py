@@ -13,17 +13,9 @@ from kafka import KafkaProducer
 from msgspec import structs
 
 from consumer.errors import CdcError, ConfigError
-from consumer.events.avro import (
-    NO_SCHEMAS,
-    KnownSchemas,
-    Schemas,
-)
+from consumer.events.avro import NO_SCHEMAS, KnownSchemas, Schemas
 from consumer.events.envelope import parse
-from consumer.events.event import (
-    ChangeEvent,
-    Operation,
-    Tombstone,
-)
+from consumer.events.event import ChangeEvent, Operation, Tombstone
 from consumer.events.record import SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source.topic_reader import read_to_end

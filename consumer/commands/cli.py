@@ -39,15 +39,11 @@ from consumer.commands.shared.options import (
     settings_of,
 )
 from consumer.commands.shared.stop import Stop
-from consumer.commands.shared.usage import (
-    UsageError,
-    refusal,
-    renamed,
-)
+from consumer.commands.shared.usage import UsageError, refusal, renamed
 from consumer.commands.snapshot.cli import snapshot
 from consumer.errors import CdcError, ConfigError
 from consumer.mapping import file as mapping
-from consumer.pipeline.batched import batched
+from consumer.pipeline.batch import batched
 from consumer.settings.extras import refusal as extra_refusal
 
 app = typer.Typer(
@@ -148,11 +144,7 @@ def plan(
 ) -> None:
     """The plan of recorded changes: what would be done, and why. Touches nothing; Avro asks the schema registry."""
     from consumer.events.topic_tables import TopicTables
-    from consumer.planning.decision import (
-        Outcome,
-        decide_all,
-        first_database,
-    )
+    from consumer.planning.decision import Outcome, decide_all, first_database
     from consumer.planning.plan_text import to_json, to_text
     from consumer.source import recording
 

@@ -9,12 +9,7 @@ import re
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from consumer.errors import (
-    AccessDenied,
-    NotInDatabase,
-    ServerError,
-    ServerUnavailable,
-)
+from consumer.errors import AccessDenied, NotInDatabase, ServerError, ServerUnavailable
 
 _SERVER = "database"
 _URL = "look at CDC_DATABASE__URL: user, password, database name"

@@ -13,12 +13,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from consumer.database.faults import is_unknown_column, translate
-from consumer.database.logs import (
-    Binlog,
-    Log,
-    MariaBinlog,
-    Wal,
-)
+from consumer.database.logs import Binlog, Log, MariaBinlog, Wal
 from consumer.database.values import (
     DRIVER_ERRORS,
     Statement,

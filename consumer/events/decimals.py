@@ -17,11 +17,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from consumer.errors import InvalidValue
-from consumer.events.event import (
-    ChangeEvent,
-    ColumnSchema,
-    TableSchema,
-)
+from consumer.events.event import ChangeEvent, ColumnSchema, TableSchema
 
 LONGEST = 80
 """So many characters an amount may have, and so many decimals."""

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from consumer.errors import (
-    NotAnEnvelope,
-    RecordError,
-    Unsupported,
-)
+from consumer.errors import NotAnEnvelope, RecordError, Unsupported
 from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.events.codec import decode
 from consumer.events.event import (
@@ -23,11 +19,7 @@ from consumer.events.event import (
     TableSchema,
     Tombstone,
 )
-from consumer.events.position import (
-    Origin,
-    SourcePosition,
-    from_source,
-)
+from consumer.events.position import Origin, SourcePosition, from_source
 from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import is_taken
 from consumer.events.value import whole_number

@@ -15,17 +15,8 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from consumer.errors import InvalidValue
-from consumer.events.decimals import (
-    LONGEST,
-    base64_bytes,
-    is_special,
-    unscaled,
-)
-from consumer.events.event import (
-    UNREADABLE,
-    ColumnSchema,
-    TableSchema,
-)
+from consumer.events.decimals import LONGEST, base64_bytes, is_special, unscaled
+from consumer.events.event import UNREADABLE, ColumnSchema, TableSchema
 from consumer.events.timestamps import time_text, timestamp
 
 __all__ = ["NO_SCHEMA", "Kind", "Speller", "canonical", "money", "of_column", "speller", "timestamp", "whole_number"]

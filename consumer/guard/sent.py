@@ -7,11 +7,7 @@ from zlib import crc32
 
 import msgspec
 
-from consumer.events.event import (
-    ChangeEvent,
-    Operation,
-    RowImage,
-)
+from consumer.events.event import ChangeEvent, Operation, RowImage
 from consumer.events.position import SourcePosition
 
 Number: TypeAlias = tuple[int, int] | tuple[str, int]

@@ -14,20 +14,8 @@ from typing import TypeAlias
 
 from consumer.errors import InvalidValue
 from consumer.events.value import Kind, canonical
-from consumer.mapping.keys import (
-    check_template,
-    check_user_type,
-    collision,
-    covers,
-)
-from consumer.mapping.rules import (
-    RESERVED_FIELDS,
-    Column,
-    Consequence,
-    LinkedTable,
-    Rules,
-    UserTable,
-)
+from consumer.mapping.keys import check_template, check_user_type, collision, covers
+from consumer.mapping.rules import RESERVED_FIELDS, Column, Consequence, LinkedTable, Rules, UserTable
 
 Path: TypeAlias = tuple[str | int, ...]
 

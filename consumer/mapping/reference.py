@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from consumer.events.value import Kind
-from consumer.mapping.rules import (
-    Column,
-    Consequence,
-    Enrichment,
-    LinkedTable,
-    Rules,
-    UserTable,
-)
+from consumer.mapping.rules import Column, Consequence, Enrichment, LinkedTable, Rules, UserTable
 
 _BOTH = (
     Column("wallet_balance", Kind.MONEY, required=True),

@@ -6,11 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from consumer.events.value import Kind
-from consumer.mapping.rules import (
-    Column,
-    LinkedTable,
-    Rules,
-)
+from consumer.mapping.rules import Column, LinkedTable, Rules
 
 _DECIMAL = "org.apache.kafka.connect.data.Decimal"
 _BITS = "io.debezium.data.Bits"

@@ -9,13 +9,7 @@ import httpx
 from pydantic import SecretStr
 
 from consumer.errors import ConfigError
-from consumer.net.tls import (
-    Blame,
-    Files,
-    Hello,
-    context,
-    refusal,
-)
+from consumer.net.tls import Blame, Files, Hello, context, refusal
 
 _HELLO = Hello(b"GET / HTTP/1.0\r\n\r\n", (b"HTTP/",))
 _ALLOWED = "http:// or https://"

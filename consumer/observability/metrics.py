@@ -18,16 +18,8 @@ from consumer.mapping.columns import Drift, DriftKind
 from consumer.observability.lag import Lag
 from consumer.observability.latency import Latency
 from consumer.observability.pauses import Pauses
-from consumer.observability.tally import (
-    KINDS,
-    OUTCOMES,
-    tally,
-)
-from consumer.pipeline.protocols import (
-    Observer,
-    Source,
-    Step,
-)
+from consumer.observability.tally import KINDS, OUTCOMES, tally
+from consumer.pipeline.protocols import Observer, Source, Step
 
 _LONGEST_TURN_S = 60.0
 _MOST_COLUMNS = 200

@@ -17,18 +17,8 @@ import structlog
 
 from consumer.errors import Place, ServerUnavailable
 from consumer.events.record import Partition, SourceRecord
-from consumer.pipeline.protocols import (
-    Observer,
-    Polled,
-    Sink,
-    Source,
-)
-from consumer.pipeline.retry import (
-    KAFKA,
-    REDIS,
-    Outages,
-    Retry,
-)
+from consumer.pipeline.protocols import Observer, Polled, Sink, Source
+from consumer.pipeline.retry import KAFKA, REDIS, Outages, Retry
 from consumer.pipeline.watermark import Watermark
 
 _log = structlog.get_logger(__name__)

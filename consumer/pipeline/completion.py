@@ -8,33 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from consumer.errors import (
-    Halt,
-    Reconnected,
-    ServerError,
-    ServerUnavailable,
-)
+from consumer.errors import Halt, Reconnected, ServerError, ServerUnavailable
 from consumer.events.record import Partition
 from consumer.mapping.columns import ColumnWatch, DriftKind
 from consumer.mapping.rules import Rules
 from consumer.pipeline.batch import Batch, InFlight
 from consumer.pipeline.checkpoint import Checkpoint
-from consumer.pipeline.protocols import (
-    DeadLetters,
-    Observer,
-    Sink,
-    Step,
-)
-from consumer.pipeline.retry import (
-    KAFKA,
-    REDIS,
-    Retry,
-)
-from consumer.pipeline.tolerance import (
-    Excess,
-    Limit,
-    Tolerance,
-)
+from consumer.pipeline.protocols import DeadLetters, Observer, Sink, Step
+from consumer.pipeline.retry import KAFKA, REDIS, Retry
+from consumer.pipeline.tolerance import Excess, Limit, Tolerance
 
 _log = structlog.get_logger(__name__)
 _MOST_NAMED = 200

@@ -8,12 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from consumer.errors import (
-    CdcError,
-    RecordError,
-    Refused,
-    Undecodable,
-)
+from consumer.errors import CdcError, RecordError, Refused, Undecodable
 from consumer.events.record import Header, SourceRecord
 from consumer.mapping.keys import UserId
 

@@ -16,12 +16,7 @@ from consumer.errors import Place
 from consumer.events.record import Header, SourceRecord
 from consumer.events.topic_tables import named
 from consumer.mapping.keys import UserId
-from consumer.pipeline.dead_letter import (
-    ADDED,
-    CONNECT,
-    DONE,
-    OWN,
-)
+from consumer.pipeline.dead_letter import ADDED, CONNECT, DONE, OWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,43 +7,19 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from consumer.errors import (
-    Reconnected,
-    ServerError,
-    ServerUnavailable,
-)
+from consumer.errors import Reconnected, ServerError, ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.events.record import Partition, SourceRecord
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.history import NO_HISTORY, History
 from consumer.mapping.rules import Rules
-from consumer.pipeline.batch import (
-    ATTEMPTS,
-    Batch,
-    Delivery,
-    InFlight,
-)
+from consumer.pipeline.batch import ATTEMPTS, Batch, Delivery, InFlight
 from consumer.pipeline.checkpoint import Checkpoint
 from consumer.pipeline.completion import Completion
-from consumer.pipeline.protocols import (
-    DeadLetters,
-    Observer,
-    Polled,
-    Sink,
-    Source,
-)
-from consumer.pipeline.retry import (
-    REGISTRY,
-    Outages,
-    Retry,
-    retry,
-)
+from consumer.pipeline.protocols import DeadLetters, Observer, Polled, Sink, Source
+from consumer.pipeline.retry import REGISTRY, Outages, Retry, retry
 from consumer.pipeline.tolerance import NONE, Limit
-from consumer.planning.decision import (
-    Decision,
-    decide_all,
-    healing_plan,
-)
+from consumer.planning.decision import Decision, decide_all, healing_plan
 from consumer.planning.mark import mark_refused
 
 _POLL_S = 0.2

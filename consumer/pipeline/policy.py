@@ -13,12 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from consumer.errors import (
-    Refused,
-    ServerError,
-    ServerUnavailable,
-    UnknownReply,
-)
+from consumer.errors import Refused, ServerError, ServerUnavailable, UnknownReply
 from consumer.settings.extras import advice
 
 

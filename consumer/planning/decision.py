@@ -9,51 +9,22 @@ from enum import StrEnum
 import msgspec
 from msgspec.structs import replace
 
-from consumer.errors import (
-    Place,
-    RecordError,
-    UnknownTable,
-    Unsupported,
-)
+from consumer.errors import Place, RecordError, UnknownTable, Unsupported
 from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.events.decimals import spelled
 from consumer.events.envelope import parse
-from consumer.events.event import (
-    ChangeEvent,
-    Ignored,
-    Operation,
-    OtherDatabase,
-    Tombstone,
-)
+from consumer.events.event import ChangeEvent, Ignored, Operation, OtherDatabase, Tombstone
 from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.history import NO_HISTORY, History
 from consumer.mapping.columns import Drift, DriftKind
 from consumer.mapping.rules import Rules
 from consumer.planning.effect import Nothing, Plan
-from consumer.planning.join import (
-    NO_DETAILS,
-    Details,
-    Subject,
-    join,
-)
-from consumer.planning.linked import (
-    DELETED,
-    NobodysRow,
-    linked_change,
-    plan_linked,
-)
+from consumer.planning.join import NO_DETAILS, Details, Subject, join
+from consumer.planning.linked import DELETED, NobodysRow, linked_change, plan_linked
 from consumer.planning.mark import marks_unread
-from consumer.planning.orphan import (
-    if_there,
-    is_orphaned,
-    orphaned_delete,
-)
-from consumer.planning.plan import (
-    healing,
-    plan,
-    user_of,
-)
+from consumer.planning.orphan import if_there, is_orphaned, orphaned_delete
+from consumer.planning.plan import healing, plan, user_of
 
 _NO_TABLE_OF_TYPE = "a row of a type of user that no table holds"
 _PARTITION_ROOT = "ALTER PUBLICATION … SET (publish_via_partition_root = true)"

@@ -9,16 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from consumer.errors import InvalidValue, MissingColumn
-from consumer.events.event import (
-    UNAVAILABLE,
-    RowImage,
-    TableSchema,
-)
-from consumer.events.value import (
-    NO_SCHEMA,
-    Speller,
-    speller,
-)
+from consumer.events.event import UNAVAILABLE, RowImage, TableSchema
+from consumer.events.value import NO_SCHEMA, Speller, speller
 from consumer.mapping.rules import UserTable
 
 _ABSENT = object()

@@ -1,7 +1,7 @@
 """The published messages as models, and as JSON Schema and an AsyncAPI document made from them.
 
-:mod:`consumer.planning.message` writes the messages; these models say what a subscriber may rely on. The program does not pass a
-message through them: tests do, with every message that they hear.
+:mod:`consumer.planning.message` writes the messages; these models say what a subscriber may rely on. The program
+does not pass a message through them: tests do, with every message that they hear.
 """
 
 from __future__ import annotations
@@ -13,11 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 
 from consumer.events.value import Kind
-from consumer.mapping.rules import (
-    Column,
-    Consequence,
-    Rules,
-)
+from consumer.mapping.rules import Column, Consequence, Rules
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -7,32 +7,13 @@ from functools import lru_cache, reduce
 from itertools import chain, pairwise
 from typing import NamedTuple
 
-from consumer.errors import (
-    InvalidValue,
-    MissingColumn,
-    Unsupported,
-)
-from consumer.events.event import (
-    ChangeEvent,
-    Operation,
-    RowImage,
-    TableSchema,
-)
-from consumer.events.value import (
-    NO_SCHEMA,
-    timestamp,
-    whole_number,
-)
+from consumer.errors import InvalidValue, MissingColumn, Unsupported
+from consumer.events.event import ChangeEvent, Operation, RowImage, TableSchema
+from consumer.events.value import NO_SCHEMA, timestamp, whole_number
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import Rules, UserTable
-from consumer.planning.diff import (
-    Change,
-    Diff,
-    diff,
-    is_whole,
-    read_image,
-)
+from consumer.planning.diff import Change, Diff, diff, is_whole, read_image
 from consumer.planning.effect import (
     Extent,
     Fields,

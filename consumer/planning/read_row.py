@@ -7,12 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from consumer.errors import Place
-from consumer.events.event import (
-    UNREADABLE,
-    ChangeEvent,
-    Operation,
-    RowImage,
-)
+from consumer.events.event import UNREADABLE, ChangeEvent, Operation, RowImage
 from consumer.events.position import SourcePosition
 from consumer.mapping.rules import UserTable
 

@@ -6,30 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from consumer.events.event import (
-    UNAVAILABLE,
-    ChangeEvent,
-    Operation,
-    RowImage,
-)
+from consumer.events.event import UNAVAILABLE, ChangeEvent, Operation, RowImage
 from consumer.events.position import Origin
 from consumer.events.value import timestamp
 from consumer.guard.version import NOWHERE, Version
 from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.change_times import ChangeTimes, time_fields
-from consumer.planning.effect import (
-    Extent,
-    Invalidate,
-    Mode,
-    Plan,
-    Remove,
-)
-from consumer.planning.linked import (
-    NobodysRow,
-    linked_change,
-    plan_linked,
-)
+from consumer.planning.effect import Extent, Invalidate, Mode, Plan, Remove
+from consumer.planning.linked import NobodysRow, linked_change, plan_linked
 from consumer.planning.plan import plan, user_of
 from consumer.planning.read_row import ReadRow
 

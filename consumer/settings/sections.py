@@ -11,13 +11,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, fiel
 from pydantic_settings import NoDecode
 
 from consumer.settings.extras import advice
-from consumer.settings.faults import (
-    HTTP,
-    HTTP_WITHOUT_LOGIN,
-    NAME,
-    TOPIC,
-    Wrong,
-)
+from consumer.settings.faults import HTTP, HTTP_WITHOUT_LOGIN, NAME, TOPIC, Wrong
 
 
 def _parts(value: object) -> object:
@@ -198,7 +192,8 @@ class Source(Section):
     )
     unavailable_placeholder: str = Field(
         "",
-        description="the connector's unavailable.value.placeholder: a text, or hex: and the bytes of one in UTF-8; empty: Debezium's own",
+        description="the connector's unavailable.value.placeholder: a text, or hex: and the bytes of one in UTF-8;"
+        " empty: Debezium's own",
     )
 
     @field_validator("unavailable_placeholder")

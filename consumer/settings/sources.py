@@ -45,13 +45,7 @@ from consumer.settings.sections import (
     Source,
     Tracing,
 )
-from consumer.settings.variables import (
-    PREFIX,
-    implied_settings,
-    no_such,
-    refuse_strangers,
-    setting_names,
-)
+from consumer.settings.variables import PREFIX, implied_settings, no_such, refuse_strangers, setting_names
 
 
 class Settings(BaseSettings):

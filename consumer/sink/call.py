@@ -9,11 +9,7 @@ from typing import Any
 
 from consumer.guard.version import Verdict
 from consumer.pipeline.protocols import Applied
-from consumer.planning.effect import (
-    Extent,
-    Plan,
-    Publish,
-)
+from consumer.planning.effect import Extent, Plan, Publish
 from consumer.settings.sections import Guard
 
 

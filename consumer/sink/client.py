@@ -14,18 +14,8 @@ from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from consumer.errors import (
-    ConfigError,
-    Refused,
-    ServerError,
-    ServerUnavailable,
-    UnknownReply,
-)
-from consumer.pipeline.policy import (
-    Rule,
-    failure,
-    rule_for,
-)
+from consumer.errors import ConfigError, Refused, ServerError, ServerUnavailable, UnknownReply
+from consumer.pipeline.policy import Rule, failure, rule_for
 from consumer.settings.sections import Redis
 from consumer.sink.address import Address, Kind
 from consumer.sink.tls import options as tls_options

@@ -6,11 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from consumer.events.position import Origin
-from consumer.guard.version import (
-    Verdict,
-    Version,
-    compare,
-)
+from consumer.guard.version import Verdict, Version, compare
 from consumer.planning.effect import Mode, Plan
 
 Row = Mapping[str, str | None]

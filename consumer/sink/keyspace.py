@@ -10,12 +10,7 @@ import redis
 
 from consumer.settings.sections import Redis
 from consumer.sink.address import Kind
-from consumer.sink.client import (
-    address_of,
-    ask,
-    ask_one,
-    connect,
-)
+from consumer.sink.client import address_of, ask, ask_one, connect
 from consumer.sink.cluster.routes import Routes
 from consumer.sink.cluster.spread import slot
 from consumer.sink.cluster.topology import Node, Topology

@@ -10,32 +10,13 @@ from consumer.mapping.rules import Rules
 from consumer.pipeline.protocols import Applied
 from consumer.planning.effect import Plan
 from consumer.settings.sections import Guard, Redis
-from consumer.sink.call import (
-    Calls,
-    applied,
-    is_asked_for_more,
-    may_be_brief,
-)
-from consumer.sink.client import (
-    Server,
-    ask_one,
-    connect,
-    translate,
-)
+from consumer.sink.call import Calls, applied, is_asked_for_more, may_be_brief
+from consumer.sink.client import Server, ask_one, connect, translate
 from consumer.sink.index.key_index import TrackedIndex
-from consumer.sink.index.scan_index import (
-    KeyIndex,
-    ScanIndex,
-    is_tracked,
-)
+from consumer.sink.index.scan_index import KeyIndex, ScanIndex, is_tracked
 from consumer.sink.keyspace import OneKeyspace
 from consumer.sink.rights import OFFSETS
-from consumer.sink.script import (
-    Script,
-    fields_of,
-    pairs_of,
-    sound,
-)
+from consumer.sink.script import Script, fields_of, pairs_of, sound
 from consumer.sink.servers import Answers
 
 

@@ -10,12 +10,7 @@ from typing import TypeAlias
 import redis
 import structlog
 
-from consumer.errors import (
-    Reconnected,
-    Refused,
-    ServerError,
-    ServerUnavailable,
-)
+from consumer.errors import Reconnected, Refused, ServerError, ServerUnavailable
 from consumer.events.record import Partition
 from consumer.guard.version import Verdict
 from consumer.mapping.rules import Rules

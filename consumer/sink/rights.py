@@ -7,11 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from consumer.mapping.keys import (
-    UserId,
-    companion,
-    render,
-)
+from consumer.mapping.keys import UserId, companion, render
 from consumer.mapping.rules import Rules
 
 OFFSETS = "cdc:offsets:"

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import redis
 
 from consumer.guard.state import GuardState
-from consumer.mapping.keys import (
-    UserId,
-    glob,
-    pattern,
-    render,
-)
+from consumer.mapping.keys import UserId, glob, pattern, render
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.effect import Plan
 from consumer.settings.sections import Redis
 from consumer.sink.client import at_start, translate
 from consumer.sink.drift import Standing
-from consumer.sink.held import Held
 from consumer.sink.keyspace import keyspace, runs
 from consumer.sink.rights import CANARY
 
@@ -223,3 +218,17 @@ def _hash(key: str, names: Sequence[str], kind: str, values: Any, others: list[s
     if kind != "none":
         others.append(key)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """``config``, ``portfolio`` and ``balance`` are None where there is no such key, or one of another type, which is
+    then in ``others``. ``ttl_s`` is the balance's time to live, None for ever.
+    """
+
+    config: Mapping[str, str] | None
+    portfolio: Mapping[str, str] | None
+    balance: str | None
+    ttl_s: int | None
+    guard: GuardState
+    others: tuple[str, ...] = ()

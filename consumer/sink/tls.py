@@ -7,13 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import ConfigError
-from consumer.net.tls import (
-    Blame,
-    Files,
-    Hello,
-    context,
-    refusal,
-)
+from consumer.net.tls import Blame, Files, Hello, context, refusal
 from consumer.settings.sections import Redis
 
 _BLAME = Blame("CDC_REDIS", "CDC_REDIS__URL", "CDC_REDIS__URL", "rediss://…", "redis://…")

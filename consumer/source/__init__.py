@@ -1,1 +1,1 @@
-"""Kafka in: the group's consumer, the choice of topics, ranges of topics, the schema registry, dead letters, recordings."""
+"""Kafka in: the group's consumer, the choice of topics, ranges of topics, the registry, dead letters, recordings."""

@@ -10,21 +10,11 @@ from kafka.admin import NewTopic
 from kafka.errors import KafkaError, MessageSizeTooLargeError, TopicAlreadyExistsError
 from kafka.producer.future import FutureRecordMetadata
 
-from consumer.errors import (
-    ConfigError,
-    Place,
-    ServerError,
-    ServerUnavailable,
-)
+from consumer.errors import ConfigError, Place, ServerError, ServerUnavailable
 from consumer.pipeline.dead_letter import DeadLetter
 from consumer.pipeline.policy import rule_for
 from consumer.settings.sections import Kafka
-from consumer.source.clients.kafka import (
-    failed,
-    open_admin,
-    open_producer,
-    topics,
-)
+from consumer.source.clients.kafka import failed, open_admin, open_producer, topics
 
 _log = structlog.get_logger(__name__)
 _ACKNOWLEDGED_WITHIN_S = 5.0

@@ -17,14 +17,7 @@ from consumer.events.event import PLACEHOLDER, ChangeEvent
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.history import Reach
 from consumer.settings.sections import Kafka
-from consumer.source.clients.kafka import (
-    beginning_offsets,
-    end_offsets,
-    failed,
-    open_admin,
-    open_consumer,
-    to_record,
-)
+from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_admin, open_consumer, to_record
 
 _POLL_MS = 200
 _AT_ONCE = 2000

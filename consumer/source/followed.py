@@ -13,12 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from consumer.errors import ConfigError
-from consumer.events.topic_tables import (
-    TopicTables,
-    is_taken,
-    named,
-    sanitized,
-)
+from consumer.events.topic_tables import TopicTables, is_taken, named, sanitized
 
 _DATABASE = "CDC_SOURCE__DATABASE"
 _TOPICS = "CDC_KAFKA__TOPICS"

@@ -11,11 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 import structlog
 from kafka.errors import CommitFailedError, NoBrokersAvailable, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from consumer.errors import (
-    CdcError,
-    ConfigError,
-    ServerUnavailable,
-)
+from consumer.errors import CdcError, ConfigError, ServerUnavailable
 from consumer.events.record import Partition, SourceRecord
 from consumer.pipeline.interruption import Interruption
 from consumer.pipeline.policy import failure, rule_for

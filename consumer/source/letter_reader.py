@@ -7,18 +7,9 @@ from collections.abc import Iterable
 from kafka.errors import KafkaError
 from kafka.producer.future import FutureRecordMetadata
 
-from consumer.pipeline.letter_state import (
-    Box,
-    Outcome,
-    Unapplied,
-    note,
-)
+from consumer.pipeline.letter_state import Box, Outcome, Unapplied, note
 from consumer.settings.sections import Kafka
-from consumer.source.clients.kafka import (
-    failed,
-    open_producer,
-    topics,
-)
+from consumer.source.clients.kafka import failed, open_producer, topics
 from consumer.source.topic_reader import read_to_end
 
 _ACKNOWLEDGED_WITHIN_S = 10.0

@@ -13,14 +13,7 @@ from kafka.errors import KafkaError
 from consumer.errors import ConfigError
 from consumer.events.record import Partition, SourceRecord
 from consumer.settings.sections import Kafka
-from consumer.source.bounds import (
-    At,
-    Beginning,
-    Bound,
-    End,
-    Offsets,
-    Span,
-)
+from consumer.source.bounds import At, Beginning, Bound, End, Offsets, Span
 from consumer.source.clients.kafka import (
     beginning_offsets,
     end_offsets,

@@ -6,17 +6,8 @@ from urllib.parse import quote
 
 import httpx
 
-from consumer.errors import (
-    ConfigError,
-    ServerError,
-    ServerUnavailable,
-    Undecodable,
-)
-from consumer.events.avro import (
-    AvroSchema,
-    no_such_schema,
-    read_schema,
-)
+from consumer.errors import ConfigError, ServerError, ServerUnavailable, Undecodable
+from consumer.events.avro import AvroSchema, no_such_schema, read_schema
 from consumer.net.http_client import HttpServer
 from consumer.net.tls import Files
 from consumer.pipeline.policy import failure

@@ -7,11 +7,7 @@ from dataclasses import replace
 
 import structlog
 
-from consumer.errors import (
-    RecordError,
-    ServerError,
-    ServerUnavailable,
-)
+from consumer.errors import RecordError, ServerError, ServerUnavailable
 from consumer.events.avro import Schemas
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
@@ -19,13 +15,7 @@ from consumer.mapping.rules import Rules
 from consumer.settings.sections import Kafka
 from consumer.settings.sources import Settings
 from consumer.source.clients.kafka import committed_topics, topics
-from consumer.source.followed import (
-    Known,
-    Row,
-    Selection,
-    select,
-    to_look_at,
-)
+from consumer.source.followed import Known, Row, Selection, select, to_look_at
 from consumer.source.topic_reader import read_edges
 
 _log = structlog.get_logger(__name__)

@@ -11,13 +11,7 @@ from kafka.errors import KafkaTimeoutError
 from consumer.errors import ConfigError, ServerUnavailable
 from consumer.events.record import SourceRecord
 from consumer.settings.sections import Kafka
-from consumer.source.clients.kafka import (
-    beginning_offsets,
-    end_offsets,
-    failed,
-    open_consumer,
-    to_record,
-)
+from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_consumer, to_record
 from consumer.source.clients.kafka import topics as present_topics
 
 _POLL_MS = 500

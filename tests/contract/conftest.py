@@ -9,11 +9,7 @@ import redis
 from pydantic import SecretStr
 
 from consumer.settings.sections import Redis
-from consumer.sink.keyspace import (
-    ClusterKeyspace,
-    Keyspace,
-    OneKeyspace,
-)
+from consumer.sink.keyspace import ClusterKeyspace, Keyspace, OneKeyspace
 from tests.redis_cluster import TestCluster
 from tests.redis_sentinel import TestSentinel
 from tests.redis_server import RedisServer, program

@@ -10,11 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from consumer.events.position import Origin
-from consumer.guard.version import (
-    Verdict,
-    Version,
-    compare,
-)
+from consumer.guard.version import Verdict, Version, compare
 from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
 from consumer.pipeline.protocols import Applied

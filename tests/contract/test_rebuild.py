@@ -16,12 +16,7 @@ from consumer.mapping.reference import reference
 from consumer.planning.decision import decide
 from consumer.planning.effect import Plan
 from consumer.planning.read_row import ReadRow
-from consumer.planning.rebuild import (
-    rebuild_linked,
-    rebuild_read,
-    rebuild_user,
-    removal,
-)
+from consumer.planning.rebuild import rebuild_linked, rebuild_read, rebuild_user, removal
 from consumer.sink.redis_sink import RedisSink
 from tests.contract.test_sink import AT, BALANCE, CONFIG, PORTFOLIO, apply, plan_of, scenario
 from tests.redis_view import Listener, dump, eventually

@@ -15,11 +15,7 @@ from consumer.commands.check.run import check
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Guard
 from consumer.settings.sources import load
-from consumer.sink.client import (
-    Server,
-    ask,
-    connect,
-)
+from consumer.sink.client import Server, ask, connect
 from consumer.sink.keyspace import keyspace, runs
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.script import refusal_of_functions

@@ -10,11 +10,7 @@ import redis
 from pydantic import SecretStr
 
 from consumer.commands.check.redis_findings import has_functions
-from consumer.commands.check.redis_survey import (
-    Rights,
-    rights,
-    survey,
-)
+from consumer.commands.check.redis_survey import Rights, rights, survey
 from consumer.errors import ServerError
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import Partition

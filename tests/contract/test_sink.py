@@ -12,21 +12,12 @@ import redis
 from msgspec import structs
 from pydantic import SecretStr
 
-from consumer.errors import (
-    ConfigError,
-    ServerError,
-    ServerUnavailable,
-)
+from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from consumer.guard.version import Verdict
 from consumer.mapping.reference import reference
 from consumer.pipeline.protocols import Applied
 from consumer.planning.decision import decide
-from consumer.planning.effect import (
-    Invalidate,
-    Mode,
-    Plan,
-    Publish,
-)
+from consumer.planning.effect import Invalidate, Mode, Plan, Publish
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.redis_sink import RedisSink
 from tests.contract.conftest import WITHOUT_CLUSTER, is_cluster, settings_of

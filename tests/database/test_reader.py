@@ -12,12 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from consumer.database.reader import Database
-from consumer.errors import (
-    AccessDenied,
-    ConfigError,
-    NotInDatabase,
-    ServerUnavailable,
-)
+from consumer.errors import AccessDenied, ConfigError, NotInDatabase, ServerUnavailable
 from consumer.events.event import Operation
 from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference

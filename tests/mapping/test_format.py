@@ -19,15 +19,7 @@ from consumer.events.value import Kind
 from consumer.mapping import file as mapping
 from consumer.mapping import toml_lines
 from consumer.mapping.reference import reference
-from consumer.mapping.rules import (
-    Column,
-    Consequence,
-    Enrichment,
-    LinkedTable,
-    Names,
-    Rules,
-    UserTable,
-)
+from consumer.mapping.rules import Column, Consequence, Enrichment, LinkedTable, Names, Rules, UserTable
 from consumer.planning.decision import decide
 from tests.docs.markdown import PROJECT, blocks, rows
 from tests.scenario import load_all

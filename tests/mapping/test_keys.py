@@ -9,20 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from consumer.mapping import faults as mapping_faults
-from consumer.mapping.keys import (
-    UserId,
-    check_template,
-    collision,
-    covers,
-    render,
-)
+from consumer.mapping.keys import UserId, check_template, collision, covers, render
 from consumer.mapping.reference import reference
-from consumer.mapping.rules import (
-    Consequence,
-    Names,
-    Rules,
-    UserTable,
-)
+from consumer.mapping.rules import Consequence, Names, Rules, UserTable
 from tests.mapping.test_format import BROKER
 
 _literals = st.sampled_from(["", ":", "_", "a:", ":a", ":live:", ":7:", "live:7:", ":7:live", "{", "}", "/", "x:"])

@@ -10,11 +10,7 @@ from consumer.errors import Place
 from consumer.events.event import ChangeEvent, Operation
 from consumer.events.position import Origin, SourcePosition
 from consumer.events.record import Partition
-from consumer.guard.history import (
-    NO_HISTORY,
-    Histories,
-    Reach,
-)
+from consumer.guard.history import NO_HISTORY, Histories, Reach
 from consumer.guard.version import Version, compare
 from tests.model.lineage_rule import OldVersion, old_is_newer, old_version
 from tests.model.world import TOPIC, Change, Record, Topic

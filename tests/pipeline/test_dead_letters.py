@@ -11,11 +11,7 @@ import structlog
 from msgspec import structs
 from structlog.testing import capture_logs
 
-from consumer.errors import (
-    Halt,
-    ServerError,
-    ServerUnavailable,
-)
+from consumer.errors import Halt, ServerError, ServerUnavailable
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
 from consumer.pipeline.dead_letter import DeadLetter

@@ -10,12 +10,7 @@ import redis
 from msgspec import structs
 
 from benchmarks.envelopes import changes
-from consumer.errors import (
-    Halt,
-    ServerError,
-    ServerUnavailable,
-    Undecodable,
-)
+from consumer.errors import Halt, ServerError, ServerUnavailable, Undecodable
 from consumer.events.avro import AvroSchema
 from consumer.events.record import Partition, SourceRecord
 from consumer.mapping.reference import reference

@@ -9,21 +9,13 @@ import pytest
 import redis
 from msgspec import structs
 
-from consumer.commands.dead_letters.release import (
-    LOST,
-    foreseen,
-    release,
-)
+from consumer.commands.dead_letters.release import LOST, foreseen, release
 from consumer.errors import ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
-from consumer.pipeline.letter_state import (
-    Box,
-    Outcome,
-    Unapplied,
-)
+from consumer.pipeline.letter_state import Box, Outcome, Unapplied
 from consumer.sink.redis_sink import RedisSink
 from consumer.source.recording import RecordedSource
 from tests.pipeline.test_dead_letters import CONFIG, Kept, record, run

@@ -14,11 +14,7 @@ import pytest
 from consumer.mapping import file as mapping
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
-from consumer.planning.message_schema import (
-    asyncapi,
-    channels,
-    event_type,
-)
+from consumer.planning.message_schema import asyncapi, channels, event_type
 from schemas import FOLDER, documents, examples
 from tests.docs.markdown import PROJECT
 from tests.schemas.validation import validate

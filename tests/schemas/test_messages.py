@@ -15,18 +15,9 @@ from pydantic import ValidationError
 from consumer.events.value import Kind
 from consumer.mapping import file as mapping
 from consumer.mapping.reference import reference
-from consumer.mapping.rules import (
-    Enrichment,
-    LinkedTable,
-    Rules,
-)
+from consumer.mapping.rules import Enrichment, LinkedTable, Rules
 from consumer.planning.decision import decide_all
-from consumer.planning.message_schema import (
-    MODELS,
-    channels,
-    event_type,
-    schemas,
-)
+from consumer.planning.message_schema import MODELS, channels, event_type, schemas
 from consumer.source import recording
 from tests.docs.markdown import PROJECT
 from tests.scenario import load, load_all

@@ -9,17 +9,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from consumer.errors import (
-    ConfigError,
-    ServerError,
-    ServerUnavailable,
-)
-from consumer.source.connect.client import (
-    POLL_S,
-    ConnectApi,
-    Connector,
-    load_connector,
-)
+from consumer.errors import ConfigError, ServerError, ServerUnavailable
+from consumer.source.connect.client import POLL_S, ConnectApi, Connector, load_connector
 from tests.stack.login import PROJECT
 
 MYSQL = PROJECT / "connect" / "mysql.json"

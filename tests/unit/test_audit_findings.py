@@ -8,26 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.commands.audit.cause import (
-    WHY,
-    Cause,
-    Evidence,
-    cause_of,
-)
-from consumer.commands.audit.finding import (
-    Finding,
-    Tally,
-    summary_json,
-    summary_text,
-    to_json,
-    to_text,
-)
-from consumer.commands.audit.suspect import (
-    Odd,
-    Shape,
-    Suspect,
-    odds_of,
-)
+from consumer.commands.audit.cause import WHY, Cause, Evidence, cause_of
+from consumer.commands.audit.finding import Finding, Tally, summary_json, summary_text, to_json, to_text
+from consumer.commands.audit.suspect import Odd, Shape, Suspect, odds_of
 from consumer.commands.audit.watch import Known
 from consumer.events.event import RowImage
 from consumer.events.position import Origin, SourcePosition

@@ -14,17 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.errors import Undecodable
-from consumer.events.avro import (
-    KnownSchemas,
-    decode,
-    read_schema,
-)
+from consumer.events.avro import KnownSchemas, decode, read_schema
 from consumer.events.event import ColumnSchema
-from consumer.events.value import (
-    Kind,
-    canonical,
-    money,
-)
+from consumer.events.value import Kind, canonical, money
 
 DECIMAL = {
     "type": "bytes",

@@ -7,19 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 from msgspec.structs import replace
 
-from consumer.errors import (
-    ServerError,
-    ServerUnavailable,
-    UnknownReply,
-)
+from consumer.errors import ServerError, ServerUnavailable, UnknownReply
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.version import Verdict
 from consumer.mapping.reference import reference
-from consumer.pipeline.batch import (
-    Batch,
-    Delivery,
-    InFlight,
-)
+from consumer.pipeline.batch import Batch, Delivery, InFlight
 from consumer.pipeline.protocols import Applied, Polled
 from consumer.planning.decision import decide_all
 from consumer.planning.effect import Mode, Plan

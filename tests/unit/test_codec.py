@@ -10,20 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from consumer.errors import (
-    NotAnEnvelope,
-    RecordError,
-    Undecodable,
-    Unsupported,
-)
+from consumer.errors import NotAnEnvelope, RecordError, Undecodable, Unsupported
 from consumer.events.avro import NO_SCHEMAS, KnownSchemas
 from consumer.events.codec import decode
 from consumer.events.envelope import parse
-from consumer.events.event import (
-    ChangeEvent,
-    Ignored,
-    Tombstone,
-)
+from consumer.events.event import ChangeEvent, Ignored, Tombstone
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
 from consumer.planning.decision import Outcome, decide

@@ -8,11 +8,7 @@ from msgspec import structs
 
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
-from consumer.mapping.columns import (
-    ColumnWatch,
-    Drift,
-    DriftKind,
-)
+from consumer.mapping.columns import ColumnWatch, Drift, DriftKind
 from consumer.mapping.reference import reference
 from tests.scenario import load_all
 

@@ -13,11 +13,7 @@ from consumer.errors import ConfigError
 from consumer.pipeline.policy import Action, rule_for
 from consumer.settings.sections import Kafka, Security
 from consumer.settings.sources import load
-from consumer.source.clients.confluent_client import (
-    by_name,
-    open_consumer,
-    secured,
-)
+from consumer.source.clients.confluent_client import by_name, open_consumer, secured
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,7 @@ from consumer.commands.connectors import diff as connector_diff
 from consumer.commands.connectors.diff import Difference, differences
 from consumer.source.connect import status as connector_status
 from consumer.source.connect.redaction import Redaction
-from consumer.source.connect.status import (
-    ConnectorStatus,
-    first_causes,
-    read_status,
-)
+from consumer.source.connect.status import ConnectorStatus, first_causes, read_status
 
 SALT = "column.mask.hash.v2.SHA-256.with.salt."
 

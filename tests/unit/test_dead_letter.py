@@ -5,12 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from consumer.errors import (
-    CdcError,
-    InvalidValue,
-    Refused,
-    Undecodable,
-)
+from consumer.errors import CdcError, InvalidValue, Refused, Undecodable
 from consumer.events.record import SourceRecord
 from consumer.mapping.keys import UserId
 from consumer.pipeline.dead_letter import DeadLetter

@@ -14,17 +14,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from consumer.events.record import SourceRecord
-from consumer.mapping.columns import (
-    ColumnWatch,
-    Drift,
-    DriftKind,
-)
+from consumer.mapping.columns import ColumnWatch, Drift, DriftKind
 from consumer.mapping.reference import reference
-from consumer.planning.decision import (
-    Decision,
-    Outcome,
-    decide,
-)
+from consumer.planning.decision import Decision, Outcome, decide
 from tests.scenario import load_all
 
 DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0].record(7)

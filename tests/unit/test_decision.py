@@ -11,12 +11,7 @@ from msgspec import structs
 from consumer.events.record import SourceRecord
 from consumer.guard.history import Histories
 from consumer.mapping.reference import reference
-from consumer.planning.decision import (
-    Decision,
-    Outcome,
-    decide,
-    decide_all,
-)
+from consumer.planning.decision import Decision, Outcome, decide, decide_all
 from consumer.planning.effect import Mode
 from tests.scenario import load_all
 

@@ -8,19 +8,9 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from consumer.commands.explain.account import (
-    Account,
-    Note,
-    There,
-    account,
-)
+from consumer.commands.explain.account import Account, Note, There, account
 from consumer.commands.explain.explanation import Explanation
-from consumer.commands.explain.history import (
-    Fate,
-    History,
-    Progress,
-    trace,
-)
+from consumer.commands.explain.history import Fate, History, Progress, trace
 from consumer.commands.explain.report import to_json, to_text
 from consumer.errors import Place
 from consumer.events.avro import NO_SCHEMAS
@@ -30,7 +20,7 @@ from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
-from consumer.sink.held import Held
+from consumer.sink.standing import Held
 from tests.scenario import load
 
 RULES = reference()

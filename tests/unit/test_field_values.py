@@ -10,31 +10,22 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from consumer.commands.shared import options
 from consumer.commands.check.findings import Level
 from consumer.commands.check.sampled import of_sample
 from consumer.commands.replay.glance import Glance, LinkedGlance
+from consumer.commands.shared import options
 from consumer.errors import ConfigError, InvalidValue
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.codec import decode
 from consumer.events.envelope import key_of, parse
-from consumer.events.event import (
-    UNAVAILABLE,
-    ChangeEvent,
-    ColumnSchema,
-    Tombstone,
-)
+from consumer.events.event import UNAVAILABLE, ChangeEvent, ColumnSchema, Tombstone
 from consumer.events.record import SourceRecord
 from consumer.events.value import Kind
 from consumer.mapping import file as mapping
 from consumer.mapping.columns import Drift, DriftKind
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
-from consumer.planning.decision import (
-    Decision,
-    Outcome,
-    decide,
-)
+from consumer.planning.decision import Decision, Outcome, decide
 from consumer.planning.diff import Change, diff
 from consumer.planning.effect import Plan
 from consumer.planning.plan import plan, user_of

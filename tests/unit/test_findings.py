@@ -27,16 +27,8 @@ from consumer.commands.check.findings import (
 )
 from consumer.commands.check.sampled import of_sample
 from consumer.commands.check.topic_findings import of_topics
-from consumer.errors import (
-    ConfigError,
-    ServerError,
-    Undecodable,
-)
-from consumer.events.avro import (
-    NO_SCHEMAS,
-    KnownSchemas,
-    Schemas,
-)
+from consumer.errors import ConfigError, ServerError, Undecodable
+from consumer.events.avro import NO_SCHEMAS, KnownSchemas, Schemas
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Kafka

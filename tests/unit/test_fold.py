@@ -17,11 +17,7 @@ from consumer.events.event import ChangeEvent
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.history import Earlier
 from consumer.mapping.reference import reference
-from consumer.planning.effect import (
-    Extent,
-    Mode,
-    Plan,
-)
+from consumer.planning.effect import Extent, Mode, Plan
 from tests.scenario import Change, load_all
 
 RULES = reference()

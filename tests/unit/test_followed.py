@@ -9,14 +9,7 @@ import pytest
 from consumer.errors import ConfigError
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Kafka
-from consumer.source.followed import (
-    Known,
-    Row,
-    Selection,
-    refused,
-    select,
-    to_look_at,
-)
+from consumer.source.followed import Known, Row, Selection, refused, select, to_look_at
 
 TABLES = reference().captured()
 LIVE, RESTORED = "p.trading.live_users", "p.trading_restore.live_users"

@@ -13,11 +13,7 @@ from consumer.events.event import ChangeEvent, Operation
 from consumer.events.position import from_source
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard import history as module
-from consumer.guard.history import (
-    Histories,
-    PartitionHistory,
-    Reach,
-)
+from consumer.guard.history import Histories, PartitionHistory, Reach
 from consumer.guard.memory import Memory
 from consumer.guard.sent import change_id, sent_change
 

@@ -10,26 +10,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from consumer.commands.dead_letters.report import COLUMNS, rows
-from consumer.errors import (
-    CdcError,
-    InvalidValue,
-    Place,
-    Refused,
-    Undecodable,
-)
+from consumer.errors import CdcError, InvalidValue, Place, Refused, Undecodable
 from consumer.events.record import SourceRecord
 from consumer.mapping.keys import UserId
 from consumer.pipeline.dead_letter import ADDED, DeadLetter
-from consumer.pipeline.letter_state import (
-    Box,
-    Choice,
-    Letter,
-    Note,
-    Outcome,
-    Unapplied,
-    note,
-    read,
-)
+from consumer.pipeline.letter_state import Box, Choice, Letter, Note, Outcome, Unapplied, note, read
 
 RECORD = SourceRecord("t.db.live_users", 3, 41, 1700000000000, b'{"id":5}', b"hunter2", (("trace", b"\xff"),))
 USER = UserId("live", 5)

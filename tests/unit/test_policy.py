@@ -19,19 +19,8 @@ from redis._parsers.base import BaseParser
 from redis.sentinel import MasterNotFoundError
 
 from consumer import errors
-from consumer.errors import (
-    Refused,
-    ServerError,
-    ServerUnavailable,
-    UnknownReply,
-)
-from consumer.pipeline.policy import (
-    TABLE,
-    Action,
-    failure,
-    name_of,
-    rule_for,
-)
+from consumer.errors import Refused, ServerError, ServerUnavailable, UnknownReply
+from consumer.pipeline.policy import TABLE, Action, failure, name_of, rule_for
 from consumer.sink.client import translate
 
 # Where a library lets its users see its exceptions: each of these has a row of its own.

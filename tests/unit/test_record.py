@@ -10,11 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.errors import ConfigError, Undecodable
-from consumer.events.record import (
-    SourceRecord,
-    from_line,
-    to_line,
-)
+from consumer.events.record import SourceRecord, from_line, to_line
 from consumer.source import recording
 
 records = st.builds(

@@ -19,15 +19,7 @@ from consumer.commands.check.redis_findings import (
     of_unknown_rights,
 )
 from consumer.mapping.reference import reference
-from consumer.sink.rights import (
-    TRACKING,
-    Account,
-    Need,
-    calls,
-    channels,
-    needs,
-    wanted,
-)
+from consumer.sink.rights import TRACKING, Account, Need, calls, channels, needs, wanted
 
 RULES = reference()
 

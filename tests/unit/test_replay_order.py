@@ -5,11 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from consumer.commands.replay.order import (
-    Order,
-    check,
-    identity,
-)
+from consumer.commands.replay.order import Order, check, identity
 from consumer.errors import ConfigError
 from consumer.mapping.reference import reference
 from consumer.settings import sources as config

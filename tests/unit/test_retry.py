@@ -7,11 +7,7 @@ import gc
 import pytest
 
 from consumer.errors import ServerUnavailable
-from consumer.pipeline.retry import (
-    LONGEST_PAUSE_S,
-    backoff_s,
-    retry,
-)
+from consumer.pipeline.retry import LONGEST_PAUSE_S, backoff_s, retry
 
 
 class Away:

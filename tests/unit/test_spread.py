@@ -9,13 +9,7 @@ from consumer.mapping.reference import reference
 from consumer.mapping.rules import Names
 from consumer.planning.decision import decide
 from consumer.planning.effect import Plan
-from consumer.sink.cluster.spread import (
-    SLOTS,
-    is_apart,
-    slot,
-    spread,
-    tags,
-)
+from consumer.sink.cluster.spread import SLOTS, is_apart, slot, spread, tags
 from tests.scenario import load_all
 
 PLANS = [

@@ -6,11 +6,7 @@ import socket
 
 import pytest
 
-from consumer.net.tls import (
-    Blame,
-    Hello,
-    refusal,
-)
+from consumer.net.tls import Blame, Hello, refusal
 
 BLAME = Blame("CDC_REDIS", "CDC_REDIS__URL", "CDC_REDIS__URL", "rediss://…", "redis://…")
 

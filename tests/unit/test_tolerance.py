@@ -6,12 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.pipeline.tolerance import (
-    NONE,
-    Judged,
-    Limit,
-    Tolerance,
-)
+from consumer.pipeline.tolerance import NONE, Judged, Limit, Tolerance
 
 THREE = Limit(in_a_row=3, share=0.5, window=10)
 

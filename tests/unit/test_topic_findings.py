@@ -7,13 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from consumer.commands.check.findings import Finding, Level
-from consumer.commands.check.topic_findings import (
-    TopicSettings,
-    of_broker,
-    of_dead_letters,
-    of_history,
-    of_topics,
-)
+from consumer.commands.check.topic_findings import TopicSettings, of_broker, of_dead_letters, of_history, of_topics
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Kafka
 from consumer.source.followed import Known, select

@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 
 from consumer.errors import InvalidValue
 from consumer.events.event import UNREADABLE, ColumnSchema
-from consumer.events.value import (
-    Kind,
-    canonical,
-    money,
-    timestamp,
-    whole_number,
-)
+from consumer.events.value import Kind, canonical, money, timestamp, whole_number
 
 MONEY = st.decimals(min_value=-(10**12), max_value=10**12, places=6) | st.decimals(
     min_value=-(10**30), max_value=10**30, places=12

@@ -7,11 +7,7 @@ import pytest
 from consumer.commands.shared.options import placeholders_of
 from consumer.errors import ConfigError
 from consumer.settings import sources as config
-from consumer.settings.variables import (
-    PLACEHOLDERS,
-    implied_settings,
-    placeholders,
-)
+from consumer.settings.variables import PLACEHOLDERS, implied_settings, placeholders
 from consumer.source.connect.placeholder import PLACEHOLDER
 from tests.docs.markdown import PROJECT
 

@@ -8,13 +8,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from consumer.events.position import Origin
-from consumer.guard.version import (
-    NOWHERE,
-    Verdict,
-    Version,
-    compare,
-    is_of_deleted,
-)
+from consumer.guard.version import NOWHERE, Verdict, Version, compare, is_of_deleted
 
 BASE = Version(0, Origin.STREAMED, 1_000_500, 1_000_000, "t", 0, 50)
 

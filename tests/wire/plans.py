@@ -7,11 +7,7 @@ from typing import Any
 
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
-from consumer.planning.decision import (
-    Decision,
-    Outcome,
-    decide_all,
-)
+from consumer.planning.decision import Decision, Outcome, decide_all
 from consumer.planning.plan_text import to_json
 from tests.wire.taken import Taken
 

@@ -12,11 +12,7 @@ import httpx
 from msgspec import structs
 
 from consumer.errors import ConfigError
-from consumer.events.avro import (
-    NO_SCHEMAS,
-    KnownSchemas,
-    Schemas,
-)
+from consumer.events.avro import NO_SCHEMAS, KnownSchemas, Schemas
 from consumer.events.record import SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source import recording

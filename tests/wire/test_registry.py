@@ -9,13 +9,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from consumer.errors import (
-    ConfigError,
-    RecordError,
-    ServerError,
-    ServerUnavailable,
-    Undecodable,
-)
+from consumer.errors import ConfigError, RecordError, ServerError, ServerUnavailable, Undecodable
 from consumer.settings.sections import Registry as Settings
 from consumer.source.registry import Registry
 

@@ -17,30 +17,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
 from consumer import __version__
-from consumer.commands.api.access import (
-    Access,
-    Forbidden,
-    Unauthorized,
-)
-from consumer.commands.api.contract import (
-    ClusterInfo,
-    Consistency,
-    Envelope,
-    Failure,
-    Refresh,
-    Status,
-)
-from consumer.commands.api.health import (
-    Conflict,
-    Health,
-    UnknownUser,
-)
-from consumer.errors import (
-    CdcError,
-    ConfigError,
-    RecordError,
-    ServerError,
-)
+from consumer.commands.api.access import Access, Forbidden, Unauthorized
+from consumer.commands.api.contract import ClusterInfo, Consistency, Envelope, Failure, Refresh, Status
+from consumer.commands.api.health import Conflict, Health, UnknownUser
+from consumer.errors import CdcError, ConfigError, RecordError, ServerError
 
 _log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

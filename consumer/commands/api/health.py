@@ -11,24 +11,12 @@ import redis
 import structlog
 from msgspec.structs import replace
 
-from consumer.commands.api.comparison import (
-    Held,
-    consistency,
-    typed,
-)
+from consumer.commands.api.comparison import Held, consistency, typed
 from consumer.commands.api.nodes import NodeCounts
 from consumer.commands.shared.passage import Patience
-from consumer.commands.shared.refresh import (
-    Refresher,
-    SeenRow,
-    write,
-)
+from consumer.commands.shared.refresh import Refresher, SeenRow, write
 from consumer.database.reader import Database
-from consumer.errors import (
-    Refused,
-    ServerError,
-    ServerUnavailable,
-)
+from consumer.errors import Refused, ServerError, ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.events.value import timestamp
 from consumer.guard.version import Verdict

@@ -16,7 +16,7 @@ from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
-from consumer.pipeline.batched import batched
+from consumer.pipeline.batch import batched
 from consumer.planning.diff import whole_image
 from consumer.planning.effect import Fields
 from consumer.settings.sources import Settings

@@ -13,18 +13,10 @@ import structlog
 
 from consumer.commands.audit.evidence import Witness
 from consumer.commands.audit.finding import Finding, Tally
-from consumer.commands.audit.suspect import (
-    Odd,
-    Suspect,
-    odds_of,
-)
+from consumer.commands.audit.suspect import Odd, Suspect, odds_of
 from consumer.commands.audit.users import Order, Users
 from consumer.commands.shared.passage import Patience, let_pass
-from consumer.commands.shared.refresh import (
-    Refresher,
-    SeenRow,
-    write,
-)
+from consumer.commands.shared.refresh import Refresher, SeenRow, write
 from consumer.database.reader import Database
 from consumer.errors import RecordError, ServerError
 from consumer.events.avro import Schemas

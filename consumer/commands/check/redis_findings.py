@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from consumer.commands.check.findings import (
-    Finding,
-    failure,
-    ok,
-    warning,
-)
-from consumer.sink.rights import (
-    INFO,
-    OPTIONAL,
-    TRACKING,
-    Need,
-)
+from consumer.commands.check.findings import Finding, failure, ok, warning
+from consumer.sink.rights import INFO, OPTIONAL, TRACKING, Need
 
 # Versions of Redis before this lack what the script and the index need.
 _OLDEST_REDIS = 6

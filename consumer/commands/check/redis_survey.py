@@ -9,17 +9,7 @@ import redis
 
 from consumer.mapping.rules import Rules
 from consumer.sink.client import info, translate
-from consumer.sink.rights import (
-    AS_FUNCTION,
-    AS_SCRIPT,
-    FCALL,
-    INFO,
-    TRACKING,
-    Account,
-    Need,
-    calls,
-    needs,
-)
+from consumer.sink.rights import AS_FUNCTION, AS_SCRIPT, FCALL, INFO, TRACKING, Account, Need, calls, needs
 from consumer.sink.script import refusal_of_functions
 
 

@@ -8,13 +8,7 @@ from dataclasses import replace
 
 import redis
 
-from consumer.commands.check import (
-    findings,
-    kafka_survey,
-    redis_findings,
-    redis_survey,
-    topic_findings,
-)
+from consumer.commands.check import findings, kafka_survey, redis_findings, redis_survey, topic_findings
 from consumer.commands.check.connector_findings import captures, of_connector
 from consumer.commands.check.findings import Finding
 from consumer.commands.check.sampled import of_sample

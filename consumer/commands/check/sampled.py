@@ -7,13 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from consumer.commands.check.findings import (
-    Finding,
-    Level,
-    failure,
-    ok,
-    warning,
-)
+from consumer.commands.check.findings import Finding, Level, failure, ok, warning
 from consumer.errors import RecordError, Unsupported
 from consumer.events.avro import MAGIC, Schemas
 from consumer.events.codec import decode
@@ -21,11 +15,7 @@ from consumer.events.event import Operation
 from consumer.events.record import SourceRecord
 from consumer.mapping.columns import ColumnWatch, DriftKind
 from consumer.mapping.rules import Rules
-from consumer.planning.decision import (
-    Decision,
-    Outcome,
-    decide,
-)
+from consumer.planning.decision import Decision, Outcome, decide
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _LEFT = "; records written before keep stopping `run` unless CDC_SOURCE__ACCEPT_MISSING_BEFORE=true"

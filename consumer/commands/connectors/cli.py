@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.commands.shared.options import (
-    AsJson,
-    ConfigFile,
-    ConnectUrl,
-    DatabaseUrl,
-    placeholders_of,
-    settings_of,
-)
+from consumer.commands.shared.options import AsJson, ConfigFile, ConnectUrl, DatabaseUrl, placeholders_of, settings_of
 from consumer.errors import ConfigError, ServerError
 
 if TYPE_CHECKING:

@@ -31,12 +31,7 @@ from consumer.mapping.keys import UserId
 from consumer.settings import sources as config
 
 if TYPE_CHECKING:
-    from consumer.pipeline.letter_state import (
-        Box,
-        Choice,
-        Released,
-        Unapplied,
-    )
+    from consumer.pipeline.letter_state import Box, Choice, Released, Unapplied
 
 letters = typer.Typer(name="dead-letters", help="Records that could not be applied.", no_args_is_help=True)
 
@@ -222,11 +217,7 @@ def _parsed(name: str, text: str, parse: Callable[[str], _T], allowed: str) -> _
 
 
 def _print_table(chosen: Sequence[Unapplied]) -> None:
-    from consumer.commands.dead_letters.report import (
-        COLUMNS,
-        cells,
-        rows,
-    )
+    from consumer.commands.dead_letters.report import COLUMNS, cells, rows
 
     if not sys.stdout.isatty():
         typer.echo("\n".join(rows(chosen)))

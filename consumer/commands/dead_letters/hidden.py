@@ -14,11 +14,7 @@ from consumer.errors import RecordError
 from consumer.events.avro import Schemas
 from consumer.events.codec import decode
 from consumer.events.record import Header, SourceRecord
-from consumer.mapping.rules import (
-    LinkedTable,
-    Rules,
-    UserTable,
-)
+from consumer.mapping.rules import LinkedTable, Rules, UserTable
 
 HIDDEN = "***"
 _HASH_DIGITS = 16

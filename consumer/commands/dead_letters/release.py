@@ -9,11 +9,7 @@ from consumer.events.avro import Schemas
 from consumer.guard.version import Verdict
 from consumer.mapping.rules import Rules
 from consumer.pipeline.batch import Batch, Delivery
-from consumer.pipeline.letter_state import (
-    Outcome,
-    Released,
-    Unapplied,
-)
+from consumer.pipeline.letter_state import Outcome, Released, Unapplied
 from consumer.pipeline.protocols import Sink
 from consumer.planning.decision import decide_all, healing_plan
 from consumer.planning.effect import Mode

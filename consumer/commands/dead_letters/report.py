@@ -11,12 +11,7 @@ from typing import Any
 import msgspec
 
 from consumer.events.value import timestamp
-from consumer.pipeline.letter_state import (
-    Letter,
-    Outcome,
-    Released,
-    Unapplied,
-)
+from consumer.pipeline.letter_state import Letter, Outcome, Released, Unapplied
 
 COLUMNS = ("place", "written", "reason", "user", "times", "why")
 

@@ -6,11 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from consumer.commands.explain.history import (
-    Fate,
-    History,
-    Setting,
-)
+from consumer.commands.explain.history import Fate, History, Setting
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version, compare
 from consumer.mapping.rules import Rules, UserTable

@@ -20,12 +20,7 @@ from consumer.guard.history import Histories
 from consumer.guard.version import Version, compare
 from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import Rules
-from consumer.planning.decision import (
-    Decision,
-    Outcome,
-    decide_all,
-    healing_plan,
-)
+from consumer.planning.decision import Decision, Outcome, decide_all, healing_plan
 from consumer.planning.effect import Mode, Plan
 from consumer.planning.linked import LinkedChange, linked_change
 from consumer.planning.plan import user_of

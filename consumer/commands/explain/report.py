@@ -9,11 +9,7 @@ import msgspec
 
 from consumer.commands.explain.account import Note, Value
 from consumer.commands.explain.explanation import Explanation
-from consumer.commands.explain.history import (
-    Change,
-    Fate,
-    Setting,
-)
+from consumer.commands.explain.history import Change, Fate, Setting
 from consumer.events.value import timestamp
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version

@@ -15,11 +15,7 @@ from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
 from consumer.planning.decision import decide_all
 from consumer.settings.sections import Kafka
-from consumer.source.bounds import (
-    Bound,
-    End,
-    Span,
-)
+from consumer.source.bounds import Bound, End, Span
 from consumer.source.followed import Selection
 from consumer.source.range_reader import read, resolve
 

@@ -1,7 +1,7 @@
 """The log folded to the last change of each user: what applying every change in order would have come to.
 
-Of most records only what decides is decoded (see :mod:`consumer.commands.replay.glance`); whether the row of the last one
-can be used shows when its plan is made. Where it can't, the user's records are folded again, ``carefully``, each looked
+Of most records only what decides is decoded (see :mod:`consumer.commands.replay.glance`); whether the row of the last
+one can be used shows when its plan is made. Where it can't, the user's records are folded again, ``carefully``, each looked
 at whole.
 """
 
@@ -19,11 +19,7 @@ from consumer.errors import RecordError, UnknownTable
 from consumer.events.avro import Schemas
 from consumer.events.decimals import spelled
 from consumer.events.envelope import key_of, parse
-from consumer.events.event import (
-    ChangeEvent,
-    Operation,
-    OtherDatabase,
-)
+from consumer.events.event import ChangeEvent, Operation, OtherDatabase
 from consumer.events.position import Origin
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.history import Histories
@@ -31,11 +27,7 @@ from consumer.guard.sent import counted_change
 from consumer.guard.version import Version, compare
 from consumer.mapping.rules import Rules
 from consumer.planning.change_times import ChangeTimes
-from consumer.planning.diff import (
-    diff,
-    is_whole,
-    whole_image,
-)
+from consumer.planning.diff import diff, is_whole, whole_image
 from consumer.planning.effect import Plan
 from consumer.planning.mark import mark_unread
 from consumer.planning.plan import user_of

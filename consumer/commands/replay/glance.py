@@ -13,16 +13,8 @@ import msgspec
 
 from consumer.errors import RecordError
 from consumer.events.envelope import scope_of
-from consumer.events.event import (
-    PLACEHOLDER,
-    Operation,
-    TableSchema,
-)
-from consumer.events.position import (
-    Origin,
-    SourcePosition,
-    from_source,
-)
+from consumer.events.event import PLACEHOLDER, Operation, TableSchema
+from consumer.events.position import Origin, SourcePosition, from_source
 from consumer.events.topic_tables import is_taken
 from consumer.events.value import Kind, of_column
 from consumer.mapping.rules import LinkedTable, UserTable

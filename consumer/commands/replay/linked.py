@@ -6,13 +6,7 @@ from collections.abc import Collection
 
 from msgspec import structs
 
-from consumer.commands.replay.fold import (
-    Last,
-    Read,
-    Rejections,
-    Store,
-    event_of,
-)
+from consumer.commands.replay.fold import Last, Read, Rejections, Store, event_of
 from consumer.commands.replay.glance import LinkedGlance
 from consumer.errors import RecordError
 from consumer.events.avro import Schemas

@@ -13,12 +13,7 @@ from consumer.mapping.file import to_toml
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
 from consumer.settings.sources import Settings
-from consumer.source.bounds import (
-    Beginning,
-    Bound,
-    End,
-    check_order,
-)
+from consumer.source.bounds import Beginning, Bound, End, check_order
 
 
 @dataclass(frozen=True, slots=True)

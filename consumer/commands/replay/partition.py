@@ -6,13 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from consumer.commands.replay.fold import (
-    Last,
-    Read,
-    Rejections,
-    Store,
-    UserFold,
-)
+from consumer.commands.replay.fold import Last, Read, Rejections, Store, UserFold
 from consumer.commands.replay.linked import LinkedFold
 from consumer.errors import RecordError, UnknownTable
 from consumer.events.avro import NO_SCHEMAS, Schemas

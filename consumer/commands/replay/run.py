@@ -12,11 +12,7 @@ from typing import TypeVar
 
 import structlog
 
-from consumer.commands.replay.order import (
-    Order,
-    check,
-    identity,
-)
+from consumer.commands.replay.order import Order, check, identity
 from consumer.commands.replay.processes import Task, in_processes
 from consumer.commands.replay.state import ReplayState
 from consumer.commands.replay.summary import Summary
@@ -31,18 +27,14 @@ from consumer.commands.replay.worker import (
     nap,
     waits,
 )
-from consumer.errors import (
-    ConfigError,
-    ServerError,
-    ServerUnavailable,
-)
+from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.events.record import Partition
 from consumer.guard.version import Verdict
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
 from consumer.observability.progress import ReplayProgress
-from consumer.pipeline.batched import batched
+from consumer.pipeline.batch import batched
 from consumer.pipeline.retry import retry
 from consumer.planning.effect import Plan
 from consumer.planning.rebuild import as_read, removal

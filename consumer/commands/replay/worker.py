@@ -9,27 +9,18 @@ from typing import TypeAlias, TypeVar
 
 import structlog
 
-from consumer.commands.replay.partition import (
-    Folding,
-    PartitionFold,
-    counts,
-)
+from consumer.commands.replay.partition import Folding, PartitionFold, counts
 from consumer.commands.replay.state import packed
 from consumer.commands.replay.store import Budget
 from consumer.commands.replay.summary import Summary
-from consumer.errors import (
-    Reconnected,
-    Refused,
-    ServerUnavailable,
-)
+from consumer.errors import Reconnected, Refused, ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.history import Histories
 from consumer.guard.version import Verdict
 from consumer.mapping.rules import Rules
-from consumer.pipeline.batch import Batch, Delivery
-from consumer.pipeline.batched import batched
+from consumer.pipeline.batch import Batch, Delivery, batched
 from consumer.pipeline.protocols import Applied
 from consumer.pipeline.retry import retry
 from consumer.planning.decision import decide_all, healing_plan

@@ -17,16 +17,9 @@ from consumer.events.event import PLACEHOLDER
 from consumer.mapping import file as mapping
 from consumer.mapping.keys import UserId
 from consumer.observability import log
-from consumer.settings import (
-    extras,
-    variables,
-)
-from consumer.settings import (
-    sources as config,
-)
-from consumer.settings import (
-    times as moment,
-)
+from consumer.settings import extras, variables
+from consumer.settings import sources as config
+from consumer.settings import times as moment
 
 if TYPE_CHECKING:
     from consumer.events.avro import Schemas
@@ -112,7 +105,8 @@ def settings_of(
 ) -> config.Settings:
     """The settings in force, with the log set up as they say; options that were not given are None.
 
-    ``sections`` are the options of one command alone, by section. ``named`` as in :func:`consumer.settings.sources.load`.
+    ``sections`` are the options of one command alone, by section. ``named`` as in
+    :func:`consumer.settings.sources.load`.
 
     Raises:
         ConfigError: as :func:`consumer.settings.sources.load`.

@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from consumer.commands.shared.passage import (
-    Passage,
-    Patience,
-    let_pass,
-)
+from consumer.commands.shared.passage import Passage, Patience, let_pass
 from consumer.database.reader import Database
-from consumer.errors import (
-    Place,
-    Reconnected,
-    ServerError,
-    ServerUnavailable,
-)
+from consumer.errors import Place, Reconnected, ServerError, ServerUnavailable
 from consumer.guard.version import Version
 from consumer.mapping.rules import Rules, UserTable
 from consumer.pipeline.protocols import Applied

@@ -28,11 +28,7 @@ from consumer.mapping.keys import UserId
 from consumer.settings import sources as config
 
 if TYPE_CHECKING:
-    from consumer.commands.snapshot.request import (
-        Course,
-        Notification,
-        Scan,
-    )
+    from consumer.commands.snapshot.request import Course, Notification, Scan
     from consumer.mapping.rules import Rules
     from consumer.source.followed import Selection
 

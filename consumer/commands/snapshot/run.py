@@ -11,20 +11,8 @@ from contextlib import closing
 
 from consumer.commands.snapshot import present
 from consumer.commands.snapshot.distrust import distrust
-from consumer.commands.snapshot.request import (
-    Course,
-    Notification,
-    Scan,
-    execute,
-    notification,
-    stop,
-)
-from consumer.errors import (
-    CdcError,
-    ConfigError,
-    ServerError,
-    ServerUnavailable,
-)
+from consumer.commands.snapshot.request import Course, Notification, Scan, execute, notification, stop
+from consumer.errors import CdcError, ConfigError, ServerError, ServerUnavailable
 from consumer.events.topic_tables import is_taken
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable

@@ -10,12 +10,7 @@ import redis
 
 from consumer.errors import Reconnected
 from consumer.settings.sections import Redis
-from consumer.sink.cluster.topology import (
-    Node,
-    Topology,
-    is_known,
-    named,
-)
+from consumer.sink.cluster.topology import Node, Topology, is_known, named
 from consumer.sink.script import Call, Script
 
 _ROUNDS = 8

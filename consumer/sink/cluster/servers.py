@@ -22,42 +22,16 @@ from consumer.mapping.rules import Rules
 from consumer.pipeline.protocols import Applied
 from consumer.planning.effect import Mode, Plan
 from consumer.settings.sections import Guard, Redis
-from consumer.sink.call import (
-    Calls,
-    Share,
-    applied,
-    is_asked_for_more,
-    may_be_brief,
-)
-from consumer.sink.client import (
-    Server,
-    ask,
-    at_start,
-    translate,
-)
+from consumer.sink.call import Calls, Share, applied, is_asked_for_more, may_be_brief
+from consumer.sink.client import Server, ask, at_start, translate
 from consumer.sink.cluster.routes import Routes
-from consumer.sink.cluster.spread import (
-    Spread,
-    is_apart,
-    slot,
-    spread,
-    tags,
-)
+from consumer.sink.cluster.spread import Spread, is_apart, slot, spread, tags
 from consumer.sink.cluster.topology import Topology
 from consumer.sink.index.cluster_index import ClusterIndex
-from consumer.sink.index.scan_index import (
-    KeyIndex,
-    ScanIndex,
-    is_tracked,
-)
+from consumer.sink.index.scan_index import KeyIndex, ScanIndex, is_tracked
 from consumer.sink.keyspace import ClusterKeyspace
 from consumer.sink.rights import OFFSETS
-from consumer.sink.script import (
-    Call,
-    fields_of,
-    pairs_of,
-    sound,
-)
+from consumer.sink.script import Call, fields_of, pairs_of, sound
 from consumer.sink.servers import Answers
 
 

@@ -13,17 +13,9 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 from redis.crc import key_slot
 
-from consumer.mapping.keys import (
-    UserId,
-    companion,
-    render,
-)
+from consumer.mapping.keys import UserId, companion, render
 from consumer.mapping.rules import Names
-from consumer.planning.effect import (
-    Invalidate,
-    Plan,
-    Remove,
-)
+from consumer.planning.effect import Invalidate, Plan, Remove
 
 SLOTS = 16_384
 

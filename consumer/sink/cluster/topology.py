@@ -9,12 +9,7 @@ from typing import Any, NamedTuple
 import redis
 
 from consumer.settings.sections import Redis
-from consumer.sink.client import (
-    NoClusterNode,
-    address_of,
-    connect,
-    lacks_command,
-)
+from consumer.sink.client import NoClusterNode, address_of, connect, lacks_command
 from consumer.sink.cluster.spread import SLOTS
 
 _UNKNOWN = "?"

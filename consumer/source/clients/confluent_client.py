@@ -13,11 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from consumer.events.record import SourceRecord
 from consumer.settings.sections import Kafka, Security
-from consumer.source.clients.kafka import (
-    FETCH_WAIT_MS,
-    LONGEST_BACKOFF_MS,
-    METADATA_AGE_MS,
-)
+from consumer.source.clients.kafka import FETCH_WAIT_MS, LONGEST_BACKOFF_MS, METADATA_AGE_MS
 
 # What is fetched ahead, of all partitions together: a quarter of a second's reading. The client's own 64 MB and
 # 100,000 records of each partition would be half of the memory of this program.

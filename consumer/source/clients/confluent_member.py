@@ -16,17 +16,8 @@ from kafka.errors import (
 
 from consumer.events.record import Partition, SourceRecord
 from consumer.settings.sections import Kafka
-from consumer.source.clients.confluent_client import (
-    by_name,
-    named,
-    open_consumer,
-    to_record,
-)
-from consumer.source.clients.member import (
-    LOOK_UP_TIMEOUT_MS,
-    Extent,
-    OnPartitions,
-)
+from consumer.source.clients.confluent_client import by_name, named, open_consumer, to_record
+from consumer.source.clients.member import LOOK_UP_TIMEOUT_MS, Extent, OnPartitions
 
 _LOOK_UP_S = LOOK_UP_TIMEOUT_MS / 1000
 _LIST_S = 1.0

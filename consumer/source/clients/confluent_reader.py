@@ -11,12 +11,7 @@ from kafka.errors import KafkaError
 from consumer.events.record import SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source.bounds import Span
-from consumer.source.clients.confluent_client import (
-    by_name,
-    named,
-    open_consumer,
-    to_record,
-)
+from consumer.source.clients.confluent_client import by_name, named, open_consumer, to_record
 from consumer.source.clients.kafka import failed
 
 _POLL_S = 0.2

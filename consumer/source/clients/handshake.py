@@ -19,13 +19,7 @@ from kafka.protocol.sasl_handshake import SaslHandshakeRequest
 from kafka.sasl import get_sasl_mechanism
 
 from consumer.errors import ConfigError
-from consumer.net.tls import (
-    Blame,
-    Files,
-    Hello,
-    context,
-    refusal,
-)
+from consumer.net.tls import Blame, Files, Hello, context, refusal
 from consumer.settings.sections import Kafka, Security
 
 BLAME = Blame(

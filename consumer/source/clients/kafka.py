@@ -17,17 +17,9 @@ from kafka.errors import KafkaError, NoBrokersAvailable, UnknownTopicOrPartition
 from consumer.errors import ConfigError, ServerError
 from consumer.events.record import SourceRecord
 from consumer.net.tls import Renewed
-from consumer.pipeline.policy import (
-    Action,
-    failure,
-    rule_for,
-)
+from consumer.pipeline.policy import Action, failure, rule_for
 from consumer.settings.sections import Kafka
-from consumer.source.clients.handshake import (
-    BLAME,
-    files,
-    shake_hands,
-)
+from consumer.source.clients.handshake import BLAME, files, shake_hands
 
 _REQUEST_TIMEOUT_MS = 10_000
 # How soon a topic that Debezium has just made is seen; the client's own five minutes are too long for a new table.

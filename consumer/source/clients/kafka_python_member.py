@@ -13,11 +13,7 @@ from kafka.structs import OffsetAndMetadata
 from consumer.events.record import Partition, SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source.clients.kafka import open_consumer, to_record
-from consumer.source.clients.member import (
-    LOOK_UP_TIMEOUT_MS,
-    Extent,
-    OnPartitions,
-)
+from consumer.source.clients.member import LOOK_UP_TIMEOUT_MS, Extent, OnPartitions
 
 _log = structlog.get_logger(__name__)
 _COMMIT_TIMEOUT_MS = 5000

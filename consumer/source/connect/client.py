@@ -16,22 +16,14 @@ import httpx
 import msgspec
 from pydantic import BaseModel, ValidationError
 
-from consumer.errors import (
-    ConfigError,
-    ServerError,
-    ServerUnavailable,
-)
+from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from consumer.net.http_client import HttpServer
 from consumer.net.tls import Files
 from consumer.settings.faults import fault
 from consumer.settings.sections import Connect
 from consumer.source.connect.placeholder import PLACEHOLDER, expand
 from consumer.source.connect.redaction import Redaction
-from consumer.source.connect.status import (
-    ConnectorStatus,
-    first_causes,
-    read_status,
-)
+from consumer.source.connect.status import ConnectorStatus, first_causes, read_status
 
 POLL_S = 0.1
 _REASON_CHARS = 500
