@@ -116,7 +116,7 @@ def test_every_package_has_its_line() -> None:
     packages = {file.parent.name for file in package.glob("*/__init__.py")}
     lines = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     assert packages <= {name for line in lines for name in re.findall(r"`([a-z_]+)`", line)}
-    named = re.findall(r"`((?:%s)/[a-z_/]+)`" % "|".join(packages), text)
+    named = re.findall(rf"`((?:{'|'.join(packages)})/[a-z_/]+)`", text)
     assert [each for each in named if not list(package.glob(f"{each}*"))] == []
 
 

@@ -1,7 +1,7 @@
 """The log folded to the last change of each user: what applying every change in order would have come to.
 
-Of most records only what decides is decoded (see :mod:`consumer.commands.replay.glance`); whether the row of the last
-one can be used shows when its plan is made. Where it can't, the user's records are folded again, ``carefully``, each looked
+Of most records only what decides is decoded (see :mod:`consumer.commands.replay.glance`). Whether the row of the last one
+can be used shows when its plan is made. Where it can't, the user's records are folded again, ``carefully``, each looked
 at whole.
 """
 
