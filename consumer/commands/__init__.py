@@ -1,1 +1,1 @@
-"""TODO."""
+"""The commands of ``cdc-consumer``, a package each; none imports another."""

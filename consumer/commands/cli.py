@@ -43,7 +43,7 @@ from consumer.commands.shared.usage import UsageError, refusal, renamed
 from consumer.commands.snapshot.cli import snapshot
 from consumer.errors import CdcError, ConfigError
 from consumer.mapping import file as mapping
-from consumer.pipeline.batched import batched
+from consumer.pipeline.batch import batched
 from consumer.settings.extras import refusal as extra_refusal
 
 app = typer.Typer(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -18,6 +18,18 @@ from consumer.errors import Place, Undecodable
 Header: TypeAlias = tuple[str, bytes | None]
 
 _T = TypeVar("_T")
+
+
+class Partition(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    number: int
+
+    @classmethod
+    def of(cls, record: SourceRecord) -> Self:
+        """The one in which ``record`` lies."""
+        return cls(record.topic, record.partition)
 
 
 class SourceRecord(msgspec.Struct, frozen=True):

@@ -15,10 +15,9 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from consumer.events.event import ChangeEvent, RowImage
 from consumer.events.position import Origin
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.guard.memory import Memory, Run
 from consumer.guard.sent import Number, SentChange, continues, sent_change
-from consumer.pipeline.watermark import Partition
 
 _REMEMBERED = 40_000
 _SEARCHED = 1_000_000

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Tables, columns, keys and rules as data; the reference mapping; the mapping file and its faults."""

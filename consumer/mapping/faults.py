@@ -15,8 +15,7 @@ from typing import TypeAlias
 from consumer.errors import InvalidValue
 from consumer.events.value import Kind, canonical
 from consumer.mapping.keys import check_template, check_user_type, collision, covers
-from consumer.mapping.rules import Column, Consequence, LinkedTable, Rules, UserTable
-from consumer.planning.message import OWN_FIELDS
+from consumer.mapping.rules import RESERVED_FIELDS, Column, Consequence, LinkedTable, Rules, UserTable
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -171,7 +170,7 @@ def _linked(rules: Rules) -> Iterator[Fault]:
         if table.time_field in owned:
             yield Fault((*path, "time_field"), f"the field {table.time_field} belongs to the user's row")
         for number, each in enumerate(table.enriches):
-            if not each.field or each.field in OWN_FIELDS:
+            if not each.field or each.field in RESERVED_FIELDS:
                 yield Fault((*path, "enriches", number), f"messages have a field {each.field!r} of their own")
 
 

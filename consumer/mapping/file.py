@@ -1,6 +1,7 @@
 """The mapping as a TOML file: read, checked, refused with line and reason, and written back.
 
-The format follows :mod:`consumer.mapping.rules`: a field there is a key here. ``docs/mapping.md`` describes it for people.
+The format follows :mod:`consumer.mapping.rules`: a field there is a key here. ``docs/mapping.md`` describes it for
+people.
 """
 
 from __future__ import annotations

@@ -15,6 +15,15 @@ from typing import TypeVar
 from consumer.events.event import PLACEHOLDER
 from consumer.events.value import Kind
 
+MESSAGE_FIELDS = frozenset(
+    {"event_id", "event_type", "user_id", "user_type", "updated_fields", "group_changed", "old_group", "new_group"}
+    | {"timestamp", "source", "source_position", "database_transaction_id"}
+)
+"""The fields that each message has; all others are details."""
+
+RESERVED_FIELDS = MESSAGE_FIELDS | {"transactions"}
+"""Fields of messages that no row of a linked table may set."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:

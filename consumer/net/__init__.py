@@ -1,1 +1,1 @@
-"""TODO."""
+"""TLS and HTTP, for every client of a server."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Logs, metrics, probes, traces, progress bars."""

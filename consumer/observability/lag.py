@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from consumer.pipeline.watermark import Partition
+from consumer.events.record import Partition
 
 
 class Lag:

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from consumer import __version__
 from consumer.errors import ServerError
+from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
 from consumer.mapping.columns import Drift, DriftKind
 from consumer.observability.lag import Lag
@@ -19,7 +20,6 @@ from consumer.observability.latency import Latency
 from consumer.observability.pauses import Pauses
 from consumer.observability.tally import KINDS, OUTCOMES, tally
 from consumer.pipeline.protocols import Observer, Source, Step
-from consumer.pipeline.watermark import Partition
 
 _LONGEST_TURN_S = 60.0
 _MOST_COLUMNS = 200
@@ -209,8 +209,8 @@ class Metrics(Observer, Collector):
         return not self.unready()
 
     def unready(self) -> str:
-        """What speaks against it, or "": an emptied Redis, no partitions, a server that was away when last asked, too far
-        behind, or a source that sends nothing.
+        """What speaks against it, or "": an emptied Redis, no partitions, a server that was away when last asked,
+        too far behind, or a source that sends nothing.
         """
         if self._emptied:
             return self._emptied

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from consumer.events.record import Partition
 from consumer.pipeline.protocols import Step
-from consumer.pipeline.watermark import Partition
 
 APPLIED, DEAD_LETTER, JOINED = "applied", "dead_letter", "joined"
 SENT_AGAIN, OTHER_DATABASE = "sent_again", "other_database"

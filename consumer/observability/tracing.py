@@ -5,9 +5,10 @@ Imported only where traces are wanted. Where they go and how many are kept is se
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 from opentelemetry import propagate, trace
@@ -19,9 +20,9 @@ from opentelemetry.trace import Link, Span, SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from consumer import __version__
+from consumer.events.event import ChangeEvent
 from consumer.events.record import SourceRecord
 from consumer.observability.tally import APPLIED, outcome_of
-from consumer.observability.trace_context import carried
 from consumer.pipeline.protocols import Step
 
 _log = structlog.get_logger(__name__)
@@ -121,3 +122,26 @@ def _place(record: SourceRecord) -> dict[str, AttributeValue]:
         "messaging.destination.partition.id": str(record.partition),
         "messaging.kafka.offset": record.offset,
     }
+
+
+COLUMN = "tracingspancontext"
+"""Debezium's own name of it, ``tracing.span.context.field``."""
+_LONGEST = 2000
+_PROPERTY = re.compile(r"^[ \t]*([\w.-]+)[ \t]*[=:][ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_ESCAPED = re.compile(r"\\(.)")
+
+
+def carried(record: SourceRecord, event: ChangeEvent | None, names: Collection[str]) -> Mapping[str, str]:
+    """The parts of a trace's context called ``names`` that a change carries; of a repeated header the last."""
+    found = {
+        name.lower(): value.decode("ascii", "replace")
+        for name, value in record.headers
+        if value is not None and name.lower() in names
+    }
+    if found or event is None or event.after is None:
+        return found
+    text = event.after.get(COLUMN)
+    if not isinstance(text, str) or len(text) > _LONGEST:
+        return {}
+    properties = {name.lower(): _ESCAPED.sub(r"\1", value) for name, value in _PROPERTY.findall(text)}
+    return {name: value for name, value in properties.items() if name in names}

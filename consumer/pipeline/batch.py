@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
 
 from msgspec.structs import replace
 
 from consumer.errors import CdcError, RecordError, Refused, ServerError, ServerUnavailable, UnknownReply
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.guard.version import Verdict
 from consumer.pipeline.dead_letter import DeadLetter
 from consumer.pipeline.protocols import Applied, Sink, Step
 from consumer.pipeline.tolerance import Excess, Judged
-from consumer.pipeline.watermark import Partition
 from consumer.planning.decision import Decision, Outcome
 from consumer.planning.effect import Mode, Plan
 
@@ -265,3 +266,13 @@ class InFlight:
         """As :meth:`Batch.drop_stale`; plans that only dropped records needed are not tried any more."""
         if self.batch.drop_stale(assignment):
             self.delivery.keep(self.batch.needed())
+
+
+_T = TypeVar("_T")
+
+
+def batched(things: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """``things`` in their order, in lists of ``size``; the last may be shorter."""
+    left = iter(things)
+    while batch := list(islice(left, size)):
+        yield batch

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from consumer.errors import Halt, Reconnected, ServerError, ServerUnavailable
+from consumer.events.record import Partition
 from consumer.mapping.columns import ColumnWatch, DriftKind
 from consumer.mapping.rules import Rules
 from consumer.pipeline.batch import Batch, InFlight
@@ -16,7 +17,6 @@ from consumer.pipeline.checkpoint import Checkpoint
 from consumer.pipeline.protocols import DeadLetters, Observer, Sink, Step
 from consumer.pipeline.retry import KAFKA, REDIS, Retry
 from consumer.pipeline.tolerance import Excess, Limit, Tolerance
-from consumer.pipeline.watermark import Partition
 
 _log = structlog.get_logger(__name__)
 _MOST_NAMED = 200

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from consumer.errors import Emptied, Reconnected, ServerError, ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS, Schemas
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.history import NO_HISTORY, History
 from consumer.mapping.rules import Rules
@@ -20,7 +20,6 @@ from consumer.pipeline.protocols import DeadLetters, Observer, Polled, Rebuild, 
 from consumer.pipeline.recovery import Recovery
 from consumer.pipeline.retry import REGISTRY, REPEAT_S, Outages, Reminder, Retry, retry
 from consumer.pipeline.tolerance import NONE, Limit
-from consumer.pipeline.watermark import Partition
 from consumer.planning.decision import Decision, decide_all, healing_plan
 from consumer.planning.mark import mark_refused
 

@@ -8,11 +8,10 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from consumer.errors import ServerError
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.guard.version import Verdict
 from consumer.mapping.columns import Drift
 from consumer.pipeline.dead_letter import DeadLetter
-from consumer.pipeline.watermark import Partition
 from consumer.planning.decision import Decision
 from consumer.planning.effect import Plan
 

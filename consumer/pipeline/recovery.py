@@ -12,11 +12,14 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from consumer.events.record import Partition
 from consumer.pipeline.checkpoint import Checkpoint
 from consumer.pipeline.protocols import Observer, Rebuild, Sink, Source
 from consumer.pipeline.retry import REDIS, Reminder, Retry, since
-from consumer.pipeline.watermark import Partition
-from consumer.sink.group_offsets import EMPTIED, REBUILD
+
+EMPTIED = "Redis was emptied"
+REBUILD = "cdc-consumer replay --rebuild --yes"
+"""What an operator runs then; as it stands here it is in the log, in the docs and in a test."""
 
 _log = structlog.get_logger(__name__)
 _LOOK_S = 0.5

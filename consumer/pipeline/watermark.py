@@ -4,21 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
 
-from consumer.events.record import SourceRecord
-
-
-class Partition(NamedTuple):
-    """A partition of a topic."""
-
-    topic: str
-    number: int
-
-    @classmethod
-    def of(cls, record: SourceRecord) -> Self:
-        """The one in which ``record`` lies."""
-        return cls(record.topic, record.partition)
+from consumer.events.record import Partition
 
 
 @dataclass(slots=True)

@@ -15,15 +15,6 @@ from consumer.mapping.keys import UserId
 SOURCE = "admin_operation"
 """The reference's name for whoever changed the row; subscribers filter on it."""
 
-FIELDS = frozenset(
-    {"event_id", "event_type", "user_id", "user_type", "updated_fields", "group_changed", "old_group", "new_group"}
-    | {"timestamp", "source", "source_position", "database_transaction_id"}
-)
-"""The fields that :func:`body` writes itself; all others are details."""
-
-OWN_FIELDS = FIELDS | {"transactions"}
-"""Fields of messages that this program writes; whatever else a message says comes from rows of other tables."""
-
 
 @dataclass(frozen=True, slots=True)
 class Group:

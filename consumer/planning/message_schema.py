@@ -1,7 +1,7 @@
 """The published messages as models, and as JSON Schema and an AsyncAPI document made from them.
 
-:mod:`consumer.planning.message` writes the messages; these models say what a subscriber may rely on. The program does not pass a
-message through them: tests do, with every message that they hear.
+:mod:`consumer.planning.message` writes the messages; these models say what a subscriber may rely on. The program
+does not pass a message through them: tests do, with every message that they hear.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ import msgspec
 
 from consumer.events.event import Operation
 from consumer.events.record import SourceRecord
+from consumer.mapping.rules import MESSAGE_FIELDS
 from consumer.planning.decision import Decision
 from consumer.planning.effect import Fields, Mode, Plan, Publish
-from consumer.planning.message import FIELDS
 
 _OPERATIONS = {
     Operation.CREATE: "insert",
@@ -112,7 +112,7 @@ def _message(message: Publish, joined: str) -> str:
     body = msgspec.json.decode(message.body)
     groups = f" ({_group(body['old_group'])} -> {_group(body['new_group'])})" if body["group_changed"] else ""
     said = f"{message.channel}  {body['event_type']}{groups}  {_pairs(body['updated_fields'])}".rstrip()
-    details = {name: value for name, value in body.items() if name not in FIELDS}
+    details = {name: value for name, value in body.items() if name not in MESSAGE_FIELDS}
     if not details:
         return said
     return f"{said}  {joined} {' '.join(f'{name}={_detail(value)}' for name, value in details.items())}"

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What can be set: sections, where values come from, secrets from files, names of variables."""

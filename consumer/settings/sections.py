@@ -10,7 +10,6 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from consumer.events.event import PLACEHOLDER
 from consumer.settings.extras import advice
 from consumer.settings.faults import HTTP, HTTP_WITHOUT_LOGIN, NAME, TOPIC, Wrong
 
@@ -199,9 +198,9 @@ class Source(Section):
         False, description="take an update without its old row image as a change of every owned column"
     )
     unavailable_placeholder: str = Field(
-        PLACEHOLDER,
-        min_length=1,
-        description="the connector's unavailable.value.placeholder: a text, or hex: and the bytes of one in UTF-8",
+        "",
+        description="the connector's unavailable.value.placeholder: a text, or hex: and the bytes of one in UTF-8;"
+        " empty: Debezium's own",
     )
 
     @field_validator("unavailable_placeholder")

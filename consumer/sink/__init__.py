@@ -1,1 +1,1 @@
-"""TODO."""
+"""Redis out: the script, its call, one server or a cluster, what stands in Redis."""

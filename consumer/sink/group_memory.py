@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 
+from consumer.errors import CdcError
 from consumer.settings.sources import Settings
 from consumer.sink.client import at_start
 from consumer.sink.keyspace import keyspace
@@ -27,6 +28,14 @@ def recall(settings: Settings) -> frozenset[str]:
     """
     (found,) = _ask(settings, [("HGET", *_place(settings))])
     return _names(found)
+
+
+def recall_if_there(settings: Settings) -> frozenset[str]:
+    """What the group followed before; that Redis can't be asked is told elsewhere."""
+    try:
+        return recall(settings)
+    except CdcError:
+        return frozenset()
 
 
 def agree(settings: Settings, databases: frozenset[str]) -> frozenset[str]:

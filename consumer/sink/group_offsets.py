@@ -8,12 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from consumer.pipeline.watermark import Partition
+from consumer.events.record import Partition
 from consumer.sink.rights import CANARY, OFFSETS, STOPPED
-
-EMPTIED = "Redis was emptied"
-REBUILD = "cdc-consumer replay --rebuild --yes"
-"""What an operator runs then; as it stands here it is in the log, in the docs and in a test."""
 
 
 def hash_of(group: str, part: str = "") -> str:

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from consumer.errors import ServerError
+from consumer.events.record import Partition
 from consumer.mapping.rules import Rules
 from consumer.pipeline.protocols import Applied
-from consumer.pipeline.watermark import Partition
 from consumer.planning.effect import Plan
 from consumer.settings.sections import Guard, Redis
 from consumer.sink import group_offsets

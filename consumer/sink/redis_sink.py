@@ -11,10 +11,10 @@ import redis
 import structlog
 
 from consumer.errors import Reconnected, Refused, ServerError, ServerUnavailable
+from consumer.events.record import Partition
 from consumer.guard.version import Verdict
 from consumer.mapping.rules import Rules
 from consumer.pipeline.protocols import Applied
-from consumer.pipeline.watermark import Partition
 from consumer.planning.effect import Mode, Plan
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.address import Kind

@@ -21,7 +21,7 @@ from consumer.settings.sections import Redis
 from consumer.sink.client import connect, is_refusal
 
 _log = structlog.get_logger(__name__)
-_SCRIPT = files("consumer").joinpath("apply.lua").read_text()
+_SCRIPT = files("consumer.sink").joinpath("apply.lua").read_text()
 _SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 # Named by its content, so that two versions of this program can use one server.
 _FUNCTION = f"cdc_apply_{_SHA[:12]}"

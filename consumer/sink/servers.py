@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from consumer.errors import ServerError
+from consumer.events.record import Partition
 from consumer.pipeline.protocols import Applied
-from consumer.pipeline.watermark import Partition
 from consumer.planning.effect import Plan
 from consumer.sink.client import Server
 from consumer.sink.index.scan_index import KeyIndex

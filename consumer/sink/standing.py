@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import redis
 
+from consumer.events.record import Partition
 from consumer.guard.state import GuardState
 from consumer.mapping.keys import UserId, glob, pattern, render
 from consumer.mapping.rules import Rules, UserTable
-from consumer.pipeline.watermark import Partition
 from consumer.planning.effect import Plan
 from consumer.settings.sections import Redis
 from consumer.sink import group_offsets
 from consumer.sink.client import at_start, translate
 from consumer.sink.drift import Standing
-from consumer.sink.held import Held
 from consumer.sink.keyspace import keyspace, runs
 
 # Longer than an interruption should be: a replay that is gone on with later begins again.
@@ -240,3 +240,17 @@ def _hash(key: str, names: Sequence[str], kind: str, values: Any, others: list[s
     if kind != "none":
         others.append(key)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """``config``, ``portfolio`` and ``balance`` are None where there is no such key, or one of another type, which is
+    then in ``others``. ``ttl_s`` is the balance's time to live, None for ever.
+    """
+
+    config: Mapping[str, str] | None
+    portfolio: Mapping[str, str] | None
+    balance: str | None
+    ttl_s: int | None
+    guard: GuardState
+    others: tuple[str, ...] = ()

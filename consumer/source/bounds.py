@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from consumer.errors import ConfigError
+from consumer.events.record import Partition
 from consumer.events.value import timestamp
-from consumer.pipeline.watermark import Partition
 from consumer.settings import times as moment
 
 _ALLOWED = f"beginning, end, topic:partition:offset, comma separated, or {moment.FORMS}"

@@ -14,9 +14,8 @@ from consumer.errors import RecordError
 from consumer.events.avro import Schemas
 from consumer.events.envelope import parse
 from consumer.events.event import PLACEHOLDER, ChangeEvent
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.guard.history import Reach
-from consumer.pipeline.watermark import Partition
 from consumer.settings.sections import Kafka
 from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_admin, open_consumer, to_record
 

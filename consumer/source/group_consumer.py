@@ -12,12 +12,11 @@ import structlog
 from kafka.errors import CommitFailedError, NoBrokersAvailable, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumer.errors import CdcError, ConfigError, ServerUnavailable
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.pipeline.interruption import Interruption
 from consumer.pipeline.policy import failure, rule_for
 from consumer.pipeline.protocols import Observer, Start
 from consumer.pipeline.retry import REPEAT_S
-from consumer.pipeline.watermark import Partition
 from consumer.settings.sections import Kafka
 from consumer.source.clients.handshake import shake_hands
 from consumer.source.clients.kafka import failed, topics

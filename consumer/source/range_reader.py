@@ -11,8 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from consumer.errors import ConfigError
-from consumer.events.record import SourceRecord
-from consumer.pipeline.watermark import Partition
+from consumer.events.record import Partition, SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source.bounds import At, Beginning, Bound, End, Offsets, Span
 from consumer.source.clients.kafka import (

@@ -13,9 +13,8 @@ from typing import IO
 import msgspec
 
 from consumer.errors import ConfigError, Undecodable
-from consumer.events.record import SourceRecord, from_line, to_line
+from consumer.events.record import Partition, SourceRecord, from_line, to_line
 from consumer.pipeline.protocols import Start
-from consumer.pipeline.watermark import Partition
 
 _GZIP_MAGIC = b"\x1f\x8b"
 

@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import structlog
 
-from consumer.errors import CdcError, RecordError, ServerError, ServerUnavailable
+from consumer.errors import RecordError, ServerError, ServerUnavailable
 from consumer.events.avro import Schemas
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
 from consumer.mapping.rules import Rules
 from consumer.settings.sections import Kafka
 from consumer.settings.sources import Settings
-from consumer.sink.group_memory import recall
 from consumer.source.clients.kafka import committed_topics, topics
 from consumer.source.followed import Known, Row, Selection, select, to_look_at
 from consumer.source.topic_reader import read_edges
@@ -23,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 def selected(
-    settings: Settings, rules: Rules, schemas: Schemas, remembered: Callable[[Settings], frozenset[str]] = recall
+    settings: Settings, rules: Rules, schemas: Schemas, remembered: Callable[[Settings], frozenset[str]]
 ) -> Selection:
     """The topics to follow as they are now. ``remembered`` asks which databases the group followed before.
 
@@ -41,14 +40,6 @@ def selected(
     )
     rows = _rows(kafka, to_look_at(known, kafka, tables), rules, schemas)
     return select(replace(known, rows=rows), kafka, tables)
-
-
-def recall_if_there(settings: Settings) -> frozenset[str]:
-    """What the group followed before; that Redis can't be asked is told elsewhere."""
-    try:
-        return recall(settings)
-    except CdcError:
-        return frozenset()
 
 
 def say_if_uneven(selection: Selection) -> None:

@@ -20,8 +20,8 @@ class Signals:
     """Open from its making: what is told from then on is heard."""
 
     def __init__(self, kafka: Kafka, settings: Snapshot) -> None:
-        """Raises ServerUnavailable and ConfigError as :func:`consumer.source.clients.kafka.open_consumer`, and ServerError
-        where nothing was ever told.
+        """Raises ServerUnavailable and ConfigError as :func:`consumer.source.clients.kafka.open_consumer`, and
+        ServerError where nothing was ever told.
         """
         self._prefix = kafka.topic_prefix
         self._signals = settings.signal_topic or f"{self._prefix}.signals"

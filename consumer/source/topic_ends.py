@@ -14,8 +14,7 @@ from consumer.errors import Place, RecordError
 from consumer.events.avro import Schemas
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
-from consumer.events.record import SourceRecord
-from consumer.pipeline.watermark import Partition
+from consumer.events.record import Partition, SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_consumer, to_record
 from consumer.source.followed import Selection

@@ -13,10 +13,10 @@ import redis
 from msgspec.structs import replace
 
 from consumer.errors import ConfigError, Reconnected
+from consumer.events.record import Partition
 from consumer.mapping.keys import companion
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Names
-from consumer.pipeline.watermark import Partition
 from consumer.planning.effect import Plan
 from consumer.settings.sections import Guard
 from consumer.sink.cluster.routes import Routes

@@ -13,9 +13,9 @@ import pytest
 from msgspec.structs import replace
 
 from consumer.errors import Reconnected, ServerUnavailable
+from consumer.events.record import Partition
 from consumer.mapping.reference import reference
 from consumer.pipeline.protocols import Applied
-from consumer.pipeline.watermark import Partition
 from consumer.settings.sections import Guard
 from consumer.sink.cluster.spread import slot
 from consumer.sink.redis_sink import RedisSink

@@ -8,8 +8,8 @@ from contextlib import closing
 import pytest
 import redis
 
+from consumer.events.record import Partition
 from consumer.mapping.reference import reference
-from consumer.pipeline.watermark import Partition
 from consumer.settings.sections import Guard
 from consumer.sink.group_offsets import canary_of, hash_of
 from consumer.sink.keyspace import keyspace

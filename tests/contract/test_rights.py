@@ -13,8 +13,8 @@ from consumer.commands.check.redis_findings import has_functions
 from consumer.commands.check.redis_survey import Rights, rights, survey
 from consumer.errors import ServerError
 from consumer.events.avro import NO_SCHEMAS
+from consumer.events.record import Partition
 from consumer.mapping.reference import reference
-from consumer.pipeline.watermark import Partition
 from consumer.planning.decision import decide_all
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.client import ask, connect

@@ -7,8 +7,8 @@ import redis
 from pydantic import SecretStr
 
 from consumer.errors import Reconnected
+from consumer.events.record import Partition
 from consumer.mapping.reference import reference
-from consumer.pipeline.watermark import Partition
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.script import Call, Script

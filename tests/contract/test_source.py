@@ -10,9 +10,8 @@ from typing import Protocol
 
 import pytest
 
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.pipeline.protocols import Source
-from consumer.pipeline.watermark import Partition
 from consumer.source.clients.kafka import topics
 from consumer.source.followed import Known, select
 from consumer.source.group_consumer import KafkaSource

@@ -11,12 +11,12 @@ import promql_parser as promql
 from consumer.commands.audit.exported import AuditMetrics
 from consumer.commands.audit.finding import Tally
 from consumer.errors import ServerUnavailable
+from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
 from consumer.mapping.columns import Drift, DriftKind
 from consumer.observability.connector_states import ConnectorStates, WatchMetrics
 from consumer.observability.heartbeat import HeartbeatWatch
 from consumer.observability.metrics import Metrics
-from consumer.pipeline.watermark import Partition
 from consumer.source.connect.failure import Kind
 from consumer.source.connect.status import ConnectorStatus, Present
 from tests.unit.test_metrics import look

@@ -1,4 +1,7 @@
-"""The table of ``consumer/pipeline/policy.py`` as Markdown. ``python -m tests.docs.failures`` writes it into its page anew."""
+"""The table of ``consumer/pipeline/policy.py`` as Markdown.
+
+``python -m tests.docs.failures`` writes it into its page anew.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from kafka.admin import NewPartitions
 
 from consumer.commands.shared.passage import Passage, Patience, let_pass
 from consumer.events.avro import NO_SCHEMAS
-from consumer.pipeline.watermark import Partition
+from consumer.events.record import Partition
 from consumer.source.clients.kafka import topics
 from consumer.source.followed import Known, select
 from consumer.source.topic_ends import Topics

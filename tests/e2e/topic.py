@@ -10,8 +10,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.structs import OffsetAndMetadata
 
+from consumer.events.record import Partition
 from consumer.pipeline.protocols import Observer
-from consumer.pipeline.watermark import Partition
 from consumer.settings.sections import Kafka
 from consumer.source.clients.kafka import topics
 from consumer.source.followed import Known, select

@@ -9,9 +9,9 @@ from typing import Protocol, TypeAlias
 from consumer.errors import Place
 from consumer.events.event import ChangeEvent, Operation
 from consumer.events.position import Origin, SourcePosition
+from consumer.events.record import Partition
 from consumer.guard.history import NO_HISTORY, Histories, Reach
 from consumer.guard.version import Version, compare
-from consumer.pipeline.watermark import Partition
 from tests.model.lineage_rule import OldVersion, old_is_newer, old_version
 from tests.model.world import TOPIC, Change, Record, Topic
 

@@ -15,11 +15,10 @@ from pydantic import SecretStr
 
 from benchmarks.envelopes import changes
 from consumer.errors import ServerError, ServerUnavailable
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.mapping.reference import reference
 from consumer.pipeline.loop import Pipeline
 from consumer.pipeline.protocols import Applied
-from consumer.pipeline.watermark import Partition
 from consumer.planning.decision import decide
 from consumer.planning.effect import Plan
 from consumer.settings.sections import Guard, Redis

@@ -13,13 +13,12 @@ from structlog.testing import capture_logs
 
 from benchmarks.envelopes import changes
 from consumer.commands.replay.partition import Folding, PartitionFold
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.mapping.reference import reference
 from consumer.pipeline.loop import Pipeline
 from consumer.pipeline.protocols import Observer
-from consumer.pipeline.watermark import Partition
+from consumer.pipeline.recovery import REBUILD
 from consumer.settings.sections import Guard, Redis
-from consumer.sink.group_offsets import REBUILD
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.standing import RedisView
 from tests.contract.test_sink import apply

@@ -12,11 +12,10 @@ from msgspec import structs
 from benchmarks.envelopes import changes
 from consumer.errors import Halt, ServerError, ServerUnavailable, Undecodable
 from consumer.events.avro import AvroSchema
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.mapping.reference import reference
 from consumer.pipeline.loop import Pipeline
 from consumer.pipeline.protocols import Applied
-from consumer.pipeline.watermark import Partition
 from consumer.planning.effect import Plan
 from consumer.sink.redis_sink import RedisSink
 from consumer.source.recording import RecordedSource

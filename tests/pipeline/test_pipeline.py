@@ -11,12 +11,11 @@ from msgspec import structs
 
 from consumer.errors import Halt, ServerError, ServerUnavailable
 from consumer.events.avro import AvroSchema, Schemas
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.mapping.columns import Drift, DriftKind
 from consumer.mapping.reference import reference
 from consumer.pipeline.loop import Pipeline
 from consumer.pipeline.protocols import Applied, Observer, Step
-from consumer.pipeline.watermark import Partition
 from consumer.planning.effect import Plan
 from consumer.sink.redis_sink import RedisSink
 from consumer.source.recording import RecordedSource

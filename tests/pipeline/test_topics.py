@@ -13,13 +13,12 @@ import structlog
 from msgspec import structs
 from structlog.testing import capture_logs
 
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
 from consumer.observability.tally import tally
 from consumer.pipeline.loop import Pipeline
 from consumer.pipeline.tolerance import Limit
-from consumer.pipeline.watermark import Partition
 from consumer.sink.redis_sink import RedisSink
 from consumer.source import recording
 from consumer.source.recording import RecordedSource

@@ -8,12 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from consumer.errors import ServerError, ServerUnavailable, UnknownReply
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.guard.version import Verdict
 from consumer.mapping.reference import reference
 from consumer.pipeline.batch import Batch, Delivery, InFlight
 from consumer.pipeline.protocols import Applied, Polled
-from consumer.pipeline.watermark import Partition
 from consumer.planning.decision import decide_all
 from consumer.planning.effect import Mode, Plan
 from consumer.planning.mark import mark_refused

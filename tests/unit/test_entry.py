@@ -40,7 +40,8 @@ def test_interrupted_while_it_loads_it_ends_quietly(tmp_path: Path) -> None:
 
 def test_the_second_interrupt_ends_what_a_server_that_hangs_keeps_waiting() -> None:
     """A worker whose terminal was interrupted gets SIGTERM from its supervisor besides: that is one wish, not two."""
-    waiting = "import time; from consumer.commands.shared.stop import Stop; Stop().listen(); print('.', flush=True); time.sleep(60)"
+    listens = "from consumer.commands.shared.stop import Stop; Stop().listen(); print('.', flush=True)"
+    waiting = f"import time; {listens}; time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", waiting], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stdout.read(1) == b"."

@@ -15,13 +15,12 @@ from consumer.commands.explain.report import to_json, to_text
 from consumer.errors import Place
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.position import Origin
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
-from consumer.pipeline.watermark import Partition
-from consumer.sink.held import Held
+from consumer.sink.standing import Held
 from tests.scenario import load
 
 RULES = reference()

@@ -15,11 +15,10 @@ from consumer.commands.explain.report import to_json, to_text
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.guard.history import Reach
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
-from consumer.pipeline.watermark import Partition
 from tests.unit.test_explain import LIVED, RULES, TABLE, TOPIC, USER, accounted, explanation, noted, records, version
 
 READ = """incremental live_users 123 at 2024-01-15T12:00:00.000Z

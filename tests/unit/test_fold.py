@@ -14,10 +14,9 @@ from consumer.commands.replay.partition import Folding, PartitionFold
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.guard.history import Earlier
 from consumer.mapping.reference import reference
-from consumer.pipeline.watermark import Partition
 from consumer.planning.effect import Extent, Mode, Plan
 from tests.scenario import Change, load_all
 

@@ -11,12 +11,11 @@ from msgspec.structs import replace
 from consumer.errors import Place, ServerUnavailable
 from consumer.events.event import ChangeEvent, Operation
 from consumer.events.position import from_source
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.guard import history as module
 from consumer.guard.history import Histories, PartitionHistory, Reach
 from consumer.guard.memory import Memory
 from consumer.guard.sent import change_id, sent_change
-from consumer.pipeline.watermark import Partition
 
 PART = Partition("trading.trading.live_users", 0)
 CLOCK_MS = 1000

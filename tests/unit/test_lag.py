@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from consumer.events.record import Partition
 from consumer.observability.lag import Lag
 from consumer.observability.pauses import Pauses
-from consumer.pipeline.watermark import Partition
 
 USERS, DEMO = Partition("trading.trading.live_users", 0), Partition("trading.trading.demo_users", 3)
 

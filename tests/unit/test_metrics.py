@@ -13,6 +13,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.errors import ConfigError, ServerUnavailable
+from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.version import Verdict
 from consumer.mapping.columns import Drift, DriftKind
@@ -21,7 +22,6 @@ from consumer.observability.metrics import Metrics
 from consumer.observability.probes import serve
 from consumer.observability.tally import OUTCOMES
 from consumer.pipeline.protocols import Source, Step
-from consumer.pipeline.watermark import Partition
 from consumer.settings.sections import Metrics as Settings
 from tests.stack.port import Ports
 from tests.unit.test_tally import applied, dead, step

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from consumer.commands.shared.passage import Patience, let_pass
 from consumer.events.event import ChangeEvent
 from consumer.events.position import SourcePosition
+from consumer.events.record import Partition
 from consumer.mapping.reference import reference
-from consumer.pipeline.watermark import Partition
 from consumer.planning.decision import decide
 from tests.scenario import load_all
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.errors import ConfigError
-from consumer.pipeline.watermark import Partition
+from consumer.events.record import Partition
 from consumer.source.bounds import At, Beginning, Bound, End, Offsets, check_order, parse_bound, parse_size
 
 NOW = 1_705_314_600_000

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from msgspec import structs
 
+from consumer.events.record import Partition
 from consumer.guard.history import Histories
 from consumer.guard.version import Verdict
 from consumer.mapping.reference import reference
 from consumer.observability.tally import OUTCOMES, outcome_of, tally
 from consumer.pipeline.dead_letter import DeadLetter
 from consumer.pipeline.protocols import Applied, Step
-from consumer.pipeline.watermark import Partition
 from consumer.planning.decision import decide_all
 from tests.scenario import load_all
 

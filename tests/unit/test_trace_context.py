@@ -9,7 +9,7 @@ from msgspec import structs
 from consumer.events.event import ChangeEvent
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
-from consumer.observability.trace_context import COLUMN, carried
+from consumer.observability.tracing import COLUMN, carried
 from consumer.planning.decision import decide
 from tests.scenario import load_all
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.pipeline.watermark import Partition, Watermark
+from consumer.events.record import Partition
+from consumer.pipeline.watermark import Watermark
 
 ONE, OTHER = Partition("t", 0), Partition("t", 1)
 

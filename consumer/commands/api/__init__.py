@@ -1,1 +1,1 @@
-"""TODO."""
+"""``cdc-consumer api``: the health API over HTTP."""

@@ -30,6 +30,7 @@ from consumer.planning.rebuild import rebuild_read
 from consumer.settings.sources import Settings
 from consumer.sink.client import translate
 from consumer.sink.drift import Standing, compared
+from consumer.sink.group_memory import recall
 from consumer.sink.keyspace import keyspace
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.standing import RedisView
@@ -261,7 +262,7 @@ class _Passed:
             self._close()
         if self._topics is None:
             schemas: Schemas = self._registry or NO_SCHEMAS
-            selection = selected(self._settings, self._rules, schemas)
+            selection = selected(self._settings, self._rules, schemas, recall)
             self._is_lacking = bool(selection.lacking)
             self._topics = Topics(self._settings.kafka, selection, schemas)
         return self._topics

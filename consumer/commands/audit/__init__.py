@@ -1,1 +1,1 @@
-"""TODO."""
+"""``cdc-consumer audit``: every user in the database against Redis, with the cause of what differs."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from consumer.commands.audit.suspect import Odd, Shape
+from consumer.pipeline.recovery import EMPTIED, REBUILD
 from consumer.planning.effect import Fields
-from consumer.sink.group_offsets import EMPTIED, REBUILD
 
 
 class Cause(StrEnum):

@@ -11,12 +11,12 @@ from consumer.commands.audit.suspect import Odd, Suspect
 from consumer.commands.shared.passage import Passage
 from consumer.errors import Place, RecordError
 from consumer.events.event import ChangeEvent
+from consumer.events.record import Partition
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
-from consumer.pipeline.batched import batched
-from consumer.pipeline.watermark import Partition
+from consumer.pipeline.batch import batched
 from consumer.planning.diff import whole_image
 from consumer.planning.effect import Fields
 from consumer.settings.sources import Settings

@@ -26,6 +26,7 @@ from consumer.observability.audit_progress import AuditProgress
 from consumer.planning.read_row import ReadRow
 from consumer.planning.rebuild import rebuild_read
 from consumer.settings.sources import Settings
+from consumer.sink.group_memory import recall
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.standing import RedisView
 from consumer.source.selection import selected
@@ -61,7 +62,7 @@ class Audit:
             self._database.reach()
             self._view = RedisView(settings.redis)
             opened.callback(self._view.close)
-            selection = selected(settings, rules, schemas)
+            selection = selected(settings, rules, schemas, recall)
             self._rules = rules = replace(rules, databases=selection.databases)
             self._users = Users(self._database, self._view, rules, audit.page)
             self._topics = opened.enter_context(Topics(settings.kafka, selection, schemas))

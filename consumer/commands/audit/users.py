@@ -13,7 +13,7 @@ from consumer.events.position import SourcePosition
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.observability.audit_progress import AuditProgress
-from consumer.pipeline.batched import batched
+from consumer.pipeline.batch import batched
 from consumer.planning.read_row import ReadRow
 from consumer.sink.standing import RedisView
 

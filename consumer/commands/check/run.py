@@ -19,6 +19,7 @@ from consumer.mapping.rules import Rules
 from consumer.settings.sources import Settings
 from consumer.sink import client as redis_client
 from consumer.sink.address import Kind
+from consumer.sink.group_memory import recall_if_there
 from consumer.sink.keyspace import Keyspace, keyspace
 from consumer.sink.rights import wanted
 from consumer.source.clients import kafka as kafka_client
@@ -27,7 +28,7 @@ from consumer.source.dead_letter_topic import DeadLetterTopic
 from consumer.source.followed import Selection
 from consumer.source.letter_reader import read_letters
 from consumer.source.registry import Registry
-from consumer.source.selection import recall_if_there, selected
+from consumer.source.selection import selected
 from consumer.source.topic_reader import read_newest
 
 _CONNECT_TIMEOUT_S = 5.0

@@ -1,1 +1,1 @@
-"""TODO."""
+"""``cdc-consumer connect`` and ``grants``: the connectors of `connect/`."""

@@ -121,6 +121,7 @@ def replay(
     """
     from consumer.commands.dead_letters import report as letter_report
     from consumer.commands.dead_letters.trial import Trial
+    from consumer.sink.group_memory import recall
     from consumer.source.selection import selected
 
     if dry_run and yes:
@@ -145,7 +146,7 @@ def replay(
 
     rules, schemas = rules_of(settings), schemas_of(settings)
     if not discard:  # as `run`, which leaves out rows of other databases
-        rules = replace(rules, databases=selected(settings, rules, schemas).databases)
+        rules = replace(rules, databases=selected(settings, rules, schemas, recall).databases)
     trial = Trial(settings, rules, schemas, is_dry=is_dry, is_silent=not publish)
     if discard:
         trial.discard(choice.of(waiting), say)

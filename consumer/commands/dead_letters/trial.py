@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from consumer.commands.dead_letters.release import foreseen, release
 from consumer.events.avro import Schemas
 from consumer.mapping.rules import Rules
-from consumer.pipeline.batched import batched
+from consumer.pipeline.batch import batched
 from consumer.pipeline.letter_state import Outcome, Released, Unapplied
 from consumer.settings.sources import Settings
 from consumer.sink.redis_sink import RedisSink

@@ -9,8 +9,8 @@ from consumer.commands.explain.history import Fate, History
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Names
 from consumer.pipeline.letter_state import Unapplied
-from consumer.sink.group_offsets import EMPTIED, REBUILD
-from consumer.sink.held import Held
+from consumer.pipeline.recovery import EMPTIED, REBUILD
+from consumer.sink.standing import Held
 
 
 @dataclass(frozen=True, slots=True)

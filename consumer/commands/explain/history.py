@@ -18,13 +18,12 @@ from consumer.errors import Place, RecordError
 from consumer.events.avro import Schemas
 from consumer.events.event import Operation
 from consumer.events.position import Origin
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.history import Earlier, Histories
 from consumer.guard.version import Verdict, Version, compare
 from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import Rules
-from consumer.pipeline.watermark import Partition
 from consumer.planning.decision import Decision, Outcome, decide_all, healing_plan
 from consumer.planning.effect import Extent, Mode, Plan
 from consumer.planning.linked import LinkedChange, linked_change

@@ -12,13 +12,14 @@ from consumer.commands.explain.history import Progress, trace
 from consumer.commands.explain.topics import records_of, spans_of
 from consumer.errors import RecordError
 from consumer.events.avro import Schemas
+from consumer.events.record import Partition
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.observability.progress import ReplayProgress
 from consumer.pipeline.letter_state import Choice
-from consumer.pipeline.watermark import Partition
 from consumer.planning.diff import read_image
 from consumer.settings.sources import Settings
+from consumer.sink.group_memory import recall
 from consumer.sink.group_offsets import lost
 from consumer.sink.standing import RedisView
 from consumer.source.bounds import Bound
@@ -48,7 +49,7 @@ def _explained(
 ) -> Explanation:
     (table,) = (each for each in rules.tables if each.user_type == user.user_type)
     held = view.held(user, rules)
-    selection = selected(settings, rules, schemas)
+    selection = selected(settings, rules, schemas, recall)
     rules = replace(rules, databases=selection.databases)
     spans = spans_of(settings.kafka, selection, user, rules, held.guard.versions, begin)
     with ReplayProgress(sum(span.size for span in spans), "explain", action="explain.progress") as progress:

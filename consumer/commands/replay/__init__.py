@@ -1,1 +1,1 @@
-"""TODO."""
+"""``cdc-consumer replay``: Redis brought to what the topics say, change by change or one write for each user."""

@@ -17,10 +17,10 @@ import structlog
 from consumer.commands.replay.summary import Summary
 from consumer.commands.replay.worker import Finished, Interrupted, RedisReplaced, Wanted, Worker, nap, waits
 from consumer.errors import ServerUnavailable
+from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
 from consumer.mapping.rules import Rules
 from consumer.pipeline.retry import retry
-from consumer.pipeline.watermark import Partition
 from consumer.settings.sources import Settings
 from consumer.sink.standing import RedisView
 from consumer.source.bounds import Beginning, Offsets
@@ -34,8 +34,8 @@ _T = TypeVar("_T")
 
 
 class BackgroundRebuild:
-    """As :class:`consumer.pipeline.protocols.Rebuild`. ``rules`` name the databases that are followed, ``tables`` what is known
-    of the topics.
+    """As :class:`consumer.pipeline.protocols.Rebuild`. ``rules`` name the databases that are followed, ``tables``
+    what is known of the topics.
     """
 
     def __init__(self, settings: Settings, rules: Rules, tables: TopicTables) -> None:

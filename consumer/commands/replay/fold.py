@@ -1,8 +1,8 @@
 """The log folded to the last change of each user: what applying every change in order would have come to.
 
-Of most records only what decides is decoded (see :mod:`consumer.commands.replay.glance`); whether the row of the last one
-can be used shows when its plan is made. Where it can't, the user's records are folded again, ``carefully``, each looked
-at whole.
+Of most records only what decides is decoded (see :mod:`consumer.commands.replay.glance`). Whether the row of the last
+one can be used shows when its plan is made. Where it can't, the user's records are folded again, ``carefully``, each
+looked at whole.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from consumer.events.decimals import spelled
 from consumer.events.envelope import key_of, parse
 from consumer.events.event import ChangeEvent, Operation, OtherDatabase
 from consumer.events.position import Origin
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.guard.history import Histories
 from consumer.guard.sent import counted_change
 from consumer.guard.version import Version, compare
 from consumer.mapping.rules import Rules
-from consumer.pipeline.watermark import Partition
 from consumer.planning.change_times import ChangeTimes
 from consumer.planning.diff import diff, is_whole, whole_image
 from consumer.planning.effect import Plan

@@ -30,13 +30,13 @@ from consumer.commands.replay.worker import (
 )
 from consumer.errors import ConfigError, Place, ServerError, ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS, Schemas
+from consumer.events.record import Partition
 from consumer.guard.version import Verdict
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
 from consumer.observability.progress import ReplayProgress
-from consumer.pipeline.batched import batched
+from consumer.pipeline.batch import batched
 from consumer.pipeline.retry import retry
-from consumer.pipeline.watermark import Partition
 from consumer.planning.effect import Plan
 from consumer.planning.rebuild import as_read, removal
 from consumer.settings.sources import Settings

@@ -21,8 +21,7 @@ from consumer.events.topic_tables import TopicTables
 from consumer.guard.history import Histories
 from consumer.guard.version import Verdict
 from consumer.mapping.rules import Rules
-from consumer.pipeline.batch import Batch, Delivery
-from consumer.pipeline.batched import batched
+from consumer.pipeline.batch import Batch, Delivery, batched
 from consumer.pipeline.protocols import Applied
 from consumer.pipeline.retry import retry
 from consumer.planning.decision import decide_all, healing_plan

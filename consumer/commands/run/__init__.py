@@ -1,1 +1,1 @@
-"""TODO."""
+"""``cdc-consumer run``: the parts put together, and worker processes."""

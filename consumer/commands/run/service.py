@@ -14,7 +14,7 @@ from consumer.commands.run.source_watch import watch_source
 from consumer.commands.shared.stop import Stop
 from consumer.errors import ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS, Schemas
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.history import Histories
 from consumer.mapping.rules import Rules
@@ -24,10 +24,9 @@ from consumer.pipeline.loop import Pipeline
 from consumer.pipeline.protocols import Rebuild, Step
 from consumer.pipeline.retry import Reminder, retry, since
 from consumer.pipeline.tolerance import Limit
-from consumer.pipeline.watermark import Partition
 from consumer.settings import extras
 from consumer.settings.sources import Settings
-from consumer.sink import group_memory as redis_memory
+from consumer.sink.group_memory import agree, recall, remember
 from consumer.sink.redis_sink import RedisSink
 from consumer.source.dead_letter_topic import DeadLetterTopic
 from consumer.source.earlier import KafkaEarlier
@@ -181,12 +180,12 @@ def _selection(
 
 def _agreed(settings: Settings, rules: Rules, schemas: Schemas) -> Selection:
     """The topics to follow, and the database remembered for whoever joins the group later."""
-    found = selected(settings, rules, schemas)
+    found = selected(settings, rules, schemas, recall)
     if found.lacking:
         return found
     if settings.source.database:
-        redis_memory.remember(settings, found.databases)
+        remember(settings, found.databases)
         return found
-    if redis_memory.agree(settings, found.databases) != found.databases:
-        return selected(settings, rules, schemas)  # another member was first
+    if agree(settings, found.databases) != found.databases:
+        return selected(settings, rules, schemas, recall)  # another member was first
     return found

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What several commands share: options, texts of wrong usage, how to stop, a row written anew."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from consumer.errors import ConfigError
+from consumer.events.event import PLACEHOLDER
 from consumer.mapping import file as mapping
 from consumer.mapping.keys import UserId
 from consumer.observability import log
@@ -104,7 +105,8 @@ def settings_of(
 ) -> config.Settings:
     """The settings in force, with the log set up as they say; options that were not given are None.
 
-    ``sections`` are the options of one command alone, by section. ``named`` as in :func:`consumer.settings.sources.load`.
+    ``sections`` are the options of one command alone, by section. ``named`` as in
+    :func:`consumer.settings.sources.load`.
 
     Raises:
         ConfigError: as :func:`consumer.settings.sources.load`.
@@ -150,7 +152,7 @@ def rules_of(settings: config.Settings) -> Rules:
         epoch=settings.guard.epoch,
         accept_missing_before=settings.source.accept_missing_before,
         databases=frozenset(settings.source.database),
-        placeholder=settings.source.unavailable_placeholder,
+        placeholder=settings.source.unavailable_placeholder or PLACEHOLDER,
     )
 
 

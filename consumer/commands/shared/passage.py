@@ -9,7 +9,7 @@ from typing import Protocol
 
 from consumer.events.event import ChangeEvent
 from consumer.events.position import SourcePosition
-from consumer.pipeline.watermark import Partition
+from consumer.events.record import Partition
 
 
 @dataclass(frozen=True, slots=True)

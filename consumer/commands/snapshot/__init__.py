@@ -1,1 +1,1 @@
-"""TODO."""
+"""``cdc-consumer snapshot``: Debezium's incremental snapshots, asked for and followed."""

@@ -67,6 +67,7 @@ def snapshot(
     """
     from consumer.commands.snapshot import run as incremental
     from consumer.commands.snapshot.request import told_json, told_text
+    from consumer.sink.group_memory import recall
     from consumer.source.selection import selected
 
     settings = settings_of(
@@ -83,7 +84,7 @@ def snapshot(
     _refuse_contradictions(tables or [], where, users or [], authoritative=authoritative, stop=stop)
     audits = authoritative and _may_audit(settings)
     chosen = [_user(each) for each in users or []]
-    selection = selected(settings, rules, schemas_of(settings)) if tables or chosen else None
+    selection = selected(settings, rules, schemas_of(settings), recall) if tables or chosen else None
     if stop:
         incremental.end(settings, incremental.collections(selection, rules, tables or []) if selection else [])
         typer.echo("asked for its end; whoever follows it hears of it", err=True)

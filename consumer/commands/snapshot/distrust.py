@@ -8,7 +8,7 @@ from consumer.errors import Place, ServerError
 from consumer.guard.version import Verdict, Version, is_of_deleted
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
-from consumer.pipeline.batched import batched
+from consumer.pipeline.batch import batched
 from consumer.pipeline.protocols import Sink
 from consumer.planning.effect import Plan
 from consumer.planning.mark import mark

@@ -9,7 +9,7 @@ import redis
 
 from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import Names
-from consumer.pipeline.batched import batched
+from consumer.pipeline.batch import batched
 from consumer.sink.client import translate
 from consumer.sink.keyspace import Keyspace
 from consumer.sink.script import sound

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Redis Cluster: nodes, slots, and plans spread over them."""

@@ -17,10 +17,10 @@ import redis
 from msgspec.structs import replace
 
 from consumer.errors import ConfigError, ServerError
+from consumer.events.record import Partition
 from consumer.guard.version import Verdict
 from consumer.mapping.rules import Rules
 from consumer.pipeline.protocols import Applied
-from consumer.pipeline.watermark import Partition
 from consumer.planning.effect import Mode, Plan
 from consumer.settings.sections import Guard, Redis
 from consumer.sink import group_offsets

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Which keys match a template with a wildcard."""

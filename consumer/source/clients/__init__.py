@@ -1,1 +1,1 @@
-"""TODO."""
+"""The two Kafka clients, and what a connection to Kafka needs."""

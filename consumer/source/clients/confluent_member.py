@@ -14,8 +14,7 @@ from kafka.errors import (
     UnknownMemberIdError,
 )
 
-from consumer.events.record import SourceRecord
-from consumer.pipeline.watermark import Partition
+from consumer.events.record import Partition, SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source.clients.confluent_client import by_name, named, open_consumer, to_record
 from consumer.source.clients.member import LOOK_UP_TIMEOUT_MS, Extent, OnPartitions

@@ -10,8 +10,7 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
-from consumer.events.record import SourceRecord
-from consumer.pipeline.watermark import Partition
+from consumer.events.record import Partition, SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source.clients.kafka import open_consumer, to_record
 from consumer.source.clients.member import LOOK_UP_TIMEOUT_MS, Extent, OnPartitions

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from consumer.events.record import SourceRecord
-from consumer.pipeline.watermark import Partition
+from consumer.events.record import Partition, SourceRecord
 
 OnPartitions = Callable[[Sequence[Partition]], None]
 

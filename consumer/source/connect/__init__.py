@@ -1,1 +1,1 @@
-"""TODO."""
+"""Kafka Connect's REST API."""
