@@ -7,8 +7,8 @@ them stale.
 
 Where it remembers nothing of a partition any more, all that was applied of it is gone: Redis was emptied, under the
 program, while it was away, or before the start. Such partitions are ``lost``. Reading again would publish again, so
-nothing is applied until they are known to Redis once more (:mod:`consumer.pipeline.recovery`). Lost too is a partition of
-which the group has read more than the topic's first records, and Redis knows nothing at the start.
+nothing is applied until they are known to Redis once more (:mod:`consumer.pipeline.recovery`). Lost too is a
+partition of which the group has read more than the topic's first records, and Redis knows nothing at the start.
 
 Each assignment of a partition has a generation. What was polled under an older one counts for nothing here: the
 partition began again at the group's offset. After a failure reading goes on at the first record that is not done.
