@@ -138,7 +138,7 @@ def _run(*, stays: bool) -> int:
     try:
         with TemporaryDirectory(prefix="cdc-live-") as directory, Stack.start() as stack:
             live = Live(screen, stack)
-            live.run(Path(directory) / "consumer.observability.log", stays=stays)
+            live.run(Path(directory) / "consumer.log", stays=stays)
     except MissingTool as missing:
         print(f"live: {missing}", file=sys.stderr)
         return 2

@@ -25,21 +25,21 @@ _QUIET_S = 10.0
 """So long after the last dead letter of a topic that ends with one, the offsets behind it may be committed."""
 
 _DRIFTS = {
-    DriftKind.UNKNOWN: (logging.INFO, "column.unknown", "no rule names a column"),
-    DriftKind.MISSING: (logging.WARNING, "column.missing", "rows lack a column"),
+    DriftKind.UNKNOWN: (logging.INFO, {"action": "column.unknown"}, "no rule names a column"),
+    DriftKind.MISSING: (logging.WARNING, {"action": "column.missing"}, "rows lack a column"),
     DriftKind.UNREADABLE: (
         logging.WARNING,
-        "column.unreadable",
+        {"action": "column.unreadable"},
         "a column's value can't be read; its field is left as it is in Redis, the rest of the row is applied",
     ),
     DriftKind.VALUE: (
         logging.WARNING,
-        "column.unknown_value",
+        {"action": "column.unknown_value"},
         "a column has a value that the mapping does not know; such rows change nothing",
     ),
     DriftKind.SCALE: (
         logging.WARNING,
-        "decimals.assumed",
+        {"action": "decimals.assumed"},
         "precise decimals in JSON without schema: the scale is nowhere in the record, so the mapping's is taken",
     ),
 }
@@ -172,7 +172,7 @@ class Completion:
             self._observer.drifted(drift, count)
             if self._columns.is_first(drift):
                 level, action, said = _DRIFTS[drift.kind]
-                _log.log(level, said, action=action, table=drift.table, column=drift.column)
+                _log.log(level, said, **action, table=drift.table, column=drift.column)
 
     def _look_at_databases(self, steps: Sequence[Step]) -> None:
         """Rows of databases that are not followed: each topic and database is told once; the metrics count them all."""

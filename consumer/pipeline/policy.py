@@ -241,6 +241,7 @@ _REGISTRY = (
 _OWN = (
     _retry("bring the server back, or wait", "consumer.ServerUnavailable consumer.UnknownReply"),
     _retry("nothing: the program goes on where the server says it is", "consumer.Reconnected"),
+    _retry("rebuild Redis: cdc-consumer replay --rebuild --yes (CDC_REDIS__WHEN_EMPTIED)", "consumer.Emptied"),
     _dead_letter(
         "the error's own advice",
         """consumer.Refused consumer.RecordError consumer.Undecodable consumer.NotAnEnvelope consumer.UnknownTable

@@ -80,7 +80,7 @@ def following(stack: Stack, folder: Path, redis_url: str) -> Iterator[Followed]:
     own = {"CDC_REDIS__URL": redis_url, "CDC_METRICS__PORT": "0", "CDC_KAFKA__COMMIT_INTERVAL_MS": "50"}
     with (
         registered(stack, stack.mysql, prefix, CDC_PARTITIONS="1") as registration,
-        running({**kafka, **own}, folder / "consumer.observability.log") as consumer,
+        running({**kafka, **own}, folder / "consumer.log") as consumer,
     ):
         yield Followed(registration, consumer, kafka)
 

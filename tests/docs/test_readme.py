@@ -142,7 +142,7 @@ def test_the_installation_in_the_readme_gives_a_program_that_works(tmp_path: Pat
     recording = PROJECT / "demo" / "recordings" / "trading.jsonl.gz"
     ran = _there(programs, tmp_path, "plan", "--json", str(recording))
     assert ran.returncode == 0, ran.stderr
-    script = "import importlib.resources as r; r.files('consumer').joinpath('apply.lua').read_text()"
+    script = "import importlib.resources as r; r.files('consumer.sink').joinpath('apply.lua').read_text()"
     subprocess.run([str(programs / "python"), "-c", script], cwd=tmp_path, check=True, timeout=60)
     # The SQL is in the package; postgres was not asked for, and is one sentence.
     grants = _there(programs, tmp_path, "grants", "mysql", CDC_MYSQL_PASSWORD="p", CDC_READER_PASSWORD="q")

@@ -39,7 +39,7 @@ class System:
 
     def running(self, *arguments: str, **environment: str) -> AbstractContextManager[Process]:
         """The consumer, until the end of the block."""
-        return running({**self.environment, **environment}, self.folder / "consumer.observability.log", *arguments)
+        return running({**self.environment, **environment}, self.folder / "consumer.log", *arguments)
 
     def config(self, user_id: int, user_type: str = "live") -> dict[str, str]:
         found = self.redis.hgetall(f"user:{{{user_type}:{user_id}}}:config")

@@ -44,7 +44,7 @@ class Feed:
         return [each.get(10).offset for each in sent]
 
     def running(self, **environment: str) -> AbstractContextManager[Process]:
-        return running({**self.environment, **environment}, self.folder / "consumer.observability.log")
+        return running({**self.environment, **environment}, self.folder / "consumer.log")
 
     def halted(self, **environment: str) -> str:
         """What a program said that ended by itself with exit code 1."""

@@ -242,6 +242,6 @@ def test_no_secret_is_in_redis_or_in_the_log(live: System) -> None:
     live.passed(7)
     keys = {key: live.redis.type(key) for key in live.redis.scan_iter()}
     stored = [live.redis.hgetall(key) if kind == "hash" else live.redis.get(key) for key, kind in keys.items()]
-    everything = f"{live.listener.heard()} {stored} {(live.folder / 'consumer.observability.log').read_text()}"
+    everything = f"{live.listener.heard()} {stored} {(live.folder / 'consumer.log').read_text()}"
     for secret in secrets.values():
         assert secret not in everything

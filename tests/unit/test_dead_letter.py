@@ -31,7 +31,7 @@ def test_the_headers_are_kafka_connects_and_our_own_beside_the_records() -> None
         "__connect.errors.connector.name": b"the-group",
         "__connect.errors.task.id": b"0",
         "__connect.errors.stage": b"TRANSFORMATION",
-        "__connect.errors.class.name": b"consumer.planning.plan",
+        "__connect.errors.class.name": b"consumer.plan",
         "__connect.errors.exception.class.name": b"consumer.errors.InvalidValue",
         "__connect.errors.exception.message": b"t.db.live_users[3]@41: margin: is no number",
         "cdc.reason": b"invalid_value",

@@ -174,7 +174,7 @@ def test_the_rest(metrics: Metrics) -> None:
     assert found["cdc_missing_columns_total"] == {("mam_id", "live_users"): 2}
     assert found["cdc_unreadable_columns_total"] == {("copytrading_alloted_time", "live_users"): 4}
     assert found["cdc_unknown_values_total"] == {("status", "user_transactions"): 5}
-    assert found["cdc_index_state"] == {("off",): 0, ("cold",): 0, ("warm",): 1}
+    assert found["cdc_index_state"] == {("off",): 0, ("cold",): 0, ("full",): 0, ("warm",): 1}
     assert len(found["cdc_build_info"]) == 1
     assert found["process_resident_memory_bytes"][()] > 0
 

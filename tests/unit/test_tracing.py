@@ -130,5 +130,5 @@ def test_traces_without_the_extra_are_a_wrong_setting(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.setenv("CDC_TRACING__ENABLED", "true")
     monkeypatch.setenv("CDC_METRICS__PORT", "0")
-    with pytest.raises(ConfigError, match=r"cdc-consumer\[otel\]"):
+    with pytest.raises(ConfigError, match=r"'\.\[otel\]'"):
         run(load(), reference(), Stop())

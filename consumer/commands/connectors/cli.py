@@ -190,7 +190,7 @@ def _grants_file(server: str) -> Path:
     """In the wheel they lie beside this module, in a checkout in connect/."""
     here = Path(__file__).parent
     packed = here / "sql" / f"{server}.sql"
-    return packed if packed.is_file() else here.parents[1] / "connect" / "grants" / f"{server}.sql"
+    return packed if packed.is_file() else here.parents[2] / "connect" / "grants" / f"{server}.sql"
 
 
 def _open(settings: Settings) -> ConnectApi:

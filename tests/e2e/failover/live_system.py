@@ -60,7 +60,7 @@ class LiveSystem:
 
     def start(self) -> None:
         """Run the program."""
-        self.process = self.exits.enter_context(running(self.environment, self.folder / "consumer.observability.log"))
+        self.process = self.exits.enter_context(running(self.environment, self.folder / "consumer.log"))
 
     def stop(self) -> None:
         """Ask the program to end, and wait for it."""
