@@ -119,6 +119,7 @@ def settled(system: System, *arguments: str) -> dict[str, Any]:
     return told()
 
 
+@pytest.mark.timeout(900)  # a quiet MySQL takes up to 45 s to see that a snapshot was asked for
 @pytest.mark.parametrize("overrides", [{"signal.poll.interval.ms": "100"}])
 def test_snapshots_are_no_fault_and_nobodys_hand(live: System) -> None:
     """A plain one, which only fills, and one that writes over what stands there; and a repair between them."""

@@ -41,7 +41,8 @@ def foreseen(chosen: Sequence[Unapplied], view: View, rules: Rules, schemas: Sch
         ServerUnavailable, ServerError: of Redis, or from ``schemas``.
     """
     batch = _batch(chosen, rules, schemas, is_silent=True)
-    plans = {at: plan for at, plan in batch.plans().items() if plan.mode is not Mode.MARK}
+    marks = {at for at, plan in batch.plans().items() if plan.mode is Mode.MARK}
+    plans = {at: plan for at, plan in batch.plans().items() if at not in marks}
     standings = dict(zip(plans, view.standings(list(plans.values())), strict=True))
     guards = dict(zip(plans, view.guards([plan.user for plan in plans.values()], rules), strict=True))
     applied: dict[tuple[str, str], Version] = {}
