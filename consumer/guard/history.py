@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from consumer.events.event import ChangeEvent, RowImage
 from consumer.events.position import Origin
 from consumer.events.record import Partition, SourceRecord
-from consumer.guard.memory import Memory, Run
+from consumer.guard.memory import Memory, NewestReads, Run
 from consumer.guard.sent import Number, SentChange, continues, sent_change
 
 _REMEMBERED = 40_000
@@ -82,6 +82,10 @@ class History(Protocol):
         """
         ...
 
+    def first_read(self, record: SourceRecord) -> int | None:
+        """The offset of an earlier copy of a record that is a snapshot's read; None if it is the first."""
+        ...
+
     def is_orphan(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
         """Whether the delete that a tombstone belongs to is not there any more, as in a compacted topic.
 
@@ -99,6 +103,9 @@ class _NoHistory:
     """Takes every change for new, and every tombstone for one that follows its delete."""
 
     def first_sent(self, event: ChangeEvent) -> int | None:
+        return None
+
+    def first_read(self, record: SourceRecord) -> int | None:
         return None
 
     def is_orphan(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
@@ -127,6 +134,7 @@ class PartitionHistory:
         self._memory: Memory | None = None
         self._search: _Search | None = None
         self._numbers = _Numbers()
+        self.reads = NewestReads()
         self._sure_since_ms = _ALWAYS
         """What was sent since then and is not found was not sent."""
         self._open = _OpenTransaction()
@@ -358,6 +366,14 @@ class Histories:
     def first_offset(self, partition: Partition, sent: SentChange) -> int | None:
         """As :meth:`PartitionHistory.first_offset`."""
         return self._history(partition).first_offset(sent)
+
+    def first_read(self, record: SourceRecord) -> int | None:
+        """As :meth:`History.first_read`."""
+        return self.first_copy(Partition.of(record), record.value or b"", record.offset)
+
+    def first_copy(self, partition: Partition, value: bytes, offset: int) -> int | None:
+        """The same of a record of which only that is known."""
+        return self._history(partition).reads.first_offset(value, offset)
 
     def is_orphan(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
         """As :meth:`History.is_orphan`."""

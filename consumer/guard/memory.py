@@ -92,3 +92,27 @@ class Memory:
             self._held -= len(self._runs.popleft())
             first = self._runs[0]
             self.begin_offset, self.since_ms = first.begin_offset, first.since_ms
+
+
+class NewestReads:
+    """Records of snapshot reads that came last, by their bytes.
+
+    A read has no number of its own. But Kafka Connect's producer may write a batch of records twice. The second copy of
+    a read is then older than the changes between the two. Such copies lie close together and are equal byte by byte. A
+    row that is read again has another time.
+    """
+
+    def __init__(self, limit: int = 20_000) -> None:
+        self._limit = limit
+        self._offsets: dict[int, int] = {}
+
+    def first_offset(self, value: bytes, offset: int) -> int | None:
+        """The offset of the same read before ``offset``, or None."""
+        offsets, identity = self._offsets, hash(value)
+        first = offsets.get(identity)
+        if first is not None and first < offset:
+            return first
+        offsets[identity] = offset
+        if len(offsets) > self._limit:
+            del offsets[next(iter(offsets))]
+        return None

@@ -197,16 +197,16 @@ class Source(Section):
     accept_missing_before: bool = Field(
         False, description="take an update without its old row image as a change of every owned column"
     )
-    unavailable_placeholder: str = Field(
-        "",
+    unavailable_placeholder: str | None = Field(
+        None,
         description="the connector's unavailable.value.placeholder: a text, or hex: and the bytes of one in UTF-8;"
         " empty: Debezium's own",
     )
 
     @field_validator("unavailable_placeholder")
     @classmethod
-    def _text_of_bytes(cls, value: str) -> str:
-        if not value.startswith("hex:"):
+    def _text_of_bytes(cls, value: str | None) -> str | None:
+        if value is None or not value.startswith("hex:"):
             return value
         try:
             return bytes.fromhex(value.removeprefix("hex:")).decode()

@@ -17,7 +17,7 @@ from consumer.mapping.columns import Drift, DriftKind
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
 from consumer.pipeline.loop import Pipeline
-from consumer.pipeline.tolerance import Limit
+from consumer.pipeline.tolerance import NONE, Limit
 from consumer.sink.redis_sink import RedisSink
 from consumer.source.recording import RecordedSource, read
 from tests.pipeline.test_dead_letters import Kept
@@ -50,7 +50,7 @@ def play(
         rules or reference(),
         history=Histories(None, CLOCK_MS),
         dead_letters=kept,
-        limit=Limit(100, 1.0),
+        limit=NONE if kept is None else Limit(100, 1.0),
         observer=seen,
         commit_interval_s=0,
     )

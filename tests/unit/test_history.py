@@ -14,7 +14,7 @@ from consumer.events.position import from_source
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard import history as module
 from consumer.guard.history import Histories, PartitionHistory, Reach
-from consumer.guard.memory import Memory
+from consumer.guard.memory import Memory, NewestReads
 from consumer.guard.sent import change_id, sent_change
 
 PART = Partition("trading.trading.live_users", 0)
@@ -355,3 +355,25 @@ def test_two_changes_have_two_identities() -> None:
         change(1, 0, gtid=False, pos=101),
     ]
     assert len({sent_change(each).identity for each in events}) == len(events)
+
+
+def test_a_copy_of_a_read_is_known_by_its_bytes() -> None:
+    """Kafka Connect's producer may write a batch twice: r, u, r, u. The second r is older than the first u."""
+    read = SourceRecord("t", 0, 3, NOW_MS, b"{}", b'{"op":"r"}')
+    histories = Histories(None, CLOCK_MS)
+    assert histories.first_read(read) is None
+    assert histories.first_read(read) is None, "the same record, read again"
+    assert histories.first_read(replace(read, offset=5)) == 3
+    assert histories.first_read(replace(read, partition=1)) is None
+    assert histories.first_read(replace(read, offset=6, value=b'{"op":"r","ts_ms":1}')) is None
+
+
+def test_of_reads_only_the_newest_are_remembered() -> None:
+    reads = NewestReads(limit=2)
+    assert [reads.first_offset(value, at) for at, value in enumerate((b"a", b"b", b"c", b"a", b"c"))] == [
+        None,
+        None,
+        None,
+        None,
+        2,
+    ]

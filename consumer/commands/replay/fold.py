@@ -185,11 +185,12 @@ class UserFold:
 
     def _is_new(self, seen: Seen, record: Read) -> bool:
         """Whether it was not sent before."""
-        key = key_of(record.key, self._schemas)
+        partition = Partition(record.topic, record.partition)
         if seen.position.origin is not Origin.STREAMED:
-            return True
+            return self._history.first_copy(partition, record.value or b"", record.offset) is None
+        key = key_of(record.key, self._schemas)
         sent = counted_change(self._table.table, seen.op, key, seen.position, record.timestamp_ms, record.offset)
-        return self._history.first_offset(Partition(record.topic, record.partition), sent) is None
+        return self._history.first_offset(partition, sent) is None
 
     def plan(self, last: Last, topic: str, partition: int) -> Plan:
         """The plan that brings Redis to the last change.
@@ -219,6 +220,8 @@ class UserFold:
                 self.rejections.add(error, None, is_counted=self._is_second_look)
                 return
             if not isinstance(parsed, ChangeEvent) or self._history.first_sent(parsed) is not None:
+                return
+            if parsed.position.origin is not Origin.STREAMED and self._history.first_read(source) is not None:
                 return
             event = spelled(parsed, self._table.money())
             seen = self._seen(event)
