@@ -60,6 +60,11 @@ class Checkpoint:
         """The partitions that Redis has lost, each with the offset at which it goes on."""
         return {part: at for part, at in self._watermark.positions().items() if part in self._lost}
 
+    @property
+    def told(self) -> Mapping[Partition, int]:
+        """Of each partition the offset below which everything was published: what lies behind is told from here."""
+        return {part: max(at, self._published.get(part, 0)) for part, at in self._watermark.positions().items()}
+
     def ends(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         """Where each goes on that has the number of one of ``partitions``: a user's tables lie in one number."""
         numbers = {part.number for part in partitions}

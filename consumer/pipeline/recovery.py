@@ -49,7 +49,7 @@ class Recovery:
         try:
             while (lost := self._checkpoint.lost) and not should_stop():
                 self._say(lost)
-                self._tell(lost, retry)
+                self._tell(retry)
                 if self._rebuild is not None:
                     self._go_on_with_rebuild(self._rebuild, lost, retry)
                 source.idle(_LOOK_S)
@@ -86,10 +86,13 @@ class Recovery:
                 advice=waits if self._rebuild else REBUILD,
             )
 
-    def _tell(self, lost: Mapping[Partition, int], retry: Retry) -> None:
-        """Each time, for Redis may be emptied again."""
-        retry(REDIS, lambda: self._sink.stop_at(lost))
-        self._told = {**self._told, **lost}
+    def _tell(self, retry: Retry) -> None:
+        """Where each partition of this member has stopped, lost or not, for nothing is applied of any. Said each time,
+        for Redis may be emptied again.
+        """
+        told = self._checkpoint.told
+        retry(REDIS, lambda: self._sink.stop_at(told))
+        self._told = {**self._told, **told}
 
     def _end(self, retry: Retry) -> None:
         if self._told:

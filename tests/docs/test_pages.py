@@ -18,6 +18,7 @@ from consumer.observability.metrics import Metrics
 from consumer.planning.decision import decide
 from consumer.settings.sources import Settings
 from consumer.settings.variables import PREFIX
+from consumer.sink.group_offsets import REBUILD
 from consumer.source import recording
 from tests.deploy.promql import watched
 from tests.docs.markdown import PROJECT, blocks, pages, rows
@@ -69,6 +70,19 @@ def test_every_metric_is_described() -> None:
     exported = {family.name for registry in registries for family in registry.collect()}
     named = {name for (name,) in rows(DOCS / "operations.md", 1) if re.fullmatch(r"(cdc|process)(_[a-z]+)+", name)}
     assert named == exported
+
+
+def test_an_emptied_redis_is_rebuilt_in_one_way_that_is_written_in_one_place() -> None:
+    """The advice of the log, which a test carries out as it is written, stands in the runbook's page as it is."""
+    text = (DOCS / "operations.md").read_text(encoding="utf-8")
+    assert blocks_of_commands(text).count(REBUILD) == 1
+    for page in pages():
+        assert "--from beginning --to end --rebuild" not in page.read_text(encoding="utf-8"), page.name
+
+
+def blocks_of_commands(text: str) -> list[str]:
+    """The indented lines of a page."""
+    return [line.strip() for line in text.splitlines() if line.startswith("    ")]
 
 
 def test_every_cause_of_an_audit_is_described() -> None:

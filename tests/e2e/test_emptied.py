@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from kafka.admin import NewPartitions
 
+from consumer.sink.group_offsets import REBUILD
+from tests.e2e.conftest import WITNESS, System
 from tests.e2e.feed import Feed, deposit
 from tests.e2e.process import CLI, Process, command
 from tests.e2e.test_metrics import Page, asked
@@ -130,6 +132,23 @@ def test_each_member_rebuilds_its_own_partitions_and_nobody_is_told(feed: Feed, 
         assert set(times.values()) == {1}
         assert all(each.running for each in members)
         assert all("Traceback" not in each.said() for each in members)
+
+
+def test_an_audit_names_the_cause_while_it_is_so(live: System) -> None:
+    live.passed(WITNESS)
+    key = f"cdc:offsets:{live.environment['CDC_KAFKA__GROUP_ID']}"
+    # Of what was not committed yet nothing was remembered, and it would simply be read again.
+    eventually(lambda: sum(int(offset) > 0 for offset in live.redis.hvals(key)) == 2, 60)
+    live.redis.flushall()
+    asking = {**live.environment, "CDC_DATABASE__URL": live.database.url, "CDC_AUDIT__PATIENCE_S": "2"}
+    ran = command(asking, "audit", "--json", seconds=120)
+    findings = [json.loads(line) for line in ran.stdout.splitlines()[:-1]]
+    assert {each["cause"] for each in findings} == {"redis_emptied"}, ran.stdout + ran.stderr
+    assert {each["user"] for each in findings} == {f"live:{WITNESS}", f"demo:{WITNESS}"}
+    assert command(live.environment, *REBUILD.split()[1:]).returncode == 0
+    live.passed(WITNESS)
+    ran = command(asking, "audit", "--json", seconds=120)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_one_master_of_a_cluster_is_emptied(feed: Feed, cluster: TestCluster) -> None:

@@ -237,6 +237,15 @@ def test_it_is_noticed_without_any_change_and_nothing_is_applied_until_an_operat
     assert not scene.client.exists("cdc:offsets:g:stopped")
 
 
+def test_a_rebuild_leaves_to_the_member_what_it_has_not_told_of_its_other_partitions(scene: Scene) -> None:
+    """They have lost nothing, but stand still too: what comes is told when it goes on."""
+    scene.group.log[OTHER] = []
+    seen: list[object] = []
+    acts = (scene.send(3), nothing, nothing, scene.client.flushall, nothing)
+    scene.run(*acts, pauses=[nothing, lambda: seen.append(scene.client.hgetall("cdc:offsets:g:stopped")), scene.stop])
+    assert seen == [{f"{TOPIC.topic}:0": "3", f"{TOPIC.topic}:1": "0"}]
+
+
 def test_a_change_right_behind_it_does_not_hide_it(scene: Scene, whole: dict[str, object]) -> None:
     """The next commit wrote its offset into the emptied Redis, as if nothing were lost."""
     rebuild, heard = Folded(scene), scene.ids()
