@@ -15,10 +15,10 @@ from consumer.commands.audit.cause import Cause
 from consumer.commands.audit.exported import AuditMetrics
 from consumer.mapping.reference import reference
 from consumer.observability.metrics import Metrics
+from consumer.pipeline.recovery import REBUILD
 from consumer.planning.decision import decide
 from consumer.settings.sources import Settings
 from consumer.settings.variables import PREFIX
-from consumer.sink.group_offsets import REBUILD
 from consumer.source import recording
 from tests.deploy.promql import watched
 from tests.docs.markdown import PROJECT, blocks, pages, rows

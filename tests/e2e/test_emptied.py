@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from kafka.admin import NewPartitions
 
-from consumer.sink.group_offsets import REBUILD
+from consumer.pipeline.recovery import REBUILD
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.feed import Feed, deposit
 from tests.e2e.process import CLI, Process, command
