@@ -85,7 +85,7 @@ def test_enough_is_enough(client: redis.Redis, narrow: Redis, enough: str, askin
 
 
 def test_the_account_in_the_docs_is_that_of_the_reference() -> None:
-    page = (DEMO.parents[2] / "docs" / "operations.md").read_text()
+    page = (DEMO.parents[2] / "docs" / "secure.md").read_text()
     assert f"ACL SETUSER cdc on >PASSWORD {wanted(RULES, '', has_functions=True)}\n" in page
 
 

@@ -82,7 +82,7 @@ def test_panels_do_not_lie_on_each_other() -> None:
 
 def test_what_to_do_about_each_alert_is_described() -> None:
     named = [rule["alert"] for rule in RULES]
-    page = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
+    page = (PROJECT / "docs" / "observe.md").read_text(encoding="utf-8")
     section = page.partition("### Dashboard and alerts\n")[2].partition("\n## ")[0]
     described = re.findall(r"^\| ([A-Z]\w+) \|", section, re.MULTILINE)
     assert described == named

@@ -88,7 +88,7 @@ def test_the_values_agree_with_a_counted_run_and_no_log_line_holds_a_row(system:
     for planted in PLANTED:
         assert planted not in said
         assert planted not in after.text
-    described = {action for (action,) in rows(PROJECT / "docs" / "operations.md", 1)}
+    described = {action for (action,) in rows(PROJECT / "docs" / "observe.md", 1)}
     actions = {json.loads(line)["action"] for line in said.splitlines()}
     assert actions <= described
     assert {"run.following", "record.dead_letter", "redis.waiting", "index.ready"} <= actions
