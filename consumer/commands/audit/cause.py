@@ -79,10 +79,8 @@ def cause_of(odd: Odd, name: str, known: Evidence) -> Cause:
     """
     if odd.shape is Shape.TYPE:
         return Cause.WRONG_TYPE
-    if known.is_emptied:
-        return Cause.REDIS_EMPTIED
-    if known.is_lost:
-        return Cause.DEAD_LETTER
+    if known.is_emptied or known.is_lost:
+        return Cause.REDIS_EMPTIED if known.is_emptied else Cause.DEAD_LETTER
     if odd.shape is Shape.LEFT:
         return _of_left(known)
     if not known.has_version or known.is_deleted:

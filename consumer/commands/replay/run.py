@@ -179,11 +179,13 @@ class _Run:
         return spans
 
     def _stopped(self) -> Mapping[Partition, int]:
-        """Where members wait. Of partitions that Redis has lost one is about to say so, if it lives."""
+        """Where members wait because Redis was emptied. Who lives, and has not noticed yet, is about to say so."""
         group, until = self.settings.kafka.group_id, time.monotonic() + _SAID_WITHIN_S
         while True:
             has_read = self._retried(lambda: committed(self.settings.kafka))
             missing = lost(has_read, self._retried(lambda: self.view.offsets(group)))
+            if not missing:
+                return {}  # what is said may be of a member that has died since
             stopped = self._retried(lambda: self.view.stopped(group))
             if missing <= stopped.keys() or time.monotonic() > until or self.should_stop():
                 return stopped
