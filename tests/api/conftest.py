@@ -90,6 +90,12 @@ def keys_of(client: Client) -> list[str]:
     return sorted(str(key) for key in client.scan_iter(match="*") if not str(key).startswith("cdc:offsets:"))
 
 
+def clear(client: Client) -> None:
+    """Remove all keys but those: without them the consumer takes Redis for emptied, and waits."""
+    if keys := keys_of(client):
+        client.delete(*keys)
+
+
 @dataclass(frozen=True)
 class Served:
     """The API, and the only ways that it has to its servers."""
@@ -178,5 +184,13 @@ def served(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def quiet(served: Served, trading: Trading, redis_client: redis.Redis) -> redis.Redis:
     """An empty Redis, and a consumer that has nothing left to do but with what the test does from here on."""
     served.followed.pass_all(trading, redis_client)
-    redis_client.flushall()
+    clear(redis_client)
     return redis_client
+
+
+@pytest.fixture
+def redis_client(stack: Stack) -> Iterator[Client]:
+    """A client of a Redis in which there is nothing but how far the consumer is. It answers with text."""
+    with stack.redis.connect() as client:
+        clear(client)
+        yield client

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from consumer.mapping.reference import reference
-from tests.api.conftest import BASE, TOKEN, Served, data, failed, keys_of, serving
+from tests.api.conftest import BASE, TOKEN, Served, clear, data, failed, keys_of, serving
 from tests.redis_view import Listener, dump, eventually
 from tests.stack import Stack
 from tests.stack.trading import Trading
@@ -43,7 +43,7 @@ def applied(served: Served, trading: Trading, redis_client: redis.Redis) -> redi
 @pytest.fixture
 def user(applied: redis.Redis) -> redis.Redis:
     """User 123 in the database, nothing in Redis, and nothing on its way there."""
-    applied.flushall()
+    clear(applied)
     return applied
 
 

@@ -202,10 +202,11 @@ class Followed:
 def followed(
     broker: Broker, servers: RedisServers, environment: dict[str, str], topic: Topic, secrets: list[str], tmp_path: Path
 ) -> Iterator[Followed]:
+    with servers.server("good").connect() as client:
+        client.flushall()
     process = Process(environment, tmp_path / "log")
     try:
         with servers.server("good").connect() as client:
-            client.flushall()
             followed = Followed(process, broker, client, topic)
             followed.applies()
             yield followed
