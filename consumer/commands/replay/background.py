@@ -15,12 +15,10 @@ from typing import TypeVar
 import structlog
 
 from consumer.commands.replay.summary import Summary
-from consumer.commands.replay.worker import Finished, Interrupted, RedisReplaced, Wanted, Worker, nap, waits
-from consumer.errors import ServerUnavailable
+from consumer.commands.replay.worker import Finished, Interrupted, RedisReplaced, Wanted, Worker, retried
 from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
 from consumer.mapping.rules import Rules
-from consumer.pipeline.retry import retry
 from consumer.settings.sources import Settings
 from consumer.sink.standing import RedisView
 from consumer.source.bounds import Beginning, Offsets
@@ -139,10 +137,7 @@ class _Run:
         )
 
     def _retried(self, attempt: Callable[[], _T]) -> _T:
-        try:
-            return retry(attempt, sleep=nap, on_wait=waits, should_stop=self.is_told.is_set)
-        except ServerUnavailable:
-            raise Interrupted from None  # told to stop while a server is away
+        return retried(attempt, self.is_told.is_set)
 
 
 _COUNTED = ("created", "corrected")

@@ -17,17 +17,7 @@ from consumer.commands.replay.order import Order, check, identity
 from consumer.commands.replay.processes import Task, in_processes
 from consumer.commands.replay.state import ReplayState
 from consumer.commands.replay.summary import Summary
-from consumer.commands.replay.worker import (
-    Finished,
-    Interrupted,
-    Reached,
-    Read,
-    RedisReplaced,
-    Wanted,
-    Worker,
-    nap,
-    waits,
-)
+from consumer.commands.replay.worker import Finished, Reached, Read, RedisReplaced, Wanted, Worker, nap, retried
 from consumer.errors import ConfigError, Place, ServerError, ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.events.record import Partition
@@ -36,7 +26,6 @@ from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
 from consumer.observability.progress import ReplayProgress
 from consumer.pipeline.batch import batched
-from consumer.pipeline.retry import retry
 from consumer.planning.effect import Plan
 from consumer.planning.rebuild import as_read, removal
 from consumer.settings.sources import Settings
@@ -74,7 +63,7 @@ def replay(settings: Settings, rules: Rules, order: Order, should_stop: Callable
         ServerError: a server refuses.
     """
     check(order, rules)
-    selection = _selection(settings, rules, should_stop)
+    selection = _selection(settings, rules, should_stop, is_dry=order.is_dry)
     rules = replace(rules, databases=selection.databases)
     wanted = identity(settings, rules, order, kafka_client.cluster_id(settings.kafka))
     state = ReplayState(order.resume)
@@ -93,7 +82,7 @@ def replay(settings: Settings, rules: Rules, order: Order, should_stop: Callable
         state.close()
 
 
-def _selection(settings: Settings, rules: Rules, should_stop: Callable[[], bool]) -> Selection:
+def _selection(settings: Settings, rules: Rules, should_stop: Callable[[], bool], *, is_dry: bool) -> Selection:
     """The topics to read.
 
     Raises:
@@ -107,10 +96,7 @@ def _selection(settings: Settings, rules: Rules, should_stop: Callable[[], bool]
                 registry.reach()
 
         def remembered(settings: Settings) -> frozenset[str]:
-            try:
-                return retry(lambda: recall(settings), sleep=nap, on_wait=waits, should_stop=should_stop)
-            except ServerUnavailable:
-                raise Interrupted from None  # told to stop while Redis is away
+            return retried(lambda: recall(settings), should_stop, is_dry=is_dry)
 
         found = selected(settings, rules, schemas, remembered)
     if found.lacking:
@@ -211,10 +197,7 @@ class _Run:
                 self.view.uproot(canary)
 
     def _retried(self, attempt: Callable[[], _T]) -> _T:
-        try:
-            return retry(attempt, sleep=nap, on_wait=waits, should_stop=self.should_stop)
-        except ServerUnavailable:
-            raise Interrupted from None  # told to stop while Redis is away
+        return retried(attempt, self.should_stop, is_dry=self.order.is_dry)
 
     def _all(self, canary: str) -> Summary:
         order, spans = self.order, self.state.spans()

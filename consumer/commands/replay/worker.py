@@ -329,17 +329,11 @@ class Worker:
     def _retried(self, attempt: Callable[[], _T]) -> _T:
         while True:
             try:
-                stops = limited(self._should_stop, is_dry=self._wanted.is_dry)
-                return retry(attempt, sleep=nap, on_wait=waits, should_stop=stops)
+                return retried(attempt, self._should_stop, is_dry=self._wanted.is_dry)
             except Reconnected:
                 if self._retried(self._view.run) != self._run:
                     raise RedisReplaced from None
                 self._sink.go_on()
-            except ServerUnavailable as error:
-                if self._should_stop():
-                    raise Interrupted from None  # told to stop while a server is away
-                problem = f"{error.problem}; a dry run waits {_DRY_WAIT_S:g} s and no longer"
-                raise ServerUnavailable(error.server, problem, error.advice, error.cause) from None
 
 
 def _knowing(plans: Iterable[Plan], spans: Sequence[Span]) -> Iterator[Plan]:
@@ -361,6 +355,22 @@ def _outcome(answer: Applied) -> str:
 
 def _place(plan: Plan) -> Place:
     return Place(plan.version.topic, plan.version.partition, plan.version.offset)
+
+
+def retried(attempt: Callable[[], _T], should_stop: Callable[[], bool], *, is_dry: bool = False) -> _T:
+    """What ``attempt`` answers, tried until its server is there.
+
+    Raises:
+        Interrupted: told to stop while it is away.
+        ServerUnavailable: it stays away, and this is a dry run.
+    """
+    try:
+        return retry(attempt, sleep=nap, on_wait=waits, should_stop=limited(should_stop, is_dry=is_dry))
+    except ServerUnavailable as error:
+        if should_stop():
+            raise Interrupted from None
+        problem = f"{error.problem}; a dry run waits {_DRY_WAIT_S:g} s and no longer"
+        raise ServerUnavailable(error.server, problem, error.advice, error.cause) from None
 
 
 def limited(should_stop: Callable[[], bool], *, is_dry: bool) -> Callable[[], bool]:
