@@ -81,6 +81,6 @@ def test_a_client_that_is_not_installed_is_a_setting(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CDC_KAFKA__CLIENT", "confluent")
     assert load().kafka.client == "confluent"
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
-    with pytest.raises(ConfigError, match=r"pip install 'cdc-consumer\[confluent\]'") as wrong:
+    with pytest.raises(ConfigError, match=r"pip install '\.\[confluent\]'") as wrong:
         load()
     assert wrong.value.field == "CDC_KAFKA__CLIENT"
