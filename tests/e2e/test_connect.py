@@ -161,7 +161,9 @@ def test_a_placeholder_without_a_value_is_a_wrong_setting(connect: Connecting) -
     for command in ("apply", "diff"):
         ran = connect.run(command, FILE)
         assert ran.returncode == 2
-        assert ran.stderr.startswith(f"cdc-consumer: CDC_MYSQL_HOST: has no value, and {FILE} needs one")
+        assert ran.stderr.startswith(
+            f"cdc-consumer: CDC_MYSQL_HOST: has no value, or an empty one, and {FILE} needs one"
+        )
 
 
 @pytest.mark.parametrize("arguments", [("apply", FILE), ("diff", FILE), ("status",)])
