@@ -99,7 +99,9 @@ class Demo:
 
             self._screen.part("3  The same topics once more", _AGAIN)
             witness = Witness()
-            self._feed(records, sink, witness)
+            with closing(RedisSink(settings, sections.Guard(), self._rules, "another-group")) as another:
+                another.reach()
+                self._feed(records, another, witness)
             heard, moved = listener.until_now(), dump.movement(before, dump.take_at_rest(client)).keys
             witness.show(self._screen)
             self._check(
