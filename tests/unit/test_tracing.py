@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import pytest
+import structlog
 from msgspec import structs
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
@@ -18,6 +19,7 @@ from consumer.commands.shared.stop import Stop
 from consumer.errors import ConfigError
 from consumer.guard.version import Verdict
 from consumer.mapping.reference import reference
+from consumer.observability import tracing as tracing_module
 from consumer.observability.tracing import Tracing, _Said
 from consumer.pipeline.protocols import Step
 from consumer.settings.sources import load
@@ -96,7 +98,11 @@ def test_a_trace_that_its_beginner_did_not_sample_is_not_exported(spans: _Spans)
     assert [span.name for span in spans.of([structs.replace(made, record=unsampled)])] == ["process batch"]
 
 
-def test_spans_that_are_lost_are_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_spans_that_are_lost_are_said_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    # A logger of its own: one that an earlier test has used may write where nobody listens any more.
+    structlog.reset_defaults()
+    monkeypatch.setattr(tracing_module, "_log", structlog.get_logger())
+
     class Flaky(InMemorySpanExporter):
         result = SpanExportResult.FAILURE
 
