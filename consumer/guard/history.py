@@ -74,16 +74,14 @@ class History(Protocol):
     at an earlier one.
     """
 
-    def first_sent(self, event: ChangeEvent) -> int | None:
+    def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         """The offset of the record in the same partition that brought this change first; None if it is new.
+
+        ``value`` is the record's: by it a second copy of a snapshot's read is known. Without it each read is new.
 
         Raises:
             ServerUnavailable: the topic has to be asked and can't be now; the same records may be asked about again.
         """
-        ...
-
-    def first_read(self, record: SourceRecord) -> int | None:
-        """The offset of an earlier copy of a record that is a snapshot's read; None if it is the first."""
         ...
 
     def is_orphan(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
@@ -102,10 +100,7 @@ class History(Protocol):
 class _NoHistory:
     """Takes every change for new, and every tombstone for one that follows its delete."""
 
-    def first_sent(self, event: ChangeEvent) -> int | None:
-        return None
-
-    def first_read(self, record: SourceRecord) -> int | None:
+    def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         return None
 
     def is_orphan(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
@@ -134,7 +129,7 @@ class PartitionHistory:
         self._memory: Memory | None = None
         self._search: _Search | None = None
         self._numbers = _Numbers()
-        self.reads = NewestReads()
+        self._reads = NewestReads()
         self._sure_since_ms = _ALWAYS
         """What was sent since then and is not found was not sent."""
         self._open = _OpenTransaction()
@@ -143,12 +138,16 @@ class PartitionHistory:
         self._doubted: dict[Key, int] = {}
         """Users of whom something was accepted, at this offset, that may be older than what was sent before it."""
 
-    def first_sent(self, event: ChangeEvent) -> int | None:
+    def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         """As :meth:`History.first_sent`."""
         self._last = _last(event)
-        if event.position.origin is not Origin.STREAMED:
-            return None
-        return self.first_offset(sent_change(event))
+        if event.position.origin is Origin.STREAMED:
+            return self.first_offset(sent_change(event))
+        return None if value is None else self.first_copy(value, event.place.offset)
+
+    def first_copy(self, value: bytes, offset: int) -> int | None:
+        """As :meth:`first_sent`, of a snapshot's read of which only that is known."""
+        return self._reads.first_offset(value, offset)
 
     def first_offset(self, sent: SentChange) -> int | None:
         """As :meth:`first_sent`, of a change of which only that is known."""
@@ -359,21 +358,17 @@ class Histories:
         self._clock_ms = clock_ms
         self._of: dict[Partition, PartitionHistory] = {}
 
-    def first_sent(self, event: ChangeEvent) -> int | None:
+    def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         """As :meth:`History.first_sent`."""
-        return self._history(Partition(event.place.topic, event.place.partition)).first_sent(event)
+        return self._history(Partition(event.place.topic, event.place.partition)).first_sent(event, value)
 
     def first_offset(self, partition: Partition, sent: SentChange) -> int | None:
         """As :meth:`PartitionHistory.first_offset`."""
         return self._history(partition).first_offset(sent)
 
-    def first_read(self, record: SourceRecord) -> int | None:
-        """As :meth:`History.first_read`."""
-        return self.first_copy(Partition.of(record), record.value or b"", record.offset)
-
     def first_copy(self, partition: Partition, value: bytes, offset: int) -> int | None:
-        """The same of a record of which only that is known."""
-        return self._history(partition).reads.first_offset(value, offset)
+        """As :meth:`PartitionHistory.first_copy`."""
+        return self._history(partition).first_copy(value, offset)
 
     def is_orphan(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
         """As :meth:`History.is_orphan`."""

@@ -14,7 +14,6 @@ from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.events.decimals import spelled
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent, Ignored, Operation, OtherDatabase, Tombstone
-from consumer.events.position import Origin
 from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.history import NO_HISTORY, History
@@ -163,10 +162,7 @@ def _new_change(
     if isinstance(event, OtherDatabase):
         reason = f"a row of {event.table} in the database {event.database}, which is not followed"
         return Decision(Outcome.IGNORED, reason, table=rules.captured_name(event.table), database=event.database)
-    first = history.first_sent(event)
-    if first is None and event.position.origin is not Origin.STREAMED:
-        first = history.first_read(record)
-    if first is not None:
+    if (first := history.first_sent(event, record.value)) is not None:
         reason = f"sent before, at offset {first}: Debezium sends it again"
         return Decision(Outcome.NOTHING, reason, event, table=rules.captured_name(event.table), first_sent=first)
     return event

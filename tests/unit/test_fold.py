@@ -194,3 +194,14 @@ def test_only_the_users_that_are_asked_for() -> None:
     plan = only(folded(*records, folding=Folding(RULES, only=frozenset({"live:5"}))).plans())
     assert str(plan.user) == "live:5"
     assert [str(user) for user in folded(*records).users()] == ["live:123", "live:5"]
+
+
+@pytest.mark.parametrize("table", ["user_transactions", "live_users"])
+def test_a_second_copy_of_a_read_is_not_the_newest_record(table: str) -> None:
+    """Kafka Connect's producer may write a batch twice; the same record again is no copy of itself."""
+    change = replace(TRANSACTION if table == "user_transactions" else READ, operation="read", before=None)
+    read = change.record(3)
+    (plan,) = folded(read, sent_again(read, 5), sent_again(read, 5)).plans()
+    assert plan.version.offset == 3
+    (plan,) = folded(read, read).plans()
+    assert plan.version.offset == 3

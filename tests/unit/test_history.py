@@ -359,13 +359,15 @@ def test_two_changes_have_two_identities() -> None:
 
 def test_a_copy_of_a_read_is_known_by_its_bytes() -> None:
     """Kafka Connect's producer may write a batch twice: r, u, r, u. The second r is older than the first u."""
-    read = SourceRecord("t", 0, 3, NOW_MS, b"{}", b'{"op":"r"}')
-    histories = Histories(None, CLOCK_MS)
-    assert histories.first_read(read) is None
-    assert histories.first_read(read) is None, "the same record, read again"
-    assert histories.first_read(replace(read, offset=5)) == 3
-    assert histories.first_read(replace(read, partition=1)) is None
-    assert histories.first_read(replace(read, offset=6, value=b'{"op":"r","ts_ms":1}')) is None
+    value, histories = b'{"op":"r"}', Histories(None, CLOCK_MS)
+    read = change(1, 3, snapshot="true")
+    assert histories.first_sent(read, value) is None
+    assert histories.first_sent(read, value) is None, "the same record, read again"
+    assert histories.first_sent(again(read, 5), value) == 3
+    elsewhere = replace(read, place=replace(read.place, partition=1, offset=5))
+    assert histories.first_sent(elsewhere, value) is None
+    assert histories.first_sent(again(read, 6), b'{"op":"r","ts_ms":1}') is None
+    assert histories.first_copy(PART, value, 7) == 3, "as a fold asks, which knows no event"
 
 
 def test_of_reads_only_the_newest_are_remembered() -> None:

@@ -219,9 +219,7 @@ class UserFold:
                 error.place = source.place
                 self.rejections.add(error, None, is_counted=self._is_second_look)
                 return
-            if not isinstance(parsed, ChangeEvent) or self._history.first_sent(parsed) is not None:
-                return
-            if parsed.position.origin is not Origin.STREAMED and self._history.first_read(source) is not None:
+            if not isinstance(parsed, ChangeEvent) or self._history.first_sent(parsed, value) is not None:
                 return
             event = spelled(parsed, self._table.money())
             seen = self._seen(event)

@@ -63,7 +63,7 @@ class LinkedFold:
             event = parse(source, self._schemas, self._rules.databases, placeholder=self._rules.placeholder)
             if not isinstance(event, ChangeEvent) or event.op is Operation.DELETE:
                 return
-            if self._history.first_sent(event) is not None:
+            if self._history.first_sent(event, record.value) is not None:
                 return
             planned = rebuild_linked(spelled(event, self._table.money()), self._rules)
         except RecordError as error:
