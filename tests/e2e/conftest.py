@@ -15,6 +15,8 @@ from kafka import KafkaProducer
 from tests.e2e.feed import Feed
 from tests.e2e.process import Process, running
 from tests.e2e.topic import Topic
+from tests.redis_cluster import TestCluster
+from tests.redis_server import program
 from tests.redis_view import Listener, eventually
 from tests.stack import Stack
 from tests.stack.registration import Database, Registration, registered
@@ -144,3 +146,12 @@ def feed(stack: Stack, redis_client: redis.Redis, topic_prefix: str, group_id: s
     made.make(made.topic)
     yield made
     producer.close()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestCluster]:
+    """One that soon gives up a node that is silent."""
+    cluster = TestCluster(program("machine"), tmp_path_factory.mktemp("cluster"), node_timeout_ms=1000)
+    cluster.start()
+    yield cluster
+    cluster.end()

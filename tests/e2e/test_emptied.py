@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,10 @@ from tests.e2e.process import CLI, Process, command
 from tests.e2e.test_metrics import Page, asked
 from tests.e2e.test_redis_kinds import USERS, balances, on
 from tests.redis_cluster import TestCluster
-from tests.redis_server import program
 from tests.redis_view import Listener, eventually
 from tests.stack.port import Ports
 
 pytestmark = [pytest.mark.stack, pytest.mark.one_redis]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestCluster]:
-    cluster = TestCluster(program("machine"), tmp_path_factory.mktemp("cluster"), node_timeout_ms=1000)
-    cluster.start()
-    yield cluster
-    cluster.end()
 
 
 def send(feed: Feed, amount: int, partitions: int = 1) -> None:

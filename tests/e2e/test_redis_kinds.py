@@ -24,14 +24,6 @@ USERS = range(1, 41)
 BALANCE = "wallet_balance"
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestCluster]:
-    cluster = TestCluster(program("machine"), tmp_path_factory.mktemp("cluster"), node_timeout_ms=1000)
-    cluster.start()
-    yield cluster
-    cluster.end()
-
-
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[TestSentinel]:
     service = TestSentinel(program("machine"), tmp_path / "service", down_after_ms=1000)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.redis_sink import RedisSink
+from tests.redis_view import Listener
 
 
 @pytest.fixture
@@ -21,3 +22,11 @@ def sink(redis_url: str, client: redis.Redis) -> Iterator[RedisSink]:
     sink.reach()
     yield sink
     sink.close()
+
+
+@pytest.fixture
+def heard(client: redis.Redis) -> Iterator[Listener]:
+    """What subscribers get from here on."""
+    listener = Listener(client)
+    yield listener
+    listener.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,6 @@ from tests.redis_view import Listener
 FOLDER = Path(__file__).parents[1] / "recordings" / "field"
 CONFIG = "user:{live:7}:config"
 CLOCK_MS = 5000
-
-
-@pytest.fixture
-def heard(client: redis.Redis) -> Iterator[Listener]:
-    listener = Listener(client)
-    yield listener
-    listener.close()
 
 
 def play(name: str, sink: RedisSink, step: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,13 +27,6 @@ FOLDER = Path(__file__).parents[1] / "recordings" / "field"
 TIME = "copytrading_alloted_time"
 PARTITIONS = mapping.load(FOLDER / "k-partitions.toml")
 CLOCK_MS = 5000
-
-
-@pytest.fixture
-def heard(client: redis.Redis) -> Iterator[Listener]:
-    listener = Listener(client)
-    yield listener
-    listener.close()
 
 
 def records(name: str) -> list[SourceRecord]:

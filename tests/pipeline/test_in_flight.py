@@ -113,13 +113,6 @@ def content(client: redis.Redis) -> dict[str, object]:
     return {key: client.hgetall(key) if client.type(key) == "hash" else client.get(key) for key in keys}
 
 
-@pytest.fixture
-def heard(client: redis.Redis) -> Iterator[Listener]:
-    listener = Listener(client)
-    yield listener
-    listener.close()
-
-
 def run(sink: RedisSink, source: NotingSource, **options: object) -> None:
     Pipeline(sink, reference(), commit_interval_s=0, **options).run(source, lambda: source.is_over)  # type: ignore[arg-type]
 

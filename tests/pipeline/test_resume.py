@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import pytest
 import redis
 from msgspec import structs
 from structlog.testing import capture_logs
@@ -71,13 +70,6 @@ class Memory:
 def cut_off(client: redis.Redis) -> None:
     """Cut all connections but the test's own; nothing is lost."""
     client.client_kill_filter(_type="normal", skipme=True)
-
-
-@pytest.fixture
-def heard(client: redis.Redis) -> Iterator[Listener]:
-    listener = Listener(client)
-    yield listener
-    listener.close()
 
 
 def record(beginning: str, offset: int) -> SourceRecord:

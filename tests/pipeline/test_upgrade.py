@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import redis
 
 from consumer.events.record import SourceRecord
@@ -26,13 +24,6 @@ ROOT = Path(__file__).parents[2]
 RECORDS = list(read(ROOT / "demo/recordings/trading.jsonl.gz"))
 KEPT: dict[str, Any] = json.loads((ROOT / "tests/recordings/redis-0.1.json").read_text())
 DONE: int = KEPT["records"]
-
-
-@pytest.fixture
-def heard(client: redis.Redis) -> Iterator[Listener]:
-    listener = Listener(client)
-    yield listener
-    listener.close()
 
 
 def restore(client: redis.Redis) -> None:

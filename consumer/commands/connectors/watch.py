@@ -70,7 +70,7 @@ class ConnectorWatch:
             _log.info("the connector runs again", action="connector.runs", connector=name, failed_s=failed_s)
         if failure is None:
             return
-        cause = " ".join(self._api.redaction(failure.line).split())
+        cause = self._api.one_line(failure.line)
         if step is Step.WAIT and before.failed_at is None:
             _log.warning(
                 "the connector failed, and is started again",

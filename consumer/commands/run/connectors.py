@@ -77,7 +77,7 @@ class ConnectorStatesWatch:
                     action="connector.down",
                     connector=name,
                     state=state,
-                    cause=" ".join(self._api.redaction(failure.line).split()),
+                    cause=self._api.one_line(failure.line),
                     advice=failure.advice if state == FAILED else "cdc-consumer connect status; resume it",
                 )
         elif state == RUNNING and known is not None:

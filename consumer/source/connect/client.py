@@ -145,7 +145,7 @@ class ConnectApi:
         judged = (each.value for each in found.configs)
         # The same sentence comes twice of some settings.
         return {
-            self.redaction(each.name): list(dict.fromkeys(self._one_line(error) for error in each.errors))
+            self.redaction(each.name): list(dict.fromkeys(self.one_line(error) for error in each.errors))
             for each in judged
             if each.errors
         }
@@ -248,7 +248,8 @@ class ConnectApi:
     def _is_other(self) -> ServerError:
         return ServerError(self._name, "answers, but is no Kafka Connect", _WHERE)
 
-    def _one_line(self, text: str) -> str:
+    def one_line(self, text: str) -> str:
+        """``text`` of Connect for a log or a message: without secrets, on one line."""
         return " ".join(self.redaction(text).split())
 
     def _call(self, method: str, path: str, body: Mapping[str, str] | None = None) -> Any:
@@ -267,7 +268,7 @@ class ConnectApi:
             raise wrong  # some tell a client without TLS so
         if answer.status_code in (401, 403):
             raise self._server.refused(self._name, answer.status_code)
-        reason = self._one_line(_reason(answer))[:_REASON_CHARS]
+        reason = self.one_line(_reason(answer))[:_REASON_CHARS]
         problem = f"{method} {path}: {answer.status_code} {reason}"
         # 404: not known yet, or no longer; 409: a rebalance is under way; 5xx: a worker that starts or stops.
         passing = answer.status_code in (404, 409) or answer.is_server_error
