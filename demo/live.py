@@ -34,6 +34,8 @@ _STEPS = """
 What an administrator does, in SQL only. The latency is the time from the database's answer to COMMIT until a
 subscriber hears of it; the state in Redis is there at the same moment, for both are one atomic step. After each step
 the demo plays the trading services and computes the user's caches anew."""
+# Many times what the consumer takes for a batch, also on a busy machine.
+_SETTLE_S = 0.25
 
 
 class Live:
@@ -54,7 +56,7 @@ class Live:
             # Rows first: both topics exist then, and Debezium 3.5 fails on a server whose gtid_executed is empty.
             admin.run_all(connection, admin.EXISTING)
             client = exits.enter_context(stack.redis.connect())
-            services = TradingServices(client, rules)
+            services = TradingServices(client, rules, _SETTLE_S)
             services.open_positions()
             self._screen.line("connector", "connect/mysql.json: registered, reading what stands in the database")
             exits.enter_context(registered(stack, stack.mysql, recorded.PREFIX))

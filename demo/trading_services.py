@@ -23,15 +23,21 @@ HISTORY: Final[Mapping[str, Mapping[str, str]]] = {
 }
 ORDERS: Final = "user_orders_index:{live:7}"
 _LATER_S = 0.02
+_ATTEMPTS = 40
 _SUFFIXES = ("2024-01-15:day", "2024-01:month")
 
 
 class TradingServices:
-    """They compute caches from what they read, and keep positions and orders."""
+    """They compute caches from what they read, and keep positions and orders.
 
-    def __init__(self, client: redis.Redis, rules: Rules) -> None:
+    A consumer that runs beside them clears a cache that is written while a change is being applied. ``settle_s`` is
+    how long a cache must stand before it counts as computed.
+    """
+
+    def __init__(self, client: redis.Redis, rules: Rules, settle_s: float = 0.0) -> None:
         self._client = client
         self._rules = rules
+        self._settle_s = settle_s
 
     def open_positions(self) -> None:
         """Positions and orders, and the trader's portfolio as it was computed some time ago."""
@@ -50,16 +56,20 @@ class TradingServices:
         )
 
     def compute(self, user: UserId) -> None:
-        """Every derived cache of a user, computed anew, as the services do when they are asked for one.
-
-        Not in the same moment: what is written while a change is being applied counts as out of date, and is cleared.
-        """
+        """Every derived cache of a user, computed anew, as the services do when they are asked for one."""
+        names = [name for template in self._rules.derived() for name in _caches(render(template, user))]
         time.sleep(_LATER_S)
-        for template in self._rules.derived():
-            key = render(template, user)
-            names = [f"{key[:-1]}{suffix}" for suffix in _SUFFIXES] if key.endswith("*") else [key]
+        for _ in range(_ATTEMPTS):
             for name in names:
                 self._client.set(name, "computed")
+            time.sleep(self._settle_s)
+            if self._client.exists(*names) == len(names):
+                return
+
+
+def _caches(key: str) -> list[str]:
+    """Two of the keys that a name with a wildcard stands for, or the key itself."""
+    return [f"{key[:-1]}{suffix}" for suffix in _SUFFIXES] if key.endswith("*") else [key]
 
 
 def untouchable() -> tuple[str, ...]:

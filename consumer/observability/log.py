@@ -11,6 +11,18 @@ from structlog.typing import EventDict
 from consumer.settings.sections import Log
 
 
+class _Stderr:
+    """Writes a line to what is standard error at that moment: a logger is kept longer than a stream of a test."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def msg(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints log lines
+
+    debug = info = warning = error = critical = exception = msg
+
+
 def configure(settings: Log, **always: object) -> None:
     """Set up structlog and the standard library's logging for this process; ``always`` stands in each line."""
 
@@ -31,7 +43,7 @@ def configure(settings: Log, **always: object) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=_Stderr,
         cache_logger_on_first_use=True,
     )
     # The Kafka client reports each failed connection attempt; what matters of that is said by this program.
