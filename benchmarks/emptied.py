@@ -62,13 +62,13 @@ def measured(system: System, prefix: str, users: int, records: int, members: int
                 process = subprocess.Popen(command, env=environment | {"CDC_METRICS__PORT": str(port)}, stderr=out)
             exits.callback(end, process)
         until("followed", lambda: offsets(client) == records and all(ready(port) == "ok" for port in ports))
-        before, sent = standing(client, users), published(client)
+        before, sent = stored(client, users), published(client)
         began = time.monotonic()
         client.flushall()
         until("the first log line", lambda: any("redis.emptied" in log.read_text() for log in logs), began)
         until("/readyz", lambda: any(ready(port).startswith("Redis was emptied") for port in ports), began)
         until("ready again", lambda: all(ready(port) == "ok" for port in ports), began)
-        differ = sum(one != other for one, other in zip(before, standing(client, users), strict=True))
+        differ = sum(one != other for one, other in zip(before, stored(client, users), strict=True))
         told = published(client) - sent
     print(f"{users:,} users, {differ} of them differ; {told} messages")
     return int(bool(differ or told))
@@ -89,7 +89,7 @@ def offsets(client: redis.Redis) -> int:
     return sum(int(offset) for offset in client.hvals("cdc:offsets:cdc-consumer"))
 
 
-def standing(client: redis.Redis, users: int) -> list[object]:
+def stored(client: redis.Redis, users: int) -> list[object]:
     """The hash, the balance and the version of every user."""
     found: list[object] = []
     for first in range(0, users, 1000):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.envelopes import TABLE, update
 from consumer.commands.replay.partition import Folding, PartitionFold
-from consumer.commands.replay.store import Budget
+from consumer.commands.replay.store import MemoryLimit
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Kafka
@@ -37,7 +37,7 @@ def records(events: int, users: int, partition: int) -> Iterator[list[SourceReco
 def fold(number: int, events: int, users: int, memory: int, is_kafka: bool) -> tuple[float, float, float, int]:
     """Seconds of the fold and of the plans of all users, the most memory in MB, and how many plans."""
     rules = reference()
-    budget = Budget(memory)
+    budget = MemoryLimit(memory)
     folded = PartitionFold(number, {TOPIC: "live_users"}, Folding(rules), budget.store)
     spent = 0.0
     if is_kafka:

@@ -28,7 +28,7 @@ from demo.lifeline import end_on_sigterm
 from demo.narrator import Narrator, RedisWentAway
 from demo.playback import OneTransactionAtATime
 from demo.redis_server import NoRedisServer, RedisServer
-from demo.replay import Witness
+from demo.replay import CauseFinder
 from demo.screen import Screen
 from demo.subscriber import Subscriber
 from demo.trading_services import TradingServices
@@ -98,7 +98,7 @@ class Demo:
             )
 
             self._screen.part("3  The same topics once more", _AGAIN)
-            witness = Witness()
+            witness = CauseFinder()
             with closing(RedisSink(settings, sections.Guard(), self._rules, "another-group")) as another:
                 another.reach()
                 self._feed(records, another, witness)

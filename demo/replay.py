@@ -24,7 +24,7 @@ _COLUMNS = (
 )
 
 
-class Witness(Observer):
+class CauseFinder(Observer):
     """Keeps what the guard said about each user."""
 
     def __init__(self) -> None:

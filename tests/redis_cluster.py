@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from consumer.sink.cluster.spread import SLOTS, slot
+from consumer.sink.cluster.plan_slots import SLOTS, slot
 from tests.redis_server import RedisServer
 from tests.redis_view import eventually
 from tests.stack.redis_cluster import ClusterClient

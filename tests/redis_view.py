@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import redis
 
-from consumer.sink.cluster.spread import tags
+from consumer.sink.cluster.plan_slots import tags
 from tests.schemas.validation import Invalid, validate
 
 Client: TypeAlias = redis.Redis | redis.RedisCluster

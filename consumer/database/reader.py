@@ -116,7 +116,7 @@ class Database:
                 found = cells(connection, statement, names)
         return ReadRow(user_table.table, key, found, position)
 
-    def glance(self, user_table: UserTable, key: int) -> ReadRow:
+    def look_up(self, user_table: UserTable, key: int) -> ReadRow:
         """One row without waiting for anything: fit to be compared with, not to be written. Its position is too late.
 
         Raises:

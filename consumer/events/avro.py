@@ -137,14 +137,14 @@ def read_schema(text: str | bytes) -> AvroSchema:
     """
     try:
         declared = msgspec.json.decode(text)
-        return AvroSchema(fastavro.parse_schema(_Bare().of(declared)), _columns(declared))
+        return AvroSchema(fastavro.parse_schema(_BareSchema().of(declared)), _columns(declared))
     except Undecodable:
         raise
     except Exception as error:  # the library raises what it meets: KeyError, AttributeError, SchemaParseException
         raise Undecodable(f"a schema that is not Avro ({type(error).__name__})") from None
 
 
-class _Bare:
+class _BareSchema:
     """A schema without what a reader of its own bytes does not need: defaults, documentation, logical types.
 
     Refuses what would let a few bytes of garbage cost everything: schemas that hold themselves (depth), and arrays

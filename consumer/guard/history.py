@@ -29,7 +29,7 @@ _BEFORE = 100
 Key: TypeAlias = tuple[object, ...]
 
 
-class Reach(NamedTuple):
+class Coverage(NamedTuple):
     """Since when a partition tells every change of its users, as times of writing in UTC milliseconds.
 
     ``laid_out_ms``: since then no user came from another partition, nor was the topic made anew. ``kept_ms``: since
@@ -40,7 +40,7 @@ class Reach(NamedTuple):
     kept_ms: int
 
 
-class Earlier(Protocol):
+class EarlierRecords(Protocol):
     """The records of a topic that lie before those at hand."""
 
     def offset_at(self, partition: Partition, since_ms: int) -> int:
@@ -60,7 +60,7 @@ class Earlier(Protocol):
         """
         ...
 
-    def reach(self, partition: Partition) -> Reach:
+    def reach(self, partition: Partition) -> Coverage:
         """Since when the partition tells everything.
 
         Raises:
@@ -120,7 +120,7 @@ class PartitionHistory:
     """
 
     def __init__(
-        self, partition: Partition, earlier: Earlier | None, clock_ms: int, remembered: int = _REMEMBERED
+        self, partition: Partition, earlier: EarlierRecords | None, clock_ms: int, remembered: int = _REMEMBERED
     ) -> None:
         self._partition = partition
         self._earlier = earlier
@@ -195,7 +195,7 @@ class PartitionHistory:
             self._doubted[sent.key] = sent.offset
         return first
 
-    def _looked_up(self, sent: SentChange, memory: Memory, earlier: Earlier, since_ms: int) -> int | None:
+    def _looked_up(self, sent: SentChange, memory: Memory, earlier: EarlierRecords, since_ms: int) -> int | None:
         search, end = self._search, memory.begin_offset
         first = None
         if search is not None and search.since_ms <= since_ms:
@@ -307,7 +307,7 @@ class _Search:
         self._newest: dict[int, int] = {}
         self._newest_begins = (begin, since_ms)
 
-    def find(self, identity: int, earlier: Earlier, end: int) -> int | None:
+    def find(self, identity: int, earlier: EarlierRecords, end: int) -> int | None:
         """The offset of the change, or None: it is neither in what is held nor between that and ``end``.
 
         Raises:
@@ -353,7 +353,7 @@ def _last(event: ChangeEvent) -> tuple[int, Key | None]:
 class Histories:
     """The histories of the partitions that are read, each from where its reading began."""
 
-    def __init__(self, earlier: Earlier | None, clock_ms: int) -> None:
+    def __init__(self, earlier: EarlierRecords | None, clock_ms: int) -> None:
         self._earlier = earlier
         self._clock_ms = clock_ms
         self._of: dict[Partition, PartitionHistory] = {}

@@ -9,7 +9,7 @@ import httpx
 from pydantic import SecretStr
 
 from consumer.errors import ConfigError
-from consumer.net.tls import Blame, Files, Hello, context, refusal
+from consumer.net.tls import Files, Hello, SettingNames, context, refusal
 
 _HELLO = Hello(b"GET / HTTP/1.0\r\n\r\n", (b"HTTP/",))
 _ALLOWED = "http:// or https://"
@@ -64,6 +64,6 @@ class HttpServer:
     def _trusting(self) -> ssl.SSLContext | bool:
         return context(self.files, self._blame()) if any(self.files) else True
 
-    def _blame(self) -> Blame:
+    def _blame(self) -> SettingNames:
         url = f"{self.section}__URL"
-        return Blame(self.section, url, url, "https://…", "http://…")
+        return SettingNames(self.section, url, url, "https://…", "http://…")

@@ -42,7 +42,7 @@ class Hello(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Blame:
+class SettingNames:
     """The settings of one server: ``files`` is what those of the files begin with; ``secured`` and ``plain`` say what
     the setting ``protocol`` should be for TLS and for none; ``highest`` is the version of TLS that the client bears.
     """
@@ -68,7 +68,7 @@ class Blame:
 
 
 class Fault(NamedTuple):
-    """Why there is no TLS: what is to blame, as :class:`Blame` names it, and what would help."""
+    """Why there is no TLS: what is to blame, as :class:`SettingNames` names it, and what would help."""
 
     problem: str
     part: str
@@ -97,7 +97,7 @@ ONLY_TLS = Fault("it speaks TLS only", "protocol")
 _OF_VERIFICATION = {9: EARLY, 10: EXPIRED, 62: OTHER_NAME, 64: OTHER_NAME}  # OpenSSL's X509_V_ERR_…
 
 
-def context(files: Files, blame: Blame) -> ssl.SSLContext:
+def context(files: Files, blame: SettingNames) -> ssl.SSLContext:
     """What trusts the authority, and shows the certificate.
 
     Raises:
@@ -144,7 +144,7 @@ def _refuse_unreadable(setting: str, path: Path | None) -> None:
 class Renewed:
     """For a client that keeps its context: reads the files for each connection, so that they can be renewed."""
 
-    def __init__(self, files: Files, blame: Blame) -> None:
+    def __init__(self, files: Files, blame: SettingNames) -> None:
         self._files = files
         self._blame = blame
 
@@ -166,7 +166,9 @@ class Renewed:
             raise ssl.SSLError(str(error)) from None
 
 
-def refusal(server: str, host: str, port: int, files: Files | None, blame: Blame, hello: Hello) -> ConfigError | None:
+def refusal(
+    server: str, host: str, port: int, files: Files | None, blame: SettingNames, hello: Hello
+) -> ConfigError | None:
     """Why there can be no connection with these settings, if that is due to TLS; ``files`` is None without TLS.
 
     None as well if the server does not answer at all.
@@ -182,7 +184,7 @@ def refusal(server: str, host: str, port: int, files: Files | None, blame: Blame
     return ConfigError(getattr(blame, fault.part), f"{server}: {fault.problem}", allowed=allowed, fix=fault.fix)
 
 
-def _examine(host: str, port: int, files: Files | None, blame: Blame, hello: Hello) -> Fault | None:
+def _examine(host: str, port: int, files: Files | None, blame: SettingNames, hello: Hello) -> Fault | None:
     if files is None:
         return ONLY_TLS if _answers_tls(host, port) else None
     trusting = context(files, blame)

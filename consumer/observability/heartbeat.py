@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from consumer.errors import CdcError
 from consumer.events.value import timestamp
-from consumer.observability.silence import Silence, Turn
+from consumer.observability.silence import Silence, SilenceChange
 
 _log = structlog.get_logger(__name__)
 LOOK_S = 1.0
@@ -92,9 +92,9 @@ class HeartbeatWatch(Collector):
                     advice="heartbeat.interval.ms=5000 on the connector; another name: CDC_SOURCE__HEARTBEAT_TOPICS",
                 )
 
-    def _turned(self, topic: str, turn: Turn | None, now: float) -> None:
+    def _turned(self, topic: str, turn: SilenceChange | None, now: float) -> None:
         silence = self._silences[topic]
-        if turn is Turn.BEGAN:
+        if turn is SilenceChange.BEGAN:
             age_s = silence.age_s(now)
             self._silent_since[topic] = now - age_s
             _log.warning(
@@ -105,7 +105,7 @@ class HeartbeatWatch(Collector):
                 last_at=None if silence.newest is None else timestamp(round(silence.newest * 1000)),
                 advice=_ADVICE,
             )
-        elif turn is Turn.ENDED:
+        elif turn is SilenceChange.ENDED:
             _log.info(
                 "the connector gives signs of life again",
                 action="source.heard",

@@ -15,10 +15,10 @@ from consumer.errors import ServerError
 from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
 from consumer.mapping.columns import Drift, DriftKind
+from consumer.observability.batch_counts import KINDS, OUTCOMES, count_batch
 from consumer.observability.lag import Lag
 from consumer.observability.latency import Latency
-from consumer.observability.pauses import Pauses
-from consumer.observability.tally import KINDS, OUTCOMES, tally
+from consumer.observability.server_waits import ServerWaits
 from consumer.pipeline.protocols import Observer, Source, Step
 
 _LONGEST_TURN_S = 60.0
@@ -53,7 +53,7 @@ class Metrics(Observer, Collector):
         self._emptied = ""
         self._beat = clock()
         self._lag = Lag()
-        self._pauses = Pauses()
+        self._pauses = ServerWaits()
         self._columns: set[Drift] = set()
         self._begun: set[Partition] = set()
         self._changes = Counter("cdc_changes", "Records by what became of them", ["table", "outcome"], registry=own)
@@ -141,7 +141,7 @@ class Metrics(Observer, Collector):
 
     def stepped(self, steps: Sequence[Step]) -> None:
         now = self._beat = self._clock()
-        found = tally(steps)
+        found = count_batch(steps)
         for counter, counts in ((self._changes, found.changes), (self._dead, found.dead_letters)):
             for labels, count in counts.items():
                 counter.labels(*labels).inc(count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Turn(StrEnum):
+class SilenceChange(StrEnum):
     """What changed with a look."""
 
     BEGAN = "began"
@@ -25,7 +25,7 @@ class Silence:
         self.newest: float | None = None
         self.is_silent = False
 
-    def looked(self, newest: float | None, now: float) -> Turn | None:
+    def looked(self, newest: float | None, now: float) -> SilenceChange | None:
         """Kafka was asked: its newest sign, if there is one."""
         if newest is not None:
             self.newest = newest if self.newest is None else max(self.newest, newest)
@@ -35,7 +35,7 @@ class Silence:
         was_silent, self.is_silent = self.is_silent, bool(self._limit_s) and self._quiet_s(now) > self._limit_s
         if was_silent == self.is_silent:
             return None
-        return Turn.BEGAN if self.is_silent else Turn.ENDED
+        return SilenceChange.BEGAN if self.is_silent else SilenceChange.ENDED
 
     def blind(self) -> None:
         """Kafka could not be asked: nobody knows. A silence goes on until a sign is seen."""

@@ -22,7 +22,7 @@ from opentelemetry.util.types import AttributeValue
 from consumer import __version__
 from consumer.events.event import ChangeEvent
 from consumer.events.record import SourceRecord
-from consumer.observability.tally import APPLIED, outcome_of
+from consumer.observability.batch_counts import APPLIED, outcome_of
 from consumer.pipeline.protocols import Step
 
 _log = structlog.get_logger(__name__)

@@ -16,7 +16,7 @@ from consumer.events.record import Partition, SourceRecord
 from consumer.guard.version import Verdict
 from consumer.pipeline.dead_letter import DeadLetter
 from consumer.pipeline.protocols import Applied, Sink, Step
-from consumer.pipeline.tolerance import Excess, Judged
+from consumer.pipeline.tolerance import Judged, TooManyLetters
 from consumer.planning.decision import Decision, Outcome
 from consumer.planning.effect import Mode, Plan
 
@@ -254,7 +254,7 @@ class InFlight:
 
     batch: Batch
     delivery: Delivery
-    excess: Excess | None
+    excess: TooManyLetters | None
 
     @property
     def is_plain(self) -> bool:

@@ -16,7 +16,7 @@ from consumer.pipeline.batch import Batch, InFlight
 from consumer.pipeline.checkpoint import Checkpoint
 from consumer.pipeline.protocols import DeadLetters, Observer, Sink, Step
 from consumer.pipeline.retry import KAFKA, REDIS, Retry
-from consumer.pipeline.tolerance import Excess, Limit, Tolerance
+from consumer.pipeline.tolerance import Limit, Tolerance, TooManyLetters
 
 _log = structlog.get_logger(__name__)
 _MOST_NAMED = 200
@@ -111,11 +111,11 @@ class Completion:
         if excess is not None:
             raise Halt(batch.cause(excess.begin), excess.problem)
 
-    def excess(self, batch: Batch) -> Excess | None:
+    def excess(self, batch: Batch) -> TooManyLetters | None:
         """From where on the batch has too many records that can't be applied."""
         return self._tolerance.excess(batch.judged()) if batch.errors else None
 
-    def trust_if_quiet(self) -> None:
+    def end_doubt_if_quiet(self) -> None:
         """Dead letters behind which no other came."""
         if self._checkpoint.is_in_doubt and self._clock() - self._doubted_at >= _QUIET_S:
             self._checkpoint.trust()

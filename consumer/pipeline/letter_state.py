@@ -163,7 +163,7 @@ def note(unapplied: Unapplied, outcome: Outcome) -> tuple[bytes, bytes, list[Hea
 
 
 @dataclass(slots=True)
-class Box:
+class LetterStates:
     """What lies in the topic for one consumer group.
 
     ``others`` are letters of other groups, by group: what is done for this group's Redis says nothing of theirs.

@@ -151,7 +151,7 @@ class Pipeline:
         if admitted := self._checkpoint.admit(source, polled, retried):
             decisions = ahead if len(admitted) == len(polled.records) else None
             self._take(source, Polled(admitted, polled.generations), decisions, retried)
-        self._completion.trust_if_quiet()
+        self._completion.end_doubt_if_quiet()
         if self._in_flight is None:
             self._commit_if_due(source)
         if self._clock() - self._looked_at >= 1.0:

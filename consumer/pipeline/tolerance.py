@@ -25,7 +25,7 @@ NONE = Limit(in_a_row=0, share=1.0)
 """Every dead letter is too many."""
 
 
-class Excess(NamedTuple):
+class TooManyLetters(NamedTuple):
     """The first dead letter that was too many; ``begin`` is the first of its row within the batch."""
 
     begin: int
@@ -55,7 +55,7 @@ class Tolerance:
     limit: Limit
     _topics: dict[str, Run] = field(default_factory=dict)
 
-    def excess(self, records: Judged) -> Excess | None:
+    def excess(self, records: Judged) -> TooManyLetters | None:
         """Whether ``records`` would be too many; nothing is counted yet."""
         after = deepcopy(self)
         begins: dict[str, int] = {}
@@ -67,10 +67,12 @@ class Tolerance:
             begin = begins.setdefault(topic, at)
             if seen.in_a_row > self.limit.in_a_row:
                 if self.limit.in_a_row == 0:
-                    return Excess(begin, "")
-                return Excess(begin, f"{seen.in_a_row} records of {topic} in a row can't be applied")
+                    return TooManyLetters(begin, "")
+                return TooManyLetters(begin, f"{seen.in_a_row} records of {topic} in a row can't be applied")
             if seen.bad > self.limit.share * self.limit.window:
-                return Excess(at, f"{seen.bad} of the last {len(seen.recent)} records of {topic} can't be applied")
+                return TooManyLetters(
+                    at, f"{seen.bad} of the last {len(seen.recent)} records of {topic} can't be applied"
+                )
         return None
 
     def count(self, records: Judged) -> None:

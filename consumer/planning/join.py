@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from consumer.events.event import ChangeEvent, Operation
 from consumer.mapping.keys import UserId
-from consumer.planning.linked import LinkedChange, Turn
+from consumer.planning.linked import LinkedChange, LinkedEffect
 
 Details = Mapping[str, object]
 NO_DETAILS: Details = {}
@@ -50,7 +50,7 @@ def join(subjects: Mapping[int, Subject]) -> Join:
     """Join what belongs together. Indexes are the records' places, in the order in which they were read."""
     told: dict[tuple[str, UserId], dict[tuple[str, str], Details]] = {}
     for each in subjects.values():
-        if each.linked is not None and each.linked.turn is Turn.DONE and each.event.transaction_id:
+        if each.linked is not None and each.linked.turn is LinkedEffect.DONE and each.event.transaction_id:
             # By row: Debezium may have sent it twice.
             rows = told.setdefault((each.event.transaction_id, each.user), {})
             rows[each.event.table, each.linked.key] = each.linked.details

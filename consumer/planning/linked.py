@@ -19,7 +19,7 @@ from consumer.planning.effect import Fields, Invalidate, Mode, Nothing, Plan, Up
 _WHOLE = re.compile(r"-?[0-9]{1,20}")
 
 
-class Turn(StrEnum):
+class LinkedEffect(StrEnum):
     """What a change of a linked row amounts to."""
 
     DONE = "done"
@@ -30,8 +30,8 @@ class Turn(StrEnum):
 
 DELETED = "the row was deleted; what it did stays done"
 _WHY_NOTHING = {
-    Turn.NOT_DONE: "the row is not done yet, or never will be",
-    Turn.UNMOVED: "the row was done before, and what else changed in it is no news",
+    LinkedEffect.NOT_DONE: "the row is not done yet, or never will be",
+    LinkedEffect.UNMOVED: "the row was done before, and what else changed in it is no news",
 }
 
 
@@ -44,7 +44,7 @@ class LinkedChange:
 
     user: UserId
     key: str
-    turn: Turn
+    turn: LinkedEffect
     fields: Fields = field(default_factory=dict)
     details: Mapping[str, object] = field(default_factory=dict)
     drifts: tuple[Drift, ...] = ()
@@ -78,7 +78,7 @@ def linked_change(event: ChangeEvent, table: LinkedTable, rules: Rules) -> Linke
     user = UserId(user_type, _number(row, table.user_id, table, event.schema))
     turn = _turn(event, table)
     key = str(_required(row, table.key, table))
-    if turn is not Turn.DONE:
+    if turn is not LinkedEffect.DONE:
         return LinkedChange(user, key, turn, drifts=_unknown_status(row, table))
     fields = {name: _text(row, column, table) for column, name in table.writes.items()}
     if fields and table.time_field:
@@ -106,14 +106,14 @@ def plan_linked(event: ChangeEvent, table: LinkedTable, change: LinkedChange, ru
     )
 
 
-def _turn(event: ChangeEvent, table: LinkedTable) -> Turn:
+def _turn(event: ChangeEvent, table: LinkedTable) -> LinkedEffect:
     assert event.after is not None  # the envelope's parser refuses every other op without it
     is_done = _text(event.after, table.status, table) in table.done
     status = None if event.before is None else event.before.get(table.status)
     was_done = isinstance(status, str) and status.rstrip(" ") in table.done
     if is_done:
-        return Turn.UNMOVED if was_done else Turn.DONE
-    return Turn.TAKEN_BACK if was_done else Turn.NOT_DONE
+        return LinkedEffect.UNMOVED if was_done else LinkedEffect.DONE
+    return LinkedEffect.TAKEN_BACK if was_done else LinkedEffect.NOT_DONE
 
 
 def _unknown_status(row: RowImage, table: LinkedTable) -> tuple[Drift, ...]:

@@ -29,7 +29,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StoredKeys:
     """What was read of the keys that a plan is about.
 
     ``config`` and ``update`` are the fields that the plan names, None where there is no hash. ``present`` are those of
@@ -44,55 +44,55 @@ class Standing:
     others: tuple[str, ...] = ()
 
 
-def would_apply(plan: Plan, standing: Standing) -> bool:
+def would_apply(plan: Plan, stored: StoredKeys) -> bool:
     """Whether the guard would let a plan through."""
     if plan.expected is not None:
-        return plan.expected == standing.version
-    verdict = compare(plan.version, version_of(standing))
+        return plan.expected == stored.version
+    verdict = compare(plan.version, version_of(stored))
     if verdict is Verdict.STALE:
-        return is_known(plan, standing)
+        return is_known(plan, stored)
     return verdict is Verdict.NEWER or plan.mode is Mode.REBUILD
 
 
-def is_known(plan: Plan, standing: Standing) -> bool:
+def is_known(plan: Plan, stored: StoredKeys) -> bool:
     """Whether a rebuild writes although a newer version stands there, which is that of a record that it has read: of a
     row that was only read in the database, or of one whose hash is gone.
     """
-    stored = version_of(standing)
-    if stored is None or plan.known_below is None or plan.removed is not None:
+    version = version_of(stored)
+    if version is None or plan.known_below is None or plan.removed is not None:
         return False
     mine = plan.version
-    if (stored.epoch, stored.topic, stored.partition) != (mine.epoch, mine.topic, mine.partition):
+    if (version.epoch, version.topic, version.partition) != (mine.epoch, mine.topic, mine.partition):
         return False
-    is_missing = plan.config is not None and bool(plan.config.whole) and standing.config is None
-    is_gone = is_missing and (plan.config is None or plan.config.key not in standing.others)
-    return stored.offset < plan.known_below and (stored.origin is Origin.INCREMENTAL or is_gone)
+    is_missing = plan.config is not None and bool(plan.config.whole) and stored.config is None
+    is_gone = is_missing and (plan.config is None or plan.config.key not in stored.others)
+    return version.offset < plan.known_below and (version.origin is Origin.INCREMENTAL or is_gone)
 
 
-def differences(plan: Plan, standing: Standing) -> Iterator[Difference]:
+def differences(plan: Plan, stored: StoredKeys) -> Iterator[Difference]:
     """What a rebuild that the guard lets through would change, key by key."""
-    is_again = compare(plan.version, version_of(standing)) is Verdict.DUPLICATE or is_known(plan, standing)
+    is_again = compare(plan.version, version_of(stored)) is Verdict.DUPLICATE or is_known(plan, stored)
     only_fills = plan.version.origin is Origin.INCREMENTAL and plan.expected is None and not is_again
-    for key in standing.others:
+    for key in stored.others:
         yield Difference("another type", key)
-    for key in standing.present:
+    for key in stored.present:
         yield Difference("deleted but present", key)
-    if (config := plan.config) is not None and config.key not in standing.others:
-        if standing.config is None:
+    if (config := plan.config) is not None and config.key not in stored.others:
+        if stored.config is None:
             if config.whole:
                 yield Difference("missing hash", config.key, _fields({}, config.whole))
-        elif fields := _fields(standing.config, dict(config.changed) | dict.fromkeys(config.gone), only_fills):
+        elif fields := _fields(stored.config, dict(config.changed) | dict.fromkeys(config.gone), only_fills):
             yield Difference("field differs", config.key, fields)
-    if plan.balance is not None and standing.balance not in (None, plan.balance.value) and not only_fills:
-        yield Difference("balance differs", plan.balance.key, (("", standing.balance, plan.balance.value),))
-    if (update := plan.update) is not None and standing.update is not None:
+    if plan.balance is not None and stored.balance not in (None, plan.balance.value) and not only_fills:
+        yield Difference("balance differs", plan.balance.key, (("", stored.balance, plan.balance.value),))
+    if (update := plan.update) is not None and stored.update is not None:
         owned = update.fields if config is None else {name: config.changed.get(name) for name in config.changed}
         wanted = {name: value for name, value in update.fields.items() if name in owned}
-        if fields := _fields(standing.update, wanted, only_fills):
+        if fields := _fields(stored.update, wanted, only_fills):
             yield Difference("field differs" if update.is_kept else "portfolio differs", update.key, fields)
 
 
-def compared(plan: Plan, standing: Standing, table: UserTable, rules: Rules) -> Iterator[Difference]:
+def compared(plan: Plan, stored: StoredKeys, table: UserTable, rules: Rules) -> Iterator[Difference]:
     """How Redis differs from the database, of whose row ``plan`` is the rebuild: what audit, API and ``explain`` tell.
 
     As :func:`differences`, with two things apart. Fields that have the same value and are written another way are a
@@ -100,7 +100,7 @@ def compared(plan: Plan, standing: Standing, table: UserTable, rules: Rules) -> 
     is its owner's, so they were never promised.
     """
     portfolio = plan.update.key if plan.update is not None else ""
-    for each in differences(plan, standing):
+    for each in differences(plan, stored):
         if not each.fields:
             yield each
             continue
@@ -126,13 +126,13 @@ def is_same_value(name: str, there: str | None, wanted: str | None, table: UserT
         return False
 
 
-def version_of(standing: Standing) -> Version | None:
+def version_of(stored: StoredKeys) -> Version | None:
     """The version that stands there; None where none does, or somebody made one that can't be read.
 
     To write is refused then, and says so.
     """
     try:
-        return Version.from_text(standing.version) if standing.version else None
+        return Version.from_text(stored.version) if stored.version else None
     except ValueError:
         return None
 

@@ -11,8 +11,8 @@ import redis
 from consumer.settings.sections import Redis
 from consumer.sink.address import Kind
 from consumer.sink.client import address_of, ask, ask_one, connect
+from consumer.sink.cluster.plan_slots import slot, tags
 from consumer.sink.cluster.routes import Routes
-from consumer.sink.cluster.spread import slot, tags
 from consumer.sink.cluster.topology import Node, Topology
 from consumer.sink.script import Call, sound
 

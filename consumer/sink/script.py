@@ -35,7 +35,7 @@ Call = Sequence[str | int]
 """Of the script: the number of keys, the keys, the arguments. Else a command of Redis' own with its arguments."""
 
 
-class _Anew(redis.ConnectionError):
+class _NewConnection(redis.ConnectionError):
     """The connection is not the one that was there before."""
 
 
@@ -94,7 +94,7 @@ class Script:
             if self._command is None and any(map(_is_of_script, calls)):
                 self._command = self._first_load()
             self._send(calls)
-        except _Anew:
+        except _NewConnection:
             raise _reconnected() from None
         self._sent = calls
 
@@ -113,7 +113,7 @@ class Script:
             try:
                 load = _LOAD[self._command or self._first_load()]
                 self._send([load, *(self._sent[at] for at in lost)])
-            except _Anew:
+            except _NewConnection:
                 raise _reconnected() from None
             loaded, *again = self._receive(1 + len(lost))
             if isinstance(loaded, redis.RedisError):
@@ -164,7 +164,7 @@ class Script:
         connection.on_connect()
         if self._is_guarded and not self._may_connect:
             self._is_refused = True
-            raise _Anew("connected anew")
+            raise _NewConnection("connected anew")
         self._may_connect = False
 
     def _first_load(self) -> tuple[str, str]:

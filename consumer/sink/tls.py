@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import ConfigError
-from consumer.net.tls import Blame, Files, Hello, context, refusal
+from consumer.net.tls import Files, Hello, SettingNames, context, refusal
 from consumer.settings.sections import Redis
 
-_BLAME = Blame("CDC_REDIS", "CDC_REDIS__URL", "CDC_REDIS__URL", "rediss://…", "redis://…")
+_BLAME = SettingNames("CDC_REDIS", "CDC_REDIS__URL", "CDC_REDIS__URL", "rediss://…", "redis://…")
 _HELLO = Hello(b"PING\r\n", (b"+", b"-"))
 _OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _LAX = ("ssl_cert_reqs", "ssl_check_hostname")

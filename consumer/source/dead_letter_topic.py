@@ -44,21 +44,21 @@ class DeadLetterTopic:
         if self._topic not in topics(self._settings) and self._make():
             _log.info("made the topic of dead letters", action="letters.created", topic=self._topic)
 
-    def rehearse(self) -> None:
+    def check_creation(self) -> None:
         """Have the broker look at what :meth:`reach` would make, where there is no topic yet. Makes nothing.
 
         Raises:
             ServerUnavailable, ConfigError: as :meth:`reach`.
 
         """
-        self._make(is_rehearsal=True)
+        self._make(is_check=True)
 
-    def _make(self, *, is_rehearsal: bool = False) -> bool:
+    def _make(self, *, is_check: bool = False) -> bool:
         """Whether there was none."""
         with open_admin(self._settings) as admin:
             try:
                 topic = NewTopic(self._topic, num_partitions=1, topic_configs=_CONFIG)
-                admin.create_topics([topic], validate_only=is_rehearsal)
+                admin.create_topics([topic], validate_only=is_check)
             except TopicAlreadyExistsError:
                 return False
             except KafkaError as error:

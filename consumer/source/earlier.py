@@ -15,7 +15,7 @@ from consumer.events.avro import Schemas
 from consumer.events.envelope import parse
 from consumer.events.event import PLACEHOLDER, ChangeEvent
 from consumer.events.record import Partition, SourceRecord
-from consumer.guard.history import Reach
+from consumer.guard.history import Coverage
 from consumer.settings.sections import Kafka
 from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_admin, open_consumer, to_record
 
@@ -31,8 +31,8 @@ def _nothing() -> None:
     pass
 
 
-class KafkaEarlier:
-    """As :class:`consumer.guard.history.Earlier`. Connects when it is asked first.
+class KafkaEarlierRecords:
+    """As :class:`consumer.guard.history.EarlierRecords`. Connects when it is asked first.
 
     ``keep_alive`` is called about once a second while it reads, for that may take longer than a group waits for a
     member.
@@ -45,7 +45,7 @@ class KafkaEarlier:
         self.keep_alive: Callable[[], object] = _nothing
         self._alive_at = 0.0
         self._consumer: Any = None
-        self._reach: dict[Partition, tuple[float, Reach]] = {}
+        self._reach: dict[Partition, tuple[float, Coverage]] = {}
 
     def close(self) -> None:
         """Let the connection go."""
@@ -72,7 +72,7 @@ class KafkaEarlier:
                 self._alive_at = time.monotonic()
                 self.keep_alive()
 
-    def reach(self, partition: Partition) -> Reach:
+    def reach(self, partition: Partition) -> Coverage:
         known = self._reach.get(partition)
         if known is None or time.monotonic() > known[0] + _KNOWN_S:
             try:
@@ -82,7 +82,7 @@ class KafkaEarlier:
             self._reach[partition] = known
         return known[1]
 
-    def _looked_at(self, partition: Partition) -> Reach:
+    def _looked_at(self, partition: Partition) -> Coverage:
         client = self._connected()
         numbers = client.partitions_for_topic(partition.topic) or {partition.number}
         parts = [TopicPartition(partition.topic, number) for number in sorted(numbers)]
@@ -92,7 +92,7 @@ class KafkaEarlier:
         laid_out_ms = max(firsts.values(), default=0)
         own = TopicPartition(*partition)
         kept_ms = 0 if begins[own] == 0 else self._first_written_ms(own, begins[own])
-        return Reach(laid_out_ms, max(kept_ms, self._compacted_until_ms(partition.topic)))
+        return Coverage(laid_out_ms, max(kept_ms, self._compacted_until_ms(partition.topic)))
 
     def _compacted_until_ms(self, topic: str) -> int:
         """Records written before may be compacted away; of a topic whose settings may not be read, all of them."""

@@ -23,7 +23,7 @@ from consumer.source.clients.kafka import failed, topics
 from consumer.source.clients.kafka import refused as refused_by
 from consumer.source.clients.kafka_python_member import KafkaPythonMember
 from consumer.source.clients.member import Member, OnPartitions
-from consumer.source.followed import Selection, refused
+from consumer.source.topic_selection import Selection, refused
 
 _log = structlog.get_logger(__name__)
 _KEEP_ALIVE_S = 0.5

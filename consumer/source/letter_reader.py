@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from kafka.errors import KafkaError
 from kafka.producer.future import FutureRecordMetadata
 
-from consumer.pipeline.letter_state import Box, Outcome, Unapplied, note
+from consumer.pipeline.letter_state import LetterStates, Outcome, Unapplied, note
 from consumer.settings.sections import Kafka
 from consumer.source.clients.kafka import failed, open_producer, topics
 from consumer.source.topic_reader import read_to_end
@@ -15,14 +15,14 @@ from consumer.source.topic_reader import read_to_end
 _ACKNOWLEDGED_WITHIN_S = 10.0
 
 
-def read_letters(settings: Kafka, topic: str) -> Box:
+def read_letters(settings: Kafka, topic: str) -> LetterStates:
     """What lies in ``topic`` now for the group in the settings.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`consumer.source.clients.kafka.open_consumer`.
         ServerError: it has records that can't be read.
     """
-    box = Box(settings.group_id, has_topic=topic in topics(settings))
+    box = LetterStates(settings.group_id, has_topic=topic in topics(settings))
     for found in read_to_end(settings, [topic]) if box.has_topic else ():
         box.add(found)
     return box

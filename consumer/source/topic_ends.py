@@ -17,8 +17,8 @@ from consumer.events.event import ChangeEvent
 from consumer.events.record import Partition, SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_consumer, to_record
-from consumer.source.followed import Selection
 from consumer.source.range_reader import committed
+from consumer.source.topic_selection import Selection
 
 _POLL_MS = 200
 _FEW = 2

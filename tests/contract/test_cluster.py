@@ -19,8 +19,8 @@ from consumer.mapping.reference import reference
 from consumer.mapping.rules import Names
 from consumer.planning.effect import Plan
 from consumer.settings.sections import Guard
+from consumer.sink.cluster.plan_slots import SLOTS, slot, tags
 from consumer.sink.cluster.routes import Routes
-from consumer.sink.cluster.spread import SLOTS, slot, tags
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.rights import wanted
 from tests.contract.conftest import settings_of

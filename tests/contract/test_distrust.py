@@ -10,7 +10,7 @@ import redis
 from msgspec import structs
 
 from consumer.commands.snapshot import present
-from consumer.commands.snapshot.distrust import distrust
+from consumer.commands.snapshot.marks import mark_users
 from consumer.errors import ServerError
 from consumer.events.record import SourceRecord
 from consumer.guard.version import Verdict
@@ -39,7 +39,7 @@ def marked(
     """Mark; the topic ends where ``ends`` says, look by look."""
     assert LIVE is not None
     left = list(ends)
-    return distrust(
+    return mark_users(
         users,
         LIVE,
         topic,

@@ -17,7 +17,7 @@ from consumer.events.record import Partition
 from consumer.mapping.reference import reference
 from consumer.pipeline.protocols import Applied
 from consumer.settings.sections import Guard
-from consumer.sink.cluster.spread import slot
+from consumer.sink.cluster.plan_slots import slot
 from consumer.sink.redis_sink import RedisSink
 from tests.contract.conftest import settings_of
 from tests.contract.load import USERS, Ears, Load, expected, plans_of
@@ -71,8 +71,8 @@ def judged(load: Load, sink: RedisSink, cluster: TestCluster, ears: Ears, *, is_
     assert len({event.partition("/")[2] for _, event in everywhere - wanted}) <= (1 if is_cut else 0), "told twice"
     assert wanted - everywhere == Counter(), "not told"
     with cluster.connect() as client:
-        standing = dump(client)
-        assert standing == expected(sink, client, load.rounds)
+        stored = dump(client)
+        assert stored == expected(sink, client, load.rounds)
 
 
 def test_slots_that_move_key_by_key(cluster: TestCluster, sink: RedisSink) -> None:
@@ -158,8 +158,8 @@ def test_sentinels_name_another_master(tmp_path: Path, how: str) -> None:
             load.wait(2)
             _return(first, how)
         with service.connect() as client:
-            standing = dump(client)
-            assert standing == expected(sink, client, load.rounds)
+            stored = dump(client)
+            assert stored == expected(sink, client, load.rounds)
 
 
 def _leave(server: RedisServer, how: str) -> None:
@@ -210,5 +210,5 @@ def test_writes_that_the_next_master_never_got_are_noticed(cluster: TestCluster,
     master.start()
     eventually(cluster.is_whole, 30)
     with cluster.connect() as view:
-        standing = {key: value for key, value in dump(view).items() if not key.startswith("cdc:offsets:")}
-        assert standing == expected(sink, view, 3)
+        stored = {key: value for key, value in dump(view).items() if not key.startswith("cdc:offsets:")}
+        assert stored == expected(sink, view, 3)

@@ -14,7 +14,7 @@ from consumer.settings.sections import Guard
 from consumer.sink.group_offsets import canary_of, hash_of
 from consumer.sink.keyspace import keyspace
 from consumer.sink.redis_sink import RedisSink
-from consumer.sink.standing import RedisView
+from consumer.sink.view import RedisView
 from tests.contract.conftest import settings_of
 
 ONE, TWO = Partition("t.db.live_users", 3), Partition("u", 0)
@@ -56,7 +56,7 @@ def test_a_rebuild_makes_known_what_was_not_unless_it_was_emptied_since(
     sink: RedisSink, view: RedisView, client: redis.Redis
 ) -> None:
     sink.remember({ONE: 41})
-    view.plant(CANARY)
+    view.set_canary(CANARY)
     assert view.lives(CANARY)
     assert sink.remember({ONE: 50, TWO: 9}, CANARY)
     assert sink.recall() == {ONE: 41, TWO: 9}, "what a member says of itself stays"
@@ -73,17 +73,17 @@ def test_one_part_that_was_emptied_is_enough(
     with closing(keyspace(settings_of(redis_url))) as keys:
         part = keys.parts[-1]
     sink.remember({ONE: 41, TWO: 7})
-    view.plant(CANARY)
+    view.set_canary(CANARY)
     client.delete(hash_of("g", part), canary_of(CANARY, part))
     assert sink.recall() == {}
     assert not sink.advance({ONE: 42})
     assert not view.lives(CANARY)
     assert not sink.remember({ONE: 42, TWO: 7}, CANARY)
     assert sink.recall() == {}
-    view.plant(CANARY)
+    view.set_canary(CANARY)
     assert sink.remember({ONE: 42, TWO: 7}, CANARY)
     assert sink.recall().keys() == {ONE, TWO}
-    view.uproot(CANARY)
+    view.remove_canary(CANARY)
     assert not view.lives(CANARY)
 
 

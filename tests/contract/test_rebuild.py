@@ -20,7 +20,7 @@ from consumer.planning.read_row import ReadRow
 from consumer.planning.rebuild import rebuild_linked, rebuild_read, rebuild_user, removal
 from consumer.sink.drift import differences, would_apply
 from consumer.sink.redis_sink import RedisSink
-from consumer.sink.standing import RedisView
+from consumer.sink.view import RedisView
 from tests.contract.conftest import settings_of
 from tests.contract.test_sink import AT, BALANCE, CONFIG, PORTFOLIO, apply, plan_of, scenario
 from tests.redis_view import Listener, dump, eventually
@@ -331,8 +331,8 @@ def test_a_dry_run_says_the_same(
     else:
         client.delete(CONFIG)
     with closing(RedisView(settings_of(redis_url))) as view:
-        (standing,) = view.standings([plan])
-    told, has_differences = would_apply(plan, standing), bool(list(differences(plan, standing)))
+        (stored,) = view.stored_keys([plan])
+    told, has_differences = would_apply(plan, stored), bool(list(differences(plan, stored)))
     (answer,) = apply(sink, plan)
     assert told is answer.is_accepted
     assert has_differences or not told

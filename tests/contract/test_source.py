@@ -13,8 +13,8 @@ import pytest
 from consumer.events.record import Partition, SourceRecord
 from consumer.pipeline.protocols import Source
 from consumer.source.clients.kafka import topics
-from consumer.source.followed import Known, select
 from consumer.source.group_consumer import KafkaSource
+from consumer.source.topic_selection import Known, select
 from tests.e2e.topic import Topic
 from tests.group import Group, GroupSource
 from tests.redis_view import eventually

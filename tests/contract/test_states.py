@@ -78,7 +78,7 @@ def make_sink(server: RedisServer, password: str, tracking: bool = False) -> Red
     return RedisSink(Redis(url=SecretStr(url), timeout_ms=300, tracking=tracking), Guard(), reference())
 
 
-def standing(client: redis.Redis) -> dict[str, bytes]:
+def stored(client: redis.Redis) -> dict[str, bytes]:
     """All but the wildcard keys: those are cleared too where an answer was lost, for the plan may have been applied."""
     return {key: value for key, value in dump(client).items() if not key.startswith("financial_summary:")}
 
@@ -126,7 +126,7 @@ def test_waited_for_and_then_exactly_once(own_redis: RedisServer, own_sink: Redi
         expected = dump(client)
         fill(client)
         apply_until_done(own_sink, BEFORE)
-        before = standing(client)
+        before = stored(client)
         listener = None if state.is_restarted else exits.enter_context(closing(Listener(client)))
         with state.enter(own_redis, client):
             for _ in range(2):
@@ -138,7 +138,7 @@ def test_waited_for_and_then_exactly_once(own_redis: RedisServer, own_sink: Redi
             assert not (state.serves_nothing and own_sink.is_reachable())
         listener = listener or exits.enter_context(closing(Listener(client)))
         if not state.may_write_late and not state.stops_inside:
-            assert standing(client) == before
+            assert stored(client) == before
         answers_after = apply_until_done(own_sink, PLANS)
         if not state.may_write_late and not state.stops_inside:
             assert all(answer.is_accepted for answer in answers_after)

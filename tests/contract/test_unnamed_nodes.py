@@ -12,7 +12,7 @@ from consumer.errors import ConfigError, ServerUnavailable
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Guard
 from consumer.sink.client import connect
-from consumer.sink.cluster.spread import slot
+from consumer.sink.cluster.plan_slots import slot
 from consumer.sink.cluster.topology import Node, named
 from consumer.sink.keyspace import keyspace
 from consumer.sink.redis_sink import RedisSink

@@ -63,7 +63,7 @@ def test_a_replica_tells_places_of_its_source(stack: Stack, second: MySql, tradi
     with closing(opened(source)) as reader, closing(opened(second, replica=True)) as replica:
         before = replica.row(LIVE, 7)
         trading.insert("live_users", id=7, leverage=50)
-        eventually(lambda: replica.glance(LIVE, 7).image, 60)
+        eventually(lambda: replica.look_up(LIVE, 7).image, 60)
         eventually(lambda: replica.position().order == reader.position().order, 60)
         after, own = replica.row(LIVE, 7), reader.row(LIVE, 7)
     assert before.image is None
@@ -87,6 +87,6 @@ def test_without_gtids_a_row_is_read_with_a_lock(second: MySql) -> None:
         writer.insert("live_users", id=8, leverage=1)
         with pytest.raises(ServerUnavailable):
             reader.row(LIVE, 8)
-        assert reader.glance(LIVE, 8).image is None
+        assert reader.look_up(LIVE, 8).image is None
         other.commit()
         assert (reader.row(LIVE, 8).image or {})["leverage"] == 1

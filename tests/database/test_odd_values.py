@@ -65,7 +65,7 @@ def images(reader: Database, table: UserTable) -> dict[object, dict[str, str]]:
 def test_a_date_that_is_none_costs_its_column_alone(reader: Database, trading: Trading, moment: str) -> None:
     trading.insert("live_users", id=7, wallet_balance=1000, copytrading_alloted_time=moment)
     trading.insert("live_users", id=8, wallet_balance=2000, copytrading_alloted_time="2026-01-02 03:04:05")
-    for row in (reader.row(LIVE, 7).image, reader.glance(LIVE, 7).image, *reader.rows(LIVE, 6, 1)):
+    for row in (reader.row(LIVE, 7).image, reader.look_up(LIVE, 7).image, *reader.rows(LIVE, 6, 1)):
         assert row is not None
         fields, unreadable = read_image(row, LIVE, {})
         assert fields["wallet_balance"] == "1000.00"
@@ -92,7 +92,7 @@ def test_what_the_driver_has_no_value_for_costs_one_column_of_one_row(reader: Da
     assert (second["period"], second["wallet_balance"]) == (None, "2000.000000")
     read = reader.row(ODD, 7)
     assert read.image == first
-    assert reader.glance(ODD, 7).image == first
+    assert reader.look_up(ODD, 7).image == first
     assert [row["id"] for row in reader.rows(ODD, 7, 10)] == [8]
     required = replace(ODD, columns=(replace(ODD.columns[0], name="period", field="wallet_balance"),))
     with pytest.raises(InvalidValue, match="period: the driver can't read it"):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import promql_parser as promql
 
 from consumer.commands.audit.exported import AuditMetrics
-from consumer.commands.audit.finding import Tally
+from consumer.commands.audit.finding import AuditResult
 from consumer.errors import ServerUnavailable
 from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
@@ -54,7 +54,7 @@ def eventful() -> Metrics:
 def audited() -> AuditMetrics:
     """The metrics of an audit after a round."""
     metrics = AuditMetrics()
-    metrics.done(Tally(), 1.0, 2.0)
+    metrics.done(AuditResult(), 1.0, 2.0)
     return metrics
 
 

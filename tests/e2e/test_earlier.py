@@ -10,7 +10,7 @@ from kafka.admin import NewPartitions, NewTopic
 from consumer.errors import ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.event import ChangeEvent
-from consumer.source.earlier import KafkaEarlier
+from consumer.source.earlier import KafkaEarlierRecords
 from consumer.source.recording import read
 from tests.e2e.topic import Topic
 from tests.pipeline.test_field_recordings import FOLDER
@@ -31,8 +31,8 @@ def topic(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Topic]:
 
 
 @pytest.fixture
-def earlier(topic: Topic) -> Iterator[KafkaEarlier]:
-    found = KafkaEarlier(topic.settings(), NO_SCHEMAS)
+def earlier(topic: Topic) -> Iterator[KafkaEarlierRecords]:
+    found = KafkaEarlierRecords(topic.settings(), NO_SCHEMAS)
     yield found
     found.close()
 
@@ -47,7 +47,7 @@ def write(
             producer.send(topic.name, value, key=key, partition=partition, timestamp_ms=at_ms).get(10)
 
 
-def offsets(earlier: KafkaEarlier, topic: Topic, begin: int, end: int) -> tuple[list[int], int]:
+def offsets(earlier: KafkaEarlierRecords, topic: Topic, begin: int, end: int) -> tuple[list[int], int]:
     found: list[ChangeEvent] = []
     reached = begin
     for changes, at in earlier.changes(topic.part, begin, end):
@@ -56,7 +56,7 @@ def offsets(earlier: KafkaEarlier, topic: Topic, begin: int, end: int) -> tuple[
     return [each.place.offset for each in found], reached
 
 
-def test_records_are_found_by_time_and_read_up_to_an_offset(topic: Topic, earlier: KafkaEarlier) -> None:
+def test_records_are_found_by_time_and_read_up_to_an_offset(topic: Topic, earlier: KafkaEarlierRecords) -> None:
     topic.make()
     write(topic, range(10))
     assert [earlier.offset_at(topic.part, START_MS + ms) for ms in (-5000, 0, 2500, 9000, 60_000)] == [0, 0, 3, 9, 10]
@@ -65,7 +65,7 @@ def test_records_are_found_by_time_and_read_up_to_an_offset(topic: Topic, earlie
     assert offsets(earlier, topic, 7, 7) == ([], 7)
 
 
-def test_what_is_no_change_or_can_not_be_read_is_passed_over(topic: Topic, earlier: KafkaEarlier) -> None:
+def test_what_is_no_change_or_can_not_be_read_is_passed_over(topic: Topic, earlier: KafkaEarlierRecords) -> None:
     topic.make()
     write(topic, range(2))
     write(topic, range(2, 4), value=b"no JSON")
@@ -74,23 +74,25 @@ def test_what_is_no_change_or_can_not_be_read_is_passed_over(topic: Topic, earli
     assert offsets(earlier, topic, 0, 6) == ([0, 1, 5], 6)
 
 
-def test_a_topic_that_was_always_so_tells_everything(topic: Topic, earlier: KafkaEarlier) -> None:
+def test_a_topic_that_was_always_so_tells_everything(topic: Topic, earlier: KafkaEarlierRecords) -> None:
     topic.make()
     write(topic, range(5))
     assert earlier.reach(topic.part) == (START_MS, 0)
 
 
-def test_a_topic_that_got_a_partition_tells_everything_since(topic: Topic, earlier: KafkaEarlier) -> None:
+def test_a_topic_that_got_a_partition_tells_everything_since(topic: Topic, earlier: KafkaEarlierRecords) -> None:
     topic.make()
     write(topic, range(5))
     with topic._admin() as admin:
         admin.create_partitions({topic.name: NewPartitions(2)})
     write(topic, range(60, 62), partition=1)
-    eventually(lambda: KafkaEarlier(topic.settings(), NO_SCHEMAS).reach(topic.part).laid_out_ms == START_MS + 60_000)
+    eventually(
+        lambda: KafkaEarlierRecords(topic.settings(), NO_SCHEMAS).reach(topic.part).laid_out_ms == START_MS + 60_000
+    )
 
 
 def test_where_the_oldest_records_were_deleted_the_first_one_left_tells_since_when(
-    topic: Topic, earlier: KafkaEarlier
+    topic: Topic, earlier: KafkaEarlierRecords
 ) -> None:
     topic.make()
     write(topic, range(5))
@@ -101,7 +103,7 @@ def test_where_the_oldest_records_were_deleted_the_first_one_left_tells_since_wh
 
 @pytest.mark.parametrize(("lag_ms", "is_known"), [("0", False), ("86400000", True)])
 def test_a_compacted_topic_is_whole_for_its_compaction_lag(
-    topic: Topic, earlier: KafkaEarlier, lag_ms: str, is_known: bool
+    topic: Topic, earlier: KafkaEarlierRecords, lag_ms: str, is_known: bool
 ) -> None:
     configs = {"cleanup.policy": "compact", "min.compaction.lag.ms": lag_ms}
     with topic._admin() as admin:
@@ -112,14 +114,14 @@ def test_a_compacted_topic_is_whole_for_its_compaction_lag(
 
 
 def test_a_broker_that_is_away_is_told_as_such(topic: Topic) -> None:
-    away = KafkaEarlier(topic.settings(bootstrap_servers="127.0.0.1:1"), NO_SCHEMAS)
+    away = KafkaEarlierRecords(topic.settings(bootstrap_servers="127.0.0.1:1"), NO_SCHEMAS)
     for ask in (lambda: away.offset_at(topic.part, 0), lambda: away.reach(topic.part)):
         with pytest.raises(ServerUnavailable):
             ask()
 
 
 def test_a_long_read_keeps_its_group_alive(
-    topic: Topic, earlier: KafkaEarlier, monkeypatch: pytest.MonkeyPatch
+    topic: Topic, earlier: KafkaEarlierRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("consumer.source.earlier._KEEP_ALIVE_S", 0.0)
     topic.make()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from consumer.commands.shared.passage import Patience
+from consumer.commands.shared.catch_up import CatchUpLimits
 from consumer.commands.shared.refresh import Refresher, write
 from consumer.database.reader import Database
 from consumer.events.avro import NO_SCHEMAS
@@ -18,8 +18,8 @@ from consumer.planning.effect import Plan
 from consumer.settings.sources import Settings
 from consumer.sink.group_memory import recall
 from consumer.sink.redis_sink import RedisSink
-from consumer.sink.standing import RedisView
-from consumer.source.selection import selected
+from consumer.sink.view import RedisView
+from consumer.source.followed_topics import selected
 from consumer.source.topic_ends import Topics
 from tests.e2e.conftest import System
 from tests.redis_view import eventually
@@ -61,7 +61,7 @@ def mending(live: System) -> Iterator[Mender]:
         closing(RedisSink(settings.redis, settings.guard, RULES)) as sink,
     ):
         sink.reach()
-        yield Mender(Refresher(database, view, topics, RULES, Patience(0.5, 60)), sink)
+        yield Mender(Refresher(database, view, topics, RULES, CatchUpLimits(0.5, 60)), sink)
 
 
 def settings_of(live: System) -> Settings:

@@ -134,7 +134,7 @@ def test_dead_letters_that_could_not_be_kept_are_known_before(topic: Topic, guar
 
     def is_refused() -> bool:
         try:
-            letters.rehearse()
+            letters.check_creation()
         except ConfigError as error:
             return str(error).startswith(
                 f"CDC_DEAD_LETTERS__TOPIC: there is no topic {name}, and it can't be made: Topic"

@@ -11,8 +11,8 @@ from kafka.admin import NewTopic
 
 from consumer.settings.sections import Kafka
 from consumer.source.clients.kafka import topics as present_topics
-from consumer.source.followed import Known, select
 from consumer.source.group_consumer import KafkaSource
+from consumer.source.topic_selection import Known, select
 from tests.e2e.topic import EITHER_CLIENT
 from tests.stack import Stack
 

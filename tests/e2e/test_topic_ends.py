@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 from kafka.admin import NewPartitions
 
-from consumer.commands.shared.passage import Passage, Patience, let_pass
+from consumer.commands.shared.catch_up import CatchUp, CatchUpLimits, wait_for_catch_up
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import Partition
 from consumer.source.clients.kafka import topics
-from consumer.source.followed import Known, select
 from consumer.source.topic_ends import Topics
+from consumer.source.topic_selection import Known, select
 from tests.e2e.test_earlier import write
 from tests.e2e.topic import Topic
 from tests.redis_view import eventually
@@ -20,7 +20,7 @@ from tests.stack import Stack
 from tests.unit.test_passage import DatabaseStub, place
 
 pytestmark = pytest.mark.stack
-SOON = Patience(settle_s=0.3, limit_s=1.0, look_s=0.05)
+SOON = CatchUpLimits(settle_s=0.3, limit_s=1.0, look_s=0.05)
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def opened(topic: Topic) -> Topics:
     return Topics(settings, select(Known(topics(settings)), settings, ["live_users", "demo_users"]), NO_SCHEMAS)
 
 
-def passage(ends: Topics) -> Passage:
-    return let_pass(DatabaseStub(place(5)), ends, SOON, lambda: False)
+def passage(ends: Topics) -> CatchUp:
+    return wait_for_catch_up(DatabaseStub(place(5)), ends, SOON, lambda: False)
 
 
 def test_a_partition_that_came_later_is_waited_for(topic: Topic) -> None:

@@ -14,8 +14,8 @@ from consumer.events.record import Partition
 from consumer.pipeline.protocols import Observer
 from consumer.settings.sections import Kafka
 from consumer.source.clients.kafka import topics
-from consumer.source.followed import Known, select
 from consumer.source.group_consumer import KafkaSource
+from consumer.source.topic_selection import Known, select
 from tests.redis_view import eventually
 from tests.stack import Stack
 

@@ -10,7 +10,7 @@ from consumer.errors import Place
 from consumer.events.event import ChangeEvent, Operation
 from consumer.events.position import Origin, SourcePosition
 from consumer.events.record import Partition
-from consumer.guard.history import NO_HISTORY, Histories, Reach
+from consumer.guard.history import NO_HISTORY, Coverage, Histories
 from consumer.guard.version import Version, compare
 from tests.model.lineage_rule import OldVersion, old_is_newer, old_version
 from tests.model.world import TOPIC, Change, Record, Topic
@@ -51,9 +51,9 @@ class _Earlier:
             if begin <= at < end:
                 yield ([record.event] if record.event is not None else []), at + 1
 
-    def reach(self, partition: Partition) -> Reach:
+    def reach(self, partition: Partition) -> Coverage:
         topic = self._topic()
-        return Reach(topic.laid_out_ms, 2**62 if partition.number in topic.compacted else 0)
+        return Coverage(topic.laid_out_ms, 2**62 if partition.number in topic.compacted else 0)
 
 
 class OffsetRule:

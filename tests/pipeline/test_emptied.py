@@ -20,7 +20,7 @@ from consumer.pipeline.protocols import Observer
 from consumer.pipeline.recovery import REBUILD
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.redis_sink import RedisSink
-from consumer.sink.standing import RedisView
+from consumer.sink.view import RedisView
 from tests.contract.test_sink import apply
 from tests.group import Group, GroupSource
 from tests.pipeline.test_resume import Memory
@@ -90,7 +90,7 @@ class Folded:
         self.starts.append(dict(ends))
         self._left = self._waits
         with_view = RedisView(self._scene.settings)
-        with_view.plant(CANARY)
+        with_view.set_canary(CANARY)
         with_view.close()
         for number in {part.number for part in ends}:
             fold = PartitionFold(number, {part.topic: () for part in ends}, Folding(RULES, earlier=None), Store)

@@ -17,10 +17,10 @@ from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
-from consumer.pipeline.letter_state import Box, Outcome, Unapplied
+from consumer.pipeline.letter_state import LetterStates, Outcome, Unapplied
 from consumer.settings.sections import Redis
 from consumer.sink.redis_sink import RedisSink
-from consumer.sink.standing import RedisView
+from consumer.sink.view import RedisView
 from consumer.source.recording import RecordedSource
 from tests.pipeline.test_dead_letters import CONFIG, Kept, record, run
 from tests.pipeline.test_pipeline import FailingSink
@@ -34,7 +34,7 @@ def followed(sink: RedisSink, *records: SourceRecord) -> list[Unapplied]:
     """What `run` left after these records."""
     kept = Kept()
     run(RecordedSource(records), sink, kept)
-    box = Box("g")
+    box = LetterStates("g")
     for at, letter in enumerate(kept.letters):
         found = letter.record
         box.add(SourceRecord("dlq", 0, at, at, found.key, found.value, tuple(letter.headers())))

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from consumer.commands.audit.cause import WHY, Cause, Evidence, cause_of
-from consumer.commands.audit.finding import Finding, Tally, summary_json, summary_text, to_json, to_text
-from consumer.commands.audit.suspect import Odd, Shape, Suspect
-from consumer.commands.audit.suspect import odds_of as odds_of_table
+from consumer.commands.audit.differing_user import DifferingUser, Shape, UserDifference
+from consumer.commands.audit.differing_user import user_differences as odds_of_table
+from consumer.commands.audit.finding import AuditResult, Finding, summary_json, summary_text, to_json, to_text
 from consumer.commands.audit.watch import Known
 from consumer.events.event import RowImage
 from consumer.events.position import Origin, SourcePosition
@@ -20,7 +20,7 @@ from consumer.mapping.reference import reference
 from consumer.planning.effect import Plan
 from consumer.planning.read_row import ReadRow
 from consumer.planning.rebuild import rebuild_read
-from consumer.sink.drift import Standing
+from consumer.sink.drift import StoredKeys
 
 RULES = reference()
 TABLE = RULES.tables[0]
@@ -38,9 +38,9 @@ ROW: RowImage = {
     "group": "VIP",
 }
 
-LEVERAGE = Odd(Shape.DIFFERS, CONFIG, "leverage", "999", "100")
-MISSING = Odd(Shape.ABSENT, CONFIG)
-LEFT = Odd(Shape.LEFT, CONFIG)
+LEVERAGE = UserDifference(Shape.DIFFERS, CONFIG, "leverage", "999", "100")
+MISSING = UserDifference(Shape.ABSENT, CONFIG)
+LEFT = UserDifference(Shape.LEFT, CONFIG)
 SURE = Evidence(
     has_version=True,
     is_deleted=False,
@@ -55,58 +55,60 @@ def plan_of(row: RowImage | None) -> Plan:
     return rebuild_read(ReadRow(TABLE.table, 7, row, PLACE), TABLE, RULES)
 
 
-def odds_of(plan: Plan, standing: Standing) -> frozenset[Odd]:
-    return odds_of_table(plan, standing, TABLE, RULES)
+def user_differences(plan: Plan, stored: StoredKeys) -> frozenset[UserDifference]:
+    return odds_of_table(plan, stored, TABLE, RULES)
 
 
-def right() -> Standing:
+def right() -> StoredKeys:
     plan = plan_of(ROW)
     assert plan.config is not None
-    return Standing(config=dict(plan.config.changed) | dict.fromkeys(plan.config.gone), balance="10.00")
+    return StoredKeys(config=dict(plan.config.changed) | dict.fromkeys(plan.config.gone), balance="10.00")
 
 
 def test_what_is_as_the_row_says_is_not_odd() -> None:
-    assert odds_of(plan_of(ROW), right()) == frozenset()
+    assert user_differences(plan_of(ROW), right()) == frozenset()
 
 
 def test_each_field_that_differs_is_odd_by_itself() -> None:
     there = replace(right(), config={**(right().config or {}), "leverage": "999", "group": None}, balance="9.00")
-    assert odds_of(plan_of(ROW), there) == {
+    assert user_differences(plan_of(ROW), there) == {
         LEVERAGE,
-        Odd(Shape.ABSENT, CONFIG, "group", None, "VIP"),
-        Odd(Shape.DIFFERS, BALANCE, "", "9.00", "10.00"),
+        UserDifference(Shape.ABSENT, CONFIG, "group", None, "VIP"),
+        UserDifference(Shape.DIFFERS, BALANCE, "", "9.00", "10.00"),
     }
 
 
 def test_a_hash_that_is_gone_is_one_difference_and_an_expired_balance_none() -> None:
-    assert odds_of(plan_of(ROW), Standing()) == {MISSING}
-    assert odds_of(plan_of(ROW), replace(right(), balance=None)) == frozenset()
+    assert user_differences(plan_of(ROW), StoredKeys()) == {MISSING}
+    assert user_differences(plan_of(ROW), replace(right(), balance=None)) == frozenset()
 
 
 def test_of_a_portfolio_only_what_its_owner_keeps_of_ours_counts() -> None:
     there = {"wallet_balance": "9.00", "group": None}
-    assert odds_of(plan_of(ROW), replace(right(), update=there)) == {
-        Odd(Shape.DIFFERS, PORTFOLIO, "wallet_balance", "9.00", "10.00")
+    assert user_differences(plan_of(ROW), replace(right(), update=there)) == {
+        UserDifference(Shape.DIFFERS, PORTFOLIO, "wallet_balance", "9.00", "10.00")
     }
 
 
 def test_keys_of_a_user_whom_the_database_does_not_have() -> None:
-    assert odds_of(plan_of(None), Standing(present=(CONFIG,))) == {LEFT}
-    assert odds_of(plan_of(None), Standing()) == frozenset()
+    assert user_differences(plan_of(None), StoredKeys(present=(CONFIG,))) == {LEFT}
+    assert user_differences(plan_of(None), StoredKeys()) == frozenset()
 
 
 def test_a_key_of_another_type() -> None:
-    assert odds_of(plan_of(ROW), replace(right(), config=None, others=(CONFIG,))) == {Odd(Shape.TYPE, CONFIG)}
+    assert user_differences(plan_of(ROW), replace(right(), config=None, others=(CONFIG,))) == {
+        UserDifference(Shape.TYPE, CONFIG)
+    }
 
 
 def test_only_what_is_exactly_the_same_stays_suspected() -> None:
     moved = replace(LEVERAGE, should_be="200")
-    suspect = Suspect(USER, TABLE, frozenset({LEVERAGE, MISSING}), 5)
-    assert suspect.seen_again(frozenset({moved, MISSING})) == replace(suspect, odds=frozenset({MISSING}))
+    differing = DifferingUser(USER, TABLE, frozenset({LEVERAGE, MISSING}), 5)
+    assert differing.seen_again(frozenset({moved, MISSING})) == replace(differing, differences=frozenset({MISSING}))
 
 
 @pytest.mark.parametrize(
-    ("odd", "changes", "expected"),
+    ("difference", "changes", "expected"),
     [
         (LEVERAGE, {}, Cause.OVERWRITTEN),
         (LEVERAGE, {"is_behind": True}, Cause.OVERWRITTEN),
@@ -136,78 +138,80 @@ def test_only_what_is_exactly_the_same_stays_suspected() -> None:
         (LEFT, {"is_deleted": True}, Cause.CAME_BACK),
         (LEFT, {"is_behind": True}, Cause.BEHIND),
         (LEFT, {}, Cause.NOT_SENT),
-        (Odd(Shape.TYPE, CONFIG), {"is_lost": True}, Cause.WRONG_TYPE),
+        (UserDifference(Shape.TYPE, CONFIG), {"is_lost": True}, Cause.WRONG_TYPE),
     ],
 )
-def test_causes(odd: Odd, changes: dict[str, object], expected: Cause) -> None:
-    assert cause_of(odd, odd.field, replace(SURE, **changes)) is expected  # type: ignore[arg-type]
+def test_causes(difference: UserDifference, changes: dict[str, object], expected: Cause) -> None:
+    assert cause_of(difference, difference.field, replace(SURE, **changes)) is expected  # type: ignore[arg-type]
 
 
 def test_every_cause_is_said_in_words() -> None:
     assert WHY.keys() == set(Cause)
 
 
-def finding(odd: Odd = LEVERAGE, cause: Cause = Cause.OVERWRITTEN, *, is_mended: bool = False) -> Finding:
-    return Finding(USER, TABLE.table, odd, cause, 1_700_000_000_000, "version t[0]@5", is_mended)
+def finding(
+    difference: UserDifference = LEVERAGE, cause: Cause = Cause.OVERWRITTEN, *, is_mended: bool = False
+) -> Finding:
+    return Finding(USER, TABLE.table, difference, cause, 1_700_000_000_000, "version t[0]@5", is_mended)
 
 
 def test_a_user_counts_once_by_the_first_cause() -> None:
-    tally = Tally(users=1000)
-    tally.add([finding(), finding(MISSING, Cause.DEAD_LETTER)])
-    assert dict(tally.wrong) == {Cause.DEAD_LETTER: 1}
-    assert tally.share_right == 0.999
-    assert math.isclose(tally.nines, 3)
-    assert not tally.is_clean
+    result = AuditResult(users=1000)
+    result.add([finding(), finding(MISSING, Cause.DEAD_LETTER)])
+    assert dict(result.wrong) == {Cause.DEAD_LETTER: 1}
+    assert result.share_right == 0.999
+    assert math.isclose(result.nines, 3)
+    assert not result.is_clean
 
 
 def test_what_was_mended_whole_does_not_remain() -> None:
-    tally = Tally(users=2)
-    tally.add([finding(is_mended=True), finding(MISSING)])
-    assert not tally.is_clean
-    tally = Tally(users=2)
-    tally.add([finding(is_mended=True)])
-    assert tally.is_clean
-    assert "1  mended" in summary_text(tally)
+    result = AuditResult(users=2)
+    result.add([finding(is_mended=True), finding(MISSING)])
+    assert not result.is_clean
+    result = AuditResult(users=2)
+    result.add([finding(is_mended=True)])
+    assert result.is_clean
+    assert "1  mended" in summary_text(result)
 
 
 def test_an_orphan_counts_among_the_users() -> None:
-    tally = Tally(users=1)
-    tally.add([finding(LEFT, Cause.FOREIGN)])
-    assert tally.share_right == 0.5
-    told = json.loads(summary_json(tally))
+    result = AuditResult(users=1)
+    result.add([finding(LEFT, Cause.FOREIGN)])
+    assert result.share_right == 0.5
+    told = json.loads(summary_json(result))
     assert (told["users"], told["wrong"], told["orphans"], told["share_right"]) == (2, 1, 1, 0.5)
-    assert "2 users compared, 1 wrong (50.000000% right)" in summary_text(tally)
-    assert "1  of them in Redis and not in the database" in summary_text(tally)
+    assert "2 users compared, 1 wrong (50.000000% right)" in summary_text(result)
+    assert "1  of them in Redis and not in the database" in summary_text(result)
 
 
 def test_nothing_to_compare_is_right() -> None:
-    assert (Tally().share_right, Tally().nines) == (1.0, 0.0)
+    assert (AuditResult().share_right, AuditResult().nines) == (1.0, 0.0)
 
 
 def test_a_named_user_whom_nobody_has_is_not_right() -> None:
-    tally = Tally(nobody=[UserId("live", 31337)])
-    assert not tally.is_clean
-    assert "live:31337: neither the database nor Redis has such a user" in summary_text(tally)
-    assert json.loads(summary_json(tally))["unknown_users"] == ["live:31337"]
+    result = AuditResult(nobody=[UserId("live", 31337)])
+    assert not result.is_clean
+    assert "live:31337: neither the database nor Redis has such a user" in summary_text(result)
+    assert json.loads(summary_json(result))["unknown_users"] == ["live:31337"]
 
 
 def test_rows_that_cannot_be_compared_remain() -> None:
-    assert not Tally(users=3, unusable=1).is_clean
+    assert not AuditResult(users=3, unusable=1).is_clean
 
 
 @pytest.mark.parametrize(
-    ("odd", "said"),
+    ("difference", "said"),
     [
         (LEVERAGE, f"{CONFIG} leverage: Redis '999', database '100'"),
         (replace(LEVERAGE, is_there=None, shape=Shape.ABSENT), f"{CONFIG} leverage: Redis nothing, database '100'"),
-        (Odd(Shape.DIFFERS, BALANCE, "", "9.00", "10.00"), f"{BALANCE}: Redis '9.00', database '10.00'"),
+        (UserDifference(Shape.DIFFERS, BALANCE, "", "9.00", "10.00"), f"{BALANCE}: Redis '9.00', database '10.00'"),
         (MISSING, f"{CONFIG}: not there"),
         (LEFT, f"{CONFIG}: the database does not have this user"),
-        (Odd(Shape.TYPE, CONFIG), f"{CONFIG}: a key of another type"),
+        (UserDifference(Shape.TYPE, CONFIG), f"{CONFIG}: a key of another type"),
     ],
 )
-def test_a_finding_as_text(odd: Odd, said: str) -> None:
-    text = to_text(finding(odd))
+def test_a_finding_as_text(difference: UserDifference, said: str) -> None:
+    text = to_text(finding(difference))
     assert said in text
     assert "overwritten: written by somebody else after the version that stands (version t[0]@5)" in text
     assert "first seen 2023-11-14T22:13:20.000Z" in text

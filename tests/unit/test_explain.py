@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from consumer.commands.explain.account import Account, Note, There, account
+from consumer.commands.explain.account import Account, Note, ReadValues, account
 from consumer.commands.explain.explanation import Explanation
-from consumer.commands.explain.history import Fate, History, Progress, trace
+from consumer.commands.explain.history import ChangeOutcome, History, Progress, trace
 from consumer.commands.explain.report import to_json, to_text
 from consumer.errors import Place
 from consumer.events.avro import NO_SCHEMAS
@@ -20,7 +20,7 @@ from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
-from consumer.sink.standing import Held
+from consumer.sink.view import StoredUser
 from tests.scenario import load
 
 RULES = reference()
@@ -65,7 +65,7 @@ def traced(found: list[SourceRecord], read: int, stored: Version | None) -> Hist
 
 def accounted(history: History, guard: Version | None, config: Mapping[str, str], **there: str) -> Account:
     state = GuardState({} if guard is None else {TABLE.table: guard})
-    found = There(dict(config), None, there.get("balance"), None)
+    found = ReadValues(dict(config), None, there.get("balance"), None)
     return account(found, history, state, TABLE, RULES)
 
 
@@ -76,9 +76,9 @@ def noted(found: Account) -> dict[str, Note]:
 def test_each_field_has_the_change_that_set_it_last(tmp_path: Path) -> None:
     history = traced(records(tmp_path), 4, version(3))
     assert [(each.record.offset, each.fate) for each in history.changes] == [
-        (0, Fate.APPLIED),
-        (1, Fate.APPLIED),
-        (3, Fate.APPLIED),
+        (0, ChangeOutcome.APPLIED),
+        (1, ChangeOutcome.APPLIED),
+        (3, ChangeOutcome.APPLIED),
     ]
     settings = history.written.config
     assert {name: settings[name].version.offset for name in ("group", "leverage", "wallet_balance")} == {
@@ -94,15 +94,23 @@ def test_each_field_has_the_change_that_set_it_last(tmp_path: Path) -> None:
 
 def test_what_the_group_has_not_come_to_is_pending(tmp_path: Path) -> None:
     history = traced(records(tmp_path), 1, version(0))
-    assert [each.fate for each in history.changes] == [Fate.APPLIED, Fate.PENDING, Fate.PENDING]
+    assert [each.fate for each in history.changes] == [
+        ChangeOutcome.APPLIED,
+        ChangeOutcome.PENDING,
+        ChangeOutcome.PENDING,
+    ]
     assert history.written.config["leverage"].version.offset == 0
 
 
 def test_the_version_tells_more_than_the_offset(tmp_path: Path) -> None:
     """The offset is committed a moment after Redis has the change; and Redis may lose what was committed."""
-    assert traced(records(tmp_path), 0, version(3)).of(Fate.PENDING) == []
+    assert traced(records(tmp_path), 0, version(3)).of(ChangeOutcome.PENDING) == []
     history = traced(records(tmp_path), 4, version(1))
-    assert [each.fate for each in history.changes] == [Fate.APPLIED, Fate.APPLIED, Fate.MISSED]
+    assert [each.fate for each in history.changes] == [
+        ChangeOutcome.APPLIED,
+        ChangeOutcome.APPLIED,
+        ChangeOutcome.MISSED,
+    ]
 
 
 def test_a_record_that_came_twice_counts_once(tmp_path: Path) -> None:
@@ -110,7 +118,12 @@ def test_a_record_that_came_twice_counts_once(tmp_path: Path) -> None:
     first = found[1]
     again = SourceRecord(TOPIC, 0, 4, first.timestamp_ms + 3_600_000, first.key, first.value)
     history = traced([*found, again], 5, version(3))
-    assert [each.fate for each in history.changes] == [Fate.APPLIED, Fate.APPLIED, Fate.APPLIED, Fate.OLD]
+    assert [each.fate for each in history.changes] == [
+        ChangeOutcome.APPLIED,
+        ChangeOutcome.APPLIED,
+        ChangeOutcome.APPLIED,
+        ChangeOutcome.OLD,
+    ]
     assert history.changes[-1].decision.first_sent == 1
     assert history.written.config["leverage"].version.offset == 1
 
@@ -119,7 +132,7 @@ def test_the_change_behind_a_dead_letter_writes_everything(tmp_path: Path) -> No
     found = records(tmp_path)
     found[1] = SourceRecord(TOPIC, 0, 1, found[1].timestamp_ms, found[1].key, b"{broken")
     history = traced(found, 4, version(3))
-    assert [each.fate for each in history.changes] == [Fate.APPLIED, Fate.DEAD, Fate.APPLIED]
+    assert [each.fate for each in history.changes] == [ChangeOutcome.APPLIED, ChangeOutcome.DEAD, ChangeOutcome.APPLIED]
     assert history.written.config["group"].version.offset == 3
 
 
@@ -158,10 +171,10 @@ def explanation(folder: Path, *, in_database: bool = True) -> Explanation:
         {TABLE.table: version(1)}, marks={TABLE.table: Place(TOPIC, 0, 2)}, kept={"last_transaction_id": "TX1"}
     )
     config = {"group": "GOLD", "leverage": "200", "email": "somebody@example.org"}
-    there = There(config, None, "10.00", {"group": "VIP", "leverage": "200", "wallet_balance": "20.00"})
+    there = ReadValues(config, None, "10.00", {"group": "VIP", "leverage": "200", "wallet_balance": "20.00"})
     return Explanation(
         user=USER,
-        held=Held(config, None, "10.00", 60, guard),
+        held=StoredUser(config, None, "10.00", 60, guard),
         account=account(there, history, guard, TABLE, RULES),
         history=history,
         letters=(),
@@ -201,7 +214,7 @@ def test_what_is_left_of_a_user_is_wrong_and_nobody_is_not(tmp_path: Path) -> No
     left = replace(known, held=replace(known.held, config=None, portfolio={"equity": "1"}))
     assert "the database has no such user, but Redis does: balance string, portfolio hash" in left.problems()
     history = traced([], 0, None)
-    nothing = Held(None, None, None, None, GuardState({}))
+    nothing = StoredUser(None, None, None, None, GuardState({}))
     nobody = replace(known, held=nothing, history=history, account=Account((), (), None, ()))
     assert nobody.problems() == []
     assert "  neither the database nor Redis has such a user" in to_text(nobody, 1).splitlines()
@@ -211,7 +224,7 @@ def test_a_wrong_balance_is_told_without_a_hash_and_a_portfolio_by_its_name(tmp_
     history = traced(records(tmp_path), 4, version(3))
     guard = GuardState({TABLE.table: version(3)})
     database = {"wallet_balance": "20.00", "group": "VIP"}
-    there = There(None, {"wallet_balance": "5.00", "equity": "2"}, "0.01", database)
+    there = ReadValues(None, {"wallet_balance": "5.00", "equity": "2"}, "0.01", database)
     found = account(there, history, guard, TABLE, RULES)
     assert found.wrong() == ["portfolio.wallet_balance", "balance"]
     assert found.noted(Note.GONE) == []

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from consumer.commands.explain.account import Note, There, account
-from consumer.commands.explain.history import Fate, History, Progress, trace
+from consumer.commands.explain.account import Note, ReadValues, account
+from consumer.commands.explain.history import ChangeOutcome, History, Progress, trace
 from consumer.commands.explain.report import to_json, to_text
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
 from consumer.events.record import Partition, SourceRecord
-from consumer.guard.history import Reach
+from consumer.guard.history import Coverage
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from tests.unit.test_explain import LIVED, RULES, TABLE, TOPIC, USER, accounted, explanation, noted, records, version
@@ -56,12 +56,17 @@ def version_of(record: SourceRecord) -> Version:
 def test_a_read_that_only_fills_is_lost_by_nobody(tmp_path: Path) -> None:
     """After a plain snapshot the guard keeps the version of the last change."""
     history = traced(life(tmp_path, READ.format(leverage=200)), 5, version(3))
-    assert [each.fate for each in history.changes] == [Fate.APPLIED, Fate.APPLIED, Fate.APPLIED, Fate.FILLED]
+    assert [each.fate for each in history.changes] == [
+        ChangeOutcome.APPLIED,
+        ChangeOutcome.APPLIED,
+        ChangeOutcome.APPLIED,
+        ChangeOutcome.FILLED,
+    ]
     found = accounted(history, version(3), {"leverage": "200", "last_updated": UPDATED_AT}, balance="20.00")
     assert noted(found)["leverage"] is Note.AS_WRITTEN
     assert noted(found)["last_updated"] is Note.AS_WRITTEN
     waiting = traced(life(tmp_path, READ.format(leverage=200)), 4, version(3))
-    assert waiting.changes[-1].fate is Fate.PENDING
+    assert waiting.changes[-1].fate is ChangeOutcome.PENDING
 
 
 def test_what_a_read_filled_is_as_written(tmp_path: Path) -> None:
@@ -80,8 +85,8 @@ def test_a_read_of_a_marked_user_writes_everything(tmp_path: Path, more: str) ->
     found = life(tmp_path, READ.format(leverage=300), more)
     last = version_of(found[-1])
     history = traced(found, len(found), last)
-    assert [each.fate for each in history.changes] == [Fate.APPLIED] * (4 if not more else 3) + (
-        [] if not more else [Fate.FILLED, Fate.APPLIED]
+    assert [each.fate for each in history.changes] == [ChangeOutcome.APPLIED] * (4 if not more else 3) + (
+        [] if not more else [ChangeOutcome.FILLED, ChangeOutcome.APPLIED]
     )
     stamp = "2024-01-15T13:00:00.000Z" if more else READ_AT
     notes = noted(
@@ -95,20 +100,20 @@ def test_the_first_read_of_a_user_makes_the_version(tmp_path: Path) -> None:
         tmp_path, "## A read\n" + READ.format(leverage=200) + READ.format(leverage=200).replace("12:00", "12:30")
     )
     history = traced(found, 2, version_of(found[0]))
-    assert [each.fate for each in history.changes] == [Fate.APPLIED, Fate.FILLED]
+    assert [each.fate for each in history.changes] == [ChangeOutcome.APPLIED, ChangeOutcome.FILLED]
 
 
 def test_a_deleted_user_is_not_filled(tmp_path: Path) -> None:
     deletion = "delete live_users 123 at 2024-01-15T11:30:00.000Z\nplan\n"
     found = life(tmp_path, deletion, READ.format(leverage=200))
     history = traced(found, 6, version_of(found[4]))
-    assert history.changes[-1].fate is Fate.OLD
+    assert history.changes[-1].fate is ChangeOutcome.OLD
 
 
 def test_what_a_repair_wrote_is_changed_by_nobodys_hand(tmp_path: Path) -> None:
     """The version stays as it was."""
     history = traced(life(tmp_path), 4, version(3))
-    there = There({"leverage": "7"}, None, None, {"leverage": "7"})
+    there = ReadValues({"leverage": "7"}, None, None, {"leverage": "7"})
     state = GuardState({TABLE.table: version(3)})
     assert noted(account(there, history, state, TABLE, RULES))["leverage"] is Note.BEYOND
 
@@ -134,8 +139,8 @@ class TopicStub:
         some = [parse(each, NO_SCHEMAS) for each in self._found if begin <= each.offset < end]
         yield [each for each in some if isinstance(each, ChangeEvent)], end
 
-    def reach(self, partition: Partition) -> Reach:
-        return Reach(0, 0)
+    def reach(self, partition: Partition) -> Coverage:
+        return Coverage(0, 0)
 
 
 def test_a_range_that_begins_behind_a_delete_shows_no_second_one(tmp_path: Path) -> None:
@@ -174,7 +179,7 @@ def test_of_a_change_that_did_nothing_no_message_is_shown(tmp_path: Path) -> Non
     first = life(tmp_path)[1]
     again = SourceRecord(TOPIC, 0, 1, first.timestamp_ms, first.key, first.value)
     history = traced([*life(tmp_path), again], 5, version(3))
-    assert history.changes[-1].fate is Fate.OLD
+    assert history.changes[-1].fate is ChangeOutcome.OLD
     known = replace(explanation(tmp_path), history=history)
     assert "publish" not in to_text(known, 1)
 

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from consumer.commands.check.findings import Level
 from consumer.commands.check.sampled import of_sample
-from consumer.commands.replay.glance import Glance, LinkedGlance
+from consumer.commands.replay.partial_decoder import LinkedPartialDecoder, PartialDecoder
 from consumer.commands.shared import options
 from consumer.errors import ConfigError, InvalidValue
 from consumer.events.avro import NO_SCHEMAS
@@ -266,11 +266,11 @@ def test_padding_is_no_change_for_a_glance() -> None:
     record = changed(DEPOSIT, before={"group": "VIP"}, after={"group": "VIP       "})
     envelope = json.loads(record.value or b"")
     envelope["transaction"] = {"id": "x", "total_order": 1, "data_collection_order": 1}
-    seen = Glance(LIVE)(json.dumps(envelope).encode())
+    seen = PartialDecoder(LIVE)(json.dumps(envelope).encode())
     assert seen is not None
     assert "group" not in seen.changed
     assert "wallet_balance" in seen.changed
-    assert LinkedGlance(RULES.linked[0])(records("m-char-padding")[2].value or b"")
+    assert LinkedPartialDecoder(RULES.linked[0])(records("m-char-padding")[2].value or b"")
 
 
 def test_another_placeholder_of_unavailable_values(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,8 +36,8 @@ from consumer.settings.sections import Registry as RegistrySettings
 from consumer.source import recording
 from consumer.source.connect.client import ConnectApi, load_connector
 from consumer.source.connect.status import ConnectorStatus
-from consumer.source.followed import Known, select
 from consumer.source.registry import Registry
+from consumer.source.topic_selection import Known, select
 
 PROJECT = Path(__file__).parents[2]
 RECORDINGS = PROJECT / "tests" / "recordings"

@@ -15,7 +15,7 @@ from consumer.events.avro import NO_SCHEMAS
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
 from consumer.events.record import Partition, SourceRecord
-from consumer.guard.history import Earlier
+from consumer.guard.history import EarlierRecords
 from consumer.mapping.reference import reference
 from consumer.planning.effect import Extent, Mode, Plan
 from tests.scenario import Change, load_all
@@ -114,7 +114,7 @@ class TopicStub:
 
 def test_a_range_that_begins_in_a_tail_that_was_sent_again_takes_nothing_of_it() -> None:
     first = at(GROUP, 6)
-    before = cast(Earlier, TopicStub(first, at(DEPOSIT, 7)))
+    before = cast(EarlierRecords, TopicStub(first, at(DEPOSIT, 7)))
     assert list(folded(sent_again(first, 9), folding=Folding(RULES, earlier=before)).plans()) == []
 
 

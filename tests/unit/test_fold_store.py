@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.commands.replay.fold import Last
-from consumer.commands.replay.store import Budget
+from consumer.commands.replay.store import MemoryLimit
 from consumer.guard.version import Version
 from tests.unit.test_version import versions
 
@@ -32,7 +32,7 @@ lasts = st.builds(
     )
 )
 def test_it_holds_what_was_put_last(steps: list[tuple[str, Last]]) -> None:
-    budget = Budget(3000)
+    budget = MemoryLimit(3000)
     one, other = budget.store(), budget.store()
     known: dict[str, Last] = {}
     for user, last in steps:
@@ -48,7 +48,7 @@ def test_it_holds_what_was_put_last(steps: list[tuple[str, Last]]) -> None:
 
 
 def test_what_does_not_fit_is_on_disk_and_leaves_no_file_behind() -> None:
-    budget = Budget(3000)
+    budget = MemoryLimit(3000)
     store = budget.store()
     version = Version.from_text("0|s|mysql:1|0000000009/00000000000000000004/0000000000|1000000|t|0|50")
     files = set(Path(gettempdir()).glob("*etilqs*"))

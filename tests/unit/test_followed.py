@@ -9,7 +9,7 @@ import pytest
 from consumer.errors import ConfigError
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Kafka
-from consumer.source.followed import Known, Row, Selection, refused, select, to_look_at
+from consumer.source.topic_selection import Known, Row, Selection, refused, select, to_look_at
 
 TABLES = reference().captured()
 LIVE, RESTORED = "p.trading.live_users", "p.trading_restore.live_users"
@@ -64,14 +64,14 @@ def test_where_nothing_says_which_it_is_a_wrong_setting(known: dict[str, Any]) -
 
 
 def test_tables_that_are_spread_over_databases_need_both_settings() -> None:
-    spread = ("p.live.live_users", "p.demo.demo_users")
+    by_slot = ("p.live.live_users", "p.demo.demo_users")
     with pytest.raises(ConfigError, match=r"CDC_SOURCE__DATABASE.*CDC_KAFKA__TOPICS"):
-        selected(*spread)
+        selected(*by_slot)
     with pytest.raises(ConfigError, match="CDC_KAFKA__TOPICS"):
-        selected(*spread, explicit=names("live", "demo"))
-    found = selected(*spread, topics=spread, explicit=names("live", "demo"))
-    assert set(found.topics) == set(spread)
-    assert selected(*spread, topics=spread).databases == names("live", "demo"), "their names say it too"
+        selected(*by_slot, explicit=names("live", "demo"))
+    found = selected(*by_slot, topics=by_slot, explicit=names("live", "demo"))
+    assert set(found.topics) == set(by_slot)
+    assert selected(*by_slot, topics=by_slot).databases == names("live", "demo"), "their names say it too"
 
 
 def test_a_database_without_topics_is_waited_for() -> None:

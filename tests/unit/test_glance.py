@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from consumer.commands.replay.glance import Glance, LinkedGlance
+from consumer.commands.replay.partial_decoder import LinkedPartialDecoder, PartialDecoder
 from consumer.errors import RecordError
 from consumer.events.avro import KnownSchemas
 from consumer.events.decimals import spelled
@@ -36,7 +36,7 @@ def test_of_real_records_it_says_what_reading_them_whole_says(file: Path) -> Non
             event = None
         table = RULES.table(record.topic.rpartition(".")[2])
         if table is not None and record.value is not None:
-            seen = Glance(table)(record.value)
+            seen = PartialDecoder(table)(record.value)
             if seen is None:
                 continue
             seen_at_once += 1
@@ -52,7 +52,7 @@ def test_of_real_records_it_says_what_reading_them_whole_says(file: Path) -> Non
         if linked is not None and record.value is not None and isinstance(event, ChangeEvent) and event.after:
             done = event.after[linked.status] in linked.done
             was_done = event.before is not None and event.before[linked.status] in linked.done
-            assert LinkedGlance(linked)(record.value) is (done and not was_done)
+            assert LinkedPartialDecoder(linked)(record.value) is (done and not was_done)
     assert seen_at_once
 
 
@@ -60,7 +60,7 @@ def test_a_read_is_no_part_of_a_transaction_and_seen_at_once_without_a_count() -
     read = next(each for each in load_all() if each.title.startswith("An incremental")).changes[0].record(5)
     assert read.value is not None
     assert b'"transaction":null' in read.value
-    assert Glance(RULES.tables[0])(read.value) is not None
+    assert PartialDecoder(RULES.tables[0])(read.value) is not None
 
 
 @pytest.mark.parametrize(
@@ -83,5 +83,5 @@ def test_a_read_is_no_part_of_a_transaction_and_seen_at_once_without_a_count() -
 def test_what_is_unusual_is_read_whole(value: bytes) -> None:
     table = RULES.tables[0]
     assert DEPOSIT.value is not None
-    assert Glance(table)(DEPOSIT.value) is not None
-    assert Glance(table)(value) is None
+    assert PartialDecoder(table)(DEPOSIT.value) is not None
+    assert PartialDecoder(table)(value) is None

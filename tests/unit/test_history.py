@@ -13,7 +13,7 @@ from consumer.events.event import ChangeEvent, Operation
 from consumer.events.position import from_source
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard import history as module
-from consumer.guard.history import Histories, PartitionHistory, Reach
+from consumer.guard.history import Coverage, Histories, PartitionHistory
 from consumer.guard.memory import Memory, NewestReads
 from consumer.guard.sent import change_id, sent_change
 
@@ -74,7 +74,7 @@ def again(event: ChangeEvent, offset: int, **source: object) -> ChangeEvent:
 class TopicStub:
     """The topic's earlier records. Tells how often it was read, and may be away."""
 
-    def __init__(self, events: Sequence[ChangeEvent], reach: Reach = Reach(0, 0)) -> None:  # noqa: B008  # a constant
+    def __init__(self, events: Sequence[ChangeEvent], reach: Coverage = Coverage(0, 0)) -> None:  # noqa: B008  # a constant
         self.events = events
         self.read_from: list[int] = []
         self.is_away = False
@@ -92,7 +92,7 @@ class TopicStub:
         for at in range(0, len(found), 5):
             yield found[at : at + 5], found[at : at + 5][-1].place.offset + 1
 
-    def reach(self, partition: Partition) -> Reach:
+    def reach(self, partition: Partition) -> Coverage:
         return self._reach
 
 
@@ -244,7 +244,7 @@ def test_an_older_record_that_is_gone_makes_what_follows_count_again() -> None:
     user would stay at the oldest of them.
     """
     first, second = change(1, 0, before=1, after=2), change(2, 1, before=2, after=3)
-    topic = TopicStub([second], Reach(0, 2**62))
+    topic = TopicStub([second], Coverage(0, 2**62))
     history = fresh(topic)
     assert firsts(history, [again(first, 2), again(second, 3)]) == [None, None]
     kept = fresh(TopicStub([first, second]))
@@ -254,20 +254,20 @@ def test_an_older_record_that_is_gone_makes_what_follows_count_again() -> None:
 def test_a_tail_of_doubtful_changes_is_accepted_to_its_end() -> None:
     """Found by the model: of two servers, perhaps sent before the topic was as it is, and then sent again."""
     first, second = change(9, 0, before=1, after=2), change(2, 1, server="b", before=2, after=3)
-    history = fresh(TopicStub([], Reach(2**62, 0)))
+    history = fresh(TopicStub([], Coverage(2**62, 0)))
     assert firsts(history, [first, second, again(first, 2), again(second, 3)]) == [None] * 4
 
 
 def test_where_one_server_writes_numbers_that_rise_nothing_is_doubtful() -> None:
     """As where a connector reads a log from before its topic was made, and is then started again."""
     first, second = change(1, 0, before=1, after=2), change(2, 1, before=2, after=3)
-    history = fresh(TopicStub([], Reach(2**62, 0)))
+    history = fresh(TopicStub([], Coverage(2**62, 0)))
     assert firsts(history, [first, second, again(first, 2), again(second, 3)]) == [None, None, 0, 1]
 
 
 def test_of_a_topic_that_got_partitions_what_lay_elsewhere_makes_what_follows_count_again() -> None:
     first, second = change(1, 0), change(2, 0, before=2, after=3)
-    history = fresh(TopicStub([second], Reach(second.written_ms, 0)))
+    history = fresh(TopicStub([second], Coverage(second.written_ms, 0)))
     assert firsts(history, [second, again(first, 1), again(second, 2)]) == [None, None, None]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from consumer.events.record import Partition
 from consumer.observability.lag import Lag
-from consumer.observability.pauses import Pauses
+from consumer.observability.server_waits import ServerWaits
 
 USERS, DEMO = Partition("trading.trading.live_users", 0), Partition("trading.trading.demo_users", 3)
 
@@ -67,11 +67,11 @@ def test_partitions_that_are_somebody_elses_are_forgotten() -> None:
 
 
 @pytest.fixture
-def pauses() -> Pauses:
-    return Pauses()
+def pauses() -> ServerWaits:
+    return ServerWaits()
 
 
-def test_a_pause_counts_while_it_lasts(pauses: Pauses) -> None:
+def test_a_pause_counts_while_it_lasts(pauses: ServerWaits) -> None:
     assert pauses.seconds(5.0) == {}
     pauses.began("pipeline", "redis", 10.0)
     pauses.began("pipeline", "redis", 12.0)
@@ -82,14 +82,14 @@ def test_a_pause_counts_while_it_lasts(pauses: Pauses) -> None:
     assert pauses.seconds(99.0) == {"redis": 6.0}
 
 
-def test_each_server_has_its_own_seconds(pauses: Pauses) -> None:
+def test_each_server_has_its_own_seconds(pauses: ServerWaits) -> None:
     pauses.began("pipeline", "registry", 10.0)
     pauses.began("pipeline", "redis", 13.0)
     pauses.ended("pipeline", 14.0)
     assert pauses.seconds(20.0) == {"registry": 3.0, "redis": 1.0}
 
 
-def test_two_who_wait_for_one_server_wait_once(pauses: Pauses) -> None:
+def test_two_who_wait_for_one_server_wait_once(pauses: ServerWaits) -> None:
     pauses.began("pipeline", "kafka", 10.0)
     pauses.began("source", "kafka", 11.0)
     pauses.ended("pipeline", 13.0)
@@ -98,6 +98,6 @@ def test_two_who_wait_for_one_server_wait_once(pauses: Pauses) -> None:
     assert pauses.seconds(20.0) == {"kafka": 5.0}
 
 
-def test_going_on_without_having_waited_is_nothing(pauses: Pauses) -> None:
+def test_going_on_without_having_waited_is_nothing(pauses: ServerWaits) -> None:
     pauses.ended("pipeline", 10.0)
     assert pauses.seconds(20.0) == {}

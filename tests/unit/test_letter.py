@@ -14,7 +14,7 @@ from consumer.errors import CdcError, InvalidValue, Place, Refused, Undecodable
 from consumer.events.record import SourceRecord
 from consumer.mapping.keys import UserId
 from consumer.pipeline.dead_letter import ADDED, DeadLetter
-from consumer.pipeline.letter_state import Box, Choice, Letter, Note, Outcome, Unapplied, note, read
+from consumer.pipeline.letter_state import Choice, Letter, LetterStates, Note, Outcome, Unapplied, note, read
 
 RECORD = SourceRecord("t.db.live_users", 3, 41, 1700000000000, b'{"id":5}', b"hunter2", (("trace", b"\xff"),))
 USER = UserId("live", 5)
@@ -53,8 +53,8 @@ def noted(offset: int, unapplied: Unapplied, partition: int = 0, outcome: Outcom
     return SourceRecord("dlq", partition, offset, 1000 + offset, key, value, tuple(headers))
 
 
-def box(found: Sequence[SourceRecord], group: str = "g") -> Box:
-    made = Box(group)
+def box(found: Sequence[SourceRecord], group: str = "g") -> LetterStates:
+    made = LetterStates(group)
     for each in found:
         made.add(each)
     return made

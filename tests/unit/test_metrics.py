@@ -18,9 +18,9 @@ from consumer.events.topic_tables import TopicTables
 from consumer.guard.version import Verdict
 from consumer.mapping.columns import Drift, DriftKind
 from consumer.mapping.reference import reference
+from consumer.observability.batch_counts import OUTCOMES
 from consumer.observability.metrics import Metrics
 from consumer.observability.probes import serve
-from consumer.observability.tally import OUTCOMES
 from consumer.pipeline.protocols import Source, Step
 from consumer.settings.sections import Metrics as Settings
 from tests.stack.port import Ports

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from consumer.commands.shared.passage import Patience, let_pass
+from consumer.commands.shared.catch_up import CatchUpLimits, wait_for_catch_up
 from consumer.events.event import ChangeEvent
 from consumer.events.position import SourcePosition
 from consumer.events.record import Partition
@@ -16,7 +16,7 @@ from tests.scenario import load_all
 
 DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0]
 PART = Partition("trading.trading.live_users", 0)
-SOON = Patience(settle_s=0.03, limit_s=0.3, look_s=0.01)
+SOON = CatchUpLimits(settle_s=0.03, limit_s=0.3, look_s=0.01)
 
 
 def change(offset: int) -> ChangeEvent:
@@ -64,19 +64,21 @@ class TopicsStub:
 
 def test_a_change_behind_the_place_says_that_all_before_it_has_arrived() -> None:
     topics = TopicsStub([[change(3)], [change(3)], [change(6)]])
-    passage = let_pass(DatabaseStub(place(5)), topics, Patience(10, 10, 0.01), lambda: False)
+    passage = wait_for_catch_up(DatabaseStub(place(5)), topics, CatchUpLimits(10, 10, 0.01), lambda: False)
     assert (passage.connector_passed, passage.behind, topics.looks) == (True, frozenset(), 3)
 
 
 def test_a_log_that_does_not_move_gets_some_time() -> None:
-    passage = let_pass(DatabaseStub(place(5)), TopicsStub([[change(3)]]), SOON, lambda: False)
+    passage = wait_for_catch_up(DatabaseStub(place(5)), TopicsStub([[change(3)]]), SOON, lambda: False)
     assert (passage.connector_passed, passage.behind) == (False, frozenset())
 
 
 def test_a_consumer_that_catches_up_is_waited_for_and_one_that_does_not_is_told() -> None:
     topics = TopicsStub([[change(6)]], [True, True, False])
-    assert not let_pass(DatabaseStub(place(5)), topics, SOON, lambda: False).behind
-    assert let_pass(DatabaseStub(place(5)), TopicsStub([[change(6)]], [True]), SOON, lambda: False).behind == {PART}
+    assert not wait_for_catch_up(DatabaseStub(place(5)), topics, SOON, lambda: False).behind
+    assert wait_for_catch_up(DatabaseStub(place(5)), TopicsStub([[change(6)]], [True]), SOON, lambda: False).behind == {
+        PART
+    }
 
 
 def test_after_a_failover_a_place_in_the_old_log_is_not_behind_one_in_the_new() -> None:
@@ -84,4 +86,4 @@ def test_after_a_failover_a_place_in_the_old_log_is_not_behind_one_in_the_new() 
     old = replace(change(3), position=place(3, file=9))
     topics = TopicsStub([[old]])
     new = replace(place(5), server="2")
-    assert not let_pass(DatabaseStub(new), topics, SOON, lambda: False).connector_passed
+    assert not wait_for_catch_up(DatabaseStub(new), topics, SOON, lambda: False).connector_passed

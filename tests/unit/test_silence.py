@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from consumer.errors import ServerUnavailable
 from consumer.observability.heartbeat import HeartbeatWatch
-from consumer.observability.silence import Silence, Turn
+from consumer.observability.silence import Silence, SilenceChange
 
 TOPIC = "__debezium-heartbeat.trading"
 LIMIT = 30.0
@@ -25,14 +25,14 @@ def test_a_silence_begins_and_ends_once() -> None:
     silence = Silence(LIMIT)
     assert silence.looked(1000.0, 1000.0) is None
     assert silence.looked(1000.0, 1030.0) is None
-    assert silence.looked(1000.0, 1031.0) is Turn.BEGAN
+    assert silence.looked(1000.0, 1031.0) is SilenceChange.BEGAN
     assert silence.looked(1000.0, 1032.0) is None
-    assert silence.looked(1033.0, 1033.5) is Turn.ENDED
+    assert silence.looked(1033.0, 1033.5) is SilenceChange.ENDED
     assert silence.looked(1033.0, 1034.0) is None
 
 
 def test_one_that_was_silent_long_before_is_silent_at_the_first_look() -> None:
-    assert Silence(LIMIT).looked(0.0, 1000.0) is Turn.BEGAN
+    assert Silence(LIMIT).looked(0.0, 1000.0) is SilenceChange.BEGAN
 
 
 def test_where_there_was_no_sign_yet_it_is_counted_from_the_first_look() -> None:
@@ -40,7 +40,7 @@ def test_where_there_was_no_sign_yet_it_is_counted_from_the_first_look() -> None
     assert silence.looked(None, 1000.0) is None
     assert silence.looked(None, 1030.0) is None
     assert silence.age_s(1030.0) == 30.0
-    assert silence.looked(None, 1031.0) is Turn.BEGAN
+    assert silence.looked(None, 1031.0) is SilenceChange.BEGAN
 
 
 def test_what_was_not_looked_for_is_no_silence() -> None:
@@ -50,7 +50,7 @@ def test_what_was_not_looked_for_is_no_silence() -> None:
     silence.blind()
     assert silence.looked(1000.0, 1061.0) is None
     assert silence.looked(1000.0, 1091.0) is None
-    assert silence.looked(1000.0, 1092.0) is Turn.BEGAN
+    assert silence.looked(1000.0, 1092.0) is SilenceChange.BEGAN
     assert silence.age_s(1092.0) == 92.0
 
 
@@ -60,7 +60,7 @@ def test_a_silence_goes_on_while_nobody_can_look() -> None:
     silence.blind()
     assert silence.looked(1000.0, 1100.0) is None
     assert silence.is_silent
-    assert silence.looked(1101.0, 1101.0) is Turn.ENDED
+    assert silence.looked(1101.0, 1101.0) is SilenceChange.ENDED
 
 
 def test_an_older_sign_does_not_make_it_older_and_a_clock_ahead_no_age_negative() -> None:

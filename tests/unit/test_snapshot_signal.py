@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from consumer.commands.snapshot.request import (
-    Course,
     Kind,
     Scan,
+    SnapshotProgress,
     condition_of,
     execute,
     notification,
@@ -40,8 +40,8 @@ def scanned(status: str = "SUCCEEDED", table: str = TABLE, number: str = "one") 
     return told("TABLE_SCAN_COMPLETED", number, **data)
 
 
-def course(*values: bytes, tables: tuple[str, ...] = (TABLE,)) -> Course:
-    found = Course("one", tables)
+def course(*values: bytes, tables: tuple[str, ...] = (TABLE,)) -> SnapshotProgress:
+    found = SnapshotProgress("one", tables)
     for value in values:
         said = notification(value)
         assert said is not None

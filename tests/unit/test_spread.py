@@ -9,7 +9,7 @@ from consumer.mapping.reference import reference
 from consumer.mapping.rules import Names
 from consumer.planning.decision import decide
 from consumer.planning.effect import Plan
-from consumer.sink.cluster.spread import SLOTS, is_apart, slot, spread, tags
+from consumer.sink.cluster.plan_slots import SLOTS, by_slot, is_apart, slot, tags
 from tests.scenario import load_all
 
 PLANS = [
@@ -28,7 +28,7 @@ def keys(plan: Plan) -> list[str]:
 def test_every_key_is_in_one_part_and_every_part_in_one_slot() -> None:
     assert len(PLANS) > 20
     for plan in PLANS:
-        parts = spread(plan, ["financial_summary:live:123:day", "{live:123}:near"])
+        parts = by_slot(plan, ["financial_summary:live:123:day", "{live:123}:near"])
         beside = keys(parts.beside) if parts.beside else []
         every = [*keys(parts.state), *beside, *parts.cleared]
         assert sorted(every) == sorted([*keys(plan), "financial_summary:live:123:day", "{live:123}:near"])
@@ -41,9 +41,9 @@ def test_every_key_is_in_one_part_and_every_part_in_one_slot() -> None:
 def test_what_lies_together_is_one_part_with_its_messages() -> None:
     plan = next(plan for plan in PLANS if plan.messages)
     here = replace(plan, balance=None, removed=None, cleared=replace(plan.cleared, keys=("{live:123}:x",)))
-    assert spread(here, ()).is_whole
-    assert spread(here, ()).state.messages == plan.messages
-    assert spread(here, ["elsewhere"]).state.messages == ()
+    assert by_slot(here, ()).is_whole
+    assert by_slot(here, ()).state.messages == plan.messages
+    assert by_slot(here, ["elsewhere"]).state.messages == ()
 
 
 def test_the_companion_lies_beside() -> None:

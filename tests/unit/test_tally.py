@@ -10,7 +10,7 @@ from consumer.events.record import Partition
 from consumer.guard.history import Histories
 from consumer.guard.version import Verdict
 from consumer.mapping.reference import reference
-from consumer.observability.tally import OUTCOMES, outcome_of, tally
+from consumer.observability.batch_counts import OUTCOMES, count_batch, outcome_of
 from consumer.pipeline.dead_letter import DeadLetter
 from consumer.pipeline.protocols import Applied, Step
 from consumer.planning.decision import decide_all
@@ -64,7 +64,7 @@ def test_every_outcome_has_its_word() -> None:
 
 def test_a_batch_is_counted_by_table_and_outcome() -> None:
     batch = [step(0, applied()), step(1, applied()), step(2, applied(Verdict.STALE)), dead(3)]
-    found = tally(batch)
+    found = count_batch(batch)
     assert found.changes == {
         ("live_users", "applied"): 2,
         ("live_users", "stale"): 1,
@@ -74,7 +74,7 @@ def test_a_batch_is_counted_by_table_and_outcome() -> None:
 
 
 def test_a_letter_counts_once_though_its_record_is_read_again() -> None:
-    found = tally([dead(3, is_told=True)])
+    found = count_batch([dead(3, is_told=True)])
     assert found.changes == {("live_users", "dead_letter"): 1}
     assert found.dead_letters == {}
 
@@ -83,7 +83,7 @@ def test_effects_and_times_are_those_of_what_was_applied() -> None:
     batch = [step(0, applied()), step(1, applied(Verdict.DUPLICATE))]
     plan = batch[0].decision.plan
     assert plan is not None
-    found = tally(batch)
+    found = count_batch(batch)
     wanted = {"config": 1, "balance": 1, "update": 1, "remove": 0, "clear": 3, "publish": len(plan.messages)}
     assert found.effects == wanted
     assert found.committed_ms == [plan.version.ts_ms]
@@ -91,14 +91,14 @@ def test_effects_and_times_are_those_of_what_was_applied() -> None:
 
 
 def test_an_update_of_a_hash_that_is_not_there_is_no_effect() -> None:
-    assert tally([step(0, structs.replace(applied(), updated=False))]).effects["update"] == 0
+    assert count_batch([step(0, structs.replace(applied(), updated=False))]).effects["update"] == 0
 
 
 def test_what_debezium_sends_again_is_counted_and_has_no_effect() -> None:
     first = DEPOSIT.record(0)
     again = structs.replace(first, offset=1, timestamp_ms=first.timestamp_ms + 60_000)
     decisions = decide_all([first, again], reference(), history=Histories(None, 0))
-    found = tally([Step(first, decisions[0], applied()), Step(again, decisions[1], None)])
+    found = count_batch([Step(first, decisions[0], applied()), Step(again, decisions[1], None)])
     assert found.changes == {("live_users", "applied"): 1, ("live_users", "sent_again"): 1}
     assert found.effects["config"] == 1
     assert found.committed_ms == [first.timestamp_ms - 7], "it was not committed again"
@@ -107,5 +107,5 @@ def test_what_debezium_sends_again_is_counted_and_has_no_effect() -> None:
 def test_a_partition_is_as_far_as_its_last_record_by_the_sources_time() -> None:
     first, last = step(0, applied()), dead(3)
     assert first.decision.event is not None
-    assert tally([first]).reached_ms == {USERS: first.decision.event.position.ts_ms}
-    assert tally([first, last]).reached_ms == {USERS: last.record.timestamp_ms}, "it can't be read"
+    assert count_batch([first]).reached_ms == {USERS: first.decision.event.position.ts_ms}
+    assert count_batch([first, last]).reached_ms == {USERS: last.record.timestamp_ms}, "it can't be read"

@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from consumer.net.tls import Blame, Hello, refusal
+from consumer.net.tls import Hello, SettingNames, refusal
 
-BLAME = Blame("CDC_REDIS", "CDC_REDIS__URL", "CDC_REDIS__URL", "rediss://…", "redis://…")
+BLAME = SettingNames("CDC_REDIS", "CDC_REDIS__URL", "CDC_REDIS__URL", "rediss://…", "redis://…")
 
 
 def test_a_connection_that_is_reset_at_once_is_no_sign_of_tls(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from consumer.commands.check.topic_findings import (
 )
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Kafka
-from consumer.source.followed import Known, select
+from consumer.source.topic_selection import Known, select
 
 RULES = reference()
 DAY = 86_400_000

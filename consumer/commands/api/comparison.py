@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"-?[0-9]{1,60}(?:\.[0-9]{1,60})?")
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredFields:
     """What Redis holds for a user beside the plan's fields: ``balance`` is the string, ``ttl`` Redis' answer."""
 
     config: Mapping[str, str | None]
@@ -31,7 +31,7 @@ class Held:
 
 
 def consistency(
-    user: UserId, image: RowImage, held: Held, found: list[Difference], table: UserTable, rules: Rules
+    user: UserId, image: RowImage, held: StoredFields, found: list[Difference], table: UserTable, rules: Rules
 ) -> dict[str, object]:
     """The data of a consistency call; ``found`` is how Redis differs from the database."""
     wanted, unreadable = read_image(image, table, {})
@@ -56,7 +56,7 @@ def consistency(
     }
 
 
-def _not_compared(name: str, held: Held, user: UserId, table: UserTable, rules: Rules) -> dict[str, object]:
+def _not_compared(name: str, held: StoredFields, user: UserId, table: UserTable, rules: Rules) -> dict[str, object]:
     """A column that can't be read in the database: nobody can say whether Redis agrees with it."""
     (field,) = (column.field for column in table.columns if column.name == name)
     key = render(rules.names.config, user)

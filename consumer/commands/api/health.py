@@ -11,9 +11,9 @@ import redis
 import structlog
 from msgspec.structs import replace
 
-from consumer.commands.api.comparison import Held, consistency, typed
+from consumer.commands.api.comparison import StoredFields, consistency, typed
 from consumer.commands.api.nodes import NodeCounts
-from consumer.commands.shared.passage import Patience
+from consumer.commands.shared.catch_up import CatchUpLimits
 from consumer.commands.shared.refresh import Refresher, SeenRow, write
 from consumer.database.reader import Database
 from consumer.errors import Refused, ServerError, ServerUnavailable
@@ -29,13 +29,13 @@ from consumer.planning.read_row import ReadRow
 from consumer.planning.rebuild import rebuild_read
 from consumer.settings.sources import Settings
 from consumer.sink.client import translate
-from consumer.sink.drift import Standing, compared
+from consumer.sink.drift import StoredKeys, compared
 from consumer.sink.group_memory import recall
 from consumer.sink.keyspace import keyspace
 from consumer.sink.redis_sink import RedisSink
-from consumer.sink.standing import RedisView
+from consumer.sink.view import RedisView
+from consumer.source.followed_topics import selected
 from consumer.source.registry import Registry
-from consumer.source.selection import selected
 from consumer.source.topic_ends import Topics
 
 _log = structlog.get_logger(__name__)
@@ -131,13 +131,13 @@ class Health:
             RecordError: the row can't be used.
         """
         user, table = UserId(user_type, user_id), self._tables[user_type]
-        read = self._database.glance(table, user_id)
+        read = self._database.look_up(table, user_id)
         if read.image is None:
             raise UnknownUser
         plan = rebuild_read(read, table, self._rules)
-        (standing,) = self._view.standings([plan])
-        held = self._held(plan, standing)
-        found = list(compared(plan, standing, table, self._rules))
+        (stored,) = self._view.stored_keys([plan])
+        held = self._held(plan, stored)
+        found = list(compared(plan, stored, table, self._rules))
         return consistency(user, read.image, held, found, table, self._rules)
 
     def refresh(self, user_type: str, user_id: int, *, publishes: bool) -> dict[str, object]:
@@ -152,11 +152,11 @@ class Health:
         user, table = UserId(user_type, user_id), self._tables[user_type]
         for _ in range(_READS):
             seen = self._passed.read(table, user_id)
-            (standing,) = self._view.standings([seen.plan])
-            if standing.others:
-                others = ", ".join(standing.others)
+            (stored,) = self._view.stored_keys([seen.plan])
+            if stored.others:
+                others = ", ".join(stored.others)
                 raise Conflict(f"{others}: a key of another type, which somebody else made: remove it")
-            if seen.row.image is None and not standing.present:
+            if seen.row.image is None and not stored.present:
                 raise UnknownUser
             whole = dict(seen.plan.config.whole) if seen.plan.config is not None else {}
             plan = seen.plan
@@ -175,14 +175,14 @@ class Health:
         """
         return self._nodes.info()
 
-    def _held(self, plan: Plan, standing: Standing) -> Held:
+    def _held(self, plan: Plan, stored: StoredKeys) -> StoredFields:
         assert plan.config is not None  # only rows that are there are compared
         asked: list[tuple[str, ...]] = [("HGET", plan.config.key, "last_updated")]
         asked += [("TTL", plan.balance.key)] if plan.balance is not None else []
         text, ttl = (*self._view.ask(asked), -2)[:2]
         # A key of another type has no such field.
         last_updated = text if isinstance(text, str) else None
-        return Held(standing.config or {}, last_updated, standing.balance, ttl if isinstance(ttl, int) else -2)
+        return StoredFields(stored.config or {}, last_updated, stored.balance, ttl if isinstance(ttl, int) else -2)
 
     def _refreshed(
         self, user: UserId, table: UserTable, seen: SeenRow, whole: Mapping[str, str], applied: Applied
@@ -219,7 +219,7 @@ class _Passed:
         self._database = database
         self._view = view
         wait_s = settings.api.refresh_wait_s
-        self._patience = Patience(min(settings.audit.settle_s, wait_s / 2), wait_s, look_s=0.05)
+        self._limits = CatchUpLimits(min(settings.audit.settle_s, wait_s / 2), wait_s, look_s=0.05)
         self._lock = threading.Lock()
         self._topics: Topics | None = None
         self._is_lacking = False
@@ -232,10 +232,10 @@ class _Passed:
             ServerUnavailable: a server is away, or the consumer is behind.
             ServerError, RecordError: as :meth:`consumer.commands.shared.refresh.Refresher.read`.
         """
-        if not self._lock.acquire(timeout=self._patience.limit_s):
+        if not self._lock.acquire(timeout=self._limits.limit_s):
             raise ServerUnavailable("Kafka", "other refreshes wait for it")
         try:
-            refresher = Refresher(self._database, self._view, self._opened(), self._rules, self._patience)
+            refresher = Refresher(self._database, self._view, self._opened(), self._rules, self._limits)
             seen = refresher.read(table, number)
             behind = refresher.wait().behind
         except ServerError:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from consumer.commands.audit.suspect import Odd, Shape
+from consumer.commands.audit.differing_user import Shape, UserDifference
 from consumer.pipeline.recovery import EMPTIED, REBUILD
 from consumer.planning.effect import Fields
 
@@ -72,35 +72,35 @@ class Evidence:
     is_given_up: bool = False
 
 
-def cause_of(odd: Odd, name: str, known: Evidence) -> Cause:
+def cause_of(difference: UserDifference, name: str, known: Evidence) -> Cause:
     """The cause of ``odd``, which is still there although what was under way had its time.
 
     ``name`` is the field of the row that it is about, "" for a key as a whole.
     """
-    if odd.shape is Shape.TYPE:
+    if difference.shape is Shape.TYPE:
         return Cause.WRONG_TYPE
     if known.is_emptied or known.is_lost:
         return Cause.REDIS_EMPTIED if known.is_emptied else Cause.DEAD_LETTER
-    if odd.shape is Shape.LEFT:
+    if difference.shape is Shape.LEFT:
         return _of_left(known)
     if not known.has_version or known.is_deleted:
-        return _without_version(odd, known)
-    if odd.shape is Shape.ABSENT and not odd.field:
+        return _without_version(difference, known)
+    if difference.shape is Shape.ABSENT and not difference.field:
         return Cause.EVICTED
     if known.image is None:
         return Cause.BEHIND if known.is_behind else Cause.UNKNOWN
     told = known.image.get(name)
-    if told is None and odd.should_be is not None:
+    if told is None and difference.should_be is not None:
         return Cause.COLUMN_NOT_SENT
-    return Cause.OVERWRITTEN if told == odd.should_be else _of_the_log(known)
+    return Cause.OVERWRITTEN if told == difference.should_be else _of_the_log(known)
 
 
-def _without_version(odd: Odd, known: Evidence) -> Cause:
+def _without_version(difference: UserDifference, known: Evidence) -> Cause:
     if known.is_behind:
         return Cause.BEHIND
     if known.is_deleted:
         return _of_the_log(known)
-    if odd.shape is not Shape.ABSENT or odd.field:
+    if difference.shape is not Shape.ABSENT or difference.field:
         return Cause.NO_VERSION
     return Cause.GIVEN_UP if known.is_given_up else Cause.NEVER_SEEN
 

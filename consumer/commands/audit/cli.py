@@ -98,14 +98,14 @@ def audit(
     else:
         try:
             with Audit(settings, rules, schemas_of(settings), order, stop) as one, AuditProgress() as progress:
-                tally = one.whole(say, progress)
+                result = one.whole(say, progress)
         except ServerError:
             if stop():  # what a server that hangs kept from being heard
                 raise typer.Exit(130) from None
             raise
         if not stop():
-            typer.echo(findings.summary_json(tally) if as_json else findings.summary_text(tally))
-            raise typer.Exit(0 if tally.is_clean else 1)
+            typer.echo(findings.summary_json(result) if as_json else findings.summary_text(result))
+            raise typer.Exit(0 if result.is_clean else 1)
     if stop.by == signal.SIGINT or not watch:
         raise typer.Exit(130)
 

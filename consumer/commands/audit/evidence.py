@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from consumer.commands.audit.cause import Cause, Evidence, cause_of
+from consumer.commands.audit.differing_user import DifferingUser, UserDifference
 from consumer.commands.audit.finding import Finding
-from consumer.commands.audit.suspect import Odd, Suspect
-from consumer.commands.shared.passage import Passage
+from consumer.commands.shared.catch_up import CatchUp
 from consumer.errors import Place, RecordError
 from consumer.events.event import ChangeEvent
 from consumer.events.record import Partition
@@ -21,7 +21,7 @@ from consumer.planning.diff import whole_image
 from consumer.planning.effect import Fields
 from consumer.settings.sources import Settings
 from consumer.sink.group_offsets import lost
-from consumer.sink.standing import RedisView
+from consumer.sink.view import RedisView
 from consumer.source.letter_reader import read_letters
 from consumer.source.range_reader import committed
 from consumer.source.topic_ends import Topics
@@ -31,7 +31,7 @@ _AT_ONCE = 500
 _LOOKED_UP = 2000
 
 
-class Witness:
+class CauseFinder:
     """Tells why."""
 
     def __init__(self, settings: Settings, rules: Rules, view: RedisView, topics: Topics) -> None:
@@ -59,31 +59,35 @@ class Witness:
         self._discarded = frozenset(box.discarded)
         self._left = _LOOKED_UP
 
-    def findings(self, suspects: Sequence[Suspect], passage: Passage) -> Iterator[tuple[Suspect, list[Finding]]]:
+    def findings(
+        self, differing_users: Sequence[DifferingUser], catch_up: CatchUp
+    ) -> Iterator[tuple[DifferingUser, list[Finding]]]:
         """What is to be said of each, with its cause.
 
         Raises:
             ServerUnavailable, ServerError: of Redis, Kafka or the registry.
         """
-        for some in batched(suspects, _AT_ONCE):
+        for some in batched(differing_users, _AT_ONCE):
             guards = self._view.guards([each.user for each in some], self._rules)
             told = self._told(some, guards)
             for each, guard, image in zip(some, guards, told, strict=True):
-                yield each, list(self._about(each, guard, image, passage))
+                yield each, list(self._about(each, guard, image, catch_up))
 
-    def _told(self, suspects: Sequence[Suspect], guards: Sequence[GuardState]) -> list[Fields | None]:
+    def _told(self, differing_users: Sequence[DifferingUser], guards: Sequence[GuardState]) -> list[Fields | None]:
         """What the row of each was when the change was made that was applied last."""
-        versions = [guard.versions.get(each.table.table) for each, guard in zip(suspects, guards, strict=True)]
+        versions = [guard.versions.get(each.table.table) for each, guard in zip(differing_users, guards, strict=True)]
         places = [_place(version) for version in versions if _is_in_topic(version)][: self._left]
         self._left -= len(places)
         found = self._topics.changes(places)
         return [
             _image(found.get(_place(version)), each.table) if version is not None else None
-            for each, version in zip(suspects, versions, strict=True)
+            for each, version in zip(differing_users, versions, strict=True)
         ]
 
-    def _about(self, suspect: Suspect, guard: GuardState, image: Fields | None, passage: Passage) -> Iterator[Finding]:
-        user, table = suspect.user, suspect.table.table
+    def _about(
+        self, differing: DifferingUser, guard: GuardState, image: Fields | None, catch_up: CatchUp
+    ) -> Iterator[Finding]:
+        user, table = differing.user, differing.table.table
         version = guard.versions.get(table)
         mark = guard.marks.get(table)
         given_up = mark if mark in self._discarded else None
@@ -93,21 +97,21 @@ class Witness:
             is_deleted=table in guard.deleted,
             image=image,
             is_lost=lost is not None,
-            is_behind=self._is_in(passage.behind, version, table),
+            is_behind=self._is_in(catch_up.behind, version, table),
             is_emptied=self._is_in(self._emptied, version, table),
-            connector_passed=passage.connector_passed,
+            connector_passed=catch_up.connector_passed,
             is_given_up=given_up is not None,
         )
-        columns = {column.field for column in suspect.table.columns}
-        for odd in sorted(suspect.odds, key=_readable):
-            name = odd.field or (self._rules.balance_field if odd.should_be is not None else "")
+        columns = {column.field for column in differing.table.columns}
+        for difference in sorted(differing.differences, key=_readable):
+            name = difference.field or (self._rules.balance_field if difference.should_be is not None else "")
             # What no column feeds, as the user's id, is the same in every record.
             if image is not None and name and name not in columns:
-                known = replace(known, image={**image, name: odd.should_be or ""})
-            cause = cause_of(odd, name, known)
+                known = replace(known, image={**image, name: difference.should_be or ""})
+            cause = cause_of(difference, name, known)
             record = given_up if cause is Cause.GIVEN_UP else lost
             detail = f"record {record}" if record is not None else _version(version)
-            yield Finding(user, table, odd, cause, suspect.since_ms, detail)
+            yield Finding(user, table, difference, cause, differing.since_ms, detail)
 
     def _is_in(self, partitions: Collection[Partition], version: Version | None, table: str) -> bool:
         """Whether the partition of the user's row is one of these; any of its table's where that is not known."""
@@ -152,5 +156,5 @@ def _version(version: Version | None) -> str:
     return f"version {_place(version)}"
 
 
-def _readable(odd: Odd) -> tuple[str, str]:
-    return odd.key, odd.field
+def _readable(difference: UserDifference) -> tuple[str, str]:
+    return difference.key, difference.field

@@ -8,7 +8,7 @@ from math import nan
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
 from consumer.commands.audit.cause import Cause
-from consumer.commands.audit.finding import Tally
+from consumer.commands.audit.finding import AuditResult
 from consumer.errors import ConfigError
 from consumer.settings.sections import Metrics
 
@@ -42,15 +42,15 @@ class AuditMetrics:
         self._nines.set(nan)
         self._last.set_to_current_time()
 
-    def done(self, tally: Tally, seconds: float, now: float) -> None:
+    def done(self, result: AuditResult, seconds: float, now: float) -> None:
         """A round came to its end after ``seconds``; ``now`` is the time, in seconds."""
-        self._users.set(tally.users)
+        self._users.set(result.users)
         for cause in Cause:
-            self._wrong.labels(cause).set(tally.wrong[cause])
-        self._spelled.set(tally.spelled)
-        self._ratio.set(tally.share_right)
-        self._nines.set(tally.nines)
-        self._mended.inc(tally.mended)
+            self._wrong.labels(cause).set(result.wrong[cause])
+        self._spelled.set(result.spelled)
+        self._ratio.set(result.share_right)
+        self._nines.set(result.nines)
+        self._mended.inc(result.mended)
         self._rounds.labels("done").inc()
         self._seconds.set(seconds)
         self._last.set(now)

@@ -10,7 +10,7 @@ from math import log10
 import msgspec
 
 from consumer.commands.audit.cause import WHY, Cause
-from consumer.commands.audit.suspect import Odd, Shape
+from consumer.commands.audit.differing_user import Shape, UserDifference
 from consumer.events.value import timestamp
 from consumer.mapping.keys import UserId
 from consumer.sink.drift import SPELLING
@@ -25,7 +25,7 @@ class Finding:
 
     user: UserId
     table: str
-    odd: Odd
+    difference: UserDifference
     cause: Cause
     since_ms: int
     detail: str = ""
@@ -33,7 +33,7 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Tally:
+class AuditResult:
     """How an audit came out: users compared, and those wrong by their first cause.
 
     ``users`` are rows of the database and ``orphans``, which are users that Redis alone has. ``unusable`` are rows that
@@ -53,14 +53,14 @@ class Tally:
 
     def add(self, findings: Iterable[Finding]) -> None:
         """The findings about one user."""
-        found = [each for each in findings if each.odd.shape is not Shape.SPELLING]
+        found = [each for each in findings if each.difference.shape is not Shape.SPELLING]
         if not found:
             self.spelled += 1
             return
         first = min(found, key=lambda each: _ORDER[each.cause])
         self.wrong[first.cause] += 1
         self.mended += all(each.is_mended for each in found)
-        is_orphan = any(each.odd.shape is Shape.LEFT for each in found)
+        is_orphan = any(each.difference.shape is Shape.LEFT for each in found)
         self.orphans += is_orphan
         self.users += is_orphan
 
@@ -90,16 +90,16 @@ _ORDER = {cause: at for at, cause in enumerate(Cause)}
 
 def to_json(finding: Finding) -> str:
     """One JSON object in one line."""
-    odd = finding.odd
+    difference = finding.difference
     return _encoded(
         {
             "user": str(finding.user),
             "table": finding.table,
-            "key": odd.key,
-            "field": odd.field,
-            "shape": odd.shape,
-            "redis": odd.is_there,
-            "database": odd.should_be,
+            "key": difference.key,
+            "field": difference.field,
+            "shape": difference.shape,
+            "redis": difference.is_there,
+            "database": difference.should_be,
             "cause": finding.cause,
             "why": WHY[finding.cause],
             "detail": finding.detail,
@@ -114,62 +114,62 @@ def to_text(finding: Finding) -> str:
     detail = f" ({finding.detail})" if finding.detail else ""
     mended = "  mended" if finding.is_mended else ""
     return (
-        f"{finding.user!s:<16} {_what(finding.odd)}{mended}\n"
+        f"{finding.user!s:<16} {_what(finding.difference)}{mended}\n"
         f"{'':<16} {finding.cause}: {WHY[finding.cause]}{detail}; first seen {timestamp(finding.since_ms)}"
     )
 
 
-def _what(odd: Odd) -> str:
-    if odd.shape is Shape.LEFT:
-        return f"{odd.key}: the database does not have this user"
-    if odd.shape is Shape.TYPE:
-        return f"{odd.key}: a key of another type"
-    if not odd.field and odd.shape is Shape.ABSENT:
-        return f"{odd.key}: not there"
-    name = f" {odd.field}" if odd.field else ""
-    said = f"{odd.key}{name}: Redis {_shown(odd.is_there)}, database {_shown(odd.should_be)}"
-    return f"{said}: the {SPELLING}" if odd.shape is Shape.SPELLING else said
+def _what(difference: UserDifference) -> str:
+    if difference.shape is Shape.LEFT:
+        return f"{difference.key}: the database does not have this user"
+    if difference.shape is Shape.TYPE:
+        return f"{difference.key}: a key of another type"
+    if not difference.field and difference.shape is Shape.ABSENT:
+        return f"{difference.key}: not there"
+    name = f" {difference.field}" if difference.field else ""
+    said = f"{difference.key}{name}: Redis {_shown(difference.is_there)}, database {_shown(difference.should_be)}"
+    return f"{said}: the {SPELLING}" if difference.shape is Shape.SPELLING else said
 
 
 def _shown(value: str | None) -> str:
     return "nothing" if value is None else repr(value)
 
 
-def summary_json(tally: Tally) -> str:
+def summary_json(result: AuditResult) -> str:
     """One JSON object in one line."""
     return _encoded(
         {
-            "users": tally.users,
-            "wrong": tally.wrong.total(),
-            "mended": tally.mended,
-            "orphans": tally.orphans,
-            "spelled_another_way": tally.spelled,
-            "unknown_users": [str(each) for each in tally.nobody],
-            "seed": tally.seed,
-            "unusable": tally.unusable,
-            "share_right": tally.share_right,
-            "nines": round(tally.nines, 2),
-            "causes": dict(tally.wrong),
+            "users": result.users,
+            "wrong": result.wrong.total(),
+            "mended": result.mended,
+            "orphans": result.orphans,
+            "spelled_another_way": result.spelled,
+            "unknown_users": [str(each) for each in result.nobody],
+            "seed": result.seed,
+            "unusable": result.unusable,
+            "share_right": result.share_right,
+            "nines": round(result.nines, 2),
+            "causes": dict(result.wrong),
         }
     )
 
 
-def summary_text(tally: Tally) -> str:
+def summary_text(result: AuditResult) -> str:
     """A few lines for a person."""
-    wrong = tally.wrong.total()
-    lines = [f"{tally.users:,} users compared, {wrong:,} wrong ({tally.share_right:.6%} right)"]
-    lines += [f"  {each}: neither the database nor Redis has such a user" for each in tally.nobody]
-    lines += [f"  {count:>8,}  {cause}" for cause, count in tally.wrong.most_common()]
-    if tally.mended:
-        lines.append(f"  {tally.mended:>8,}  mended")
-    if tally.orphans:
-        lines.append(f"  {tally.orphans:>8,}  of them in Redis and not in the database")
-    if tally.spelled:
-        lines.append(f"  {tally.spelled:>8,}  with a value written another way, which is no difference")
-    if tally.seed is not None:
-        lines.append(f"  the same sample again: --seed {tally.seed}")
-    if tally.unusable:
-        lines.append(f"  {tally.unusable:>8,}  rows that can't be compared, or not in all columns")
+    wrong = result.wrong.total()
+    lines = [f"{result.users:,} users compared, {wrong:,} wrong ({result.share_right:.6%} right)"]
+    lines += [f"  {each}: neither the database nor Redis has such a user" for each in result.nobody]
+    lines += [f"  {count:>8,}  {cause}" for cause, count in result.wrong.most_common()]
+    if result.mended:
+        lines.append(f"  {result.mended:>8,}  mended")
+    if result.orphans:
+        lines.append(f"  {result.orphans:>8,}  of them in Redis and not in the database")
+    if result.spelled:
+        lines.append(f"  {result.spelled:>8,}  with a value written another way, which is no difference")
+    if result.seed is not None:
+        lines.append(f"  the same sample again: --seed {result.seed}")
+    if result.unusable:
+        lines.append(f"  {result.unusable:>8,}  rows that can't be compared, or not in all columns")
     return "\n".join(lines)
 
 

@@ -11,11 +11,11 @@ from typing import Self
 
 import structlog
 
-from consumer.commands.audit.evidence import Witness
-from consumer.commands.audit.finding import Finding, Tally
-from consumer.commands.audit.suspect import Odd, Suspect, odds_of
+from consumer.commands.audit.differing_user import DifferingUser, UserDifference, user_differences
+from consumer.commands.audit.evidence import CauseFinder
+from consumer.commands.audit.finding import AuditResult, Finding
 from consumer.commands.audit.users import Order, Users
-from consumer.commands.shared.passage import Patience, let_pass
+from consumer.commands.shared.catch_up import CatchUpLimits, wait_for_catch_up
 from consumer.commands.shared.refresh import Refresher, SeenRow, write
 from consumer.database.reader import Database
 from consumer.errors import RecordError, ServerError
@@ -28,8 +28,8 @@ from consumer.planning.rebuild import rebuild_read
 from consumer.settings.sources import Settings
 from consumer.sink.group_memory import recall
 from consumer.sink.redis_sink import RedisSink
-from consumer.sink.standing import RedisView
-from consumer.source.selection import selected
+from consumer.sink.view import RedisView
+from consumer.source.followed_topics import selected
 from consumer.source.topic_ends import Topics
 
 _log = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ class Audit:
         self._order = order
         self._should_stop = should_stop
         audit = settings.audit
-        self._patience = Patience(audit.settle_s, audit.patience_s)
+        self._limits = CatchUpLimits(audit.settle_s, audit.patience_s)
         self._sink: RedisSink | None = None
         with ExitStack() as opened:
             self._database = Database(settings.database)
@@ -66,8 +66,8 @@ class Audit:
             self._rules = rules = replace(rules, databases=selection.databases)
             self._users = Users(self._database, self._view, rules, audit.page)
             self._topics = opened.enter_context(Topics(settings.kafka, selection, schemas))
-            self._witness = Witness(settings, rules, self._view, self._topics)
-            self._refresher = Refresher(self._database, self._view, self._topics, rules, self._patience)
+            self._cause_finder = CauseFinder(settings, rules, self._view, self._topics)
+            self._refresher = Refresher(self._database, self._view, self._topics, rules, self._limits)
             if order.repairs:
                 self._sink = RedisSink(settings.redis, settings.guard, rules)
                 opened.callback(self._sink.close)
@@ -80,34 +80,34 @@ class Audit:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._opened.close()
 
-    def whole(self, say: Say, progress: AuditProgress) -> Tally:
+    def whole(self, say: Say, progress: AuditProgress) -> AuditResult:
         """Everything that was ordered, once; less if told to stop.
 
         Raises:
             ServerUnavailable, ServerError: of a server; what was told till then holds.
         """
-        tally = Tally(seed=self._order.seed)
-        self._witness.begin()
-        suspects: dict[UserId, Suspect] = {}
-        for table, rows in self._everybody(tally, progress):
-            suspects |= {each.user: each for each in self._odd(table, rows, tally)}
+        result = AuditResult(seed=self._order.seed)
+        self._cause_finder.begin()
+        differing_users: dict[UserId, DifferingUser] = {}
+        for table, rows in self._everybody(result, progress):
+            differing_users |= {each.user: each for each in self._differing(table, rows, result)}
             if self._should_stop():
-                return tally
-            if len(suspects) >= _TOGETHER:
-                self._settle(list(suspects.values()), tally, say)
-                suspects = {}
-        self._settle(list(suspects.values()), tally, say)
-        return tally
+                return result
+            if len(differing_users) >= _TOGETHER:
+                self._settle(list(differing_users.values()), result, say)
+                differing_users = {}
+        self._settle(list(differing_users.values()), result, say)
+        return result
 
-    def _everybody(self, tally: Tally, progress: AuditProgress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
+    def _everybody(self, result: AuditResult, progress: AuditProgress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
         for table in self._order.of(self._rules):
             for rows in self._users.pages(table, self._order, progress):
-                tally.users += sum(row.image is not None for row in rows)
+                result.users += sum(row.image is not None for row in rows)
                 yield table, rows
         if self._order.looks_for_strangers:
             yield from self._users.strangers(self._order, progress)
 
-    def _odd(self, table: UserTable, rows: Iterable[ReadRow], tally: Tally) -> list[Suspect]:
+    def _differing(self, table: UserTable, rows: Iterable[ReadRow], result: AuditResult) -> list[DifferingUser]:
         """Those of whom something is odd now."""
         plans = []
         for row in rows:
@@ -120,43 +120,43 @@ class Audit:
             except RecordError as error:
                 problem = str(error)
             if problem:
-                tally.unusable += 1
+                result.unusable += 1
                 user = str(UserId(table.user_type, row.key))
                 _log.warning("a row can't be compared", action="audit.unusable", user=user, problem=problem)
         now = time.time_ns() // 1_000_000
-        looked = zip(plans, self._view.standings(plans), strict=True)
-        found = [(plan.user, odds_of(plan, there, table, self._rules), plan.removed) for plan, there in looked]
+        looked = zip(plans, self._view.stored_keys(plans), strict=True)
+        found = [(plan.user, user_differences(plan, there, table, self._rules), plan.removed) for plan, there in looked]
         if self._order.users:
-            tally.nobody += [user for user, odds, removed in found if removed is not None and not odds]
-        return [Suspect(user, table, odds, now) for user, odds, _ in found if odds]
+            result.nobody += [user for user, differences, removed in found if removed is not None and not differences]
+        return [DifferingUser(user, table, differences, now) for user, differences, _ in found if differences]
 
-    def _settle(self, suspects: list[Suspect], tally: Tally, say: Say) -> None:
+    def _settle(self, differing_users: list[DifferingUser], result: AuditResult, say: Say) -> None:
         """Tell of those who are still odd after what was under way has passed."""
         for _ in range(_LOOKS):
-            if not suspects or self._should_stop():
+            if not differing_users or self._should_stop():
                 return
-            passage = let_pass(self._database, self._topics, self._patience, self._should_stop)
-            looked = [each.seen_again(self._odds_now(each)) for each in suspects]
-            suspects = [each for each in looked if each.odds]
+            catch_up = wait_for_catch_up(self._database, self._topics, self._limits, self._should_stop)
+            looked = [each.seen_again(self._odds_now(each)) for each in differing_users]
+            differing_users = [each for each in looked if each.differences]
         if self._should_stop():  # the last look was cut short
             return
-        rows = self._rows(suspects) if self._sink is not None else {}
-        for suspect, findings in self._witness.findings(suspects, passage):
+        rows = self._rows(differing_users) if self._sink is not None else {}
+        for differing, findings in self._cause_finder.findings(differing_users, catch_up):
             if self._should_stop():
                 return
-            row = rows.get(suspect.user)
-            told = findings if row is None or self._sink is None else self._mended(self._sink, suspect, row, findings)
-            tally.add(told)
+            row = rows.get(differing.user)
+            told = findings if row is None or self._sink is None else self._mended(self._sink, differing, row, findings)
+            result.add(told)
             say(told)
 
-    def _odds_now(self, suspect: Suspect) -> frozenset[Odd]:
-        found = self._odd(suspect.table, [self._users.now(suspect.table, suspect.user.id)], Tally())
-        return found[0].odds if found else frozenset()
+    def _odds_now(self, differing: DifferingUser) -> frozenset[UserDifference]:
+        found = self._differing(differing.table, [self._users.now(differing.table, differing.user.id)], AuditResult())
+        return found[0].differences if found else frozenset()
 
-    def _rows(self, suspects: Sequence[Suspect]) -> dict[UserId, SeenRow]:
+    def _rows(self, differing_users: Sequence[DifferingUser]) -> dict[UserId, SeenRow]:
         """The rows to be written, once the consumer has passed what they hold; none if it is behind."""
         found = {}
-        for each in suspects:
+        for each in differing_users:
             try:
                 found[each.user] = self._refresher.read(each.table, each.user.id)
             except (ServerError, RecordError) as error:
@@ -167,15 +167,17 @@ class Audit:
                 _say_not_mended(user, "the consumer has not come to where the database is")
         return {} if behind else found
 
-    def _mended(self, sink: RedisSink, suspect: Suspect, seen: SeenRow, findings: Sequence[Finding]) -> list[Finding]:
+    def _mended(
+        self, sink: RedisSink, differing: DifferingUser, seen: SeenRow, findings: Sequence[Finding]
+    ) -> list[Finding]:
         """Redis written anew from the database's row, through the guard; what came since is newer and stays."""
         try:
             write(sink, seen.plan)
         except ServerError as error:
-            _say_not_mended(suspect.user, error.problem)
+            _say_not_mended(differing.user, error.problem)
             return list(findings)
-        still = {(odd.key, odd.field) for odd in self._odds_now(suspect)}
-        return [replace(each, is_mended=(each.odd.key, each.odd.field) not in still) for each in findings]
+        still = {(difference.key, difference.field) for difference in self._odds_now(differing)}
+        return [replace(each, is_mended=(each.difference.key, each.difference.field) not in still) for each in findings]
 
 
 def _say_not_mended(user: UserId, problem: str) -> None:

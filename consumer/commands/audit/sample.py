@@ -12,7 +12,7 @@ _SPARSE = 0.05
 _DRAWS = 20
 
 
-class Chance(Protocol):
+class RandomSource(Protocol):
     """Where random numbers come from."""
 
     def randrange(self, below: int, /) -> int:
@@ -28,7 +28,7 @@ class Sample:
     more likely than one that has a neighbour.
     """
 
-    def __init__(self, last: int, wanted: int, chance: Chance) -> None:
+    def __init__(self, last: int, wanted: int, chance: RandomSource) -> None:
         self._last = last
         self._wanted = wanted
         self._chance = chance

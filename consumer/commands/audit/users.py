@@ -15,7 +15,7 @@ from consumer.mapping.rules import Rules, UserTable
 from consumer.observability.audit_progress import AuditProgress
 from consumer.pipeline.batch import batched
 from consumer.planning.read_row import ReadRow
-from consumer.sink.standing import RedisView
+from consumer.sink.view import RedisView
 
 _BEFORE_ALL = -(2**63)  # a negative key is no user's, and is told of
 

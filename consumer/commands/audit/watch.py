@@ -9,10 +9,10 @@ from itertools import count
 
 import structlog
 
+from consumer.commands.audit.differing_user import UserDifference
 from consumer.commands.audit.exported import AuditMetrics
 from consumer.commands.audit.finding import Finding
 from consumer.commands.audit.run import Audit, Say
-from consumer.commands.audit.suspect import Odd
 from consumer.commands.audit.users import Order
 from consumer.errors import ServerError
 from consumer.events.avro import Schemas
@@ -30,14 +30,14 @@ class Known:
     """The findings of the last round, so that one is told when it is new, and keeps the time it was seen first."""
 
     def __init__(self) -> None:
-        self._before: dict[tuple[UserId, Odd], int] = {}
-        self._now: dict[tuple[UserId, Odd], int] = {}
+        self._before: dict[tuple[UserId, UserDifference], int] = {}
+        self._now: dict[tuple[UserId, UserDifference], int] = {}
 
     def fresh(self, findings: Sequence[Finding]) -> list[Finding]:
         """Those of one user that were not there in the last round, or were mended in this one."""
         told = []
         for each in findings:
-            what = each.user, each.odd
+            what = each.user, each.difference
             since = self._before.get(what, self._now.get(what))  # told in a round that failed
             if not each.is_mended and len(self._now) < _REMEMBERED:
                 self._now[what] = each.since_ms if since is None else since
@@ -73,7 +73,7 @@ def watch(
         began = time.monotonic()
         try:
             with Audit(settings, rules, schemas, order, should_stop) as audit:
-                tally = audit.whole(lambda found: say(known.fresh(found)), AuditProgress(is_shown=False))
+                result = audit.whole(lambda found: say(known.fresh(found)), AuditProgress(is_shown=False))
         except ServerError as error:
             metrics.failed()
             _log.warning("a round failed", action="audit.failed", server=error.server, problem=error.problem)
@@ -81,14 +81,14 @@ def watch(
             if should_stop():
                 return
             known.next_round()
-            metrics.done(tally, time.monotonic() - began, time.time())
+            metrics.done(result, time.monotonic() - began, time.time())
             _log.info(
                 "a round is done",
                 action="audit.done",
-                users=tally.users,
-                wrong=tally.wrong.total(),
-                mended=tally.mended,
-                causes=dict(tally.wrong),
+                users=result.users,
+                wrong=result.wrong.total(),
+                mended=result.mended,
+                causes=dict(result.wrong),
             )
         while time.monotonic() - began < settings.audit.interval_s and not should_stop():
             time.sleep(_STEP_S)

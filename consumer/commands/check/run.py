@@ -25,11 +25,11 @@ from consumer.sink.rights import wanted
 from consumer.source.clients import kafka as kafka_client
 from consumer.source.connect.client import ConnectApi
 from consumer.source.dead_letter_topic import DeadLetterTopic
-from consumer.source.followed import Selection
+from consumer.source.followed_topics import selected
 from consumer.source.letter_reader import read_letters
 from consumer.source.registry import Registry
-from consumer.source.selection import selected
 from consumer.source.topic_reader import read_newest
+from consumer.source.topic_selection import Selection
 
 _CONNECT_TIMEOUT_S = 5.0
 
@@ -150,7 +150,7 @@ def _history(settings: Settings, selection: Selection, rules: Rules, present: Co
         yield from topic_findings.of_dead_letters(letters, known.get(letters), sources, kafka.history_days)
         return
     try:
-        DeadLetterTopic(kafka, letters).rehearse()
+        DeadLetterTopic(kafka, letters).check_creation()
     except CdcError as error:
         yield findings.of_error(f"dead letters {letters}", error)
     else:

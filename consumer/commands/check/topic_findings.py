@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from consumer.commands.check.findings import Finding, failure, ok, warning
 from consumer.events.topic_tables import named, sanitized
 from consumer.mapping.rules import Rules
-from consumer.source.followed import Naming, Selection, is_routed
+from consumer.source.topic_selection import Naming, Selection, is_routed
 
 # Kafka Connect 4 speaks to no older broker.
 _OLDEST_BROKER = (2, 1)

@@ -31,7 +31,7 @@ from consumer.mapping.keys import UserId
 from consumer.settings import sources as config
 
 if TYPE_CHECKING:
-    from consumer.pipeline.letter_state import Box, Choice, Released, Unapplied
+    from consumer.pipeline.letter_state import Choice, LetterStates, Released, Unapplied
 
 letters = typer.Typer(name="dead-letters", help="Records that could not be applied.", no_args_is_help=True)
 
@@ -120,9 +120,9 @@ def replay(
     Without --yes only say what would become of them. Exit code 1 if something stays.
     """
     from consumer.commands.dead_letters import report as letter_report
-    from consumer.commands.dead_letters.trial import Trial
+    from consumer.commands.dead_letters.actions import LetterActions
     from consumer.sink.group_memory import recall
-    from consumer.source.selection import selected
+    from consumer.source.followed_topics import selected
 
     if dry_run and yes:
         raise ConfigError("--yes", "nothing is changed in a dry run", fix="give one of --yes and --dry-run")
@@ -147,7 +147,7 @@ def replay(
     rules, schemas = rules_of(settings), schemas_of(settings)
     if not discard:  # as `run`, which leaves out rows of other databases
         rules = replace(rules, databases=selected(settings, rules, schemas, recall).databases)
-    trial = Trial(settings, rules, schemas, is_dry=is_dry, is_silent=not publish)
+    trial = LetterActions(settings, rules, schemas, is_dry=is_dry, is_silent=not publish)
     if discard:
         trial.discard(choice.of(waiting), say)
     else:
@@ -160,7 +160,7 @@ def replay(
         raise typer.Exit(1)
 
 
-def _box(settings: config.Settings) -> Box:
+def _box(settings: config.Settings) -> LetterStates:
     """What lies in the topic; what is in it beside this group's letters is said."""
     from consumer.source.letter_reader import read_letters
 
@@ -199,7 +199,7 @@ def _choice(
     )
 
 
-def _placed(places: Sequence[str], box: Box, *, may_be_done: bool = False) -> list[Unapplied]:
+def _placed(places: Sequence[str], box: LetterStates, *, may_be_done: bool = False) -> list[Unapplied]:
     """Those at ``places``, each of which must wait; ``may_be_done``: one that was dealt with is only told."""
     by_place = {each.place: each for each in box.open()}
     wanted = [_parsed("PLACE", each, Place.from_text, "a place as list prints it") for each in places]

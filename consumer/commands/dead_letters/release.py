@@ -16,7 +16,7 @@ from consumer.pipeline.letter_state import Outcome, Released, Unapplied
 from consumer.pipeline.protocols import Sink
 from consumer.planning.decision import decide_all, healing_plan
 from consumer.planning.effect import Mode, Plan, Update, Upsert
-from consumer.sink.drift import Standing, differences, version_of
+from consumer.sink.drift import StoredKeys, differences, version_of
 
 LOST = "Redis is past it, and nobody was marked when it was lost, for it was not known whose change it was"
 _OTHER_TYPE = "{} is a key of another type"
@@ -25,7 +25,7 @@ _OTHER_TYPE = "{} is a key of another type"
 class View(Protocol):
     """What Redis holds."""
 
-    def standings(self, plans: Sequence[Plan]) -> Sequence[Standing]:
+    def stored_keys(self, plans: Sequence[Plan]) -> Sequence[StoredKeys]:
         """What stands there of each plan's keys."""
         ...
 
@@ -43,7 +43,7 @@ def foreseen(chosen: Sequence[Unapplied], view: View, rules: Rules, schemas: Sch
     batch = _batch(chosen, rules, schemas, is_silent=True)
     marks = {at for at, plan in batch.plans().items() if plan.mode is Mode.MARK}
     plans = {at: plan for at, plan in batch.plans().items() if at not in marks}
-    standings = dict(zip(plans, view.standings(list(plans.values())), strict=True))
+    stored_keys = dict(zip(plans, view.stored_keys(list(plans.values())), strict=True))
     guards = dict(zip(plans, view.guards([plan.user for plan in plans.values()], rules), strict=True))
     applied: dict[tuple[str, str], Version] = {}
     results = []
@@ -52,7 +52,7 @@ def foreseen(chosen: Sequence[Unapplied], view: View, rules: Rules, schemas: Sch
             results.append(_result(batch, each, at, rules, None))
             continue
         plan, row = plans[at], (plans[at].guard, plans[at].table)
-        verdict = _verdict(plan, standings[at], applied.get(row), guards[at])
+        verdict = _verdict(plan, stored_keys[at], applied.get(row), guards[at])
         if not isinstance(verdict, Verdict):
             results.append(Released(each, Outcome.STAYS, verdict))
             continue
@@ -62,21 +62,21 @@ def foreseen(chosen: Sequence[Unapplied], view: View, rules: Rules, schemas: Sch
     return results
 
 
-def _verdict(plan: Plan, standing: Standing, applied: Version | None, guard: GuardState) -> Verdict | str:
+def _verdict(plan: Plan, stored: StoredKeys, applied: Version | None, guard: GuardState) -> Verdict | str:
     """What the guard would say; or why Redis would refuse. ``applied`` is what would have been applied before."""
-    if plan.guard in standing.others:
+    if plan.guard in stored.others:
         return _OTHER_TYPE.format(plan.guard)
-    stored = applied or version_of(standing)
-    if standing.version and stored is None:
+    version = applied or version_of(stored)
+    if stored.version and version is None:
         return f"the version of {plan.table} in {plan.guard} can't be read"
-    verdict = compare(plan.version, stored)
-    if plan.mode is Mode.FILL and stored is not None and plan.table in guard.deleted:
+    verdict = compare(plan.version, version)
+    if plan.mode is Mode.FILL and version is not None and plan.table in guard.deleted:
         verdict = Verdict.STALE
-    elif plan.mode is Mode.FILL and verdict is not Verdict.STALE and plan.table not in guard.marks and stored:
-        has_expired = plan.balance is not None and standing.balance is None and plan.balance.key not in standing.others
-        verdict = Verdict.NEWER if has_expired or any(differences(plan, standing)) else Verdict.DUPLICATE
+    elif plan.mode is Mode.FILL and verdict is not Verdict.STALE and plan.table not in guard.marks and version:
+        has_expired = plan.balance is not None and stored.balance is None and plan.balance.key not in stored.others
+        verdict = Verdict.NEWER if has_expired or any(differences(plan, stored)) else Verdict.DUPLICATE
     hashes = [each.key for each in (plan.config, plan.update) if each is not None and not _is_kept(each)]
-    if verdict.is_accepted and (others := [key for key in hashes if key in standing.others]):
+    if verdict.is_accepted and (others := [key for key in hashes if key in stored.others]):
         return _OTHER_TYPE.format(others[0])
     return verdict
 

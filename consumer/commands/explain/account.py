@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from consumer.commands.explain.history import Fate, History
+from consumer.commands.explain.history import ChangeOutcome, History
 from consumer.commands.explain.written import Setting
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version, compare
@@ -85,7 +85,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class There:
+class ReadValues:
     """The values that were read: of Redis, None where a key is not there, and of the database, None if not asked.
 
     ``lacking`` are fields that the database has no column for, so that Redis should not hold them.
@@ -98,7 +98,7 @@ class There:
     lacking: frozenset[str] = frozenset()
 
 
-def account(there: There, history: History, guard: GuardState, table: UserTable, rules: Rules) -> Account:
+def account(there: ReadValues, history: History, guard: GuardState, table: UserTable, rules: Rules) -> Account:
     """What is to be said of each value of a user of ``table``."""
     written = history.written
     is_beyond = _is_beyond(guard.versions.get(table.table), history, table.table)
@@ -159,7 +159,9 @@ def _is_beyond(stored: Version | None, history: History, table: str) -> bool:
     if stored is None:
         return False
     told = [
-        each.plan.version for each in history.of(Fate.APPLIED) if each.plan is not None and each.plan.table == table
+        each.plan.version
+        for each in history.of(ChangeOutcome.APPLIED)
+        if each.plan is not None and each.plan.table == table
     ]
     return not told or compare(stored, told[-1]).is_accepted
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from consumer.commands.explain.account import Account, Note
-from consumer.commands.explain.history import Fate, History
+from consumer.commands.explain.history import ChangeOutcome, History
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Names
 from consumer.pipeline.letter_state import Unapplied
 from consumer.pipeline.recovery import EMPTIED, REBUILD
-from consumer.sink.standing import Held
+from consumer.sink.view import StoredUser
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Explanation:
     """
 
     user: UserId
-    held: Held
+    held: StoredUser
     account: Account
     history: History
     letters: tuple[Unapplied, ...]
@@ -77,9 +77,9 @@ class Explanation:
         said = {
             "changes that wait in the topic of dead letters": len(self.letters),
             "tables of which a change was lost; the next good one writes everything": len(self.held.guard.marks),
-            "records that the consumer has not come to": len(self.history.of(Fate.PENDING)),
+            "records that the consumer has not come to": len(self.history.of(ChangeOutcome.PENDING)),
             "changes that were read and are not in Redis, for it lost them, or their version": len(
-                self.history.of(Fate.MISSED)
+                self.history.of(ChangeOutcome.MISSED)
             ),
         }
         return [f"{what}: {count}" for what, count in said.items() if count]

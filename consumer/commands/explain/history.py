@@ -20,7 +20,7 @@ from consumer.events.event import Operation
 from consumer.events.position import Origin
 from consumer.events.record import Partition, SourceRecord
 from consumer.events.topic_tables import TopicTables
-from consumer.guard.history import Earlier, Histories
+from consumer.guard.history import EarlierRecords, Histories
 from consumer.guard.version import Verdict, Version, compare
 from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import Rules
@@ -32,7 +32,7 @@ from consumer.planning.plan import user_of
 _TOGETHER_MS = 1000
 
 
-class Fate(StrEnum):
+class ChangeOutcome(StrEnum):
     """What became of a change.
 
     PENDING: the consumer group has not come so far. MISSED: it has, but the change is newer than what Redis has: Redis
@@ -57,7 +57,7 @@ class Change:
 
     record: SourceRecord
     decision: Decision
-    fate: Fate
+    fate: ChangeOutcome
     plan: Plan | None = None
 
 
@@ -92,7 +92,7 @@ class History:
     changes: tuple[Change, ...]
     written: Written
 
-    def of(self, *fates: Fate) -> list[Change]:
+    def of(self, *fates: ChangeOutcome) -> list[Change]:
         """Those of these fates."""
         return [each for each in self.changes if each.fate in fates]
 
@@ -104,7 +104,7 @@ def trace(
     schemas: Schemas,
     progress: Progress,
     tables: TopicTables | None = None,
-    earlier: Earlier | None = None,
+    earlier: EarlierRecords | None = None,
     clock_ms: int = 0,
 ) -> History:
     """The history of ``user`` from records among which theirs are, each partition's in its order.
@@ -167,15 +167,17 @@ class _Tracer:
         progress, plan = self._progress, decision.plan
         if decision.outcome is Outcome.REJECTED:
             if not progress.has_read(record) and record.place not in progress.dead:
-                return Change(record, decision, Fate.PENDING)
+                return Change(record, decision, ChangeOutcome.PENDING)
             self._marked.update(mark.table for mark in decision.marks if mark.user == self._user)
-            return Change(record, decision, Fate.DEAD)
+            return Change(record, decision, ChangeOutcome.DEAD)
         if plan is None:
             if decision.carrier is not None:
-                return Change(record, decision, Fate.JOINED)
+                return Change(record, decision, ChangeOutcome.JOINED)
             if decision.first_sent is not None:
-                return Change(record, decision, Fate.OLD)
-            return Change(record, decision, Fate.NOTHING if progress.has_read(record) else Fate.PENDING)
+                return Change(record, decision, ChangeOutcome.OLD)
+            return Change(
+                record, decision, ChangeOutcome.NOTHING if progress.has_read(record) else ChangeOutcome.PENDING
+            )
         if plan.table in self._marked and self._rules.table(plan.table) is not None:
             plan = healing_plan(decision, self._rules)
         if plan.mode is Mode.FILL and self._writes_whole(plan):
@@ -195,27 +197,27 @@ class _Tracer:
             return (last or stored or plan.version).origin is Origin.INCREMENTAL
         return plan.table in self._marked and plan.extent is Extent.WHOLE
 
-    def _fate(self, record: SourceRecord, decision: Decision, plan: Plan) -> Fate:
+    def _fate(self, record: SourceRecord, decision: Decision, plan: Plan) -> ChangeOutcome:
         covered = self._progress.covers(plan.version, plan.table)
         if not covered and not self._progress.has_read(record):
-            return Fate.PENDING
+            return ChangeOutcome.PENDING
         last = self._last.get(plan.table)
         if plan.mode is Mode.FILL and (last is not None or covered is False):
             is_deleted = covered is False and plan.table in self._progress.deleted
             is_older = compare(plan.version, last) is Verdict.STALE
             if is_deleted or is_older or self.written.removed is not None:
-                return Fate.OLD
+                return ChangeOutcome.OLD
             self.written.fill(plan)
-            return Fate.FILLED
+            return ChangeOutcome.FILLED
         if covered is False:
-            return Fate.MISSED
+            return ChangeOutcome.MISSED
         if not compare(plan.version, last).is_accepted:
-            return Fate.OLD
+            return ChangeOutcome.OLD
         self._last[plan.table] = plan.version
         self._marked.discard(plan.table)
         is_update = decision.event is not None and decision.event.op is Operation.UPDATE
         self.written.take(plan, is_update, self._portfolio)
-        return Fate.APPLIED
+        return ChangeOutcome.APPLIED
 
 
 def _place(version: Version) -> Place:

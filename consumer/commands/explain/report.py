@@ -9,7 +9,7 @@ import msgspec
 
 from consumer.commands.explain.account import Note, Value
 from consumer.commands.explain.explanation import Explanation
-from consumer.commands.explain.history import Change, Fate
+from consumer.commands.explain.history import Change, ChangeOutcome
 from consumer.commands.explain.written import Setting
 from consumer.events.value import timestamp
 from consumer.guard.state import GuardState
@@ -51,7 +51,7 @@ def _lines(known: Explanation, last: int) -> Iterator[str]:
     yield from _values(account.portfolio)
     yield f"version  {render(names.guard, user)}{'' if held.guard.versions else '  none stands'}"
     yield from _guard(held.guard)
-    yield from _changes("waiting in the topics", known.history.of(Fate.PENDING))
+    yield from _changes("waiting in the topics", known.history.of(ChangeOutcome.PENDING))
     if known.letters:
         yield f"dead letters  {len(known.letters)}"
         for each in known.letters:
@@ -109,7 +109,7 @@ def _plan(change: Change) -> list[str] | None:
 
     What rows of other tables add to a message depends on what came in one batch, and nothing keeps that.
     """
-    if change.plan is None or change.fate is Fate.OLD:
+    if change.plan is None or change.fate is ChangeOutcome.OLD:
         return None
     return plan_text(change.plan, "and, if its row was read in the same batch:").splitlines()
 
@@ -142,7 +142,7 @@ def to_json(known: Explanation, last: int) -> str:
                 for table, version in guard.versions.items()
             },
             "marks": {table: str(place) for table, place in guard.marks.items()},
-            "pending": [_change_json(each) for each in known.history.of(Fate.PENDING)],
+            "pending": [_change_json(each) for each in known.history.of(ChangeOutcome.PENDING)],
             "dead_letters": [
                 {
                     "place": str(each.place),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 
-from consumer.commands.explain.account import There, account
+from consumer.commands.explain.account import ReadValues, account
 from consumer.commands.explain.explanation import Explanation
 from consumer.commands.explain.history import Progress, trace
 from consumer.commands.explain.topics import records_of, spans_of
@@ -21,13 +21,13 @@ from consumer.planning.diff import read_image
 from consumer.settings.sources import Settings
 from consumer.sink.group_memory import recall
 from consumer.sink.group_offsets import lost
-from consumer.sink.standing import RedisView
+from consumer.sink.view import RedisView
 from consumer.source.bounds import Bound
-from consumer.source.earlier import KafkaEarlier
-from consumer.source.followed import Selection
+from consumer.source.earlier import KafkaEarlierRecords
+from consumer.source.followed_topics import selected
 from consumer.source.letter_reader import read_letters
 from consumer.source.range_reader import committed
-from consumer.source.selection import selected
+from consumer.source.topic_selection import Selection
 
 
 def explain(settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound) -> Explanation:
@@ -62,10 +62,10 @@ def _explained(
     letters = Choice(users=frozenset({user})).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
     dead = frozenset((*held.guard.marks.values(), *(each.place for each in letters)))
     reached = Progress(offsets, held.guard.versions, dead, held.guard.deleted)
-    with closing(KafkaEarlier(settings.kafka, schemas, placeholder=rules.placeholder)) as earlier:
+    with closing(KafkaEarlierRecords(settings.kafka, schemas, placeholder=rules.placeholder)) as earlier:
         clock_ms = settings.guard.clock_ms
         history = trace(records, user, rules, schemas, reached, selection.tables, earlier, clock_ms)
-    there = There(held.config, held.portfolio, held.balance, image, lacking)
+    there = ReadValues(held.config, held.portfolio, held.balance, image, lacking)
     return Explanation(
         user=user,
         held=held,

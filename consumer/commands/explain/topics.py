@@ -17,8 +17,8 @@ from consumer.mapping.rules import Rules
 from consumer.planning.decision import decide_all
 from consumer.settings.sections import Kafka
 from consumer.source.bounds import Bound, End, Span
-from consumer.source.followed import Selection
 from consumer.source.range_reader import read, resolve
+from consumer.source.topic_selection import Selection
 
 
 def spans_of(

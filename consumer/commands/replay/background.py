@@ -20,7 +20,7 @@ from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
 from consumer.mapping.rules import Rules
 from consumer.settings.sources import Settings
-from consumer.sink.standing import RedisView
+from consumer.sink.view import RedisView
 from consumer.source.bounds import Beginning, Offsets
 from consumer.source.range_reader import resolve
 
@@ -106,7 +106,7 @@ class _Run:
         """Every partition number, one after the other: what is done of them counts as long as the canary lives."""
         canary = secrets.token_hex(8)
         with closing(RedisView(self.settings.redis)) as view:
-            self._retried(lambda: view.plant(canary))
+            self._retried(lambda: view.set_canary(canary))
         with self._lock:
             self._canary, self._done = canary, frozenset()
         names = sorted({part.topic for part in self.ends})

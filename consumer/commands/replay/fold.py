@@ -1,8 +1,8 @@
 """The log folded to the last change of each user: what applying every change in order would have come to.
 
-Of most records only what decides is decoded (see :mod:`consumer.commands.replay.glance`). Whether the row of the last
-one can be used shows when its plan is made. Where it can't, the user's records are folded again, ``carefully``, each
-looked at whole.
+Of most records only what decides is decoded (:mod:`consumer.commands.replay.partial_decoder`). Whether the row of the
+last one can be used shows when its plan is made. Where it can't, the user's records are folded again, ``carefully``:
+each is decoded whole.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 
 from msgspec import structs
 
-from consumer.commands.replay.glance import Glance, Seen
+from consumer.commands.replay.partial_decoder import PartialDecoder, Seen
 from consumer.errors import Place, RecordError, UnknownTable
 from consumer.events.avro import Schemas
 from consumer.events.decimals import spelled
@@ -162,8 +162,8 @@ class UserFold:
         self._only = only
         self._times = ChangeTimes(rules)
         self._owned = [column.field for column in found.columns]
-        self._glance = Glance(found, rules.databases, rules.placeholder)
-        # A rule that the glance does not know: times that a column without a field sets.
+        self._glance = PartialDecoder(found, rules.databases, rules.placeholder)
+        # A rule that the partial decoder does not know: times that a column without a field sets.
         self._must_read_whole = carefully or bool(rules.outside.stamps)
         self._is_second_look = carefully
         self.store = store

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from msgspec import structs
 
 from consumer.commands.replay.fold import Last, Read, Rejections, Store, event_of
-from consumer.commands.replay.glance import LinkedGlance
+from consumer.commands.replay.partial_decoder import LinkedPartialDecoder
 from consumer.errors import Place, RecordError
 from consumer.events.avro import Schemas
 from consumer.events.decimals import spelled
@@ -40,7 +40,7 @@ class LinkedFold:
         found = rules.linked_table(table)
         assert found is not None  # only linked tables come here
         self._table = found
-        self._may_count = LinkedGlance(found)
+        self._may_count = LinkedPartialDecoder(found)
         self._rules = rules
         self._schemas = schemas
         self._history = history

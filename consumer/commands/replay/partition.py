@@ -14,7 +14,7 @@ from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent, OtherDatabase
 from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import is_taken, named
-from consumer.guard.history import Earlier, Histories
+from consumer.guard.history import EarlierRecords, Histories
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
 from consumer.planning.effect import Plan
@@ -31,7 +31,7 @@ class Folding:
 
     rules: Rules
     schemas: Schemas = NO_SCHEMAS
-    earlier: Earlier | None = None
+    earlier: EarlierRecords | None = None
     clock_ms: int = 5000
     only: frozenset[str] | None = None
     carefully: bool = False

@@ -17,7 +17,7 @@ from consumer.commands.replay.order import Order, check, identity
 from consumer.commands.replay.processes import Task, in_processes
 from consumer.commands.replay.state import ReplayState
 from consumer.commands.replay.summary import Summary
-from consumer.commands.replay.worker import Finished, Reached, Read, RedisReplaced, Wanted, Worker, nap, retried
+from consumer.commands.replay.worker import Finished, Reached, Read, RedisReplaced, Wanted, Worker, retried, short_sleep
 from consumer.errors import ConfigError, Place, ServerError, ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.events.record import Partition
@@ -33,14 +33,14 @@ from consumer.sink.drift import Difference, version_of
 from consumer.sink.group_memory import recall
 from consumer.sink.group_offsets import lost
 from consumer.sink.redis_sink import RedisSink
-from consumer.sink.standing import RedisView
+from consumer.sink.view import RedisView
 from consumer.source.bounds import Span
 from consumer.source.clients import kafka as kafka_client
-from consumer.source.followed import Selection
+from consumer.source.followed_topics import say_if_uneven, selected
 from consumer.source.letter_reader import read_letters
 from consumer.source.range_reader import committed, resolve
 from consumer.source.registry import Registry
-from consumer.source.selection import say_if_uneven, selected
+from consumer.source.topic_selection import Selection
 
 _log = structlog.get_logger(__name__)
 # What a worker takes beside its fold: Python, the client's buffers, SQLite's cache.
@@ -150,7 +150,7 @@ class _Run:
         if canary and was == run and self._retried(lambda: self.view.lives(canary)):
             return canary
         canary = secrets.token_hex(8)
-        self._retried(lambda: self.view.plant(canary))
+        self._retried(lambda: self.view.set_canary(canary))
         self.state.begin(self.identity, f"{run} {canary}", self._spans())
         return canary
 
@@ -175,7 +175,7 @@ class _Run:
             stopped = self._retried(lambda: self.view.stopped(group))
             if missing <= stopped.keys() or time.monotonic() > until or self.should_stop():
                 return stopped
-            nap(_LOOK_S)
+            short_sleep(_LOOK_S)
 
     def _make_known(self, canary: str) -> None:
         """Of partitions that the group has read, and Redis did not know: that it has them again."""
@@ -194,7 +194,7 @@ class _Run:
     def _forget(self, canary: str) -> None:
         if canary:
             with suppress(ServerError):  # it goes by itself, only later
-                self.view.uproot(canary)
+                self.view.remove_canary(canary)
 
     def _retried(self, attempt: Callable[[], _T]) -> _T:
         return retried(attempt, self.should_stop, is_dry=self.order.is_dry)
@@ -298,14 +298,14 @@ class _Run:
             fresh = [user for user in dict.fromkeys(some) if user not in seen]
             seen.update(fresh)
             blind = [removal(user, tables[user.user_type], "", self.rules) for user in fresh]
-            for plan, standing in zip(blind, self.view.standings(blind), strict=True):
-                version = version_of(standing)
+            for plan, stored in zip(blind, self.view.stored_keys(blind), strict=True):
+                version = version_of(stored)
                 # Of a record behind the ends: the user is newer than this replay.
                 is_older = version is None or version.offset < ends.get(
                     Partition(version.topic, version.partition), version.offset
                 )
-                if is_older and standing.present:
-                    yield as_read(plan, standing.version), standing.present[0]
+                if is_older and stored.present:
+                    yield as_read(plan, stored.version), stored.present[0]
 
 
 def _spans(settings: Settings, rules: Rules, order: Order, selection: Selection) -> list[Span]:

@@ -20,7 +20,7 @@ _decode = msgspec.msgpack.Decoder(
 ).decode
 
 
-class Budget:
+class MemoryLimit:
     """Bytes that the stores of one fold may hold in memory together."""
 
     def __init__(self, limit: int) -> None:
@@ -49,7 +49,7 @@ class Budget:
 class SpillingStore:
     """The last changes of one table, as a :class:`consumer.commands.replay.fold.Store`."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: MemoryLimit) -> None:
         self._budget = budget
         self._held: dict[str, Last] = {}
         self._file: sqlite3.Connection | None = None

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from consumer.commands.replay.partition import Folding, PartitionFold, counts
 from consumer.commands.replay.state import packed
-from consumer.commands.replay.store import Budget
+from consumer.commands.replay.store import MemoryLimit
 from consumer.commands.replay.summary import Summary, UserCounts
 from consumer.errors import Place, Reconnected, ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS, Schemas
@@ -30,9 +30,9 @@ from consumer.planning.mark import mark_refused
 from consumer.settings.sources import Settings
 from consumer.sink.drift import differences, would_apply
 from consumer.sink.redis_sink import RedisSink
-from consumer.sink.standing import RedisView
+from consumer.sink.view import RedisView
 from consumer.source.bounds import Span
-from consumer.source.earlier import KafkaEarlier
+from consumer.source.earlier import KafkaEarlierRecords
 from consumer.source.range_reader import read
 from consumer.source.registry import Registry
 
@@ -126,7 +126,7 @@ class Worker:
         self._registry = Registry(settings.registry) if settings.registry.url is not None else None
         self._schemas: Schemas = self._registry or NO_SCHEMAS
         self._sink = RedisSink(settings.redis, settings.guard, rules)
-        self._earlier = KafkaEarlier(settings.kafka, self._schemas, placeholder=rules.placeholder)
+        self._earlier = KafkaEarlierRecords(settings.kafka, self._schemas, placeholder=rules.placeholder)
         self._history = Histories(self._earlier, settings.guard.clock_ms)
         self._run = ""
         self._tables = TopicTables(rules.captured(), wanted.tables)
@@ -171,8 +171,8 @@ class Worker:
             of_tables=wanted.of_tables,
             settled=wanted.settled,
         )
-        budget = Budget(self._wanted.memory)
-        again = Budget(self._wanted.memory)
+        budget = MemoryLimit(self._wanted.memory)
+        again = MemoryLimit(self._wanted.memory)
         try:
             fold = PartitionFold(number, tables, folding, budget.store)
             for span, records in self._records(spans):
@@ -294,13 +294,13 @@ class Worker:
 
     def _compare(self, plans: Sequence[Plan], summary: Summary) -> list[str]:
         """What would become of each plan."""
-        standings = self._retried(lambda: self._view.standings(plans))
+        stored_keys = self._retried(lambda: self._view.stored_keys(plans))
         became = []
-        for plan, standing in zip(plans, standings, strict=True):
-            if not would_apply(plan, standing):
+        for plan, stored in zip(plans, stored_keys, strict=True):
+            if not would_apply(plan, stored):
                 became.append(NEWER if self._wanted.is_rebuild else OLD)
                 continue
-            found = list(differences(plan, standing))
+            found = list(differences(plan, stored))
             became.append(TO_WRITE if found else RIGHT)
             for each in found:
                 summary.differ(each, self._wanted.shown)
@@ -365,7 +365,7 @@ def retried(attempt: Callable[[], _T], should_stop: Callable[[], bool], *, is_dr
         ServerUnavailable: it stays away, and this is a dry run.
     """
     try:
-        return retry(attempt, sleep=nap, on_wait=waits, should_stop=limited(should_stop, is_dry=is_dry))
+        return retry(attempt, sleep=short_sleep, on_wait=waits, should_stop=limited(should_stop, is_dry=is_dry))
     except ServerUnavailable as error:
         if should_stop():
             raise Interrupted from None
@@ -389,6 +389,6 @@ def silent(seconds: float) -> None:
     _log.warning("waiting for a server", action="replay.waiting", error=f"Kafka: nothing came for {seconds:.0f} s")
 
 
-def nap(seconds: float) -> None:
+def short_sleep(seconds: float) -> None:
     """Sleep, for so long at most as one who was told to stop may take to notice."""
     time.sleep(min(seconds, 1.0))

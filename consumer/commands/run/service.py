@@ -9,7 +9,7 @@ from dataclasses import replace
 import structlog
 
 from consumer.commands.replay.background import BackgroundRebuild
-from consumer.commands.run.collector import relax
+from consumer.commands.run.garbage_collection import collect_less_often
 from consumer.commands.run.source_watch import watch_source
 from consumer.commands.shared.stop import Stop
 from consumer.errors import ServerUnavailable
@@ -29,11 +29,11 @@ from consumer.settings.sources import Settings
 from consumer.sink.group_memory import agree, recall, remember
 from consumer.sink.redis_sink import RedisSink
 from consumer.source.dead_letter_topic import DeadLetterTopic
-from consumer.source.earlier import KafkaEarlier
-from consumer.source.followed import Selection
+from consumer.source.earlier import KafkaEarlierRecords
+from consumer.source.followed_topics import say_if_uneven, selected
 from consumer.source.group_consumer import KafkaSource
 from consumer.source.registry import Registry
-from consumer.source.selection import say_if_uneven, selected
+from consumer.source.topic_selection import Selection
 
 _log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         Halt: a record can't be applied; nothing past it was committed.
         ServerError: Kafka can't go on.
     """
-    relax()
+    collect_less_often()
     tables = TopicTables(rules.captured())
     with ExitStack() as exits:
         sink = RedisSink(settings.redis, settings.guard, rules, settings.kafka.group_id)
@@ -61,7 +61,7 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
                 registry.reach()
         letters = DeadLetterTopic(settings.kafka, settings.dead_letter_topic)
         exits.callback(letters.close)
-        earlier = KafkaEarlier(settings.kafka, schemas, placeholder=rules.placeholder)
+        earlier = KafkaEarlierRecords(settings.kafka, schemas, placeholder=rules.placeholder)
         exits.callback(earlier.close)
 
         def connect() -> KafkaSource:

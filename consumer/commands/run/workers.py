@@ -184,7 +184,7 @@ def _work(told: Connection, settings: Settings, rules: Rules, number: int) -> No
     log.configure(settings.log, worker=number)
     stop = Stop()
     stop.listen(is_worker=True)
-    threading.Thread(target=_outlive_nobody, name="parent", daemon=True).start()
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     try:
         service.run(settings, rules, stop)
     except CdcError as error:
@@ -193,7 +193,7 @@ def _work(told: Connection, settings: Settings, rules: Rules, number: int) -> No
         sys.exit(code)
 
 
-def _outlive_nobody() -> None:
+def _end_with_parent() -> None:
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from consumer.commands.shared.passage import Passage, Patience, let_pass
+from consumer.commands.shared.catch_up import CatchUp, CatchUpLimits, wait_for_catch_up
 from consumer.database.reader import Database
 from consumer.errors import Place, Reconnected, ServerError, ServerUnavailable
 from consumer.guard.version import Version
@@ -15,7 +15,7 @@ from consumer.planning.effect import Plan
 from consumer.planning.read_row import ReadRow
 from consumer.planning.rebuild import rebuild_read
 from consumer.sink.redis_sink import RedisSink
-from consumer.sink.standing import RedisView
+from consumer.sink.view import RedisView
 from consumer.source.topic_ends import Topics
 
 
@@ -35,12 +35,14 @@ class Refresher:
     written.
     """
 
-    def __init__(self, database: Database, view: RedisView, topics: Topics, rules: Rules, patience: Patience) -> None:
+    def __init__(
+        self, database: Database, view: RedisView, topics: Topics, rules: Rules, limits: CatchUpLimits
+    ) -> None:
         self._database = database
         self._view = view
         self._topics = topics
         self._rules = rules
-        self._patience = patience
+        self._limits = limits
 
     def read(self, table: UserTable, number: int) -> SeenRow:
         """The version first, then the row: so the row is no older.
@@ -55,13 +57,13 @@ class Refresher:
             self._refuse_older(row, seen)
         return SeenRow(row, rebuild_read(row, table, self._rules, seen))
 
-    def wait(self, should_stop: Callable[[], bool] = lambda: False) -> Passage:
+    def wait(self, should_stop: Callable[[], bool] = lambda: False) -> CatchUp:
         """Returns once the consumer has come to where the database is now, or when that took too long.
 
         Raises:
             ServerError: of the database, or of Kafka.
         """
-        return let_pass(self._database, self._topics, self._patience, should_stop)
+        return wait_for_catch_up(self._database, self._topics, self._limits, should_stop)
 
     def _refuse_older(self, row: ReadRow, seen: str) -> None:
         try:

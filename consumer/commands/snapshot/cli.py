@@ -28,9 +28,9 @@ from consumer.mapping.keys import UserId
 from consumer.settings import sources as config
 
 if TYPE_CHECKING:
-    from consumer.commands.snapshot.request import Course, Notification, Scan
+    from consumer.commands.snapshot.request import Notification, Scan, SnapshotProgress
     from consumer.mapping.rules import Rules
-    from consumer.source.followed import Selection
+    from consumer.source.topic_selection import Selection
 
 _AUDIT = (
     "no audit follows, for CDC_DATABASE__URL is not set: an incremental read can be older than it looks;"
@@ -68,7 +68,7 @@ def snapshot(
     from consumer.commands.snapshot import run as incremental
     from consumer.commands.snapshot.request import told_json, told_text
     from consumer.sink.group_memory import recall
-    from consumer.source.selection import selected
+    from consumer.source.followed_topics import selected
 
     settings = settings_of(
         config_file,
@@ -143,14 +143,14 @@ def _audited(
     stop.listen()
     order = Order(tuple(users), () if users else tuple(scan.table for scan in scans))
     with Audit(settings, rules, schemas_of(settings), order, stop) as audit, AuditProgress() as progress:
-        tally = audit.whole(say, progress)
+        result = audit.whole(say, progress)
     if stop():
         raise typer.Exit(130)
-    typer.echo(findings.summary_json(tally) if as_json else findings.summary_text(tally), err=not as_json)
-    return tally.is_clean
+    typer.echo(findings.summary_json(result) if as_json else findings.summary_text(result), err=not as_json)
+    return result.is_clean
 
 
-def _conclude(course: Course) -> bool:
+def _conclude(course: SnapshotProgress) -> bool:
     """Whether every table was read to its end; what was not is told."""
     unread = course.unread()
     for name, why in unread.items():

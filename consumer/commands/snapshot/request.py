@@ -125,7 +125,7 @@ def notification(value: bytes | None) -> Notification | None:
 
 
 @dataclass(slots=True)
-class Course:
+class SnapshotProgress:
     """One snapshot as far as it was told of. Its end says nothing of whether the tables were read: ``scanned`` does."""
 
     number: str

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 
 from consumer.commands.snapshot import present
-from consumer.commands.snapshot.distrust import distrust
-from consumer.commands.snapshot.request import Course, Notification, Scan, execute, notification, stop
+from consumer.commands.snapshot.marks import mark_users
+from consumer.commands.snapshot.request import Notification, Scan, SnapshotProgress, execute, notification, stop
 from consumer.errors import CdcError, ConfigError, ServerError, ServerUnavailable
 from consumer.events.topic_tables import is_taken
 from consumer.mapping.keys import UserId
@@ -20,9 +20,9 @@ from consumer.settings.sources import Settings
 from consumer.sink.keyspace import keyspace
 from consumer.sink.redis_sink import RedisSink
 from consumer.source.connect.client import ConnectApi
-from consumer.source.followed import Selection
 from consumer.source.signals import Signals
 from consumer.source.topic_reader import ends
+from consumer.source.topic_selection import Selection
 
 _POLL_S = 0.5
 # Longer than Debezium takes to look at its signals (5 s), so that whoever waits is told what for.
@@ -94,7 +94,7 @@ def make_authoritative(
 
         def mark_users_of(table: UserTable, topic: str) -> int:
             chosen: Iterable[UserId] = [user for user in users if user.user_type == table.user_type]
-            return distrust(
+            return mark_users(
                 chosen or present.users(keys, rules.names, table.user_type),
                 table,
                 topic,
@@ -114,7 +114,9 @@ def _users_table(rules: Rules, name: str) -> UserTable:
     return table
 
 
-def take(settings: Settings, scans: Sequence[Scan], prepare: Callable[[], None], tell: Tell, say: Say) -> Course:
+def take(
+    settings: Settings, scans: Sequence[Scan], prepare: Callable[[], None], tell: Tell, say: Say
+) -> SnapshotProgress:
     """Ask for the snapshot and follow it to its end. Interrupted, it goes on without us.
 
     ``prepare`` is called as soon as it is known that it can be followed, before it is asked for.
@@ -123,7 +125,7 @@ def take(settings: Settings, scans: Sequence[Scan], prepare: Callable[[], None],
         ServerUnavailable: Kafka went away, or nothing was told for too long.
         ServerError: the connector failed.
     """
-    course = Course(f"cdc-{secrets.token_hex(6)}", tuple(scan.collection for scan in scans))
+    course = SnapshotProgress(f"cdc-{secrets.token_hex(6)}", tuple(scan.collection for scan in scans))
     with Signals(settings.kafka, settings.snapshot) as signals:
         prepare()
         signals.send(execute(course.number, scans))
@@ -141,7 +143,7 @@ def end(settings: Settings, names: Sequence[str]) -> None:
         signals.send(stop(f"cdc-{secrets.token_hex(6)}", names))
 
 
-def _follow(settings: Settings, signals: Signals, course: Course, tell: Tell, say: Say) -> None:
+def _follow(settings: Settings, signals: Signals, course: SnapshotProgress, tell: Tell, say: Say) -> None:
     heard_at = asked_at = time.monotonic()
     while not course.is_over:
         for value in signals.poll(_POLL_S):

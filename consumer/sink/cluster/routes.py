@@ -19,7 +19,7 @@ _ASKING: Call = ("ASKING",)
 
 
 @dataclass(slots=True)
-class _Errand:
+class _NodeCommand:
     """A command on its way. ``to`` is the node that has the slot's key for now, where that is not the slot's master."""
 
     at: int
@@ -62,7 +62,7 @@ class Routes:
         may have been carried out; Reconnected where it was not.
         """
         replies: list[Any] = [None] * len(calls)
-        left = [_Errand(at, slot, call) for at, (slot, call) in enumerate(calls)]
+        left = [_NodeCommand(at, slot, call) for at, (slot, call) in enumerate(calls)]
         for _ in range(_ROUNDS):
             left = self._go(left, replies)
             if not left:
@@ -71,7 +71,7 @@ class Routes:
             replies[errand.at] = redis.exceptions.ClusterError("slots are moving faster than they can be followed")
         return replies
 
-    def _go(self, errands: Sequence[_Errand], replies: list[Any]) -> list[_Errand]:
+    def _go(self, errands: Sequence[_NodeCommand], replies: list[Any]) -> list[_NodeCommand]:
         """Those that have to go on elsewhere."""
         lost: set[Node] = set()
         under_way = []
@@ -85,7 +85,7 @@ class Routes:
                     lost.add(node)
             else:
                 under_way.append((node, link, load))
-        onward: list[_Errand] = []
+        onward: list[_NodeCommand] = []
         for node, link, load in under_way:
             try:
                 onward += self._told(node, load, iter(link.receive()), replies)
@@ -96,10 +96,10 @@ class Routes:
             self._look(frozenset(lost))
         return onward
 
-    def _loads(self, errands: Sequence[_Errand], replies: list[Any]) -> dict[Node, list[_Errand]]:
+    def _loads(self, errands: Sequence[_NodeCommand], replies: list[Any]) -> dict[Node, list[_NodeCommand]]:
         if any(errand.to is None and self._topology.owner(errand.slot) is None for errand in errands):
             self._look()
-        loads: dict[Node, list[_Errand]] = {}
+        loads: dict[Node, list[_NodeCommand]] = {}
         for errand in errands:
             node = errand.to or self._topology.owner(errand.slot)
             if node is None:
@@ -108,7 +108,9 @@ class Routes:
                 loads.setdefault(node, []).append(errand)
         return loads
 
-    def _told(self, by: Node, load: Sequence[_Errand], told: Iterator[Any], replies: list[Any]) -> Iterator[_Errand]:
+    def _told(
+        self, by: Node, load: Sequence[_NodeCommand], told: Iterator[Any], replies: list[Any]
+    ) -> Iterator[_NodeCommand]:
         for errand in load:
             if errand.to:
                 next(told)  # the answer to ASKING
@@ -149,6 +151,6 @@ class Routes:
         return self._links[node]
 
 
-def _fail(load: Sequence[_Errand], error: Exception, replies: list[Any]) -> None:
+def _fail(load: Sequence[_NodeCommand], error: Exception, replies: list[Any]) -> None:
     for errand in load:
         replies[errand.at] = error

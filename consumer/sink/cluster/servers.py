@@ -26,8 +26,8 @@ from consumer.settings.sections import Guard, Redis
 from consumer.sink import group_offsets
 from consumer.sink.call import Calls, Share, applied, is_asked_for_more, may_be_brief
 from consumer.sink.client import Server, ask, at_start, translate
+from consumer.sink.cluster.plan_slots import PlanBySlot, by_slot, is_apart, slot
 from consumer.sink.cluster.routes import Routes
-from consumer.sink.cluster.spread import Spread, is_apart, slot, spread
 from consumer.sink.cluster.topology import Topology
 from consumer.sink.index.cluster_index import ClusterIndex
 from consumer.sink.index.scan_index import KeyIndex, ScanIndex, is_tracked
@@ -44,7 +44,7 @@ class _Step:
     """
 
     plan: Plan
-    parts: Spread
+    parts: PlanBySlot
     answer: Applied | ServerError | None = None
     mode: str = ""
     is_due: bool = False
@@ -110,7 +110,7 @@ class ClusterServers:
         steps = []
         for plan in plans:
             derived = [key for prefix in plan.cleared.prefixes for key in found.get(prefix, ())]
-            steps.append(_Step(plan, spread(plan, derived)))
+            steps.append(_Step(plan, by_slot(plan, derived)))
         self._write_states(steps)
         self._write_beside([step for step in steps if step.goes_on])
         self._clear([step for step in steps if step.goes_on and step.clears])

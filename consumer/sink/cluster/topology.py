@@ -10,7 +10,7 @@ import redis
 
 from consumer.settings.sections import Redis
 from consumer.sink.client import NoClusterNode, address_of, connect, lacks_command
-from consumer.sink.cluster.spread import SLOTS
+from consumer.sink.cluster.plan_slots import SLOTS
 
 _UNKNOWN = "?"
 """What a node calls one whose host name it has to tell and does not know."""

@@ -19,10 +19,10 @@ from kafka.protocol.sasl_handshake import SaslHandshakeRequest
 from kafka.sasl import get_sasl_mechanism
 
 from consumer.errors import ConfigError
-from consumer.net.tls import Blame, Files, Hello, context, refusal
+from consumer.net.tls import Files, Hello, SettingNames, context, refusal
 from consumer.settings.sections import Kafka, Security
 
-BLAME = Blame(
+BLAME = SettingNames(
     "CDC_KAFKA__SECURITY",
     "CDC_KAFKA__BOOTSTRAP_SERVERS",
     "CDC_KAFKA__SECURITY__PROTOCOL",

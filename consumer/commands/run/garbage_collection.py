@@ -13,7 +13,7 @@ _YOUNG = 200_000
 """Objects more than there were at the last look, before there is another one: several batches' worth."""
 
 
-def relax() -> None:
+def collect_less_often() -> None:
     """Look less often from now on, and never again at what is there already: the program itself."""
     gc.collect()
     gc.freeze()

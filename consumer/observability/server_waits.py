@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-class Pauses:
+class ServerWaits:
     """Each of those who wait (``who``) waits for one server at a time. Times are seconds of one clock."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from consumer.planning.effect import Plan
 from consumer.settings.sections import Redis
 from consumer.sink import group_offsets
 from consumer.sink.client import at_start, translate
-from consumer.sink.drift import Standing
+from consumer.sink.drift import StoredKeys
 from consumer.sink.keyspace import keyspace, runs
 
 # Longer than an interruption should be: a replay that is gone on with later begins again.
@@ -40,11 +40,11 @@ class RedisView:
         except redis.RedisError as error:
             raise at_start(error) from error
 
-    def plant(self, canary: str) -> None:
+    def set_canary(self, canary: str) -> None:
         """Make the keys that tell whether Redis has kept all since: emptied, or another one, it has not.
 
         Raises:
-            ServerError: as :meth:`standings`.
+            ServerError: as :meth:`stored_keys`.
         """
         self._canary("SET", canary, "", "EX", str(_CANARY_S))
 
@@ -52,15 +52,15 @@ class RedisView:
         """Whether those keys are there; they are kept for longer then.
 
         Raises:
-            ServerError: as :meth:`standings`.
+            ServerError: as :meth:`stored_keys`.
         """
         return all(self._canary("EXPIRE", canary, str(_CANARY_S)))
 
-    def uproot(self, canary: str) -> None:
+    def remove_canary(self, canary: str) -> None:
         """Remove them.
 
         Raises:
-            ServerError: as :meth:`standings`.
+            ServerError: as :meth:`stored_keys`.
         """
         self._canary("UNLINK", canary)
 
@@ -68,7 +68,7 @@ class RedisView:
         """Let the connection go."""
         self._keys.close()
 
-    def standings(self, plans: Sequence[Plan]) -> list[Standing]:
+    def stored_keys(self, plans: Sequence[Plan]) -> list[StoredKeys]:
         """What stands there of each plan's keys.
 
         Raises:
@@ -76,13 +76,13 @@ class RedisView:
         """
         questions = [question for plan in plans for question in _questions(plan)]
         replies = iter(self.ask(questions))
-        return [_standing(plan, [next(replies) for _ in _questions(plan)]) for plan in plans]
+        return [_stored(plan, [next(replies) for _ in _questions(plan)]) for plan in plans]
 
     def guards(self, users: Sequence[UserId], rules: Rules) -> list[GuardState]:
         """What stands in the guard of each user.
 
         Raises:
-            ServerError: as :meth:`standings`.
+            ServerError: as :meth:`stored_keys`.
         """
         asked = [("HGETALL", render(rules.names.guard, user)) for user in users]
         return [GuardState.read(_pairs(reply) or {}) for reply in self.ask(asked)]
@@ -91,17 +91,17 @@ class RedisView:
         """The version that stands in the guard of one user of ``table``, as text; "" for none.
 
         Raises:
-            ServerError: as :meth:`standings`.
+            ServerError: as :meth:`stored_keys`.
         """
         guard = render(rules.names.guard, UserId(table.user_type, number))
         (reply,) = self.ask([("HGET", guard, table.table)])
         return reply if isinstance(reply, str) else ""
 
-    def held(self, user: UserId, rules: Rules) -> Held:
+    def held(self, user: UserId, rules: Rules) -> StoredUser:
         """All that stands there of one user.
 
         Raises:
-            ServerError: as :meth:`standings`.
+            ServerError: as :meth:`stored_keys`.
         """
         names = rules.names
         config, portfolio, balance, guard = (
@@ -110,7 +110,7 @@ class RedisView:
         asked = [("HGETALL", config), ("HGETALL", portfolio), ("HGETALL", guard), ("GET", balance), ("TTL", balance)]
         in_config, in_portfolio, in_guard, text, ttl_s = self.ask(asked)
         found = {config: in_config, portfolio: in_portfolio, guard: in_guard, balance: text}
-        return Held(
+        return StoredUser(
             _pairs(in_config),
             _pairs(in_portfolio),
             text if isinstance(text, str) else None,
@@ -123,7 +123,7 @@ class RedisView:
         """Every user who has a config hash, a balance or a portfolio, some of them several times.
 
         Raises:
-            ServerError: as :meth:`standings`.
+            ServerError: as :meth:`stored_keys`.
         """
         types = {table.user_type for table in rules.tables}
         for template in (rules.names.config, rules.names.balance, rules.names.portfolio):
@@ -148,7 +148,7 @@ class RedisView:
         """How far ``group`` is, by Redis itself.
 
         Raises:
-            ServerError: as :meth:`standings`.
+            ServerError: as :meth:`stored_keys`.
         """
         keys = [group_offsets.hash_of(group, part) for part in self._keys.parts]
         return group_offsets.known([_pairs(reply) or {} for reply in self.ask([("HGETALL", key) for key in keys])])
@@ -157,7 +157,7 @@ class RedisView:
         """Where members of ``group`` go on that wait because Redis was emptied.
 
         Raises:
-            ServerError: as :meth:`standings`.
+            ServerError: as :meth:`stored_keys`.
         """
         (reply,) = self.ask([("HGETALL", group_offsets.stopped_of(group))])
         return {group_offsets.partition_of(field): int(at) for field, at in (_pairs(reply) or {}).items()}
@@ -166,7 +166,7 @@ class RedisView:
         """The replies to commands that only read; that a key is of another type is one.
 
         Raises:
-            ServerError: as :meth:`standings`.
+            ServerError: as :meth:`stored_keys`.
         """
         try:
             return _answered(self._keys.ask(questions))
@@ -212,7 +212,7 @@ def _questions(plan: Plan) -> list[tuple[str, ...]]:
     return asked
 
 
-def _standing(plan: Plan, replies: list[Any]) -> Standing:
+def _stored(plan: Plan, replies: list[Any]) -> StoredKeys:
     answers = iter(replies)
     others: list[str] = []
     version = next(answers)
@@ -231,7 +231,7 @@ def _standing(plan: Plan, replies: list[Any]) -> Standing:
     keys = plan.removed.keys if plan.removed is not None else ()
     present = tuple(key for key in keys if next(answers) == 1)
     text = version if isinstance(version, str) else ""
-    return Standing(text, config, balance, update, present, tuple(others))
+    return StoredKeys(text, config, balance, update, present, tuple(others))
 
 
 def _hash(key: str, names: Sequence[str], kind: str, values: Any, others: list[str]) -> dict[str, str | None] | None:
@@ -243,7 +243,7 @@ def _hash(key: str, names: Sequence[str], kind: str, values: Any, others: list[s
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredUser:
     """``config``, ``portfolio`` and ``balance`` are None where there is no such key, or one of another type, which is
     then in ``others``. ``ttl_s`` is the balance's time to live, None for ever.
     """

@@ -18,7 +18,7 @@ KINDS = ("config", "balance", "update", "remove", "clear", "publish")
 
 
 @dataclass(slots=True)
-class Tally:
+class BatchCounts:
     """Counts of a batch.
 
     ``effects`` are by kind, ``clear`` in keys that were there and ``publish`` in messages. ``committed_ms`` and
@@ -47,9 +47,9 @@ def outcome_of(step: Step) -> str:
     return JOINED if step.decision.carrier is not None else step.decision.outcome.value
 
 
-def tally(steps: Sequence[Step]) -> Tally:
+def count_batch(steps: Sequence[Step]) -> BatchCounts:
     """The counts of ``steps``, which are in the order of each partition."""
-    found = Tally()
+    found = BatchCounts()
     last: dict[tuple[str, int], Step] = {}
     for step in steps:
         record, outcome = step.record, outcome_of(step)
@@ -64,7 +64,7 @@ def tally(steps: Sequence[Step]) -> Tally:
     return found
 
 
-def _count_applied(step: Step, found: Tally) -> None:
+def _count_applied(step: Step, found: BatchCounts) -> None:
     plan, applied = step.decision.plan, step.applied
     if plan is None or applied is None:
         return

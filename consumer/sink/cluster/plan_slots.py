@@ -32,7 +32,7 @@ def is_apart(names: Names, template: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class PlanBySlot:
     """``state`` is the plan in the slot ``home``, ``beside`` that of the balance where it lies in ``beside_slot``,
     ``cleared`` keys of any slots. Only if that ``is_whole`` the messages are in ``state``.
     """
@@ -49,7 +49,7 @@ class Spread:
         return self.beside is None and not self.cleared
 
 
-def spread(plan: Plan, derived: Sequence[str]) -> Spread:
+def by_slot(plan: Plan, derived: Sequence[str]) -> PlanBySlot:
     """A plan, and the keys that its prefixes stand for, by slots."""
     home = slot(plan.guard)
     cleared = (*plan.cleared.keys, *derived)
@@ -58,7 +58,7 @@ def spread(plan: Plan, derived: Sequence[str]) -> Spread:
     far = tuple(key for key in cleared if slot(key) != home)
     string = plan.balance.key if plan.balance is not None else next((key for key in removed if slot(key) != home), "")
     if not far and (not string or slot(string) == home):
-        return Spread(home, replace(plan, cleared=Invalidate(near)))
+        return PlanBySlot(home, replace(plan, cleared=Invalidate(near)))
     balance = plan.balance
     beside: Plan | None = None
     if string and slot(string) != home:
@@ -82,7 +82,7 @@ def spread(plan: Plan, derived: Sequence[str]) -> Spread:
         cleared=Invalidate(near),
         messages=(),
     )
-    return Spread(home, state, beside, slot(string) if beside is not None else -1, far)
+    return PlanBySlot(home, state, beside, slot(string) if beside is not None else -1, far)
 
 
 def tags(count: int) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.effect import Plan
-from consumer.sink.drift import SPELLING, Standing, compared
+from consumer.sink.drift import SPELLING, StoredKeys, compared
 
 
 class Shape(StrEnum):
@@ -27,7 +27,7 @@ class Shape(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Odd:
+class UserDifference:
     """One thing that is not as the database says. ``field`` is "" where it is the key as a whole.
 
     ``is_there`` and ``should_be`` are the values in Redis and of the database, None for none.
@@ -41,36 +41,38 @@ class Odd:
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class DifferingUser:
     """A user of whom something was odd each time they were looked at, first at ``since_ms``, UTC milliseconds."""
 
     user: UserId
     table: UserTable
-    odds: frozenset[Odd]
+    differences: frozenset[UserDifference]
     since_ms: int
 
-    def seen_again(self, odds: frozenset[Odd]) -> Suspect:
+    def seen_again(self, differences: frozenset[UserDifference]) -> DifferingUser:
         """The same after another look: only what is exactly as it was before is still odd."""
-        return replace(self, odds=self.odds & odds)
+        return replace(self, differences=self.differences & differences)
 
 
-def odds_of(plan: Plan, standing: Standing, table: UserTable, rules: Rules) -> frozenset[Odd]:
+def user_differences(plan: Plan, stored: StoredKeys, table: UserTable, rules: Rules) -> frozenset[UserDifference]:
     """What is odd where ``plan`` is what the database says.
 
     A balance string that is not there has expired, or will be asked for elsewhere.
     """
-    return frozenset(_odds(plan, standing, table, rules))
+    return frozenset(_differences(plan, stored, table, rules))
 
 
-def _odds(plan: Plan, standing: Standing, table: UserTable, rules: Rules) -> Iterator[Odd]:
-    for each in compared(plan, standing, table, rules):
-        if each.key in standing.others:
-            yield Odd(Shape.TYPE, each.key)
-        elif each.key in standing.present:
-            yield Odd(Shape.LEFT, each.key)
-        elif plan.config is not None and each.key == plan.config.key and standing.config is None:
-            yield Odd(Shape.ABSENT, each.key)
+def _differences(plan: Plan, stored: StoredKeys, table: UserTable, rules: Rules) -> Iterator[UserDifference]:
+    for each in compared(plan, stored, table, rules):
+        if each.key in stored.others:
+            yield UserDifference(Shape.TYPE, each.key)
+        elif each.key in stored.present:
+            yield UserDifference(Shape.LEFT, each.key)
+        elif plan.config is not None and each.key == plan.config.key and stored.config is None:
+            yield UserDifference(Shape.ABSENT, each.key)
         else:
             for field, is_there, should_be in each.fields:
                 shape = Shape.ABSENT if is_there is None else Shape.DIFFERS
-                yield Odd(Shape.SPELLING if each.kind == SPELLING else shape, each.key, field, is_there, should_be)
+                yield UserDifference(
+                    Shape.SPELLING if each.kind == SPELLING else shape, each.key, field, is_there, should_be
+                )

@@ -13,7 +13,7 @@ from consumer.events.record import Partition
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class CatchUp:
     """How it ended: whether the topics tell of a later place in the log, and which partitions are still behind."""
 
     connector_passed: bool
@@ -49,7 +49,7 @@ class Topics(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class CatchUpLimits:
     """``settle_s``: how long a log that does not move is given to arrive. ``limit_s``: how long anything is.
 
     Every ``look_s`` the servers are asked.
@@ -60,7 +60,9 @@ class Patience:
     look_s: float = 0.2
 
 
-def let_pass(database: Database, topics: Topics, patience: Patience, should_stop: Callable[[], bool]) -> Passage:
+def wait_for_catch_up(
+    database: Database, topics: Topics, limits: CatchUpLimits, should_stop: Callable[[], bool]
+) -> CatchUp:
     """Returns once all that the database's log has now is in the topics, and the consumer has come to the ends that
     these have then; or when that took too long.
 
@@ -76,15 +78,15 @@ def let_pass(database: Database, topics: Topics, patience: Patience, should_stop
     has_passed = _has_passed(topics, place)
     while not (has_passed or is_over or should_stop()):
         waited = time.monotonic() - began
-        is_over = waited > patience.limit_s or (waited > patience.settle_s and database.position().order == place.order)
-        time.sleep(patience.look_s)
+        is_over = waited > limits.limit_s or (waited > limits.settle_s and database.position().order == place.order)
+        time.sleep(limits.look_s)
         has_passed = _has_passed(topics, place)
     ends = topics.ends()
     behind = topics.behind(ends)
-    while behind and time.monotonic() - began < patience.limit_s and not should_stop():
-        time.sleep(patience.look_s)
+    while behind and time.monotonic() - began < limits.limit_s and not should_stop():
+        time.sleep(limits.look_s)
         behind = topics.behind(ends)
-    return Passage(has_passed, behind)
+    return CatchUp(has_passed, behind)
 
 
 def _has_passed(topics: Topics, place: SourcePosition) -> bool:

@@ -17,7 +17,7 @@ _AT_ONCE = 5000
 _ROUNDS = 20
 
 
-def distrust(
+def mark_users(
     users: Iterable[UserId],
     table: UserTable,
     topic: str,

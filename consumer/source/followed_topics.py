@@ -15,8 +15,8 @@ from consumer.mapping.rules import Rules
 from consumer.settings.sections import Kafka
 from consumer.settings.sources import Settings
 from consumer.source.clients.kafka import committed_topics, topics
-from consumer.source.followed import Known, Row, Selection, select, to_look_at
 from consumer.source.topic_reader import read_edges
+from consumer.source.topic_selection import Known, Row, Selection, select, to_look_at
 
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ def selected(
     """The topics to follow as they are now. ``remembered`` asks which databases the group followed before.
 
     Raises:
-        ConfigError: as :func:`consumer.source.followed.select`, or a server refuses the settings.
+        ConfigError: as :func:`consumer.source.topic_selection.select`, or a server refuses the settings.
         ServerUnavailable, ServerError: of Kafka, Redis or the registry.
     """
     kafka, tables = settings.kafka, rules.captured()

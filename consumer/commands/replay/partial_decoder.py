@@ -37,7 +37,7 @@ class Seen(NamedTuple):
     is_whole: bool = True
 
 
-class Glance:
+class PartialDecoder:
     """A look at records of one user table, of these databases; of all, if there are none."""
 
     def __init__(
@@ -100,7 +100,7 @@ class Glance:
         return changed
 
 
-class LinkedGlance:
+class LinkedPartialDecoder:
     """A look at records of one linked table: whether a row may have become done."""
 
     def __init__(self, table: LinkedTable) -> None:

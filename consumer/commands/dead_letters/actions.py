@@ -13,7 +13,7 @@ from consumer.pipeline.batch import batched
 from consumer.pipeline.letter_state import Outcome, Released, Unapplied
 from consumer.settings.sources import Settings
 from consumer.sink.redis_sink import RedisSink
-from consumer.sink.standing import RedisView
+from consumer.sink.view import RedisView
 from consumer.source.letter_reader import write_notes
 
 # Letters of one database transaction are joined within so many, as `run` does it.
@@ -24,7 +24,7 @@ Say = Callable[[Sequence[Released]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class LetterActions:
     """``is_dry``: nothing is done, only told. ``is_silent``: messages do not go out."""
 
     settings: Settings
