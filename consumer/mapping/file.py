@@ -1,4 +1,4 @@
-"""The mapping as a TOML file: read, checked, refused with line and reason, and written back.
+"""The mapping as a TOML file: read, checked, refused with key and reason, and written back.
 
 The format follows :mod:`consumer.mapping.rules`: a field there is a key here. ``docs/mapping.md`` describes it for
 people.
@@ -13,19 +13,21 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeAlias, get_args, get_type_hints
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from consumer.errors import ConfigError
 from consumer.mapping import faults as mapping_faults
-from consumer.mapping import toml_lines
 from consumer.mapping.faults import Fault
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
 from consumer.settings import faults as setting_faults
 
-_WIDTH = 110
+KeyPath: TypeAlias = tuple[str | int, ...]
+"""Keys, and the places of elements in arrays, from the whole file to one value."""
+
 # What a rule that applies to columns without being called for by fields need not say.
 _IMPLIED: Mapping[str, Mapping[str, Any]] = {
     "profile": {"name": "profile", "fields": []},
@@ -38,7 +40,8 @@ _SETTINGS = {
     "databases": "CDC_SOURCE__DATABASE",
     "placeholder": "CDC_SOURCE__UNAVAILABLE_PLACEHOLDER",
 }
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
+# By which of its keys an element of an array is named.
+_NAMES = ("name", "table", "column")
 
 
 class _Root(BaseModel):
@@ -53,7 +56,7 @@ def load(file: Path | None) -> Rules:
     """The mapping in ``file``, the reference without one.
 
     Raises:
-        ConfigError: naming file, line, key, and what is allowed there.
+        ConfigError: naming file, key, and what is allowed there.
 
     """
     if file is None:
@@ -80,16 +83,16 @@ def parse(text: str, name: str = "mapping") -> Rules:
         found = re.search(r" \(at line (\d+), column \d+\)| \(at end of document\)", str(error))
         line = found[1] if found and found[1] else text.count("\n") + 1
         raise ConfigError(f"{name}:{line}", "not TOML", fix="correct this line") from None
-    places = toml_lines.lines(text)
     read = _read(data)
     faults = list(mapping_faults.faults(read)) if isinstance(read, Rules) else read
     if isinstance(read, Rules) and not faults:
         return read
     # The first one, causes before what follows from them; but rather one that the file itself says.
-    raise _error(min(faults, key=lambda fault: fault.path[:1] not in places), places, name)
+    raise _error(min(faults, key=lambda fault: not _is_given(fault, data)), data, name)
 
 
 def _read(data: dict[str, Any]) -> Rules | list[Fault]:
+    data = dict(data)
     extends = data.pop("extends", None)
     if extends not in (None, "reference"):
         return [Fault(("extends",), "no mapping of this name", '"reference", or leave it out')]
@@ -119,7 +122,7 @@ def _merged(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _strange(value: object, path: toml_lines.Path) -> Iterator[Fault]:
+def _strange(value: object, path: KeyPath) -> Iterator[Fault]:
     if isinstance(value, dict):
         for name, each in value.items():
             yield from _strange(each, (*path, name))
@@ -140,7 +143,7 @@ def _fault(error: Any) -> Fault:
     return Fault(path, problem, allowed)
 
 
-def _keys(path: toml_lines.Path) -> set[str]:
+def _keys(path: KeyPath) -> set[str]:
     """The keys that the table at ``path`` may have."""
     kind: Any = Rules
     for part in path:
@@ -148,35 +151,38 @@ def _keys(path: toml_lines.Path) -> set[str]:
     return {field.name for field in dataclasses.fields(kind)} | ({"extends"} if kind is Rules else set())
 
 
-def _line(fault: Fault, places: Mapping[toml_lines.Path, int]) -> int:
-    return toml_lines.nearest(places, fault.path) or places.get(("extends",), 1)
+def _is_given(fault: Fault, data: Mapping[str, Any]) -> bool:
+    return fault.path[:1] != () and fault.path[0] in data
 
 
-def _error(fault: Fault, places: Mapping[toml_lines.Path, int], name: str) -> ConfigError:
-    key = ".".join(part for part in fault.path if isinstance(part, str))
+def _error(fault: Fault, data: Mapping[str, Any], name: str) -> ConfigError:
     problem = fault.problem
-    if fault.path[:1] not in places:
-        problem += " (what this file does not give is the reference's)" if ("extends",) in places else ""
-    return ConfigError(f"{name}:{_line(fault, places)}: {key}", problem, allowed=fault.allowed, fix=fault.fix)
+    if not _is_given(fault, data) and "extends" in data:
+        problem += " (what this file does not give is the reference's)"
+    return ConfigError(f"{name}: {_key(fault.path, data)}", problem, allowed=fault.allowed, fix=fault.fix)
+
+
+def _key(path: KeyPath, data: object) -> str:
+    """The key at ``path``, such as ``tables[live_users].columns[margin].kind``.
+
+    An element of an array is called by its name, or by its place, from 1, where it has none.
+    """
+    text = ""
+    at = data
+    for part in path:
+        if isinstance(part, str):
+            text += f".{part}" if text else part
+            at = at.get(part) if isinstance(at, dict) else None
+        else:
+            at = at[part] if isinstance(at, list) and part < len(at) else None
+            names = [at[each] for each in _NAMES if isinstance(at.get(each), str)] if isinstance(at, dict) else []
+            text += f"[{names[0] if names else part + 1}]"
+    return text
 
 
 def to_toml(rules: Rules) -> str:
     """``rules`` as a complete mapping, which :func:`parse` reads back to the same."""
-    return document(_plain(rules))
-
-
-def document(plain: Mapping[str, Any]) -> str:
-    """Tables, arrays, text, whole numbers and flags as TOML, the outermost tables under headers of their own."""
-    scalars = {key: value for key, value in plain.items() if not _is_table(value)}
-    blocks = ["\n".join(_pair(key, value) for key, value in scalars.items())]
-    for key, value in plain.items():
-        if not _is_table(value):
-            continue
-        is_array = isinstance(value, list)
-        header = f"[[{_key(key)}]]" if is_array else f"[{_key(key)}]"
-        tables = value if is_array else [value]
-        blocks += ["\n".join([header, *(_pair(name, each) for name, each in table.items())]) for table in tables]
-    return "\n\n".join(blocks) + "\n"
+    return tomli_w.dumps(_plain(rules))
 
 
 def _plain(rules: Rules) -> dict[str, Any]:
@@ -218,29 +224,3 @@ def _fields(value: Any, *, complete: bool) -> dict[str, Any]:
 def _is_whole(value: Any, complete: bool) -> bool:
     """Names are shown even where they are the default's; the parts of lists are long enough without."""
     return complete and not hasattr(value, "name")
-
-
-def _is_table(value: object) -> bool:
-    return isinstance(value, dict) or (
-        isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
-    )
-
-
-def _pair(key: str, value: object) -> str:
-    line = f"{_key(key)} = {_inline(value)}"
-    if isinstance(value, list) and value and (len(line) > _WIDTH or isinstance(value[0], dict)):
-        return "\n".join([f"{_key(key)} = [", *(f"  {_inline(each)}," for each in value), "]"])
-    return line
-
-
-def _inline(value: object) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_key(key)} = {_inline(each)}" for key, each in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(_inline(each) for each in value) + "]"
-    # JSON's text is TOML's, but for one control character.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
-
-
-def _key(name: str) -> str:
-    return name if _BARE.fullmatch(name) else _inline(name)

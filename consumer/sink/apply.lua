@@ -1,45 +1,64 @@
--- One plan, applied whole or not at all. The guard's rule is compare in guard/version.py; a test proves the two equal.
+-- Applies one plan, whole or not at all. The guard's rule is compare in guard/version.py; a test proves the two equal.
 --
 -- KEYS  guard, [config], [balance], [a hash to update only if it exists], removed..., cleared...
--- ARGV  1 guard's field   2 mode   3 version   4 '' or '=' and the version that must stand there, '=' alone for none
---         '<' and an offset: a rebuild has read its partition up to there, and knows of every version below
---       5 seconds the guard outlives a deleted user   6 balance's TTL or ''   7 balance
---       8 to 12 how many: changed, whole, update (fields and values each count), removed keys, messages (two each)
---       13 '1' to keep the update's fields beside the version   14 extent: whole, changed or part
---       15 share: '' for the whole plan; on a cluster a script reaches one slot only, so there 'state' is what lies in
---          the guard's slot, 'beside' a balance in a slot of its own with a guard of its own, 'tell' the messages
---       16... changed, whole, update, channel and body of each message (no body: that of the message before), fields
---          that a rebuilt hash must not have
+-- ARGV  1 the plan's shape: JSON text, parsed once and kept   2 version
+--       3 '' or '=' and the version that must stand in the guard, '=' alone for none; or '<' and an offset: a rebuild
+--         has read its partition up to there, and has seen every version below
+--       4... values; the shape names them by number, from 1
+-- The shape
+--       table, mode, extent (whole, changed or part)
+--       share: '' for the whole plan. On a cluster a script reaches one slot only. There 'state' is what lies in the
+--         guard's slot, 'beside' a balance in another slot, with a guard of its own, 'tell' the messages
+--       changed, whole, update: field, number of its value, ...   gone: fields that a rebuilt hash must not have
+--       balance: number of its value, ttl: seconds   removed: how many keys   keep: the update's fields go to the guard
+--       messages: channel, number of its body, ...   guard_ttl: seconds the guard outlives a deleted user
 -- In the guard, beside the version of each table: '+field' of a linked table, kept for a hash that is made later;
--- '!table' the mark of a change that could not be applied; '>table' how many messages of a version went out, and on a
--- cluster also that what follows from its state is not yet done.
--- A plan of extent changed leaves the whole out: most often the hash is there. Where it is not, the reply is 'absent',
--- nothing was done, and the plan comes again with it.
--- Reply  verdict, config (-1 none, 0 updated, 1 created), update (-1 none, 0 absent, 1 updated),
---        keys cleared, subscribers reached, the version that stood there or '', how much a fill or a rebuild changed
---        for 'state', where the rest is due: the mode in which, and '1' if it was due before
+-- '!table' the mark of a change that could not be applied; '>table' how many messages of a version were sent, and on a
+-- cluster also that the keys in other slots are still to be written.
+-- A plan of extent changed comes without the whole image, for the hash most often exists. If it does not, the reply is
+-- 'absent', nothing was done, and the plan comes again with the image.
+-- Reply  a change that was applied to a hash that existed: {keys cleared, subscribers reached, update, version before}
+--        else: verdict, config (-1 none, 0 updated, 1 created), update (-1 none, 0 absent, 1 updated), keys cleared,
+--        subscribers reached, the version before or '', how much a fill or a rebuild changed;
+--        for 'state', if the rest is still to be done: the mode, and '1' if it was so before this call
 
-local guard, field, mode, version, share = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[15]
+local VALUES = 3 -- the value with number 1 is the argument behind this one
+local MOST_SHAPES = 1000
+local shapes, kept_shapes = {}, 0
 
--- How far a group is: KEYS  its hash, [a key that is gone if Redis was emptied meanwhile]; ARGV[3...] fields and offsets.
--- 'advance' is refused where what stood there before is gone: to write would hide that Redis was emptied.
-if mode == 'advance' or mode == 'remember' then
-  local write = KEYS[2] and 'HSETNX' or 'HSET'
-  if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 0 then return 'emptied' end
-  for i = 3, mode == 'advance' and #ARGV or 0, 2 do
-    if redis.call('HEXISTS', guard, ARGV[i]) == 0 then return 'emptied' end
-  end
-  for i = 3, #ARGV, 2 do redis.call(write, guard, ARGV[i], ARGV[i + 1]) end
-  return 'kept'
+-- What the functions below share; set anew at each call.
+local keys, args, shape, guard, field, version, change
+local mode, said, stored, before, mark, told, told_of, deleted, is_again
+local config, balance, update, config_exists, update_exists, filled
+local sent, reached, cleared
+
+local function shape_of(text)
+  local found = shapes[text]
+  if found then return found end
+  found = cjson.decode(text)
+  if kept_shapes >= MOST_SHAPES then shapes, kept_shapes = {}, 0 end
+  shapes[text], kept_shapes = found, kept_shapes + 1
+  found.mark, found.told = '!' .. found.table, '>' .. found.table
+  local at = 2
+  if #found.changed + #found.whole > 0 then found.config, at = at, at + 1 end
+  if found.balance then found.balance_key, at = at, at + 1 end
+  if #found.update > 0 then found.update_key, at = at, at + 1 end
+  found.first_removed = at
+  return found
 end
 
 -- Epoch, origin, time written, source's time, topic and partition, offset. Version 0.1 did not keep the time written.
+local VERSION = '^(%d+)|(%a)|t:(%d+)|[^|]*|(%d+)|([^|]*|%d+)|(%d+)'
+local OLD_VERSION = '^(%d+)|(%a)|[^|]*|[^|]*|((%d+))|([^|]*|%d+)|(%d+)'
+
 local function parsed(text)
-  local epoch, origin, written, ts, partition, offset =
-    string.match(text, '^(%d+)|(%a)|([^|]*)|[^|]*|(%d+)|([^|]*|%d+)|(%d+)')
-  if not epoch then return nil end
-  return {epoch = tonumber(epoch), origin = origin, written = tonumber(string.match(written, '^t:(%d+)$') or ts),
-    ts = tonumber(ts), partition = partition, offset = tonumber(offset)}
+  local epoch, origin, written, ts, partition, offset = string.match(text, VERSION)
+  if not epoch then
+    epoch, origin, written, ts, partition, offset = string.match(text, OLD_VERSION)
+    if not epoch then return nil end
+  end
+  return {epoch = tonumber(epoch), origin = origin, written = tonumber(written), ts = tonumber(ts),
+    partition = partition, offset = tonumber(offset)}
 end
 
 local function compare(new, old)
@@ -57,287 +76,326 @@ local function is_of(text, new)
   return old and old.partition == new.partition and old.offset == new.offset
 end
 
-local known = redis.pcall('HMGET', guard, field, '!' .. field, '>' .. field)
-if known.err then return known end
-local stored, mark, told = known[1], known[2], known[3]
-local change = parsed(version)
-local before = stored and parsed(stored)
-local told_of = told and string.match(told, '|(.*)$') or ''
-local was_due = share ~= '' and is_of(told_of, change)
+local function refused(verdict) return {verdict, -1, -1, 0, 0, stored or '', 0} end
 
-local gone, reached = 0, 0 -- messages of this plan that went out, ever; whom they reached now
+local function error_of(failure)
+  return redis.error_reply(type(failure) == 'table' and failure.err or tostring(failure))
+end
 
--- Sends those from ARGV[first] to ARGV[last] that did not go out before.
-local function send(first, last)
-  local from, body = first + 2 * gone, nil
-  for i = first, last, 2 do
-    if ARGV[i + 1] ~= '' then body = ARGV[i + 1] end
-    if i >= from then
-      reached = reached + redis.call('PUBLISH', ARGV[i], body)
-      gone = gone + 1
-    end
+-- Sends the messages that were not sent before.
+local function send()
+  local messages = shape.messages
+  for i = 1 + 2 * sent, #messages, 2 do
+    reached = reached + redis.call('PUBLISH', messages[i], args[VALUES + messages[i + 1]])
+    sent = sent + 1
   end
 end
 
-if share == 'tell' then
-  if not was_due then return 0 end
-  gone = tonumber(string.match(told, '^%d+'))
-  local are_all_sent, failure = pcall(send, 16, #ARGV - 1)
-  if not are_all_sent then
-    redis.call('HSET', guard, '>' .. field, gone .. '|' .. told_of)
-    return redis.error_reply(type(failure) == 'table' and failure.err or tostring(failure))
+local function set_fields(key, pairs)
+  local words = {}
+  for i = 1, #pairs, 2 do words[i], words[i + 1] = pairs[i], args[VALUES + pairs[i + 1]] end
+  redis.call('HSET', key, unpack(words))
+end
+
+-- How many of the fields were missing, and are there now.
+local function fill_fields(key, pairs)
+  local count = 0
+  for i = 1, #pairs, 2 do count = count + redis.call('HSETNX', key, pairs[i], args[VALUES + pairs[i + 1]]) end
+  return count
+end
+
+-- How many of the fields have another value; only of those in ``only``, if it is given.
+local function count_others(key, pairs, only)
+  local names, wanted, others = {}, {}, 0
+  for i = 1, #pairs, 2 do
+    if not only or only[pairs[i]] then names[#names + 1], wanted[#wanted + 1] = pairs[i], args[VALUES + pairs[i + 1]] end
   end
-  redis.call('HDEL', guard, '>' .. field)
-  return reached
-end
-
-if mode == 'mark' then
-  local text = change.partition .. '|' .. string.format('%.0f', change.offset)
-  if before and before.partition == change.partition and before.offset > change.offset then
-    return {'stale', -1, -1, 0, 0, stored, 0}
-  elseif mark == text then
-    return {'duplicate', -1, -1, 0, 0, stored or '', 0}
-  end
-  redis.call('HSET', guard, '!' .. field, text)
-  -- A deleted user's guard goes when its time is over.
-  if not (stored and string.sub(stored, -2) == '|d') then redis.call('PERSIST', guard) end
-  return {'newer', -1, -1, 0, 0, stored or '', 0}
-end
-
--- A mark of a later record is not this plan's to heal.
-local m_partition, m_offset = string.match(mark or '', '^(.*|%d+)|(%d+)$')
-if m_partition == change.partition and tonumber(m_offset) > change.offset then mark = nil end
-
-if stored and not before then
-  return redis.error_reply('GUARD the version of ' .. field .. ' in ' .. guard .. ' is not readable')
-end
-local said = 'newer'
-local is_read = string.sub(ARGV[4], 1, 1) == '='
-if is_read then
-  -- What was read in the database is right as long as no change came since.
-  said = ARGV[4] ~= '=' .. (stored or '') and 'stale' or stored and 'duplicate' or 'newer'
-elseif stored then
-  said = compare(change, before)
-end
-local known_below = tonumber(string.match(ARGV[4], '^<(%d+)'))
-if said == 'stale' and known_below and tonumber(ARGV[11]) == 0 and before.epoch == change.epoch
-  and before.partition == change.partition and before.offset < known_below then
-  -- What the rebuild has read contains the record that stands there. A row that was read in the database counts for
-  -- nothing beside a change, and a hash that is not there has nothing to lose.
-  local is_missing = tonumber(ARGV[9]) > 0 and redis.call('EXISTS', KEYS[2]) == 0
-  if before.origin == 'i' or is_missing then said = 'duplicate' end
-end
-local deleted = stored and string.sub(stored, -2) == '|d'
--- Rebuilding writes the change that stands there again, for that heals what others did to it since.
-local is_again = mode == 'rebuild' and said == 'duplicate'
--- What a change has begun elsewhere, and has yet to tell, it finishes itself.
-if is_again and was_due then said, is_again = 'stale', false end
-local refused = said == 'stale' or said == 'duplicate' and not is_again
--- What an incremental read says may be older than what a change wrote that is not in the log any more.
-if mode == 'rebuild' and change.origin == 'i' and not is_again then mode = 'fill' end
--- An operator's new epoch makes a snapshot's reads authoritative.
-if mode == 'fill' and stored and change.epoch > before.epoch then mode = 'change' end
--- A user who is marked is healed by any whole image.
-if mode == 'fill' and mark and not deleted and ARGV[14] == 'whole' then mode = 'change' end
--- Of a linked table's many rows the last one read counts, as long as only reads stand there.
-if mode == 'fill' and ARGV[13] ~= '' and said == 'newer' and stored and before.origin == 'i' then mode = 'change' end
-if mode == 'fill' then
-  if deleted then said = 'stale' end
-  refused = said == 'stale'
-end
-if refused and was_due and said == 'duplicate' then
-  return {'newer', ARGV[8] + ARGV[9] > 0 and 0 or -1, tonumber(ARGV[10]) > 0 and 1 or -1, 0, 0, stored, 1, mode, '1'}
-end
-if refused then return {said, -1, -1, 0, 0, stored or '', 0} end
-if mark and ARGV[14] == 'changed' then return {'unhealed', -1, -1, 0, 0, stored or '', 0} end
-
-local changed, whole, updated = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local removed, messages = tonumber(ARGV[11]), tonumber(ARGV[12])
-local next_key = 2
-local function take(wanted)
-  if not wanted then return nil end
-  next_key = next_key + 1
-  return KEYS[next_key - 1]
-end
-local config, balance, update = take(changed + whole > 0), take(ARGV[6] ~= ''), take(updated > 0)
-local first_removed = next_key
-
--- A key of the wrong type is found before anything is written, for a script is not rolled back.
-local function kind_of(key) return key and redis.call('TYPE', key).ok end
-local function is_other(kind) return kind and kind ~= 'hash' and kind ~= 'none' end
-local config_kind, update_kind = kind_of(config), kind_of(update)
--- Fields that are kept beside the version wait there until the hash is made.
-if ARGV[13] ~= '' and is_other(update_kind) then update_kind = 'none' end
-if is_other(config_kind) then return redis.error_reply('WRONGTYPE ' .. config .. ' is no hash') end
-if is_other(update_kind) then return redis.error_reply('WRONGTYPE ' .. update .. ' is no hash') end
-local config_exists, update_exists = config_kind == 'hash', update_kind == 'hash'
-if config and not config_exists and whole == 0 and ARGV[14] == 'changed' then
-  return {'absent', -1, -1, 0, 0, stored or '', 0}
-end
-
-local at_changed = 16
-local at_whole = at_changed + changed
-local at_updated = at_whole + whole
-local at_messages = at_updated + updated
-local at_gone = at_messages + messages
-local reply = {said, config and (config_exists and 0 or whole > 0 and 1) or -1,
-  update and (update_exists and 1 or 0) or -1,
-  0, 0, stored or '', 0}
-if share == 'state' then reply[8], reply[9] = mode, was_due and '1' or '' end
-
--- Fields of linked tables are kept beside the version with a '+' before their name, for a hash that is made later.
-local function with_kept()
-  local known = redis.call('HGETALL', guard)
-  for i = 1, #known, 2 do
-    if string.sub(known[i], 1, 1) == '+' then redis.call('HSETNX', config, string.sub(known[i], 2), known[i + 1]) end
-  end
-end
-
-local function keep()
-  for i = at_updated, at_messages - 1, 2 do redis.call('HSET', guard, '+' .. ARGV[i], ARGV[i + 1]) end
-end
-
-local function forget_kept()
-  for _, name in ipairs(redis.call('HKEYS', guard)) do
-    if string.sub(name, 1, 1) == '+' then redis.call('HDEL', guard, name) end
-  end
-end
-
-local function fill()
-  local filled = 0
-  for i = at_whole, at_updated - 1, 2 do
-    filled = filled + redis.call('HSETNX', config, ARGV[i], ARGV[i + 1])
-  end
-  if whole > 0 and not config_exists then with_kept() end
-  if ARGV[13] ~= '' and not stored then keep() end
-  if update_exists then
-    for i = at_updated, at_messages - 1, 2 do
-      filled = filled + redis.call('HSETNX', update, ARGV[i], ARGV[i + 1])
-    end
-  end
-  if balance and redis.call('SET', balance, ARGV[7], 'EX', ARGV[6], 'NX') then filled = filled + 1 end
-  return filled
-end
-
-local function count_others(key, from, to, counts)
-  local names, wanted = {}, {}
-  for i = from, to, 2 do
-    if counts(ARGV[i]) then names[#names + 1], wanted[#wanted + 1] = ARGV[i], ARGV[i + 1] end
-  end
-  local others = 0
   for i, value in ipairs(#names > 0 and redis.call('HMGET', key, unpack(names)) or {}) do
     if value ~= wanted[i] then others = others + 1 end
   end
   return others
 end
 
--- How much of what a rebuild writes is not there yet; the times of changes count for nothing. A balance that has
--- expired is no difference, nor is a portfolio that is not there.
+local function kind_of(key) return redis.call('TYPE', key).ok end
+
+-- Whether the hash at ``key`` exists. A key of the wrong type is found before anything is written, for a script is not
+-- rolled back.
+local function hash_exists(key, may_be_other)
+  if not key then return false end
+  local kind = kind_of(key)
+  if kind ~= 'hash' and kind ~= 'none' and not may_be_other then error({err = 'WRONGTYPE ' .. key .. ' is no hash'}) end
+  return kind == 'hash'
+end
+
+-- Fields of linked tables are kept in the guard with a '+' before their name, for a hash that is made later.
+local function set_kept_fields()
+  local known = redis.call('HGETALL', guard)
+  for i = 1, #known, 2 do
+    if string.sub(known[i], 1, 1) == '+' then redis.call('HSETNX', config, string.sub(known[i], 2), known[i + 1]) end
+  end
+end
+
+local function keep_fields()
+  local pairs = shape.update
+  for i = 1, #pairs, 2 do redis.call('HSET', guard, '+' .. pairs[i], args[VALUES + pairs[i + 1]]) end
+end
+
+local function forget_kept_fields()
+  for _, name in ipairs(redis.call('HKEYS', guard)) do
+    if string.sub(name, 1, 1) == '+' then redis.call('HDEL', guard, name) end
+  end
+end
+
+local function fill()
+  local count = config and fill_fields(config, shape.whole) or 0
+  if #shape.whole > 0 and not config_exists then set_kept_fields() end
+  if shape.keep and not stored then keep_fields() end
+  if update_exists then count = count + fill_fields(update, shape.update) end
+  if balance and redis.call('SET', balance, args[VALUES + shape.balance], 'EX', shape.ttl, 'NX') then count = count + 1 end
+  return count
+end
+
+-- How much of what a rebuild writes is not there yet; the times of changes do not count. A balance that has expired is
+-- no difference, nor is a portfolio that does not exist.
 local function differences()
-  local found, owned = 0, {}
-  for i = at_changed, at_whole - 1, 2 do owned[ARGV[i]] = true end
+  local count = 0
   if config and config_exists then
-    found = count_others(config, at_changed, at_whole - 1, function() return true end)
-    for i = at_gone, #ARGV do found = found + redis.call('HEXISTS', config, ARGV[i]) end
-  elseif whole > 0 then
-    found = 1
+    count = count_others(config, shape.changed)
+    for _, name in ipairs(shape.gone) do count = count + redis.call('HEXISTS', config, name) end
+  elseif #shape.whole > 0 then
+    count = 1
   end
-  local balance_kind = kind_of(balance)
-  if balance_kind == 'string' and redis.call('GET', balance) ~= ARGV[7] then found = found + 1 end
-  if balance_kind and balance_kind ~= 'string' and balance_kind ~= 'none' then found = found + 1 end
+  local kind = balance and kind_of(balance)
+  if kind == 'string' and redis.call('GET', balance) ~= args[VALUES + shape.balance] then count = count + 1 end
+  if kind and kind ~= 'string' and kind ~= 'none' then count = count + 1 end
   if update_exists then
-    local is_linked = ARGV[13] ~= ''
-    found = found + count_others(update, at_updated, at_messages - 1,
-      function(name) return is_linked or owned[name] end)
+    local owned = {}
+    for i = 1, #shape.changed, 2 do owned[shape.changed[i]] = true end
+    count = count + count_others(update, shape.update, not shape.keep and owned)
   end
-  for i = first_removed, first_removed + removed - 1 do found = found + redis.call('EXISTS', KEYS[i]) end
-  return found
+  for i = shape.first_removed, shape.first_removed + shape.removed - 1 do count = count + redis.call('EXISTS', keys[i]) end
+  return count
 end
 
 local function write()
-  if config then
-    if config_exists then
-      redis.call('HSET', config, unpack(ARGV, at_changed, at_whole - 1))
-      -- Times of changes too, which stand in the whole image alone.
-      if mode == 'rebuild' and whole > 0 then redis.call('HSET', config, unpack(ARGV, at_whole, at_updated - 1)) end
-      for i = at_gone, #ARGV do redis.call('HDEL', config, ARGV[i]) end
-    elseif whole > 0 then
-      redis.call('HSET', config, unpack(ARGV, at_whole, at_updated - 1))
-      with_kept()
-    end
+  if config_exists then
+    set_fields(config, shape.changed)
+    -- Times of changes too, which stand in the whole image alone.
+    if mode == 'rebuild' and #shape.whole > 0 then set_fields(config, shape.whole) end
+    for _, name in ipairs(shape.gone) do redis.call('HDEL', config, name) end
+  elseif config and #shape.whole > 0 then
+    set_fields(config, shape.whole)
+    set_kept_fields()
   end
-  if balance then redis.call('SET', balance, ARGV[7], 'EX', ARGV[6]) end
-  if update_exists then redis.call('HSET', update, unpack(ARGV, at_updated, at_messages - 1)) end
-  if ARGV[13] ~= '' then keep() end
-  if removed > 0 then forget_kept() end
+  if balance then redis.call('SET', balance, args[VALUES + shape.balance], 'EX', shape.ttl) end
+  if update_exists then set_fields(update, shape.update) end
+  if shape.keep then keep_fields() end
+  if shape.removed > 0 then forget_kept_fields() end
 end
 
--- What lies in other slots is not done yet, nor are the messages sent.
-local function owe()
-  if share == 'state' then redis.call('HSET', guard, '>' .. field, '0|' .. version) end
-end
-
-local function clear_and_tell()
+local function clear_and_send()
   -- In slices: a script's stack holds some 8,000 values.
-  for i = first_removed, #KEYS, 1000 do
-    reply[4] = reply[4] + redis.call('UNLINK', unpack(KEYS, i, math.min(i + 999, #KEYS)))
+  for i = shape.first_removed, #keys, 1000 do
+    cleared = cleared + redis.call('UNLINK', unpack(keys, i, math.min(i + 999, #keys)))
   end
-  send(at_messages, at_messages + messages - 1)
-  reply[5] = reached
+  send()
 end
 
-if mode == 'fill' and stored then
-  reply[7] = fill()
-  if reply[7] > 0 then clear_and_tell() else reply[1] = 'duplicate' end
-  owe()
-  return reply
+local function carry_out()
+  if mode == 'fill' then filled = fill() else write() end
+  if mode ~= 'rebuild' or filled > 0 then clear_and_send() end
 end
 
-if mode == 'rebuild' then
-  reply[7] = differences()
-  if is_again and reply[7] == 0 and not mark then
-    owe()
-    return reply
+-- On a cluster: what lies in other slots is still to be written, and the messages are still to be sent.
+local function note_rest()
+  if shape.share == 'state' then redis.call('HSET', guard, shape.told, '0|' .. version) end
+end
+
+local function send_rest(is_due)
+  if not is_due then return 0 end
+  sent = tonumber(string.match(told, '^%d+'))
+  local is_sent, failure = pcall(send)
+  if not is_sent then
+    redis.call('HSET', guard, shape.told, sent .. '|' .. told_of)
+    return error_of(failure)
   end
-  if is_again then reply[1] = 'healed' end
+  redis.call('HDEL', guard, shape.told)
+  return reached
 end
 
--- The guard goes first: where memory is short, it is this write that is refused, with nothing written yet. If a later
--- step fails all the same the old guard is put back, so that the plan counts as not applied and can be tried again.
-local kept = (is_again or is_read) and string.gsub(stored or '', '|d$', '') or version
-if kept ~= '' and removed > 0 then kept = kept .. '|d' end
-local others = false -- whether another table's version stands here
-for _, name in ipairs(ARGV[13] ~= '' and redis.call('HKEYS', guard) or {}) do
-  if not string.find(name, '^[+!>]') and name ~= field then others = true end
+local function set_mark()
+  local text = change.partition .. '|' .. string.format('%.0f', change.offset)
+  if before and before.partition == change.partition and before.offset > change.offset then return refused('stale') end
+  if mark == text then return refused('duplicate') end
+  redis.call('HSET', guard, shape.mark, text)
+  -- A deleted user's guard expires when its time is over.
+  if not deleted then redis.call('PERSIST', guard) end
+  return refused('newer')
 end
-if share == '' and is_of(told_of, change) then gone = tonumber(string.match(told, '^%d+')) end
--- Of a user of whom no record was applied there is no version to keep.
-local taken = kept ~= '' and redis.pcall('HSET', guard, field, kept)
-if type(taken) == 'table' and taken.err then return taken end
-local ok, failure = pcall(function()
-  if mode == 'fill' then reply[7] = fill() else write() end
-  if mode ~= 'rebuild' or reply[7] > 0 then clear_and_tell() end
-end)
-if not ok then
-  if stored then redis.call('HSET', guard, field, stored) else redis.call('HDEL', guard, field) end
-  -- Messages that went out do not go out again when the plan is tried again.
-  if gone > 0 then redis.call('HSET', guard, '>' .. field, gone .. '|' .. version) end
-  return redis.error_reply(type(failure) == 'table' and failure.err or tostring(failure))
+
+-- What the guard says to the plan.
+local function verdict()
+  local condition = args[3]
+  if string.sub(condition, 1, 1) == '=' then
+    -- What was read in the database is right as long as no change came since.
+    return condition ~= '=' .. (stored or '') and 'stale' or stored and 'duplicate' or 'newer'
+  end
+  if not stored then return 'newer' end
+  local found = compare(change, before)
+  local known_below = found == 'stale' and tonumber(string.match(condition, '^<(%d+)'))
+  if known_below and shape.removed == 0 and before.epoch == change.epoch and before.partition == change.partition
+    and before.offset < known_below then
+    -- What the rebuild has read contains the record that stands there. A row that was read in the database counts for
+    -- nothing beside a change, and a hash that does not exist has nothing to lose.
+    local is_missing = #shape.whole > 0 and redis.call('EXISTS', keys[2]) == 0
+    if before.origin == 'i' or is_missing then return 'duplicate' end
+  end
+  return found
 end
-if mark and ARGV[14] == 'whole' then redis.call('HDEL', guard, '!' .. field) end
-if share == 'state' then
-  owe()
-elseif told and not is_again then
-  redis.call('HDEL', guard, '>' .. field)
+
+-- In which mode the plan is carried out, by what the guard holds.
+local function choose_mode()
+  -- What an incremental read says may be older than what a change wrote that is not in the log any more.
+  if mode == 'rebuild' and change.origin == 'i' and not is_again then mode = 'fill' end
+  if mode ~= 'fill' then return end
+  -- An operator's new epoch makes a snapshot's reads authoritative.
+  if stored and change.epoch > before.epoch then mode = 'change' end
+  -- A user who is marked is healed by any whole image.
+  if mark and not deleted and shape.extent == 'whole' then mode = 'change' end
+  -- Of a linked table's many rows the last one read counts, as long as only reads stand there.
+  if shape.keep and said == 'newer' and stored and before.origin == 'i' then mode = 'change' end
 end
-if share == 'beside' then
-  redis.call('EXPIRE', guard, ARGV[5])
-elseif removed > 0 then
-  redis.call('EXPIRE', guard, ARGV[5])
-elseif deleted or (config and ARGV[14] ~= 'part' and not (config_exists and stored)) then
-  redis.call('PERSIST', guard)
-elseif ARGV[13] ~= '' and not update_exists and not stored and not others then
-  -- Of a user who is not there, and may never be.
-  redis.call('EXPIRE', guard, ARGV[5])
+
+local function has_other_table()
+  for _, name in ipairs(redis.call('HKEYS', guard)) do
+    if not string.find(name, '^[+!>]') and name ~= field then return true end
+  end
+  return false
 end
-return reply
+
+local function set_expiry(has_others)
+  if shape.share == 'beside' or shape.removed > 0 then
+    redis.call('EXPIRE', guard, shape.guard_ttl)
+  elseif deleted or (config and shape.extent ~= 'part' and not (config_exists and stored)) then
+    redis.call('PERSIST', guard)
+  elseif shape.keep and not update_exists and not stored and not has_others then
+    -- Of a user who is not there, and may never be.
+    redis.call('EXPIRE', guard, shape.guard_ttl)
+  end
+end
+
+local function answer(was_due)
+  if mode == 'change' and config_exists and not filled and said == 'newer' and shape.share == '' then
+    return {cleared, reached, update and (update_exists and 1 or 0) or -1, stored or ''}
+  end
+  local found = {said, config and (config_exists and 0 or #shape.whole > 0 and 1) or -1,
+    update and (update_exists and 1 or 0) or -1, cleared, reached, stored or '', filled or 0}
+  if shape.share == 'state' then found[8], found[9] = mode, was_due and '1' or '' end
+  return found
+end
+
+local function apply_plan()
+  local known = redis.pcall('HMGET', guard, field, shape.mark, shape.told)
+  if known.err then return known end
+  stored, mark, told = known[1], known[2], known[3]
+  change, before, deleted = parsed(version), stored and parsed(stored), stored and string.sub(stored, -2) == '|d'
+  told_of = told and string.match(told, '|(.*)$') or ''
+  local was_due = told and shape.share ~= '' and is_of(told_of, change)
+
+  if shape.share == 'tell' then return send_rest(was_due) end
+  if mode == 'mark' then return set_mark() end
+  if mark then
+    -- A mark of a later record is not this plan's to heal.
+    local partition, offset = string.match(mark, '^(.*|%d+)|(%d+)$')
+    if partition == change.partition and tonumber(offset) > change.offset then mark = nil end
+  end
+  if stored and not before then
+    return redis.error_reply('GUARD the version of ' .. field .. ' in ' .. guard .. ' is not readable')
+  end
+  said = verdict()
+  -- Rebuilding writes the change that stands there again, for that heals what others did to it since. What a change has
+  -- begun elsewhere, and has yet to tell, it finishes itself.
+  is_again = mode == 'rebuild' and said == 'duplicate'
+  if is_again and was_due then said, is_again = 'stale', false end
+  local is_refused = said == 'stale' or said == 'duplicate' and not is_again
+  choose_mode()
+  if mode == 'fill' then
+    if deleted then said = 'stale' end
+    is_refused = said == 'stale'
+  end
+  if is_refused and was_due and said == 'duplicate' then
+    local has_config = #shape.changed + #shape.whole > 0
+    return {'newer', has_config and 0 or -1, #shape.update > 0 and 1 or -1, 0, 0, stored, 1, mode, '1'}
+  end
+  if is_refused then return refused(said) end
+  if mark and shape.extent == 'changed' then return refused('unhealed') end
+
+  config, balance, update = keys[shape.config], keys[shape.balance_key], keys[shape.update_key]
+  config_exists = hash_exists(config)
+  update_exists = hash_exists(update, shape.keep) -- fields that are kept in the guard wait there until the hash is made
+  if config and not config_exists and #shape.whole == 0 and shape.extent == 'changed' then return refused('absent') end
+
+  if mode == 'fill' and stored then
+    filled = fill()
+    if filled > 0 then clear_and_send() else said = 'duplicate' end
+    note_rest()
+    return answer(was_due)
+  end
+  if mode == 'rebuild' then
+    filled = differences()
+    if is_again and filled == 0 and not mark then
+      note_rest()
+      return answer(was_due)
+    end
+    if is_again then said = 'healed' end
+  end
+
+  -- The guard goes first: where memory is short, it is this write that is refused, with nothing written yet. If a later
+  -- step fails the old guard is put back, so that the plan counts as not applied and can be tried again.
+  local new = version
+  if is_again or string.sub(args[3], 1, 1) == '=' then new = string.gsub(stored or '', '|d$', '') end
+  if new ~= '' and shape.removed > 0 then new = new .. '|d' end
+  local has_others = shape.keep and has_other_table()
+  if told and shape.share == '' and is_of(told_of, change) then sent = tonumber(string.match(told, '^%d+')) end
+  -- Of a user of whom no record was applied there is no version to keep.
+  local taken = new ~= '' and redis.pcall('HSET', guard, field, new)
+  if type(taken) == 'table' and taken.err then return taken end
+  local is_done, failure = pcall(carry_out)
+  if not is_done then
+    if stored then redis.call('HSET', guard, field, stored) else redis.call('HDEL', guard, field) end
+    -- Messages that were sent are not sent again when the plan is tried again.
+    if sent > 0 then redis.call('HSET', guard, shape.told, sent .. '|' .. version) end
+    return error_of(failure)
+  end
+  if mark and shape.extent == 'whole' then redis.call('HDEL', guard, shape.mark) end
+  if shape.share == 'state' then
+    note_rest()
+  elseif told and not is_again then
+    redis.call('HDEL', guard, shape.told)
+  end
+  set_expiry(has_others)
+  return answer(was_due)
+end
+
+-- How far a group is: keys are its hash, [a key that is gone if Redis was emptied meanwhile]; args are 'advance' or 'remember',
+-- then fields and offsets. 'advance' is refused where what stood there before is gone: to write would hide that Redis
+-- was emptied.
+local function keep_offsets()
+  local command = keys[2] and 'HSETNX' or 'HSET'
+  if keys[2] and redis.call('EXISTS', keys[2]) == 0 then return 'emptied' end
+  for i = 2, args[1] == 'advance' and #args or 0, 2 do
+    if redis.call('HEXISTS', keys[1], args[i]) == 0 then return 'emptied' end
+  end
+  for i = 2, #args, 2 do redis.call(command, keys[1], args[i], args[i + 1]) end
+  return 'kept'
+end
+
+local function apply(all_keys, all_arguments)
+  keys, args = all_keys, all_arguments
+  if args[1] == 'advance' or args[1] == 'remember' then return keep_offsets() end
+  shape = shape_of(args[1])
+  guard, field, version, mode = keys[1], shape.table, args[2], shape.mode
+  filled, sent, reached, cleared = nil, 0, 0, 0
+  local is_done, reply = pcall(apply_plan)
+  return is_done and reply or error_of(reply)
+end

@@ -29,13 +29,13 @@ def stopped_of(group: str) -> str:
 
 def advance(key: str, fields: Mapping[str, int]) -> list[str | int]:
     """The script's call that keeps offsets of partitions that are known there already."""
-    return [1, key, "", "advance", *_flat(fields)]
+    return [1, key, "advance", *_flat(fields)]
 
 
 def remember(key: str, fields: Mapping[str, int], canary: str = "") -> list[str | int]:
     """The script's call that keeps offsets; with a ``canary`` those of partitions that are not known, if it lives."""
     keys = [key, canary] if canary else [key]
-    return [len(keys), *keys, "", "remember", *_flat(fields)]
+    return [len(keys), *keys, "remember", *_flat(fields)]
 
 
 def is_kept(reply: object) -> bool:

@@ -21,13 +21,14 @@ from consumer.settings.sections import Redis
 from consumer.sink.client import connect, is_refusal
 
 _log = structlog.get_logger(__name__)
-_SCRIPT = files("consumer.sink").joinpath("apply.lua").read_text()
+_LUA = files("consumer.sink").joinpath("apply.lua").read_text()
+_SCRIPT = f"{_LUA}\nreturn apply(KEYS, ARGV)\n"
 _SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 # Named by its content, so that two versions of this program can use one server.
 _FUNCTION = f"cdc_apply_{_SHA[:12]}"
 _AS_FUNCTION = ("FCALL", _FUNCTION)
 _AS_SCRIPT = ("EVALSHA", _SHA)
-_LIBRARY = f"#!lua name={_FUNCTION}\nredis.register_function('{_FUNCTION}', function(KEYS, ARGV)\n{_SCRIPT}\nend)\n"
+_LIBRARY = f"#!lua name={_FUNCTION}\n{_LUA}\nredis.register_function('{_FUNCTION}', apply)\n"
 
 _LOAD = {_AS_FUNCTION: ("FUNCTION", "LOAD", "REPLACE", _LIBRARY), _AS_SCRIPT: ("SCRIPT", "LOAD", _SCRIPT)}
 

@@ -7,9 +7,14 @@ import redis
 from pydantic import SecretStr
 
 from consumer.errors import Reconnected
+from consumer.events.position import Origin
 from consumer.events.record import Partition
+from consumer.guard.version import Version
+from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
+from consumer.planning.effect import Mode, Plan
 from consumer.settings.sections import Guard, Redis
+from consumer.sink.call import Calls
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.script import Call, Script
 from tests.contract.conftest import ONE_SERVER
@@ -17,7 +22,8 @@ from tests.contract.test_sink import apply, plan_of
 
 pytestmark = [*ONE_SERVER]
 
-PING: list[Call] = [[1, "cdc:{live:1}", "live_users", "mark", "0|s|t:0||0|t|0|7", "", 60]]
+USER = Plan(UserId("live", 1), "live_users", "cdc:{live:1}", Version(0, Origin.STREAMED, 0, 0, "t", 0, 7), Mode.MARK)
+PING: list[Call] = [Calls(Guard()).of(USER)]
 PART = Partition("t.db.live_users", 3)
 
 

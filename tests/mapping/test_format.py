@@ -1,4 +1,4 @@
-"""The format: what is printed is read back the same, and every key's line is known."""
+"""The format: what is printed is read back the same."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from hypothesis import strategies as st
 
 from consumer.events.value import Kind
 from consumer.mapping import file as mapping
-from consumer.mapping import toml_lines
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Column, Consequence, Enrichment, LinkedTable, Names, Rules, UserTable
 from consumer.planning.decision import decide
@@ -101,82 +98,6 @@ def test_a_mapping_equal_to_the_reference_decides_as_it() -> None:
             record = change.record(offset)
             one, other = decide(record, rules), decide(record, reference())
             assert (one.plan, one.reason) == (other.plan, other.reason)
-
-
-SAMPLE = '''\
-extends = "reference" # x
-a.b = 1
-"q k".'z' = [1, 2.5, # c
-  "x,]", """multi
-line ] \\""" """, {a = 1, b = [3]}]
-d = 1979-05-27 07:32:00
-[names]
-config = 'a'
-[[tables]]
-table = "x"
-columns = [
-  { name = "a", kind = "money" },
-  { name = "b" },
-]
-[[tables]]
-table = "y"
-[[tables.columns]]
-name = "c"
-[[tables.columns]]
-name = "d"
-[tables.constants]
-so = "rock"
-'''
-
-
-@pytest.mark.parametrize(
-    ("path", "line"),
-    [
-        (("a", "b"), 2),
-        (("q k", "z", 0), 3),
-        (("q k", "z", 2), 4),
-        (("q k", "z", 4, "b", 0), 5),
-        (("d",), 6),
-        (("names", "config"), 8),
-        (("tables", 0), 9),
-        (("tables", 0, "columns", 1, "name"), 13),
-        (("tables", 1), 15),
-        (("tables", 1, "columns", 1, "name"), 20),
-        (("tables", 1, "constants", "so"), 22),
-    ],
-)
-def test_lines(path: toml_lines.Path, line: int) -> None:
-    assert toml_lines.lines(SAMPLE)[path] == line
-    assert toml_lines.lines(SAMPLE.replace("\n", "\r\n"))[path] == line
-
-
-def test_the_line_of_what_is_not_there_is_that_of_what_is_around_it() -> None:
-    assert toml_lines.nearest(toml_lines.lines(SAMPLE), ("tables", 1, "columns", 0, "kind", 3)) == 17
-    assert toml_lines.nearest(toml_lines.lines(SAMPLE), ("nothing",)) is None
-
-
-def _paths(value: object, path: toml_lines.Path = ()) -> Iterator[toml_lines.Path]:
-    yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for part, each in items:
-        yield from _paths(each, (*path, part))
-
-
-key = st.one_of(st.from_regex(r"[A-Za-z0-9_-]{1,5}", fullmatch=True), text)
-leaf = st.one_of(st.text(st.characters(exclude_categories=["Cs"])), st.integers(-9, 9), st.booleans())
-values = st.recursive(
-    leaf, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(key, inner, max_size=4)), max_leaves=12
-)
-documents = st.dictionaries(
-    key, st.one_of(values, st.lists(st.dictionaries(key, values, max_size=4), min_size=1, max_size=3)), max_size=5
-)
-
-
-@given(documents)
-def test_every_path_has_a_line_and_none_is_made_up(data: dict[str, object]) -> None:
-    written = mapping.document(data)
-    assert tomllib.loads(written) == data
-    assert set(toml_lines.lines(written)) == set(_paths(data)) - {()}
 
 
 @pytest.mark.parametrize("block", list(blocks(PROJECT / "docs" / "mapping.md", "toml")))
