@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import structlog
 
 # A shell's background job ignores Ctrl-C, and so would every program that a test starts to interrupt it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -14,3 +17,16 @@ pytest_plugins = ["tests.stack.fixtures", "tests.redis_server"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bursts", type=int, default=50, help="of SIGTERM, in tests/signals")
+
+
+@pytest.fixture(autouse=True)
+def logs_of_this_test_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command that runs in the test's own process configures structlog. The next test must not inherit that."""
+    configure = structlog.configure
+
+    def configure_until_the_end(**settings: Any) -> None:
+        configure(**{**settings, "cache_logger_on_first_use": False})
+
+    monkeypatch.setattr(structlog, "configure", configure_until_the_end)
+    yield
+    structlog.reset_defaults()

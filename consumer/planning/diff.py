@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import compress
+from operator import ne
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +16,9 @@ from consumer.events.value import NO_SCHEMA, Speller, speller
 from consumer.mapping.rules import UserTable
 
 _ABSENT = object()
+_PLAIN = frozenset({str, int, type(None)})
+"""Classes of raw values that can be remembered. A flag is another class: True equals 1, and is no text."""
+_MOST_KNOWN = 2048
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -40,13 +45,17 @@ class Diff(msgspec.Struct, frozen=True):
 
 
 class _Cell(NamedTuple):
-    """A column as the loops below need it: ``null`` is what Redis holds for NULL."""
+    """A column as the loops below need it. ``default`` stands for a column that the row does not have.
+
+    ``known`` are texts of raw values that came before, None among them, where the wire says nothing of the column: the
+    same amounts, groups and flags come again and again.
+    """
 
     name: str
     field: str
+    known: dict[object, str]
     spell: Speller
     scale: int
-    null: str
     default: str | None
     is_required: bool
 
@@ -54,9 +63,25 @@ class _Cell(NamedTuple):
 @lru_cache(maxsize=64)
 def _cells(table: UserTable) -> tuple[_Cell, ...]:
     return tuple(
-        _Cell(each.name, each.field, speller(each.kind), each.scale, each.default or "", each.default, each.required)
+        _Cell(
+            each.name,
+            each.field,
+            {None: each.default or ""},
+            speller(each.kind),
+            each.scale,
+            each.default,
+            each.required,
+        )
         for each in table.columns
     )
+
+
+def _remember(cell: _Cell, raw: object, text: str) -> None:
+    if len(cell.known) > _MOST_KNOWN:
+        null = cell.known[None]
+        cell.known.clear()
+        cell.known[None] = null
+    cell.known[raw] = text
 
 
 class Image(NamedTuple):
@@ -85,23 +110,24 @@ def read_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
     """
     image: dict[str, str] = {}
     unreadable: tuple[str, ...] = ()
-    for name, field, spell, scale, null, default, is_required in _cells(table):
-        raw = row.get(name, _ABSENT)
-        if raw is None:
-            image[field] = null
+    for cell in _cells(table):
+        raw = row.get(cell.name, _ABSENT)
+        if not schema and raw.__class__ in _PLAIN and (text := cell.known.get(raw)) is not None:
+            image[cell.field] = text
+        elif raw is None:
+            image[cell.field] = cell.known[None]
         elif raw is _ABSENT:
-            if is_required:
-                raise MissingColumn(f"not in the row image of {table.table}", field=name)
-            if default is not None:
-                image[field] = default
+            if cell.is_required:
+                raise MissingColumn(f"not in the row image of {table.table}", field=cell.name)
+            if cell.default is not None:
+                image[cell.field] = cell.default
         elif raw is not UNAVAILABLE:
             try:
-                image[field] = spell(raw, scale, schema.get(name, NO_SCHEMA))
-            except InvalidValue as error:
-                if is_required:
-                    error.field = name
+                image[cell.field] = _spelled_value(raw, cell, schema)
+            except InvalidValue:
+                if cell.is_required:
                     raise
-                unreadable += (name,)
+                unreadable += (cell.name,)
     return Image(image, unreadable)
 
 
@@ -120,11 +146,9 @@ def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchem
         InvalidValue: a required column's new value is not of its kind.
 
     """
-    differing = {name for name, value in after.items() if before.get(name, _ABSENT) != value}
+    differing = _differing(before, after)
     fields: dict[str, Change] = {}
-    for cell in _cells(table):
-        if cell.name not in differing:
-            continue
+    for cell in [each for each in _cells(table) if each.name in differing]:
         differing.discard(cell.name)
         new, old = after[cell.name], before.get(cell.name, _ABSENT)
         if new is UNAVAILABLE:
@@ -156,10 +180,25 @@ def _known(old: object, cell: _Cell, schema: TableSchema) -> tuple[str | None, b
 
 
 def _spelled(raw: object, cell: _Cell, schema: TableSchema) -> str | None:
-    if raw is None:
-        return None
+    return None if raw is None else _spelled_value(raw, cell, schema)
+
+
+def _spelled_value(raw: object, cell: _Cell, schema: TableSchema) -> str:
+    is_plain = not schema and raw.__class__ in _PLAIN
+    if is_plain and (known := cell.known.get(raw)) is not None:
+        return known
     try:
-        return cell.spell(raw, cell.scale, schema.get(cell.name, NO_SCHEMA))
+        text = cell.spell(raw, cell.scale, schema.get(cell.name, NO_SCHEMA))
     except InvalidValue as error:
         error.field = cell.name
         raise
+    if is_plain:
+        _remember(cell, raw, text)
+    return text
+
+
+def _differing(before: RowImage, after: RowImage) -> set[str]:
+    """The columns whose raw values differ. Most often both rows have the same columns in the same order."""
+    if len(before) == len(after) and tuple(before) == tuple(after):
+        return set(compress(after, map(ne, after.values(), before.values())))
+    return {name for name, value in after.items() if before.get(name, _ABSENT) != value}

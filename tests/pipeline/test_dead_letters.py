@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import redis
-import structlog
 from msgspec import structs
 from structlog.testing import capture_logs
 
@@ -243,7 +242,6 @@ def test_an_error_that_nobody_knows_is_a_dead_letter_after_some_attempts(sink: R
 
 
 def test_each_dead_letter_is_one_log_line_without_the_value(sink: RedisSink) -> None:
-    structlog.reset_defaults()
     with capture_logs() as lines:
         run(RecordedSource(records("dxd")), sink, Kept())
     (line,) = (each for each in lines if each.get("action") == "record.dead_letter")

@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 import pytest
 import redis
-import structlog
 from msgspec import structs
 from structlog.testing import capture_logs
 
@@ -76,7 +75,6 @@ def test_they_are_told_once_by_name_and_halt_nothing_however_many(sink: RedisSin
     later["after"] = later["after"] | {"wallet_balance": "1001.000000"}
     later["source"] |= {"pos": 5000, "gtid": "42defe75-e752-11f1-b211-02fc00000001:28"}
     last = structs.replace(production, offset=3001, value=msgspec.json.encode(later))
-    structlog.reset_defaults()
     with capture_logs() as lines:
         run([production, *many, last], sink, PRODUCTION, 100)
     assert client.hget(CONFIG, "wallet_balance") == "1001.00", "the right one goes on"

@@ -100,7 +100,6 @@ def test_a_trace_that_its_beginner_did_not_sample_is_not_exported(spans: _Spans)
 
 def test_spans_that_are_lost_are_said_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     # A logger of its own: one that an earlier test has used may write where nobody listens any more.
-    structlog.reset_defaults()
     monkeypatch.setattr(tracing_module, "_log", structlog.get_logger())
 
     class Flaky(InMemorySpanExporter):
