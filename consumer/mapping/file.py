@@ -1,7 +1,6 @@
-"""The mapping as a TOML file: read, checked, refused with line and reason, and written back.
+"""The mapping as a TOML file: read it, check it, write it. An error names the line and the reason.
 
-The format follows :mod:`consumer.mapping.rules`: a field there is a key here. ``docs/mapping.md`` describes it for
-people.
+Each field in :mod:`consumer.mapping.rules` is a key of the format. ``docs/mapping.md`` describes the format.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ from consumer.mapping.rules import Rules
 from consumer.settings import faults as setting_faults
 
 _WIDTH = 110
-# What a rule that applies to columns without being called for by fields need not say.
+# The keys with these values may be left out: "profile" and "outside" have no fields that trigger them.
 _IMPLIED: Mapping[str, Mapping[str, Any]] = {
     "profile": {"name": "profile", "fields": []},
     "outside": {"name": "outside the hash", "fields": []},
 }
-# Rules that belong to an operation and not to a deployment.
+# Fields of Rules that are settings of one run, and not part of a mapping file.
 _SETTINGS = {
     "epoch": "CDC_GUARD__EPOCH",
     "accept_missing_before": "CDC_SOURCE__ACCEPT_MISSING_BEFORE",
     "databases": "CDC_SOURCE__DATABASE",
     "placeholder": "CDC_SOURCE__UNAVAILABLE_PLACEHOLDER",
 }
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class _Root(BaseModel):
-    """Strict, and without unknown keys, all the way down: the plain dataclasses inside inherit it."""
+    """Strict, without unknown keys. The plain dataclasses inside inherit this configuration."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -50,10 +49,10 @@ class _Root(BaseModel):
 
 
 def load(file: Path | None) -> Rules:
-    """The mapping in ``file``, the reference without one.
+    """Read the mapping from ``file``; without a file, the reference mapping.
 
     Raises:
-        ConfigError: naming file, line, key, and what is allowed there.
+        ConfigError: names the file, the line, the key, and what is allowed there.
 
     """
     if file is None:
@@ -68,7 +67,7 @@ def load(file: Path | None) -> Rules:
 
 
 def parse(text: str, name: str = "mapping") -> Rules:
-    """The mapping that ``text`` describes; ``name`` is what errors call it.
+    """Read the mapping from TOML ``text``; ``name``: what errors call the text.
 
     Raises:
         ConfigError: as :func:`load`.
@@ -85,33 +84,33 @@ def parse(text: str, name: str = "mapping") -> Rules:
     faults = list(mapping_faults.faults(read)) if isinstance(read, Rules) else read
     if isinstance(read, Rules) and not faults:
         return read
-    # The first one, causes before what follows from them; but rather one that the file itself says.
+    # Report the first fault: later faults may follow from it. A fault in the file comes before one in a default.
     raise _error(min(faults, key=lambda fault: fault.path[:1] not in places), places, name)
 
 
 def _read(data: dict[str, Any]) -> Rules | list[Fault]:
     extends = data.pop("extends", None)
     if extends not in (None, "reference"):
-        return [Fault(("extends",), "no mapping of this name", '"reference", or leave it out')]
+        return [Fault(("extends",), "not the name of a mapping", '"reference", or leave it out')]
     if settings := [name for name in _SETTINGS if name in data]:
         return [Fault((settings[0],), "this is a setting, not part of a mapping", fix=f"set {_SETTINGS[settings[0]]}")]
-    if strange := list(_strange(data, ())):
-        return strange
+    if wrong_types := list(_wrong_types(data, ())):
+        return wrong_types
     whole = _merged(_plain(reference()), data) if extends else data
     for name, implied in _IMPLIED.items():
         if isinstance(whole.get(name), dict):
             whole[name] = {**implied, **whole[name]}
     try:
-        # By way of JSON, for strictness there still lets an array be a tuple or a set.
+        # Through JSON: in strict mode only JSON input may give a tuple or a set as an array.
         return _Root.model_validate_json(json.dumps({"rules": whole})).rules
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-        # A key that is missing may well be the one that is misspelt beside it.
+        # A misspelt key gives two faults: unknown key and missing key. The unknown key comes first.
         return [_fault(each) for each in sorted(found, key=lambda each: each["type"] == "missing")]
 
 
 def _merged(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """Tables are merged key by key; arrays, arrays of tables too, are replaced as a whole."""
+    """Merge tables key by key; replace arrays as a whole, also arrays of tables."""
     merged = base | data
     for name, value in data.items():
         if isinstance(value, dict) and isinstance(base.get(name), dict):
@@ -119,15 +118,15 @@ def _merged(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _strange(value: object, path: toml_lines.Path) -> Iterator[Fault]:
+def _wrong_types(value: object, path: toml_lines.Path) -> Iterator[Fault]:
     if isinstance(value, dict):
         for name, each in value.items():
-            yield from _strange(each, (*path, name))
+            yield from _wrong_types(each, (*path, name))
     elif isinstance(value, list):
-        for place, each in enumerate(value):
-            yield from _strange(each, (*path, place))
+        for index, each in enumerate(value):
+            yield from _wrong_types(each, (*path, index))
     elif not isinstance(value, str | int):
-        yield Fault(path, "neither a fraction nor a time has a place in a mapping", "text in quotes, or a whole number")
+        yield Fault(path, "a mapping contains no fractions and no times", "text in quotes, or a whole number")
 
 
 def _fault(error: Any) -> Fault:
@@ -141,7 +140,7 @@ def _fault(error: Any) -> Fault:
 
 
 def _keys(path: toml_lines.Path) -> set[str]:
-    """The keys that the table at ``path`` may have."""
+    """The keys that are allowed in the table at ``path``."""
     kind: Any = Rules
     for part in path:
         kind = get_args(kind)[0] if isinstance(part, int) else get_type_hints(kind)[part]
@@ -156,17 +155,17 @@ def _error(fault: Fault, places: Mapping[toml_lines.Path, int], name: str) -> Co
     key = ".".join(part for part in fault.path if isinstance(part, str))
     problem = fault.problem
     if fault.path[:1] not in places:
-        problem += " (what this file does not give is the reference's)" if ("extends",) in places else ""
+        problem += " (this key comes from the reference)" if ("extends",) in places else ""
     return ConfigError(f"{name}:{_line(fault, places)}: {key}", problem, allowed=fault.allowed, fix=fault.fix)
 
 
 def to_toml(rules: Rules) -> str:
-    """``rules`` as a complete mapping, which :func:`parse` reads back to the same."""
+    """``rules`` as a complete mapping file. :func:`parse` reads it back to equal rules."""
     return document(_plain(rules))
 
 
 def document(plain: Mapping[str, Any]) -> str:
-    """Tables, arrays, text, whole numbers and flags as TOML, the outermost tables under headers of their own."""
+    """Write TOML: tables, arrays, text, whole numbers and booleans. Only the outermost tables get headers."""
     scalars = {key: value for key, value in plain.items() if not _is_table(value)}
     blocks = ["\n".join(_pair(key, value) for key, value in scalars.items())]
     for key, value in plain.items():
@@ -180,7 +179,7 @@ def document(plain: Mapping[str, Any]) -> str:
 
 
 def _plain(rules: Rules) -> dict[str, Any]:
-    """Rules as tables, arrays and scalars, without what goes without saying."""
+    """``rules`` as tables, arrays and scalars, without the implied keys."""
     plain = {
         field.name: _value(getattr(rules, field.name), complete=True)
         for field in dataclasses.fields(rules)
@@ -206,17 +205,17 @@ def _value(value: Any, *, complete: bool = False) -> Any:
 def _fields(value: Any, *, complete: bool) -> dict[str, Any]:
     plain = {}
     for field in dataclasses.fields(value):
-        held = getattr(value, field.name)
+        current = getattr(value, field.name)
         default = field.default_factory() if callable(field.default_factory) else field.default
-        # An empty default stands for the thing's name, as that of Column.field does.
-        is_implied = held == default or (default == "" and held == getattr(value, "name", None))
-        if held is not None and (not is_implied or _is_whole(value, complete)):
-            plain[field.name] = _value(held)
+        # An empty default stands for the object's name: for example Column.field.
+        is_implied = current == default or (default == "" and current == getattr(value, "name", None))
+        if current is not None and (not is_implied or _is_whole(value, complete)):
+            plain[field.name] = _value(current)
     return plain
 
 
 def _is_whole(value: Any, complete: bool) -> bool:
-    """Names are shown even where they are the default's; the parts of lists are long enough without."""
+    """Whether to write default values too: for ``names`` yes; for named elements of lists no, to keep them short."""
     return complete and not hasattr(value, "name")
 
 
@@ -238,9 +237,9 @@ def _inline(value: object) -> str:
         return "{ " + ", ".join(f"{_key(key)} = {_inline(each)}" for key, each in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(_inline(each) for each in value) + "]"
-    # JSON's text is TOML's, but for one control character.
+    # A JSON string is a TOML string, except for the character DEL.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
 def _key(name: str) -> str:
-    return name if _BARE.fullmatch(name) else _inline(name)
+    return name if _BARE_KEY.fullmatch(name) else _inline(name)

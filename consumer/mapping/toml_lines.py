@@ -1,7 +1,7 @@
-"""Where a key of a TOML text stands, so that an error about a value can name its line.
+"""The line of each key in a TOML text, so that an error can name the line.
 
-:mod:`tomllib` reads values and forgets places. This reads places and forgets values, of text that tomllib has accepted:
-nothing is checked again here.
+:mod:`tomllib` gives no line numbers. This scanner finds only line numbers, in text that tomllib has already accepted;
+so it checks nothing.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _DOT = re.compile(r"[ \t]*\.[ \t]*")
 
 
 def lines(text: str) -> Mapping[Path, int]:
-    """The line, counted from 1, of every table, key and array element of valid TOML ``text``, by its path.
+    """The line (from 1) of every table, key and array element of valid TOML ``text``, by its path.
 
-    An array of tables counts its elements: the second ``[[tables]]`` is ``("tables", 1)``.
+    The elements of an array of tables are numbered from 0: the second ``[[tables]]`` is ``("tables", 1)``.
     """
     return _Scanner(text.replace("\r\n", "\n")).scan()
 
 
 def nearest(found: Mapping[Path, int], path: Path) -> int | None:
-    """The line of ``path``, or of the innermost thing around it that the text has."""
+    """The line of ``path``, or of the innermost part of ``path`` that the text contains."""
     return next((found[path[:length]] for length in range(len(path), 0, -1) if path[:length] in found), None)
 
 

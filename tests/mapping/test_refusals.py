@@ -23,7 +23,7 @@ WRONG = {
     "a kind of another type": ('"frozen_until", kind = "time"', '"frozen_until", kind = 3', "kind"),
     "text where a number belongs": ("balance_ttl_s = 60", 'balance_ttl_s = "60"', "not a whole number"),
     "a fraction": ("balance_ttl_s = 60", "balance_ttl_s = 60.5", "whole number"),
-    "a date": ('venue = "main"', "venue = 2024-01-01", "a time"),
+    "a date": ('venue = "main"', "venue = 2024-01-01", "no times"),
     "a field that no table has": ('fields = ["tier"]', 'fields = ["teir"]', "a column for the field teir"),
     "a financial field that no table has": (
         'financial = ["wallet_balance", "equity"]',
@@ -31,7 +31,7 @@ WRONG = {
         "the field cash",
     ),
     "a group field that no table has": ('group_field = "tier"', 'group_field = "group"', "the field group"),
-    "a rule without fields": ('fields = ["tier"]', "fields = []", "nothing would call"),
+    "a rule without fields": ('fields = ["tier"]', "fields = []", "the rule would never apply"),
     "a rule that is called as another": ('name = "book"', 'name = "money"', "two rules of one name: money"),
     "a key without the type": ('"risk:<type>:<id>"', '"risk:<id>"', "both <type> and <id>"),
     "a key without the id": ('balance = "cash/<type>/<id>"', 'balance = "cash/<type>"', "both <type> and <id>"),
@@ -41,7 +41,7 @@ WRONG = {
     "a placeholder that is unknown": ('"fees:<type>:<id>"', '"fees:<kind>:<type>:<id>"', "<kind>"),
     "a wildcard in the middle": ('"fees:<type>:<id>"', '"fees:*:<type>:<id>"', "only stand at the end"),
     "a wildcard that takes in other users": ('"reports:<type>:<id>:*"', '"reports:<type>:<id>*"', "separator before"),
-    "a wildcard of another form": ('"reports:<type>:<id>:*"', '"reports:<id>:<type>:*"', "one form"),
+    "a wildcard of another form": ('"reports:<type>:<id>:*"', '"reports:<id>:<type>:*"', "must have this form"),
     "a wildcard of everything": ('"reports:<type>:<id>:*"', '"<type>:<id>:*"', "every key"),
     "a wildcard where one key belongs": (
         'guard = "acct/{<id>@<type>}/version"',
@@ -50,13 +50,17 @@ WRONG = {
     ),
     "two users of one key": ('"fees:<type>:<id>"', '"risk:<id>:<type>:<id>"', None),
     "one template for two keys": ('"cash/<type>/<id>"', '"acct/{<id>@<type>}/book"', "two keys of one template"),
-    "a derived key that holds state": ('"fees:<type>:<id>"', '"cash/<type>/<id>"', "holds what stands in the database"),
+    "a derived key that holds state": ('"fees:<type>:<id>"', '"cash/<type>/<id>"', "holds the user's state"),
     "two tables of one type": ('user_type = "practice"', 'user_type = "real"', "users of this type: real"),
-    "two tables of one name": ('"practice_accounts"', '"live_accounts"', "name is there already: live_accounts"),
+    "two tables of one name": ('"practice_accounts"', '"live_accounts"', "two tables of this name: live_accounts"),
     "a type that would make keys ambiguous": ('user_type = "practice"', 'user_type = "a:b"', "'a:b'"),
     "a column mapped twice": ('{ name = "equity"', '{ name = "balance"', "mapped twice: balance"),
-    "a field of two columns": ('"max_leverage", field = "leverage"', '"max_leverage", field = "equity"', "two sources"),
-    "a constant for a column": ('venue = "main"', 'tier = "main"', "two sources"),
+    "a field of two columns": (
+        '"max_leverage", field = "leverage"',
+        '"max_leverage", field = "equity"',
+        "two columns or constants",
+    ),
+    "a constant for a column": ('venue = "main"', 'tier = "main"', "two columns or constants"),
     "a field that the program writes": ('{ name = "equity"', '{ name = "last_updated"', "writes the field"),
     "a stamp as a column": ('{ name = "equity"', '{ name = "money_at"', "writes the field"),
     "a balance that may be missing": (
@@ -98,15 +102,19 @@ def test_it_is_refused_with_its_line(old: str, new: str, said: str | None) -> No
 
 
 WRONG_LINKED = {
-    "a name that a table of users has": ('"ledger"', '"live_accounts"', "table of this name"),
+    "a name that a table of users has": ('"ledger"', '"live_accounts"', "two tables of this name"),
     "nobody's rows": ('user_type_column = "account_type"', "", "either user_type or user_type_column"),
-    "a type without a table": ('user_type_column = "account_type"', 'user_type = "vip"', "users has the type vip"),
-    "nothing is ever done": ('["booked"]', "[]", "no row would ever count"),
-    "a balance": ('"last_entry"', '"wallet_balance"', "belongs to the user's row"),
-    "a time in a user's column": ('"last_entry_at"', '"frozen_until"', "belongs to the user's row"),
+    "a type without a table": (
+        'user_type_column = "account_type"',
+        'user_type = "vip"',
+        "no user table has the type vip",
+    ),
+    "nothing is ever done": ('["booked"]', "[]", "no row would count"),
+    "a balance": ('"last_entry"', '"wallet_balance"', "is written from the user's row"),
+    "a time in a user's column": ('"last_entry_at"', '"frozen_until"', "is written from the user's row"),
     "a key without the id": ("risk:<type>:<id>", "risk:<type>", "both <type> and <id>"),
-    "a key that holds state": ("risk:<type>:<id>", "cash/<type>/<id>", "holds what stands in the database"),
-    "a field that messages have": ('field = "transaction_id"', 'field = "user_id"', "of their own"),
+    "a key that holds state": ("risk:<type>:<id>", "cash/<type>/<id>", "holds the user's state"),
+    "a field that messages have": ('field = "transaction_id"', 'field = "user_id"', "every message already has"),
     "an unknown key": ("enriches = [{ column", "enriches = [{ colum", "linked.enriches.colum: no such key"),
 }
 
@@ -131,8 +139,8 @@ def test_a_wrong_linked_table_is_refused_with_its_line(old: str, new: str, said:
     ("text", "place", "said"),
     [
         ("", "mine.toml:1: tables", "missing"),
-        ("tables = []\nconsequences = []\n[profile]\n[outside]\n", "mine.toml:1: tables", "no table"),
-        ('# hello\nextends = "reference"\ntables = []\n', "mine.toml:3: tables", "no table"),
+        ("tables = []\nconsequences = []\n[profile]\n[outside]\n", "mine.toml:1: tables", "no user table"),
+        ('# hello\nextends = "reference"\ntables = []\n', "mine.toml:3: tables", "no user table"),
         (
             'extends = "reference"\n[names]\nconfig = "c:<type>:<id>"\nguard = "c:<type>:<id>"',
             "mine.toml:4: names",
@@ -154,7 +162,7 @@ kind = "money"
 required = true
 """,
             "mine.toml:2: group_field",
-            "the reference's",
+            "comes from the reference",
         ),
     ],
 )
@@ -169,7 +177,7 @@ def test_a_missing_balance_is_found_in_the_right_table() -> None:
     tail = GOOD.index('table = "practice_accounts"')
     line = '  { name = "balance", field = "wallet_balance", kind = "money", required = true, scale = 2 },\n'
     text = GOOD[:tail] + GOOD[tail:].replace(line, "")
-    with pytest.raises(ConfigError, match="no column has the balance field wallet_balance") as refusal:
+    with pytest.raises(ConfigError, match="no column for the balance field wallet_balance") as refusal:
         mapping.parse(text)
     assert refusal.value.field == f"mapping:{text[:tail].count(chr(10)) + 4}: tables.columns"
 

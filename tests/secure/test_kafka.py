@@ -67,12 +67,12 @@ def faults(
         "wrong password, SCRAM": ("SASLTLS", sasl_tls | {"PASSWORD": "wrong"}, f"PASSWORD: {wrong}"),
         "unknown user": ("SASLTLS", sasl_tls | {"USER": "nobody"}, f"PASSWORD: {wrong}"),
         "another mechanism": ("SASL256", sasl, "MECHANISM: it has no SCRAM-SHA-512 (allowed: SCRAM-SHA-256)"),
-        "stranger": ("TLS", tls | {"CA": stranger.file}, "CA: its certificate is of no authority that is trusted"),
-        "no authority named": ("TLS", {"PROTOCOL": "SSL"}, "CA: its certificate is of no authority"),
+        "stranger": ("TLS", tls | {"CA": stranger.file}, "CA: its certificate is not signed by a trusted authority"),
+        "no authority named": ("TLS", {"PROTOCOL": "SSL"}, "CA: its certificate is not signed by a trusted authority"),
         "expired": ("EXPIRED", tls, "SERVERS: its certificate has expired"),
         "other name": ("OTHERNAME", tls, "SERVERS: its certificate is for another name"),
-        "TLS 1.3 alone": ("NEWEST", tls, "SERVERS: it speaks only newer or older versions of TLS"),
-        "no certificate": ("MUTUAL", tls, "CERTIFICATE: it asks for a certificate of this client"),
+        "TLS 1.3 alone": ("NEWEST", tls, "SERVERS: it supports only newer or only older versions of TLS"),
+        "no certificate": ("MUTUAL", tls, "CERTIFICATE: it requires a certificate of this client"),
         "certificate of a stranger": ("MUTUAL", tls | shown, "CERTIFICATE: it does not accept this client's"),
         "certificate that expired": (
             "MUTUAL",
@@ -88,7 +88,7 @@ def faults(
         "another key": ("MUTUAL", tls | shown | {"KEY": old.key}, "CERTIFICATE: the key is not that of"),
         "no such file": ("TLS", tls | {"CA": "/none.pem"}, "CA: No such file or directory"),
         "no password": ("SASL", {"PROTOCOL": "SASL_PLAINTEXT", "USER": USER}, "SASL_PLAINTEXT needs a user and a"),
-        "a file without TLS": ("OPEN", ca, "PLAINTEXT has no use for a CA"),
+        "a file without TLS": ("OPEN", ca, "PLAINTEXT does not use a CA"),
     }
 
 

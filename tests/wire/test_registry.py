@@ -53,7 +53,7 @@ def test_basic_authentication() -> None:
         (httpx.Response(503), ServerUnavailable, "503"),
         (httpx.Response(429), ServerUnavailable, "429"),
         (httpx.Response(401), ConfigError, "CDC_REGISTRY__USER: .* does not accept this user and password"),
-        (httpx.Response(403), ConfigError, "CDC_REGISTRY__USER: .* this account may not"),
+        (httpx.Response(403), ConfigError, "CDC_REGISTRY__USER: .* this account lacks the right"),
         (httpx.Response(404, json={"error_code": 40403, "message": "Schema not found"}), Undecodable, "no schema 7"),
         (httpx.Response(404, text="<html>no such page</html>"), ServerError, "404 without a schema"),
         (httpx.Response(200, text="<html>hello</html>"), ServerError, "without a schema"),
