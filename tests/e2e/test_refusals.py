@@ -105,7 +105,7 @@ def test_refused_at_run_time_is_waited_out(
     said = [line for line in capsys.readouterr().out.splitlines() if "action=kafka." in line]
     assert ["kafka.waiting" in line for line in said] == [True, False]
     assert "AuthorizationFailedError" in said[0]
-    assert "allow this account READ" in said[0]
+    assert "grant this account READ" in said[0]
 
 
 @EITHER_CLIENT
