@@ -96,7 +96,7 @@ def test_a_topic_of_dead_letters_that_refuses_a_letter_ends_it_and_nothing_is_pa
     feed.make(feed.dead_letters, cleanup_policy="compact")
     feed.send(deposit(1, 0), structs.replace(poison(2, 1), key=None))
     said = feed.halted()
-    assert f"refused by {feed.dead_letters}" in said
+    assert f"{feed.dead_letters} refuses the dead letter" in said
     assert "InvalidRecord" in said
     assert feed.committed() == 1
 

@@ -180,7 +180,7 @@ def test_a_routed_topic_in_every_command(under: Prefix, client: str) -> None:
         return structs.replace(of_user(NEW_DEMO, user_id, offset, **columns), partition=0)
 
     with feed.running(**settings) as process:
-        eventually(lambda: "a row that can be read" in process.said(), 60)
+        eventually(lambda: "a readable row" in process.said(), 60)
         under.send(topic, good(7, 0, "1000"), demo(7, 1))
         eventually(lambda: under.balance(7) == "1000.00" and feed.redis.exists("user:{demo:7}:config"), 60)
         bad = structs.replace(good(7, 2, "2000"), value=b"\x07 no envelope")

@@ -61,7 +61,11 @@ def test_basic_authentication() -> None:
         (httpx.Response(200, json={"schema": 7}), ServerError, "without a schema"),
         (httpx.Response(302, headers={"Location": "/login"}), ServerError, "302"),
         (httpx.Response(200, json={"schema": "syntax", "schemaType": "PROTOBUF"}), Undecodable, "PROTOBUF"),
-        (httpx.Response(200, json={"schema": SCHEMA, "references": [{"name": "x"}]}), Undecodable, "refers to others"),
+        (
+            httpx.Response(200, json={"schema": SCHEMA, "references": [{"name": "x"}]}),
+            Undecodable,
+            "refers to other schemas",
+        ),
         (httpx.Response(200, json={"schema": "{"}), Undecodable, "not Avro"),
         (httpx.Response(200, json={"schema": '"no.such.Type"'}), Undecodable, "not Avro"),
     ],
