@@ -137,7 +137,7 @@ def test_dead_letters_that_could_not_be_kept_are_known_before(topic: Topic, guar
             letters.check_creation()
         except ConfigError as error:
             return str(error).startswith(
-                f"CDC_DEAD_LETTERS__TOPIC: there is no topic {name}, and it can't be made: Topic"
+                f"CDC_DEAD_LETTERS__TOPIC: the topic {name} does not exist and can't be created: Topic"
             )
         return False
 

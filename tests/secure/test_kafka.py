@@ -85,7 +85,7 @@ def faults(
         "TLS without SASL": ("SASLTLS", tls, "PROTOCOL: it requires a user and a password (PLAIN, SCRAM"),
         "SASL to plain": ("OPEN", sasl, "PROTOCOL: it does not use a user and password (allowed: PLAINTEXT)"),
         "SASL without TLS": ("SASLTLS", sasl, "PROTOCOL: it speaks TLS only"),
-        "another key": ("MUTUAL", tls | shown | {"KEY": old.key}, "CERTIFICATE: the key is not that of"),
+        "another key": ("MUTUAL", tls | shown | {"KEY": old.key}, "CERTIFICATE: the key does not belong to"),
         "no such file": ("TLS", tls | {"CA": "/none.pem"}, "CA: No such file or directory"),
         "no password": ("SASL", {"PROTOCOL": "SASL_PLAINTEXT", "USER": USER}, "SASL_PLAINTEXT needs a user and a"),
         "a file without TLS": ("OPEN", ca, "PLAINTEXT does not use a CA"),
