@@ -60,7 +60,7 @@ class Batch:
 
     def needed(self) -> set[int]:
         """The indexes of the plans that the records need that were not dropped."""
-        return {self._last(at) for at in range(self.end) if at not in self.dropped}
+        return {self._carrier_of(at) for at in range(self.end) if at not in self.dropped}
 
     def plans(self) -> dict[int, Plan]:
         """The plans to send, in order: those of the decisions, and the marks of users whose record can't be read.
@@ -83,7 +83,7 @@ class Batch:
     def refuse(self, refused: Mapping[int, Refused]) -> None:
         """Redis will always refuse these plans: mark all records that depend on them as not applicable."""
         for at in range(self.end):
-            if (error := refused.get(self._last(at))) is not None:
+            if (error := refused.get(self._carrier_of(at))) is not None:
                 self.errors[at] = error
 
     def judged(self) -> Judged:
@@ -103,11 +103,11 @@ class Batch:
 
     def plan(self, at: int) -> Plan | None:
         """The plan that applies the record at ``at``."""
-        return self.decisions[self._last(at)].plan
+        return self.decisions[self._carrier_of(at)].plan
 
     def answer(self, at: int) -> Applied | None:
         """Redis' answer to that plan."""
-        return self.answers.get(self._last(at))
+        return self.answers.get(self._carrier_of(at))
 
     def cause(self, at: int) -> CdcError:
         """Why the record at ``at`` can't be applied, with the record's place."""
@@ -136,10 +136,10 @@ class Batch:
         return [at for at in range(self.end) if at not in self.dropped]
 
     def _is_done(self, at: int) -> bool:
-        last = self._last(at)
+        last = self._carrier_of(at)
         return last < self.end and (last in self.answers or self.plan(at) is None)
 
-    def _last(self, at: int) -> int:
+    def _carrier_of(self, at: int) -> int:
         """The index of the record whose plan applies this one too; usually ``at`` itself."""
         while (carrier := self.decisions[at].carrier) is not None:
             at = carrier
@@ -201,7 +201,7 @@ class Delivery:
         self._sent = None
         for at, answer in answers:
             number = numbers[at]
-            if isinstance(answer, UnknownReply) and self._is_enough(number):
+            if isinstance(answer, UnknownReply) and self._has_failed_too_often(number):
                 self._refuse(number, Refused(answer.server, answer.problem, answer.advice, answer.cause))
             elif isinstance(answer, ServerUnavailable):
                 unavailable = answer
@@ -220,7 +220,7 @@ class Delivery:
         numbers = [number for number in self.plans if number in self._left]
         return numbers, sink.apply([self._left[number] for number in numbers])
 
-    def _is_enough(self, number: int) -> bool:
+    def _has_failed_too_often(self, number: int) -> bool:
         self._unknown[number] += 1
         plan = self._left.get(number)
         return plan is not None and plan.mode is not Mode.MARK and self._unknown[number] >= self.attempts

@@ -204,7 +204,7 @@ class LetterStates:
     def open(self) -> list[Unapplied]:
         """The open records, in the order of their own partitions, so that they can be applied."""
         found = sorted(self._open.items(), key=lambda item: (item[0].topic, item[0].partition, item[0].offset))
-        return [Unapplied(tuple(sorted(letters, key=_age))) for _, letters in found]
+        return [Unapplied(tuple(sorted(letters, key=_by_age))) for _, letters in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +254,7 @@ def _parts(text: str) -> tuple[str, ...]:
     return tuple(each for each in text.split(",") if each)
 
 
-def _age(letter: Letter) -> tuple[int, int]:
+def _by_age(letter: Letter) -> tuple[int, int]:
     return letter.written_ms, letter.at.offset
 
 

@@ -120,7 +120,7 @@ class Pipeline:
                     elif should_stop():
                         self._finish_in_flight(retried)
                     else:
-                        self._turn(source, retried, should_stop)
+                        self._run_once(source, retried, should_stop)
                 except (Reconnected, Emptied, ServerUnavailable):
                     # Drop the current records: they are read again, here, or after a stop by the next owner.
                     self._in_flight, must_resume = None, True
@@ -140,7 +140,7 @@ class Pipeline:
             self._checkpoint.forget(partitions)
             self._history.forget(partitions)
 
-    def _turn(self, source: Source, retried: Retry, should_stop: Callable[[], bool]) -> None:
+    def _run_once(self, source: Source, retried: Retry, should_stop: Callable[[], bool]) -> None:
         """Poll the next records and decide about them while Redis works on the batch in flight."""
         polled = self._poll(source, retried, should_stop)
         ahead = self._decided_ahead(polled.records)
@@ -150,7 +150,7 @@ class Pipeline:
             self._checkpoint.look(source, retried)
         if admitted := self._checkpoint.admit(source, polled, retried):
             decisions = ahead if len(admitted) == len(polled.records) else None
-            self._take(source, Polled(admitted, polled.generations), decisions, retried)
+            self._send_batch(source, Polled(admitted, polled.generations), decisions, retried)
         self._completion.end_doubt_if_quiet()
         if self._in_flight is None:
             self._commit_if_due(source)
@@ -186,7 +186,7 @@ class Pipeline:
         except ServerUnavailable:  # the batch in flight must not wait for that server
             return None
 
-    def _take(self, source: Source, polled: Polled, decisions: list[Decision] | None, retried: Retry) -> None:
+    def _send_batch(self, source: Source, polled: Polled, decisions: list[Decision] | None, retried: Retry) -> None:
         """Send a batch; complete a small one at once."""
         records = polled.records
         self._observer.took(records)

@@ -65,7 +65,7 @@ def retry(
     except ServerUnavailable as error:
         failures = [error]
 
-    def again() -> _T:
+    def attempt_again() -> _T:
         if failures:
             raise failures.pop()
         return attempt()
@@ -84,7 +84,7 @@ def retry(
         before_sleep=before_sleep,
         reraise=True,
     )
-    return attempts(again)
+    return attempts(attempt_again)
 
 
 class Reminder:

@@ -106,8 +106,8 @@ class Audit:
             for rows in self._users.pages(table, self._order, progress):
                 result.users += sum(row.image is not None for row in rows)
                 yield table, rows
-        if self._order.looks_for_strangers:
-            yield from self._users.strangers(self._order, progress)
+        if self._order.checks_redis:
+            yield from self._users.only_in_redis(self._order, progress)
 
     def _differing(self, table: UserTable, rows: Iterable[ReadRow], result: AuditResult) -> list[DifferingUser]:
         """The users with differences now."""

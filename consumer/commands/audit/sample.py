@@ -44,7 +44,7 @@ class Sample:
         if self._left <= 0 or is_sparse or len(self._drawn) >= self._last:
             return []
         self._draws += 1
-        numbers = self._some(min(_KEYS_PER_DRAW, self._last), self._last)
+        numbers = self._random_numbers(min(_KEYS_PER_DRAW, self._last), self._last)
         fresh = [number + 1 for number in numbers if number + 1 not in self._drawn]
         if not fresh:  # nearly all keys were drawn
             fresh = [key for key in range(1, self._last + 1) if key not in self._drawn][:_KEYS_PER_DRAW]
@@ -63,7 +63,7 @@ class Sample:
             return []
         free = list(_between(self._last, self._used))
         count = sum(end - start for start, end in free)
-        return [_at(place, free) for place in self._some(min(_PLACES_PER_DRAW, self._left, count), count)]
+        return [_at(place, free) for place in self._random_numbers(min(_PLACES_PER_DRAW, self._left, count), count)]
 
     def take_behind(self, place: int, key: int | None) -> bool:
         """Take the next row after ``place``, which has this ``key`` (None: there is none); whether it was taken."""
@@ -73,7 +73,7 @@ class Sample:
         self._taken.add(key)
         return True
 
-    def _some(self, count: int, below: int) -> list[int]:
+    def _random_numbers(self, count: int, below: int) -> list[int]:
         """At most ``count`` different random numbers from 0 up to, but without, ``below``."""
         return list(dict.fromkeys(self._chance.randrange(below) for _ in range(count)))
 

@@ -33,7 +33,7 @@ class Order:
     seed: int | None = None
 
     @property
-    def looks_for_strangers(self) -> bool:
+    def checks_redis(self) -> bool:
         """Whether to check that users in Redis are in the database too."""
         return not self.users and not self.sample
 
@@ -87,7 +87,7 @@ class Users:
             progress.reach(count if order.sample else rows[-1].key, len(rows))
             yield rows
 
-    def strangers(self, order: Order, progress: AuditProgress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
+    def only_in_redis(self, order: Order, progress: AuditProgress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
         """Users with a key in Redis and without a row in the database, page by page.
 
         Raises:

@@ -84,11 +84,11 @@ def _settings(subject: str, config: Mapping[str, str]) -> Iterator[Finding]:
 
 def _keys(subject: str, config: Mapping[str, str], linked: Sequence[str]) -> Iterator[Finding]:
     keyed = config.get("message.key.columns", "")
-    apart = [table for table in linked if captures(config, table) and table not in keyed]
-    if apart:
+    unkeyed = [table for table in linked if captures(config, table) and table not in keyed]
+    if unkeyed:
         yield warning(
             subject,
-            f"message.key.columns does not key {', '.join(apart)} by the user: a user's tables may be assigned to "
+            f"message.key.columns does not key {', '.join(unkeyed)} by the user: a user's tables may be assigned to "
             "different members, and one database transaction may cause several messages",
             "set message.key.columns and the transform of connect/README.md, Order and co-partitioning",
         )

@@ -44,7 +44,7 @@ class ConnectorWatch:
         for each in found:
             before = self._attempts[each.name]
             known, step, failure = decide(before, each.status, now, pause_s)
-            self._do(each.name, step, failure, before, known, now)
+            self._act(each.name, step, failure, before, known, now)
             self._attempts[each.name] = known
         refused = {name: kind for name, known in self._attempts.items() if (kind := known.refused) is not None}
         self._metrics.looked(found, refused)
@@ -62,7 +62,7 @@ class ConnectorWatch:
             _log.warning("there is no such connector", action="connector.absent", connector=text)
         self._absent = text
 
-    def _do(
+    def _act(
         self, name: str, step: Step, failure: Failure | None, before: Attempts, known: Attempts, now: float
     ) -> None:
         if step is Step.RUNS:

@@ -29,7 +29,7 @@ from consumer.planning.effect import Extent, Mode, Plan
 from consumer.planning.linked import LinkedChange, linked_change
 from consumer.planning.plan import user_of
 
-_TOGETHER_MS = 1000
+_BATCH_GAP_MS = 1000
 
 
 class ChangeOutcome(StrEnum):
@@ -131,7 +131,7 @@ def _batches(records: Sequence[SourceRecord]) -> Iterator[list[SourceRecord]]:
     """Records with nearly equal times, as those of one database transaction; a copy that was sent again is later."""
     batch: list[SourceRecord] = []
     for record in records:
-        if batch and abs(record.timestamp_ms - batch[-1].timestamp_ms) > _TOGETHER_MS:
+        if batch and abs(record.timestamp_ms - batch[-1].timestamp_ms) > _BATCH_GAP_MS:
             yield batch
             batch = []
         batch.append(record)

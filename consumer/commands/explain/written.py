@@ -83,14 +83,14 @@ class Written:
 
     def of_field(self, name: str, redis: str | None) -> Setting | None:
         """The change that set the field ``name`` of the config hash; ``redis``: its present value."""
-        return _either(self.config.get(name), self.filled.get(name), redis)
+        return _later_setting(self.config.get(name), self.filled.get(name), redis)
 
     def of_balance(self, redis: str | None) -> Setting | None:
         """The change that set the balance string; ``redis``: its present value."""
-        return _either(self.balance, self.balance_filled, redis)
+        return _later_setting(self.balance, self.balance_filled, redis)
 
 
-def _either(written: Setting | None, filled: Setting | None, redis: str | None) -> Setting | None:
+def _later_setting(written: Setting | None, filled: Setting | None, redis: str | None) -> Setting | None:
     """The read row if the present value is its value and not the value of the change before; else the change."""
     is_read = filled is not None and filled.value == redis and (written is None or written.value != redis)
     return filled if is_read else written

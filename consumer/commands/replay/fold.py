@@ -181,7 +181,7 @@ class UserFold:
         if seen is None:
             self._add_carefully(record, record.value)
         elif (self._only is None or seen.user in self._only) and self._is_new(seen, record):
-            self._take(seen, record, record.value)
+            self._fold_change(seen, record, record.value)
 
     def _is_new(self, seen: Seen, record: Read) -> bool:
         """Whether it is not a copy of an earlier record."""
@@ -231,7 +231,7 @@ class UserFold:
                 self.rejections.add(error, mark, is_counted=is_counted)
             return
         if self._only is None or seen.user in self._only:
-            self._take(seen, record, value)
+            self._fold_change(seen, record, value)
 
     def _seen(self, event: ChangeEvent) -> Seen:
         if self._rules.table(event.table) is not self._table:
@@ -245,7 +245,7 @@ class UserFold:
             changed = diff(event.before or {}, event.after, self._table, event.schema).fields
         return Seen(user, event.op, event.position, changed, is_whole(event.after, self._table))
 
-    def _take(self, seen: Seen, record: Read, value: bytes) -> None:
+    def _fold_change(self, seen: Seen, record: Read, value: bytes) -> None:
         position = seen.position
         version = Version(
             self._rules.epoch,

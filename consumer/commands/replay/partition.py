@@ -160,8 +160,8 @@ class PartitionFold:
 
     def plans(self) -> Iterator[Plan]:
         """The plans that bring Redis to the end of the log: all plans of a user together, then the marks."""
-        linked = list(_each(self._linked))
-        for topic, fold in _each(self._users):
+        linked = list(_all_folds(self._linked))
+        for topic, fold in _all_folds(self._users):
             for user, last in fold.store.items():
                 try:
                     yield fold.plan(last, topic, self._number)
@@ -175,12 +175,12 @@ class PartitionFold:
             for user, row in rows.store.items():
                 if not self._has_row(user):
                     yield rows.plan(row, topic, self._number)
-        for _, fold in _each(self._users):
+        for _, fold in _all_folds(self._users):
             yield from (mark for user, mark in fold.rejections.marks.items() if user not in self.unusable)
 
     def users(self) -> Iterator[UserId]:
         """Every user in the log, also deleted ones, and users without a usable record."""
-        for _, fold in _each(self._users):
+        for _, fold in _all_folds(self._users):
             yield from map(UserId.from_text, fold.store.users())
             yield from map(UserId.from_text, fold.rejections.marks)
 
@@ -189,18 +189,18 @@ class PartitionFold:
         """The records that can't be used."""
         found = Rejections()
         found.include(self._own)
-        for _, fold in _each(self._users):
+        for _, fold in _all_folds(self._users):
             found.include(fold.rejections)
-        for _, linked in _each(self._linked):
+        for _, linked in _all_folds(self._linked):
             found.include(linked.rejections)
         found.count -= self._repeated
         found.first = list(dict.fromkeys(found.first))
         return found
 
     def _has_row(self, user: str) -> bool:
-        return any(fold.store.get(user) is not None for _, fold in _each(self._users))
+        return any(fold.store.get(user) is not None for _, fold in _all_folds(self._users))
 
 
-def _each(folds: Mapping[str, Mapping[str, _Fold]]) -> Iterator[tuple[str, _Fold]]:
+def _all_folds(folds: Mapping[str, Mapping[str, _Fold]]) -> Iterator[tuple[str, _Fold]]:
     """All folds with their topics."""
     return ((topic, fold) for topic, by_table in folds.items() for fold in by_table.values())

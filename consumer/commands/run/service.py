@@ -168,7 +168,9 @@ def _selection(
         ServerUnavailable: told to stop before.
     """
     while True:
-        found = retry(lambda: _agreed(settings, rules, schemas), sleep=stop.wait, on_wait=on_wait, should_stop=stop)
+        found = retry(
+            lambda: _select_and_store(settings, rules, schemas), sleep=stop.wait, on_wait=on_wait, should_stop=stop
+        )
         if not found.lacking:
             return found
         if reminder.is_due(found.lacking):
@@ -178,7 +180,7 @@ def _selection(
             raise ServerUnavailable("Kafka", found.lacking)
 
 
-def _agreed(settings: Settings, rules: Rules, schemas: Schemas) -> Selection:
+def _select_and_store(settings: Settings, rules: Rules, schemas: Schemas) -> Selection:
     """The topics to consume. The database is stored in Redis, for members that join the group later."""
     found = selected(settings, rules, schemas, recall)
     if found.lacking:

@@ -194,7 +194,7 @@ def beginning_offsets(consumer: KafkaConsumer, parts: Collection[TopicPartition]
     Raises:
         KafkaError, OSError: from the broker, or a topic does not exist any more.
     """
-    _learn(consumer, parts)
+    _load_metadata(consumer, parts)
     return cast("dict[TopicPartition, int]", consumer.beginning_offsets(list(parts)) if parts else {})
 
 
@@ -204,11 +204,11 @@ def end_offsets(consumer: KafkaConsumer, parts: Collection[TopicPartition]) -> d
     Raises:
         KafkaError, OSError: from the broker, or a topic does not exist any more.
     """
-    _learn(consumer, parts)
+    _load_metadata(consumer, parts)
     return cast("dict[TopicPartition, int]", consumer.end_offsets(list(parts)) if parts else {})
 
 
-def _learn(consumer: KafkaConsumer, parts: Collection[TopicPartition]) -> None:
+def _load_metadata(consumer: KafkaConsumer, parts: Collection[TopicPartition]) -> None:
     """Load the topics' metadata: the client drops topics that are not assigned, and then omits them in requests."""
     for topic in {part.topic for part in parts}:
         if consumer.partitions_for_topic(topic) is None:
