@@ -20,7 +20,7 @@ from consumer.pipeline.tolerance import Limit, Tolerance, TooManyLetters
 
 _log = structlog.get_logger(__name__)
 _MOST_LOGGED = 200
-"""Most databases without a rule that are logged: a record may name any database."""
+"""Most databases that are logged as not consumed: a record may name any database."""
 _QUIET_S = 10.0
 """After 10 s without another dead letter of the topic, the offsets of its last dead letters may be committed."""
 

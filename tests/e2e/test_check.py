@@ -101,7 +101,7 @@ def test_a_user_tables_topic_that_is_missing(system: System) -> None:
     ran = check(system, CDC_KAFKA__TOPICS=named)
     assert ran.returncode == 1
     (line,) = said(ran, "failure")
-    assert "trading.absent: there is none" in line
+    assert "trading.absent: it does not exist" in line
     ran = check(system, CDC_KAFKA__TOPIC_PREFIX="nobody")
     assert ran.returncode == 1
     assert [line.partition(":")[0] for line in said(ran, "failure")] == [

@@ -135,7 +135,7 @@ def test_a_wrong_setting_is_named_and_what_runs_is_not_touched(
     ran = applied.run("apply", applied.file(**{setting: value}))
     assert (ran.returncode, ran.stdout) == (1, "")
     first, second, *_ = ran.stderr.splitlines()
-    assert first == f"connector {applied.name}: Connect refuses 1 of its settings; nothing was changed"
+    assert first == f"connector {applied.name}: Connect refuses 1 settings; nothing was changed"
     assert second.startswith(f"  {setting.replace('_', '.')}: ")
     assert applied.readers() == before
     assert applied.running() == config

@@ -88,10 +88,10 @@ def test_a_history_of_three_tables_a_dead_letter_and_a_change_by_hand(system: Sy
     for said in (
         "! not as in the database: leverage",
         "! changed by hand, or by another program: leverage",
-        "! changes that wait in the topic of dead letters: 1",
-        "! records that the consumer has not come to: 1",
+        "! changes in the dead letter topic that are not handled: 1",
+        "! records that the consumer has not reached: 1",
         "'999'  !! database '50'",
-        "fields of others: nickname",
+        "fields of other programs: nickname",
     ):
         assert said in text, text
     assert "hunter2" not in text

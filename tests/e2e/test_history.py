@@ -136,7 +136,7 @@ def test_check_says_which_topics_can_not_rebuild(system: System) -> None:
     assert ran.returncode == 0
     short = [line for line in said(ran, "warning") if line.startswith("history of ")]
     assert len(short) == 4
-    assert all("31 days are promised" in line or "31 days that are promised" in line for line in short)
+    assert all("31 days are required" in line or "31 days that are required" in line for line in short)
 
     admin = system.stack.kafka.admin()
     changed = {"cleanup.policy": "delete", "retention.ms": str(30 * DAY)}

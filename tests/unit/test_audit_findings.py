@@ -213,7 +213,7 @@ def test_rows_that_cannot_be_compared_remain() -> None:
 def test_a_finding_as_text(difference: UserDifference, said: str) -> None:
     text = to_text(finding(difference))
     assert said in text
-    assert "overwritten: written by somebody else after the version that stands (version t[0]@5)" in text
+    assert "overwritten: another program wrote it after the stored version (version t[0]@5)" in text
     assert "first seen 2023-11-14T22:13:20.000Z" in text
 
 

@@ -190,10 +190,10 @@ def test_problems_come_first(tmp_path: Path) -> None:
         "live:123",
         "  ! not as in the database: wallet_balance, group, balance",
         "  ! changed by hand, or by another program: group",
-        "  ! written once and gone: "
+        "  ! written before, and gone: "
         + ", ".join(each.name for each in explanation(tmp_path).account.config if each.note is Note.GONE),
     ]
-    assert "records that the consumer has not come to: 1" in text
+    assert "records that the consumer has not reached: 1" in text
     assert "  group                    'GOLD'  !! database 'VIP'" in text
     assert "changed by hand: 'VIP' was written by trading.trading.live_users[0]@0" in text
     assert "leverage                 '200'  as in the database" in text

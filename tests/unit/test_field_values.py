@@ -294,7 +294,7 @@ def test_check_names_columns_with_values_that_can_not_be_used() -> None:
     assert {each.level for each in found} == {Level.WARNING}
     said = " ".join(each.found for each in found)
     assert f"can't be read: {TIME};" in said
-    assert "does not know: status, user_type;" in said
+    assert "does not list: status, user_type;" in said
     assert "infinity" not in said
     assert "LIVE" not in said
 

@@ -46,11 +46,11 @@ def test_user_topics_that_can_rebuild(settings: dict[str, str]) -> None:
 
 def test_what_is_kept_is_said() -> None:
     (found,) = of_history("p.db.live_users", ("live_users",), TopicSettings.read(COMPACTED), RULES, 7)
-    assert found.found == "the last record of each key, all of the last 7 days; 7 days are promised"
+    assert found.found == "the last record of each key, all of the last 7 days; 7 days are required"
     (found,) = of_history("p.db.money_requests", ("money_requests",), TopicSettings.read(MONTH), RULES, 7)
-    assert found.found == "records are deleted after 30 days; 7 days are promised"
+    assert found.found == "records are deleted after 30 days; 7 days are required"
     (found,) = of_history("p.db.live_users", ("live_users",), TopicSettings.read(FOR_EVER), RULES, 7)
-    assert found.found == "everything is kept; 7 days are promised"
+    assert found.found == "everything is kept; 7 days are required"
 
 
 @pytest.mark.parametrize(

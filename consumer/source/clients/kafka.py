@@ -52,7 +52,7 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
             enable_auto_commit=False,
             metadata_max_age_ms=METADATA_AGE_MS,
             fetch_max_wait_ms=FETCH_WAIT_MS,
-            # With fetch sessions, a response omits partitions without news, so their end offset is not known.
+            # With fetch sessions, responses omit idle partitions, so after a rebalance their ends are not known.
             enable_incremental_fetch_sessions=False,
             reconnect_backoff_max_ms=LONGEST_BACKOFF_MS,
             # The client's default of 1 MB is less than a fetch response may have; then the client disconnects.
