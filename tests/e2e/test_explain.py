@@ -103,7 +103,7 @@ def test_a_user_whom_nobody_knows(system: System) -> None:
     ran = command({**system.environment, "CDC_DATABASE__URL": system.database.url}, "explain", "live:31337")
     assert ran.returncode == 0
     assert "the user is neither in the database nor in Redis" in ran.stdout
-    assert "not there" in ran.stdout
+    assert "does not exist" in ran.stdout
     ran = command(system.environment, "explain", "31337")
     assert ran.returncode == 2
     assert "live:123" in ran.stderr

@@ -132,7 +132,7 @@ def test_two_databases_at_the_start_need_the_setting(under: Prefix) -> None:
         eventually(lambda: under.committed(under.feed.topic) == 2, 60)
     assert under.committed(under.other) is None, "it was not even read"
     code, said = under.run("check", CDC_SOURCE__DATABASE="trading")
-    assert f"topic {under.other}: it is of another database than trading, and is not followed" in said
+    assert f"topic {under.other}: it is of another database than trading, and is not consumed" in said
 
 
 @BOTH_CLIENTS
@@ -199,8 +199,8 @@ def test_a_routed_topic_in_every_command(under: Prefix, client: str) -> None:
 
     code, said = under.run("check", **settings)
     assert code == 0, said
-    assert "carries demo_users, live_users" in said
-    assert "are rows of the database trading_restore, which is not followed" in said
+    assert "contains demo_users, live_users" in said
+    assert "are rows of the database trading_restore, which is not consumed" in said
     assert "set CDC_SOURCE__DATABASE" in said
 
     code, said = under.run("dead-letters", "list", "--table", "demo_users", "--user", "live:7", "--json", **settings)

@@ -198,7 +198,7 @@ def test_problems_come_first(tmp_path: Path) -> None:
     assert "changed by hand: 'VIP' was written by trading.trading.live_users[0]@0" in text
     assert "leverage                 '200'  as in the database" in text
     assert "the last 1 of 3 changes" in text
-    assert "not whole since trading.trading.live_users[0]@2" in text
+    assert "incomplete since trading.trading.live_users[0]@2" in text
     assert "kept until the config hash exists: last_transaction_id" in text
 
 
