@@ -1,26 +1,25 @@
-"""Every error this program raises on purpose.
+"""Every error that this program raises itself.
 
     CdcError
     ├── ConfigError          a setting is wrong: exit 2, names the field
-    ├── ServerError          a server refused, or is not what it should be
-    │   ├── ServerUnavailable    it may come back: retry
-    │   │   └── UnknownReply         an error reply to one plan that nobody knows: retry so often, then as Refused
-    │   ├── AccessDenied         the database refuses the account, or lacks a grant for it
+    ├── ServerError          a server refused a request, or can't be used as it is
+    │   ├── ServerUnavailable    the server may come back: retry
+    │   │   └── UnknownReply         an error reply that no table lists: retry a few times, then treat as Refused
+    │   ├── AccessDenied         the database refuses the account, or the account lacks a grant
     │   ├── NotInDatabase        the database has no such table or column
-    │   ├── Reconnected          it was away and is back: begin again where it says it is
-    │   ├── Emptied              it lacks what it had acknowledged: nothing may be applied until it has it again
-    │   └── Refused              it will never accept this one plan or record: dead letter
+    │   ├── Reconnected          the connection was lost and is back: resume at the position that the server has
+    │   ├── Emptied              the server has less than it acknowledged: apply nothing until it is rebuilt
+    │   └── Refused              the server will always refuse this plan or record: dead letter
     ├── RecordError          one Kafka record can't be understood
     │   ├── Undecodable          the bytes are neither JSON nor a known wire format
     │   ├── NotAnEnvelope        decoded, but no Debezium change event
     │   ├── UnknownTable         a change event of a table that no rule names
     │   ├── MissingColumn        a required column is not in the row image
-    │   ├── InvalidValue         a column's value is not of the column's kind
-    │   └── Unsupported          understood, but nothing can follow from it (truncate)
-    └── Halt                 the program must stop; nothing past the cause was committed
+    │   ├── InvalidValue         a column's value does not have the column's kind
+    │   └── Unsupported          understood, but this program can't apply it (truncate)
+    └── Halt                 the program must stop; nothing after the cause was committed
 
-No error carries a row value: what a person needs is where the record lies and which field is
-wrong, and that is in ``place``, ``field`` and ``problem``.
+No error contains a row value. ``place`` says where the record is, ``field`` which field is wrong, ``problem`` why.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class CdcError(Exception):
 class ConfigError(CdcError):
     """A setting, option or argument that can't be used.
 
-    ``allowed`` are the values that can be, or their form; ``fix`` says what to do where that is no matter of a value.
+    ``allowed``: the values that can be used, or their form. ``fix``: what to do, if another value is not the answer.
     """
 
     field: str
@@ -54,15 +53,15 @@ class ConfigError(CdcError):
     fix: str = dataclass_field(default="", kw_only=True)
 
     def __str__(self) -> str:
-        cure = [f"{name}: {text}" for name, text in (("allowed", self.allowed), ("fix", self.fix)) if text]
-        return f"{self.field}: {self.problem}" + (f" ({'; '.join(cure)})" if cure else "")
+        notes = [f"{name}: {text}" for name, text in (("allowed", self.allowed), ("fix", self.fix)) if text]
+        return f"{self.field}: {self.problem}" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 @dataclass(eq=False)
 class ServerError(CdcError):
-    """A server answered, but refused or is not usable; trying again changes nothing.
+    """A server answered, but refused the request or can't be used. A retry does not help.
 
-    ``cause`` is the kind of failure in a word, as the table in ``policy.py`` has it, or empty.
+    ``cause``: the kind of failure in one word, as in the table in ``policy.py``, or empty.
     """
 
     server: str
@@ -76,41 +75,41 @@ class ServerError(CdcError):
 
 @dataclass(eq=False)
 class ServerUnavailable(ServerError):
-    """A server that can't serve now and may again: wait and retry."""
+    """A server that can't serve now, but may later: wait and retry."""
 
 
 @dataclass(eq=False)
 class UnknownReply(ServerUnavailable):
-    """An error reply that is neither known to pass nor known to last. If it does not pass, the one plan is refused."""
+    """An error reply that is not known to be temporary or permanent. After a few retries the plan counts as refused."""
 
 
 @dataclass(eq=False)
 class AccessDenied(ServerError):
-    """A server refuses this account, or this account what was asked; ``advice`` names the grant."""
+    """A server refuses this account, or this account lacks a right; ``advice`` names the grant."""
 
 
 @dataclass(eq=False)
 class NotInDatabase(ServerError):
-    """A table or column that the mapping names and the database does not have."""
+    """A table or column that the mapping names is not in the database."""
 
 
 @dataclass(eq=False)
 class Reconnected(ServerError):
-    """A server was away and is back, perhaps without what it acknowledged last."""
+    """The connection to a server was lost and is back. The last acknowledged writes may be lost."""
 
 
 @dataclass(eq=False)
 class Emptied(ServerError):
-    """A server that has less than it acknowledged, however that came about."""
+    """A server has less than it acknowledged, for any reason."""
 
 
 @dataclass(eq=False)
 class Refused(ServerError):
-    """A server refused this one thing and always will, and would accept another: a dead letter."""
+    """A server will always refuse this plan or record, but accepts others: a dead letter."""
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a record lies in Kafka."""
+    """The topic, partition and offset of a record in Kafka."""
 
     topic: str
     partition: int
@@ -121,7 +120,11 @@ class Place(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """The inverse of ``str()``. Raises ValueError, saying what is expected."""
+        """Parse the form that ``str()`` gives.
+
+        Raises:
+            ValueError: the text has another form; the message shows the right form.
+        """
         found = _PLACE.fullmatch(text)
         if found is None:
             raise ValueError("should look like trading.trading.live_users[0]@41")
@@ -132,8 +135,7 @@ class Place(msgspec.Struct, frozen=True):
 class RecordError(CdcError):
     """A record that can't be turned into a plan.
 
-    ``field`` is the column or envelope field at fault, or empty. ``place`` is filled in by whoever
-    knows where the record came from.
+    ``field``: the wrong column or envelope field, or empty. ``place``: set later by the code that knows the record.
     """
 
     problem: str
@@ -148,11 +150,11 @@ class RecordError(CdcError):
 
 
 class Undecodable(RecordError):
-    """The bytes are not of a wire format this program reads."""
+    """The bytes are in no wire format that this program reads."""
 
 
 class NotAnEnvelope(RecordError):
-    """Decoded, but without the parts of a Debezium change event."""
+    """Decoded, but it lacks parts of a Debezium change event."""
 
 
 class UnknownTable(RecordError):
@@ -164,24 +166,24 @@ class MissingColumn(RecordError):
 
 
 class InvalidValue(RecordError):
-    """A column's value is not of the kind the column should have."""
+    """A column's value does not have the kind that the column should have."""
 
 
 class Unsupported(RecordError):
-    """A change that this program understands and must not act on, such as a truncate."""
+    """A change that this program understands but must not apply, such as a truncate."""
 
 
 @dataclass(eq=False)
 class Halt(CdcError):
-    """Stop without committing past ``cause``. ``problem`` says why it was not passed over, where it might have been."""
+    """Stop and commit nothing after ``cause``. ``problem``: why ``cause`` may not become a dead letter, or empty."""
 
     cause: CdcError
     problem: str = ""
 
     def __str__(self) -> str:
-        why = f"{self.problem}; the first: " if self.problem else ""
-        return f"stopped, nothing past this was committed: {why}{self.cause}"
+        reason = f"{self.problem}; the first: " if self.problem else ""
+        return f"stopped, nothing past this was committed: {reason}{self.cause}"
 
     @property
-    def advice(self) -> str:  # type: ignore[override]  # derived here, a plain attribute elsewhere
+    def advice(self) -> str:  # type: ignore[override]  # a property here, an attribute in the base class
         return self.cause.advice

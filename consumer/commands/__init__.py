@@ -1,1 +1,1 @@
-"""The commands of ``cdc-consumer``, a package each; none imports another."""
+"""The commands of ``cdc-consumer``, one package each; no command imports another."""

@@ -1,6 +1,6 @@
 """The command line.
 
-Exit codes: 0 done; 1 it ran and found something wrong; 2 wrong usage or setting; 130 interrupted.
+Exit codes: 0 done; 1 the command found something wrong; 2 wrong usage or wrong setting; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ from consumer.settings.extras import refusal as extra_refusal
 
 app = typer.Typer(
     name="cdc-consumer",
-    help="Makes Redis follow a relational database, by way of Debezium and Kafka.",
+    help="Makes Redis follow a relational database, with Debezium and Kafka.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(connectors)
 
-# As many records as `run` takes at once by default: events of one database transaction are joined within them.
-_PLANNED_TOGETHER = 500
-# What writing may end with although the program is right: the disk, a quota or a limit, not the network.
-_UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+# The batch size of `run` by default: events of one database transaction are joined within a batch.
+_BATCH_SIZE = 500
+# Errors of writing the output that are no bugs: a full disk, a quota or a limit. Not errors of the network.
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @app.callback(invoke_without_command=True)
 def _version(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
     if version:
         typer.echo(__version__)
@@ -84,7 +84,7 @@ def run(
     log_format: Annotated[str | None, typer.Option(help="auto, json or console.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
-    """Follow the topics and keep Redis right, until SIGTERM."""
+    """Consume the topics and keep Redis up to date, until SIGTERM."""
     from consumer.commands.run import service
 
     settings = settings_of(
@@ -108,7 +108,7 @@ def run(
 
         ended = supervise(settings, rules, workers, stop)
         if ended.code:
-            _say(ended.problem, ended.advice)
+            _print_error(ended.problem, ended.advice)
             raise typer.Exit(ended.code)
     if stop.by == signal.SIGINT:
         raise typer.Exit(130)
@@ -116,12 +116,12 @@ def run(
 
 @app.command()
 def record(
-    topics: Annotated[list[str], typer.Argument(help="Topics to record, from their beginning to their end now.")],
+    topics: Annotated[list[str], typer.Argument(help="Topics to record, from their beginning to their present end.")],
     to: Annotated[Path, typer.Option("--to", help="File to write; gzip if it ends in .gz.")],
     config_file: ConfigFile = None,
     bootstrap_servers: Brokers = None,
 ) -> None:
-    """Write the records of live topics to a file, bytes as on the wire."""
+    """Write the records of topics to a file, with their bytes unchanged."""
     from consumer.source import recording
     from consumer.source.topic_reader import read_to_end
 
@@ -132,7 +132,7 @@ def record(
 
 @app.command()
 def plan(
-    file: Annotated[Path, typer.Argument(help="A recording, or what `kcat -J` prints; - for standard input.")] = Path(
+    file: Annotated[Path, typer.Argument(help="A recording, or the output of `kcat -J`; - for standard input.")] = Path(
         "-"
     ),
     as_json: AsJson = False,
@@ -142,7 +142,7 @@ def plan(
     config_file: ConfigFile = None,
     mapping_file: MappingFile = None,
 ) -> None:
-    """The plan of recorded changes: what would be done, and why. Touches nothing; Avro asks the schema registry."""
+    """Show the plans of recorded changes: what would be written, and why. Writes nothing; Avro needs the registry."""
     from consumer.events.topic_tables import TopicTables
     from consumer.planning.decision import Outcome, decide_all, first_database
     from consumer.planning.plan_text import to_json, to_text
@@ -153,8 +153,8 @@ def plan(
     known = schemas_of(settings, schemas)
     tables = TopicTables(rules.captured())
     is_any_rejected = False
-    for batch in batched(recording.read(file), _PLANNED_TOGETHER):
-        if not rules.databases:  # as `run`, which follows the database that it met first
+    for batch in batched(recording.read(file), _BATCH_SIZE):
+        if not rules.databases:  # as `run`, which applies only the first database that it meets
             rules = replace(rules, databases=first_database(batch, known))
         for source_record, decision in zip(batch, decide_all(batch, rules, known, tables), strict=True):
             is_any_rejected |= decision.outcome is Outcome.REJECTED
@@ -175,7 +175,7 @@ def check(
     redis_url: RedisUrl = None,
     connect_url: ConnectUrl = None,
 ) -> None:
-    """Look at every server in the settings: ok, warning or failure, and what to do. Changes nothing."""
+    """Check every server in the settings: ok, warning or failure, and what to do. Changes nothing."""
     from consumer.commands.check import findings
     from consumer.commands.check.run import check as checked
 
@@ -199,7 +199,7 @@ def check(
 
 @app.command("mapping")
 def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = None) -> None:
-    """The mapping in force as TOML, complete: what a file of one's own may begin with."""
+    """Print the mapping as complete TOML, as a start for a mapping file."""
     typer.echo(mapping.to_toml(mapping.load(settings_of(config_file, mapping_file).mapping)), nl=False)
 
 
@@ -212,17 +212,17 @@ app.command()(api)
 app.command()(grants)
 
 
-def _say(problem: str, advice: str) -> None:
+def _print_error(problem: str, advice: str) -> None:
     typer.echo(f"cdc-consumer: {problem}", err=True)
     if advice:
         typer.echo(f"  what to do: {advice}", err=True)
 
 
 def main() -> None:
-    """The program's entry: errors end as one sentence and an exit code, never as a traceback."""
+    """Start the program. An error ends as one sentence and an exit code, never as a traceback."""
     arguments, notes = renamed(sys.argv[1:])
     for note in notes:
-        _say(note, "")
+        _print_error(note, "")
     program = typer.main.get_command(app)
     try:
         sys.exit(program.main(arguments, prog_name="cdc-consumer", standalone_mode=False) or 0)
@@ -230,22 +230,22 @@ def main() -> None:
         if not arguments or type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(str(error), err=True)
         else:
-            _say(str(refusal(error, program, arguments)), "")
+            _print_error(str(refusal(error, program, arguments)), "")
         sys.exit(2)
     except ModuleNotFoundError as error:
         if (missing := extra_refusal(error)) is None:
             raise
-        _say(str(missing), "")
+        _print_error(str(missing), "")
         sys.exit(2)
     except CdcError as error:
-        _say(str(error), error.advice)
+        _print_error(str(error), error.advice)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except OSError as error:
-        if error.errno not in _UNWRITTEN:
+        if error.errno not in _WRITE_ERRORS:
             raise
-        # What is still buffered would raise again at exit.
+        # Python would write the rest of the buffer at exit, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _say(f"the output could not be written: {error.strerror}", "")
+        _print_error(f"the output could not be written: {error.strerror}", "")
         sys.exit(1)
 
 

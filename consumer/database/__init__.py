@@ -1,1 +1,1 @@
-"""The database itself, read and never written: rows of the captured tables, and where its log stood then."""
+"""The database, read and never written: rows of the captured tables, and the position of its log at the read."""

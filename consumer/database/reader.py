@@ -1,4 +1,4 @@
-"""Rows of the captured tables, read in the database: only the columns that the rules own, and the key."""
+"""Rows of the captured tables, read from the database: only the mapped columns and the key."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ _SHAPE_AGE_S = 60.0
 
 
 class Database:
-    """One server. Threads may share it; each call takes a connection of its own."""
+    """One database server. Threads may share it; each call uses its own connection."""
 
     def __init__(self, settings: Settings) -> None:
-        """Connections are made when they are needed.
+        """Does not connect yet.
 
         Raises:
             ConfigError: the URL is missing or can't be used, or its driver is not installed.
@@ -63,31 +63,31 @@ class Database:
         self._lock = threading.Lock()
 
     def reach(self) -> None:
-        """Returns once the server has let this account in.
+        """Connect once, to check the settings.
 
         Raises:
-            ServerUnavailable: it does not answer.
-            ConfigError: it refuses the account.
+            ServerUnavailable: the server does not answer.
+            ConfigError: the server refuses the account.
         """
         try:
             with self._connected("connecting"):
                 pass
         except AccessDenied as error:
             raise ConfigError(
-                _SETTING, f"the database refuses: {error.problem}", fix="correct user, password or database name in it"
+                _SETTING, f"the database refuses: {error.problem}", fix="correct its user, password or database name"
             ) from None
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._engine.dispose()
 
     @property
     def is_replica(self) -> bool:
-        """Whether it may lag behind the server whose log Debezium reads."""
+        """Whether the server is a replica, which may lag behind the server whose log Debezium reads."""
         return self._settings.replica
 
     def position(self) -> SourcePosition:
-        """Where the log stands now, in the terms of change events.
+        """The present position of the log, in the form of change events.
 
         Raises:
             ServerError: as :meth:`row`.
@@ -96,41 +96,41 @@ class Database:
             return self._log_of(connection).position(connection)
 
     def row(self, user_table: UserTable, key: int) -> ReadRow:
-        """One row, and a position of the log: what was committed before is in it.
+        """Read one row, and a position of the log: the row contains all changes that were committed before it.
 
         Raises:
-            ServerUnavailable: the database can't be reached, or does not settle in time.
+            ServerUnavailable: the database can't be reached, or commits in progress do not end in time.
             AccessDenied: the account is refused, or a grant is missing; the advice names it.
-            NotInDatabase: the table or a required column is not there.
+            NotInDatabase: the table or a required column does not exist.
         """
         with self._reading(user_table) as connection:
-            names, statement = self._columns(connection, user_table), self._one(user_table, key)
+            names, statement = self._columns(connection, user_table), self._by_key(user_table, key)
             try:
                 position, rows = self._log_of(connection).read(connection, statement(names))
                 found = image(rows[0]) if rows else None
             except DRIVER_ERRORS as error:
                 if not is_unreadable(error):
                     raise
-                # Read after the position, cell by cell: as of the row, later changes may be in it already.
+                # Read after the position, cell by cell: like the row, the cells may contain later changes.
                 position, _ = self._log_of(connection).read(connection, statement((user_table.key,)))
                 found = cells(connection, statement, names)
         return ReadRow(user_table.table, key, found, position)
 
     def look_up(self, user_table: UserTable, key: int) -> ReadRow:
-        """One row without waiting for anything: fit to be compared with, not to be written. Its position is too late.
+        """Read one row without waiting. Its position is too late: compare with the row, but do not write it.
 
         Raises:
             ServerError: as :meth:`row`.
         """
         with self._reading(user_table) as connection:
-            found = cells(connection, self._one(user_table, key), self._columns(connection, user_table))
+            found = cells(connection, self._by_key(user_table, key), self._columns(connection, user_table))
             position = self._log_of(connection).position(connection)
         return ReadRow(user_table.table, key, found, position)
 
     def rows(self, user_table: UserTable, after: int, limit: int) -> list[RowImage]:
-        """At most ``limit`` rows in the order of their keys, from behind the key ``after``.
+        """At most ``limit`` rows with keys above ``after``, in the order of their keys.
 
-        An image may be a moment older than the log: what differs is to be read again by :meth:`row`.
+        A row may be a little older than the log: read a row that differs again with :meth:`row`.
 
         Raises:
             ServerError: as :meth:`row`.
@@ -142,11 +142,11 @@ class Database:
                 lambda statement: connection.execute(statement).mappings().all(),
                 lambda some: self._select(user_table, some).where(key > after).order_by(key).limit(limit),
                 names,
-                lambda row: cells(connection, self._one(user_table, row[user_table.key]), names),
+                lambda row: cells(connection, self._by_key(user_table, row[user_table.key]), names),
             )
 
     def existing(self, user_table: UserTable, keys: Collection[int]) -> set[int]:
-        """Those of ``keys`` of which there is a row.
+        """Those of ``keys`` that have a row.
 
         Raises:
             ServerError: as :meth:`row`.
@@ -184,11 +184,11 @@ class Database:
     def _select(self, user_table: UserTable, columns: Sequence[str]) -> Select[Any]:
         return select(*(_column(name) for name in columns)).select_from(_table(user_table))
 
-    def _one(self, user_table: UserTable, key: int) -> Statement:
+    def _by_key(self, user_table: UserTable, key: int) -> Statement:
         return lambda names: self._select(user_table, names).where(_column(user_table.key) == key)
 
     def _columns(self, connection: Connection, user_table: UserTable) -> tuple[str, ...]:
-        """The key and the owned columns that the table has; looked up again now and then, for tables are altered."""
+        """The key and the mapped columns that the table has; checked every minute, because a table may be altered."""
         with self._lock:
             at, known = self._shapes.get(user_table.table, (0.0, ()))
         if known and time.monotonic() - at < _SHAPE_AGE_S:
@@ -217,18 +217,18 @@ class Database:
 
 def _engine(settings: Settings) -> Engine:
     if settings.url is None:
-        raise ConfigError(_SETTING, "not set, and this command reads the database", allowed=_ALLOWED)
+        raise ConfigError(_SETTING, "not set, but this command reads the database", allowed=_ALLOWED)
     seconds = settings.timeout_ms / 1000
     extras.need(extras.of_database(settings.url.get_secret_value()), _SETTING)
     try:
         url = make_url(settings.url.get_secret_value())
         kind = url.get_backend_name()
         if kind not in ("mysql", "mariadb", "postgresql", "postgres"):
-            raise ConfigError(_SETTING, "no database that this program knows", allowed=_ALLOWED)
+            raise ConfigError(_SETTING, "not a database that this program can read", allowed=_ALLOWED)
         url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
         engine = create_engine(
             url,
-            isolation_level="AUTOCOMMIT",  # each statement sees what is committed then
+            isolation_level="AUTOCOMMIT",  # each statement sees the latest commits
             pool_size=settings.connections,
             max_overflow=0,
             pool_timeout=seconds,
@@ -240,7 +240,7 @@ def _engine(settings: Settings) -> Engine:
             read_as_text(engine)
         return engine
     except (ArgumentError, NoSuchModuleError, ValueError):
-        # The parser's own words may quote a piece of the password.
+        # The parser's text may contain part of the password.
         raise ConfigError(_SETTING, "not a database URL", allowed=_ALLOWED) from None
 
 

@@ -1,7 +1,7 @@
-"""How the drivers are set up, what they make of values, and what is done where they make nothing of one.
+"""Driver options, and the conversion of values, also of values that a driver can't convert.
 
-A driver reads a whole page of rows or fails. So types of which some values have no Python value are read as text, and
-what fails all the same is read again cell by cell: then one value is missing, not the database.
+A driver reads all rows of a statement or fails. So types with values that Python lacks are read as text. If a statement
+fails nevertheless, its rows are read cell by cell: then one value is missing, and not all rows.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from consumer.events.event import UNREADABLE, RowImage
 from consumer.planning.read_row import as_on_the_wire
 
 Statement: TypeAlias = Callable[[Sequence[str]], Select[Any]]
-"""The statement that reads these columns of some rows, which are always the same."""
+"""Makes a statement that reads the given columns, always of the same rows."""
 
 DRIVER_ERRORS = (DataError, ValueError, OverflowError)
-"""What a driver raises that has no value for a value; :func:`is_unreadable` tells it from what a server says."""
+"""Exceptions for a value that the driver can't convert; :func:`is_unreadable` excludes errors of the server."""
 _AS_TEXT = ("date", "time", "timetz", "timestamp", "timestamptz", "json", "jsonb")
 _BITS = ("bit", "varbit")
 
 
 def options(kind: str, seconds: float) -> dict[str, Any]:
-    """Options of connections to one ``kind`` of server.
+    """Options for connections to a ``kind`` of server.
 
-    Times are in UTC, nothing is written, and no answer is waited for longer than ``seconds``.
+    Times are in UTC, sessions are read-only where the server can do that, and ``seconds`` is the timeout of an answer.
     """
     whole = max(1, round(seconds))
     if kind.startswith("postgres"):
@@ -46,7 +46,7 @@ def options(kind: str, seconds: float) -> dict[str, Any]:
 
 
 def _mysql_conversions() -> dict[Any, Any]:
-    """PyMySQL's own, but for numbers of BIT columns."""
+    """PyMySQL's conversions, but with numbers for BIT columns."""
     from pymysql.constants import FIELD_TYPE
     from pymysql.converters import conversions
 
@@ -57,7 +57,7 @@ def _mysql_conversions() -> dict[Any, Any]:
 
 
 def read_as_text(engine: Engine) -> None:
-    """Make connections by psycopg read times as text, for Python has fewer than PostgreSQL; and bits as numbers."""
+    """Make psycopg read times as text, because Python's range is smaller than PostgreSQL's, and bits as numbers."""
     from psycopg.adapt import Loader
     from psycopg.types.string import TextLoader
 
@@ -65,25 +65,25 @@ def read_as_text(engine: Engine) -> None:
         def load(self, data: Any) -> int:
             return int(bytes(data) or b"0", 2)
 
-    def connected(connection: Any, _: object) -> None:
+    def set_loaders(connection: Any, _: object) -> None:
         for name in _AS_TEXT:
             connection.adapters.register_loader(name, TextLoader)
         for name in _BITS:
             connection.adapters.register_loader(name, BitLoader)
 
-    event.listen(engine, "connect", connected)
+    event.listen(engine, "connect", set_loaders)
 
 
 def is_unreadable(error: Exception) -> bool:
-    """Whether a driver could not read a value that the server sent, rather than the server refusing something."""
+    """Whether the driver could not convert a value, and the server did not refuse anything."""
     if not isinstance(error, DataError):
         return True
-    said = error.orig
-    return getattr(said, "sqlstate", None) is None and not (said and said.args and isinstance(said.args[0], int))
+    cause = error.orig
+    return getattr(cause, "sqlstate", None) is None and not (cause and cause.args and isinstance(cause.args[0], int))
 
 
 def image(row: RowMapping) -> RowImage:
-    """A row that the driver has read."""
+    """A row from the driver as a row image."""
     return {str(name): as_on_the_wire(value) for name, value in row.items()}
 
 
@@ -93,10 +93,10 @@ def images(
     names: Sequence[str],
     one: Callable[[RowMapping], RowImage | None],
 ) -> list[RowImage]:
-    """The rows of a statement. Where the driver fails, its keys are read, and ``one`` reads the row of each.
+    """The rows of a statement. If the driver can't convert a value, reads the keys, then each row with ``one``.
 
     Raises:
-        SQLAlchemyError: of the server.
+        SQLAlchemyError: from the server.
     """
     try:
         return [image(row) for row in read(statement(names))]
@@ -108,10 +108,10 @@ def images(
 
 
 def cells(connection: Connection, statement: Statement, names: Sequence[str]) -> RowImage | None:
-    """One row, column by column where the driver can't read it whole; None where it is not there any more.
+    """One row; column by column if the driver can't convert a value. None if the row does not exist any more.
 
     Raises:
-        SQLAlchemyError: of the server.
+        SQLAlchemyError: from the server.
     """
     found: dict[str, object] = {}
     for some in (names, *((name,) for name in names)):

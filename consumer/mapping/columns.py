@@ -1,4 +1,4 @@
-"""What the rows have that the mapping does not expect: columns gained or lost, and values that can't be used."""
+"""Differences between rows and the mapping: new columns, missing columns, and values that can't be used."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from consumer.mapping.rules import Rules, UserTable
 class DriftKind(StrEnum):
     """What is unexpected about a column.
 
-    UNKNOWN: the mapping does not name it. MISSING: an optional one that the row does not have. UNREADABLE: an optional
-    one whose value is not of its kind; its field stays as it is. VALUE: a column of a linked table that decides what
-    the row means has a value that the mapping does not know. SCALE: precise decimals without a schema, so that the
-    scales are the mapping's; the drift's column is then "".
+    UNKNOWN: the mapping does not name the column. MISSING: an optional column is not in the row. UNREADABLE: the value
+    of an optional column does not have the column's kind; its field in Redis stays as it is. VALUE: a column of a
+    linked table that decides whether the row counts has a value that the mapping does not list. SCALE: the record has
+    precise decimals without a schema, so the mapping's scales are used; the drift's ``column`` is then "".
     """
 
     UNKNOWN = "unknown"
@@ -30,7 +30,7 @@ class DriftKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Something unexpected about a column. It never holds a value of a row."""
+    """Something unexpected about a column. It never contains a row value."""
 
     table: str
     column: str
@@ -38,7 +38,7 @@ class Drift:
 
 
 class ColumnWatch:
-    """Compares each set of columns once: a table's rows have the same columns until somebody alters it."""
+    """Finds drifts. Each set of columns is compared once: a table's columns only change with an ALTER TABLE."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -46,8 +46,10 @@ class ColumnWatch:
         self._seen: set[Drift] = set()
 
     def counted(self, events: Iterable[ChangeEvent], found: Iterable[Drift] = ()) -> Mapping[Drift, int]:
-        """How many changes have each drift: those in ``found``, which show when a change is decided, and those that
-        ``events`` show by themselves. Deletes have none: their image may be the key alone.
+        """The number of changes with each drift.
+
+        ``found``: the drifts that were found when the changes were decided. The drifts of ``events`` are added. A
+        delete has none, because its row image may contain only the key.
         """
         counts = Counter(found)
         events = [event for event in events if event.after is not None]
@@ -61,7 +63,7 @@ class ColumnWatch:
         return counts
 
     def is_first(self, drift: Drift) -> bool:
-        """Whether this was not asked before."""
+        """Whether this is the first call for ``drift``."""
         is_first = drift not in self._seen
         self._seen.add(drift)
         return is_first
@@ -85,4 +87,4 @@ def _is_named(column: str, table: UserTable) -> bool:
 
 
 def _has_assumed_scale(event: ChangeEvent) -> bool:
-    return bool(event.schema) and next(iter(event.schema.values())).is_assumed  # all of them are, or none
+    return bool(event.schema) and next(iter(event.schema.values())).is_assumed  # either all scales are assumed, or none

@@ -1,4 +1,4 @@
-"""What is wrong with a mapping whose parts are each of the right type: contradictions, and keys that meet.
+"""Faults of a mapping whose parts have the right types: contradictions, and templates that give the same key.
 
 Pure: :mod:`consumer.mapping.file` finds the line of a fault.
 """
@@ -21,13 +21,13 @@ Path: TypeAlias = tuple[str | int, ...]
 
 _STATE = ("config", "portfolio", "balance", "guard")
 _CHANNEL_NAMES = ("lifecycle_channel", "group_channel")
-_ONE_TYPE = 'partitions = ["…"] in one [[tables]], where all are parts of one table and their records come in one topic'
+_ONE_TYPE = 'partitions = ["…"] in one [[tables]], if all are partitions of one table and share one topic'
 _EVERY_HASH = {"id", "user_type", "last_admin_update", "last_updated"}
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something wrong at ``path``, such as ``("tables", 1, "columns", 0, "kind")``."""
+    """A fault at ``path``, such as ``("tables", 1, "columns", 0, "kind")``."""
 
     path: Path
     problem: str
@@ -36,7 +36,7 @@ class Fault:
 
 
 def faults(rules: Rules) -> Iterator[Fault]:
-    """Everything that is wrong with ``rules``."""
+    """All faults of ``rules``."""
     yield from _tables(rules)
     yield from _fields(rules)
     yield from _consequences(rules)
@@ -44,73 +44,73 @@ def faults(rules: Rules) -> Iterator[Fault]:
     yield from _channels(rules)
     if rules.balance_ttl_s <= 0:
         yield Fault(("balance_ttl_s",), "not a time to live", "seconds, 1 or more")
-    broken = [*_user_types(rules), *_templates(rules)]
-    yield from broken
-    if not broken:
-        yield from _meetings(rules)
+    invalid = [*_user_types(rules), *_templates(rules)]
+    yield from invalid
+    if not invalid:
+        yield from _shared_keys(rules)
 
 
 def _tables(rules: Rules) -> Iterator[Fault]:
     if not rules.tables:
-        yield Fault(("tables",), "no table of users", "one [[tables]] or more")
-    names = [(("tables", place, "table"), table.table) for place, table in enumerate(rules.tables)]
-    names += [(("linked", place, "table"), table.table) for place, table in enumerate(rules.linked)]
-    yield from _repeated(names, "a table of this name is there already: {}")
+        yield Fault(("tables",), "no user table", "one [[tables]] or more")
+    names = [(("tables", index, "table"), table.table) for index, table in enumerate(rules.tables)]
+    names += [(("linked", index, "table"), table.table) for index, table in enumerate(rules.linked)]
+    yield from _repeated(names, "two tables of this name: {}")
     yield from _empty(names, "the name of a table")
-    types = [(("tables", place, "user_type"), table.user_type) for place, table in enumerate(rules.tables)]
-    yield from _repeated(types, "another table has users of this type: {}", _ONE_TYPE)
+    types = [(("tables", index, "user_type"), table.user_type) for index, table in enumerate(rules.tables)]
+    yield from _repeated(types, "two tables with users of this type: {}", _ONE_TYPE)
     yield from _partitions(rules)
-    for place, table in enumerate(rules.tables):
-        yield from _columns(("tables", place), table, rules)
+    for index, table in enumerate(rules.tables):
+        yield from _columns(("tables", index), table, rules)
 
 
 def _partitions(rules: Rules) -> Iterator[Fault]:
-    """Whose rows a table's are is never in doubt."""
+    """Each name of a partition must belong to exactly one table."""
     tables: list[tuple[str, int, UserTable | LinkedTable]] = [
-        *(("tables", place, table) for place, table in enumerate(rules.tables)),
-        *(("linked", place, table) for place, table in enumerate(rules.linked)),
+        *(("tables", index, table) for index, table in enumerate(rules.tables)),
+        *(("linked", index, table) for index, table in enumerate(rules.linked)),
     ]
     named = [
-        ((kind, place, "partitions", number), pattern)
-        for kind, place, table in tables
+        ((kind, index, "partitions", number), pattern)
+        for kind, index, table in tables
         for number, pattern in enumerate(table.partitions)
     ]
     yield from _empty(named, "the name of a partition, or a pattern such as live_users_p*")
-    yield from _repeated(named, "partitions of two tables: {}")
+    yield from _repeated(named, "a partition of two tables: {}")
     for path, pattern in named:
-        for kind, place, table in tables:
-            if path[:2] != (kind, place) and fnmatchcase(table.table, pattern):
-                yield Fault(path, f"{table.table} is a table of its own", "a pattern that names partitions alone")
+        for kind, index, table in tables:
+            if path[:2] != (kind, index) and fnmatchcase(table.table, pattern):
+                yield Fault(path, f"{table.table} is a table itself", "a pattern that matches only partitions")
 
 
 def _columns(path: Path, table: UserTable, rules: Rules) -> Iterator[Fault]:
-    places = [((*path, "columns", place), column) for place, column in enumerate(table.columns)]
-    if not places:
+    columns = [((*path, "columns", index), column) for index, column in enumerate(table.columns)]
+    if not columns:
         yield Fault(path, "a table without columns", "columns = [ { name = … }, … ]")
-    yield from _empty([((*where, "name"), column.name) for where, column in places], "the name of a column")
-    yield from _repeated([((*where, "name"), column.name) for where, column in places], "mapped twice: {}")
-    fields = [((*where, "field"), column.field) for where, column in places]
+    yield from _empty([((*place, "name"), column.name) for place, column in columns], "the name of a column")
+    yield from _repeated([((*place, "name"), column.name) for place, column in columns], "mapped twice: {}")
+    fields = [((*place, "field"), column.field) for place, column in columns]
     fields += [((*path, "constants", name), name) for name in table.constants]
-    yield from _repeated(fields, "the field has two sources: {}")
+    yield from _repeated(fields, "two columns or constants for one field: {}")
     written = _EVERY_HASH | {stamp for each in rules.consequences for stamp in each.stamps}
-    for where, name in fields:
+    for place, name in fields:
         if name in written:
-            yield Fault(where, f"the program writes the field {name} itself", "a field of another name")
-    for where, column in places:
+            yield Fault(place, f"the program writes the field {name} itself", "a field of another name")
+    for place, column in columns:
         if column.scale < 0:
-            yield Fault((*where, "scale"), "not a number of decimals", "0 or more")
-        yield from _default(where, column)
-    balance = [(where, column) for where, column in places if column.field == rules.balance_field]
+            yield Fault((*place, "scale"), "not a number of decimals", "0 or more")
+        yield from _default(place, column)
+    balance = [(place, column) for place, column in columns if column.field == rules.balance_field]
     if not balance:
-        yield Fault((*path, "columns"), f"no column has the balance field {rules.balance_field}")
-    for where, column in balance:
+        yield Fault((*path, "columns"), f"no column for the balance field {rules.balance_field}")
+    for place, column in balance:
         if column.kind is not Kind.MONEY or not column.required:
-            yield Fault(where, "this column is the balance", 'kind = "money", required = true')
+            yield Fault(place, "this column is the balance", 'kind = "money", required = true')
     if not table.key:
         yield Fault((*path, "key"), "empty", "the column with the user's id")
 
 
-def _default(where: Path, column: Column) -> Iterator[Fault]:
+def _default(place: Path, column: Column) -> Iterator[Fault]:
     if column.kind is Kind.TEXT:
         return
     try:
@@ -119,98 +119,104 @@ def _default(where: Path, column: Column) -> Iterator[Fault]:
     except InvalidValue:
         pass
     example = {Kind.MONEY: "0.00", Kind.TIME: "2024-01-15T10:30:00.000Z"}.get(column.kind, "text")
-    yield Fault((*where, "default"), f"not as Redis holds a value of kind {column.kind}", f"text such as {example}")
+    yield Fault(
+        (*place, "default"), f"not in the form of a value of kind {column.kind} in Redis", f"text such as {example}"
+    )
 
 
 def _fields(rules: Rules) -> Iterator[Fault]:
-    """Everything that speaks of a field of the config hash speaks of one that a table has."""
+    """Every name of a config hash field in the rules must be the field of a column."""
     known = {column.field for table in rules.tables for column in table.columns}
     named: list[tuple[Path, str]] = [(("group_field",), rules.group_field), (("balance_field",), rules.balance_field)]
     named += [(("financial",), name) for name in sorted(rules.financial)]
-    for place, each in enumerate(rules.consequences):
-        named += [(("consequences", place, "fields"), name) for name in sorted(each.fields)]
+    for index, each in enumerate(rules.consequences):
+        named += [(("consequences", index, "fields"), name) for name in sorted(each.fields)]
     for path, name in named:
         if name not in known:
             yield Fault(path, f"no table has a column for the field {name}", ", ".join(sorted(known)))
 
 
 def _consequences(rules: Rules) -> Iterator[Fault]:
-    names = [(("consequences", place, "name"), each.name) for place, each in enumerate(rules.consequences)]
+    names = [(("consequences", index, "name"), each.name) for index, each in enumerate(rules.consequences)]
     yield from _empty(names, "the name of the rule, which plans show")
     yield from _repeated(names, "two rules of one name: {}")
     if rules.group_field in rules.financial:
-        yield Fault(("group_field",), f"{rules.group_field} is a field of money", "a field that is not in financial")
-    for place, each in enumerate(rules.consequences):
+        yield Fault(("group_field",), f"{rules.group_field} is in financial too", "a field that is not in financial")
+    for index, each in enumerate(rules.consequences):
         if not each.fields:
-            yield Fault(("consequences", place, "fields"), "empty: nothing would call for this rule")
+            yield Fault(("consequences", index, "fields"), "empty: the rule would never apply")
     for name in ("profile", "outside"):
         if getattr(rules, name).fields:
-            yield Fault((name, "fields"), f"{name} has no fields of its own", fix="leave it out")
+            yield Fault((name, "fields"), f"{name} has no fields of its own", fix="remove it")
 
 
 def _linked(rules: Rules) -> Iterator[Fault]:
     owned = {column.field for table in rules.tables for column in table.columns} | _EVERY_HASH
     types = {table.user_type for table in rules.tables}
-    for place, table in enumerate(rules.linked):
-        path: Path = ("linked", place)
+    for index, table in enumerate(rules.linked):
+        path: Path = ("linked", index)
         if bool(table.user_type) == bool(table.user_type_column):
-            yield Fault(path, "it is not said whose rows these are", fix="give either user_type or user_type_column")
+            yield Fault(
+                path,
+                "the user type of the rows must come from exactly one key",
+                fix="give either user_type or user_type_column",
+            )
         if table.user_type and table.user_type not in types:
-            yield Fault((*path, "user_type"), f"no table of users has the type {table.user_type}", _listed(types))
+            yield Fault((*path, "user_type"), f"no user table has the type {table.user_type}", _listed(types))
         if not table.done:
-            yield Fault((*path, "done"), "empty: no row would ever count", 'a list such as ["completed"]')
+            yield Fault((*path, "done"), "empty: no row would count", 'a list such as ["completed"]')
         yield from _known_values(path, table, types)
         for column, name in table.writes.items():
             if name in owned or not name:
                 yield Fault(
                     (*path, "writes", column),
-                    f"the field {name!r} belongs to the user's row",
+                    f"the field {name!r} is written from the user's row",
                     fix="write another field",
                 )
         if table.time_field in owned:
-            yield Fault((*path, "time_field"), f"the field {table.time_field} belongs to the user's row")
+            yield Fault((*path, "time_field"), f"the field {table.time_field} is written from the user's row")
         for number, each in enumerate(table.enriches):
             if not each.field or each.field in RESERVED_FIELDS:
-                yield Fault((*path, "enriches", number), f"messages have a field {each.field!r} of their own")
+                yield Fault((*path, "enriches", number), f"every message already has a field {each.field!r}")
 
 
 def _known_values(path: Path, table: LinkedTable, types: Iterable[str]) -> Iterator[Fault]:
     for name in ("done", "not_done", "other_types"):
         values = sorted(getattr(table, name))
-        yield from _empty((((*path, name), value) for value in values), "a value without spaces around it")
+        yield from _empty((((*path, name), value) for value in values), "a value without spaces at its ends")
     if both := sorted(table.done & table.not_done):
-        yield Fault((*path, "not_done"), f"{both[0]} is among done too")
+        yield Fault((*path, "not_done"), f"{both[0]} is in done too")
     if both := sorted(table.other_types.intersection(types)):
-        yield Fault((*path, "other_types"), f"a table of users has the type {both[0]}")
+        yield Fault((*path, "other_types"), f"a user table has the type {both[0]}")
 
 
 def _channels(rules: Rules) -> Iterator[Fault]:
     named: list[tuple[Path, str]] = [(("names", name), getattr(rules.names, name)) for name in _CHANNEL_NAMES]
     for path, each in _rules_with_paths(rules):
-        named += [((*path, "channels", place), channel) for place, channel in enumerate(each.channels)]
+        named += [((*path, "channels", index), channel) for index, channel in enumerate(each.channels)]
     yield from _empty(named, "the name of a channel")
 
 
 def _rules_with_paths(rules: Rules) -> Iterator[tuple[Path, Consequence]]:
-    for place, each in enumerate(rules.consequences):
-        yield ("consequences", place), each
+    for index, each in enumerate(rules.consequences):
+        yield ("consequences", index), each
     yield ("profile",), rules.profile
     yield ("outside",), rules.outside
 
 
 def _user_types(rules: Rules) -> Iterator[Fault]:
-    for place, table in enumerate(rules.tables):
+    for index, table in enumerate(rules.tables):
         try:
             check_user_type(table.user_type)
         except ValueError as error:
-            yield Fault(("tables", place, "user_type"), f"{table.user_type!r} would make keys ambiguous", str(error))
+            yield Fault(("tables", index, "user_type"), f"{table.user_type!r} would make keys ambiguous", str(error))
 
 
 def _cleared(rules: Rules) -> Iterator[tuple[Path, str]]:
     clears = [(path, each.clears) for path, each in _rules_with_paths(rules)]
-    clears += [(("linked", place), each.clears) for place, each in enumerate(rules.linked)]
+    clears += [(("linked", index), each.clears) for index, each in enumerate(rules.linked)]
     for path, templates in clears:
-        yield from (((*path, "clears", place), template) for place, template in enumerate(templates))
+        yield from (((*path, "clears", index), template) for index, template in enumerate(templates))
 
 
 def _templates(rules: Rules) -> Iterator[Fault]:
@@ -222,10 +228,10 @@ def _templates(rules: Rules) -> Iterator[Fault]:
     for path, template in _cleared(rules):
         yield from _template(path, template)
         if template.endswith("*") and not template.endswith("<type>:<id>:*"):
-            # The index of live keys cuts a user's prefix out of a key's name by this form.
-            yield Fault(path, "a template with * has one form", "name:<type>:<id>:*")
+            # The index of wildcard keys relies on this form: it takes the user's prefix from a key's name.
+            yield Fault(path, "a template with * must have this form", "name:<type>:<id>:*")
         elif template.startswith("<") and template.endswith("*"):
-            yield Fault(path, "every key in Redis begins like this", "name:<type>:<id>:*")
+            yield Fault(path, "the template has no fixed beginning, so it would match every key", "name:<type>:<id>:*")
 
 
 def _template(path: Path, template: str) -> Iterator[Fault]:
@@ -235,30 +241,30 @@ def _template(path: Path, template: str) -> Iterator[Fault]:
         yield Fault(path, f"{template!r}: {error}", "a template such as name:<type>:<id>")
 
 
-def _meetings(rules: Rules) -> Iterator[Fault]:
-    """Keys of two templates, or of two users, that are one key."""
+def _shared_keys(rules: Rules) -> Iterator[Fault]:
+    """Faults where two templates, or two users, give the same key."""
     types = {table.user_type for table in rules.tables}
     state = [(("names", name), getattr(rules.names, name)) for name in _STATE]
     derived = dict.fromkeys(rules.derived())
     first = {template: path for path, template in reversed(list(_cleared(rules)))}
     every: list[tuple[Path, str]] = [*state, *((first[template], template) for template in derived)]
     for (_, one), (path, other) in combinations_with_replacement(every, 2):
-        if met := collision(one, other, types) or collision(other, one, types):
-            yield Fault(path, f"{other} names the same key as {one}, for {met[0]} and {met[1]}")
+        if users := collision(one, other, types) or collision(other, one, types):
+            yield Fault(path, f"{other} names the same key as {one}, for {users[0]} and {users[1]}")
     yield from _repeated(state, "two keys of one template: {}")
     wildcards = [template for template in derived if template.endswith("*")]
     for wildcard in wildcards:
         for path, template in state:
             if covers(wildcard, template, types):
                 yield Fault(first[wildcard], f"{wildcard} would clear {template} of names.{path[-1]}")
-    kept = {template for _, template in state}
+    state_templates = {template for _, template in state}
     for template in derived:
-        if template in kept:
-            yield Fault(first[template], f"{template} holds what stands in the database, and would be cleared")
-    heads = sorted((wildcard.partition("<")[0], wildcard) for wildcard in wildcards)
-    for (head, one), (longer, other) in pairwise(heads):
-        if longer.startswith(head):
-            yield Fault(first[other], f"{other} begins like {one}", "names with * that differ from their beginning on")
+        if template in state_templates:
+            yield Fault(first[template], f"{template} holds the user's state, and would be cleared")
+    beginnings = sorted((wildcard.partition("<")[0], wildcard) for wildcard in wildcards)
+    for (shorter, one), (longer, other) in pairwise(beginnings):
+        if longer.startswith(shorter):
+            yield Fault(first[other], f"{other} begins like {one}", "names with * whose beginnings differ")
 
 
 def _repeated(named: Iterable[tuple[Path, str]], problem: str, allowed: str = "") -> Iterator[Fault]:
@@ -272,7 +278,7 @@ def _repeated(named: Iterable[tuple[Path, str]], problem: str, allowed: str = ""
 def _empty(named: Iterable[tuple[Path, str]], what: str) -> Iterator[Fault]:
     for path, name in named:
         if not name or name != name.strip():
-            yield Fault(path, "empty, or with spaces around it", what)
+            yield Fault(path, "empty, or with spaces at its ends", what)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -1,7 +1,6 @@
 """The mapping as a TOML file: read, checked, refused with key and reason, and written back.
 
-The format follows :mod:`consumer.mapping.rules`: a field there is a key here. ``docs/mapping.md`` describes it for
-people.
+Each field in :mod:`consumer.mapping.rules` is a key of the format. ``docs/mapping.md`` describes the format.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _IMPLIED: Mapping[str, Mapping[str, Any]] = {
     "profile": {"name": "profile", "fields": []},
     "outside": {"name": "outside the hash", "fields": []},
 }
-# Rules that belong to an operation and not to a deployment.
+# Fields of Rules that are settings of one run, and not part of a mapping file.
 _SETTINGS = {
     "epoch": "CDC_GUARD__EPOCH",
     "accept_missing_before": "CDC_SOURCE__ACCEPT_MISSING_BEFORE",
@@ -45,7 +44,7 @@ _NAMES = ("name", "table", "column")
 
 
 class _Root(BaseModel):
-    """Strict, and without unknown keys, all the way down: the plain dataclasses inside inherit it."""
+    """Strict, without unknown keys. The plain dataclasses inside inherit this configuration."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -53,7 +52,7 @@ class _Root(BaseModel):
 
 
 def load(file: Path | None) -> Rules:
-    """The mapping in ``file``, the reference without one.
+    """Read the mapping from ``file``; without a file, the reference mapping.
 
     Raises:
         ConfigError: naming file, key, and what is allowed there.
@@ -71,7 +70,7 @@ def load(file: Path | None) -> Rules:
 
 
 def parse(text: str, name: str = "mapping") -> Rules:
-    """The mapping that ``text`` describes; ``name`` is what errors call it.
+    """Read the mapping from TOML ``text``; ``name``: what errors call the text.
 
     Raises:
         ConfigError: as :func:`load`.
@@ -95,26 +94,26 @@ def _read(data: dict[str, Any]) -> Rules | list[Fault]:
     data = dict(data)
     extends = data.pop("extends", None)
     if extends not in (None, "reference"):
-        return [Fault(("extends",), "no mapping of this name", '"reference", or leave it out')]
+        return [Fault(("extends",), "not the name of a mapping", '"reference", or leave it out')]
     if settings := [name for name in _SETTINGS if name in data]:
         return [Fault((settings[0],), "this is a setting, not part of a mapping", fix=f"set {_SETTINGS[settings[0]]}")]
-    if strange := list(_strange(data, ())):
-        return strange
+    if wrong_types := list(_wrong_types(data, ())):
+        return wrong_types
     whole = _merged(_plain(reference()), data) if extends else data
     for name, implied in _IMPLIED.items():
         if isinstance(whole.get(name), dict):
             whole[name] = {**implied, **whole[name]}
     try:
-        # By way of JSON, for strictness there still lets an array be a tuple or a set.
+        # Through JSON: in strict mode only JSON input may give a tuple or a set as an array.
         return _Root.model_validate_json(json.dumps({"rules": whole})).rules
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-        # A key that is missing may well be the one that is misspelt beside it.
+        # A misspelt key gives two faults: unknown key and missing key. The unknown key comes first.
         return [_fault(each) for each in sorted(found, key=lambda each: each["type"] == "missing")]
 
 
 def _merged(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """Tables are merged key by key; arrays, arrays of tables too, are replaced as a whole."""
+    """Merge tables key by key; replace arrays as a whole, also arrays of tables."""
     merged = base | data
     for name, value in data.items():
         if isinstance(value, dict) and isinstance(base.get(name), dict):
@@ -122,15 +121,15 @@ def _merged(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _strange(value: object, path: KeyPath) -> Iterator[Fault]:
+def _wrong_types(value: object, path: KeyPath) -> Iterator[Fault]:
     if isinstance(value, dict):
         for name, each in value.items():
-            yield from _strange(each, (*path, name))
+            yield from _wrong_types(each, (*path, name))
     elif isinstance(value, list):
-        for place, each in enumerate(value):
-            yield from _strange(each, (*path, place))
+        for index, each in enumerate(value):
+            yield from _wrong_types(each, (*path, index))
     elif not isinstance(value, str | int):
-        yield Fault(path, "neither a fraction nor a time has a place in a mapping", "text in quotes, or a whole number")
+        yield Fault(path, "a mapping contains no fractions and no times", "text in quotes, or a whole number")
 
 
 def _fault(error: Any) -> Fault:
@@ -158,7 +157,7 @@ def _is_given(fault: Fault, data: Mapping[str, Any]) -> bool:
 def _error(fault: Fault, data: Mapping[str, Any], name: str) -> ConfigError:
     problem = fault.problem
     if not _is_given(fault, data) and "extends" in data:
-        problem += " (what this file does not give is the reference's)"
+        problem += " (this key comes from the reference)"
     return ConfigError(f"{name}: {_key(fault.path, data)}", problem, allowed=fault.allowed, fix=fault.fix)
 
 
@@ -186,7 +185,7 @@ def to_toml(rules: Rules) -> str:
 
 
 def _plain(rules: Rules) -> dict[str, Any]:
-    """Rules as tables, arrays and scalars, without what goes without saying."""
+    """``rules`` as tables, arrays and scalars, without the implied keys."""
     plain = {
         field.name: _value(getattr(rules, field.name), complete=True)
         for field in dataclasses.fields(rules)
@@ -212,15 +211,15 @@ def _value(value: Any, *, complete: bool = False) -> Any:
 def _fields(value: Any, *, complete: bool) -> dict[str, Any]:
     plain = {}
     for field in dataclasses.fields(value):
-        held = getattr(value, field.name)
+        current = getattr(value, field.name)
         default = field.default_factory() if callable(field.default_factory) else field.default
-        # An empty default stands for the thing's name, as that of Column.field does.
-        is_implied = held == default or (default == "" and held == getattr(value, "name", None))
-        if held is not None and (not is_implied or _is_whole(value, complete)):
-            plain[field.name] = _value(held)
+        # An empty default stands for the object's name: for example Column.field.
+        is_implied = current == default or (default == "" and current == getattr(value, "name", None))
+        if current is not None and (not is_implied or _is_whole(value, complete)):
+            plain[field.name] = _value(current)
     return plain
 
 
 def _is_whole(value: Any, complete: bool) -> bool:
-    """Names are shown even where they are the default's; the parts of lists are long enough without."""
+    """Whether to write default values too: for ``names`` yes; for named elements of lists no, to keep them short."""
     return complete and not hasattr(value, "name")

@@ -1,4 +1,4 @@
-"""Names of keys by their prefix, for millions of them: what follows a prefix is kept once for all users who have it."""
+"""Key names by prefix, for millions of keys: what follows the prefix is stored once for all users who have it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from sys import intern
 
 _FEW = 8
-"""So many are searched as fast in a tuple, which takes a quarter of a set's memory."""
+"""Up to this number a tuple is searched as fast as a set, and takes a quarter of its memory."""
 
 
 class KeyNames:
-    """Each name that was added and not removed since."""
+    """The set of names that were added and not removed."""
 
     def __init__(self) -> None:
         self._ends: dict[str, tuple[str, ...] | set[str]] = {}
@@ -20,11 +20,11 @@ class KeyNames:
         return self._count
 
     def of(self, prefix: str) -> tuple[str, ...]:
-        """All names that begin with ``prefix``, which is one that names were added under."""
+        """All names that were added under ``prefix``."""
         return tuple(prefix + end for end in self._ends.get(prefix, ()))
 
     def add(self, prefix: str, name: str) -> None:
-        """``name`` begins with ``prefix``."""
+        """Add ``name``, which begins with ``prefix``."""
         end = name[len(prefix) :]
         known = self._ends.get(prefix, ())
         if end in known:
@@ -39,7 +39,7 @@ class KeyNames:
             self._ends[prefix] = {*known, end}
 
     def remove(self, prefix: str, names: Iterable[str]) -> None:
-        """Those of ``names`` that are there."""
+        """Remove ``names`` from those under ``prefix``; unknown names are ignored."""
         known = self._ends.get(prefix, ())
         left = set(known) - {name[len(prefix) :] for name in names}
         self._count -= len(known) - len(left)
@@ -49,6 +49,6 @@ class KeyNames:
             self._ends[prefix] = left if len(left) > _FEW else tuple(left)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all names."""
         self._ends.clear()
         self._count = 0

@@ -27,7 +27,7 @@ _LIVE = (
     Column("copytrading_alloted_time", Kind.TIME),
     Column("sending_orders", Kind.TEXT, default="rock"),
 )
-# Credentials and bookkeeping are not here: their change is nobody's news.
+# Columns with credentials and internal data are not listed: their changes are not published.
 _OUTSIDE = (
     "name",
     "email",

@@ -1,4 +1,4 @@
-"""What the program needs of each table's rows, as Avro reader schemas, and whether a writer's schema can give it."""
+"""The columns that the program needs of each table, as Avro reader schemas, and the check of a writer schema."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from consumer.mapping.rules import Column, LinkedTable, Rules
 
 _DECIMAL = "org.apache.kafka.connect.data.Decimal"
 _BITS = "io.debezium.data.Bits"
-# Semantic types that Debezium gives an Avro long or string that is a time; without one, the number's unit is a guess.
+# Debezium's semantic types of an Avro long or string with a time. Without one, the unit of a number is unknown.
 _TIMES = (
     "io.debezium.time.Timestamp",
     "io.debezium.time.MicroTimestamp",
@@ -29,23 +29,23 @@ _ACCEPTED: Mapping[Kind, tuple[str, ...]] = {
 _ID = ("int", "long", "string", "whole")
 _ROW_KEY = ("int", "long", "string", "bytes")
 _ADVICE = {
-    "float": "a floating point number has lost digits already; set decimal.handling.mode=string",
-    "double": "a floating point number has lost digits already; set decimal.handling.mode=string",
+    "float": "a floating point number has already lost digits; set decimal.handling.mode=string",
+    "double": "a floating point number has already lost digits; set decimal.handling.mode=string",
     "bytes": "bytes without the logical type decimal",
 }
 
 
 def reader_schemas(rules: Rules) -> dict[str, dict[str, Any]]:
-    """An Avro schema of the row of every table, by the table's name.
+    """The Avro schema of the rows of every table, by the table's name.
 
-    A column that must be there has no default. The union of a column's types lists every type that is understood.
+    A required column has no default. The union of a column's types lists every type that the program can read.
     """
     of_users = {table.table: reader_schema(table.table, table.key, table.columns) for table in rules.tables}
     return of_users | {table.table: _linked_schema(table) for table in rules.linked}
 
 
 def _linked_schema(table: LinkedTable) -> dict[str, Any]:
-    """Of a linked table: the key is of any type, and the other required columns are text, and nothing else."""
+    """The schema of a linked table: the key has any type, and other required columns are text only."""
     schema = reader_schema(table.table, table.key, _linked(table))
     for field in schema["fields"]:
         if field["name"] == table.key:
@@ -58,7 +58,7 @@ def _linked_schema(table: LinkedTable) -> dict[str, Any]:
 
 
 def _linked(table: LinkedTable) -> Iterator[Column]:
-    """The columns of a linked table that are read, each once."""
+    """The columns that are read from a linked table, each once."""
     needed = [Column(table.user_id, required=True), Column(table.status, Kind.TEXT, required=True)]
     if table.user_type_column:
         needed.append(Column(table.user_type_column, Kind.TEXT, required=True))
@@ -68,11 +68,11 @@ def _linked(table: LinkedTable) -> Iterator[Column]:
 
 
 def reader_schema(table: str, key: str, columns: Iterable[Column]) -> dict[str, Any]:
-    """An Avro schema of the row of one table."""
+    """The Avro schema of the rows of one table."""
     return {
         "type": "record",
         "name": "Value",
-        "doc": f"What cdc-consumer needs of a row of {table}. A field without a default must be there.",
+        "doc": f"What cdc-consumer needs of a row of {table}. A field without a default is required.",
         "fields": [{"name": key, "type": _types(_ID), "kind": "id"}, *map(_field, columns)],
     }
 
@@ -84,16 +84,16 @@ def _field(column: Column) -> dict[str, Any]:
 
 
 def _types(names: Iterable[str], scale: int = 0) -> list[object]:
-    """Names as Avro types; ``whole`` is a decimal without decimals, as BIGINT UNSIGNED may come."""
+    """Avro types by name. ``whole`` is a decimal with scale 0: Debezium may send BIGINT UNSIGNED so."""
     scales = {"decimal": scale, "whole": 0}
     decimal = {"type": "bytes", "logicalType": "decimal", "precision": 38}
     return [decimal | {"scale": scales[name]} if name in scales else name for name in names]
 
 
 def incompatibilities(writer: object, reader: Mapping[str, Any]) -> list[str]:
-    """Why rows written with ``writer`` can not be used, one sentence for each column; empty if they can.
+    """Why rows written with ``writer`` can't be used: one sentence for each column; empty if they can be used.
 
-    ``writer`` is the Avro schema of a Debezium envelope, or of its row; ``reader`` one of :func:`reader_schemas`.
+    ``writer``: the Avro schema of a Debezium envelope or of its row. ``reader``: one of :func:`reader_schemas`.
     """
     row = _row(writer)
     if row is None:
@@ -113,7 +113,7 @@ def _problems(
                 yield f"{name}: missing, and it is required"
             continue
         if kind == "key":
-            continue  # of any type, as long as it tells rows apart
+            continue  # any type is accepted: the key only identifies a row
         accepted = {_name(each) for each in wanted["type"]} | ({"bits"} if kind in (Kind.INTEGER, Kind.BITS) else set())
         for each in _branches(columns[name].get("type")):
             given = named.get(each, each) if isinstance(each, str) else each
@@ -123,7 +123,7 @@ def _problems(
                 known = ", ".join(sorted(accepted - {"null"}))
                 yield f"{name}: {found} can not be read as {kind}: {advice or f'should be one of {known}'}"
             elif kind == Kind.TIME and found == "long" and not _is_time(given):
-                yield f"{name}: a number without a time's semantic type, so its unit is unknown"
+                yield f"{name}: a number without a semantic type for times, so its unit is unknown"
 
 
 def _branches(schema: object) -> list[object]:
@@ -131,7 +131,7 @@ def _branches(schema: object) -> list[object]:
 
 
 def _name(schema: object) -> str:
-    """A type's name; ``decimal`` for bytes that are one, ``bits`` for those of a BIT column."""
+    """A type's name; ``decimal`` for bytes with a decimal, ``bits`` for bytes of a BIT column."""
     if isinstance(schema, dict):
         if schema.get("connect.name") == _BITS:
             return "bits"
@@ -139,7 +139,7 @@ def _name(schema: object) -> str:
         if schema.get("type") == "bytes" and is_decimal:
             return "decimal"
         return "string" if schema.get("type") == "enum" else _name(schema.get("type"))
-    return schema if isinstance(schema, str) else "nothing known"
+    return schema if isinstance(schema, str) else "an unknown type"
 
 
 def _is_time(schema: object) -> bool:
@@ -151,7 +151,7 @@ def _is_time(schema: object) -> bool:
 
 
 def _row(writer: object) -> Mapping[str, Any] | None:
-    """The record of the row: of the envelope's ``before`` or ``after``, whichever defines it, or ``writer`` itself."""
+    """The record schema of the row: from the envelope's ``before`` or ``after``, or ``writer`` itself."""
     if not (isinstance(writer, dict) and writer.get("type") == "record" and isinstance(writer.get("fields"), list)):
         return None
     images = [each for each in writer["fields"] if isinstance(each, dict) and each.get("name") in ("before", "after")]
@@ -162,7 +162,7 @@ def _row(writer: object) -> Mapping[str, Any] | None:
 
 
 def _named(schema: object) -> Iterator[tuple[str, object]]:
-    """Named types inside a schema, by their short and their full name."""
+    """The named types inside a schema, by short name and by full name."""
     if isinstance(schema, list):
         for each in schema:
             yield from _named(each)

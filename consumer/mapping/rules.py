@@ -1,7 +1,7 @@
-"""What follows from a change of which column of which table: the mapping, with the reference as its default.
+"""The mapping's data types: which Redis writes and messages follow from a change of which column.
 
-A *field* is a column's name in the config hash; most often the two are the same. Everything here is data:
-:mod:`consumer.planning.plan` reads it, and no table, column, key or channel is named anywhere else.
+A *field* is a column's name in the config hash; usually both names are equal. :mod:`consumer.planning.plan` reads this
+data. The names of tables, columns, keys and channels are nowhere else in the code.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MESSAGE_FIELDS = frozenset(
     {"event_id", "event_type", "user_id", "user_type", "updated_fields", "group_changed", "old_group", "new_group"}
     | {"timestamp", "source", "source_position", "database_transaction_id"}
 )
-"""The fields that each message has; all others are details."""
+"""The fields of every message; all other fields are details."""
 
 RESERVED_FIELDS = MESSAGE_FIELDS | {"transactions"}
 """Fields of messages that no row of a linked table may set."""
@@ -27,10 +27,10 @@ RESERVED_FIELDS = MESSAGE_FIELDS | {"transactions"}
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that this program owns a field for.
+    """A column whose value is written to a field of the config hash.
 
-    ``required``: a row image without it is refused. ``scale``: decimals of money, where the wire does not say.
-    ``default``: stands for NULL and for an absent column.
+    ``required``: a row image without it is refused. ``scale``: number of decimals of money, if the record does not
+    contain it. ``default``: used for NULL and for an absent column.
     """
 
     name: str
@@ -49,10 +49,10 @@ class Column:
 class UserTable:
     """A table whose rows are users of one type.
 
-    ``constants`` are fields that every config hash of this table holds. ``outside`` are columns, or patterns of them
-    (``bank_*``), that have no field but whose change is news all the same; all others change nothing. Of those the ones
-    in ``ignored`` are known to; a column that is named nowhere is reported. ``partitions`` are names, or patterns of
-    them, of tables whose rows are rows of this one, and whose records come in one topic with this one's.
+    ``constants``: fields with a fixed value in every config hash of this table. ``outside``: columns, or patterns such
+    as ``bank_*``, that have no field but whose change is published. ``ignored``: other columns that are known and
+    change nothing; a column that is named nowhere is reported. ``partitions``: names, or patterns, of tables whose rows
+    are rows of this table, and whose records are in the same topic.
     """
 
     table: str
@@ -65,20 +65,20 @@ class UserTable:
     partitions: tuple[str, ...] = ()
 
     __hash__ = object.__hash__
-    """As the thing it is, so that what is worked out from a table can be remembered by it."""
+    """By identity, so that results computed from a table can be cached by it."""
 
     def money(self) -> Iterator[tuple[str, int]]:
-        """The money columns with their scales."""
+        """The money columns, each with its scale."""
         return ((column.name, column.scale) for column in self.columns if column.kind is Kind.MONEY)
 
     def is_outside(self, column: str) -> bool:
-        """Whether a change of ``column``, which has no field, is news."""
+        """Whether a change of ``column``, which has no field, is published."""
         return any(fnmatchcase(column, pattern) for pattern in self.outside)
 
 
 @dataclass(frozen=True, slots=True)
 class Enrichment:
-    """A column of a linked table that says more about a message: it goes in as ``field``."""
+    """A column of a linked table whose value is added to messages as ``field``."""
 
     column: str
     field: str
@@ -88,15 +88,16 @@ class Enrichment:
 
 @dataclass(frozen=True, slots=True)
 class LinkedTable:
-    """A table whose rows belong to users and never set a balance, such as transactions and money requests.
+    """A table with rows that belong to users and never set a balance, such as transactions and money requests.
 
-    The user's type stands in ``user_type_column``, or is always ``user_type``. A row counts once its ``status`` is one
-    of ``done``: then the columns in ``writes`` go to their fields of the config hash, if it exists, with the time in
-    ``time_field``, the derived keys in ``clears`` are cleared, and the messages that the same database transaction
-    causes for the user are enriched. ``not_done`` are the other values of ``status``, and ``other_types`` the types of
-    users that no table holds; a value that is in none of these is reported. Empty, they take any value, but for one of
-    ``status`` that differs from one of ``done`` in upper and lower case alone. ``partitions`` are as those of a table
-    of users.
+    The user's type is in the column ``user_type_column``, or is always ``user_type``. A row counts when its ``status``
+    is one of ``done``. Then the columns in ``writes`` are written to their fields of the config hash, if that hash
+    exists, with the time in ``time_field``. The derived keys in ``clears`` are deleted. The messages that the same
+    database transaction causes for the user get the fields in ``enriches``.
+
+    ``not_done``: the other known values of ``status``. ``other_types``: known user types without a user table. A value
+    in none of these sets is reported. If a set is empty, any value is accepted, except a ``status`` that differs from
+    one of ``done`` only in upper and lower case. ``partitions``: as in :class:`UserTable`.
     """
 
     table: str
@@ -115,7 +116,7 @@ class LinkedTable:
     partitions: tuple[str, ...] = ()
 
     def money(self) -> Iterator[tuple[str, int]]:
-        """The money columns with their scales."""
+        """The money columns, each with its scale."""
         return ((each.column, each.scale) for each in self.enriches if each.kind is Kind.MONEY)
 
 
@@ -123,9 +124,9 @@ class LinkedTable:
 class Consequence:
     """What follows when one of ``fields`` changes.
 
-    ``stamps`` are time fields set in the config hash; ``portfolio_stamps`` in the portfolio hash, where the changed
-    fields go too when ``portfolio`` is set. ``clears`` are templates of derived keys, a trailing ``*`` meaning all keys
-    that begin so.
+    ``stamps``: time fields that are set in the config hash. ``portfolio_stamps``: time fields in the portfolio hash;
+    if ``portfolio`` is true, the changed fields are written there too. ``clears``: templates of derived keys to delete;
+    a ``*`` at the end means all keys with that prefix. ``channels``: where the change is published.
     """
 
     name: str
@@ -139,7 +140,7 @@ class Consequence:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Templates of the keys of one user, and the channels of a user's beginning and end."""
+    """Templates of one user's keys, and the channels for a user's creation, deletion and group change."""
 
     config: str = "user:{<type>:<id>}:config"
     portfolio: str = "user:{<type>:<id>}:portfolio"
@@ -154,11 +155,11 @@ class Rules:
     """The whole mapping.
 
     ``consequences`` apply to fields, ``profile`` to every changed field that is not in ``financial``, ``outside`` to
-    columns without a field. ``balance_field`` is the field that the balance string and ``group_field`` the one that
-    messages about groups speak of. ``epoch`` is the operator's: raised, it outranks every stored version.
-    ``accept_missing_before``: an update without its old row image is taken as a change of every owned column.
-    ``databases``: whose rows are taken, on PostgreSQL schemas; empty: those of every one.
-    ``placeholder`` is what Debezium sends for a value that the database did not send.
+    columns without a field. ``balance_field``: the field that the balance string holds. ``group_field``: the field of
+    the messages about groups. ``epoch``: set by the operator; a higher epoch is newer than every stored version.
+    ``accept_missing_before``: treat an update without its old row image as a change of every mapped column.
+    ``databases``: the databases (PostgreSQL: schemas) whose rows are applied; empty: all. ``placeholder``: the text
+    that Debezium sends for a value that the database did not send.
     """
 
     tables: tuple[UserTable, ...]
@@ -177,18 +178,18 @@ class Rules:
     placeholder: str = PLACEHOLDER
 
     __hash__ = object.__hash__
-    """As the thing it is, as that of a table."""
+    """By identity, as for a table."""
 
     def table(self, name: str) -> UserTable | None:
-        """The rules of a user table, or of the one that ``name`` is a partition of; None where nobody named it."""
+        """The user table that is named ``name`` or has the partition ``name``; None if there is none."""
         return _user_table(self, name)
 
     def linked_table(self, name: str) -> LinkedTable | None:
-        """The rules of a linked table, as those of a user table."""
+        """The linked table that is named ``name`` or has the partition ``name``; None if there is none."""
         return _linked_table(self, name)
 
     def captured_name(self, name: str) -> str:
-        """The captured table that ``name`` is, or is a partition of; "" where nobody named it."""
+        """The name of the mapped table that is named ``name`` or has the partition ``name``; "" if there is none."""
         found = self.table(name) or self.linked_table(name)
         return found.table if found is not None else ""
 
@@ -197,13 +198,13 @@ class Rules:
         return (*(table.table for table in self.tables), *(table.table for table in self.linked))
 
     def derived(self) -> tuple[str, ...]:
-        """Templates of all derived keys, each once."""
+        """The templates of all derived keys, each once."""
         every = [each.clears for each in (*self.consequences, self.profile, self.outside)]
         every += [each.clears for each in self.linked]
         return tuple(dict.fromkeys(template for clears in every for template in clears))
 
     def wildcards(self) -> tuple[str, ...]:
-        """What all derived keys of a kind begin with that are cleared by prefix: ``financial_summary:``."""
+        """The prefixes of the derived keys that are cleared by prefix, such as ``financial_summary:``."""
         return tuple(template.partition("<")[0] for template in self.derived() if template.endswith("*"))
 
 
@@ -221,7 +222,7 @@ _Table = TypeVar("_Table", UserTable, LinkedTable)
 
 
 def _named(tables: tuple[_Table, ...], name: str) -> _Table | None:
-    """A table's own name before patterns of partitions; the first counts."""
+    """A table's own name counts before patterns of partitions; the first match counts."""
     for table in tables:
         if table.table == name:
             return table

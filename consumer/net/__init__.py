@@ -1,1 +1,1 @@
-"""TLS and HTTP, for every client of a server."""
+"""TLS settings and the HTTP client that the clients of all servers use."""

@@ -1,7 +1,7 @@
-"""TLS with a server: its files, and why there is none, found out by a connection of one's own.
+"""TLS with a server: its files, and the reason why TLS does not work.
 
-The clients wrap the cause in errors of theirs, or lose it: where a server speaks TLS and the client does not, only a
-closed connection is seen, as of a server that goes down. So :func:`refusal` looks for itself.
+The client libraries hide the reason, or lose it. For example, if the server speaks TLS and the client does not, the
+client only sees a closed connection, as when a server shuts down. So :func:`refusal` opens a connection of its own.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import NamedTuple, Self
 from consumer.errors import ConfigError
 from consumer.settings.sections import Certified
 
-_LOOK_S = 2.0
-# With TLS 1.3 a server refuses a client's certificate after the handshake, unasked.
-_SECOND_THOUGHTS_S = 0.5
+_CONNECT_TIMEOUT_S = 2.0
+# With TLS 1.3 the server refuses a client's certificate after the handshake, so the alert must be waited for.
+_ALERT_TIMEOUT_S = 0.5
 
 
 class Files(NamedTuple):
-    """PEM files: of the authority (None: the system's), of this client's certificate and its key."""
+    """PEM files: the certificate authority (None: the system's), this client's certificate and its key."""
 
     ca: Path | None = None
     certificate: Path | None = None
@@ -30,21 +30,23 @@ class Files(NamedTuple):
 
     @classmethod
     def of(cls, settings: Certified) -> Self:
-        """Those of a section of settings."""
+        """The files of a section of the settings."""
         return cls(settings.ca, settings.certificate, settings.key)
 
 
 class Hello(NamedTuple):
-    """What may be said to a server in plain text, and what its answer begins with."""
+    """A request in plain text that is safe to send to a server, and the possible beginnings of its answer."""
 
-    says: bytes
+    request: bytes
     answer: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SettingNames:
-    """The settings of one server: ``files`` is what those of the files begin with; ``secured`` and ``plain`` say what
-    the setting ``protocol`` should be for TLS and for none; ``highest`` is the version of TLS that the client bears.
+    """Names of one server's settings, for error texts.
+
+    ``files``: the common beginning of the settings for the TLS files. ``secured`` and ``plain``: the values of the
+    setting ``protocol`` with TLS and without. ``highest``: the highest TLS version that the client supports.
     """
 
     files: str
@@ -68,7 +70,7 @@ class SettingNames:
 
 
 class Fault(NamedTuple):
-    """Why there is no TLS: what is to blame, as :class:`SettingNames` names it, and what would help."""
+    """Why TLS does not work. ``part``: the attribute of :class:`SettingNames` whose setting is wrong."""
 
     problem: str
     part: str
@@ -77,55 +79,59 @@ class Fault(NamedTuple):
 
 
 EXPIRED = Fault(
-    "its certificate has expired", "address", fix="give the server one that is valid now, and let the clocks agree"
+    "its certificate has expired",
+    "address",
+    fix="give the server a certificate that is valid now, and check the clocks",
 )
 EARLY = EXPIRED._replace(problem="its certificate is not valid yet")
 UNTRUSTED = Fault(
-    "its certificate is of no authority that is trusted here", "ca", "the file of the authority that signed it"
+    "its certificate is not signed by a trusted authority",
+    "ca",
+    "the file of the authority that signed it",
 )
-OTHER_NAME = Fault("its certificate is for another name", "address", "a name that its certificate is for")
-UNSHOWN = Fault("it asks for a certificate of this client", "certificate", fix="set one, and its key")
+OTHER_NAME = Fault("its certificate is for another name", "address", "a host name that is in its certificate")
+UNSHOWN = Fault("it requires a certificate of this client", "certificate", fix="set one, and its key")
 UNWANTED = Fault(
     "it does not accept this client's certificate",
     "certificate",
-    "a certificate that is valid now, of an authority that the server trusts",
+    "a certificate that is valid now and is signed by an authority that the server trusts",
 )
-OTHER_VERSION = Fault("it speaks only newer or older versions of TLS", "address", "a listener with TLS 1.2")
+OTHER_VERSION = Fault("it supports only newer or only older versions of TLS", "address", "a listener with TLS 1.2")
 NO_TLS = Fault("it does not speak TLS", "protocol")
 ONLY_TLS = Fault("it speaks TLS only", "protocol")
 
 _OF_VERIFICATION = {9: EARLY, 10: EXPIRED, 62: OTHER_NAME, 64: OTHER_NAME}  # OpenSSL's X509_V_ERR_…
 
 
-def context(files: Files, blame: SettingNames) -> ssl.SSLContext:
-    """What trusts the authority, and shows the certificate.
+def context(files: Files, names: SettingNames) -> ssl.SSLContext:
+    """An SSL context that trusts the authority and presents the client's certificate.
 
     Raises:
         ConfigError: a file can't be used.
 
     """
-    for setting, path in ((blame.ca, files.ca), (blame.certificate, files.certificate), (blame.key, files.key)):
+    for setting, path in ((names.ca, files.ca), (names.certificate, files.certificate), (names.key, files.key)):
         _refuse_unreadable(setting, path)
     try:
         made = ssl.create_default_context(cafile=files.ca)
     except ssl.SSLError:
-        raise ConfigError(blame.ca, f"{files.ca}: no certificate in it", allowed="a PEM file") from None
-    made.maximum_version = blame.highest
+        raise ConfigError(names.ca, f"{files.ca}: no certificate in it", allowed="a PEM file") from None
+    made.maximum_version = names.highest
     if files.certificate is not None:
         try:
             made.load_cert_chain(files.certificate, files.key, password=_refuse_passphrase)
         except _Encrypted:
-            raise ConfigError(blame.key, "the key is encrypted", allowed="a key without a passphrase") from None
+            raise ConfigError(names.key, "the key is encrypted", allowed="a key without a passphrase") from None
         except ssl.SSLError as error:
             is_other = error.reason == "KEY_VALUES_MISMATCH"
-            problem = "the key is not that of the certificate" if is_other else "no certificate with its key"
-            allowed = "PEM files that belong together"
-            raise ConfigError(blame.certificate, f"{files.certificate}: {problem}", allowed=allowed) from None
+            problem = "the key does not belong to the certificate" if is_other else "no certificate and key in it"
+            allowed = "PEM files of one certificate and its key"
+            raise ConfigError(names.certificate, f"{files.certificate}: {problem}", allowed=allowed) from None
     return made
 
 
 class _Encrypted(Exception):
-    """A key with a passphrase: OpenSSL would ask for it on the terminal."""
+    """A key with a passphrase. Without this, OpenSSL would ask for the passphrase on the terminal."""
 
 
 def _refuse_passphrase() -> str:
@@ -142,21 +148,24 @@ def _refuse_unreadable(setting: str, path: Path | None) -> None:
 
 
 class Renewed:
-    """For a client that keeps its context: reads the files for each connection, so that they can be renewed."""
+    """Replaces an SSL context that a client keeps: reads the files for each connection, so they can be renewed."""
 
-    def __init__(self, files: Files, blame: SettingNames) -> None:
+    def __init__(self, files: Files, names: SettingNames) -> None:
         self._files = files
-        self._blame = blame
+        self._names = names
 
     def wrap_socket(
         self, sock: socket.socket, *, server_hostname: str, do_handshake_on_connect: bool = True
     ) -> ssl.SSLSocket:
-        """As a context does. Raises ssl.SSLError also if the server hung up, or a file can't be used now.
+        """Do the handshake, with the files as they are now.
 
-        kafka-python takes nothing else for a failed attempt: after a ConnectionResetError it never connects again.
+        kafka-python retries only after ssl.SSLError: after a ConnectionResetError it never connects again.
+
+        Raises:
+            ssl.SSLError: the handshake failed, the server closed the connection, or a file can't be used now.
         """
         try:
-            now = context(self._files, self._blame)
+            now = context(self._files, self._names)
             return now.wrap_socket(
                 sock, server_hostname=server_hostname, do_handshake_on_connect=do_handshake_on_connect
             )
@@ -167,33 +176,33 @@ class Renewed:
 
 
 def refusal(
-    server: str, host: str, port: int, files: Files | None, blame: SettingNames, hello: Hello
+    server: str, host: str, port: int, files: Files | None, names: SettingNames, hello: Hello
 ) -> ConfigError | None:
-    """Why there can be no connection with these settings, if that is due to TLS; ``files`` is None without TLS.
+    """The TLS problem that prevents a connection with these settings; ``files`` is None without TLS.
 
-    None as well if the server does not answer at all.
+    None if TLS works, or if the server does not answer at all.
 
     Raises:
         ConfigError: a file can't be used.
 
     """
-    fault = _examine(host, port, files, blame, hello)
+    fault = _examine(host, port, files, names, hello)
     if fault is None:
         return None
-    allowed = {NO_TLS: blame.plain, ONLY_TLS: blame.secured}.get(fault, fault.allowed)
-    return ConfigError(getattr(blame, fault.part), f"{server}: {fault.problem}", allowed=allowed, fix=fault.fix)
+    allowed = {NO_TLS: names.plain, ONLY_TLS: names.secured}.get(fault, fault.allowed)
+    return ConfigError(getattr(names, fault.part), f"{server}: {fault.problem}", allowed=allowed, fix=fault.fix)
 
 
-def _examine(host: str, port: int, files: Files | None, blame: SettingNames, hello: Hello) -> Fault | None:
+def _examine(host: str, port: int, files: Files | None, names: SettingNames, hello: Hello) -> Fault | None:
     if files is None:
         return ONLY_TLS if _answers_tls(host, port) else None
-    trusting = context(files, blame)
+    verified = context(files, names)
     try:
         with (
-            socket.create_connection((host, port), _LOOK_S) as plain,
-            trusting.wrap_socket(plain, server_hostname=host) as secured,
+            socket.create_connection((host, port), _CONNECT_TIMEOUT_S) as plain,
+            verified.wrap_socket(plain, server_hostname=host) as secured,
         ):
-            secured.settimeout(_SECOND_THOUGHTS_S)
+            secured.settimeout(_ALERT_TIMEOUT_S)
             with suppress(TimeoutError):
                 secured.recv(1)
     except OSError as error:
@@ -203,27 +212,28 @@ def _examine(host: str, port: int, files: Files | None, blame: SettingNames, hel
 
 
 def _fault(error: OSError, *, has_certificate: bool) -> Fault | None:
-    """What a handshake's error says, if it says anything."""
+    """The fault that a handshake's error shows, or None if the error shows none."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _OF_VERIFICATION.get(error.verify_code, UNTRUSTED)
-    said = (error.reason or "") if isinstance(error, ssl.SSLError) else ""
-    if "PROTOCOL_VERSION" in said:
+    reason = (error.reason or "") if isinstance(error, ssl.SSLError) else ""
+    if "PROTOCOL_VERSION" in reason:
         return OTHER_VERSION
-    if "ALERT" in said and ("CERTIFICATE" in said or "UNKNOWN_CA" in said):
+    if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
         return UNWANTED if has_certificate else UNSHOWN
     return None
 
 
 def _answers_tls(host: str, port: int) -> bool:
-    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    anybody.check_hostname = False
-    anybody.verify_mode = ssl.CERT_NONE
+    unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    unverified.check_hostname = False
+    unverified.verify_mode = ssl.CERT_NONE
     try:
-        with socket.create_connection((host, port), _LOOK_S) as plain, anybody.wrap_socket(plain) as secured:
-            # Over a connection that was reset by now no hands are shaken, and nothing is raised.
+        connection = socket.create_connection((host, port), _CONNECT_TIMEOUT_S)
+        with connection as plain, unverified.wrap_socket(plain) as secured:
+            # If the connection is already reset, wrap_socket does no handshake and raises nothing.
             return secured.version() is not None
     except ssl.SSLError as error:
-        # One that refuses for want of a certificate speaks TLS too.
+        # A server that refuses because it requires a certificate speaks TLS too.
         return "ALERT" in (error.reason or "")
     except OSError:
         return False
@@ -231,8 +241,8 @@ def _answers_tls(host: str, port: int) -> bool:
 
 def _answers_plain(host: str, port: int, hello: Hello) -> bool:
     try:
-        with socket.create_connection((host, port), _LOOK_S) as plain:
-            plain.sendall(hello.says)
+        with socket.create_connection((host, port), _CONNECT_TIMEOUT_S) as plain:
+            plain.sendall(hello.request)
             return plain.recv(64).startswith(hello.answer)
     except OSError:
         return False

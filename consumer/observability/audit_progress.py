@@ -1,4 +1,4 @@
-"""How far an audit is: a bar on a terminal, a line in the log now and then where there is none."""
+"""The progress of an audit: a bar on a terminal, else a log line every few seconds."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _EVERY_S = 5.0
 
 
 class AuditProgress:
-    """Keys of a table passed of so many: nobody counts the rows of a large table beforehand."""
+    """Counts users. A bar shows the key reached and the last key, because counting a large table's rows is slow."""
 
     def __init__(self, *, is_shown: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._began = self._said = clock()
+        self._began = self._logged_at = clock()
         self._users = 0
         self._bar: Progress | None = None
         if is_shown and sys.stderr.isatty():
@@ -38,19 +38,19 @@ class AuditProgress:
             self._bar.stop()
 
     def begin(self, what: str, last: int | None) -> None:
-        """Another part of the work, up to the key ``last``, or so many users of a sample; None: of unknown length."""
+        """Begin another part, up to the key ``last``, or to that many users of a sample; None: length unknown."""
         if self._bar is not None:
             for task in self._bar.task_ids:
                 self._bar.remove_task(task)
             self._bar.add_task(what, total=last, users=f"{self._users:,}")
 
     def reach(self, key: int, users: int) -> None:
-        """``users`` more were compared, up to ``key``, or to so many users of a sample."""
+        """``users`` more users were compared, up to ``key``, or to that many users of a sample."""
         self._users += users
         if self._bar is not None:
             for task in self._bar.task_ids:
                 self._bar.update(task, completed=key, users=f"{self._users:,}")
-        elif self._clock() - self._said >= _EVERY_S:
-            self._said = self._clock()
-            rate = self._users / max(self._said - self._began, 0.001)
+        elif self._clock() - self._logged_at >= _EVERY_S:
+            self._logged_at = self._clock()
+            rate = self._users / max(self._logged_at - self._began, 0.001)
             _log.info("comparing", action="audit.progress", users=self._users, per_s=round(rate))

@@ -1,4 +1,4 @@
-"""What became of a batch, in numbers: metrics are told of it once, and do not cost by the record."""
+"""Counts for one batch, so that metrics are updated once per batch and not once per record."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ APPLIED, DEAD_LETTER, JOINED = "applied", "dead_letter", "joined"
 SENT_AGAIN, OTHER_DATABASE = "sent_again", "other_database"
 OUTCOMES = (APPLIED, "duplicate", "stale", SENT_AGAIN, JOINED, "nothing", "ignored", DEAD_LETTER, OTHER_DATABASE)
 UNKNOWN = "unknown"
-"""The table of a record that does not tell it, in a topic that carries several or none that is known."""
+"""The table of a record whose table is not known, in a topic with several tables or with none that is known."""
 KINDS = ("config", "balance", "update", "remove", "clear", "publish")
 
 
 @dataclass(slots=True)
 class BatchCounts:
-    """Counts of a batch.
+    """Counts for one batch.
 
-    ``effects`` are by kind, ``clear`` in keys that were there and ``publish`` in messages. ``committed_ms`` and
-    ``appended_ms`` are the source's and Kafka's times of what was applied, ``reached_ms`` the time of the last record
-    of each partition; UTC milliseconds.
+    ``effects``: by kind; ``clear`` counts deleted keys, ``publish`` counts messages. ``committed_ms`` and
+    ``appended_ms``: the source's and Kafka's times of applied changes. ``reached_ms``: the source's time of the last
+    record of each partition. All times are UTC milliseconds.
     """
 
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -48,7 +48,7 @@ def outcome_of(step: Step) -> str:
 
 
 def count_batch(steps: Sequence[Step]) -> BatchCounts:
-    """The counts of ``steps``, which are in the order of each partition."""
+    """Count ``steps``, which are in the order of each partition."""
     found = BatchCounts()
     last: dict[tuple[str, int], Step] = {}
     for step in steps:
@@ -80,6 +80,6 @@ def _count_applied(step: Step, found: BatchCounts) -> None:
 
 
 def _time_ms(step: Step) -> int:
-    """The source's time, or Kafka's where the record has none."""
+    """The source's time, or Kafka's if the record has none; UTC milliseconds."""
     event = step.decision.event
     return event.position.ts_ms if event is not None else step.record.timestamp_ms

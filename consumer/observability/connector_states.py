@@ -1,4 +1,4 @@
-"""How connectors are, as metrics: those of ``run``, and of ``connect watch`` with what it did about them."""
+"""Metrics of connector states, for ``run`` and for ``connect watch``, and of the restarts by ``connect watch``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from prometheus_client.registry import Collector
 from consumer.source.connect.failure import Kind
 from consumer.source.connect.status import FAILED, RUNNING, Present
 
-_LONGEST_LOOK_S = 120.0
+_ALIVE_WITHIN_S = 120.0
 STATES = (RUNNING, FAILED, "PAUSED", "STOPPED", "UNASSIGNED", "RESTARTING", "DESTROYED")
 
 
 class ConnectorStates(Collector):
-    """States as of the last look, and how often each connector was seen to fail. Other threads may collect."""
+    """The states at the last check, and the number of failures of each connector. Other threads may collect."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -30,7 +30,7 @@ class ConnectorStates(Collector):
         self._states: Mapping[str, str] = {}
 
     def looked(self, found: Sequence[Present]) -> None:
-        """These are all that there are now."""
+        """Store the states of all connectors at this check."""
         before = self._states
         for each in found:
             failures = self._failures.labels(each.name)
@@ -39,7 +39,7 @@ class ConnectorStates(Collector):
         self._states = {each.name: each.status.state for each in found}
 
     def collect(self) -> Iterator[Metric]:
-        """As of the last look."""
+        """The states at the last check."""
         states = GaugeMetricFamily(
             "cdc_connector_state", "A connector with its tasks: 1 at its state", labels=["connector", "state"]
         )
@@ -51,12 +51,12 @@ class ConnectorStates(Collector):
 
 
 class WatchMetrics:
-    """What ``connect watch`` sees and does, and what its probes ask."""
+    """Metrics and probes of ``connect watch``."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.registry = CollectorRegistry()
         self._clock = clock
-        self._beat = clock()
+        self._checked_at = clock()
         self._problem = "Kafka Connect was not asked yet"
         self.states = ConnectorStates()
         self.registry.register(self.states)
@@ -70,28 +70,28 @@ class WatchMetrics:
         self.registry.register(_Refused(self))
 
     def looked(self, found: Sequence[Present], refused: Mapping[str, Kind]) -> None:
-        """These are all that there are now, and those of them that are left to people."""
-        self._problem, self._beat = "", self._clock()
+        """Store the states of all connectors, and the failed connectors that are not restarted automatically."""
+        self._problem, self._checked_at = "", self._clock()
         self.states.looked(found)
         for each in found:
             self.restarts.labels(each.name)
         self._refused = dict(refused)
 
     def unanswered(self, problem: str) -> None:
-        """Connect could not be asked."""
-        self._problem, self._beat = problem, self._clock()
+        """Connect could not be asked, because of ``problem``."""
+        self._problem, self._checked_at = problem, self._clock()
 
     @property
     def refused(self) -> Mapping[str, Kind]:
-        """The connectors that are not started again, and of which kind the cause is."""
+        """The connectors that are not restarted, each with the kind of its cause."""
         return self._refused
 
     def is_alive(self) -> bool:
-        """Whether the loop has turned within the last two minutes: each question has a limit far below."""
-        return self._clock() - self._beat < _LONGEST_LOOK_S
+        """Whether Connect was asked within the last two minutes; each request has a much shorter timeout."""
+        return self._clock() - self._checked_at < _ALIVE_WITHIN_S
 
     def unready(self) -> str:
-        """That Connect can't be asked, or ""."""
+        """Why Connect can't be asked, or ""."""
         return self._problem
 
 

@@ -1,4 +1,4 @@
-"""The connector's signs of life as ``run`` watches them: a metric, a reason not to be ready, and two log lines."""
+"""The age of the connector's heartbeat in ``run``: a metric, a reason for not ready, and log lines."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _ADVICE = "cdc-consumer connect status says whether it runs; docs/runbooks.md, T
 
 
 class HeartbeatWatch(Collector):
-    """``look`` is that of a :class:`consumer.source.heartbeat_reader.HeartbeatReader`.
+    """Checks heartbeats. ``look``: that of a :class:`consumer.source.heartbeat_reader.HeartbeatReader`.
 
-    ``limit_s`` seconds without a sign are a silence; 0: none is. A topic that is not there is told once, and is none.
+    A connector is silent after ``limit_s`` seconds without a heartbeat; 0: never. A missing topic is logged once, and
+    does not count as silent.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class HeartbeatWatch(Collector):
         self._is_refused = False
 
     def look(self) -> None:
-        """Ask once. That Kafka is away is told by those who need it."""
+        """Check once. If Kafka is away, other parts of the program report that."""
         try:
             found = self._look()
         except CdcError as error:
@@ -53,22 +54,22 @@ class HeartbeatWatch(Collector):
             return
         self._is_refused = False
         now = self._clock()
-        self._say_absent(found, now)
+        self._log_absent(found, now)
         for topic in found.keys() - self._silences.keys():
-            self._silences = {**self._silences, topic: Silence(self._limit_s)}  # others read it meanwhile
-        for topic, silence in self._silences.items():  # also one whose topic was deleted
-            self._turned(topic, silence.looked(found.get(topic), now), now)
+            self._silences = {**self._silences, topic: Silence(self._limit_s)}  # other threads read the old dict
+        for topic, silence in self._silences.items():  # also for a topic that was deleted
+            self._log_change(topic, silence.looked(found.get(topic), now), now)
 
     def unready(self) -> str:
         """Which connector is silent, and for how long; "" if none is."""
         now = self._clock()
         for topic, silence in self._silences.items():
             if silence.is_silent:
-                return f"no sign of life in {topic} for {silence.age_s(now):.0f} s, more than {self._limit_s:g}"
+                return f"no heartbeat in {topic} for {silence.age_s(now):.0f} s, more than {self._limit_s:g}"
         return ""
 
     def collect(self) -> Iterator[Metric]:
-        """As of the moment of the scrape."""
+        """The age at the time of the scrape, in seconds."""
         ages = GaugeMetricFamily(
             "cdc_source_heartbeat_age_seconds",
             "Age of the connector's newest heartbeat, or change if that is newer",
@@ -79,35 +80,35 @@ class HeartbeatWatch(Collector):
             ages.add_metric([topic], silence.age_s(now))
         yield ages
 
-    def _say_absent(self, found: Mapping[str, float | None], now: float) -> None:
+    def _log_absent(self, found: Mapping[str, float | None], now: float) -> None:
         for topic, since in list(self._absent.items()):
             if topic in found:
                 del self._absent[topic]
             elif now - since >= min(self._limit_s or _ABSENT_S, _ABSENT_S):
                 del self._absent[topic]
                 _log.warning(
-                    "there is no heartbeat topic: a connector that fails is not noticed here",
+                    "there is no heartbeat topic: a failed connector can't be noticed",
                     action="source.no_heartbeats",
                     topic=topic,
-                    advice="heartbeat.interval.ms=5000 on the connector; another name: CDC_SOURCE__HEARTBEAT_TOPICS",
+                    advice="set heartbeat.interval.ms=5000 on the connector, or CDC_SOURCE__HEARTBEAT_TOPICS",
                 )
 
-    def _turned(self, topic: str, turn: SilenceChange | None, now: float) -> None:
+    def _log_change(self, topic: str, change: SilenceChange | None, now: float) -> None:
         silence = self._silences[topic]
-        if turn is SilenceChange.BEGAN:
+        if change is SilenceChange.BEGAN:
             age_s = silence.age_s(now)
             self._silent_since[topic] = now - age_s
             _log.warning(
-                "the connector is silent: changes do not arrive",
+                "the connector sends no heartbeats: changes do not arrive",
                 action="source.silent",
                 topic=topic,
                 silent_s=round(age_s, 1),
                 last_at=None if silence.newest is None else timestamp(round(silence.newest * 1000)),
                 advice=_ADVICE,
             )
-        elif turn is SilenceChange.ENDED:
+        elif change is SilenceChange.ENDED:
             _log.info(
-                "the connector gives signs of life again",
+                "the connector sends heartbeats again",
                 action="source.heard",
                 topic=topic,
                 silent_s=round(now - self._silent_since.pop(topic), 1),

@@ -1,4 +1,4 @@
-"""How far behind the source each partition is, in records and in seconds, also while nothing can be read or applied."""
+"""The lag of each partition, in records and in seconds; also known while nothing can be read or applied."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from consumer.events.record import Partition
 
 
 class Lag:
-    """Times are UTC seconds.
+    """All times are UTC seconds.
 
-    ``records`` is as of the last look. What is known in seconds is the source's time up to which everything is done:
-    that of the last record, or of the last look that found nothing left.
+    ``records``: the number of records left at the last check. The lag in seconds uses the source's time of the last
+    finished record, or the time of the last check at which no record was left.
     """
 
     def __init__(self) -> None:
@@ -19,20 +19,20 @@ class Lag:
         self._reached: dict[Partition, float] = {}
 
     def done(self, reached_ms: Mapping[Partition, int]) -> None:
-        """Everything up to these records is done; their source's times."""
+        """All records up to these times are done. The times are the source's, UTC milliseconds."""
         self._reached |= {partition: ms / 1000 for partition, ms in reached_ms.items()}
 
     def looked(self, records: Mapping[Partition, int], now: float) -> None:
-        """So many records of each assigned partition are left."""
+        """Store the number of records that are left in each assigned partition."""
         self._reached = {
             partition: now if left == 0 else self._reached.get(partition, now) for partition, left in records.items()
         }
         self.records = dict(records)
 
     def seconds(self, now: float, *, is_blocked: bool) -> Mapping[Partition, float]:
-        """The age of what is done of each partition; 0 where nothing is left.
+        """The age of the last finished record of each partition, in seconds; 0 if no record is left.
 
-        ``is_blocked``: something can't be read or applied, so that nobody knows what is left.
+        ``is_blocked``: something can't be read or applied, so the number of records left is not known.
         """
         reached = self._reached
         return {

@@ -1,4 +1,4 @@
-"""A Prometheus histogram that takes a batch at once. The library's takes one value at a time, and locks for each."""
+"""A Prometheus histogram that observes a batch at once. The library's histogram locks for each single value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMES = (*(str(bound) for bound in _BOUNDS_S), "+Inf")
 
 
 class Latency(Collector):
-    """Seconds, counted in buckets; one thread observes, others may collect."""
+    """A histogram of seconds. One thread observes; other threads may collect."""
 
     def __init__(self, name: str, documentation: str) -> None:
         self._name = name
@@ -23,10 +23,10 @@ class Latency(Collector):
         self._sum = 0.0
 
     def observe(self, since_ms: Iterable[int], now: float) -> None:
-        """What lies between each of these times, in UTC milliseconds, and ``now``, in seconds."""
+        """Observe the seconds from each of the times ``since_ms`` (UTC milliseconds) to ``now`` (UTC seconds)."""
         counts, total = self._counts, 0.0
         for ms in since_ms:
-            # Clocks of two machines: what seems to lie ahead took no time.
+            # Two machines' clocks may differ: a time in the future counts as 0 s.
             seconds = max(0.0, now - ms / 1000)
             counts[bisect_left(_BOUNDS_S, seconds)] += 1
             total += seconds

@@ -1,4 +1,4 @@
-"""Log lines: one ``action`` each, JSON or console, on stderr, and never a row value."""
+"""Log lines: each has an ``action``; as JSON or for a console, on stderr. They never contain row values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from consumer.settings.sections import Log
 
 
 class _Stderr:
-    """Writes a line to what is standard error at that moment: a logger is kept longer than a stream of a test."""
+    """Writes to the standard error of the moment: a logger lives longer than a test's stream."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -24,7 +24,7 @@ class _Stderr:
 
 
 def configure(settings: Log, **always: object) -> None:
-    """Set up structlog and the standard library's logging for this process; ``always`` stands in each line."""
+    """Set up structlog and the standard library's logging for this process; each line contains ``always``."""
 
     def with_always(_: object, __: str, event: EventDict) -> EventDict:
         return {**always, **event}
@@ -46,8 +46,8 @@ def configure(settings: Log, **always: object) -> None:
         logger_factory=_Stderr,
         cache_logger_on_first_use=True,
     )
-    # The Kafka client reports each failed connection attempt; what matters of that is said by this program.
+    # The Kafka client logs each failed connection attempt; this program logs lost connections itself.
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    # The same of each batch of spans that does not arrive.
+    # OpenTelemetry logs each batch of spans that can't be sent; this program logs that itself.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Prometheus metrics of ``run``, and what its probes ask: whether it lives, and whether it is ready."""
+"""Prometheus metrics of ``run``, and the state for its probes: alive and ready."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from consumer.observability.latency import Latency
 from consumer.observability.server_waits import ServerWaits
 from consumer.pipeline.protocols import Observer, Source, Step
 
-_LONGEST_TURN_S = 60.0
+_ALIVE_WITHIN_S = 60.0
 _MOST_COLUMNS = 200
-"""A label's values are kept for ever, and a record may name any column: so many are told apart, the rest is one."""
+"""Label values are never removed, and a record may name any column: after this number, columns share one label."""
 _INDEX_STATES = ("off", "cold", "full", "warm")
 _SERVERS = ("redis", "kafka", "registry")
 
 
 class Metrics(Observer, Collector):
-    """Counts what the pipeline does, batch by batch. Labels are of what is configured: their number is bounded.
+    """Counts what the pipeline does, batch by batch. Label values come from the configuration, so they are few.
 
-    ``index`` answers the state of the index of wildcard keys: ``off``, ``cold``, ``full`` or ``warm``. Behind by more
-    than ``ready_lag_s`` seconds the program is not ready. ``tables`` is what is known of the topics.
+    ``index``: answers the state of the index of wildcard keys: ``off``, ``cold``, ``full`` or ``warm``. The program is
+    not ready with a lag above ``ready_lag_s`` seconds. ``tables``: the known tables of each topic.
     """
 
     def __init__(
@@ -49,28 +49,26 @@ class Metrics(Observer, Collector):
         self._ready_lag_s = ready_lag_s
         self._tables = TopicTables(()) if tables is None else tables
         self._refused: Sequence[str] = ()
-        self._others: list[Callable[[], str]] = []
+        self._unready_checks: list[Callable[[], str]] = []
         self._emptied = ""
-        self._beat = clock()
+        self._active_at = clock()
         self._lag = Lag()
-        self._pauses = ServerWaits()
+        self._waits = ServerWaits()
         self._columns: set[Drift] = set()
-        self._begun: set[Partition] = set()
-        self._changes = Counter("cdc_changes", "Records by what became of them", ["table", "outcome"], registry=own)
+        self._started: set[Partition] = set()
+        self._changes = Counter("cdc_changes", "Records by outcome", ["table", "outcome"], registry=own)
         self._effects = Counter("cdc_effects", "Effects in Redis", ["kind"], registry=own)
         for kind in KINDS:
             self._effects.labels(kind)
         self._from_commit = Latency("cdc_commit_to_redis_seconds", "From the source's commit time to Redis' answer")
         self._from_append = Latency("cdc_append_to_redis_seconds", "From Kafka's timestamp to Redis' answer")
         self._dead = Counter("cdc_dead_letters", "Dead letters written", ["table", "reason"], registry=own)
-        self._retries = Counter(
-            "cdc_retries", "Attempts that failed and are made again", ["server", "cause"], registry=own
-        )
-        self._rebalances = Counter("cdc_rebalances", "Times that the group shared out its partitions", registry=own)
+        self._retries = Counter("cdc_retries", "Failed attempts that are retried", ["server", "cause"], registry=own)
+        self._rebalances = Counter("cdc_rebalances", "Rebalances of the group", registry=own)
         self._commits = Counter("cdc_commits", "Commits of offsets", registry=own)
         self._jumps = Counter(
             "cdc_offset_jumps",
-            "Times that reading went on elsewhere because the next record was gone",
+            "Times that reading continued at another offset because the next record did not exist",
             ["topic", "partition"],
             registry=own,
         )
@@ -85,13 +83,13 @@ class Metrics(Observer, Collector):
         )
         self._unreadable = Counter(
             "cdc_unreadable_columns",
-            "Changes with a value that can't be read in an optional column, which was left as it is",
+            "Changes with an unreadable value in an optional column, whose field was not changed",
             ["table", "column"],
             registry=own,
         )
         self._values = Counter(
             "cdc_unknown_values",
-            "Rows of linked tables with a status or a type of user that the mapping does not know",
+            "Rows of linked tables with a status or a user type that the mapping does not list",
             ["table", "column"],
             registry=own,
         )
@@ -109,21 +107,19 @@ class Metrics(Observer, Collector):
         ProcessCollector(registry=own)
 
     def collect(self) -> Iterator[Metric]:
-        """What is as of the moment of the scrape."""
-        records = GaugeMetricFamily("cdc_lag_records", "Records left of a partition", labels=["topic", "partition"])
+        """The values at the time of the scrape."""
+        records = GaugeMetricFamily("cdc_lag_records", "Records of a partition to apply", labels=["topic", "partition"])
         seconds = GaugeMetricFamily(
             "cdc_lag_seconds",
-            "Age of what is done of a partition by the source's time, 0 if nothing is left",
+            "Age of a partition's last finished record by the source's time, 0 if no record is left",
             labels=["topic", "partition"],
         )
         for family, values in ((records, self._lag.records), (seconds, self._lag_seconds())):
             for partition, value in dict(values).items():
                 family.add_metric([partition.topic, str(partition.number)], value)
         assigned = GaugeMetricFamily("cdc_assigned_partitions", "Partitions of this member", len(self._lag.records))
-        paused = CounterMetricFamily(
-            "cdc_paused_seconds", "Seconds in which nothing went on for want of a server", labels=["server"]
-        )
-        spent = self._pauses.seconds(self._clock())
+        paused = CounterMetricFamily("cdc_paused_seconds", "Seconds of waiting for a server", labels=["server"])
+        spent = self._waits.seconds(self._clock())
         for server in _SERVERS:
             paused.add_metric([server], spent.get(server, 0.0))
         states = GaugeMetricFamily("cdc_index_state", "The index of wildcard keys: 1 at its state", labels=["state"])
@@ -131,16 +127,16 @@ class Metrics(Observer, Collector):
         for state in _INDEX_STATES:
             states.add_metric([state], state == now)
         refused = GaugeMetricFamily(
-            "cdc_refused_topics", "1 for a topic of another database under the prefix, not followed", labels=["topic"]
+            "cdc_refused_topics", "1 for a topic under the prefix that is of another database", labels=["topic"]
         )
         for topic in self._refused:
             refused.add_metric([topic], 1)
-        said = "1 while Redis has less than it acknowledged, and nothing is applied"
-        emptied = GaugeMetricFamily("cdc_redis_emptied", said, bool(self._emptied))
+        help_text = "1 while Redis has less than it acknowledged, and nothing is applied"
+        emptied = GaugeMetricFamily("cdc_redis_emptied", help_text, bool(self._emptied))
         yield from (records, seconds, assigned, paused, states, refused, emptied)
 
     def stepped(self, steps: Sequence[Step]) -> None:
-        now = self._beat = self._clock()
+        now = self._active_at = self._clock()
         found = count_batch(steps)
         for counter, counts in ((self._changes, found.changes), (self._dead, found.dead_letters)):
             for labels, count in counts.items():
@@ -161,24 +157,24 @@ class Metrics(Observer, Collector):
         self._count_retry(error)
 
     def waiting(self, error: ServerError, seconds: float) -> None:
-        self._beat = self._clock()
+        self._active_at = self._clock()
         self._count_retry(error)
-        self._pauses.began("pipeline", _label(error.server), self._beat)
+        self._waits.began("pipeline", _label(error.server), self._active_at)
 
     def resumed(self) -> None:
-        self._pauses.ended("pipeline", self._clock())
+        self._waits.ended("pipeline", self._clock())
 
     def emptied(self, reason: str) -> None:
-        self._beat = self._clock()
+        self._active_at = self._clock()
         self._emptied = reason
 
     def interrupted(self, error: ServerError, seconds: float) -> None:
-        self._beat = self._clock()
+        self._active_at = self._clock()
         self._count_retry(error)
-        self._pauses.began("source", _label(error.server), self._beat)
+        self._waits.began("source", _label(error.server), self._active_at)
 
     def continued(self) -> None:
-        self._pauses.ended("source", self._clock())
+        self._waits.ended("source", self._clock())
 
     def jumped(self, partition: Partition, wanted: int, to: int) -> None:
         self._jumps.labels(partition.topic, str(partition.number)).inc()
@@ -194,55 +190,55 @@ class Metrics(Observer, Collector):
         counter.labels(drift.table, drift.column if drift in self._columns else "…").inc(count)
 
     def looked(self, source: Source) -> None:
-        self._beat = self._clock()
+        self._active_at = self._clock()
         lags = source.lag()
-        self._lag.looked(lags, self._beat)
-        for partition in lags.keys() - self._begun:
-            self._begin(partition)
+        self._lag.looked(lags, self._active_at)
+        for partition in lags.keys() - self._started:
+            self._start_counters(partition)
 
     def is_alive(self) -> bool:
-        """Whether the loop has turned within the last minute, or has not begun yet."""
-        return not self._lag.records or self._clock() - self._beat < _LONGEST_TURN_S
+        """Whether the loop was active within the last minute, or has not started yet."""
+        return not self._lag.records or self._clock() - self._active_at < _ALIVE_WITHIN_S
 
     def is_ready(self) -> bool:
-        """Whether nothing is known that speaks against it."""
+        """Whether no reason for not ready is known."""
         return not self.unready()
 
     def unready(self) -> str:
-        """What speaks against it, or "": an emptied Redis, no partitions, a server that was away when last asked,
-        too far behind, or a source that sends nothing.
+        """Why the program is not ready, or "": an emptied Redis, no partitions, a server that is away, too much lag, or
+        a reason from :meth:`include`.
         """
         if self._emptied:
             return self._emptied
         if not self._lag.records:
             return "no partitions are assigned"
-        if servers := self._pauses.servers():
+        if servers := self._waits.servers():
             return f"waiting for {', '.join(servers)}"
         behind = max(self._lag_seconds().values())
         if behind > self._ready_lag_s:
             return f"{behind:.0f} s behind, more than {self._ready_lag_s:g}"
-        return next((said for unready in self._others if (said := unready())), "")
+        return next((reason for unready in self._unready_checks if (reason := unready())), "")
 
     def include(self, other: Collector, unready: Callable[[], str]) -> None:
-        """Export what ``other`` collects too; ``unready`` says what speaks against being ready, or ""."""
+        """Export the metrics of ``other`` too; ``unready`` answers a reason for not ready, or ""."""
         self.registry.register(other)
-        self._others.append(unready)
+        self._unready_checks.append(unready)
 
-    def _begin(self, partition: Partition) -> None:
-        """Counters of a partition begin at 0, so that their first increase is seen as one."""
-        self._begun.add(partition)
+    def _start_counters(self, partition: Partition) -> None:
+        """Create a partition's counters with 0, so that Prometheus sees their first increase."""
+        self._started.add(partition)
         for table in self._tables.of(partition.topic):
             for outcome in OUTCOMES:
                 self._changes.labels(table, outcome)
         self._jumps.labels(partition.topic, str(partition.number))
 
     def _lag_seconds(self) -> Mapping[Partition, float]:
-        return self._lag.seconds(self._clock(), is_blocked=bool(self._pauses.servers()))
+        return self._lag.seconds(self._clock(), is_blocked=bool(self._waits.servers()))
 
     def _count_retry(self, error: ServerError) -> None:
         self._retries.labels(_label(error.server), error.cause or "other").inc()
 
 
 def _label(server: str) -> str:
-    """The registry goes by its address elsewhere."""
+    """The label of a server; the registry's name contains its address, so it gets a fixed label."""
     return server.lower() if server in ("Redis", "Kafka") else "registry"

@@ -1,4 +1,4 @@
-"""``/metrics``, ``/healthz`` and ``/readyz`` over HTTP, from threads beside the loop."""
+"""HTTP listener for ``/metrics``, ``/healthz`` and ``/readyz``, in threads beside the loop."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from consumer.settings.sections import Metrics as Settings
 
 
 class Watched(Protocol):
-    """What is served."""
+    """The metrics and probe states to serve."""
 
     registry: CollectorRegistry
 
     def is_alive(self) -> bool:
-        """Whether the program should go on, rather than be started anew."""
+        """Whether the program works; if not, it should be restarted."""
         ...
 
     def unready(self) -> str:
-        """Why it is not ready, in a few words, or ""."""
+        """Why the program is not ready, in a few words, or ""."""
         ...
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """A thread for each request: one that hangs must not keep the others from their answer."""
+    """One thread for each request, so that a hanging request does not block others."""
 
     daemon_threads = True
 
@@ -39,16 +39,16 @@ class _Quiet(WSGIRequestHandler):
     timeout = 5
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class' name
-        """A scrape every few seconds is no news."""
+        """Does nothing: regular scrapes need no log lines."""
 
 
 def serve(settings: Settings, watched: Watched, is_reachable: Callable[[], bool]) -> Callable[[], None]:
-    """Serve until the answered function is called; a port of 0 serves nothing.
+    """Serve until the returned function is called; with port 0 nothing is served.
 
-    ``is_reachable`` asks Redis, so that an idle program knows too.
+    ``is_reachable`` asks Redis, so that an idle program notices an outage too.
 
     Raises:
-        ConfigError: the address can't be listened on.
+        ConfigError: the program can't listen on the address.
 
     """
     if settings.port == 0:
@@ -60,13 +60,13 @@ def serve(settings: Settings, watched: Watched, is_reachable: Callable[[], bool]
         if path == "/metrics":
             answer: Iterable[bytes] = exposition(environ, start_response)
             return answer
-        status, said = "404 Not Found", "not found"
+        status, text = "404 Not Found", "not found"
         if path == "/healthz":
-            status, said = _status("" if watched.is_alive() else "the loop hangs")
+            status, text = _status("" if watched.is_alive() else "the loop hangs")
         elif path == "/readyz":
-            status, said = _status(watched.unready() or ("" if is_reachable() else "Redis does not answer"))
+            status, text = _status(watched.unready() or ("" if is_reachable() else "Redis does not answer"))
         start_response(status, [("Content-Type", "text/plain")])
-        return [f"{said}\n".encode()]
+        return [f"{text}\n".encode()]
 
     try:
         server = make_server(settings.host, settings.port, app, _Server, _Quiet)

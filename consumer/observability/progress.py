@@ -1,4 +1,4 @@
-"""What a person sees while topics are read: a bar on a terminal, else a log line every few seconds."""
+"""The progress of a replay: a bar on a terminal, else a log line every few seconds."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _EVERY_S = 5.0
 
 
 class ReplayProgress:
-    """Offsets read of so many: how fast, how many are left, and for how long at this rate."""
+    """Counts offsets: how many are read per second, how many are left, and how long that will take."""
 
     def __init__(
         self, total: int, what: str = "replay", *, action: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """``what`` is what the bar is called, ``action`` the line in the log."""
+        """``total``: the number of offsets. ``what``: the bar's name. ``action``: the action of the log line."""
         self._action = action
         self._clock = clock
         self._total = total
         self._done = 0
-        self._began = self._said = clock()
+        self._began = self._logged_at = clock()
         self._bar: Progress | None = None
         if sys.stderr.isatty():
             columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
@@ -45,15 +45,15 @@ class ReplayProgress:
             self._bar.stop()
 
     def advance(self, offsets: int) -> None:
-        """So many more were read."""
+        """``offsets`` more offsets were read."""
         self._done += offsets
         left = max(0, self._total - self._done)
         seconds = max(self._clock() - self._began, 0.001)
         rate = self._done / seconds
         if self._bar is not None:
             self._bar.update(self._task, advance=offsets, rate=f"{rate:,.0f}", left=f"{left:,}")
-        elif self._clock() - self._said >= _EVERY_S:
-            self._said = self._clock()
+        elif self._clock() - self._logged_at >= _EVERY_S:
+            self._logged_at = self._clock()
             _log.info(
                 "reading the topics",
                 action=self._action,

@@ -1,6 +1,6 @@
-"""OpenTelemetry traces: a span for each batch, and one for each change that carries a trace, which it continues.
+"""OpenTelemetry traces: a span for each batch, and a span for each change that carries a trace context.
 
-Imported only where traces are wanted. Where they go and how many are kept is set by OpenTelemetry's own variables.
+Imported only if tracing is enabled. OpenTelemetry's own variables set where spans are sent and how many are sampled.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from consumer.observability.batch_counts import APPLIED, outcome_of
 from consumer.pipeline.protocols import Step
 
 _log = structlog.get_logger(__name__)
-_LAST_CALL_S = 2.0
+_SHUTDOWN_S = 2.0
 _SYSTEM = {"messaging.system": "kafka", "messaging.operation.type": "process"}
 
 
 class Tracing:
-    """Told of each batch when it begins and when it is done. ``exporter`` takes the spans."""
+    """Creates the spans of each batch when it is done. ``exporter`` sends them."""
 
     def __init__(self, exporter: SpanExporter, group: str) -> None:
         named = Resource({"service.name": "cdc-consumer", "service.version": __version__})
@@ -48,7 +48,7 @@ class Tracing:
         self._began_ns = time.time_ns()
 
     def stepped(self, steps: Sequence[Step]) -> None:
-        """It is done."""
+        """The batch is done: create its spans."""
         ended_ns = time.time_ns()
         batch = self._tracer.start_span(
             "process batch",
@@ -62,20 +62,20 @@ class Tracing:
         )
         for step in steps:
             if outcome_of(step) == APPLIED:
-                self._continue(step, batch, ended_ns)
+                self._continue_trace(step, batch, ended_ns)
         batch.end(ended_ns)
 
     def close(self) -> None:
-        """Send what is left, if that goes quickly."""
-        # Told to end, an exporter gives up its retries, which would hold up the stop of the program.
-        gives_up = threading.Timer(_LAST_CALL_S, self._exporter.shutdown)
+        """Send the remaining spans, for at most two seconds."""
+        # shutdown() ends the exporter's retries, which would delay the end of the program.
+        gives_up = threading.Timer(_SHUTDOWN_S, self._exporter.shutdown)
         gives_up.start()
         try:
             self._provider.shutdown()
         finally:
             gives_up.cancel()
 
-    def _continue(self, step: Step, batch: Span, ended_ns: int) -> None:
+    def _continue_trace(self, step: Step, batch: Span, ended_ns: int) -> None:
         carrier = carried(step.record, step.decision.event, self._names)
         context = propagate.extract(carrier) if carrier else None
         if context is None or not trace.get_current_span(context).get_span_context().is_valid:
@@ -91,8 +91,8 @@ class Tracing:
         span.end(ended_ns)
 
 
-class _Said(SpanExporter):
-    """Says when spans begin to be lost, and when they arrive again."""
+class _LoggingExporter(SpanExporter):
+    """Logs when spans can't be sent, and when they can be sent again."""
 
     def __init__(self, inner: SpanExporter) -> None:
         self._inner = inner
@@ -102,9 +102,9 @@ class _Said(SpanExporter):
         result = self._inner.export(spans)
         was_lost, self._is_lost = self._is_lost, result is not SpanExportResult.SUCCESS
         if self._is_lost and not was_lost:
-            _log.warning("traces can't be delivered, and are lost", action="tracing.lost", spans=len(spans))
+            _log.warning("traces can't be sent and are lost", action="tracing.lost", spans=len(spans))
         elif was_lost and not self._is_lost:
-            _log.info("traces are delivered again", action="tracing.resumed")
+            _log.info("traces are sent again", action="tracing.resumed")
         return result
 
     def shutdown(self) -> None:
@@ -112,8 +112,8 @@ class _Said(SpanExporter):
 
 
 def open_tracing(group: str) -> Tracing:
-    """Traces to the collector that ``OTEL_EXPORTER_OTLP_ENDPOINT`` names, else to one on this machine."""
-    return Tracing(_Said(OTLPSpanExporter()), group)
+    """Tracing to the collector in ``OTEL_EXPORTER_OTLP_ENDPOINT``; default: a collector on this machine."""
+    return Tracing(_LoggingExporter(OTLPSpanExporter()), group)
 
 
 def _place(record: SourceRecord) -> dict[str, AttributeValue]:
@@ -125,14 +125,14 @@ def _place(record: SourceRecord) -> dict[str, AttributeValue]:
 
 
 COLUMN = "tracingspancontext"
-"""Debezium's own name of it, ``tracing.span.context.field``."""
+"""The default of Debezium's ``tracing.span.context.field``."""
 _LONGEST = 2000
 _PROPERTY = re.compile(r"^[ \t]*([\w.-]+)[ \t]*[=:][ \t]*(.*?)[ \t]*$", re.MULTILINE)
 _ESCAPED = re.compile(r"\\(.)")
 
 
 def carried(record: SourceRecord, event: ChangeEvent | None, names: Collection[str]) -> Mapping[str, str]:
-    """The parts of a trace's context called ``names`` that a change carries; of a repeated header the last."""
+    """The values of the trace context fields ``names`` in a change; of a repeated header the last one."""
     found = {
         name.lower(): value.decode("ascii", "replace")
         for name, value in record.headers

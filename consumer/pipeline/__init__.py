@@ -1,1 +1,1 @@
-"""The loop, batches, the checkpoint, retry, the error policy, dead letters. It knows protocols, not servers."""
+"""The loop, batches, the checkpoint, retry, the error policy, dead letters. It uses protocols, no client library."""

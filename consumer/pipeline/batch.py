@@ -1,4 +1,4 @@
-"""A batch: records that were polled together, what was decided about each, its delivery, and what became of it."""
+"""A batch: records that were polled together, the decision about each, the delivery of its plans, the results."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from consumer.planning.decision import Decision, Outcome
 from consumer.planning.effect import Mode, Plan
 
 ATTEMPTS = 8
-"""So often a plan is sent that Redis answers with an error that nobody knows: some ten seconds, with the pauses."""
+"""Attempts of a plan that Redis answers with an unknown error. With the pauses, 8 take some ten seconds."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """Everything goes by a record's place in the batch. Records from ``end`` on are left for later.
+    """A batch. All attributes use a record's index in ``records``. Records from ``end`` on are not applied now.
 
-    Of those in ``published`` the messages went out before, or the dead letters are safe. ``generations`` are those of
-    the partitions when the records were polled; ``dropped`` are the records whose partition was assigned anew since.
-    ``errors`` are those that can't be applied, ``answers`` what Redis said to the others' plans.
+    ``published``: records whose messages were published before, or whose dead letters are already acknowledged.
+    ``generations``: the generations of the partitions when the records were polled. ``dropped``: records whose
+    partition was assigned again since. ``errors``: records that can't be applied. ``answers``: Redis' answers.
     """
 
     records: Sequence[SourceRecord]
@@ -49,9 +49,9 @@ class Batch:
         self.errors = {at: each.error for at, each in enumerate(self.decisions) if each.error is not None}
 
     def drop_stale(self, assignment: Mapping[Partition, int]) -> bool:
-        """Drop the records whose partition is not in ``assignment`` with their generation; whether there are some.
+        """Drop records whose partition has another or no generation in ``assignment``; answers whether there are any.
 
-        Whoever has the partition now reads them again.
+        The member that has the partition now reads these records again.
         """
         stale = {part for part, generation in self.generations.items() if assignment.get(part) != generation}
         if stale:
@@ -59,13 +59,13 @@ class Batch:
         return bool(stale)
 
     def needed(self) -> set[int]:
-        """The places of the plans that do the work of records that were not dropped."""
-        return {self._last(at) for at in range(self.end) if at not in self.dropped}
+        """The indexes of the plans that the records need that were not dropped."""
+        return {self._carrier_of(at) for at in range(self.end) if at not in self.dropped}
 
     def plans(self) -> dict[int, Plan]:
-        """What goes to Redis: plans, and the marks of users whose record can't be read, in their order.
+        """The plans to send, in order: those of the decisions, and the marks of users whose record can't be read.
 
-        Where a record has several marks, all but the first go by numbers below 0, for they are no record's answer.
+        If a record has several marks, all but the first get numbers below 0, because they answer no record.
         """
         found: dict[int, Plan] = {}
         for at in range(self.end):
@@ -77,19 +77,19 @@ class Batch:
         return found
 
     def unpublished(self, at: int, plan: Plan) -> Plan:
-        """``plan`` without its messages if they went out before."""
+        """``plan`` without its messages, if they were published before."""
         return replace(plan, messages=(), is_repeated=True) if at in self.published else plan
 
     def refuse(self, refused: Mapping[int, Refused]) -> None:
-        """Redis will never take these plans: none of the records that they stand for can be applied."""
+        """Redis will always refuse these plans: mark all records that depend on them as not applicable."""
         for at in range(self.end):
-            if (error := refused.get(self._last(at))) is not None:
+            if (error := refused.get(self._carrier_of(at))) is not None:
                 self.errors[at] = error
 
     def judged(self) -> Judged:
-        """Which records can't be applied.
+        """For the limit of dead letters: which records can't be applied, by index.
 
-        Those that say nothing of a row, such as heartbeats, say nothing here, and those that were judged before.
+        Ignored records, such as heartbeats, and records that were counted before are left out.
         """
         return {
             at: (self.records[at].topic, at in self.errors)
@@ -98,19 +98,19 @@ class Batch:
         }
 
     def letters(self) -> list[DeadLetter]:
-        """The dead letters of the records that can't be applied."""
+        """The dead letters for the records that can't be applied."""
         return [self._letter(at) for at in self._kept() if at in self.errors and at not in self.published]
 
     def plan(self, at: int) -> Plan | None:
-        """The plan that does the work of the record at ``at``."""
-        return self.decisions[self._last(at)].plan
+        """The plan that applies the record at ``at``."""
+        return self.decisions[self._carrier_of(at)].plan
 
     def answer(self, at: int) -> Applied | None:
-        """What Redis said to that plan."""
-        return self.answers.get(self._last(at))
+        """Redis' answer to that plan."""
+        return self.answers.get(self._carrier_of(at))
 
     def cause(self, at: int) -> CdcError:
-        """Why the record at ``at`` can't be applied, with its place."""
+        """Why the record at ``at`` can't be applied, with the record's place."""
         error = self.errors[at]
         if not isinstance(error, Refused):
             return error
@@ -119,7 +119,7 @@ class Batch:
         )
 
     def steps(self) -> list[Step]:
-        """The records that are done; dead letters are, once they are safe."""
+        """The records that are done. A dead letter is done when it is acknowledged."""
         return [
             Step(
                 self.records[at],
@@ -136,11 +136,11 @@ class Batch:
         return [at for at in range(self.end) if at not in self.dropped]
 
     def _is_done(self, at: int) -> bool:
-        last = self._last(at)
+        last = self._carrier_of(at)
         return last < self.end and (last in self.answers or self.plan(at) is None)
 
-    def _last(self, at: int) -> int:
-        """The record whose plan does this one's work too; most often itself."""
+    def _carrier_of(self, at: int) -> int:
+        """The index of the record whose plan applies this one too; usually ``at`` itself."""
         while (carrier := self.decisions[at].carrier) is not None:
             at = carrier
         return at
@@ -156,13 +156,13 @@ class Batch:
 
 @dataclass(slots=True)
 class Delivery:
-    """Plans by number, in their order, and what became of them: sent until each has its answer.
+    """Sends plans until each has its answer. Plans are identified by number and sent in their order.
 
-    ``healing`` answers the plan that writes everything, in place of one that met a mark; ``mark`` the one that leaves a
-    mark, in place of one that was refused. ``answers`` is what Redis did, ``refused`` why it never will; ``halt`` is a
-    refusal that is not about one plan, after which the plans without an answer were not tried to the end. A plan that
-    Redis answers ``attempts`` times with an error that nobody knows counts as refused. A mark does not: while Redis
-    does not even take that, it is not one plan that is wrong.
+    ``healing`` makes the plan that writes the whole state, after a plan met a mark. ``mark`` makes the plan that marks
+    a user, after the user's plan was refused. ``answers``: what Redis did. ``refused``: plans that Redis will always
+    refuse. ``halt``: an error that is not about one plan; the remaining plans are then not tried. A plan that gets
+    an unknown error ``attempts`` times counts as refused. A mark does not: if even a mark fails, the cause is not
+    one plan.
     """
 
     plans: Mapping[int, Plan]
@@ -181,53 +181,53 @@ class Delivery:
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing left to try, and no answer to wait for."""
+        """Whether nothing is left to send and no answer is missing."""
         return (not self._left and self._sent is None) or self.halt is not None
 
     def begin(self, sink: Sink) -> None:
-        """Send what can be sent now, so that the sink works while the caller does something else."""
-        with suppress(ServerError):  # it comes again where the answers are asked for
+        """Send what can be sent now, without waiting for the answers."""
+        with suppress(ServerError):  # :meth:`attempt` raises it again
             self._sent = self._send(sink)
 
     def attempt(self, sink: Sink) -> None:
-        """Try once what has no answer yet.
+        """Send once all plans that have no answer yet, and read their answers.
 
         Raises:
-            ServerUnavailable: some of it should be tried again.
+            ServerUnavailable: call again for the plans that are left.
 
         """
-        away = None
+        unavailable = None
         numbers, answers = self._sent or self._send(sink)
         self._sent = None
         for at, answer in answers:
             number = numbers[at]
-            if isinstance(answer, UnknownReply) and self._is_enough(number):
+            if isinstance(answer, UnknownReply) and self._has_failed_too_often(number):
                 self._refuse(number, Refused(answer.server, answer.problem, answer.advice, answer.cause))
             elif isinstance(answer, ServerUnavailable):
-                away = answer
+                unavailable = answer
             elif isinstance(answer, ServerError):
                 self._refuse(number, answer)
             else:
                 self._accept(number, answer)
-        if away is not None:
-            raise away
+        if unavailable is not None:
+            raise unavailable
 
     def keep(self, numbers: Collection[int]) -> None:
-        """Only these are still to be tried; not to be called while an attempt is under way."""
+        """Try only the plans with these numbers from now on. Not to be called between :meth:`begin` and its answers."""
         self._left = {number: plan for number, plan in self._left.items() if number in numbers}
 
     def _send(self, sink: Sink) -> tuple[list[int], Iterator[tuple[int, Applied | ServerError]]]:
         numbers = [number for number in self.plans if number in self._left]
         return numbers, sink.apply([self._left[number] for number in numbers])
 
-    def _is_enough(self, number: int) -> bool:
+    def _has_failed_too_often(self, number: int) -> bool:
         self._unknown[number] += 1
         plan = self._left.get(number)
         return plan is not None and plan.mode is not Mode.MARK and self._unknown[number] >= self.attempts
 
     def _accept(self, number: int, answer: Applied) -> None:
         plan = self._left.get(number)
-        if plan is None:  # it was sent before it was dropped
+        if plan is None:  # sent, and dropped before the answer came
             return
         if answer.verdict is Verdict.UNHEALED:
             self._left[number] = self.healing(number)
@@ -250,7 +250,7 @@ class Delivery:
 
 @dataclass(slots=True)
 class InFlight:
-    """A batch on its way to Redis. ``excess``: from where on it has too many records that can't be applied."""
+    """A batch whose plans are sent. ``excess``: the first record that exceeds the limit of dead letters, or None."""
 
     batch: Batch
     delivery: Delivery
@@ -258,12 +258,12 @@ class InFlight:
 
     @property
     def is_plain(self) -> bool:
-        """Whether every plan was carried out, and nothing else is to be done."""
+        """Whether every plan was applied and nothing else is left to do."""
         delivery = self.delivery
         return delivery.is_over and not (delivery.refused or delivery.halt or self.batch.errors or self.excess)
 
     def drop_stale(self, assignment: Mapping[Partition, int]) -> None:
-        """As :meth:`Batch.drop_stale`; plans that only dropped records needed are not tried any more."""
+        """As :meth:`Batch.drop_stale`; plans that only dropped records need are not tried again."""
         if self.batch.drop_stale(assignment):
             self.delivery.keep(self.batch.needed())
 
@@ -272,7 +272,7 @@ _T = TypeVar("_T")
 
 
 def batched(things: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    """``things`` in their order, in lists of ``size``; the last may be shorter."""
+    """Split ``things`` into lists of ``size``, in order; the last list may be shorter."""
     left = iter(things)
     while batch := list(islice(left, size)):
         yield batch

@@ -1,17 +1,19 @@
-"""Where each partition stands: what is done, what Redis remembers of it, what Kafka has of it. Nobody else seeks.
+"""The position of each partition: what is done, which offsets Redis holds, which are committed in Kafka.
 
-Redis remembers first, beside the data. Where it comes back without what it had acknowledged (a crash between two
-syncs, a replica that was behind), what it remembers is older too, and the records from there on are read again: they
-write what was lost, and their messages do not go out a second time. Nothing newer may be applied before: it would make
-them stale.
+Only this module seeks. Offsets are written first to Redis, beside the data, then committed to Kafka. If Redis comes
+back without its last acknowledged writes (a crash between two syncs, or a replica that was behind), its offsets are
+older too. The records from there on are read and applied again, and their messages are not published again. No newer
+record may be applied before, because then the older ones would count as stale.
 
-Where it remembers nothing of a partition any more, all that was applied of it is gone: Redis was emptied, under the
-program, while it was away, or before the start. Such partitions are ``lost``. Reading again would publish again, so
-nothing is applied until they are known to Redis once more (:mod:`consumer.pipeline.recovery`). Lost too is a
-partition of which the group has read more than the topic's first records, and Redis knows nothing at the start.
+If Redis has no offset for a partition, everything that was applied from it is gone: Redis was emptied, while the
+program ran, while Redis was away, or before the start. Such a partition is ``lost``. Reading it again would publish its
+messages again. So nothing is applied until Redis has offsets of the partitions again
+(:mod:`consumer.pipeline.recovery`). A partition is lost too if, at the start, the group has committed an offset behind
+the oldest record and Redis has none.
 
-Each assignment of a partition has a generation. What was polled under an older one counts for nothing here: the
-partition began again at the group's offset. After a failure reading goes on at the first record that is not done.
+Each assignment of a partition has a generation. Records that were polled under an older generation are ignored here:
+the partition was started again at the group's offset. After a failure, reading resumes at the first record that is not
+done.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Checkpoint:
-    """The watermark of a source's partitions, in the program, in Redis and in Kafka."""
+    """The watermarks of a source's partitions: in memory, in Redis and in Kafka."""
 
     def __init__(self, sink: Sink, observer: Observer, outages: Outages) -> None:
         self._sink = sink
@@ -38,43 +40,43 @@ class Checkpoint:
         self._outages = outages
         self._watermark = Watermark()
         self._may_be_behind = False
-        """Redis is back, and what it remembers is not compared yet: writing offsets there would hide what it lost."""
+        """Redis is back and its offsets are not compared yet. Writing newer offsets now would hide what it lost."""
         self._in_doubt: dict[Place, SourceRecord] = {}
         self._fresh: dict[Partition, int] = {}
-        """Where partitions began of which nothing more was remembered since: there was nothing before it to lose."""
+        """The first offset of partitions for which Redis has no offset yet, because nothing was applied before."""
         self._lost: set[Partition] = set()
         self._published: dict[Partition, int] = {}
-        """Records below these offsets were published before: they are applied again, and publish nothing."""
+        """Records below these offsets were published before: apply them, do not publish again."""
         self._committed: dict[Partition, int] = {}
-        """The group's offsets."""
+        """The group's committed offsets."""
         self._revoked: dict[Partition, tuple[int, int]] = {}
-        """Of revoked partitions: the group's offset then, and the offset below which everything was published."""
+        """Revoked partitions: the group's offset at that time, and the offset below which everything was published."""
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether there are dead letters of which it is not yet known whether they may be passed."""
+        """Whether there are dead letters whose offsets may not be committed yet."""
         return bool(self._in_doubt)
 
     @property
     def lost(self) -> Mapping[Partition, int]:
-        """The partitions that Redis has lost, each with the offset at which it goes on."""
+        """The partitions that Redis has lost, each with the offset at which reading resumes."""
         return {part: at for part, at in self._watermark.positions().items() if part in self._lost}
 
     @property
     def told(self) -> Mapping[Partition, int]:
-        """Of each partition the offset below which everything was published: what lies behind is told from here."""
+        """The offset of each partition below which everything was published."""
         return {part: max(at, self._published.get(part, 0)) for part, at in self._watermark.positions().items()}
 
     def ends(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
-        """Where each goes on that has the number of one of ``partitions``: a user's tables lie in one number."""
+        """Where reading resumes in all partitions with these numbers: a user's tables have one partition number."""
         numbers = {part.number for part in partitions}
         return {part: at for part, at in self._watermark.positions().items() if part.number in numbers}
 
     def look(self, source: Source, retry: Retry) -> None:
-        """Whether Redis still has what it had: also while nothing comes. Not while records are under way.
+        """Check that Redis still has its offsets; also called while no records arrive, but not with a batch in flight.
 
         Raises:
-            Emptied: it has not.
+            Emptied: Redis has lost offsets.
             ServerUnavailable, Reconnected: as :meth:`consumer.pipeline.protocols.Sink.recall`.
         """
         reached = retry(REDIS, self._sink.recall)
@@ -83,7 +85,7 @@ class Checkpoint:
             raise _emptied()
 
     def look_again(self, source: Source, retry: Retry) -> None:
-        """While partitions are lost: which still are, with those that were assigned since.
+        """While partitions are lost: find out which still are, and check partitions that were assigned since.
 
         Raises:
             ServerUnavailable, Reconnected: as :meth:`look`.
@@ -94,19 +96,19 @@ class Checkpoint:
         self._lost = set(self._watermark.positions()) - reached.keys() - self._fresh.keys()
 
     def published(self, records: Sequence[SourceRecord]) -> frozenset[int]:
-        """The places in ``records`` of those whose messages went out before, or whose dead letter is safe."""
+        """The indexes of the records whose messages were published before, or whose dead letter is acknowledged."""
         if not self._published and not self._in_doubt:
             return frozenset()
         return frozenset(at for at, record in enumerate(records) if self._is_published(record))
 
     def admit(self, source: Source, polled: Polled, retry: Retry) -> Sequence[SourceRecord]:
-        """Those of the records that are to be applied now.
+        """The records that are to be applied now.
 
-        Not those of an older assignment, nor of partitions that have to be read from an earlier offset first.
+        Left out: records of an older assignment, and of partitions that must first be read from an earlier offset.
 
         Raises:
             Emptied: Redis has lost a partition, so nothing may be applied.
-            ServerUnavailable, Reconnected: Redis or Kafka could not be asked. The records are lost to the caller, and
+            ServerUnavailable, Reconnected: Redis or Kafka could not be asked. The caller drops the records, and
                 :meth:`resume` reads them again.
         """
         behind = self._start(source, retry)
@@ -115,8 +117,8 @@ class Checkpoint:
         current = self._current(source)
         offsets = _offsets(polled.records)
         admitted = {
-            part: lie
-            for part, lie in offsets.items()
+            part: polled_offsets
+            for part, polled_offsets in offsets.items()
             if part not in behind and part in current and current[part] == polled.generations.get(part)
         }
         for part, begun in admitted.items():
@@ -126,28 +128,28 @@ class Checkpoint:
         return [record for record in polled.records if Partition.of(record) in admitted]
 
     def finish(self, records: Iterable[SourceRecord], generations: Mapping[Partition, int]) -> None:
-        """All that follows from these records, polled under ``generations``, is done."""
+        """Record that these records, polled under ``generations``, are done."""
         for part, offsets in _offsets(records).items():
             if part in generations:
                 self._watermark.finish(part, offsets, generations[part])
 
     def doubt(self, record: SourceRecord) -> None:
-        """The record's dead letter is safe, but it may be one of too many."""
+        """The record's dead letter is acknowledged, but the topic may have too many of them."""
         self._in_doubt[record.place] = record
 
     def trust(self, is_in_doubt: Callable[[str], bool] = lambda _: False) -> None:
-        """Dead letters of topics that are well again were bad rows: their offsets may be committed."""
+        """The offsets of dead letters may be committed, except for topics for which ``is_in_doubt`` is true."""
         trusted = {place: record for place, record in self._in_doubt.items() if not is_in_doubt(record.topic)}
         self.finish(trusted.values(), self._watermark.generations())
         for place in trusted:
             del self._in_doubt[place]
 
     def commit(self, source: Source) -> None:
-        """What is done, to Redis and then to Kafka; put off if one of them can't.
+        """Write the offsets of what is done to Redis, then commit them to Kafka. If a server is away, do it later.
 
         Raises:
-            Reconnected: Redis may have lost some of it.
-            Emptied: it has, and nothing was committed.
+            Reconnected: Redis may have lost some writes.
+            Emptied: Redis has lost offsets, and nothing was committed.
 
         """
         if self._may_be_behind:
@@ -165,7 +167,7 @@ class Checkpoint:
         self._outages.succeeded(REDIS)
         for part in offsets:
             self._fresh.pop(part, None)
-        # The group's offset does not go back to what is read again: a successor must see that Redis is behind it.
+        # Records that are read again do not lower the group's offset: the next owner must see that Redis is behind it.
         to_kafka = {part: max(offset, self._committed[part]) for part, offset in offsets.items()}
         if source.commit(to_kafka):
             self._committed |= to_kafka
@@ -173,7 +175,7 @@ class Checkpoint:
             self._observer.committed(offsets)
 
     def forget(self, partitions: Collection[Partition]) -> None:
-        """They are revoked: another member's, or to be begun again."""
+        """The partitions are revoked, or are started again: forget their positions."""
         positions = self._watermark.positions()
         for part in partitions:
             if part in positions:
@@ -188,12 +190,12 @@ class Checkpoint:
         }
 
     def resume(self, source: Source, retry: Retry) -> None:
-        """After a failure: go on at the first record of each partition that is not done, or that Redis lacks.
+        """After a failure: resume each partition at the first record that is not done, or that Redis has lost.
 
-        Where it knows nothing of a partition that one is :attr:`lost`.
+        A partition for which Redis has no offset becomes :attr:`lost`.
 
         Raises:
-            ServerUnavailable, Reconnected: as :meth:`consumer.pipeline.protocols.Sink.recall`; to be called again.
+            ServerUnavailable, Reconnected: as :meth:`consumer.pipeline.protocols.Sink.recall`; call this again.
 
         """
         self._may_be_behind = True
@@ -204,7 +206,7 @@ class Checkpoint:
         gone = positions.keys() - reached.keys()
         self._lost = set(gone - self._fresh.keys())
         self._published |= self._published_of(self._lost)
-        # Of what had only just begun nothing was there before; it begins again.
+        # Nothing was applied from partitions that had just started; they start again at the same offset.
         begun = {part: self._fresh[part] for part in gone & self._fresh.keys()}
         reached = {part: positions[part] for part in self._lost} | begun | reached
         behind = {}
@@ -218,12 +220,12 @@ class Checkpoint:
         if begun:
             retry(REDIS, lambda: self._sink.remember(begun))
         self._may_be_behind = False
-        self._say_reread(behind)
+        self._log_reread(behind)
         self._start(source, retry)
         self._seek(source, self._watermark.positions())
 
     def _start(self, source: Source, retry: Retry) -> Collection[Partition]:
-        """Start the partitions that were assigned anew, where Redis is; answers those that are read from before."""
+        """Start newly assigned partitions at Redis' offset; answers those where it is below the group's offset."""
         self._forget_stale(source)
         started, generations = self._watermark.generations(), source.assignment()
         fresh = [part for part in generations if part not in started]
@@ -231,7 +233,7 @@ class Checkpoint:
             return ()
         starts = retry(KAFKA, lambda: source.starts(fresh))
         reached = retry(REDIS, self._sink.recall)
-        now = source.assignment()  # while servers were away the group may have shared out its partitions again
+        now = source.assignment()  # the group may have rebalanced while servers were away
         fresh = [part for part in fresh if now.get(part) == generations[part]]
         behind = {}
         for part in fresh:
@@ -246,33 +248,33 @@ class Checkpoint:
                 self._published[part] = offset
             self._committed[part] = offset
             committed, published = self._revoked.pop(part, (0, 0))
-            if committed == offset < published:  # given back, and nobody has gone on in between
+            if committed == offset < published:  # assigned again, and no other member committed in between
                 self._published[part] = published
             self._watermark.start(part, min(at, offset), generation=generations[part], is_committed=at >= offset)
             if part in reached and reached[part] < oldest:
-                _say_unreachable(part, oldest - reached[part])
+                _log_unreachable(part, oldest - reached[part])
         known = [part for part in fresh if part not in self._lost]
         retry(REDIS, lambda: self._sink.remember(self._started_at(known)))
-        _say_begun({part: starts[part] for part in fresh}, reached)
+        _log_begun({part: starts[part] for part in fresh}, reached)
         if behind:
             self._seek(source, behind)
-            self._say_reread(behind)
+            self._log_reread(behind)
         return behind
 
     def _published_of(self, lost: Collection[Partition]) -> dict[Partition, int]:
-        """Up to where everything of ``lost`` was published, where more than the position says."""
-        doubted = {(Partition(place.topic, place.partition), place.offset) for place in self._in_doubt}
+        """The offset below which everything was published, for those ``lost`` where it is above the position."""
+        doubtful = {(Partition(place.topic, place.partition), place.offset) for place in self._in_doubt}
         return {
             part: max(end, self._published.get(part, 0))
             for part, (end, open_offsets) in self._watermark.begun().items()
-            if part in lost and all((part, offset) in doubted for offset in open_offsets)
+            if part in lost and all((part, offset) in doubtful for offset in open_offsets)
         }
 
     def _started_at(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         return {part: offset for part, offset in self._watermark.positions().items() if part in partitions}
 
     def _current(self, source: Source) -> Mapping[Partition, int]:
-        """The started partitions of which the assignment is still the one under which they were started."""
+        """The started partitions whose assignment has not changed since they were started."""
         assigned = source.assignment()
         return {part: at for part, at in self._watermark.generations().items() if assigned.get(part) == at}
 
@@ -281,17 +283,17 @@ class Checkpoint:
             self.forget(stale)
 
     def _seek(self, source: Source, offsets: Mapping[Partition, int]) -> None:
-        """The only place from which reading is moved."""
+        """The only call of the source's seek."""
         current = self._current(source)
         source.seek({part: offset for part, offset in offsets.items() if part in current})
 
     def _is_published(self, record: SourceRecord) -> bool:
         return record.offset < self._published.get(Partition.of(record), 0) or record.place in self._in_doubt
 
-    def _say_reread(self, behind: Mapping[Partition, int]) -> None:
+    def _log_reread(self, behind: Mapping[Partition, int]) -> None:
         if behind:
             _log.warning(
-                "reading again what Redis may have lost",
+                "reading records again that Redis may have lost",
                 action="redis.reread",
                 records=sum(self._published[part] - at for part, at in behind.items()),
                 partitions=len(behind),
@@ -302,24 +304,24 @@ def _emptied() -> Emptied:
     return Emptied(REDIS, "it has less than it acknowledged: it was emptied, or is another one")
 
 
-def _say_begun(starts: Mapping[Partition, Start], reached: Mapping[Partition, int]) -> None:
-    """Partitions that begin at the oldest record because the group has no offsets of them."""
+def _log_begun(starts: Mapping[Partition, Start], reached: Mapping[Partition, int]) -> None:
+    """Log the partitions that start at the oldest record because the group has no offsets of them."""
     of_old = [part for part, start in starts.items() if start.is_first_time and reached.get(part, 0) > start.offset]
     never = [part for part, start in starts.items() if start.is_first_time and part not in reached]
     if never:
-        _log.info("no offsets yet: from the oldest records", action="offset.first", partitions=len(never))
+        _log.info("no offsets yet: reading from the oldest records", action="offset.first", partitions=len(never))
     if of_old:
         _log.warning(
-            "Kafka has lost the group's offsets, which Redis knows of: from the oldest records; what was applied is"
-            " refused as old",
+            "Kafka has lost the group's offsets, but Redis has them: reading from the oldest records; records that were"
+            " applied before are refused as old",
             action="offset.lost",
             partitions=len(of_old),
         )
 
 
-def _say_unreachable(part: Partition, records: int) -> None:
+def _log_unreachable(part: Partition, records: int) -> None:
     _log.error(
-        "Redis is behind the oldest record that there still is: take a snapshot",
+        "Redis is behind the oldest record that Kafka still has: take a snapshot",
         action="redis.unreachable",
         topic=part.topic,
         partition=part.number,
@@ -328,7 +330,7 @@ def _say_unreachable(part: Partition, records: int) -> None:
 
 
 def _offsets(records: Iterable[SourceRecord]) -> dict[Partition, list[int]]:
-    """The offsets of each partition's records, in their order."""
+    """The offsets of each partition's records, in order."""
     found: dict[tuple[str, int], list[int]] = {}
     for record in records:
         found.setdefault((record.topic, record.partition), []).append(record.offset)

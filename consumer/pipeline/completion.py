@@ -1,4 +1,4 @@
-"""What follows once Redis has answered to a batch: dead letters, marks of progress, and what is told of it."""
+"""Completes a batch after Redis' answers: dead letters, positions, metrics and log lines."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from consumer.pipeline.retry import KAFKA, REDIS, Retry
 from consumer.pipeline.tolerance import Limit, Tolerance, TooManyLetters
 
 _log = structlog.get_logger(__name__)
-_MOST_NAMED = 200
-"""So many databases that are not followed are named in the log: a record may name any."""
+_MOST_LOGGED = 200
+"""Most databases that are logged as not consumed: a record may name any database."""
 _QUIET_S = 10.0
-"""So long after the last dead letter of a topic that ends with one, the offsets behind it may be committed."""
+"""After 10 s without another dead letter of the topic, the offsets of its last dead letters may be committed."""
 
 _DRIFTS = {
-    DriftKind.UNKNOWN: (logging.INFO, {"action": "column.unknown"}, "no rule names a column"),
+    DriftKind.UNKNOWN: (logging.INFO, {"action": "column.unknown"}, "the mapping does not name a column"),
     DriftKind.MISSING: (logging.WARNING, {"action": "column.missing"}, "rows lack a column"),
     DriftKind.UNREADABLE: (
         logging.WARNING,
         {"action": "column.unreadable"},
-        "a column's value can't be read; its field is left as it is in Redis, the rest of the row is applied",
+        "a column's value can't be read; its field in Redis is not changed, the rest of the row is applied",
     ),
     DriftKind.VALUE: (
         logging.WARNING,
         {"action": "column.unknown_value"},
-        "a column has a value that the mapping does not know; such rows change nothing",
+        "a column has a value that the mapping does not list; such rows change nothing",
     ),
     DriftKind.SCALE: (
         logging.WARNING,
         {"action": "decimals.assumed"},
-        "precise decimals in JSON without schema: the scale is nowhere in the record, so the mapping's is taken",
+        "precise decimals in JSON without schema: the record does not contain the scale, so the mapping's is used",
     ),
 }
 
 
 class Completion:
-    """Completes batches in flight. Records that can't be applied go to ``dead_letters``, within ``limit``."""
+    """Completes batches in flight. Records that can't be applied are sent to ``dead_letters``, up to ``limit``."""
 
     def __init__(
         self,
@@ -65,18 +65,18 @@ class Completion:
         self._columns = ColumnWatch(rules)
         self._databases = rules.databases
         self._tolerance = Tolerance(limit)
-        self._others: set[tuple[str, str]] = set()
+        self._logged_databases: set[tuple[str, str]] = set()
         self._clock = clock
         self._doubted_at = clock()
 
     def complete(self, in_flight: InFlight, assignment: Callable[[], Mapping[Partition, int]], retried: Retry) -> None:
-        """Wait for the answers, and do what follows from them.
+        """Wait for the answers, then write dead letters and record what is done.
 
-        ``assignment`` is asked after each pause: what is not of a current one any more is dropped.
+        ``assignment`` is called after each pause: records whose assignment has changed are dropped.
 
         Raises:
-            Halt: a record can't be applied, and must not be passed over. All before it is done.
-            Reconnected: what has its answer is done; the rest is to be read again.
+            Halt: a record can't be applied and may not become a dead letter. All records before it are done.
+            Reconnected: records with an answer are done; the rest must be read again.
             ServerUnavailable: told to stop while a server was away.
         """
         batch, delivery, excess = in_flight.batch, in_flight.delivery, in_flight.excess
@@ -90,7 +90,7 @@ class Completion:
             while not delivery.is_over:
                 retried(REDIS, attempt)
         except Reconnected:
-            # What has its answer is done, and is not published again.
+            # Plans with an answer are done, and are not published again.
             batch.answers = delivery.answers
             in_flight.drop_stale(assignment())
             self._record(batch)
@@ -112,18 +112,18 @@ class Completion:
             raise Halt(batch.cause(excess.begin), excess.problem)
 
     def excess(self, batch: Batch) -> TooManyLetters | None:
-        """From where on the batch has too many records that can't be applied."""
+        """The first record of the batch that exceeds the limit of dead letters; None if the limit is kept."""
         return self._tolerance.excess(batch.judged()) if batch.errors else None
 
     def end_doubt_if_quiet(self) -> None:
-        """Dead letters behind which no other came."""
+        """Release the offsets of dead letters if no other dead letter came for some seconds."""
         if self._checkpoint.is_in_doubt and self._clock() - self._doubted_at >= _QUIET_S:
             self._checkpoint.trust()
 
     def _send_letters(
         self, in_flight: InFlight, assignment: Callable[[], Mapping[Partition, int]], retried: Retry
     ) -> ServerError | None:
-        """Write the dead letters; answers what refused them. Only when they are safe they are done."""
+        """Write the dead letters; answers the error if one is refused. They are done when Kafka acknowledges them."""
         batch, topic = in_flight.batch, self._dead_letters
 
         def send() -> None:
@@ -140,7 +140,7 @@ class Completion:
                 return error
         for letter in batch.letters():
             _log.warning(
-                "a record can't be applied and is a dead letter now",
+                "a record can't be applied and was written to the dead letter topic",
                 action="record.dead_letter",
                 place=str(letter.record.place),
                 reason=letter.reason,
@@ -160,34 +160,34 @@ class Completion:
         self._checkpoint.finish((step.record for step in steps if not step.is_dead), batch.generations)
         self._checkpoint.trust(self._tolerance.is_in_doubt)
         self._observer.stepped(steps)
-        self._look_at_columns(steps)
-        self._look_at_databases(steps)
+        self._report_columns(steps)
+        self._report_databases(steps)
 
-    def _look_at_columns(self, steps: Sequence[Step]) -> None:
-        """What is unexpected about columns: counted, and each told once."""
+    def _report_columns(self, steps: Sequence[Step]) -> None:
+        """Count unexpected columns, and log each once."""
         decisions = [step.decision for step in steps if not step.is_dead]
         events = [each.event for each in decisions if each.event is not None]
         found = [drift for each in decisions for drift in each.drifts]
         for drift, count in self._columns.counted(events, found).items():
             self._observer.drifted(drift, count)
             if self._columns.is_first(drift):
-                level, action, said = _DRIFTS[drift.kind]
-                _log.log(level, said, **action, table=drift.table, column=drift.column)
+                level, action, text = _DRIFTS[drift.kind]
+                _log.log(level, text, **action, table=drift.table, column=drift.column)
 
-    def _look_at_databases(self, steps: Sequence[Step]) -> None:
-        """Rows of databases that are not followed: each topic and database is told once; the metrics count them all."""
+    def _report_databases(self, steps: Sequence[Step]) -> None:
+        """Log each topic and database whose rows are not applied once; the metrics count all such rows."""
         for step in steps:
             found = step.record.topic, step.decision.database
-            if not found[1] or found in self._others or len(self._others) >= _MOST_NAMED:
+            if not found[1] or found in self._logged_databases or len(self._logged_databases) >= _MOST_LOGGED:
                 continue
-            self._others.add(found)
+            self._logged_databases.add(found)
             _log.error(
-                "rows of a database that is not followed are left out",
+                "rows of another database are not applied",
                 action="record.other_database",
                 topic=found[0],
                 database=found[1],
                 followed=", ".join(sorted(self._databases)),
                 first=str(step.record.place),
-                advice="keep that database out of the connector's table.include.list; if it is the right one, set"
+                advice="remove that database from the connector's table.include.list; if it is the right one, set"
                 " CDC_SOURCE__DATABASE, and replay the topic from this record on",
             )

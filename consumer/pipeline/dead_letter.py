@@ -1,7 +1,7 @@
-"""The dead letter: a record that could not be applied, as it was, with headers that say where it lay and why.
+"""The dead letter: a record that could not be applied, unchanged, with headers for its place and the reason.
 
-The headers' names are Kafka Connect's, as its error reporter writes them, and this program's own beside them. None
-carries a row value; the letter's value is the record's own bytes.
+The headers have Kafka Connect's names, as Connect's error reporter writes them, and this program's own. No header
+contains a row value. The letter's value is the bytes of the record.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from consumer.mapping.keys import UserId
 CONNECT = "__connect.errors."
 OWN = "cdc."
 DONE = f"{OWN}done"
-"""The header that makes a record of the topic a note that a letter was dealt with; its value says how."""
+"""The header of a note: a record of the topic that says that a letter was handled. The header's value says how."""
 ADDED = frozenset(
     [
         *(
@@ -29,14 +29,15 @@ ADDED = frozenset(
         DONE,
     ]
 )
-"""Headers that are this program's: a record's own of these names are not kept."""
+"""The headers that this program adds. Headers of a record with these names are not kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """``users`` are whose change it was, as far as that is known: several, where it may have been of several tables.
+    """A dead letter.
 
-    ``tables`` are the tables that the record may be of. ``group`` is the consumer group that wrote the letter.
+    ``users``: the users of the change, if known; several if the record may be of several tables. ``tables``: the tables
+    that the record may be of. ``group``: the consumer group that wrote the letter.
     """
 
     record: SourceRecord
@@ -47,20 +48,20 @@ class DeadLetter:
 
     @property
     def reason(self) -> str:
-        """The kind of error, in a word that a metric's label may hold."""
+        """The kind of the error in one word, for metric labels."""
         if isinstance(self.error, Refused):
             return f"redis_{self.error.problem.partition(' ')[0].lower()}"
         return "".join(f"_{each.lower()}" if each.isupper() else each for each in type(self.error).__name__).strip("_")
 
     @property
     def stage(self) -> str:
-        """How far the record got: ``decode``, ``plan`` or ``apply``."""
+        """The step that failed: ``decode``, ``plan`` or ``apply``."""
         if isinstance(self.error, Undecodable):
             return "decode"
         return "apply" if isinstance(self.error, Refused) else "plan"
 
     def headers(self) -> list[Header]:
-        """The record's own headers, then Kafka Connect's, then this program's."""
+        """The record's headers, then Kafka Connect's, then this program's."""
         record, error = self.record, self.error
         field = error.field if isinstance(error, RecordError) else ""
         connect = {

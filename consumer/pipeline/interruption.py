@@ -1,4 +1,4 @@
-"""A time in which Kafka can't be read: said when it begins and now and then, with pauses that grow."""
+"""A time in which Kafka can't be read: logged when it begins and repeatedly, with growing pauses between attempts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from consumer.pipeline.protocols import Observer
 from consumer.pipeline.retry import REPEAT_S, Reminder, backoff_s, since
 
 _log = structlog.get_logger(__name__)
-# The client reconnects by itself, so a connection that is gone is news only if it stays away.
+# The client reconnects by itself, so a lost connection is logged only if it lasts.
 _GRACE_S = 3.0
-# One attempt that did not fail proves nothing: it may have ended before the refusal came, or another call is refused.
-_QUIET_S = 3.0
+# One successful attempt proves nothing: it may have ended before the error came, or another call fails.
+_STABLE_S = 3.0
 
 
 class Interruption:
-    """Knows since when reading does not work, and when to try again. Silent while all is well; else what is the matter
-    is said every ``repeat_s`` seconds.
+    """Knows since when reading fails and when to try again. While reading works it logs nothing; else it logs the
+    reason every ``repeat_s`` seconds.
     """
 
     def __init__(
@@ -30,19 +30,20 @@ class Interruption:
         self._clock = clock
         self._reminder = Reminder(repeat_s, clock)
         self._unconnected_since: float | None = None
-        self._fine_since: float | None = None
+        self._working_since: float | None = None
         self._failures = 0
         self._again_at = 0.0
-        self._said = ""
+        self._last_cause = ""
 
     @property
     def rest_s(self) -> float:
-        """How long to leave Kafka alone before the next attempt, in seconds; 0 for not at all."""
+        """Seconds until the next attempt; 0 if it may be made now."""
         return max(0.0, self._again_at - self._clock())
 
     def failed(self, error: ServerError, cause: str = "") -> None:
-        """An attempt failed: the next is due after a pause. ``cause`` is a better reason, if there is one; a new one is
-        said.
+        """An attempt failed: the next one is due after a pause.
+
+        ``cause``: a more exact reason than the error's, or "". A new cause is logged at once.
         """
         self._failures += 1
         pause = backoff_s(self._failures)
@@ -50,9 +51,9 @@ class Interruption:
         self._begin(error, pause, cause)
 
     def unconnected(self, error: ServerError, cause: Callable[[], str]) -> None:
-        """Nothing failed, but there is no connection. The client is at it, so there is no pause.
+        """Nothing failed, but there is no connection. The client reconnects by itself, so there is no pause.
 
-        ``cause`` looks for a better reason than ``error`` has, or answers ""; a new one is said.
+        ``cause`` finds a more exact reason than the error's, or answers "". A new cause is logged at once.
         """
         now = self._clock()
         if self._unconnected_since is None:
@@ -62,29 +63,29 @@ class Interruption:
             self._begin(error, 0.0, cause())
 
     def worked(self) -> None:
-        """An attempt did not fail."""
+        """An attempt succeeded."""
         self._unconnected_since = None
         if not self._reminder.is_on:
             return
-        if self._fine_since is None:
-            self._fine_since = self._clock()
-        if self._clock() - self._fine_since < _QUIET_S:
+        if self._working_since is None:
+            self._working_since = self._clock()
+        if self._clock() - self._working_since < _STABLE_S:
             return
         waited = self._reminder.lasted_s
         self._reminder.is_over()
-        self._failures, self._said = 0, ""
+        self._failures, self._last_cause = 0, ""
         _log.info("Kafka can be read again", action="kafka.resumed", waited_s=round(waited, 1))
         self._observer.continued()
 
     def _begin(self, error: ServerError, pause: float, cause: str) -> None:
-        self._fine_since = None
-        self._said = cause or self._said  # an attempt that does not know better does not take it back
-        if self._reminder.is_due(self._said):
+        self._working_since = None
+        self._last_cause = cause or self._last_cause  # an attempt without a cause does not remove a known cause
+        if self._reminder.is_due(self._last_cause):
             _log.warning(
                 "Kafka can't be read, waiting; nothing is lost",
                 action="kafka.waiting",
                 since=since(self._reminder),
-                error=self._said or error.problem,
+                error=self._last_cause or error.problem,
                 advice=error.advice,
             )
         self._observer.interrupted(error, pause)

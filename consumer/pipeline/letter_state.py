@@ -1,8 +1,8 @@
-"""The way back: a record of the topic of dead letters as the letter it is, or as the note that one was dealt with.
+"""Reading the dead letter topic: each record is a dead letter, or a note that a letter was handled.
 
-The topic is a list of what happened, partition by partition: a letter says that a record could not be applied, a note
-behind it that this was dealt with, and another letter behind that one that it happened again. What is *open* is what
-has a letter with no note behind it.
+The topic is a log of events, partition by partition. A letter says that a record could not be applied. A note after it
+says that this was handled. Another letter after the note says that it happened again. A record is *open* if it has a
+letter without a later note.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from consumer.pipeline.dead_letter import ADDED, CONNECT, DONE, OWN
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter: ``record`` as it was in its own topic, and why it is here.
+    """One dead letter.
 
-    ``at`` is where the letter itself lies, ``written_ms`` when it was written, in UTC milliseconds. ``users`` are whose
-    change it was, as far as that was known; then they were marked: several, where it may have been of several tables.
-    ``tables`` are those tables; a letter of an earlier version of this program does not tell them. ``group`` is the
-    consumer group that wrote it.
+    ``record``: the record as it was in its own topic. ``at``: the place of the letter itself. ``written_ms``: when the
+    letter was written, UTC milliseconds. ``users``: the users of the change if known, who were then marked; several if
+    the record may be of several tables. ``tables``: those tables; empty in letters of an earlier version of this
+    program. ``group``: the consumer group that wrote the letter.
     """
 
     record: SourceRecord
@@ -44,8 +44,9 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """The letters of the record at ``place`` that lie before this note in its partition were dealt with; ``outcome``
-    is the text of how.
+    """Says that the letters of the record at ``place`` that are before this note in its partition were handled.
+
+    ``outcome``: the result as text.
     """
 
     place: Place
@@ -55,31 +56,31 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Unapplied:
-    """A record that could not be applied, with its letters, the oldest first: it may have been tried several times."""
+    """A record that could not be applied, with its letters, the oldest first; each failed attempt wrote one."""
 
     letters: tuple[Letter, ...]
 
     @property
     def last(self) -> Letter:
-        """The newest of its letters."""
+        """The newest letter."""
         return self.letters[-1]
 
     @property
     def record(self) -> SourceRecord:
-        """The record as it was."""
+        """The record as it was in its own topic."""
         return self.last.record
 
     @property
     def place(self) -> Place:
-        """Where the record lay."""
+        """The place of the record in its own topic."""
         return self.record.place
 
 
 class Outcome(StrEnum):
-    """What became of a record.
+    """What was done about a record.
 
-    SUPERSEDED: Redis has a newer state of the row already, whole. REPEATED: Redis has this very change. STAYS: it can't
-    be applied now, so it stays where it is. The others are dealt with.
+    SUPERSEDED: Redis already has a newer complete state of the row. REPEATED: Redis already has this change. STAYS: the
+    record can't be applied now, and stays open. With all other outcomes the record is handled.
     """
 
     APPLIED = "applied"
@@ -92,7 +93,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """``why`` is there where it stays, or where nothing follows from it."""
+    """The result for one record. ``why``: the reason, if the record stays open or if nothing follows from it."""
 
     unapplied: Unapplied
     outcome: Outcome
@@ -101,12 +102,12 @@ class Released:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to do about it."""
+        """Whether the record is handled."""
         return self.outcome is not Outcome.STAYS
 
 
 def read(found: SourceRecord) -> Letter | Note | None:
-    """What a record of the topic of dead letters is; None if it is neither, but somebody else's."""
+    """Parse a record of the dead letter topic; None if this program did not write it."""
     headers = dict(found.headers)
     try:
         place = Place(
@@ -143,9 +144,9 @@ def read(found: SourceRecord) -> Letter | Note | None:
 
 
 def note(unapplied: Unapplied, outcome: Outcome) -> tuple[bytes, bytes, list[Header]]:
-    """Key, value and headers of the note that ``unapplied`` was dealt with; ``outcome`` says how.
+    """Key, value and headers of the note that ``unapplied`` was handled; ``outcome`` says how.
 
-    The key is the note's own: where somebody has made the topic a compacted one, it displaces no letter.
+    The note has a key of its own: if somebody made the topic a compacted one, the note does not replace a letter.
     """
     place = unapplied.place
     headers = {
@@ -164,12 +165,12 @@ def note(unapplied: Unapplied, outcome: Outcome) -> tuple[bytes, bytes, list[Hea
 
 @dataclass(slots=True)
 class LetterStates:
-    """What lies in the topic for one consumer group.
+    """The state of the dead letter topic for one consumer group.
 
-    ``others`` are letters of other groups, by group: what is done for this group's Redis says nothing of theirs.
-    ``strange`` are records that nobody wrote as a letter, ``known`` the places of all records that ever waited here,
-    as far as the topic still tells. ``discarded`` are those that were given up: nothing is to be done about them.
-    ``has_topic``: without a topic nothing was ever written.
+    ``others``: the number of letters of other groups, by group; their state is not decided here. ``strange``: the
+    number of records that are no letters. ``known``: the places of all records that have or had a letter, as far as the
+    topic still contains them. ``discarded``: the places of records that an operator discarded. ``has_topic``: false if
+    the topic does not exist, so no letter was ever written.
     """
 
     group: str
@@ -181,34 +182,34 @@ class LetterStates:
     _open: dict[Place, list[Letter]] = field(default_factory=dict)
 
     def add(self, found: SourceRecord) -> None:
-        """Take the next record of a partition of the topic."""
-        said = read(found)
-        if said is None:
+        """Add the next record of a partition of the topic."""
+        parsed = read(found)
+        if parsed is None:
             self.strange += 1
-        elif isinstance(said, Note):
-            if said.group == self.group:
-                self.known.add(said.place)
-                left = [each for each in self._open.pop(said.place, ()) if each.at.partition != found.partition]
+        elif isinstance(parsed, Note):
+            if parsed.group == self.group:
+                self.known.add(parsed.place)
+                left = [each for each in self._open.pop(parsed.place, ()) if each.at.partition != found.partition]
                 if left:
-                    self._open[said.place] = left
-                elif said.outcome == Outcome.DISCARDED:
-                    self.discarded.add(said.place)
-        elif said.group == self.group:
-            self.known.add(said.record.place)
-            self.discarded.discard(said.record.place)
-            self._open.setdefault(said.record.place, []).append(said)
+                    self._open[parsed.place] = left
+                elif parsed.outcome == Outcome.DISCARDED:
+                    self.discarded.add(parsed.place)
+        elif parsed.group == self.group:
+            self.known.add(parsed.record.place)
+            self.discarded.discard(parsed.record.place)
+            self._open.setdefault(parsed.record.place, []).append(parsed)
         else:
-            self.others[said.group] += 1
+            self.others[parsed.group] += 1
 
     def open(self) -> list[Unapplied]:
-        """What is open, in the order of the records' own partitions: so it can be applied."""
+        """The open records, in the order of their own partitions, so that they can be applied."""
         found = sorted(self._open.items(), key=lambda item: (item[0].topic, item[0].partition, item[0].offset))
-        return [Unapplied(tuple(sorted(letters, key=_age))) for _, letters in found]
+        return [Unapplied(tuple(sorted(letters, key=_by_age))) for _, letters in found]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which of them: what is None or empty chooses nothing out. Times are those of the newest letter, UTC ms."""
+    """A filter. None and empty sets exclude nothing. Times are those of the newest letter, UTC milliseconds."""
 
     places: frozenset[Place] = frozenset()
     topics: frozenset[str] = frozenset()
@@ -220,14 +221,14 @@ class Choice:
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing was said at all."""
+        """Whether the filter excludes nothing."""
         return self == Choice()
 
     def of(self, found: Iterable[Unapplied]) -> list[Unapplied]:
-        """Those that were chosen."""
-        return [each for each in found if self._takes(each)]
+        """The records of ``found`` that match."""
+        return [each for each in found if self._matches(each)]
 
-    def _takes(self, each: Unapplied) -> bool:
+    def _matches(self, each: Unapplied) -> bool:
         last = each.last
         return (
             (not self.places or each.place in self.places)
@@ -241,7 +242,7 @@ class Choice:
 
 
 def _tables(topic: str, headers: Mapping[str, bytes | None]) -> tuple[str, ...]:
-    """The tables that a letter names; of one that names none, what the topic's name says in Debezium's form."""
+    """The tables that a letter names; if it names none, the table in the topic's name, if that has Debezium's form."""
     name = f"{OWN}table"
     if headers.get(name):
         return _parts(_text(headers, name))
@@ -253,7 +254,7 @@ def _parts(text: str) -> tuple[str, ...]:
     return tuple(each for each in text.split(",") if each)
 
 
-def _age(letter: Letter) -> tuple[int, int]:
+def _by_age(letter: Letter) -> tuple[int, int]:
     return letter.written_ms, letter.at.offset
 
 

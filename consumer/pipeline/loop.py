@@ -1,4 +1,4 @@
-"""The loop: poll, decide, apply, mark, commit. The offset moves only after Redis acknowledged."""
+"""The loop: poll, decide, apply, record positions, commit. Offsets are committed only after Redis' acknowledgement."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from consumer.planning.mark import mark_refused
 
 _POLL_S = 0.2
 _LINGERED_FOR = 500
-"""With so many records at hand no more are waited for."""
+"""With this many records, do not wait for more."""
 _SENT_AHEAD = 100
-"""A batch of so many records is in flight while the next one is polled; the answers to a smaller one are awaited."""
+"""From this batch size on, poll the next batch while Redis works. For a smaller batch, wait for its answers first."""
 _ASKED_S = 1.0
-"""So often Redis is asked whether it still has what it had."""
+"""Seconds between two checks that Redis still has its offsets."""
 _T = TypeVar("_T")
 
 
 class Pipeline:
-    """Carries records from ``source`` to ``sink`` until told to stop.
+    """Applies records from ``source`` to ``sink`` until told to stop.
 
-    Records that can't be applied go to ``dead_letters``, as long as they are no more than ``limit``; without a place
-    for them the first one halts. A plan that Redis answers ``attempts`` times with an error that nobody knows is one.
-    Where Redis was emptied ``rebuild`` mends that, else an operator is waited for. What is waited for is said again
+    Records that can't be applied are sent to ``dead_letters``, up to ``limit``; without ``dead_letters`` the first one
+    halts. A plan that Redis answers ``attempts`` times with an unknown error counts as such a record. If Redis was
+    emptied, ``rebuild`` rebuilds it, else the pipeline waits for an operator. The reason of a wait is logged again
     every ``repeat_s`` seconds.
 
     Raises:
-        ValueError: a limit lets some pass, and there is no place for them.
+        ValueError: the limit allows dead letters, but ``dead_letters`` is None.
     """
 
     def __init__(
@@ -82,29 +82,29 @@ class Pipeline:
         self._completion = Completion(sink, rules, self._checkpoint, dead_letters, limit, self._observer, clock)
         self._recovery = Recovery(sink, self._checkpoint, self._observer, Reminder(repeat_s), rebuild)
         self._committed_at = self._asked_at = clock()
-        self._looked_at = float("-inf")
+        self._observed_at = float("-inf")
         self._source: Source | None = None
         self._in_flight: InFlight | None = None
 
     def run(self, source: Source, should_stop: Callable[[], bool]) -> None:
-        """Until ``should_stop`` says so; then what is done is committed.
+        """Run until ``should_stop`` is true, then commit what is done.
 
         Raises:
-            Halt: a record can't be applied, and must not be passed over. All before it is done and committed.
+            Halt: a record can't be applied and may not become a dead letter. All before it is done and committed.
 
         """
         self._source = source
         must_resume = False
 
         def retried(server: str, attempt: Callable[[], _T]) -> _T:
-            away = {server}
+            failed = {server}
             found = retry(
                 attempt,
                 sleep=source.idle,
-                on_wait=lambda error, seconds: away.add(self._outages.failed(error, seconds)),
+                on_wait=lambda error, seconds: failed.add(self._outages.failed(error, seconds)),
                 should_stop=should_stop,
             )
-            for each in away:
+            for each in failed:
                 self._outages.succeeded(each)
             return found
 
@@ -120,9 +120,9 @@ class Pipeline:
                     elif should_stop():
                         self._finish_in_flight(retried)
                     else:
-                        self._turn(source, retried, should_stop)
+                        self._run_once(source, retried, should_stop)
                 except (Reconnected, Emptied, ServerUnavailable):
-                    # What is at hand is given up: it is read again, here or, when told to stop, by whoever comes next.
+                    # Drop the current records: they are read again, here, or after a stop by the next owner.
                     self._in_flight, must_resume = None, True
             self._checkpoint.trust()
         finally:
@@ -130,7 +130,7 @@ class Pipeline:
             self._commit(source)
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
-        """The group takes the partitions away: commit what is done, then forget them."""
+        """The group revokes the partitions: commit what is done, then forget them."""
         self._finish_at_once()
         self._checkpoint.trust()
         try:
@@ -140,8 +140,8 @@ class Pipeline:
             self._checkpoint.forget(partitions)
             self._history.forget(partitions)
 
-    def _turn(self, source: Source, retried: Retry, should_stop: Callable[[], bool]) -> None:
-        """The next records are polled, and decided about, while Redis works on the batch in flight."""
+    def _run_once(self, source: Source, retried: Retry, should_stop: Callable[[], bool]) -> None:
+        """Poll the next records and decide about them while Redis works on the batch in flight."""
         polled = self._poll(source, retried, should_stop)
         ahead = self._decided_ahead(polled.records)
         self._finish_before_next(source, retried)
@@ -150,16 +150,16 @@ class Pipeline:
             self._checkpoint.look(source, retried)
         if admitted := self._checkpoint.admit(source, polled, retried):
             decisions = ahead if len(admitted) == len(polled.records) else None
-            self._take(source, Polled(admitted, polled.generations), decisions, retried)
+            self._send_batch(source, Polled(admitted, polled.generations), decisions, retried)
         self._completion.end_doubt_if_quiet()
         if self._in_flight is None:
             self._commit_if_due(source)
-        if self._clock() - self._looked_at >= 1.0:
-            self._looked_at = self._clock()
+        if self._clock() - self._observed_at >= 1.0:
+            self._observed_at = self._clock()
             self._observer.looked(source)
 
     def _poll(self, source: Source, retried: Retry, should_stop: Callable[[], bool]) -> Polled:
-        """The next records; if they are few, with those that arrive within the linger behind them."""
+        """The next records; if they are few, also those that arrive within the linger time."""
         records = source.poll(_POLL_S if self._in_flight is None else 0.0)
         polled = Polled(records, source.assignment())
         if len(records) < (_LINGERED_FOR if self._linger_s else _SENT_AHEAD):
@@ -171,10 +171,10 @@ class Pipeline:
         return polled
 
     def _decide(self, records: Sequence[SourceRecord]) -> list[Decision]:
-        """Records to decisions: nothing else in the loop does that.
+        """The decisions for ``records``. Nothing else in the loop decides.
 
         Raises:
-            ServerUnavailable: a server that has to be asked is away; to be tried again.
+            ServerUnavailable: a server that the decision needs is away; try again.
         """
         return decide_all(records, self._rules, self._schemas, self._tables, self._history)
 
@@ -183,11 +183,11 @@ class Pipeline:
             return None
         try:
             return self._decide(records)
-        except ServerUnavailable:  # the batch in flight must not wait for it
+        except ServerUnavailable:  # the batch in flight must not wait for that server
             return None
 
-    def _take(self, source: Source, polled: Polled, decisions: list[Decision] | None, retried: Retry) -> None:
-        """Send a batch; a small one is finished at once."""
+    def _send_batch(self, source: Source, polled: Polled, decisions: list[Decision] | None, retried: Retry) -> None:
+        """Send a batch; complete a small one at once."""
         records = polled.records
         self._observer.took(records)
         if decisions is None:
@@ -215,13 +215,13 @@ class Pipeline:
             self._commit_if_due(source)
 
     def _finish_in_flight(self, retried: Retry) -> None:
-        """Wait for the answers, and do what follows from them."""
+        """Wait for the answers of the batch in flight, and complete it."""
         batch, self._in_flight = self._in_flight, None
         if batch is not None and self._source is not None:
             self._completion.complete(batch, self._source.assignment, retried)
 
     def _finish_at_once(self) -> None:
-        """The same if it needs no retries and no dead letters; else the records are read again."""
+        """Finish the batch in flight, without retries and without dead letters; if that fails, it is read again."""
         batch = self._in_flight
         if batch is None:
             return
@@ -237,6 +237,6 @@ class Pipeline:
             self._checkpoint.commit(source)
 
     def _commit(self, source: Source) -> None:
-        """At an end: what can't be committed now is read again by whoever comes next."""
+        """Commit at the end of the run; records that can't be committed now are read again by the next owner."""
         with suppress(Reconnected, Emptied):
             self._checkpoint.commit(source)

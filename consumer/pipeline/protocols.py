@@ -1,4 +1,4 @@
-"""What the pipeline needs of the world: a source of records, a sink for plans, and somebody who watches."""
+"""The interfaces of the pipeline: a source of records, a sink for plans, and an observer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from consumer.planning.effect import Plan
 
 
 class Start(NamedTuple):
-    """Where the reading of a partition begins. ``oldest`` is the first record that there still is."""
+    """Where reading of a partition starts. ``oldest``: the offset of the oldest record that Kafka still has."""
 
     offset: int
     oldest: int
@@ -25,13 +25,13 @@ class Start(NamedTuple):
 
 
 class Polled(NamedTuple):
-    """Records, and the generations of the partitions when they were polled."""
+    """Records, and the generations of their partitions when they were polled."""
 
     records: Sequence[SourceRecord]
     generations: Mapping[Partition, int]
 
     def followed_by(self, later: Polled) -> Polled:
-        """Both; of these only records whose partition has not been assigned anew in between."""
+        """Both in order; records of this poll are dropped if their partition was assigned again in between."""
         kept = self.records
         if later.generations != self.generations:
             same = self.generations.items() & later.generations.items()
@@ -41,62 +41,62 @@ class Polled(NamedTuple):
 
 
 class Source(Protocol):
-    """Records in the order of each partition, and the offsets that are done.
+    """Records in the order of each partition, and the commit of offsets.
 
-    Assignments change only within :meth:`poll` and :meth:`idle`. A partition that is assigned begins at the group's
-    offset, and nothing is handed out that was fetched before. ``tests/contract/test_source.py`` holds every source to
+    Assignments change only within :meth:`poll` and :meth:`idle`. An assigned partition starts at the group's offset,
+    and records that were fetched before are not returned. ``tests/contract/test_source.py`` tests every source for
     this.
     """
 
     def assignment(self) -> Mapping[Partition, int]:
-        """The partitions that are ours now, each with its generation: a number that grows with every assignment."""
+        """The assigned partitions, each with its generation: a number that grows with every assignment."""
         ...
 
     def starts(self, partitions: Collection[Partition]) -> Mapping[Partition, Start]:
-        """Where the group goes on in each partition.
+        """Where the group resumes in each partition.
 
         Raises:
-            ServerUnavailable: it can't be asked now.
+            ServerUnavailable: Kafka can't be asked now.
 
         """
         ...
 
     def poll(self, timeout_s: float) -> Sequence[SourceRecord]:
-        """The next records, or none after ``timeout_s``.
+        """The next records, or none after ``timeout_s`` seconds.
 
         Raises:
-            ServerError: reading can't go on.
+            ServerError: reading can't continue.
 
         """
         ...
 
     def commit(self, offsets: Mapping[Partition, int]) -> bool:
-        """Commit the next offset of each partition. False: not now, or no longer ours; nothing is lost by that."""
+        """Commit the next offset of each partition. False: not now, or not assigned any more; no record is lost."""
         ...
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
-        """Go on from these offsets, where the partitions are ours; what was fetched of them is dropped."""
+        """Resume at these offsets in assigned partitions; records that were already fetched are dropped."""
         ...
 
     def idle(self, seconds: float) -> None:
-        """Let time pass without taking records and without losing the membership of the group."""
+        """Wait without returning records and without losing the membership of the group."""
         ...
 
     def lag(self) -> Mapping[Partition, int]:
-        """Records behind the end of each assigned partition, as far as known."""
+        """The number of records between the position and the end of each assigned partition, if known."""
         ...
 
     def close(self) -> None:
-        """Leave."""
+        """Leave the group and close the connections."""
         ...
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """What Redis answered to a plan.
+    """Redis' answer to a plan.
 
-    ``config_created`` is None where the plan wrote no config hash; ``updated`` is None where it had nothing for a hash
-    that is only updated, and False where that hash did not exist. ``stored`` is the guard's version before, or "".
-    ``differed`` is how much a fill or a rebuild changed.
+    ``config_created``: None if the plan wrote no config hash. ``updated``: None if the plan had nothing for a hash that
+    is only updated if it exists, False if that hash did not exist. ``stored``: the guard's version before, or "".
+    ``differed``: how many fields and keys a fill or a rebuild changed.
     """
 
     verdict: Verdict
@@ -109,35 +109,35 @@ class Applied(msgspec.Struct, frozen=True):
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the plan was carried out, rather than refused as old."""
+        """Whether the plan was applied, and not refused as old."""
         return self.verdict.is_accepted
 
 
 class Sink(Protocol):
-    """Where plans go."""
+    """Applies plans to Redis, and stores offsets there."""
 
     def apply(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Applied | ServerError]]:
-        """Apply ``plans``; of those of one user and table, each only after the one before it was acknowledged.
+        """Apply ``plans``. A plan waits until the previous plan of the same user and table is acknowledged.
 
-        What can be sent at once is under way when this returns, and nothing else may be asked of the sink before the
-        answers were taken.
+        Everything that can be sent at once is sent before this returns. No other method may be called before the
+        answers are read.
 
-        Yields the index of each plan with its answer as answers come in. A plan that was refused by the server yields
-        a ServerError, and the later plans of that user and table are not tried; nor are they after UNHEALED.
+        Yields the index of each plan with its answer, as answers arrive. If the server refuses a plan, its answer is a
+        ServerError, and later plans of that user and table are not tried. The same holds after UNHEALED.
 
         Raises:
-            ServerUnavailable: the connection failed; plans without an answer may or may not have been applied, and
-                can be applied again.
-            Reconnected: the connection was lost since the last call; nothing was done.
+            ServerUnavailable: the connection failed. Plans without an answer may or may not have been applied, and can
+                be applied again.
+            Reconnected: the connection was lost since the last call; nothing was applied.
 
         """
         ...
 
     def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
-        """Keep, beside the plans that were applied, how far each partition is done: it is lost if they are.
+        """Store, beside the applied plans, the next offset of each partition: if the data is lost, the offsets are too.
 
-        ``canary`` names a key that was made before a rebuild. Then those of partitions that are not known are kept, and
-        False is answered, and nothing kept, if Redis was emptied since.
+        ``canary`` names a key that was created before a rebuild. With it, only offsets of unknown partitions are
+        stored. False: Redis was emptied since, and nothing was stored.
 
         Raises:
             ServerUnavailable, Reconnected: as :meth:`apply`.
@@ -146,8 +146,8 @@ class Sink(Protocol):
         ...
 
     def advance(self, offsets: Mapping[Partition, int]) -> bool:
-        """The same for partitions of which something is remembered. False: of some nothing is any more, and nothing was
-        kept, for Redis was emptied.
+        """Store higher offsets of partitions that Redis knows. False: Redis was emptied and lacks some of them, and
+        nothing was stored.
 
         Raises:
             ServerUnavailable, Reconnected: as :meth:`apply`.
@@ -156,7 +156,7 @@ class Sink(Protocol):
         ...
 
     def recall(self) -> Mapping[Partition, int]:
-        """What was remembered last of each partition, by any member of the group.
+        """The offsets that Redis holds of each partition, stored by any member of the group.
 
         Raises:
             ServerUnavailable, Reconnected: as :meth:`apply`.
@@ -165,7 +165,7 @@ class Sink(Protocol):
         ...
 
     def stop_at(self, offsets: Mapping[Partition, int]) -> None:
-        """Say where partitions go on that Redis has lost: what a rebuild need not contain.
+        """Store the offsets at which lost partitions resume: a rebuild need not contain records from there on.
 
         Raises:
             ServerUnavailable, Reconnected: as :meth:`apply`.
@@ -174,7 +174,7 @@ class Sink(Protocol):
         ...
 
     def go_on_with(self, partitions: Collection[Partition]) -> None:
-        """They go on: what :meth:`stop_at` said holds no more.
+        """The partitions are read again: remove what :meth:`stop_at` stored.
 
         Raises:
             ServerUnavailable, Reconnected: as :meth:`apply`.
@@ -183,49 +183,49 @@ class Sink(Protocol):
         ...
 
     def go_on(self) -> None:
-        """After Reconnected: the caller will begin again at what :meth:`recall` answers."""
+        """After Reconnected: accept the new connection. The caller resumes at the offsets from :meth:`recall`."""
         ...
 
 
 class Rebuild(Protocol):
-    """Partitions written to Redis anew, from the topics and without a message, beside the loop."""
+    """Rebuilds partitions in Redis from the topics, without publishing messages, beside the loop."""
 
     def start(self, ends: Mapping[Partition, int]) -> None:
-        """Begin, up to these offsets. What was under way is given up."""
+        """Begin a rebuild up to these offsets. A running rebuild is stopped."""
         ...
 
     def finished(self) -> tuple[str, Collection[int]]:
-        """The numbers of the partitions that are done, all topics together, and what :meth:`Sink.remember` needs.
+        """The canary for :meth:`Sink.remember`, and the numbers of the finished partitions (for all topics together).
 
         Raises:
-            ServerError: it can't go on.
+            ServerError: the rebuild can't continue.
 
         """
         ...
 
     def stop(self) -> None:
-        """Give up what is under way."""
+        """Stop a running rebuild."""
         ...
 
 
 class DeadLetters(Protocol):
-    """Where records go that can't be applied."""
+    """The topic for records that can't be applied."""
 
     def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Returns once all are safe. Called again with the same letters, it goes on where it was.
+        """Write the letters; returns when all are acknowledged. A second call with the same letters continues.
 
         Raises:
-            ServerUnavailable: not yet; try again.
-            ServerError: a letter is refused for good.
+            ServerUnavailable: not acknowledged yet; try again.
+            ServerError: a letter is refused permanently.
 
         """
         ...
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One record, what was decided about it, and what Redis answered where there was a plan.
+    """One record, the decision about it, and Redis' answer if there was a plan.
 
-    ``is_dead``: it can't be applied; ``letter`` is there where its dead letter was written now, and not before.
+    ``is_dead``: the record can't be applied. ``letter``: its dead letter, if it was written in this batch.
     """
 
     record: SourceRecord
@@ -236,39 +236,39 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Observer:
-    """Told of what the pipeline does; for metrics, traces and the demo. Does nothing by itself."""
+    """Is called for each event of the pipeline: for metrics, traces and the demo. The methods here do nothing."""
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
-        """The group has shared out the partitions anew, and these came to us."""
+        """The group has rebalanced, and these partitions were assigned to this member."""
 
     def took(self, records: Sequence[SourceRecord]) -> None:
-        """These records are a batch, and work on them begins."""
+        """Work on a batch with these records begins."""
 
     def stepped(self, steps: Sequence[Step]) -> None:
         """These records are done, in this order."""
 
     def waiting(self, error: ServerError, seconds: float) -> None:
-        """The sink or the registry can't serve; the next attempt is ``seconds`` away."""
+        """Redis, Kafka's dead letter topic or the registry is unavailable; the next attempt is in ``seconds``."""
 
     def resumed(self) -> None:
-        """It serves again."""
+        """All of these servers are available again."""
 
     def emptied(self, reason: str) -> None:
-        """Redis lacks what it had acknowledged, and nothing is applied; ``reason`` says what is waited for. "": it has
-        it again.
+        """Redis has less than it acknowledged, and nothing is applied; ``reason`` says what the program waits for.
+        "": the wait is over.
         """
 
     def interrupted(self, error: ServerError, seconds: float) -> None:
-        """The source can't be read; the next attempt is ``seconds`` away."""
+        """The source can't be read; the next attempt is in ``seconds``."""
 
     def continued(self) -> None:
         """The source can be read again."""
 
     def jumped(self, partition: Partition, wanted: int, to: int) -> None:
-        """The record at offset ``wanted`` is not there, and reading went on at ``to``."""
+        """The record at offset ``wanted`` does not exist any more; reading continued at ``to``."""
 
     def refused(self, topics: Sequence[str]) -> None:
-        """These topics are there under the prefix, and are not followed: they are of another database."""
+        """These topics with the prefix are not consumed, because they are of another database."""
 
     def drifted(self, drift: Drift, count: int) -> None:
         """``count`` changes had something unexpected about a column."""
@@ -277,7 +277,7 @@ class Observer:
         """These offsets were committed."""
 
     def uncommitted(self, error: ServerError) -> None:
-        """A commit did not work; nothing is lost by that."""
+        """A commit failed; no record is lost by that."""
 
     def looked(self, source: Source) -> None:
         """Called between polls, at most once a second."""

@@ -1,7 +1,7 @@
-"""Trying again while a server is away: how long to pause, how often, and what the operator hears of it.
+"""Retries while a server is away: the pauses, the number of attempts, and the log lines.
 
-What is waited for is said when it begins, when it is something else, and then every so often (:class:`Reminder`): an
-operator who looks at the last lines of a program that waits must find the reason there.
+The reason of a wait is logged when the wait begins, when the reason changes, and then every few seconds
+(:class:`Reminder`). So the last lines of a waiting program always contain the reason.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _ENDS = {
     REGISTRY: {"action": "registry.resumed"},
 }
 REPEAT_S = 60.0
-"""How often what is still waited for is said again, in seconds, where nobody says otherwise."""
+"""Default number of seconds after which the reason of a wait is logged again."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
-_MOST_DOUBLINGS = 64  # more would leave the range of a float, and the longest pause is reached long before
+_MOST_DOUBLINGS = 64  # more would exceed the range of a float; the longest pause is reached much earlier
 _T = TypeVar("_T")
 
 
 def backoff_s(failures: int, first_s: float = FIRST_PAUSE_S, longest_s: float = LONGEST_PAUSE_S) -> float:
-    """The pause after so many ``failures`` in a row, in seconds: doubled each time, up to ``longest_s``.
+    """The pause in seconds after ``failures`` in a row: doubled each time, up to ``longest_s``.
 
-    Half of it is random, so that processes that failed together do not try again together.
+    Up to half of it is random, so that processes that failed together do not retry together.
     """
     pause = min(longest_s, first_s * 2.0 ** min(max(0, failures - 1), _MOST_DOUBLINGS))
-    return pause * random.uniform(0.5, 1.0)  # noqa: S311  # spreads attempts, guards nothing
+    return pause * random.uniform(0.5, 1.0)  # noqa: S311  # not for security
 
 
 def retry(
@@ -53,9 +53,9 @@ def retry(
     on_wait: Callable[[ServerUnavailable, float], None],
     should_stop: Callable[[], bool],
 ) -> _T:
-    """What ``attempt`` answers, tried until its server is there.
+    """Call ``attempt`` until its server is available, and answer its result.
 
-    Between attempts ``sleep`` is called with the pause in seconds; before it ``on_wait`` gets the error and the pause.
+    Between attempts ``sleep`` is called with the pause in seconds; before it, ``on_wait`` gets the error and the pause.
 
     Raises:
         ServerUnavailable: told to stop while the server was away.
@@ -65,72 +65,72 @@ def retry(
     except ServerUnavailable as error:
         failures = [error]
 
-    def again() -> _T:
+    def attempt_again() -> _T:
         if failures:
             raise failures.pop()
         return attempt()
 
-    def waits(state: tenacity.RetryCallState) -> None:
+    def before_sleep(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, ServerUnavailable) and state.next_action:
             on_wait(error, state.next_action.sleep)
 
-    # A Retrying is a tangle of reference cycles, so none is made for an attempt that succeeds (decision 22).
+    # A Retrying has reference cycles, so none is created if the first attempt succeeds (decision 22).
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(ServerUnavailable),
         wait=lambda state: backoff_s(state.attempt_number),
         stop=lambda _: should_stop(),
         sleep=sleep,
-        before_sleep=waits,
+        before_sleep=before_sleep,
         reraise=True,
     )
-    return attempts(again)
+    return attempts(attempt_again)
 
 
 class Reminder:
-    """When something that lasts is to be said: at its beginning, when it is another, and then every ``every_s``."""
+    """Decides when to log a lasting problem: when it begins or its reason changes, then every ``every_s`` seconds."""
 
     def __init__(self, every_s: float = REPEAT_S, clock: Callable[[], float] = time.monotonic) -> None:
         self._every_s = every_s
         self._clock = clock
-        self._said = ""
-        self._said_at = 0.0
+        self._last_reason = ""
+        self._logged_at = 0.0
         self._began_at = 0.0
         self._is_on = False
 
     @property
     def is_on(self) -> bool:
-        """Whether it lasts."""
+        """Whether the problem lasts."""
         return self._is_on
 
     @property
     def lasted_s(self) -> float:
-        """For how long it has, in seconds."""
+        """How long it has lasted, in seconds."""
         return self._clock() - self._began_at if self._is_on else 0.0
 
-    def is_due(self, said: str) -> bool:
-        """It is so, or still so: whether ``said`` is to be said now. Then that counts as done."""
+    def is_due(self, reason: str) -> bool:
+        """The problem exists or still exists: whether to log ``reason`` now. If true, it counts as logged."""
         now = self._clock()
         if not self._is_on:
             self._is_on, self._began_at = True, now
-        elif said == self._said and now - self._said_at < self._every_s:
+        elif reason == self._last_reason and now - self._logged_at < self._every_s:
             return False
-        self._said, self._said_at = said, now
+        self._last_reason, self._logged_at = reason, now
         return True
 
     def is_over(self) -> None:
-        """It is so no more."""
+        """The problem is over."""
         self._is_on = False
 
 
 class Retry(Protocol):
-    """:func:`retry` with everything but the attempt given; ``server`` is its name for people."""
+    """:func:`retry` with all arguments given except the attempt; ``server`` is the server's name for log lines."""
 
     def __call__(self, server: str, attempt: Callable[[], _T], /) -> _T: ...
 
 
 class Outages:
-    """Which servers are away. A log line when an outage begins, one every ``repeat_s`` seconds, one when it ends."""
+    """Which servers are away. Logs when an outage begins, every ``repeat_s`` seconds, and when it ends."""
 
     def __init__(
         self, observer: Observer, repeat_s: float = REPEAT_S, clock: Callable[[], float] = time.monotonic
@@ -143,11 +143,11 @@ class Outages:
         return self._reminders[server].is_on
 
     def failed(self, error: ServerError, seconds: float) -> str:
-        """An attempt failed; the next one is ``seconds`` away. Answers the server's name here."""
+        """An attempt failed; the next one is in ``seconds``. Answers the server's name in this class."""
         server = error.server if error.server in _BEGINS else REGISTRY
         if self._reminders[server].is_due(""):
             _log.warning(
-                f"{error.server} can't serve, waiting; nothing is lost",
+                f"{error.server} is not available, waiting; no record is lost",
                 **_BEGINS[server],
                 since=since(self._reminders[server]),
                 error=error.problem,
@@ -163,11 +163,11 @@ class Outages:
             return
         began, waited_s = since(reminder), round(reminder.lasted_s, 1)
         reminder.is_over()
-        _log.info(f"{server} serves again", **_ENDS[server], since=began, waited_s=waited_s)
+        _log.info(f"{server} is available again", **_ENDS[server], since=began, waited_s=waited_s)
         if not any(each.is_on for each in self._reminders.values()):
             self._observer.resumed()
 
 
 def since(reminder: Reminder) -> str:
-    """When it began, as log lines say it."""
+    """When the problem began, as UTC time for log lines."""
     return timestamp(round((time.time() - reminder.lasted_s) * 1000))

@@ -1,4 +1,4 @@
-"""How many dead letters are bad rows, and from when on they are the fault of a deployment, which must not go on."""
+"""The limit of dead letters: below it they are bad rows; above it the deployment is wrong, and the program halts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 Judged: TypeAlias = Mapping[int, tuple[str, bool]]
-"""Records by their place in a batch, in order: each one's topic, and whether it is a dead letter."""
+"""Records by their index in a batch, in order: each one's topic, and whether it is a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Of one topic: no more than ``in_a_row``, and no more than ``share`` of the last ``window`` records."""
+    """For each topic: at most ``in_a_row``, and at most the share ``share`` of the last ``window`` records."""
 
     in_a_row: int
     share: float
@@ -22,11 +22,11 @@ class Limit:
 
 
 NONE = Limit(in_a_row=0, share=1.0)
-"""Every dead letter is too many."""
+"""No dead letter is allowed."""
 
 
 class TooManyLetters(NamedTuple):
-    """The first dead letter that was too many; ``begin`` is the first of its row within the batch."""
+    """The first dead letter above the limit. ``begin``: the index of the first one of its row within the batch."""
 
     begin: int
     problem: str
@@ -34,7 +34,7 @@ class TooManyLetters(NamedTuple):
 
 @dataclass(slots=True)
 class Run:
-    """A topic's last records."""
+    """The last records of one topic."""
 
     recent: deque[bool]
     bad: int = 0
@@ -50,13 +50,13 @@ class Run:
 
 @dataclass(slots=True)
 class Tolerance:
-    """Counts, topic by topic: a table whose every row is unreadable must not hide behind one that is well."""
+    """Counts topic by topic, so that a table with only bad records is noticed beside a table with good ones."""
 
     limit: Limit
     _topics: dict[str, Run] = field(default_factory=dict)
 
     def excess(self, records: Judged) -> TooManyLetters | None:
-        """Whether ``records`` would be too many; nothing is counted yet."""
+        """The first of ``records`` that would exceed the limit, or None; nothing is counted yet."""
         after = deepcopy(self)
         begins: dict[str, int] = {}
         for at, (topic, is_bad) in records.items():
@@ -76,12 +76,12 @@ class Tolerance:
         return None
 
     def count(self, records: Judged) -> None:
-        """These were dealt with."""
+        """Count these records."""
         for topic, is_bad in records.values():
             self.add(topic, is_bad)
 
     def is_in_doubt(self, topic: str) -> bool:
-        """Whether the topic's last record was a dead letter: the next ones may show that all are."""
+        """Whether the topic's last record was a dead letter: the next records may show that all are."""
         return topic in self._topics and self._topics[topic].in_a_row > 0
 
     def add(self, topic: str, is_bad: bool) -> Run:

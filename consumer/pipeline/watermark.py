@@ -1,4 +1,4 @@
-"""Which offset may be committed: the end of the unbroken run of finished records of each partition."""
+"""The offset of each partition that may be committed: the end of the finished records without a gap."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from consumer.events.record import Partition
 
 @dataclass(slots=True)
 class _Run:
-    """Offsets begun and not yet past, oldest first; ``done`` are those of them that are finished.
+    """``begun``: offsets that were polled, from the first unfinished one on. ``done``: those of them that are finished.
 
-    ``past`` is the offset behind the last that is past, ``next`` the same where it was not committed yet.
+    ``past``: the offset after the last record with only finished records before it. ``next``: the same, if it is not
+    committed yet.
     """
 
     generation: int = 0
@@ -23,30 +24,30 @@ class _Run:
 
 
 class Watermark:
-    """Tracks records from poll to acknowledged application.
+    """Tracks records from the poll to the acknowledgement.
 
-    An offset here is a record's own; what is answered is always the offset of the *next* record to read. Offsets
-    may have gaps (compaction, transaction markers): only those that were begun count. A generation is the number of an
-    assignment of a partition to this member.
+    Arguments are offsets of records; results are offsets of the *next* record to read. Offsets may have gaps
+    (compaction, transaction markers): only offsets that were begun count. A generation is the number of an assignment
+    of a partition to this member.
     """
 
     def __init__(self) -> None:
         self._runs: dict[Partition, _Run] = {}
 
     def generations(self) -> Mapping[Partition, int]:
-        """The partitions that were started, each with its generation."""
+        """The started partitions, each with its generation."""
         return {partition: run.generation for partition, run in self._runs.items()}
 
     def start(self, partition: Partition, offset: int, *, generation: int = 0, is_committed: bool = True) -> None:
-        """The next record of ``partition`` is the first at or behind ``offset``; nothing of it is begun or done."""
+        """Start ``partition`` at ``offset``: no record is begun or done."""
         self._runs[partition] = _Run(generation, past=offset, next=None if is_committed else offset)
 
     def begin(self, partition: Partition, offsets: Iterable[int]) -> None:
-        """Records of a started partition were polled. Offsets of a partition are begun in their order."""
+        """Records of a started partition were polled. Offsets of a partition must be begun in order."""
         self._runs[partition].begun.update(dict.fromkeys(offsets))
 
     def finish(self, partition: Partition, offsets: Iterable[int], generation: int = 0) -> None:
-        """All that follows from these records is done. Of an older generation, or of none, nothing is noted."""
+        """These records are done. Ignored if the partition has another generation or is not started."""
         run = self._runs.get(partition)
         if run is None or run.generation != generation:
             return
@@ -57,25 +58,25 @@ class Watermark:
             run.past = run.next = first + 1
 
     def committable(self) -> Mapping[Partition, int]:
-        """The next offset of each partition in which records have finished since it was last taken."""
+        """The next offset of each partition that has finished records since its last commit."""
         return {partition: run.next for partition, run in self._runs.items() if run.next is not None}
 
     def positions(self) -> Mapping[Partition, int]:
-        """The offset of the first record of each partition that is not done: where to begin again."""
+        """The offset of the first record of each partition that is not done: where to resume."""
         return {partition: next(iter(run.begun), run.past) for partition, run in self._runs.items()}
 
     def begun(self) -> Mapping[Partition, tuple[int, Collection[int]]]:
-        """Of each partition of which records are begun: the offset behind the last one, and those that are not done."""
+        """For partitions with begun records: the offset after the last begun one, and the offsets that are not done."""
         begun = {part: run for part, run in self._runs.items() if run.begun}
         return {part: (max(run.begun) + 1, run.begun.keys() - run.done) for part, run in begun.items()}
 
     def committed(self, offsets: Mapping[Partition, int]) -> None:
-        """These were committed, and need not be again."""
+        """These offsets were committed."""
         for partition, offset in offsets.items():
             run = self._runs.get(partition)
             if run is not None and run.next == offset:
                 run.next = None
 
     def forget(self, partition: Partition) -> None:
-        """The partition is somebody else's now."""
+        """The partition is not assigned any more."""
         self._runs.pop(partition, None)

@@ -1,1 +1,1 @@
-"""What can be set: sections, where values come from, secrets from files, names of variables."""
+"""Settings: the sections, where values come from, secrets from files, names of environment variables."""

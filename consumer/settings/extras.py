@@ -1,4 +1,4 @@
-"""The optional packages: which extra brings them, and the one sentence that is said where one is missing."""
+"""The optional packages: which extra contains them, and the error text if one is missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from consumer.errors import ConfigError
 
-# The modules that the program imports, by the extra of pyproject.toml that brings them.
+# The modules that the program imports, by the extra of pyproject.toml that installs them.
 EXTRAS = {
     "api": ("fastapi", "uvicorn", "jwt"),
     "mysql": ("sqlalchemy", "pymysql"),
@@ -19,7 +19,7 @@ _OF_DATABASE = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgres", 
 
 
 def advice(extra: str) -> str:
-    """How an extra is installed. By a file each time: the project is on no index, where the name may be anybody's."""
+    """How to install an extra. From a file: the project is on no index, so anybody could register its name there."""
     return (
         f"pip install '.[{extra}]' in the checkout, or from the wheel's file:"
         f" pip install './cdc_consumer-VERSION-py3-none-any.whl[{extra}]'"
@@ -27,15 +27,15 @@ def advice(extra: str) -> str:
 
 
 def of_database(url: str) -> str:
-    """The extra with the driver for a database URL: MySQL's too where it says nothing that is known."""
+    """The extra with the driver for a database URL; MySQL's extra if the URL's scheme is not known."""
     return _OF_DATABASE.get(url.partition("://")[0].partition("+")[0], "mysql")
 
 
 def need(extra: str, name: str) -> None:
-    """Refuse to go on without an extra; ``name`` is the setting or the command that needs it.
+    """Raise an error if a package of an extra is not installed; ``name``: the setting or command that needs it.
 
     Raises:
-        ConfigError: a package of it is not installed.
+        ConfigError: a package of the extra is not installed.
     """
     for package in EXTRAS[extra]:
         if find_spec(package) is None:
@@ -43,7 +43,7 @@ def need(extra: str, name: str) -> None:
 
 
 def refusal(error: ModuleNotFoundError) -> ConfigError | None:
-    """What an import that failed comes to: a missing extra, or None where it is a mistake of the program's own."""
+    """The error for a failed import: a missing extra, or None if the module belongs to no extra (a bug)."""
     package = (error.name or "").partition(".")[0]
     extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
     return None if extra is None else _missing(package, extra, "this command")

@@ -1,6 +1,6 @@
-"""What is wrong with a value, and which are allowed, in this program's words and not in those of the library.
+"""What is wrong with a setting's value and which values are allowed, in this program's words instead of pydantic's.
 
-Pure: it is given what the library found, and how the field is declared.
+Pure: the input is pydantic's error and the declaration of the field.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ NAME = r"^[a-zA-Z0-9._-]+$"
 HTTP = r"^https?://\S+$"
 HTTP_WITHOUT_LOGIN = r"^https?://[^\s@]+$"
 
-_NAME = "characters that it can't have"
-_URL = "not such a URL"
+_NAME = "characters that are not allowed"
+_URL = "not a URL of this form"
 _PATTERNS = {
     TOPIC: (_NAME, "letters, digits, . _ and -"),
     NAME: (_NAME, "letters, digits, . _ and -"),
     HTTP: (_URL, "http:// or https://"),
-    HTTP_WITHOUT_LOGIN: (_URL, "http:// or https://, no password in it"),
+    HTTP_WITHOUT_LOGIN: (_URL, "http:// or https://, without a password"),
 }
-# By how the library's names of errors begin; the first that fits.
+# By the beginning of pydantic's error types; the first match counts.
 _PROBLEMS = {
     "int_": "not a whole number",
     "float_": "not a number",
     "finite_number": "not a number",
     "bool_": "neither true nor false",
-    "literal_error": "not one of its values",
-    "enum": "not one of its values",
+    "literal_error": "not an allowed value",
+    "enum": "not an allowed value",
     "greater_than": "out of range",
     "less_than": "out of range",
     "string_too_long": "too long",
@@ -56,7 +56,7 @@ _PROBLEMS = {
 
 
 class Wrong(ValueError):
-    """Raised by a validator: ``problem``, and what is allowed or what to do, as in a ConfigError."""
+    """Raised by a validator: the problem, and what is allowed or what to do, as in a ConfigError."""
 
     def __init__(self, problem: str, *, allowed: str = "", fix: str = "") -> None:
         super().__init__(problem)
@@ -65,7 +65,7 @@ class Wrong(ValueError):
 
 
 class Fault(NamedTuple):
-    """The parts of a ConfigError but for the name of the setting."""
+    """The parts of a ConfigError without the setting's name."""
 
     problem: str
     allowed: str = ""
@@ -73,22 +73,22 @@ class Fault(NamedTuple):
 
 
 def fault(found: Mapping[str, Any], field: FieldInfo | None = None) -> Fault:
-    """One entry of ``ValidationError.errors()`` in own words; ``field`` is how a setting is declared."""
+    """One entry of ``ValidationError.errors()`` in this program's words; ``field``: the declaration of the setting."""
     kind, context = str(found["type"]), found.get("ctx", {})
     if kind == "string_pattern_mismatch" and context.get("pattern") in _PATTERNS:
         return Fault(*_PATTERNS[context["pattern"]])
     if isinstance(wrong := context.get("error"), ValueError):
         return Fault(str(wrong), getattr(wrong, "allowed", ""), getattr(wrong, "fix", ""))
-    problem = next((said for begin, said in _PROBLEMS.items() if kind.startswith(begin)), "can't be used")
+    problem = next((text for begin, text in _PROBLEMS.items() if kind.startswith(begin)), "can't be used")
     if problem == "not a table of settings":
-        return Fault(problem, fix="set what is in it, one by one")
+        return Fault(problem, fix="set its parts one by one")
     if problem == "not a path":
         return Fault(problem, "the name of a file")
     return Fault(problem, allowed_in(field) if field is not None else str(context.get("expected", "")))
 
 
 def allowed_in(field: FieldInfo) -> str:
-    """The values that a setting takes, in words; empty where any text will do."""
+    """The values that a setting accepts, as text; empty if any text is accepted."""
     kind = _plain(field.annotation)
     if get_origin(kind) is Literal:
         return ", ".join(str(value) for value in get_args(kind))
@@ -103,17 +103,17 @@ def allowed_in(field: FieldInfo) -> str:
 
 
 def numbers(what: str, limits: Sequence[object]) -> str:
-    """``what`` within limits: ``whole numbers from 0 to 65535``."""
-    said = what
+    """``what`` with its limits: ``whole numbers from 0 to 65535``."""
+    text = what
     for each in limits:
         if isinstance(each, Gt):
-            said += f" above {each.gt}"
+            text += f" above {each.gt}"
         elif isinstance(each, Ge):
-            said += f" from {each.ge}"
+            text += f" from {each.ge}"
     for each in limits:
         if isinstance(each, Le):
-            said += f" to {each.le}"
-    return said
+            text += f" to {each.le}"
+    return text
 
 
 def _lengths(limits: Sequence[object]) -> str:
@@ -125,7 +125,7 @@ def _lengths(limits: Sequence[object]) -> str:
 
 
 def _plain(annotation: Any) -> Any:
-    """Without ``| None``."""
+    """The type without ``| None``."""
     if get_origin(annotation) in (Union, types.UnionType):
         kinds = [each for each in get_args(annotation) if each is not type(None)]
         return kinds[0] if len(kinds) == 1 else annotation

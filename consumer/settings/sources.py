@@ -1,8 +1,8 @@
-"""Settings: flags, then environment variables ``CDC_…``, then a TOML file, then defaults for a developer's machine.
+"""Settings: flags, then environment variables ``CDC_…``, then a TOML file, then defaults for a development machine.
 
 Nested names are joined by ``__`` in the environment and are tables in TOML: ``CDC_KAFKA__GROUP_ID`` is ``group_id``
 under ``[kafka]``. A secret may be in a file: ``CDC_REDIS__URL_FILE``, or ``url_file``. Every setting is described in
-``docs/settings.md``, which a test keeps complete.
+``docs/settings.md``; a test compares that page with the settings.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    mapping: Path | None = Field(None, description="TOML file of the mapping; without one, the reference")
+    mapping: Path | None = Field(None, description="TOML file of the mapping; empty: the reference mapping")
     kafka: Kafka = Kafka()
     redis: Redis = Redis()
     registry: Registry = Registry()
@@ -77,12 +77,12 @@ class Settings(BaseSettings):
 
     @property
     def dead_letter_topic(self) -> str:
-        """The topic of dead letters."""
+        """The Kafka topic for dead letters."""
         return self.dead_letters.topic or f"{self.kafka.topic_prefix}.dlq"
 
     @property
     def heartbeat_topics(self) -> tuple[str, ...]:
-        """The topics of the connectors' heartbeats."""
+        """The Kafka topics with the connectors' heartbeats."""
         return self.source.heartbeat_topics or (f"__debezium-heartbeat.{self.kafka.topic_prefix}",)
 
 
@@ -97,12 +97,13 @@ class _File(TomlConfigSettingsSource):
 
 
 def load(flags: Mapping[str, Any] | None = None, file: Path | None = None, named: Collection[str] = ()) -> Settings:
-    """The settings in force. ``flags`` are nested as the settings are; those that are None were not given.
+    """The settings from all origins.
 
-    ``named`` are environment variables that no setting has and files of this command mention.
+    ``flags``: nested as the settings are; None means not given. ``named``: environment variables that are no settings
+    but that files of this command mention.
 
     Raises:
-        ConfigError: naming the first setting at fault and what is allowed there.
+        ConfigError: the first wrong setting, and what is allowed there.
 
     """
     refuse_strangers(os.environ, Settings, named)
@@ -139,13 +140,13 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None, named
 
 
 def line_of(error: tomllib.TOMLDecodeError) -> str:
-    """The number of the line at which a file is no TOML."""
+    """The number of the line at which a file is not valid TOML."""
     found = re.search(r"at line (\d+)", str(error))
     return found[1] if found else "the last one"
 
 
 def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """``flags`` without those that were not given, and without sections that are empty then."""
+    """``flags`` without those that are not given, and without sections that become empty."""
     given: dict[str, Any] = {}
     for name, value in flags.items():
         kept = _given(value) if isinstance(value, Mapping) else value

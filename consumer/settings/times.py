@@ -1,4 +1,4 @@
-"""Times as a person writes them on a command line, the same in every option of every command."""
+"""Times on a command line, in the same form for every option of every command."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from consumer.errors import ConfigError
 
 FORMS = "a time such as 2024-01-15T10:30:00Z, or 10m for ten minutes ago (s, m, h, d)"
 
-# RFC 3339, and its beginnings: without a zone it is UTC, without a time of day midnight.
+# RFC 3339, or only its first part: without a zone it is UTC, without a time of day it is midnight.
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)?)?")
 _AGO = re.compile(r"(\d{1,9})([smhd])")
 _UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def parse(text: str, option: str, now_ms: int) -> int:
-    """The time that ``text`` says, in UTC milliseconds; ``now_ms`` is the present, ``option`` what an error calls it.
+    """Parse ``text`` to UTC milliseconds; ``now_ms``: the present time, ``option``: the option's name in an error.
 
     Raises:
-        ConfigError: it says none; with an example.
+        ConfigError: the text is no time; the error shows an example.
     """
     found = read(text, now_ms)
     if found is None:
@@ -28,7 +28,7 @@ def parse(text: str, option: str, now_ms: int) -> int:
 
 
 def read(text: str, now_ms: int) -> int | None:
-    """The same, or None where it says none."""
+    """As :func:`parse`, but None if the text is no time."""
     if (ago := _AGO.fullmatch(text)) is not None:
         return now_ms - int(ago[1]) * _UNITS_MS[ago[2]]
     if _TIME.fullmatch(text) is None:

@@ -1,7 +1,7 @@
-"""The environment variables that begin with ``CDC_``: whose each is, and what one says of another.
+"""The environment variables that begin with ``CDC_``: which setting or file each belongs to.
 
-Pure. A variable is a setting's, or stands in a connector file or in the grants of ``connect/``. The two ways to say one
-value, such as ``CDC_KAFKA__TOPIC_PREFIX`` and ``CDC_TOPIC_PREFIX``, are filled from each other here, so one is enough.
+Pure. A variable is a setting, or a placeholder in a connector file or in the grants of ``connect/``. Some values have
+two names, such as ``CDC_KAFKA__TOPIC_PREFIX`` and ``CDC_TOPIC_PREFIX``: if only one is set, it is used for both.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ PREFIX = "CDC_"
 _DATABASES = {"MYSQL": "mysql", "MARIADB": "mariadb", "POSTGRES": "postgresql"}
 _KINDS = {"mysql": "MYSQL", "mariadb": "MARIADB", "postgresql": "POSTGRES", "postgres": "POSTGRES"}
 _PORTS = {"MYSQL": "3306", "MARIADB": "3306", "POSTGRES": "5432"}
-_OF_EACH = ("HOST", "PORT", "DATABASE", "USER", "PASSWORD", "SSL_MODE")
+_PARTS = ("HOST", "PORT", "DATABASE", "USER", "PASSWORD", "SSL_MODE")
 # A test compares them with the files in connect/, which an installed program does not have.
 PLACEHOLDERS = frozenset(
     {
-        *(f"CDC_{kind}_{name}" for kind in _DATABASES for name in _OF_EACH),
+        *(f"CDC_{kind}_{name}" for kind in _DATABASES for name in _PARTS),
         "CDC_MYSQL_SERVER_ID",
         "CDC_MARIADB_SERVER_ID",
         "CDC_POSTGRES_SCHEMA",
@@ -46,30 +46,30 @@ PLACEHOLDERS = frozenset(
 
 
 def refuse_strangers(environment: Mapping[str, str], model: type[BaseModel], more: Collection[str] = ()) -> None:
-    """Refuse a variable that is nobody's: most likely a name with a slip in it, whose value would be missed.
+    """Refuse a variable that is neither a setting nor a placeholder: it is probably a misspelt name.
 
-    ``model`` has the settings; ``more`` are names that the files of this command mention.
+    ``model``: the settings. ``more``: names that the files of this command mention.
 
     Raises:
-        ConfigError: naming the first one and the nearest right name.
+        ConfigError: the first such variable, and the nearest known name.
     """
     known = {*setting_names(model), *PLACEHOLDERS, *more, "CDC_CONFIG"}
     for name in sorted(environment):
         upper = name.upper()
-        if upper.startswith(PREFIX) and upper not in known and not _is_of_a_service(upper, environment):
+        if upper.startswith(PREFIX) and upper not in known and not _is_from_kubernetes(upper, environment):
             raise no_such(name, known)
 
 
 def no_such(name: str, known: Collection[str]) -> ConfigError:
-    """That there is no setting ``name``, with the nearest that there is."""
+    """The error for a setting ``name`` that does not exist, with the nearest known name."""
     near = [each for each in sorted(known) if _bare(each) == _bare(name)]
     near = near or get_close_matches(name.upper(), sorted(known), 1, 0.75)
-    fix = near[0] if near else f"another name, if it is not this program's; its own begin with {PREFIX}"
+    fix = near[0] if near else f"rename it if it is for another program: names with {PREFIX} belong to this one"
     return ConfigError(name, "no such setting", fix=fix)
 
 
 def setting_names(model: type[BaseModel], prefix: str = PREFIX) -> Iterator[str]:
-    """The variables of all settings, of their sections, and of the files of those that are secret."""
+    """The variables of all settings and sections, and the ``…_FILE`` variables of secret settings."""
     for field, about in model.model_fields.items():
         kind, alias = about.annotation, about.validation_alias
         for each in alias.choices if isinstance(alias, AliasChoices) else [field]:
@@ -82,7 +82,7 @@ def setting_names(model: type[BaseModel], prefix: str = PREFIX) -> Iterator[str]
 
 
 def implied_settings(environment: Mapping[str, str]) -> dict[str, Any]:
-    """What the connector's variables say of settings, for those that are set nowhere; nested as the settings are."""
+    """Settings that follow from the connector's variables, for those that are set nowhere; nested as the settings."""
     found: dict[str, Any] = {}
     if prefix := environment.get("CDC_TOPIC_PREFIX"):
         found["kafka"] = {"topic_prefix": prefix}
@@ -97,23 +97,23 @@ def implied_settings(environment: Mapping[str, str]) -> dict[str, Any]:
 def placeholders(
     environment: Mapping[str, str], topic_prefix: str, bootstrap_servers: str | None, database_url: str | None
 ) -> dict[str, str]:
-    """The values of placeholders in connector files and grants: the environment's, else what settings say of them.
+    """The values of placeholders in connector files and grants: from the environment, else from the settings.
 
-    A variable that is empty counts as not set, as in a shell's ``${NAME:-default}``.
+    An empty variable counts as not set, as in a shell's ``${NAME:-default}``.
     """
     found = {"CDC_TOPIC_PREFIX": topic_prefix}
     if bootstrap_servers is not None:
         found["CDC_CONNECT_BOOTSTRAP_SERVERS"] = bootstrap_servers
     if database_url is not None:
-        found |= _of_url(database_url)
+        found |= _from_url(database_url)
     return found | {name: value for name, value in environment.items() if value}
 
 
-def _of_url(url: str) -> dict[str, str]:
+def _from_url(url: str) -> dict[str, str]:
     try:
         parts = urlsplit(url)
         port = str(parts.port or "")
-    except ValueError:  # of no form; who needs the database says so
+    except ValueError:  # not a URL; the commands that need the database report it
         return {}
     kind = _KINDS.get(parts.scheme.partition("+")[0])
     if kind is None:
@@ -141,8 +141,8 @@ def _url(kind: str, password: str, environment: Mapping[str, str]) -> str:
     return f"{_DATABASES[kind]}://{login}@{place}:{of(f'{kind}_PORT', _PORTS[kind])}/{path}{options}"
 
 
-def _is_of_a_service(name: str, environment: Mapping[str, str]) -> bool:
-    """Whether Kubernetes added it: for each Service of the namespace, one called ``cdc-consumer`` too."""
+def _is_from_kubernetes(name: str, environment: Mapping[str, str]) -> bool:
+    """Whether Kubernetes set it: it adds variables for each Service, also for one named ``cdc-consumer``."""
     found = re.fullmatch(r"(CDC_\w+?)_(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_\w+)?)", name)
     return found is not None and f"{found[1]}_SERVICE_HOST" in environment
 

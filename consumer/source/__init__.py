@@ -1,1 +1,1 @@
-"""Kafka in: the group's consumer, the choice of topics, ranges of topics, the registry, dead letters, recordings."""
+"""Kafka as a source: group consumer, topic selection, range reader, schema registry, dead letter topic, recordings."""

@@ -1,4 +1,4 @@
-"""The bounds of a replay as an operator writes them: offsets, a time, the beginning or the end."""
+"""The bounds of a replay, as an operator writes them: offsets, a time, the beginning or the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ALLOWED = f"beginning, end, topic:partition:offset, comma separated, or {moment
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """The first record that is still there."""
+    """The oldest record that Kafka still has."""
 
     def __str__(self) -> str:
         return "beginning"
@@ -25,7 +25,7 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Behind the last record that is there at the start."""
+    """After the last record that exists when the command starts."""
 
     def __str__(self) -> str:
         return "end"
@@ -33,7 +33,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """The first record that Kafka stamped at this time or later, UTC milliseconds."""
+    """The first record with this Kafka timestamp or a later one, UTC milliseconds."""
 
     ms: int
 
@@ -43,7 +43,7 @@ class At:
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """These offsets; no other partition is read."""
+    """An offset for each partition; other partitions are not read."""
 
     of: Mapping[Partition, int]
 
@@ -56,7 +56,7 @@ Bound: TypeAlias = Beginning | End | At | Offsets
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Records of one partition, from ``begin`` up to but without ``end``."""
+    """The records of one partition from offset ``begin`` (inclusive) to ``end`` (exclusive)."""
 
     topic: str
     partition: int
@@ -65,15 +65,15 @@ class Span:
 
     @property
     def size(self) -> int:
-        """How many offsets; some may hold no record."""
+        """The number of offsets; some may have no record."""
         return max(0, self.end - self.begin)
 
 
 def parse_bound(text: str, option: str, now_ms: int) -> Bound:
-    """The bound that ``text`` says; ``now_ms`` is the present, ``option`` what an error calls it.
+    """Parse a bound; ``now_ms``: the present time in UTC milliseconds, ``option``: the option's name in an error.
 
     Raises:
-        ConfigError: it says none.
+        ConfigError: the text is no bound.
     """
     if text == "beginning":
         return Beginning()
@@ -84,10 +84,10 @@ def parse_bound(text: str, option: str, now_ms: int) -> Bound:
 
 
 def check_order(begin: Bound, end: Bound) -> None:
-    """Refuse bounds between which nothing can lie, whatever the log holds.
+    """Refuse bounds that can never have a record between them.
 
     Raises:
-        ConfigError: ``end`` lies before ``begin``.
+        ConfigError: ``end`` is before ``begin``.
     """
     match begin, end:
         case (At(first), At(last)) if first > last:
@@ -98,18 +98,18 @@ def check_order(begin: Bound, end: Bound) -> None:
             pass
         case _:
             return
-    raise ConfigError("--from, --to", f"{end} lies before {begin}", fix="give the earlier one as --from")
+    raise ConfigError("--from, --to", f"{end} is before {begin}", fix="give the earlier one as --from")
 
 
 def parse_size(text: str, option: str) -> int:
-    """Bytes from text such as ``512M``.
+    """Parse a number of bytes such as ``512M``.
 
     Raises:
-        ConfigError: it is no size.
+        ConfigError: the text is no size.
     """
     found = re.fullmatch(r"([1-9][0-9]{0,8})([KMG]?)", text.upper())
     if found is None:
-        raise ConfigError(option, f"can't be read: {text!r}", allowed="a number of bytes, or of K, M or G of them")
+        raise ConfigError(option, f"can't be read: {text!r}", allowed="a number of bytes, or a number with K, M or G")
     return int(found[1]) << 10 * " KMG".index(found[2] or " ")
 
 
@@ -120,7 +120,7 @@ def _parse_offsets(text: str, option: str) -> Offsets:
         raise ConfigError(option, f"can't be read: {text!r}", allowed=_ALLOWED) from None
     of = dict(pairs)
     if len(of) < len(pairs):
-        raise ConfigError(option, f"a partition twice: {text!r}", fix="name each partition once")
+        raise ConfigError(option, f"the same partition twice: {text!r}", fix="name each partition once")
     return Offsets(of)
 
 

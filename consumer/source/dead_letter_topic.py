@@ -1,4 +1,4 @@
-"""The Kafka topic of dead letters: made if it is missing, and written so that all replicas have acknowledged."""
+"""The Kafka topic for dead letters: created if it is missing; letters are written with acks=all."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from consumer.source.clients.kafka import failed, open_admin, open_producer, top
 
 _log = structlog.get_logger(__name__)
 _ACKNOWLEDGED_WITHIN_S = 5.0
-# A letter is its record and some headers, so more than the largest record that a source topic takes by default.
+# A letter is a record and some headers, so it may be larger than the largest record of a source topic.
 _LARGEST_LETTER = 16 * 1024 * 1024
 _CONFIG = {"cleanup.policy": "delete", "retention.ms": "-1", "max.message.bytes": str(_LARGEST_LETTER)}
 
 
 class DeadLetterTopic:
-    """A :class:`consumer.pipeline.protocols.DeadLetters`."""
+    """Writes dead letters to Kafka; a :class:`consumer.pipeline.protocols.DeadLetters`."""
 
     def __init__(self, settings: Kafka, topic: str) -> None:
         self._settings = settings
@@ -33,28 +33,28 @@ class DeadLetterTopic:
         self._sent: dict[Place, FutureRecordMetadata] = {}
 
     def reach(self) -> None:
-        """Connect, and make the topic if there is none: one partition, letters kept until somebody deletes them.
+        """Connect, and create the topic if it does not exist: one partition, no retention limit.
 
         Raises:
             ServerUnavailable: no broker answers.
-            ConfigError: there is no topic and this account may not make it.
+            ConfigError: there is no topic and this account may not create it.
 
         """
         self._opened()
-        if self._topic not in topics(self._settings) and self._make():
-            _log.info("made the topic of dead letters", action="letters.created", topic=self._topic)
+        if self._topic not in topics(self._settings) and self._create():
+            _log.info("created the dead letter topic", action="letters.created", topic=self._topic)
 
     def check_creation(self) -> None:
-        """Have the broker look at what :meth:`reach` would make, where there is no topic yet. Makes nothing.
+        """Let the broker check the topic that :meth:`reach` would create, if there is none. Creates nothing.
 
         Raises:
             ServerUnavailable, ConfigError: as :meth:`reach`.
 
         """
-        self._make(is_check=True)
+        self._create(is_check=True)
 
-    def _make(self, *, is_check: bool = False) -> bool:
-        """Whether there was none."""
+    def _create(self, *, is_check: bool = False) -> bool:
+        """Answers whether the topic did not exist before."""
         with open_admin(self._settings) as admin:
             try:
                 topic = NewTopic(self._topic, num_partitions=1, topic_configs=_CONFIG)
@@ -67,13 +67,13 @@ class DeadLetterTopic:
                     raise found from None
                 raise ConfigError(
                     "CDC_DEAD_LETTERS__TOPIC",
-                    f"there is no topic {self._topic}, and it can't be made: {type(error).__name__}",
-                    fix="name a topic that exists, or let this account create it",
+                    f"the topic {self._topic} does not exist and can't be created: {type(error).__name__}",
+                    fix="name a topic that exists, or allow this account to create it",
                 ) from None
         return True
 
     def close(self) -> None:
-        """Let the connections go. What was not acknowledged is sent again by whoever reads the record next."""
+        """Close the connections. A letter without acknowledgement is written again when its record is read again."""
         if self._producer is not None:
             self._producer.close(timeout=1)
 
@@ -100,13 +100,13 @@ class DeadLetterTopic:
             raise self._refusal(error, letter.record.place) from None
 
     def _await(self, place: Place) -> None:
-        """Until the broker acknowledged; a letter that is on its way is not sent again."""
+        """Wait for the broker's acknowledgement; a letter without an answer yet is not sent again."""
         future = self._sent[place]
         try:
             future.get(_ACKNOWLEDGED_WITHIN_S)
         except KafkaError as error:
             if not future.is_done:
-                raise ServerUnavailable("Kafka", f"no acknowledgement yet of a dead letter in {self._topic}") from None
+                raise ServerUnavailable("Kafka", f"no acknowledgement yet for a dead letter in {self._topic}") from None
             del self._sent[place]
             raise self._refusal(error, place) from None
 
@@ -114,5 +114,5 @@ class DeadLetterTopic:
         found = failed(error)
         if isinstance(error, MessageSizeTooLargeError):
             found.advice = f"raise max.message.bytes of {self._topic}, then start again"
-        found.problem = f"the dead letter of {place} is refused by {self._topic}: {found.problem}"
+        found.problem = f"{self._topic} refuses the dead letter of {place}: {found.problem}"
         return found

@@ -1,4 +1,4 @@
-"""Records of the followed topics that lie before those at hand, read by a client that is in no group."""
+"""Reads records of the consumed topics that are before the current ones, with a client outside of any group."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from consumer.settings.sections import Kafka
 from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_admin, open_consumer, to_record
 
 _POLL_MS = 200
-_AT_ONCE = 2000
+_POLL_RECORDS = 2000
 _SILENCE_S = 20.0
-_KNOWN_S = 300.0
+_COVERAGE_AGE_S = 300.0
 _KEEP_ALIVE_S = 1.0
 _NEVER = 2**62
 
@@ -32,10 +32,10 @@ def _nothing() -> None:
 
 
 class KafkaEarlierRecords:
-    """As :class:`consumer.guard.history.EarlierRecords`. Connects when it is asked first.
+    """Implements :class:`consumer.guard.history.EarlierRecords`. Connects at the first call.
 
-    ``keep_alive`` is called about once a second while it reads, for that may take longer than a group waits for a
-    member.
+    ``keep_alive`` is called about once a second during a read, because a read may take longer than the group waits for
+    a member.
     """
 
     def __init__(self, settings: Kafka, schemas: Schemas, *, placeholder: str = PLACEHOLDER) -> None:
@@ -48,7 +48,7 @@ class KafkaEarlierRecords:
         self._reach: dict[Partition, tuple[float, Coverage]] = {}
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         if self._consumer is not None:
             self._consumer.close(autocommit=False)
             self._consumer = None
@@ -58,10 +58,10 @@ class KafkaEarlierRecords:
         try:
             client = self._connected()
             found = client.offsets_for_times({part: max(0, since_ms)}).get(part)
-            # None is as late: from the end on there is nothing to be read.
+            # None means that every record is older: then reading starts at the end, where there is nothing.
             return int(end_offsets(client, [part])[part] if found is None else found.offset)
         except (KafkaError, OSError) as error:
-            raise self._lost(error) from None
+            raise self._disconnected(error) from None
 
     def changes(self, partition: Partition, begin: int, end: int) -> Iterator[tuple[Sequence[ChangeEvent], int]]:
         self._alive_at = time.monotonic()
@@ -74,28 +74,28 @@ class KafkaEarlierRecords:
 
     def reach(self, partition: Partition) -> Coverage:
         known = self._reach.get(partition)
-        if known is None or time.monotonic() > known[0] + _KNOWN_S:
+        if known is None or time.monotonic() > known[0] + _COVERAGE_AGE_S:
             try:
-                known = time.monotonic(), self._looked_at(partition)
+                known = time.monotonic(), self._coverage(partition)
             except (KafkaError, OSError) as error:
-                raise self._lost(error) from None
+                raise self._disconnected(error) from None
             self._reach[partition] = known
         return known[1]
 
-    def _looked_at(self, partition: Partition) -> Coverage:
+    def _coverage(self, partition: Partition) -> Coverage:
         client = self._connected()
         numbers = client.partitions_for_topic(partition.topic) or {partition.number}
         parts = [TopicPartition(partition.topic, number) for number in sorted(numbers)]
         begins = beginning_offsets(client, parts)
-        # A partition that still begins at 0 tells when it was made.
+        # Only a partition that still begins at offset 0 shows when it was created.
         firsts = {part: self._first_written_ms(part, begins[part]) for part in parts if begins[part] == 0}
-        laid_out_ms = max(firsts.values(), default=0)
+        created_ms = max(firsts.values(), default=0)
         own = TopicPartition(*partition)
         kept_ms = 0 if begins[own] == 0 else self._first_written_ms(own, begins[own])
-        return Coverage(laid_out_ms, max(kept_ms, self._compacted_until_ms(partition.topic)))
+        return Coverage(created_ms, max(kept_ms, self._compacted_until_ms(partition.topic)))
 
     def _compacted_until_ms(self, topic: str) -> int:
-        """Records written before may be compacted away; of a topic whose settings may not be read, all of them."""
+        """Records written before this time may be compacted away; if the topic's settings can't be read, all may be."""
         with open_admin(self._settings) as admin:
             answers = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
         found = {entry[0]: entry[1] for answer in answers for *_, entries in answer.resources for entry in entries}
@@ -105,7 +105,7 @@ class KafkaEarlierRecords:
         return int(time.time() * 1000) - lag_ms if lag_ms else _NEVER
 
     def _first_written_ms(self, part: TopicPartition, begin: int) -> int:
-        """When the first record was written; 0 of a partition without any."""
+        """When the first record was written, UTC milliseconds; 0 for a partition without records."""
         end = end_offsets(self._connected(), [part])[part]
         for records, _ in self._records(Partition(part.topic, part.partition), begin, end):
             if records:
@@ -121,17 +121,17 @@ class KafkaEarlierRecords:
             client.assign([part])
             client.seek(part, max(begin, beginning_offsets(client, [part])[part]))
             deadline = time.monotonic() + _SILENCE_S
-            # The position passes transaction markers and compacted gaps; the last record's offset may not.
+            # The position also passes transaction markers and compacted gaps; the last record's offset may not.
             while (position := client.position(part)) < end:
                 polled = client.poll(timeout_ms=_POLL_MS).get(part, ())
                 records = [to_record(record) for record in polled if record.offset < end]
                 if (reached := client.position(part)) > position:
                     deadline = time.monotonic() + _SILENCE_S
                 elif time.monotonic() > deadline:
-                    raise KafkaTimeoutError(f"no record of {partition.topic} came for {_SILENCE_S:.0f} s")
+                    raise KafkaTimeoutError(f"no record of {partition.topic} arrived for {_SILENCE_S:.0f} s")
                 yield records, min(reached, end)
         except (KafkaError, OSError) as error:
-            raise self._lost(error) from None
+            raise self._disconnected(error) from None
 
     def _change(self, record: SourceRecord) -> ChangeEvent | None:
         try:
@@ -142,9 +142,9 @@ class KafkaEarlierRecords:
 
     def _connected(self) -> Any:
         if self._consumer is None:
-            self._consumer = open_consumer(self._settings, auto_offset_reset="earliest", max_poll_records=_AT_ONCE)
+            self._consumer = open_consumer(self._settings, auto_offset_reset="earliest", max_poll_records=_POLL_RECORDS)
         return self._consumer
 
-    def _lost(self, error: Exception) -> Exception:
+    def _disconnected(self, error: Exception) -> Exception:
         self.close()
         return failed(error)

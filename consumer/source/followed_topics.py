@@ -1,4 +1,4 @@
-"""The topics that are followed, asked of Kafka: the same for every command."""
+"""Asks Kafka which topics to consume; the same code for every command."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _log = structlog.get_logger(__name__)
 def selected(
     settings: Settings, rules: Rules, schemas: Schemas, remembered: Callable[[Settings], frozenset[str]]
 ) -> Selection:
-    """The topics to follow as they are now. ``remembered`` asks which databases the group followed before.
+    """The topics to consume. ``remembered`` answers which databases the group consumed before.
 
     Raises:
         ConfigError: as :func:`consumer.source.topic_selection.select`, or a server refuses the settings.
-        ServerUnavailable, ServerError: of Kafka, Redis or the registry.
+        ServerUnavailable, ServerError: from Kafka, Redis or the registry.
     """
     kafka, tables = settings.kafka, rules.captured()
     explicit = frozenset(settings.source.database)
@@ -43,22 +43,22 @@ def selected(
 
 
 def say_if_uneven(selection: Selection) -> None:
-    """A user's tables may be on different members."""
+    """Log that the topics' partition numbers differ: then a user's tables may be assigned to different members."""
     if selection.uneven:
         _log.warning(
-            "topics differ in their number of partitions: one database transaction may be told as several messages",
+            "topics differ in their number of partitions: one database transaction may cause several messages",
             action="start.not_copartitioned",
             partitions=selection.uneven,
         )
 
 
 def _rows(settings: Kafka, names: Sequence[str], rules: Rules, schemas: Schemas) -> list[Row]:
-    """Which tables and databases the oldest and the newest records of these topics tell."""
+    """The tables and databases in the oldest and the newest records of these topics."""
     found: dict[Row, None] = {}
     try:
         records = read_edges(settings, names) if names else []
     except ServerError as error:
-        # What an account may not read, and what can't be read at all, is told by whoever follows the topic.
+        # Topics that can't be read, or that this account may not read, are reported by the code that consumes them.
         if isinstance(error, ServerUnavailable) and "Authorization" not in error.cause:
             raise
         records = []

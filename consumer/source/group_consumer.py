@@ -1,6 +1,7 @@
-"""Records from Kafka, as a member of a consumer group: what is done about all that may come between.
+"""Reads records as a member of a consumer group, and handles rebalances, lost connections and missing offsets.
 
-Nothing of a client is seen here but the names of errors; there are two (docs/decisions/0021-second-kafka-client.md).
+The client library is hidden behind :class:`Member`, except for the names of its errors. There are two libraries
+(docs/decisions/0021-second-kafka-client.md).
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from consumer.source.topic_selection import Selection, refused
 
 _log = structlog.get_logger(__name__)
 _KEEP_ALIVE_S = 0.5
-_LOOK_S = 5.0
+_TOPICS_AGE_S = 5.0
 
 
 class KafkaSource:
-    """A member of a consumer group. ``on_revoked`` is called while the partitions may still be committed."""
+    """A member of a consumer group. ``on_revoked`` is called while the partitions' offsets can still be committed."""
 
     def __init__(
         self,
@@ -41,10 +42,10 @@ class KafkaSource:
         observer: Observer | None = None,
         repeat_s: float = REPEAT_S,
     ) -> None:
-        """Connect. ``tables`` are those of the mapping. An interruption is said again every ``repeat_s`` seconds.
+        """Connect. ``tables``: the tables of the mapping. A lasting interruption is logged every ``repeat_s`` seconds.
 
         Raises:
-            ConfigError: a broker answered, but not to these settings.
+            ConfigError: a broker answered, but refuses these settings.
             ServerUnavailable: no broker answered.
 
         """
@@ -56,28 +57,28 @@ class KafkaSource:
         self._has_joined = False
         self._repeat_s = repeat_s
         self._began_at = time.monotonic()
-        self._is_held = False
-        self._ahead: list[SourceRecord] = []
+        self._is_paused = False
+        self._early_records: list[SourceRecord] = []
         self._databases: frozenset[str] = frozenset()
         self._refused: Sequence[str] = ()
-        self._looked_at = time.monotonic()
+        self._topics_at = time.monotonic()
         self._generations: dict[Partition, int] = {}
         self._assignments = 0
         self._member = _open(settings)
 
     def subscribe(self, selection: Selection) -> None:
-        """Join the group, for the topics that were selected and those that match their pattern later."""
+        """Join the group, for the selected topics and for later topics that match their pattern."""
         self._databases = selection.databases
-        self._say_refused(selection.refused)
+        self._report_refused(selection.refused)
         self._member.subscribe(self._settings.topics, selection.pattern, self._assigned, self._revoked)
 
     def poll(self, timeout_s: float) -> Sequence[SourceRecord]:
-        if self._is_held:
-            self._is_held = False
+        if self._is_paused:
+            self._is_paused = False
             self._member.resume()
-        if self._ahead:
-            ahead, self._ahead = self._ahead, []
-            return ahead
+        if self._early_records:
+            early, self._early_records = self._early_records, []
+            return early
         return self._poll(timeout_s)
 
     def _poll(self, timeout_s: float) -> list[SourceRecord]:
@@ -89,17 +90,17 @@ class KafkaSource:
         except CdcError:
             raise
         except Exception as error:
-            self._wait_out(error)
+            self._handle_failure(error)
             return []
-        self._look_at_connection()
-        self._look_at_topics()
+        self._check_connection()
+        self._check_topics()
         return records
 
     def _read(self, timeout_s: float) -> list[SourceRecord]:
         try:
             return self._member.read(timeout_s)
         except NoOffsetForPartitionError as error:
-            # The group has no offsets of these partitions: everything that Kafka still holds.
+            # The group has no offsets of these partitions: read from the oldest record.
             fresh = [Partition(*part) for part in error.args[0]]
             self._member.seek({part: extent.oldest for part, extent in self._member.extents(fresh).items()})
         except OffsetOutOfRangeError as error:
@@ -107,7 +108,7 @@ class KafkaSource:
         return []
 
     def _jump(self, error: OffsetOutOfRangeError) -> None:
-        """The next record is gone: deleted before it was read, or the topic was made anew and ends before it."""
+        """The next record does not exist: it was deleted, or the topic was created again and ends before it."""
         wanted = {Partition(*part): offset for part, offset in error.args[0].items()}
         if self._settings.out_of_range == "halt":
             where = ", ".join(f"{part.topic}[{part.number}]@{offset}" for part, offset in wanted.items())
@@ -116,24 +117,24 @@ class KafkaSource:
         self._member.seek(earliest)
         for part, offset in wanted.items():
             _log.warning(
-                "the next record is gone; going on from the earliest",
+                "the next record does not exist any more; reading continues at the earliest record",
                 action="offset.jumped",
                 topic=part.topic,
                 partition=part.number,
                 wanted=offset,
                 goes_on_at=earliest[part],
             )
-            self._on_revoked([part])  # what was done is committed and forgotten
-            if earliest[part] < offset:  # of a topic that was made anew: what is at hand is the old one's
+            self._on_revoked([part])  # commits what is done, and forgets the partition
+            if earliest[part] < offset:  # the topic was created again: records in flight are of the old topic
                 self._begin_generation([part])
             self._observer.jumped(part, offset, earliest[part])
 
-    def _wait_out(self, error: Exception) -> None:
-        """Take note of a failure that may pass.
+    def _handle_failure(self, error: Exception) -> None:
+        """Record a temporary failure.
 
         Raises:
-            ConfigError: it never worked, and a setting is to blame.
-            ServerError: it will not pass.
+            ConfigError: the group was never joined, and the failure is due to a setting.
+            ServerError: the failure is permanent.
 
         """
         is_setting = rule_for(error).is_setting
@@ -144,9 +145,9 @@ class KafkaSource:
             raise found from None
         self._interruption.failed(found, self._cause() if is_setting else "")
 
-    def _look_at_connection(self) -> None:
-        """A client polls without a word while brokers are away."""
-        # Joining takes its time; but who can't for long has no coordinator to join at.
+    def _check_connection(self) -> None:
+        """While brokers are away the client polls without an error, so the connection is checked here."""
+        # Joining takes some time; but if it takes long, there is no connection to the coordinator.
         is_joining = not self._has_joined and time.monotonic() - self._began_at < self._repeat_s
         if is_joining or self._member.is_connected():
             self._interruption.worked()
@@ -154,32 +155,32 @@ class KafkaSource:
             away = failure("Kafka", NoBrokersAvailable(), "no connection to the group's coordinator")
             self._interruption.unconnected(away, self._cause)
 
-    def _look_at_topics(self) -> None:
-        """Now and then: topics of another database that have come under the prefix."""
-        if self._settings.topics or time.monotonic() - self._looked_at < _LOOK_S:
+    def _check_topics(self) -> None:
+        """Every few seconds: report new topics of another database with the same prefix."""
+        if self._settings.topics or time.monotonic() - self._topics_at < _TOPICS_AGE_S:
             return
-        self._looked_at = time.monotonic()
+        self._topics_at = time.monotonic()
         try:
             present = self._member.topics()
-        except Exception:  # what matters of it is met, and told, where records are read
+        except Exception:  # if it matters, reading fails too, and that is reported
             return
-        self._say_refused(refused(present, self._settings, self._tables, self._databases))
+        self._report_refused(refused(present, self._settings, self._tables, self._databases))
 
-    def _say_refused(self, topics: Sequence[str]) -> None:
+    def _report_refused(self, topics: Sequence[str]) -> None:
         for topic in sorted(set(topics) - set(self._refused)):
             _log.error(
-                "a topic of another database lies under the prefix and is not followed",
+                "a topic of another database has the same prefix and is not consumed",
                 action="topic.refused",
                 topic=topic,
                 followed=", ".join(sorted(self._databases)),
-                advice="keep that database out of the connector's table.include.list; if it is the right one, set"
+                advice="remove that database from the connector's table.include.list; if it is the right one, set"
                 " CDC_SOURCE__DATABASE",
             )
         self._refused = tuple(topics)
         self._observer.refused(self._refused)
 
     def _cause(self) -> str:
-        """A certificate or a password that was good before."""
+        """Why a certificate or a password that worked before is refused now; "" if it is accepted."""
         try:
             shake_hands(self._settings)
         except ConfigError as error:
@@ -194,19 +195,19 @@ class KafkaSource:
         try:
             self._member.commit(wanted)
         except CommitFailedError as error:
-            _log.warning("commit refused: the partitions are another member's now", action="commit.lost")
+            _log.warning("commit refused: the partitions are assigned to another member", action="commit.lost")
             self._observer.uncommitted(failed(error))
             return False
         except Exception as error:
             found = failed(error)
             if not isinstance(found, ServerUnavailable):
                 raise found from None
-            if rule_for(error).is_setting:  # then heartbeats are refused too, which a client keeps to itself
+            if rule_for(error).is_setting:  # heartbeats are refused too, and the client does not report that
                 self._interruption.failed(found, self._cause())
             else:
                 self._observer.uncommitted(found)
-            # One that timed out may land all the same, in order: it says nothing that is not true.
-            _log.info("commit put off", action="commit.later", error=type(error).__name__)
+            # A commit that timed out may still succeed later; that is harmless, because its offsets are correct.
+            _log.info("commit failed; it is tried again later", action="commit.later", error=type(error).__name__)
             return False
         return True
 
@@ -222,23 +223,23 @@ class KafkaSource:
         found = {}
         for part, (oldest, end) in extents.items():
             offset = committed[part]
-            # Out of range: reading goes on at the oldest, or has been halted.
+            # If the offset is out of range, reading continues at the oldest record, or was halted.
             begins = offset if offset is not None and oldest <= offset <= end else oldest
             found[part] = Start(begins, oldest, offset is None)
         return found
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
-        self._drop_ahead(offsets)
+        self._drop_early(offsets)
         ours = self._member.assignment()
         self._member.seek({partition: offset for partition, offset in offsets.items() if partition in ours})
 
     def idle(self, seconds: float) -> None:
-        self._is_held = True
+        self._is_paused = True
         while seconds > 0:
             self._member.pause(self._member.assignment())
             step = min(seconds, _KEEP_ALIVE_S)
-            # What a partition that was assigned this moment brings is kept for the next poll.
-            self._ahead += self._poll(step)
+            # Records of a partition that was assigned just now may arrive before the pause; the next poll returns them.
+            self._early_records += self._poll(step)
             seconds -= step
 
     def lag(self) -> Mapping[Partition, int]:
@@ -254,25 +255,25 @@ class KafkaSource:
         try:
             self._on_revoked(partitions)
         finally:
-            self._drop_ahead(partitions)
+            self._drop_early(partitions)
             for part in partitions:
                 self._generations.pop(part, None)
 
     def _assigned(self, partitions: Sequence[Partition]) -> None:
         _log.info("partitions assigned", action="group.assigned", partitions=len(partitions))
         self._has_joined = True
-        self._drop_ahead(partitions)
+        self._drop_early(partitions)
         self._begin_generation(partitions)
         self._observer.assigned(partitions)
-        if self._is_held:
+        if self._is_paused:
             self._member.pause(partitions)
 
     def _begin_generation(self, partitions: Sequence[Partition]) -> None:
         self._assignments += 1
         self._generations.update(dict.fromkeys(partitions, self._assignments))
 
-    def _drop_ahead(self, partitions: Collection[Partition]) -> None:
-        self._ahead = [record for record in self._ahead if (record.topic, record.partition) not in partitions]
+    def _drop_early(self, partitions: Collection[Partition]) -> None:
+        self._early_records = [each for each in self._early_records if (each.topic, each.partition) not in partitions]
 
 
 def _open(settings: Kafka) -> Member:
@@ -280,5 +281,5 @@ def _open(settings: Kafka) -> Member:
         return KafkaPythonMember(settings)
     from consumer.source.clients.confluent_member import ConfluentMember
 
-    topics(settings)  # so that what is wrong with a connection is told the same, whichever client it is
+    topics(settings)  # connect once with kafka-python, so that connection errors are the same for both clients
     return ConfluentMember(settings)

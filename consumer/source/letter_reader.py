@@ -1,4 +1,4 @@
-"""The topic of dead letters read to its end, and notes written to it. The group of ``run`` is not joined."""
+"""Reads the dead letter topic to its end, and writes notes to it. It does not join the group of ``run``."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _ACKNOWLEDGED_WITHIN_S = 10.0
 
 
 def read_letters(settings: Kafka, topic: str) -> LetterStates:
-    """What lies in ``topic`` now for the group in the settings.
+    """The present state of the dead letter ``topic``, for the group in the settings.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`consumer.source.clients.kafka.open_consumer`.
-        ServerError: it has records that can't be read.
+        ServerError: the topic has records that can't be read.
     """
-    box = LetterStates(settings.group_id, has_topic=topic in topics(settings))
-    for found in read_to_end(settings, [topic]) if box.has_topic else ():
-        box.add(found)
-    return box
+    states = LetterStates(settings.group_id, has_topic=topic in topics(settings))
+    for found in read_to_end(settings, [topic]) if states.has_topic else ():
+        states.add(found)
+    return states
 
 
 def write_notes(settings: Kafka, topic: str, done: Iterable[tuple[Unapplied, Outcome]]) -> None:
-    """Note that these were dealt with, each with how. Returns once all notes are safe.
+    """Write notes that these records were handled, each with its outcome. Returns when all are acknowledged.
 
-    A note goes to each partition that has a letter of the record, behind the letter: the order of a partition says
-    which was first.
+    A note is written to each partition that has a letter of the record. There it is after the letter, which shows the
+    order of the two.
 
     Raises:
-        ServerUnavailable: some notes may not be safe; what they would have said is found out by doing it again.
+        ServerUnavailable: some notes may not be acknowledged; then the command can be run again.
         ServerError: the topic refuses them.
     """
     producer = open_producer(settings)

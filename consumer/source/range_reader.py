@@ -1,4 +1,4 @@
-"""Ranges of topics read once, by a client that is in no group."""
+"""Reads ranges of topics once, with a client outside of any group."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from consumer.source.clients.kafka import (
 
 _log = structlog.get_logger(__name__)
 _POLL_MS = 200
-_AT_ONCE = 2000
+_POLL_RECORDS = 2000
 _SILENCE_S = 5.0
 
 Portion: TypeAlias = tuple[Span, Sequence[SourceRecord], int]
-"""Of which range, the records, and how far it is read."""
+"""A span, some of its records, and the offset up to which it is read."""
 
 
 def resolve(settings: Kafka, names: Sequence[str], begin: Bound, end: Bound) -> list[Span]:
-    """The ranges between two bounds, in numbers, of every partition of the topics ``names``.
+    """The ranges between two bounds, for every partition of the topics ``names``.
 
     Raises:
-        ConfigError: a bound names a partition that is not there.
-        ServerUnavailable, ServerError: of the broker.
+        ConfigError: a bound names a partition that does not exist.
+        ServerUnavailable, ServerError: from the broker.
     """
     counts = topics(settings)
     parts = [TopicPartition(name, number) for name in names for number in range(counts.get(name, 0))]
     for bound in (begin, end):
         if isinstance(bound, Offsets):
-            if strange := bound.of.keys() - {Partition(part.topic, part.partition) for part in parts}:
-                one = min(strange)
+            if unknown := bound.of.keys() - {Partition(part.topic, part.partition) for part in parts}:
+                one = min(unknown)
                 raise ConfigError(
                     "--from, --to",
-                    f"{one.topic}[{one.number}] is no partition that is read here",
+                    f"{one.topic}[{one.number}] is not a partition of these topics",
                     allowed=f"partitions of {', '.join(names)}",
                 )
             parts = [part for part in parts if Partition(part.topic, part.partition) in bound.of]
@@ -57,24 +57,24 @@ def resolve(settings: Kafka, names: Sequence[str], begin: Bound, end: Bound) -> 
         first, last = beginning_offsets(consumer, parts), end_offsets(consumer, parts)
         begins, ends = (_offsets(consumer, bound, parts, first, last) for bound in (begin, end))
         for option, bound, found in (("--from", begin, begins), ("--to", end, ends)):
-            _say_if_beyond(option, bound, found, last)
+            _warn_if_beyond(option, bound, found, last)
     except Exception as error:
         raise failed(error) from None
     finally:
         consumer.close(autocommit=False)
     gone = sum(max(0, first[part] - begins[part]) for part in parts)
     if gone:
-        _log.warning("the first records of the range are not there any more", action="replay.gone", offsets=gone)
+        _log.warning("the first records of the range were deleted", action="replay.gone", offsets=gone)
     return [
         Span(part.topic, part.partition, max(begins[part], first[part]), min(ends[part], last[part])) for part in parts
     ]
 
 
 def committed(settings: Kafka) -> Mapping[Partition, int]:
-    """Where the live consumer's group is; asked without joining it.
+    """The offsets of the consumer's group, asked without joining the group.
 
     Raises:
-        ServerUnavailable, ServerError: of the broker.
+        ServerUnavailable, ServerError: from the broker.
     """
     with open_admin(settings) as admin:
         try:
@@ -91,12 +91,12 @@ def read(
 ) -> Iterator[Portion]:
     """The records of ``spans``, in each partition's order, and how far each is read.
 
-    Answers without records too, so that the caller may do something else while there are none. ``on_silence`` is told
-    every few seconds for how many nothing has come, which means that a broker is away: below the ends there is always
-    more.
+    Also yields portions without records, so that the caller can do other work. ``on_silence`` is called every few
+    seconds with the number of seconds without progress. Before the ends there are always more records, so no progress
+    means that a broker is away.
 
     Raises:
-        ServerUnavailable, ServerError: of the broker.
+        ServerUnavailable, ServerError: from the broker.
     """
     return watched(_portions(settings, spans), on_silence, time.monotonic)
 
@@ -104,9 +104,9 @@ def read(
 def watched(
     portions: Iterator[Portion], on_silence: Callable[[float], None], clock: Callable[[], float]
 ) -> Iterator[Portion]:
-    """``portions``; the time that is waited for one that gets further is told."""
+    """``portions``, with calls of ``on_silence`` while none of them makes progress."""
     at: dict[tuple[str, int], int] = {}
-    silent_s = said_s = 0.0
+    silent_s = reported_s = 0.0
     while True:
         began = clock()
         portion = next(portions, None)
@@ -117,10 +117,10 @@ def watched(
         part = span.topic, span.partition
         if position > at.get(part, span.begin):
             at[part] = position
-            silent_s = said_s = 0.0
+            silent_s = reported_s = 0.0
         yield portion
-        if silent_s >= said_s + _SILENCE_S:
-            said_s = silent_s
+        if silent_s >= reported_s + _SILENCE_S:
+            reported_s = silent_s
             on_silence(silent_s)
 
 
@@ -131,7 +131,7 @@ def _portions(settings: Kafka, spans: Sequence[Span]) -> Iterator[Portion]:
         yield from read_with_confluent(settings, spans)
         return
     left = {TopicPartition(span.topic, span.partition): span for span in spans if span.size}
-    consumer = open_consumer(settings, auto_offset_reset="earliest", max_poll_records=_AT_ONCE)
+    consumer = open_consumer(settings, auto_offset_reset="earliest", max_poll_records=_POLL_RECORDS)
     try:
         consumer.assign(list(left))
         for part, span in left.items():
@@ -142,7 +142,7 @@ def _portions(settings: Kafka, spans: Sequence[Span]) -> Iterator[Portion]:
                 records = polled.get(part, ())
                 if records and records[-1].offset >= span.end:
                     records = [record for record in records if record.offset < span.end]
-                # The position passes transaction markers and compacted gaps; the last record's offset may not.
+                # The position also passes transaction markers and compacted gaps; the last record's offset may not.
                 position = consumer.position(part)
                 yield span, [to_record(record) for record in records], min(position, span.end)
                 if position >= span.end:
@@ -154,14 +154,14 @@ def _portions(settings: Kafka, spans: Sequence[Span]) -> Iterator[Portion]:
         consumer.close(autocommit=False)
 
 
-def _say_if_beyond(
+def _warn_if_beyond(
     option: str, bound: Bound, found: Mapping[TopicPartition, int], last: Mapping[TopicPartition, int]
 ) -> None:
     beyond = sorted(f"{part.topic}[{part.partition}]" for part in found if found[part] > last[part])
-    is_later = isinstance(bound, At) and found == last  # no record has reached this time, or there is none
+    is_later = isinstance(bound, At) and found == last  # no record is that new, or there is none
     if beyond or (is_later and any(last.values())):
         _log.warning(
-            "the bound lies behind the end: nothing is there yet",
+            "the bound is after the end: there are no records yet",
             action="replay.beyond",
             bound=f"{option} {bound}",
             partitions=beyond,
@@ -182,7 +182,7 @@ def _offsets(
             return last
         case At(ms):
             found = consumer.offsets_for_times(dict.fromkeys(parts, ms))
-            # There is none of a time that no record has reached.
+            # Kafka answers None for a time later than all records.
             return {part: last[part] if found.get(part) is None else found[part].offset for part in parts}
         case Offsets(of):
             return {part: of[Partition(part.topic, part.partition)] for part in parts}

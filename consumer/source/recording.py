@@ -1,4 +1,4 @@
-"""Recordings: files of source records, read, written and played back as a source."""
+"""Recordings: files with source records. They can be written, read, and used as a source."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def read(path: Path) -> Iterator[SourceRecord]:
-    """The records of a recording, gzip or not; ``-`` is standard input.
+    """The records of a recording, with gzip or without; ``-`` is standard input.
 
     Raises:
         ConfigError: the file can't be read.
-        Undecodable: a line is no record; the error names the line.
+        Undecodable: a line is not a record; the error names the line.
 
     """
     with _opened(path) as lines:
@@ -39,16 +39,16 @@ def read(path: Path) -> Iterator[SourceRecord]:
 
 
 def read_schemas(path: Path) -> dict[int, str]:
-    """Avro schemas that lie beside a recording: a JSON object of their text by id.
+    """The Avro schemas for a recording: a JSON object with schema texts by id.
 
     Raises:
-        ConfigError: the file can't be read, or holds something else.
+        ConfigError: the file can't be read, or has other content.
 
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[int, str])
     except (OSError, msgspec.DecodeError) as error:
-        problem = (error.strerror if isinstance(error, OSError) else "") or "not such a file"
+        problem = (error.strerror if isinstance(error, OSError) else "") or "not a file of this form"
         raise ConfigError("--schemas", f"{path}: {problem}", allowed="a JSON object of schema texts by id") from None
 
 
@@ -67,17 +67,17 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             else:
                 yield raw
     except (OSError, EOFError, zlib.error) as error:
-        problem = (error.strerror if isinstance(error, OSError) else "") or "a gzip file that is damaged or cut off"
+        problem = (error.strerror if isinstance(error, OSError) else "") or "a damaged or incomplete gzip file"
         raise ConfigError("FILE", f"{path}: {problem}", allowed="a recording, or - for standard input") from None
 
 
 def write(records: Iterable[SourceRecord], path: Path) -> int:
-    """Write a recording, gzip where the name ends so; answers how many records.
+    """Write a recording, with gzip if the name ends with .gz; answers the number of records.
 
-    The same records give the same bytes.
+    The same records always give the same bytes.
 
     Raises:
-        ConfigError: the file can't be made.
+        ConfigError: the file can't be created.
     """
     count = 0
     try:
@@ -85,7 +85,7 @@ def write(records: Iterable[SourceRecord], path: Path) -> int:
     except OSError as error:
         raise ConfigError("--to", f"{path}: {error.strerror}", allowed="a file that can be written") from None
     with opened as raw:
-        # No time and no name in the gzip header, so that recording anew changes the file only where records did.
+        # No time and no name in the gzip header, so that the same records give the same file.
         out: IO[bytes] = (
             gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0)  # type: ignore[assignment]
             if path.suffix == ".gz"
@@ -100,7 +100,7 @@ def write(records: Iterable[SourceRecord], path: Path) -> int:
 
 
 class RecordedSource:
-    """A recording as a source: ``step`` records a poll; what is committed is kept in ``offsets``."""
+    """A recording as a source. ``step``: records per poll. ``offsets``: the committed offsets."""
 
     def __init__(self, records: Iterable[SourceRecord], step: int = 500) -> None:
         self._records = list(records)
@@ -148,10 +148,10 @@ class RecordedSource:
         self._next = min(first, self._next)
 
     def idle(self, seconds: float) -> None:
-        """A recording has no membership to lose, and no reason to wait."""
+        """Does nothing: a recording has no group membership."""
 
     def lag(self) -> Mapping[Partition, int]:
         return {}
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing: no file is open."""

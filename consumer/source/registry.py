@@ -1,4 +1,4 @@
-"""Writer schemas from a registry with Confluent's REST API, each asked for once: an id never changes its meaning."""
+"""Writer schemas from a schema registry with Confluent's REST API. Each id is asked once, because it never changes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from consumer.settings.sections import Registry as RegistrySettings
 
 SERVER = "schema registry"
 _ACCEPT = "application/vnd.schemaregistry.v1+json, application/json"
-_NOT_CONFLUENT = "CDC_REGISTRY__URL should be the base of Confluent's API (Apicurio: …/apis/ccompat/v7)"
+_NOT_CONFLUENT = "set CDC_REGISTRY__URL to the base URL of Confluent's API (Apicurio: …/apis/ccompat/v7)"
 
 
 class Registry:
-    """A schema registry. Until it has accepted us once, what refuses us is a wrong setting; later it may pass."""
+    """A schema registry. Before its first valid answer a refusal is a wrong setting; later it counts as temporary."""
 
     def __init__(self, settings: RegistrySettings, transport: httpx.BaseTransport | None = None) -> None:
         if settings.url is None:
@@ -30,26 +30,26 @@ class Registry:
         self._client = self._server.client(settings.timeout_ms / 1000, transport, _ACCEPT)
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connections."""
         self._client.close()
 
     def reach(self) -> None:
-        """Ask for something that every account may know.
+        """Send a request that every account may send.
 
         Raises:
-            ServerUnavailable: it can't answer now.
-            ConfigError: it refuses this account, or TLS with it fails.
+            ServerUnavailable: the registry can't answer now.
+            ConfigError: the registry refuses this account, or TLS fails.
 
         """
         self._get("/schemas/types")
 
     def schema(self, number: int) -> AvroSchema:
-        """The schema of that id.
+        """The schema with the id ``number``.
 
         Raises:
             Undecodable: there is none, or it is not Avro.
             ServerUnavailable: the registry can't answer now.
-            ServerError: it is no registry.
+            ServerError: the server is not a registry.
             ConfigError: as :meth:`reach`.
 
         """
@@ -59,7 +59,7 @@ class Registry:
         return found
 
     def subjects(self) -> frozenset[str]:
-        """The names under which schemas are kept.
+        """The names of all subjects.
 
         Raises:
             ServerError: as :meth:`schema`.
@@ -72,7 +72,7 @@ class Registry:
         return frozenset(map(str, names))
 
     def latest(self, subject: str) -> str:
-        """The newest schema of a subject, as text.
+        """The newest schema of a subject, as JSON text.
 
         Raises:
             Undecodable, ServerError: as :meth:`schema`.
@@ -95,7 +95,7 @@ class Registry:
             raise failure(self._name, error, f"{type(error).__name__}: {error}") from None
         status = answer.status_code
         if status == 400 and (wrong := self._server.unreached(self._name)) is not None:
-            raise wrong  # some tell a client without TLS so
+            raise wrong  # some servers answer 400 to a client without TLS
         if status in (408, 425, 429) or answer.is_server_error:
             raise ServerUnavailable(self._name, f"answers {status} {answer.reason_phrase}")
         if status in (401, 403):
@@ -103,7 +103,7 @@ class Registry:
             if not self._has_accepted:
                 raise refused
             raise ServerUnavailable(
-                self._name, f"answers {status}", f"give the account of {refused.field} its rights back"
+                self._name, f"answers {status}", f"restore the rights of the account in {refused.field}"
             )
         self._has_accepted = True
         return answer
@@ -116,7 +116,7 @@ class Registry:
         if (kind := body.get("schemaType", "AVRO")) != "AVRO":
             raise Undecodable(f"{what} is of type {kind}", advice="use an Avro or JSON converter")
         if body.get("references"):
-            raise Undecodable(f"{what} refers to others", advice="let the converter register whole schemas")
+            raise Undecodable(f"{what} refers to other schemas", advice="let the converter register whole schemas")
         return text
 
     @property

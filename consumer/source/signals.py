@@ -1,4 +1,4 @@
-"""Debezium's signal topic, to which we write, and its notifications, which we follow."""
+"""Debezium's signal topic, which the program writes, and the notification topic, which it reads."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ _ACKNOWLEDGED_WITHIN_S = 10.0
 
 
 class Signals:
-    """Open from its making: what is told from then on is heard."""
+    """Reads the notifications from the time when it is created."""
 
     def __init__(self, kafka: Kafka, settings: Snapshot) -> None:
-        """Raises ServerUnavailable and ConfigError as :func:`consumer.source.clients.kafka.open_consumer`, and
-        ServerError where nothing was ever told.
+        """Connect. Raises ServerUnavailable and ConfigError as :func:`consumer.source.clients.kafka.open_consumer`, and
+        ServerError if there is no notification topic.
         """
         self._prefix = kafka.topic_prefix
         self._signals = settings.signal_topic or f"{self._prefix}.signals"
-        told = settings.notification_topic or f"{self._prefix}.notifications"
-        partitions = topics(kafka).get(told)
+        notifications = settings.notification_topic or f"{self._prefix}.notifications"
+        partitions = topics(kafka).get(notifications)
         if partitions is None:
             raise ServerError(
                 "Kafka",
-                f"there is no topic {told}, so nothing could be said of a snapshot",
-                "a connector with notification.enabled.channels=sink makes it when it starts (connect/README.md); or"
+                f"there is no topic {notifications}, so the state of a snapshot can't be read",
+                "a connector with notification.enabled.channels=sink creates it at its start (connect/README.md); or"
                 " set CDC_SNAPSHOT__NOTIFICATION_TOPIC",
             )
         self._producer = open_producer(kafka)
         self._consumer = open_consumer(kafka)
         try:
-            parts = [TopicPartition(told, number) for number in range(partitions)]
+            parts = [TopicPartition(notifications, number) for number in range(partitions)]
             self._consumer.assign(parts)
             for part, end in end_offsets(self._consumer, parts).items():
                 self._consumer.seek(part, end)
@@ -52,27 +52,27 @@ class Signals:
         self.close()
 
     def close(self) -> None:
-        """Let the connections go. A snapshot that runs goes on."""
+        """Close the connections. A running snapshot continues."""
         self._producer.close(timeout=1)
         self._consumer.close(autocommit=False)
 
     def send(self, signal: bytes) -> None:
-        """Write a signal; a connector takes those with its ``topic.prefix`` as the key.
+        """Write a signal, with the connector's ``topic.prefix`` as the key.
 
         Raises:
-            ServerUnavailable, ServerError: it is not known to be written.
+            ServerUnavailable, ServerError: the signal was not acknowledged.
         """
         try:
-            # Debezium reads one partition.
+            # Debezium requires a signal topic with one partition.
             sent = self._producer.send(self._signals, key=self._prefix.encode(), value=signal, partition=0)
             sent.get(_ACKNOWLEDGED_WITHIN_S)
         except KafkaError as error:
             found = failed(error)
-            found.problem = f"the signal topic {self._signals} takes no signal: {found.problem}"
+            found.problem = f"the signal topic {self._signals} refuses the signal: {found.problem}"
             raise found from None
 
     def poll(self, timeout_s: float) -> Sequence[bytes | None]:
-        """What was told next, or nothing after ``timeout_s``.
+        """The next notifications, or nothing after ``timeout_s`` seconds.
 
         Raises:
             ServerUnavailable, ServerError: from Kafka.

@@ -1,4 +1,4 @@
-"""How far connector and consumer are, and single records, asked of Kafka by a client that is in no group."""
+"""The ends of the consumed topics, the group's lag, and single records; read by a client outside of any group."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ from consumer.source.range_reader import committed
 from consumer.source.topic_selection import Selection
 
 _POLL_MS = 200
-_FEW = 2
-_LOOK_S = 5.0
+_LAST_RECORDS = 2
+_READ_S = 5.0
 
 
 class Topics:
-    """The topics that the consumer follows."""
+    """The topics that the consumer reads."""
 
     def __init__(self, settings: Kafka, selection: Selection, schemas: Schemas) -> None:
-        """Raises:
-        ServerUnavailable, ConfigError: as :func:`consumer.source.clients.kafka.open_consumer`.
+        """Connect.
+
+        Raises:
+            ServerUnavailable, ConfigError: as :func:`consumer.source.clients.kafka.open_consumer`.
         """
         self._settings = settings
         self._selection = selection
         self._schemas = schemas
-        # A look at a place needs one record; a fetch of many megabytes for each would be thrown away.
+        # Each read needs one record; the rest of a fetch of many megabytes would be thrown away.
         small = settings.model_copy(update={"fetch_max_bytes": 65536, "max_partition_fetch_bytes": 65536})
-        self._consumer = open_consumer(small, auto_offset_reset="earliest", max_poll_records=_FEW)
+        self._consumer = open_consumer(small, auto_offset_reset="earliest", max_poll_records=_LAST_RECORDS)
         self._parts: list[TopicPartition] = []
-        self._take(selection.topics)
+        self._set_topics(selection.topics)
 
     def __enter__(self) -> Self:
         return self
@@ -48,27 +50,27 @@ class Topics:
         self.close()
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         self._consumer.close(autocommit=False)
 
     def may_carry(self, topic: str, table: str) -> bool:
-        """Whether rows of ``table`` may lie in ``topic``."""
+        """Whether ``topic`` may contain rows of ``table``."""
         return self._selection.tables.may_carry(topic, (table,))
 
     def look(self) -> None:
-        """Take in topics and partitions that were made since: what is in them is waited for too.
+        """Add topics and partitions that were created since, so that their records are waited for too.
 
         Raises:
-            ServerUnavailable, ServerError: of the broker.
+            ServerUnavailable, ServerError: from the broker.
         """
         try:
-            # It asks the brokers: what the client remembers may be minutes old.
+            # topics() asks the brokers: the client's own metadata may be minutes old.
             present = self._consumer.topics()
-            self._take(sorted(name for name in present if self._selection.takes(name, self._settings.topics)))
+            self._set_topics(sorted(name for name in present if self._selection.takes(name, self._settings.topics)))
         except (KafkaError, OSError) as error:
             raise failed(error) from None
 
-    def _take(self, names: Iterable[str]) -> None:
+    def _set_topics(self, names: Iterable[str]) -> None:
         self._parts = [
             TopicPartition(name, number)
             for name in names
@@ -76,10 +78,10 @@ class Topics:
         ]
 
     def ends(self) -> Mapping[Partition, int]:
-        """The next offset of each partition, as it is now.
+        """The present end offset of each partition.
 
         Raises:
-            ServerUnavailable, ServerError: of the broker.
+            ServerUnavailable, ServerError: from the broker.
         """
         try:
             found = end_offsets(self._consumer, self._parts)
@@ -88,31 +90,31 @@ class Topics:
         return {Partition(part.topic, part.partition): end for part, end in found.items()}
 
     def behind(self, ends: Mapping[Partition, int]) -> frozenset[Partition]:
-        """The partitions in which the consumer's group has not come to ``ends``.
+        """The partitions in which the committed offset of the consumer's group is below ``ends``.
 
         Raises:
-            ServerUnavailable, ServerError: of the broker.
+            ServerUnavailable, ServerError: from the broker.
         """
         reached = committed(self._settings)
         return frozenset(part for part, end in ends.items() if reached.get(part, 0) < end)
 
     def newest(self) -> list[ChangeEvent]:
-        """The last change of each partition, of those whose last record is one and can be read.
+        """The last change of each partition, if the last record is a change and can be read.
 
         Raises:
-            ServerUnavailable, ServerError: of the broker, or of the registry.
+            ServerUnavailable, ServerError: from the broker, or from the registry.
         """
         ends = self.ends()
         found = self._at({part: end - 1 for part, end in ends.items() if end})
-        # The end of a partition may be a tombstone or a marker of a transaction: then the record before it tells.
-        lacking = {part: ends[part] - 2 for part in ends if part not in found and ends[part] > 1}
-        return [*found.values(), *self._at(lacking).values()]
+        # The last record of a partition may be a tombstone or a transaction marker: then read the one before it.
+        missing = {part: ends[part] - 2 for part in ends if part not in found and ends[part] > 1}
+        return [*found.values(), *self._at(missing).values()]
 
     def changes(self, places: Collection[Place]) -> dict[Place, ChangeEvent]:
-        """The changes at ``places``, of those that are still there and can be read.
+        """The changes at ``places``, if they still exist and can be read.
 
         Raises:
-            ServerUnavailable, ServerError: of the broker, or of the registry.
+            ServerUnavailable, ServerError: from the broker, or from the registry.
         """
         left: dict[Partition, list[int]] = {}
         for place in places:
@@ -126,22 +128,22 @@ class Topics:
         return found
 
     def _at(self, offsets: Mapping[Partition, int]) -> dict[Partition, ChangeEvent]:
-        """The changes at these offsets, one of each partition at most."""
+        """The changes at these offsets, at most one of each partition."""
         wanted = {TopicPartition(part.topic, part.number): offset for part, offset in offsets.items()}
         found: dict[Partition, ChangeEvent] = {}
-        deadline = time.monotonic() + _LOOK_S
+        deadline = time.monotonic() + _READ_S
         try:
             known = {part: offset for part, offset in wanted.items() if part in self._parts}
             first = beginning_offsets(self._consumer, known)
             left = {part: offset for part, offset in known.items() if offset >= first[part]}
             self._consumer.assign(list(left))
             for part, offset in left.items():
-                self._consumer.resume(part)  # it keeps its pause over an assignment
+                self._consumer.resume(part)  # a pause survives a new assignment
                 self._consumer.seek(part, offset)
             while left and time.monotonic() < deadline:
                 for part, records in self._consumer.poll(timeout_ms=_POLL_MS).items():
                     if part in left and records:
-                        # Where it was compacted away, or is a marker, a later one comes.
+                        # If the record was compacted away, or is a marker, a later record arrives.
                         event = self._event(to_record(records[0])) if records[0].offset == left[part] else None
                         if event is not None:
                             found[Partition(part.topic, part.partition)] = event

@@ -1,4 +1,4 @@
-"""Topics read once, whole or only their newest records, by a client that is in no group."""
+"""Reads topics once, completely or only their newest records, with a client outside of any group."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed
 from consumer.source.clients.kafka import topics as present_topics
 
 _POLL_MS = 500
-# A look at a topic: so many records of each partition, not many more than so many in all, and not longer than that.
+# Limits of a read of the newest records: per partition, approximately in total, and in seconds.
 _NEWEST = 10
 _NEWEST_IN_ALL = 500
-_LOOK_S = 10.0
-# A broker that hangs: its client would ask for ever.
+_READ_S = 10.0
+# Without this limit the client would ask a hanging broker for ever.
 _SILENCE_S = 30.0
 
 
 def read_to_end(settings: Kafka, topics: Sequence[str]) -> Iterator[SourceRecord]:
-    """Every record of ``topics`` up to the ends that they had at the start, partition by partition.
+    """Every record of ``topics`` up to the ends at the start of the call, partition by partition.
 
     Raises:
         ConfigError: a topic does not exist.
         ServerUnavailable: the broker went away.
-        ServerError: it has records that can't be read.
+        ServerError: a topic has records that can't be read.
 
     """
     present = present_topics(settings)
@@ -43,7 +43,7 @@ def read_to_end(settings: Kafka, topics: Sequence[str]) -> Iterator[SourceRecord
                 consumer.assign([part])
                 consumer.seek_to_beginning(part)
                 end = end_offsets(consumer, [part])[part]
-                # The position passes transaction markers and compacted gaps; the last record's offset may not.
+                # The position also passes transaction markers and compacted gaps; the last record's offset may not.
                 deadline = time.monotonic() + _SILENCE_S
                 while (place := consumer.position(part)) < end:
                     polled = consumer.poll(timeout_ms=_POLL_MS)
@@ -51,7 +51,7 @@ def read_to_end(settings: Kafka, topics: Sequence[str]) -> Iterator[SourceRecord
                     if consumer.position(part) > place:
                         deadline = time.monotonic() + _SILENCE_S
                     elif time.monotonic() > deadline:
-                        raise KafkaTimeoutError(f"no record of {topic} came for {_SILENCE_S:.0f} s")
+                        raise KafkaTimeoutError(f"no record of {topic} arrived for {_SILENCE_S:.0f} s")
     except Exception as error:
         raise failed(error) from None
     finally:
@@ -59,7 +59,7 @@ def read_to_end(settings: Kafka, topics: Sequence[str]) -> Iterator[SourceRecord
 
 
 def ends(settings: Kafka, topic: str) -> dict[int, int]:
-    """The next offset of each partition of ``topic``; none if there is no such topic.
+    """The end offset of each partition of ``topic``; empty if there is no such topic.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`consumer.source.clients.kafka.open_consumer`.
@@ -75,31 +75,31 @@ def ends(settings: Kafka, topic: str) -> dict[int, int]:
 
 
 def read_edges(settings: Kafka, topics: Sequence[str]) -> list[SourceRecord]:
-    """The first and the last few records of each partition of ``topics``, as many as come within a few seconds.
+    """The first and the last few records of each partition of ``topics``; stops after some seconds.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`consumer.source.clients.kafka.open_consumer`.
         ServerError: a topic has records that can't be read.
 
     """
-    return _looked(settings, topics, has_oldest=True)
+    return _read_some(settings, topics, has_oldest=True)
 
 
 def read_newest(settings: Kafka, topic: str) -> list[SourceRecord]:
-    """The last few records of each partition of ``topic``, as many as come within a few seconds.
+    """The last few records of each partition of ``topic``; stops after some seconds.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`consumer.source.clients.kafka.open_consumer`.
         ServerError: the topic has records that can't be read.
 
     """
-    return _looked(settings, [topic], has_oldest=False)
+    return _read_some(settings, [topic], has_oldest=False)
 
 
-def _looked(settings: Kafka, topics: Sequence[str], *, has_oldest: bool) -> list[SourceRecord]:
+def _read_some(settings: Kafka, topics: Sequence[str], *, has_oldest: bool) -> list[SourceRecord]:
     consumer = open_consumer(settings, auto_offset_reset="earliest")
     found: list[SourceRecord] = []
-    deadline = time.monotonic() + _LOOK_S
+    deadline = time.monotonic() + _READ_S
     try:
         parts = [
             TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()
@@ -117,14 +117,14 @@ def _looked(settings: Kafka, topics: Sequence[str], *, has_oldest: bool) -> list
     finally:
         consumer.close(autocommit=False)
     if parts and not found and time.monotonic() >= deadline:
-        raise ServerUnavailable("Kafka", f"no record of {', '.join(topics)} within {_LOOK_S:g} s")
+        raise ServerUnavailable("Kafka", f"no record of {', '.join(topics)} within {_READ_S:g} s")
     return found
 
 
 def _read(
     consumer: KafkaConsumer, spans: Mapping[TopicPartition, tuple[int, int]], deadline: float
 ) -> Iterator[SourceRecord]:
-    """The records of these ranges, as many as come before ``deadline``."""
+    """The records of these ranges that arrive before ``deadline``."""
     left = {part: end for part, (begin, end) in spans.items() if begin < end}
     consumer.assign(list(left))
     for part in left:

@@ -1,8 +1,8 @@
-"""Which topics are followed, and of which databases: decided from what is there, one way for all commands.
+"""Decides which topics to consume, and of which databases; the same decision for all commands. Pure.
 
-Topics are those named in the settings, else those of the captured tables under the prefix. Their rows are of one
-database (MySQL, MariaDB) or schema (PostgreSQL): the one that the settings name, else the one that was followed before,
-else the only one that there is. A restored backup has the same tables, under the same prefix, with other values.
+Topics are those named in the settings, else those of the captured tables under the prefix. Their rows must come from
+one database (MySQL, MariaDB) or schema (PostgreSQL): the one in the settings, else the one that the group consumed
+before, else the only one that exists. A restored backup has the same tables under the same prefix, but other values.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TOPICS = "CDC_KAFKA__TOPICS"
 
 
 class Naming(Protocol):
-    """The settings that say which topics: exact names, or else a prefix; and whether they must be even."""
+    """The settings for the selection: exact names, or a prefix; and whether partition numbers must be equal."""
 
     @property
     def topics(self) -> tuple[str, ...]: ...
@@ -32,12 +32,12 @@ class Naming(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The topics that are followed.
+    """The topics to consume.
 
-    ``topics`` are those that are there, by name. Later ones match ``pattern``, "" where the settings name the topics.
-    ``databases`` are those whose rows are taken, ``tables`` what is known of the topics. ``refused`` are topics of
-    another database. ``lacking`` is what is waited for before anything can be followed, "" for nothing. ``uneven`` are
-    the numbers of partitions by topic, where they are not the same for all.
+    ``topics``: the existing ones, by name. ``pattern``: later topics match it; "" if the settings name the topics.
+    ``databases``: the databases whose rows are applied. ``tables``: the known tables of each topic. ``refused``: topics
+    of another database. ``lacking``: what must exist before anything can be consumed, or "". ``uneven``: the numbers of
+    partitions by topic, if they differ; else empty.
     """
 
     topics: tuple[str, ...]
@@ -49,17 +49,17 @@ class Selection:
     uneven: Mapping[str, int] = field(default_factory=dict)
 
     def takes(self, topic: str, named: Collection[str] = ()) -> bool:
-        """Whether a topic that may be a later one is followed; ``named`` are those that the settings name."""
+        """Whether to consume a topic, also one that was created later; ``named``: topics that the settings name."""
         return topic in self.topics or topic in named or (bool(self.pattern) and bool(re.match(self.pattern, topic)))
 
     def carrying(self, tables: Collection[str]) -> list[str]:
-        """The topics that carry one of ``tables``, or of which nothing is known yet."""
+        """The topics that contain one of ``tables``, or whose tables are not known yet."""
         return [topic for topic in self.topics if self.tables.may_carry(topic, tables)]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row that was seen in a topic."""
+    """A table and database that was seen in a record of a topic."""
 
     topic: str
     table: str
@@ -68,11 +68,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What there is to decide by.
+    """What the decision is based on.
 
-    ``present`` are all topics with their numbers of partitions, ``explicit`` the databases that the settings name,
-    ``remembered`` those that the group followed before, ``committed`` the topics of which it has offsets. ``rows`` were
-    seen in the topics.
+    ``present``: all topics with their numbers of partitions. ``explicit``: the databases in the settings.
+    ``remembered``: the databases that the group consumed before. ``committed``: the topics for which the group has
+    offsets. ``rows``: what was seen in the topics.
     """
 
     present: Mapping[str, int]
@@ -83,13 +83,13 @@ class Known:
 
 
 def topic_pattern(prefix: str, tables: Sequence[str], databases: Collection[str] = ()) -> str:
-    """What the topics of the captured tables look like: ``<prefix>.<db or schema>.<table>``."""
+    """A regular expression for the topics of the captured tables: ``<prefix>.<db or schema>.<table>``."""
     scopes = "|".join(sorted(re.escape(sanitized(each)) for each in databases)) or "[^.]+"
     return rf"^{re.escape(prefix)}\.({scopes})\.({'|'.join(re.escape(table) for table in tables)})$"
 
 
 def candidates(present: Iterable[str], settings: Naming, tables: Sequence[str]) -> list[str]:
-    """The topics that may be followed, whatever their database."""
+    """The topics that may be consumed, of any database."""
     if settings.topics:
         return sorted(set(settings.topics) & set(present))
     pattern = topic_pattern(settings.topic_prefix, tables)
@@ -97,90 +97,90 @@ def candidates(present: Iterable[str], settings: Naming, tables: Sequence[str]) 
 
 
 def is_routed(topic: str, tables: Collection[str]) -> bool:
-    """Whether the name of ``topic`` does not tell its table and database: a transformation in Connect gave it."""
+    """Whether the name of ``topic`` does not contain table and database, because a transform in Connect changed it."""
     return named(topic, tables) is None
 
 
 def to_look_at(known: Known, settings: Naming, tables: Sequence[str]) -> list[str]:
-    """The topics of which some rows must be seen before :func:`select` can decide.
+    """The topics from which some records must be read before :func:`select` can decide.
 
-    Of all topics, where it is not known which database is followed: a name may say another database than the rows. Else
-    of those whose tables are known from rows alone.
+    If the database is not known: all topics, because a name may contain another database than the rows. Else: topics
+    whose tables are known only from their rows.
     """
-    there = candidates(known.present, settings, tables)
+    found = candidates(known.present, settings, tables)
     if known.explicit or known.remembered:
-        return [topic for topic in there if is_routed(topic, tables)]
-    return _decisive(there, known)
+        return [topic for topic in found if is_routed(topic, tables)]
+    return _decisive(found, known)
 
 
 def select(known: Known, settings: Naming, tables: Sequence[str]) -> Selection:
-    """The topics to follow.
+    """The topics to consume.
 
     Raises:
-        ConfigError: it is not known which of several databases is meant, two topics carry one table, or the topics are
-            uneven where that is refused.
+        ConfigError: there are several databases and none is selected, two topics contain one table, or the topics are
+            uneven and the settings refuse that.
     """
-    there = candidates(known.present, settings, tables)
-    databases = known.explicit or known.remembered or _databases(there, known, settings, tables)
+    found = candidates(known.present, settings, tables)
+    databases = known.explicit or known.remembered or _databases(found, known, settings, tables)
     seen = TopicTables(tables)
     for row in known.rows:
         if is_taken(databases, row.database):
             seen.see(row.topic, row.table, row.database)
     if settings.topics:
-        lacking = ", ".join(sorted(set(settings.topics) - set(there)))
+        lacking = ", ".join(sorted(set(settings.topics) - set(found)))
         if not (lacking or databases):
-            lacking = f"a row that can be read in {', '.join(there)}, for its database; or {_DATABASE}"
-        chosen, pattern = there, ""
+            lacking = f"a readable row in {', '.join(found)} that shows its database; or {_DATABASE}"
+        chosen, pattern = found, ""
         _refuse_twice(chosen, seen)
     else:
         if len(databases) > 1:
             names = ",".join(sorted(databases))
             raise ConfigError(
-                _DATABASE, f"several databases: {names}", fix=f"name one; or the exact topics too, in {_TOPICS}"
+                _DATABASE, f"several databases: {names}", fix=f"name one; or name the exact topics too, in {_TOPICS}"
             )
         pattern = topic_pattern(settings.topic_prefix, tables, databases)
-        chosen = [topic for topic in there if re.match(pattern, topic)]
+        chosen = [topic for topic in found if re.match(pattern, topic)]
         scope = sanitized(*databases) if databases else "<db or schema>"
         lacking = "" if chosen else f"topics like {settings.topic_prefix}.{scope}.<captured table>"
-    others = tuple(refused(there, settings, tables, databases))
+    others = tuple(refused(found, settings, tables, databases))
     uneven = _uneven({topic: known.present[topic] for topic in chosen}, settings)
     return Selection(tuple(chosen), pattern, databases, seen, others, lacking, uneven)
 
 
 def refused(present: Iterable[str], settings: Naming, tables: Sequence[str], databases: frozenset[str]) -> list[str]:
-    """The topics under the prefix that are not followed, for they are of another database.
+    """The topics under the prefix that are not consumed, because they are of another database.
 
-    None where the settings name the topics: then it was said which are followed.
+    Empty if the settings name the topics, because then the selection is explicit.
     """
     if settings.topics:
         return []
     names = ((topic, named(topic, tables)) for topic in candidates(present, settings, tables))
-    return [topic for topic, said in names if said is not None and not is_taken(databases, said.database)]
+    return [topic for topic, name in names if name is not None and not is_taken(databases, name.database)]
 
 
-def _decisive(there: Sequence[str], known: Known) -> list[str]:
-    """The topics that tell which database is followed: those that the group follows already, else all."""
-    return [topic for topic in there if topic in known.committed] or list(there)
+def _decisive(found: Sequence[str], known: Known) -> list[str]:
+    """The topics that decide the database: those for which the group has offsets, else all."""
+    return [topic for topic in found if topic in known.committed] or list(found)
 
 
-def _databases(there: Sequence[str], known: Known, settings: Naming, tables: Sequence[str]) -> frozenset[str]:
-    """The databases to follow, where neither the settings nor the memory tell them; none if nothing tells."""
-    decisive = _decisive(there, known)
+def _databases(topics: Sequence[str], known: Known, settings: Naming, tables: Sequence[str]) -> frozenset[str]:
+    """The databases to consume if neither the settings nor the group say it; empty if nothing is known."""
+    decisive = _decisive(topics, known)
     by_topic = {topic: frozenset(row.database for row in known.rows if row.topic == topic) for topic in decisive}
-    names = {topic: said.database for topic in decisive if (said := named(topic, tables)) is not None}
+    names = {topic: name.database for topic in decisive if (name := named(topic, tables)) is not None}
     found = frozenset().union(*by_topic.values(), *({name} for topic, name in names.items() if not by_topic[topic]))
     if settings.topics:
-        # Who names topics in Debezium's form says the databases too.
-        is_said = all(names.get(topic) and _is_as_named(rows, names[topic]) for topic, rows in by_topic.items())
-        if len(found) > 1 and not is_said:
-            raise _ambiguous(found, decisive, "give the one to follow; several, comma separated, if all are meant")
+        # A setting with topic names in Debezium's form names the databases too.
+        is_explicit = all(names.get(topic) and _is_as_named(rows, names[topic]) for topic, rows in by_topic.items())
+        if len(found) > 1 and not is_explicit:
+            raise _ambiguous(found, decisive, "name the one to consume; or all of them, comma separated")
         return found
     if len(found) > 1:
-        raise _ambiguous(found, decisive, f"give the one to follow; or, if several are meant, all, and {_TOPICS}")
+        raise _ambiguous(found, decisive, f"name the one to consume; or all of them, and {_TOPICS}")
     if found and not any(is_taken(found, name) for name in names.values()):
-        topics, (database,) = ", ".join(decisive), found
+        joined, (database,) = ", ".join(decisive), found
         raise ConfigError(
-            _TOPICS, f"{topics}: the rows are of the database {database}", fix="give these topics by their names"
+            _TOPICS, f"{joined}: the rows are of the database {database}", fix="set the names of these topics"
         )
     return found
 
@@ -191,18 +191,18 @@ def _is_as_named(rows: frozenset[str], name: str) -> bool:
 
 def _ambiguous(databases: Iterable[str], topics: Iterable[str], fix: str) -> ConfigError:
     names = ", ".join(sorted(databases))
-    return ConfigError(_DATABASE, f"tables of more than one database ({names}) are in {', '.join(topics)}", fix=fix)
+    return ConfigError(_DATABASE, f"more than one database ({names}) has tables in {', '.join(topics)}", fix=fix)
 
 
 def _uneven(partitions: Mapping[str, int], settings: Naming) -> Mapping[str, int]:
-    """A user's tables meet on one member only where the topics have the same number of partitions."""
+    """The numbers of partitions, if they differ: then a user's tables may be assigned to different members."""
     if len(set(partitions.values())) <= 1:
         return {}
     if settings.uneven == "refuse":
         counts = ", ".join(f"{topic} has {count}" for topic, count in sorted(partitions.items()))
         raise ConfigError(
             _TOPICS,
-            f"a user's tables would be on different members: {counts} partitions",
+            f"a user's tables would be assigned to different members: {counts} partitions",
             fix="give all of them the same number, or run one worker",
         )
     return partitions
@@ -217,6 +217,6 @@ def _refuse_twice(topics: Sequence[str], tables: TopicTables) -> None:
         if len(found) > 1:
             raise ConfigError(
                 _TOPICS,
-                f"more than one topic carries the table {table}: {', '.join(found)}",
-                fix="name the exact topics to follow, comma separated",
+                f"more than one topic contains the table {table}: {', '.join(found)}",
+                fix="name the exact topics to consume, comma separated",
             )

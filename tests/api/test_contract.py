@@ -231,7 +231,7 @@ def test_who_is_gone_is_removed_and_who_never_was_leaves_nothing(
         unlogged.execute("SET SESSION sql_log_bin = 0")
         unlogged.delete("live_users", 123)
     failed(served.get("user/123/consistency"), 404)
-    assert "was removed" in failed(served.post("user/123/force-refresh"), 404)
+    assert "were removed" in failed(served.post("user/123/force-refresh"), 404)
     assert [key for key in keys_of(applied) if "123" in key] == [GUARD]
     assert applied.hget(GUARD, "live_users") == f"{stood}|d"
     failed(served.post("user/4711/force-refresh"), 404)

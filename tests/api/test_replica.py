@@ -34,7 +34,7 @@ def test_a_replica_that_is_behind_what_redis_holds_is_refused(
         replica.execute("STOP SLAVE SQL_THREAD")
         trading.update("live_users", 123, leverage=200)
         eventually(lambda: redis_client.hget(CONFIG, "leverage") == "200", 60)
-        assert failed(client.post(REFRESH), 503) == "database: the replica is behind what Redis holds"
+        assert failed(client.post(REFRESH), 503) == "database: the replica is behind what Redis has"
         assert redis_client.hget(CONFIG, "leverage") == "200"
         redis_client.hset(CONFIG, "leverage", "7")
         replica.execute("START SLAVE SQL_THREAD")

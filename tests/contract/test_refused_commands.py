@@ -32,7 +32,11 @@ WORDS = [
     "ERR This operation is not allowed",
     "NOTSUPPORTED functions are not part of this plan",
 ]
-NAMES = {"FUNCTION": "called by EVALSHA, for functions are refused", "FCALL": "called by EVALSHA", "INFO": "FCALL"}
+NAMES = {
+    "FUNCTION": "called by EVALSHA, because the server refuses functions",
+    "FCALL": "called by EVALSHA",
+    "INFO": "FCALL",
+}
 
 
 @contextmanager
@@ -139,7 +143,7 @@ def test_an_account_that_may_not(rule: str, tmp_path: Path, monkeypatch: pytest.
         admin.execute_command("ACL", "SETUSER", "narrow", "on", ">x", "+@all", "~*", "&*", rule)
         works(made.url, "narrow:x")
         said = of_redis(made.url.replace("//", "//narrow:x@"), monkeypatch)
-    way = "called by FCALL" if rule == "-info" else "called by EVALSHA, for functions are refused"
+    way = "called by FCALL" if rule == "-info" else "called by EVALSHA, because the server refuses functions"
     assert any(line.startswith("ok redis script") and way in line for line in said), said
     assert not any(line.startswith("failure") for line in said), said
 

@@ -58,7 +58,7 @@ def test_old_names_work_and_are_nobodys_else() -> None:
             assert old not in options
             kept, said = renamed([*path, old, "x", f"{old}=y", "--", old])
             assert kept == [*path, new, "x", f"{new}=y", "--", old]
-            assert said == [f"{old} is called {new} now; the old name goes with the next version"] * 2
+            assert said == [f"{old} is now {new}; the next version will remove the old name"] * 2
 
 
 def test_names_of_other_commands_are_left_alone() -> None:

@@ -30,5 +30,5 @@ def test_a_dry_run_without_redis_ends_and_says_why(
     ran = command(environment, "replay", "--from", "beginning", "--to", "end", *ways, seconds=120)
     assert ran.returncode == 1, ran.stderr
     said, advice = ran.stderr.splitlines()[-2:]
-    assert "a dry run waits 10 s and no longer" in said
+    assert "a dry run waits only 10 s" in said
     assert advice.startswith("  what to do: start Redis")

@@ -101,7 +101,7 @@ def test_a_user_tables_topic_that_is_missing(system: System) -> None:
     ran = check(system, CDC_KAFKA__TOPICS=named)
     assert ran.returncode == 1
     (line,) = said(ran, "failure")
-    assert "trading.absent: there is none" in line
+    assert "trading.absent: it does not exist" in line
     ran = check(system, CDC_KAFKA__TOPIC_PREFIX="nobody")
     assert ran.returncode == 1
     assert [line.partition(":")[0] for line in said(ran, "failure")] == [
@@ -249,7 +249,7 @@ def test_an_account_with_too_few_rights(system: System) -> None:
         system.redis.execute_command(*account, "-@all", *enough.splitlines()[0].split())
         ran = check(system, CDC_REDIS__URL=url)
         assert ran.returncode == 0, ran.stdout
-        assert any(line.startswith("redis account: may not ask what it is allowed") for line in said(ran, "warning"))
+        assert any(line.startswith("redis account: may not read its own rights") for line in said(ran, "warning"))
         with system.running(CDC_REDIS__URL=url):
             eventually(lambda: system.config(WITNESS) and system.config(WITNESS, "demo"), 60)
             system.trading.update("live_users", WITNESS, wallet_balance="3141.59")

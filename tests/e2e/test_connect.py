@@ -135,7 +135,7 @@ def test_a_wrong_setting_is_named_and_what_runs_is_not_touched(
     ran = applied.run("apply", applied.file(**{setting: value}))
     assert (ran.returncode, ran.stdout) == (1, "")
     first, second, *_ = ran.stderr.splitlines()
-    assert first == f"connector {applied.name}: Connect refuses 1 of its settings; nothing was changed"
+    assert first == f"connector {applied.name}: Connect refuses 1 settings; nothing was changed"
     assert second.startswith(f"  {setting.replace('_', '.')}: ")
     assert applied.readers() == before
     assert applied.running() == config
@@ -161,9 +161,7 @@ def test_a_placeholder_without_a_value_is_a_wrong_setting(connect: Connecting) -
     for command in ("apply", "diff"):
         ran = connect.run(command, FILE)
         assert ran.returncode == 2
-        assert ran.stderr.startswith(
-            f"cdc-consumer: CDC_MYSQL_HOST: has no value, or an empty one, and {FILE} needs one"
-        )
+        assert ran.stderr.startswith(f"cdc-consumer: CDC_MYSQL_HOST: has no value, but {FILE} needs one")
 
 
 @pytest.mark.parametrize("arguments", [("apply", FILE), ("diff", FILE), ("status",)])
@@ -228,7 +226,7 @@ def test_the_status_of_what_is_there_and_what_is_not(applied: Connecting) -> Non
     assert (ran.returncode, ran.stdout) == (0, f"{applied.name}: RUNNING, task 0 RUNNING\n")
     ran = applied.run("status", applied.name, "nobody")
     assert ran.returncode == 1
-    assert ran.stderr == f"nobody: there is none; there are: {applied.name}\n"
+    assert ran.stderr == f"nobody: does not exist; existing connectors: {applied.name}\n"
     ran = applied.run("status", "--json")
     assert json.loads(ran.stdout) == {
         "connector": applied.name,
@@ -249,9 +247,9 @@ def test_what_differs_is_shown_without_secrets(applied: Connecting) -> None:
         f"{applied.name}: 5 settings differ",
         "  ~ column.mask.hash.v2.SHA-256.with.salt.***: differs, ***",
         "  ~ database.password: differs, ***",
-        "  + max.batch.size: not set where it runs; the file says '512'",
-        "  ~ poll.interval.ms: runs with '10'; the file says '20'",
-        "  - snapshot.mode: runs with 'when_needed'; the file does not set it",
+        "  + max.batch.size: not set in Connect; the file has '512'",
+        "  ~ poll.interval.ms: Connect has '10'; the file has '20'",
+        "  - snapshot.mode: Connect has 'when_needed'; not set in the file",
     ]
     ran = applied.run("diff", "--json", changed, **other)
     (found,) = map(json.loads, ran.stdout.splitlines())
@@ -260,4 +258,4 @@ def test_what_differs_is_shown_without_secrets(applied: Connecting) -> None:
 
 def test_what_is_not_there_yet_differs(connect: Connecting) -> None:
     ran = connect.run("diff", FILE)
-    assert (ran.returncode, ran.stdout) == (1, f"{connect.name}: there is none yet\n")
+    assert (ran.returncode, ran.stdout) == (1, f"{connect.name}: does not exist yet\n")

@@ -88,10 +88,10 @@ def test_a_history_of_three_tables_a_dead_letter_and_a_change_by_hand(system: Sy
     for said in (
         "! not as in the database: leverage",
         "! changed by hand, or by another program: leverage",
-        "! changes that wait in the topic of dead letters: 1",
-        "! records that the consumer has not come to: 1",
+        "! changes in the dead letter topic that are not handled: 1",
+        "! records that the consumer has not reached: 1",
         "'999'  !! database '50'",
-        "fields of others: nickname",
+        "fields of other programs: nickname",
     ):
         assert said in text, text
     assert "hunter2" not in text
@@ -102,8 +102,8 @@ def test_a_history_of_three_tables_a_dead_letter_and_a_change_by_hand(system: Sy
 def test_a_user_whom_nobody_knows(system: System) -> None:
     ran = command({**system.environment, "CDC_DATABASE__URL": system.database.url}, "explain", "live:31337")
     assert ran.returncode == 0
-    assert "neither the database nor Redis has such a user" in ran.stdout
-    assert "not there" in ran.stdout
+    assert "the user is neither in the database nor in Redis" in ran.stdout
+    assert "does not exist" in ran.stdout
     ran = command(system.environment, "explain", "31337")
     assert ran.returncode == 2
     assert "live:123" in ran.stderr
@@ -160,7 +160,7 @@ def test_with_a_wrong_prefix_it_says_that_nothing_is_known(live: System) -> None
     ran = command(asked, "explain", f"live:{WITNESS}")
     assert ran.returncode == 1
     assert "! no topic to read: topics like nowhere." in ran.stdout
-    assert "nothing is wrong" not in ran.stdout
+    assert "no problem was found" not in ran.stdout
 
 
 def test_a_value_written_another_way_is_said_alike_by_audit_and_explain(live: System) -> None:
@@ -179,4 +179,4 @@ def test_a_value_written_another_way_is_said_alike_by_audit_and_explain(live: Sy
     assert "1 users compared, 0 wrong" in ran.stdout, "a redirected audit has its summary there"
     ran = command(asked, "audit", "--user", "live:31337", "--user", f"live:{WITNESS}", seconds=120)
     assert ran.returncode == 1
-    assert "live:31337: neither the database nor Redis has such a user" in ran.stdout
+    assert "live:31337: the user is neither in the database nor in Redis" in ran.stdout

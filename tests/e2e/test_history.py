@@ -129,14 +129,14 @@ def test_check_says_which_topics_can_not_rebuild(system: System) -> None:
     registration = system.registration
     users, rows = registration.topic("live_users"), registration.topic("user_transactions")
     letters = f"{registration.prefix}.dlq"
-    assert any("`run` will make it" in line for line in said(check(system), "ok"))
+    assert any("`run` can create it" in line for line in said(check(system), "ok"))
     assert letters not in topic_settings(kafka(system), [letters])
 
     ran = check(system, CDC_KAFKA__HISTORY_DAYS="31")
     assert ran.returncode == 0
     short = [line for line in said(ran, "warning") if line.startswith("history of ")]
     assert len(short) == 4
-    assert all("31 days are promised" in line or "31 days that are promised" in line for line in short)
+    assert all("31 days are required" in line or "31 days that are required" in line for line in short)
 
     admin = system.stack.kafka.admin()
     changed = {"cleanup.policy": "delete", "retention.ms": str(30 * DAY)}
@@ -146,7 +146,9 @@ def test_check_says_which_topics_can_not_rebuild(system: System) -> None:
     ran = check(system)
     assert ran.returncode == 1
     (warned,) = [line for line in said(ran, "warning") if line.startswith("history of ")]
-    assert warned.startswith(f"history of {users}: records go after 30 days: a user who has not changed since is gone")
+    assert warned.startswith(
+        f"history of {users}: records are deleted after 30 days: it lacks users who have not changed since"
+    )
     (failed,) = said(ran, "failure")
     assert failed.startswith(f"history of {rows}: it is compacted, and its records are keyed by the user")
 

@@ -173,10 +173,10 @@ def test_once_the_causes_are_gone_they_are_applied_and_a_second_replay_does_noth
     code, outcomes, said = letters.replayed(letters.place(2), letters.place(3), **cured)
     assert (code, outcomes) == (0, {})
     assert "nothing to do" in said
-    assert f"{letters.place(2)} was dealt with before" in said
+    assert f"{letters.place(2)} was handled before" in said
     code, outcomes, said = letters.replayed(letters.place(0), f"{feed.topic}[0]@0", **cured)
     assert (code, outcomes) == (2, {}), "a place of which there never was a letter"
-    assert f"{feed.topic}[0]@0 does not wait here" in said
+    assert f"{feed.topic}[0]@0 is not an open record" in said
     assert (dump(feed.redis), len(listener.heard())) == (before, told)
 
     assert letters.replayed("--all", **cured)[:2] == (1, {0: "stays", 4: "stays"})

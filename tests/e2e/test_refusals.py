@@ -105,7 +105,7 @@ def test_refused_at_run_time_is_waited_out(
     said = [line for line in capsys.readouterr().out.splitlines() if "action=kafka." in line]
     assert ["kafka.waiting" in line for line in said] == [True, False]
     assert "AuthorizationFailedError" in said[0]
-    assert "allow this account READ" in said[0]
+    assert "grant this account READ" in said[0]
 
 
 @EITHER_CLIENT
@@ -137,7 +137,7 @@ def test_dead_letters_that_could_not_be_kept_are_known_before(topic: Topic, guar
             letters.check_creation()
         except ConfigError as error:
             return str(error).startswith(
-                f"CDC_DEAD_LETTERS__TOPIC: there is no topic {name}, and it can't be made: Topic"
+                f"CDC_DEAD_LETTERS__TOPIC: the topic {name} does not exist and can't be created: Topic"
             )
         return False
 

@@ -175,7 +175,7 @@ def test_the_connectors_password_is_changed(system: System, database: Database) 
             began = time.monotonic()
             eventually(lambda: told(run, "source.silent") or told(run, "connector.down"), WITHIN_S)
             logged = time.monotonic() - began
-            eventually(lambda: asked(port, "/readyz").startswith(("no sign of life in", "the connector ")), WITHIN_S)
+            eventually(lambda: asked(port, "/readyz").startswith(("no heartbeat in", "the connector ")), WITHIN_S)
             unready = time.monotonic() - began
             eventually(lambda: told(run, "source.silent"), WITHIN_S)
             silent = time.monotonic() - began

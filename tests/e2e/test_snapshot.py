@@ -218,7 +218,7 @@ def test_a_table_that_was_not_read_is_said_although_debezium_completes(filled: S
     assert "trading.live_users was not read to its end: SQL_EXCEPTION" in said
     code, told, said = asked(filled, "elsewhere.live_users")
     assert (code, told) == (2, [])
-    assert "rows of elsewhere are left out" in said
+    assert "rows of elsewhere are not applied" in said
 
 
 @pytest.mark.parametrize("overrides", [{**SIGNALS_SEEN_SOON, "incremental.snapshot.chunk.size": "1"}])
@@ -244,8 +244,8 @@ def test_silence_is_explained(filled: System) -> None:
     environment = {"CDC_SNAPSHOT__SIGNAL_TOPIC": f"{filled.registration.prefix}.elsewhere"}
     code, told, said = asked(filled, "live_users", CDC_SNAPSHOT__SILENCE_S="12", **environment)
     assert (code, told) == (1, [])
-    assert "up to 45 s, or until their next write" in said
-    assert "told nothing of the snapshot for 12 s" in said
+    assert "up to 45 s, or until the next write" in said
+    assert "sent no notification of the snapshot for 12 s" in said
 
 
 @pytest.mark.parametrize(

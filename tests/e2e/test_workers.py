@@ -176,5 +176,5 @@ def test_topics_that_are_apart_are_refused(stack: Stack, wide: Topic, environmen
     finally:
         other.close()
     assert ran.returncode == 2
-    assert "CDC_KAFKA__TOPICS: a user's tables would be on different members" in ran.stderr
+    assert "CDC_KAFKA__TOPICS: a user's tables would be assigned to different members" in ran.stderr
     assert f"{other.name} has 2 partitions" in ran.stderr

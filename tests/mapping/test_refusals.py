@@ -43,7 +43,7 @@ WRONG = {
         "not a whole number",
     ),
     "a fraction": ("balance_ttl_s = 60", "balance_ttl_s = 60.5", "balance_ttl_s", "whole number"),
-    "a date": ('venue = "main"', "venue = 2024-01-01", "tables[live_accounts].constants.venue", "a time"),
+    "a date": ('venue = "main"', "venue = 2024-01-01", "tables[live_accounts].constants.venue", "no times"),
     "a field that no table has": (
         'fields = ["tier"]',
         'fields = ["teir"]',
@@ -62,7 +62,12 @@ WRONG = {
         "group_field",
         "the field group",
     ),
-    "a rule without fields": ('fields = ["tier"]', "fields = []", "consequences[tier].fields", "nothing would call"),
+    "a rule without fields": (
+        'fields = ["tier"]',
+        "fields = []",
+        "consequences[tier].fields",
+        "the rule would never apply",
+    ),
     "a rule that is called as another": (
         'name = "book"',
         'name = "money"',
@@ -116,7 +121,7 @@ WRONG = {
         '"reports:<type>:<id>:*"',
         '"reports:<id>:<type>:*"',
         "consequences[money].clears[2]",
-        "one form",
+        "must have this form",
     ),
     "a wildcard of everything": (
         '"reports:<type>:<id>:*"',
@@ -141,7 +146,7 @@ WRONG = {
         '"fees:<type>:<id>"',
         '"cash/<type>/<id>"',
         "consequences[tier].clears[1]",
-        "holds what stands in the database",
+        "holds the user's state",
     ),
     "two tables of one type": (
         'user_type = "practice"',
@@ -153,7 +158,7 @@ WRONG = {
         '"practice_accounts"',
         '"live_accounts"',
         "tables[live_accounts].table",
-        "name is there already: live_accounts",
+        "two tables of this name: live_accounts",
     ),
     "a type that would make keys ambiguous": (
         'user_type = "practice"',
@@ -171,13 +176,13 @@ WRONG = {
         '"max_leverage", field = "leverage"',
         '"max_leverage", field = "equity"',
         "tables[live_accounts].columns[max_leverage].field",
-        "two sources",
+        "two columns or constants",
     ),
     "a constant for a column": (
         'venue = "main"',
         'tier = "main"',
         "tables[live_accounts].constants.tier",
-        "two sources",
+        "two columns or constants",
     ),
     "a field that the program writes": (
         '{ name = "equity"',
@@ -254,7 +259,7 @@ WRONG_LINKED = {
         '"ledger"',
         '"live_accounts"',
         "linked[live_accounts].table",
-        "table of this name",
+        "two tables of this name",
     ),
     "nobody's rows": (
         'user_type_column = "account_type"',
@@ -266,28 +271,28 @@ WRONG_LINKED = {
         'user_type_column = "account_type"',
         'user_type = "vip"',
         "linked[ledger].user_type",
-        "users has the type vip",
+        "no user table has the type vip",
     ),
-    "nothing is ever done": ('["booked"]', "[]", "linked[ledger].done", "no row would ever count"),
-    "a balance": ('"last_entry"', '"wallet_balance"', "linked[ledger].writes.entry", "belongs to the user's row"),
+    "nothing is ever done": ('["booked"]', "[]", "linked[ledger].done", "no row would count"),
+    "a balance": ('"last_entry"', '"wallet_balance"', "linked[ledger].writes.entry", "is written from the user's row"),
     "a time in a user's column": (
         '"last_entry_at"',
         '"frozen_until"',
         "linked[ledger].time_field",
-        "belongs to the user's row",
+        "is written from the user's row",
     ),
     "a key without the id": ("risk:<type>:<id>", "risk:<type>", "linked[ledger].clears[1]", "both <type> and <id>"),
     "a key that holds state": (
         "risk:<type>:<id>",
         "cash/<type>/<id>",
         "linked[ledger].clears[1]",
-        "holds what stands in the database",
+        "holds the user's state",
     ),
     "a field that messages have": (
         'field = "transaction_id"',
         'field = "user_id"',
         "linked[ledger].enriches[entry]",
-        "of their own",
+        "every message already has",
     ),
     "an unknown key": (
         "enriches = [{ column",
@@ -314,8 +319,8 @@ def test_a_wrong_linked_table_is_refused_with_its_key(old: str, new: str, key: s
     ("text", "place", "said"),
     [
         ("", "mine.toml: tables", "missing"),
-        ("tables = []\nconsequences = []\n[profile]\n[outside]\n", "mine.toml: tables", "no table"),
-        ('# hello\nextends = "reference"\ntables = []\n', "mine.toml: tables", "no table"),
+        ("tables = []\nconsequences = []\n[profile]\n[outside]\n", "mine.toml: tables", "no user table"),
+        ('# hello\nextends = "reference"\ntables = []\n', "mine.toml: tables", "no user table"),
         (
             'extends = "reference"\n[names]\nconfig = "c:<type>:<id>"\nguard = "c:<type>:<id>"',
             "mine.toml: names",
@@ -337,7 +342,7 @@ kind = "money"
 required = true
 """,
             "mine.toml: group_field",
-            "the reference's",
+            "comes from the reference",
         ),
     ],
 )
@@ -352,7 +357,7 @@ def test_a_missing_balance_is_found_in_the_right_table() -> None:
     tail = GOOD.index('table = "practice_accounts"')
     line = '  { name = "balance", field = "wallet_balance", kind = "money", required = true, scale = 2 },\n'
     text = GOOD[:tail] + GOOD[tail:].replace(line, "")
-    with pytest.raises(ConfigError, match="no column has the balance field wallet_balance") as refusal:
+    with pytest.raises(ConfigError, match="no column for the balance field wallet_balance") as refusal:
         mapping.parse(text)
     assert refusal.value.field == "mapping: tables[practice_accounts].columns"
 

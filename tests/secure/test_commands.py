@@ -162,7 +162,7 @@ def test_no_command_tells_a_secret(
 def test_no_password_on_the_command_line(option: str, arguments: list[str]) -> None:
     ran = command({}, *arguments)
     assert ran.returncode == 2
-    assert f"cdc-consumer: {option}: holds a password" in ran.stderr
+    assert f"cdc-consumer: {option}: contains a password" in ran.stderr
 
 
 class Followed:

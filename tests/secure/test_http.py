@@ -46,8 +46,14 @@ def faults(gateway: Gateway, authority: Authority, stranger: Authority) -> dict[
         "wrong password": (good | {"PASSWORD": "wrong"}, "PASSWORD: {} at_good: it does not accept this user"),
         "unknown user": (good | {"USER": "nobody"}, "PASSWORD: {} at_good: it does not accept this user"),
         "wrong password, plain": ({"URL": gateway.url("plain", "http"), "PASSWORD": "wrong"}, "PASSWORD: {}"),
-        "stranger": (good | {"CA": stranger.file}, "CA: {} at_good: its certificate is of no authority"),
-        "no authority named": ({"URL": gateway.url("good")}, "CA: {} at_good: its certificate is of no authority"),
+        "stranger": (
+            good | {"CA": stranger.file},
+            "CA: {} at_good: its certificate is not signed by a trusted authority",
+        ),
+        "no authority named": (
+            {"URL": gateway.url("good")},
+            "CA: {} at_good: its certificate is not signed by a trusted authority",
+        ),
         "expired": (trusting | {"URL": gateway.url("expired")}, "URL: {}"),
         "other name": (trusting | {"URL": gateway.url("elsewhere")}, "URL: {}"),
         "no certificate": (trusting | {"URL": gateway.url("mutual")}, "CERTIFICATE: {}"),
@@ -69,7 +75,7 @@ WORDS = {
     "wrong password, plain": "it does not accept this user and password",
     "expired": "its certificate has expired",
     "other name": "its certificate is for another name",
-    "no certificate": "it asks for a certificate of this client",
+    "no certificate": "it requires a certificate of this client",
     "certificate of a stranger": "it does not accept this client's certificate",
     "TLS to plain": "it does not speak TLS (allowed: http://…)",
 }

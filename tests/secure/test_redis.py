@@ -77,9 +77,9 @@ def faults(
         "wrong password, plain": ({URL: servers.plain("good", login="alice:wrong")}, refused),
         "stranger": (
             good | {CA: stranger.file},
-            f"{CA}: {at}: its certificate is of no authority that is trusted here",
+            f"{CA}: {at}: its certificate is not signed by a trusted authority",
         ),
-        "no authority named": (good, f"{CA}: {at}: its certificate is of no authority that is trusted here"),
+        "no authority named": (good, f"{CA}: {at}: its certificate is not signed by a trusted authority"),
         "expired": (trusting | {URL: servers.url("expired")}, "its certificate has expired"),
         "other name": (trusting | {URL: servers.url("elsewhere")}, "its certificate is for another name"),
         "no certificate": (mutual, f"{CERTIFICATE}: Redis at"),
@@ -98,7 +98,7 @@ def faults(
         ),
         "another key": (
             mutual | {CERTIFICATE: mine.certificate, KEY: theirs.key},
-            f"{mine.certificate}: the key is not that of the certificate",
+            f"{mine.certificate}: the key does not belong to the certificate",
         ),
         "encrypted key": (mutual | {CERTIFICATE: closed.certificate, KEY: closed.key}, f"{KEY}: the key is encrypted"),
         "key alone": (mutual | {KEY: mine.key}, "CDC_REDIS: a key needs its certificate"),

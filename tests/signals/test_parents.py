@@ -77,7 +77,7 @@ def test_workers_that_are_told_before_they_listen(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_frozen", [False, True])
 def test_workers_of_replay(settings: Settings, is_frozen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told again and again, or frozen: none is left."""
-    monkeypatch.setattr(processes, "_LEAVE_S", 2.0)
+    monkeypatch.setattr(processes, "_JOIN_S", 2.0)
     wanted = Wanted((Span("trading.trading.live_users", 0, 0, 1),), is_rebuild=False, is_dry=True)
     begun: list[psutil.Process] = []
 

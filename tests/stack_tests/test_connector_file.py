@@ -149,7 +149,7 @@ def test_one_that_somebody_paused_is_not_waited_for() -> None:
 def test_another_server_is_told_from_connect(answer: object) -> None:
     with _api(httpx.Response(200, json=answer)) as api:
         for ask in (api.status, api.connector):
-            with pytest.raises(ServerError, match="answers, but is no Kafka Connect"):
+            with pytest.raises(ServerError, match="answers, but is not Kafka Connect"):
                 ask("n")
 
 

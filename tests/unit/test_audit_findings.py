@@ -181,7 +181,7 @@ def test_an_orphan_counts_among_the_users() -> None:
     told = json.loads(summary_json(result))
     assert (told["users"], told["wrong"], told["orphans"], told["share_right"]) == (2, 1, 1, 0.5)
     assert "2 users compared, 1 wrong (50.000000% right)" in summary_text(result)
-    assert "1  of them in Redis and not in the database" in summary_text(result)
+    assert "1  of them only in Redis" in summary_text(result)
 
 
 def test_nothing_to_compare_is_right() -> None:
@@ -191,7 +191,7 @@ def test_nothing_to_compare_is_right() -> None:
 def test_a_named_user_whom_nobody_has_is_not_right() -> None:
     result = AuditResult(nobody=[UserId("live", 31337)])
     assert not result.is_clean
-    assert "live:31337: neither the database nor Redis has such a user" in summary_text(result)
+    assert "live:31337: the user is neither in the database nor in Redis" in summary_text(result)
     assert json.loads(summary_json(result))["unknown_users"] == ["live:31337"]
 
 
@@ -205,15 +205,15 @@ def test_rows_that_cannot_be_compared_remain() -> None:
         (LEVERAGE, f"{CONFIG} leverage: Redis '999', database '100'"),
         (replace(LEVERAGE, is_there=None, shape=Shape.ABSENT), f"{CONFIG} leverage: Redis nothing, database '100'"),
         (UserDifference(Shape.DIFFERS, BALANCE, "", "9.00", "10.00"), f"{BALANCE}: Redis '9.00', database '10.00'"),
-        (MISSING, f"{CONFIG}: not there"),
-        (LEFT, f"{CONFIG}: the database does not have this user"),
+        (MISSING, f"{CONFIG}: does not exist"),
+        (LEFT, f"{CONFIG}: this user is not in the database"),
         (UserDifference(Shape.TYPE, CONFIG), f"{CONFIG}: a key of another type"),
     ],
 )
 def test_a_finding_as_text(difference: UserDifference, said: str) -> None:
     text = to_text(finding(difference))
     assert said in text
-    assert "overwritten: written by somebody else after the version that stands (version t[0]@5)" in text
+    assert "overwritten: another program wrote it after the stored version (version t[0]@5)" in text
     assert "first seen 2023-11-14T22:13:20.000Z" in text
 
 

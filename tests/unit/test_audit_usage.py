@@ -13,10 +13,10 @@ NOWHERE = {"CDC_DATABASE__URL": "mysql://reader:hunter2@127.0.0.1:1/trading"}
     ("arguments", "environment", "said"),
     [
         (("audit",), {}, "CDC_DATABASE__URL"),
-        (("audit", "--table", "nobodys"), NOWHERE, "no table of users: nobodys"),
+        (("audit", "--table", "nobodys"), NOWHERE, "not a user table: nobodys"),
         (("audit", "--user", "7"), NOWHERE, "should look like live:123"),
         (("audit", "--user", "vip:7"), NOWHERE, "no table holds users of the type vip"),
-        (("audit", "--user", "demo:7", "--table", "live_users"), NOWHERE, "demo:7 is in none of the tables named"),
+        (("audit", "--user", "demo:7", "--table", "live_users"), NOWHERE, "demo:7 is in none of the tables of --table"),
         (("audit", "--user", "live:7", "--sample", "5"), NOWHERE, "one of --user and --sample"),
         (("explain", "live:-7"), NOWHERE, "should look like live:123"),
         (("explain", "live:7", "--from", "yesterday"), NOWHERE, "can't be read: 'yesterday'"),

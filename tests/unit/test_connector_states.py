@@ -167,9 +167,7 @@ def test_a_refusal_is_one_sentence_with_the_runbook_and_without_secrets(connect:
             watched.look(float(now), float)
     (line,) = lines
     assert line["action"] == "connector.refused"
-    assert line["event"] == (
-        "the connector is not started again: the database refuses the connector's account or password"
-    )
+    assert line["event"] == ("the connector is not restarted: the database refuses the connector's account or password")
     assert "docs/runbooks.md, The connector failed, 1" in line["advice"]
     assert PASSWORD not in json.dumps(lines, default=str)
     labels = {"connector": "trading-mysql", "cause": "login"}

@@ -78,10 +78,10 @@ def test_what_differs() -> None:
         Difference("new", None, "y"),
     ]
     assert [connector_diff.to_text(each) for each in found] == [
-        "  ~ b: runs with '2'; the file says '3'",
+        "  ~ b: Connect has '2'; the file has '3'",
         "  ~ database.password: differs, ***",
-        "  - gone: runs with 'x'; the file does not set it",
-        "  + new: not set where it runs; the file says 'y'",
+        "  - gone: Connect has 'x'; not set in the file",
+        "  + new: not set in Connect; the file has 'y'",
     ]
     assert "hunter" not in connector_diff.to_json("n", True, found)
     assert list(differences("n", running, {**running}, redaction(running))) == []

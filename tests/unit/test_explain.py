@@ -190,16 +190,16 @@ def test_problems_come_first(tmp_path: Path) -> None:
         "live:123",
         "  ! not as in the database: wallet_balance, group, balance",
         "  ! changed by hand, or by another program: group",
-        "  ! written once and gone: "
+        "  ! written before, and gone: "
         + ", ".join(each.name for each in explanation(tmp_path).account.config if each.note is Note.GONE),
     ]
-    assert "records that the consumer has not come to: 1" in text
+    assert "records that the consumer has not reached: 1" in text
     assert "  group                    'GOLD'  !! database 'VIP'" in text
     assert "changed by hand: 'VIP' was written by trading.trading.live_users[0]@0" in text
     assert "leverage                 '200'  as in the database" in text
     assert "the last 1 of 3 changes" in text
-    assert "not whole since trading.trading.live_users[0]@2" in text
-    assert "kept for a config hash that is made later: last_transaction_id" in text
+    assert "incomplete since trading.trading.live_users[0]@2" in text
+    assert "kept until the config hash exists: last_transaction_id" in text
 
 
 def test_an_emptied_redis_is_named_before_everything_that_follows_from_it(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_what_is_left_of_a_user_is_wrong_and_nobody_is_not(tmp_path: Path) -> No
     nothing = StoredUser(None, None, None, None, GuardState({}))
     nobody = replace(known, held=nothing, history=history, account=Account((), (), None, ()))
     assert nobody.problems() == []
-    assert "  neither the database nor Redis has such a user" in to_text(nobody, 1).splitlines()
+    assert "  the user is neither in the database nor in Redis" in to_text(nobody, 1).splitlines()
 
 
 def test_a_wrong_balance_is_told_without_a_hash_and_a_portfolio_by_its_name(tmp_path: Path) -> None:

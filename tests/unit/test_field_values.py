@@ -190,7 +190,7 @@ def test_a_partition_without_a_mapping_is_refused_with_what_helps() -> None:
         assert "no rule names the table 'live_users_p" in reason
         assert "publish_via_partition_root" in advice
         assert "route" in advice
-    with pytest.raises(ConfigError, match="another table has users of this type: live") as refusal:
+    with pytest.raises(ConfigError, match="two tables with users of this type: live") as refusal:
         mapping.load(FOLDER / "k-mapping.toml")
     assert "partitions = " in refusal.value.allowed
 
@@ -294,7 +294,7 @@ def test_check_names_columns_with_values_that_can_not_be_used() -> None:
     assert {each.level for each in found} == {Level.WARNING}
     said = " ".join(each.found for each in found)
     assert f"can't be read: {TIME};" in said
-    assert "does not know: status, user_type;" in said
+    assert "does not list: status, user_type;" in said
     assert "infinity" not in said
     assert "LIVE" not in said
 

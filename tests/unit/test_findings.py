@@ -147,7 +147,7 @@ def test_a_topic_of_another_database_is_told() -> None:
 
 def test_records_that_are_as_they_should_be(update: SourceRecord) -> None:
     assert said([update]) == [ok(f"records of {USERS}", "the newest 1 can be read")]
-    assert said([]) == [ok(f"records of {USERS}", "none yet, so nothing could be looked at")]
+    assert said([]) == [ok(f"records of {USERS}", "there are none yet, so nothing could be checked")]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_columns_unknown_and_gone(update: SourceRecord) -> None:
     row = json.loads(update.value or b"")["after"] | {"loyalty": "secret", "tier": 1}
     del row["sending_orders"]
     assert worse(said([altered(update, after=row)])) == [
-        (Level.WARNING, "columns that the mapping does not name: loyalty, tier; their changes are no news"),
+        (Level.WARNING, "columns that the mapping does not name: loyalty, tier; their changes are not published"),
         (
             Level.WARNING,
             "columns of the mapping that the rows lack: sending_orders; their fields are not written",
@@ -301,10 +301,10 @@ def test_our_own_connectors_are_right(name: str) -> None:
         ({"decimal.handling.mode": "precise"}, Level.WARNING, "the scale comes from the mapping"),
         ({"value.converter.replace.null.with.default": "true"}, Level.WARNING, "arrives as the default"),
         ({"provide.transaction.metadata": "false"}, Level.WARNING, "provide.transaction.metadata is not true"),
-        ({"provide.transaction.metadata": "false"}, Level.WARNING, "Nothing is lost"),
+        ({"provide.transaction.metadata": "false"}, Level.WARNING, "No change is lost"),
         ({"transforms.flat.type": "io.debezium.transforms.ExtractNewRecordState"}, Level.FAILURE, "flattens"),
         ({"tombstones.on.delete": "false"}, Level.WARNING, "tombstones.on.delete is false"),
-        ({"heartbeat.interval.ms": "0"}, Level.WARNING, "nobody can tell a connector that failed"),
+        ({"heartbeat.interval.ms": "0"}, Level.WARNING, "a failed connector looks like a quiet database"),
     ],
 )
 def test_settings_that_the_rules_rely_on(lines: dict[str, str], level: Level, words: str) -> None:

@@ -57,7 +57,7 @@ def test_bounds_with_nothing_between_them_are_refused(begin: str, end: str, is_r
     if not is_refused:
         check_order(*bounds)
         return
-    with pytest.raises(ConfigError, match="lies before"):
+    with pytest.raises(ConfigError, match="is before"):
         check_order(*bounds)
 
 

@@ -77,7 +77,7 @@ def test_of_a_finished_replay_it_is_refused(tmp_path: Path) -> None:
 
 def test_two_replays_share_no_file(tmp_path: Path) -> None:
     state = begun(tmp_path / "state")
-    with pytest.raises(ConfigError, match="another replay is at work"):
+    with pytest.raises(ConfigError, match="another replay is using"):
         ReplayState(tmp_path / "state")
     state.close()
     ReplayState(tmp_path / "state").close()

@@ -50,7 +50,7 @@ def test_from_toml_and_the_environment_outranks_it(
 def test_both_is_an_error(monkeypatch: pytest.MonkeyPatch, secret: Path) -> None:
     monkeypatch.setenv("CDC_REDIS__URL_FILE", str(secret))
     monkeypatch.setenv("CDC_REDIS__URL", "redis://:hunter2@h/0")
-    with pytest.raises(ConfigError, match=r"^CDC_REDIS__URL: is set, and CDC_REDIS__URL_FILE too") as refusal:
+    with pytest.raises(ConfigError, match=r"^CDC_REDIS__URL: both this and CDC_REDIS__URL_FILE are set") as refusal:
         load()
     assert "hunter2" not in str(refusal.value)
 

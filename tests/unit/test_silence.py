@@ -112,7 +112,7 @@ def test_it_is_told_when_it_begins_and_when_it_ends(kafka: _Kafka) -> None:
     assert kafka.watch.unready() == ""
     assert kafka.look(1031.0) == ["source.silent"]
     assert kafka.look(1032.0) == []
-    assert kafka.watch.unready() == f"no sign of life in {TOPIC} for 32 s, more than 30"
+    assert kafka.watch.unready() == f"no heartbeat in {TOPIC} for 32 s, more than 30"
     assert kafka.age() == 32.0
     kafka.newest = {TOPIC: 1040.0}
     kafka.now = 1041.0

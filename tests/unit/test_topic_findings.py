@@ -46,26 +46,29 @@ def test_user_topics_that_can_rebuild(settings: dict[str, str]) -> None:
 
 def test_what_is_kept_is_said() -> None:
     (found,) = of_history("p.db.live_users", ("live_users",), TopicSettings.read(COMPACTED), RULES, 7)
-    assert found.found == "the last record of each key, all of the last 7 days; 7 days are promised"
+    assert found.found == "the last record of each key, all of the last 7 days; 7 days are required"
     (found,) = of_history("p.db.money_requests", ("money_requests",), TopicSettings.read(MONTH), RULES, 7)
-    assert found.found == "records go after 30 days; 7 days are promised"
+    assert found.found == "records are deleted after 30 days; 7 days are required"
     (found,) = of_history("p.db.live_users", ("live_users",), TopicSettings.read(FOR_EVER), RULES, 7)
-    assert found.found == "everything is kept; 7 days are promised"
+    assert found.found == "everything is kept; 7 days are required"
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (MONTH, ["records go after 30 days"]),
-        ({}, ["records go after 7 days"]),
-        (MONTH | {"retention.ms": str(DAY // 2)}, ["records go after 12 hours", "records go after 12 hours"]),
+        (MONTH, ["records are deleted after 30 days"]),
+        ({}, ["records are deleted after 7 days"]),
+        (
+            MONTH | {"retention.ms": str(DAY // 2)},
+            ["records are deleted after 12 hours", "records are deleted after 12 hours"],
+        ),
         (
             FOR_EVER | {"retention.bytes": "1000"},
-            ["the oldest records go when a partition has 1000 bytes"] * 2,
+            ["the oldest records are deleted when a partition has 1000 bytes"] * 2,
         ),
         (
             COMPACTED | {"cleanup.policy": "compact,delete", "retention.ms": str(8 * DAY)},
-            ["the last record of each key, all of the last 7 days; records go after 8 days"],
+            ["the last record of each key, all of the last 7 days; records are deleted after 8 days"],
         ),
         (COMPACTED | {"min.compaction.lag.ms": "0"}, ["min.compaction.lag.ms is 0 hours"]),
         (COMPACTED | {"min.compaction.lag.ms": str(7 * DAY - 1)}, ["min.compaction.lag.ms is 168 hours"]),

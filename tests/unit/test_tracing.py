@@ -20,7 +20,7 @@ from consumer.errors import ConfigError
 from consumer.guard.version import Verdict
 from consumer.mapping.reference import reference
 from consumer.observability import tracing as tracing_module
-from consumer.observability.tracing import Tracing, _Said
+from consumer.observability.tracing import Tracing, _LoggingExporter
 from consumer.pipeline.protocols import Step
 from consumer.settings.sources import load
 from tests.unit.test_tally import applied, dead, step
@@ -109,7 +109,7 @@ def test_spans_that_are_lost_are_said_once(capsys: pytest.CaptureFixture[str], m
             return self.result
 
     inner = Flaky()
-    said = _Said(inner)
+    said = _LoggingExporter(inner)
     said.export([])
     said.export([])
     inner.result = SpanExportResult.SUCCESS

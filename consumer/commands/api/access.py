@@ -1,4 +1,4 @@
-"""Who may call: a bearer token, compared in constant time, or a JWT."""
+"""Who may call the API: the bearer token, compared in constant time, or a JWT."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _SHORTEST_SECRET = 32
 
 
 class Unauthorized(Exception):
-    """No token, or a wrong one."""
+    """There is no token, or it is wrong."""
 
 
 class Forbidden(Exception):
-    """A good JWT without the role."""
+    """A valid JWT without the required role."""
 
 
 class Access:
-    """What :class:`consumer.settings.sections.Api` lets in."""
+    """Checks tokens against :class:`consumer.settings.sections.Api`."""
 
     def __init__(self, settings: Api) -> None:
-        """Keys are read once.
+        """Read the keys; they are read only once.
 
         Raises:
-            ConfigError: nobody could be let in, or a key can't be used.
+            ConfigError: neither a token nor a JWT key is set, or a key can't be used.
 
         """
         self._settings = settings.jwt
@@ -37,15 +37,15 @@ class Access:
         if not self._token and not self._keys:
             raise ConfigError(
                 "CDC_API__TOKEN",
-                "not set, and no JWT: the API does not start without a way to tell who may call it",
+                "not set, and no JWT key is set: the API does not start without authentication",
                 fix="set a token, or CDC_API__JWT__SECRET or CDC_API__JWT__PUBLIC_KEY",
             )
 
     def check(self, token: str | None) -> None:
-        """Returns if the bearer of ``token`` may call.
+        """Return if the bearer of ``token`` may call.
 
         Raises:
-            Unauthorized: no token, or neither the token nor a valid JWT.
+            Unauthorized: there is no token, or it is neither the bearer token nor a valid JWT.
             Forbidden: a valid JWT without the role.
         """
         given = (token or "").encode()
@@ -57,7 +57,7 @@ class Access:
 
     def _claims(self, token: bytes) -> dict[str, Any]:
         try:
-            # Which key fits is told by the algorithm: a public key must never be taken for a shared secret.
+            # The key is chosen by the algorithm: a public key must never be used as a shared secret.
             key = self._keys[str(jwt.get_unverified_header(token).get("alg"))]
             algorithm = jwt.get_unverified_header(token)["alg"]
             required = {"require": ["exp", "aud"]}
@@ -73,13 +73,13 @@ class Access:
         return claims
 
     def _check_role(self, claims: dict[str, Any]) -> None:
-        held = claims.get(self._settings.role_claim)
-        roles = held if isinstance(held, list) else [held]
+        claim = claims.get(self._settings.role_claim)
+        roles = claim if isinstance(claim, list) else [claim]
         if self._settings.role not in roles:
             raise Forbidden
 
     def _read_keys(self) -> dict[str, Any]:
-        """The keys by the one algorithm that each is for."""
+        """The keys, each by the only algorithm that it may be used with."""
         keys: dict[str, Any] = {}
         if self._settings.secret is not None:
             secret = self._settings.secret.get_secret_value()
@@ -96,5 +96,5 @@ class Access:
             except OSError as error:
                 raise ConfigError("CDC_API__JWT__PUBLIC_KEY", str(error.strerror), allowed=allowed) from None
             except (jwt.InvalidKeyError, ValueError, TypeError):
-                raise ConfigError("CDC_API__JWT__PUBLIC_KEY", "no RSA public key", allowed=allowed) from None
+                raise ConfigError("CDC_API__JWT__PUBLIC_KEY", "not an RSA public key", allowed=allowed) from None
         return keys

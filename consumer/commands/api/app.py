@@ -1,6 +1,6 @@
-"""The HTTP of the health API: paths, checks, envelopes, headers. Every answer is in OpenAPI's description."""
+"""The HTTP layer of the health API: paths, checks, envelopes, headers. OpenAPI describes every answer."""
 
-# Without postponed annotations: the parameters' types depend on the mapping.
+# No postponed evaluation of annotations: the parameters' types depend on the mapping.
 import re
 import threading
 import time
@@ -31,23 +31,23 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-# Money goes out digit by digit.
+# Money is written with all its digits.
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _ALWAYS = {
-    401: "no token, or a wrong one",
+    401: "no token, or a wrong token",
     403: "a JWT without the role",
-    500: "a mistake in this program",
+    500: "a bug in this program",
 }
 _OF_USER = {
-    400: "userType or userId is none",
-    404: "the database does not know the user",
-    409: "the row, or what Redis holds, can't be used: the message says why",
+    400: "userType or userId is not valid",
+    404: "the database has no such user",
+    409: "the row, or the user's keys in Redis, can't be used: the message says why",
     503: "the database or Redis can't answer now",
 }
 
 
 class Limit:
-    """So many calls a minute, by whoever they are."""
+    """Limits the calls per minute, of all callers together."""
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
@@ -55,7 +55,7 @@ class Limit:
         self._calls: deque[float] = deque()
 
     def wait_s(self) -> int:
-        """0, and the call counts; or the seconds until one more is allowed."""
+        """0 if the call is allowed, and count it; else the seconds until the next call is allowed."""
         with self._lock:
             now = time.monotonic()
             while self._calls and now - self._calls[0] >= 60:
@@ -72,10 +72,10 @@ def application(health: Health, access: Access, refreshes_per_minute: int) -> Fa
         title="cdc-consumer health API",
         version=__version__,
         docs_url=None,
-        # A redirection would be an answer without an envelope.
+        # A redirect would be an answer without an envelope.
         redirect_slashes=False,
         redoc_url=None,
-        description="Whether Redis agrees with the database, user by user, and a way to make it agree.",
+        description="Whether Redis agrees with the database, for each user, and a call that corrects Redis.",
     )
     bearer = HTTPBearer(auto_error=False, description="CDC_API__TOKEN, or a JWT")
     limit = Limit(refreshes_per_minute)
@@ -93,14 +93,14 @@ def application(health: Health, access: Access, refreshes_per_minute: int) -> Fa
 
     @app.get("/api/redis-health/status", responses=_described(Status, {503: "unhealthy"}, Envelope[Status]), **common)
     def status() -> Response:
-        """Whether Redis answers, and takes a write, a read and a delete."""
+        """Whether Redis answers, and whether a write, a read and a delete work."""
         data = health.status()
         is_healthy = data["status"] == "healthy"
         return _answer(200 if is_healthy else 503, f"Redis is {data['status']}", data, success=is_healthy)
 
     @app.get("/api/redis-health/user/{userId}/consistency", responses=_described(Consistency, _OF_USER), **common)
     def consistency(user_id: Id, user_type: UserType = default_type, details: bool = False) -> Response:
-        """What the database and Redis hold of a user. ``details``: every difference, key by key."""
+        """The values of a user in the database and in Redis. ``details``: every difference, key by key."""
         data = health.consistency(user_type, int(user_id))
         if not details:
             del data["differences"]
@@ -113,25 +113,25 @@ def application(health: Health, access: Access, refreshes_per_minute: int) -> Fa
         **common,
     )
     def force_refresh(user_id: Id, user_type: UserType = default_type, publish: bool = False) -> Response:
-        """Write what the database says of a user. ``publish``: tell subscribers, if that changed anything."""
+        """Write the database's row of a user to Redis. ``publish``: publish a message, if that changed anything."""
         if wait_s := limit.wait_s():
             return _failed(429, "too many refreshes", {"Retry-After": str(wait_s)})
         data = health.refresh(user_type, int(user_id), publishes=publish)
-        message = "refreshed" if data["refreshed_fields"] else "Redis holds a newer change: nothing was written"
+        message = "refreshed" if data["refreshed_fields"] else "Redis has a newer change: nothing was written"
         return _answer(200, message, data)
 
     @app.get("/api/redis-health/cluster-info", responses=_described(ClusterInfo, {503: _OF_USER[503]}), **common)
     def cluster_info() -> Response:
-        """How many keys each node holds; of large nodes an estimate."""
+        """The number of keys on each node; for large nodes an estimate."""
         return _answer(200, "counted", health.cluster_info())
 
     _add_failures(app)
-    app.middleware("http")(_around)
+    app.middleware("http")(_log_request)
     return app
 
 
 def _described(data: type, failures: dict[int, str], failed: type = Failure) -> dict[int | str, dict[str, Any]]:
-    """The answers of one call, for OpenAPI; ``failed`` is the envelope of its own failures."""
+    """The answers of one call, for OpenAPI; ``failed``: the envelope of the call's own failures."""
     described: dict[int | str, dict[str, Any]] = {200: {"model": Envelope[data], "description": "answered"}}  # type: ignore[valid-type]
     for model, codes in ((Failure, _ALWAYS), (failed, failures)):
         described |= {code: {"model": model, "description": text} for code, text in codes.items()}
@@ -150,32 +150,32 @@ def _failed(code: int, message: str, headers: dict[str, str] | None = None) -> R
 
 
 def _add_failures(app: FastAPI) -> None:
-    """Each exception's answer. None repeats what was given, a row, or a server's address."""
+    """Register the answer for each exception. No answer contains the request's values, a row, or an address."""
 
     def unauthorized(_: Request, error: Exception) -> Response:
         return _failed(401, "no valid bearer token", {"WWW-Authenticate": "Bearer"})
 
     def forbidden(_: Request, error: Exception) -> Response:
-        return _failed(403, "the token lacks the role")
+        return _failed(403, "the token does not contain the role")
 
     def invalid(_: Request, error: RequestValidationError) -> Response:
         fields = sorted({str(each["loc"][-1]) for each in error.errors()})
         return _failed(400, f"not valid: {', '.join(fields)}")
 
     def unknown(_: Request, error: UnknownUser) -> Response:
-        return _failed(404, "no such user" + ("; what Redis held of them was removed" if error.was_removed else ""))
+        return _failed(404, "no such user" + ("; the user's keys were removed from Redis" if error.was_removed else ""))
 
     def http(_: Request, error: HTTPException) -> Response:
         return _failed(error.status_code, str(error.detail), dict(error.headers or {}))
 
-    def away(_: Request, error: CdcError) -> Response:
+    def unavailable(_: Request, error: CdcError) -> Response:
         _log.warning("a server can't answer", action="api.unavailable", error=str(error), advice=error.advice)
-        # What a client library says may name a server's address.
+        # The text of a client library may contain a server's address.
         cause = getattr(error, "cause", "")
         return _failed(503, f"{error.server}: {cause}" if isinstance(error, ServerError) and cause else str(error))
 
     def conflict(_: Request, error: Exception) -> Response:
-        _log.warning("not compared, not refreshed", action="api.conflict", error=str(error))
+        _log.warning("a user can't be compared or refreshed", action="api.conflict", error=str(error))
         return _failed(409, str(error))
 
     answers: dict[type[Exception], Any] = {
@@ -184,8 +184,8 @@ def _add_failures(app: FastAPI) -> None:
         RequestValidationError: invalid,
         UnknownUser: unknown,
         HTTPException: http,
-        ServerError: away,
-        ConfigError: away,
+        ServerError: unavailable,
+        ConfigError: unavailable,
         RecordError: conflict,
         Conflict: conflict,
     }
@@ -193,17 +193,17 @@ def _add_failures(app: FastAPI) -> None:
         app.add_exception_handler(kind, answer)
 
 
-async def _around(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """An id for the request, headers for the answer, and one line in the log."""
+async def _log_request(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Give the request an id, set the answer's headers, and log one line."""
     given = request.headers.get("x-request-id", "")
     request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     began = time.monotonic()
     with structlog.contextvars.bound_contextvars(request=request_id):
         try:
             response = await call_next(request)
-        except Exception as error:  # its text may hold anything
-            _log.error("a mistake in this program", action="api.failed", error=type(error).__name__)
-            response = _failed(500, "a mistake in this program; the log has its kind under this request's id")
+        except Exception as error:  # its text may contain anything, so only its type is logged
+            _log.error("a bug in this program", action="api.failed", error=type(error).__name__)
+            response = _failed(500, "a bug in this program; the log has its type under this request's id")
         response.headers.update({**_HEADERS, "X-Request-ID": request_id})
         route = request.scope.get("route")
         _log.info(

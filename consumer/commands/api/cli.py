@@ -38,7 +38,7 @@ def api(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
-    """Serve the health API: is Redis right for a user, and make it so."""
+    """Serve the health API: is Redis right for a user, and correct it."""
     settings = settings_of(
         config_file,
         mapping_file,
@@ -62,17 +62,17 @@ def api(
     stop = Stop()
     stop.listen()
     with (
-        closing(_listening(settings.api.host, settings.api.port)) as listener,
+        closing(_open_listener(settings.api.host, settings.api.port)) as listener,
         closing(Health(settings, rules)) as health,
     ):
         health.start()
-        if not stop():  # a server that hung may have kept it from being heard
+        if not stop():  # a hanging server may have delayed the check for a stop
             serve(health, access, settings.api.refreshes_per_minute, listener, stop)
     if stop.by == signal.SIGINT:
         raise typer.Exit(130)
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _open_listener(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family)

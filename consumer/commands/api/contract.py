@@ -1,4 +1,4 @@
-"""What the health API answers, as models: they are its OpenAPI description, and docs/api.md says what each means."""
+"""The answers of the health API as models. OpenAPI is generated from them; docs/api.md explains the fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class Nothing(BaseModel):
-    """An error carries no data."""
+    """An error has no data."""
 
 
 class Envelope(BaseModel, Generic[T]):
@@ -26,11 +26,11 @@ class Envelope(BaseModel, Generic[T]):
 
 
 class Failure(Envelope[Nothing]):
-    """Every answer that is an error; ``message`` says what a person can do."""
+    """Every answer that is an error; ``message`` says what to do."""
 
 
 class Status(BaseModel):
-    """Whether Redis can be written, read and deleted from."""
+    """Whether keys in Redis can be written, read and deleted."""
 
     status: Literal["healthy", "unhealthy"]
     redis_connected: bool
@@ -39,7 +39,7 @@ class Status(BaseModel):
 
 
 class Owned(BaseModel):
-    """The fields that clients know; null is NULL in the database, and a field that is absent or no number in Redis."""
+    """The fields that clients know. null: NULL in the database, or the field is absent or no number in Redis."""
 
     wallet_balance: Number
     leverage: Number
@@ -51,20 +51,20 @@ class Owned(BaseModel):
 
 
 class OwnedInRedis(Owned):
-    """The same, as the config hash has them."""
+    """The same fields in the config hash."""
 
     last_updated: Text
 
 
 class BalanceCache(BaseModel):
-    """The balance string; ``ttl`` in seconds, -1 without one and -2 without a key, as Redis says."""
+    """The balance string. ``ttl``: in seconds, -1 without a time to live, -2 without a key, as in Redis."""
 
     wallet_balance: Number
     ttl: int
 
 
 class Check(BaseModel):
-    """``balance_matches`` is about the config hash, ``cache_matches`` about the balance string where there is one."""
+    """``balance_matches``: the balance in the config hash. ``cache_matches``: the balance string, if it exists."""
 
     balance_matches: bool
     cache_matches: bool
@@ -72,7 +72,7 @@ class Check(BaseModel):
 
 
 class FieldDifference(BaseModel):
-    """A field of a key that is not what the database says; ``field`` is empty for a string or a whole key."""
+    """A field that differs from the database; ``field`` is empty for a string or a whole key."""
 
     key: str
     kind: str
@@ -82,7 +82,7 @@ class FieldDifference(BaseModel):
 
 
 class Consistency(BaseModel):
-    """The database's row beside what Redis holds; every field that the consumer owns is compared."""
+    """The database's row and the values in Redis; every mapped field is compared."""
 
     user_id: int
     user_type: str
@@ -95,7 +95,7 @@ class Consistency(BaseModel):
 
 
 class Refresh(BaseModel):
-    """The fields that the config hash holds now, by the database's row; empty if Redis holds a newer change."""
+    """The fields of the config hash after the refresh; empty if Redis has a newer change."""
 
     user_id: int
     user_type: str
@@ -103,7 +103,7 @@ class Refresh(BaseModel):
 
 
 class Node(BaseModel):
-    """A server that holds keys. A single server is one node."""
+    """A server with keys. A single server counts as one node."""
 
     host: str
     port: int
@@ -114,7 +114,7 @@ class Node(BaseModel):
 
 
 class ClusterInfo(BaseModel):
-    """How many keys there are, by node and together."""
+    """The number of keys, by node and in total."""
 
     nodes: list[Node]
     total_keys: int

@@ -41,11 +41,11 @@ from consumer.source.topic_ends import Topics
 _log = structlog.get_logger(__name__)
 _LONGEST_ANSWER_MS = 1000
 _READS = 3
-"""So often a row is read again that changed while it was waited for."""
+"""How often a row is read again if it changes during the wait for the consumer."""
 
 
 class UnknownUser(Exception):
-    """The database has no such user. ``was_removed``: Redis held keys of theirs, and does no longer."""
+    """The database has no such user. ``was_removed``: Redis had keys of the user, and they were removed."""
 
     def __init__(self, *, was_removed: bool = False) -> None:
         super().__init__()
@@ -53,20 +53,20 @@ class UnknownUser(Exception):
 
 
 class Conflict(Exception):
-    """What Redis holds can't be compared with the database's log, or can't be written over; the text says why."""
+    """The values in Redis can't be compared with the database's log, or can't be overwritten; the text says why."""
 
 
 class Health:
-    """Answers from several threads at once; what it can't reach now it can't tell, and tries again at the next call."""
+    """Answers calls from several threads. If a server is away, a call fails, and the next call tries again."""
 
     def __init__(self, settings: Settings, rules: Rules) -> None:
-        """Connections are made when they are needed.
+        """Does not connect yet.
 
         Raises:
-            ConfigError: a URL can't be used, or a driver is missing.
+            ConfigError: a URL can't be used, or a driver is not installed.
 
         """
-        # Two waits for Redis, and 503 is still told within two seconds.
+        # Even after two waits for Redis, 503 is answered within two seconds.
         server = settings.redis.model_copy(update={"timeout_ms": min(settings.redis.timeout_ms, _LONGEST_ANSWER_MS)})
         self._rules = rules
         self._tables = {table.user_type: table for table in rules.tables}
@@ -75,35 +75,35 @@ class Health:
         self._view = RedisView(server)
         self._nodes = NodeCounts(self._keys, rules, settings.api.cluster_info_s)
         self._writer = _Writer(RedisSink(server, settings.guard, rules, settings.kafka.group_id))
-        self._passed = _Passed(settings, rules, self._database, self._view)
+        self._rows = _CaughtUpRows(settings, rules, self._database, self._view)
 
     @property
     def user_types(self) -> tuple[str, ...]:
-        """What ``userType`` may be."""
+        """The possible values of ``userType``."""
         return tuple(self._tables)
 
     def start(self) -> None:
-        """Look at both servers once; those that are away are only told of.
+        """Connect to both servers once; log those that are away.
 
         Raises:
-            ConfigError: one of them refuses the account.
+            ConfigError: a server refuses the account.
         """
-        for look in (self._database.reach, self._view.run):
+        for connect in (self._database.reach, self._view.run):
             try:
-                look()
+                connect()
             except ServerUnavailable as error:
-                _log.warning("a server is away; calls that need it say so", action="api.waiting", error=str(error))
+                _log.warning("a server is away; calls that need it fail", action="api.waiting", error=str(error))
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._writer.close()
-        self._passed.close()
+        self._rows.close()
         self._view.close()
         self._keys.close()
         self._database.close()
 
     def status(self) -> dict[str, object]:
-        """Whether Redis answers, and takes a write, a read and a delete."""
+        """Whether Redis answers, and whether a write, a read and a delete work."""
         key = f"cdc:health:{uuid.uuid4().hex}"
         try:
             replies = self._keys.ask([("SET", key, "ok", "EX", 10), ("GET", key), ("DEL", key)])
@@ -111,8 +111,8 @@ class Health:
             replies = [error]
         failures = [reply for reply in replies if isinstance(reply, redis.RedisError)]
         if failures:
-            said = str(translate(failures[0], is_of_plan=False))
-            _log.warning("Redis fails the probe", action="api.unhealthy", error=said)
+            problem = str(translate(failures[0], is_of_plan=False))
+            _log.warning("the probe of Redis failed", action="api.unhealthy", error=problem)
         is_connected = not any(isinstance(each, redis.ConnectionError | redis.TimeoutError) for each in failures)
         is_working = replies[1:] == ["ok", 1]
         return {
@@ -123,10 +123,10 @@ class Health:
         }
 
     def consistency(self, user_type: str, user_id: int) -> dict[str, object]:
-        """What both say of a user.
+        """The values of a user in the database and in Redis.
 
         Raises:
-            UnknownUser: the database does not know them.
+            UnknownUser: the database has no such user.
             ServerError: the database or Redis can't answer.
             RecordError: the row can't be used.
         """
@@ -136,26 +136,26 @@ class Health:
             raise UnknownUser
         plan = rebuild_read(read, table, self._rules)
         (stored,) = self._view.stored_keys([plan])
-        held = self._held(plan, stored)
+        fields = self._stored_fields(plan, stored)
         found = list(compared(plan, stored, table, self._rules))
-        return consistency(user, read.image, held, found, table, self._rules)
+        return consistency(user, read.image, fields, found, table, self._rules)
 
     def refresh(self, user_type: str, user_id: int, *, publishes: bool) -> dict[str, object]:
-        """Write what the database says of a user, once the consumer has passed that.
+        """Write the database's row of a user, after the consumer has reached the position of the read.
 
         Raises:
-            UnknownUser: the database does not know them; what Redis held of them was removed.
-            Conflict: a key is of another type.
+            UnknownUser: the database has no such user; the user's keys were removed from Redis.
+            Conflict: a key has another type.
             ServerUnavailable: the consumer is behind, or a server is away.
             ServerError, RecordError: as :meth:`consistency`.
         """
         user, table = UserId(user_type, user_id), self._tables[user_type]
         for _ in range(_READS):
-            seen = self._passed.read(table, user_id)
+            seen = self._rows.read(table, user_id)
             (stored,) = self._view.stored_keys([seen.plan])
             if stored.others:
                 others = ", ".join(stored.others)
-                raise Conflict(f"{others}: a key of another type, which somebody else made: remove it")
+                raise Conflict(f"{others}: a key of another type, which another program created: delete it")
             if seen.row.image is None and not stored.present:
                 raise UnknownUser
             whole = dict(seen.plan.config.whole) if seen.plan.config is not None else {}
@@ -168,18 +168,18 @@ class Health:
         raise ServerUnavailable("Redis", f"{user} changes faster than the row can be read", "try again")
 
     def cluster_info(self) -> dict[str, object]:
-        """How many keys each node holds.
+        """The number of keys on each node.
 
         Raises:
             ServerError: Redis can't answer.
         """
         return self._nodes.info()
 
-    def _held(self, plan: Plan, stored: StoredKeys) -> StoredFields:
-        assert plan.config is not None  # only rows that are there are compared
-        asked: list[tuple[str, ...]] = [("HGET", plan.config.key, "last_updated")]
-        asked += [("TTL", plan.balance.key)] if plan.balance is not None else []
-        text, ttl = (*self._view.ask(asked), -2)[:2]
+    def _stored_fields(self, plan: Plan, stored: StoredKeys) -> StoredFields:
+        assert plan.config is not None  # only existing rows are compared
+        commands: list[tuple[str, ...]] = [("HGET", plan.config.key, "last_updated")]
+        commands += [("TTL", plan.balance.key)] if plan.balance is not None else []
+        text, ttl = (*self._view.ask(commands), -2)[:2]
         # A key of another type has no such field.
         last_updated = text if isinstance(text, str) else None
         return StoredFields(stored.config or {}, last_updated, stored.balance, ttl if isinstance(ttl, int) else -2)
@@ -188,7 +188,7 @@ class Health:
         self, user: UserId, table: UserTable, seen: SeenRow, whole: Mapping[str, str], applied: Applied
     ) -> dict[str, object]:
         if seen.row.image is None:
-            _log.warning("removed a user whom the database does not know", action="api.removed", user=str(user))
+            _log.warning("removed a user who is not in the database", action="api.removed", user=str(user))
             raise UnknownUser(was_removed=True)
         _log.info(
             "refreshed from the database",
@@ -200,17 +200,17 @@ class Health:
         return {"user_id": user.id, "user_type": user.user_type, "refreshed_fields": typed(whole, table)}
 
     def _messages(self, read: ReadRow, table: UserTable, whole: Mapping[str, str]) -> tuple[Publish, ...]:
-        """What changed is known to the script alone, so the message tells every owned field."""
+        """Only the script knows which fields changed, so the message contains every mapped field."""
         user = UserId(table.user_type, read.key)
         fields = {column.field: whole[column.field] for column in table.columns if column.field in whole}
-        told = body(read.event(table), user, "admin_user_update", fields)
-        return (Publish(self._rules.names.lifecycle_channel, told),)
+        message = body(read.event(table), user, "admin_user_update", fields)
+        return (Publish(self._rules.names.lifecycle_channel, message),)
 
 
-class _Passed:
-    """Rows that the consumer has passed, for several threads one after the other.
+class _CaughtUpRows:
+    """Reads rows up to which the consumer has caught up; several threads may call, one is served at a time.
 
-    Kafka is connected to when the first row is asked for, and again after it was away.
+    Connects to Kafka at the first call, and again after an outage.
     """
 
     def __init__(self, settings: Settings, rules: Rules, database: Database, view: RedisView) -> None:
@@ -222,18 +222,18 @@ class _Passed:
         self._limits = CatchUpLimits(min(settings.audit.settle_s, wait_s / 2), wait_s, look_s=0.05)
         self._lock = threading.Lock()
         self._topics: Topics | None = None
-        self._is_lacking = False
+        self._has_no_topics = False
         self._registry = Registry(settings.registry) if settings.registry.url is not None else None
 
     def read(self, table: UserTable, number: int) -> SeenRow:
-        """The row of one user, once the consumer has applied all that it holds.
+        """The row of one user, after the consumer has applied all changes that it contains.
 
         Raises:
             ServerUnavailable: a server is away, or the consumer is behind.
             ServerError, RecordError: as :meth:`consumer.commands.shared.refresh.Refresher.read`.
         """
         if not self._lock.acquire(timeout=self._limits.limit_s):
-            raise ServerUnavailable("Kafka", "other refreshes wait for it")
+            raise ServerUnavailable("Kafka", "other refreshes are waiting for it")
         try:
             refresher = Refresher(self._database, self._view, self._opened(), self._rules, self._limits)
             seen = refresher.read(table, number)
@@ -246,24 +246,24 @@ class _Passed:
         if behind:
             raise ServerUnavailable(
                 "the consumer",
-                f"it is behind in {len(behind)} partitions, and what it has yet to apply may be of this user",
-                "the user will be right when it has caught up; see cdc-consumer check",
+                f"it is behind in {len(behind)} partitions, and the records there may be about this user",
+                "the user is corrected when the consumer has caught up; see cdc-consumer check",
             )
         return seen
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._close()
         if self._registry is not None:
             self._registry.close()
 
     def _opened(self) -> Topics:
-        if self._is_lacking:  # what is followed is decided when there is something
+        if self._has_no_topics:  # select again, because topics may exist now
             self._close()
         if self._topics is None:
             schemas: Schemas = self._registry or NO_SCHEMAS
             selection = selected(self._settings, self._rules, schemas, recall)
-            self._is_lacking = bool(selection.lacking)
+            self._has_no_topics = bool(selection.lacking)
             self._topics = Topics(self._settings.kafka, selection, schemas)
         return self._topics
 
@@ -274,7 +274,7 @@ class _Passed:
 
 
 class _Writer:
-    """The sink, which is for one thread at a time and tells of lost connections, for several that need not know."""
+    """Lets several threads use the sink, one at a time, and hides lost connections from them."""
 
     def __init__(self, sink: RedisSink) -> None:
         self._sink = sink
@@ -282,25 +282,25 @@ class _Writer:
         self._is_reached = False
 
     def apply(self, plan: Plan) -> Applied:
-        """What Redis answered.
+        """Apply one plan, and return Redis' answer.
 
         Raises:
-            ServerUnavailable: it does not answer, or others are before us for too long.
-            Conflict: it refuses this plan.
-            ServerError: it refuses.
+            ServerUnavailable: Redis does not answer, or other refreshes take too long.
+            Conflict: Redis refuses this plan.
+            ServerError: Redis refuses the account or the command.
         """
         if not self._lock.acquire(timeout=_LONGEST_ANSWER_MS / 1000):
-            raise ServerUnavailable("Redis", "other refreshes wait for it")
+            raise ServerUnavailable("Redis", "other refreshes are waiting for it")
         try:
-            return self._applied(plan)
+            return self._apply_locked(plan)
         finally:
             self._lock.release()
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._sink.close()
 
-    def _applied(self, plan: Plan) -> Applied:
+    def _apply_locked(self, plan: Plan) -> Applied:
         if not self._is_reached:
             self._sink.reach()
             self._is_reached = True

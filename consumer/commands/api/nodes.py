@@ -1,4 +1,4 @@
-"""How many keys each server holds, without holding it up: SCAN with a budget, and never KEYS."""
+"""Counts the keys on each server without blocking it: SCAN with a time limit, never KEYS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WAIT_S = 1.5
 
 
 class NodeCounts:
-    """The data of cluster-info, counted anew when it is older than ``age_s``."""
+    """The data of cluster-info. Counts again if the last count is older than ``age_s`` seconds."""
 
     def __init__(self, keys: Keyspace, rules: Rules, age_s: float) -> None:
         types = sorted({table.user_type for table in rules.tables})
@@ -37,30 +37,30 @@ class NodeCounts:
         self._failed_at = 0.0
 
     def info(self) -> dict[str, object]:
-        """The data. A pass of one kind of key over one node ends after a second, and is projected from there.
+        """The data. Counting one kind of key on one node takes at most a second; the rest is estimated.
 
         Raises:
-            ServerError: Redis can't answer; of a cluster no node can. Or the first count is under way, and takes long.
+            ServerError: Redis can't answer (on a cluster: no node can), or the first count is not finished yet.
         """
-        # One pass at a time, whatever the number of callers: the others are given what was counted before it.
+        # Only one count runs at a time; other callers get the previous result.
         before = self._counted
         if not self._lock.acquire(timeout=_WAIT_S if before is None else 0):
             if before is None:
                 raise ServerUnavailable("Redis", "its keys are being counted: ask again")
             return before
         try:
-            return self._known()
+            return self._cached()
         finally:
             self._lock.release()
 
-    def _known(self) -> dict[str, object]:
+    def _cached(self) -> dict[str, object]:
         now = time.monotonic()
         if self._failure is not None and now - self._failed_at < _WAIT_S:
             raise self._failure
         if self._counted is None or now - self._at >= self._age_s:
             try:
                 self._counted = self._count()
-            except redis.RedisError as error:  # those who waited for this pass wait for no other
+            except redis.RedisError as error:  # callers that waited for this count get its error
                 self._failure, self._failed_at = translate(error, is_of_plan=False), time.monotonic()
                 raise self._failure from None
             self._failure, self._at = None, time.monotonic()
@@ -70,7 +70,7 @@ class NodeCounts:
         nodes: list[dict[str, Any]] = []
         failure: redis.RedisError | None = None
         for client in self._keys.clients():
-            address = _address(client)  # sentinels that know no master have none to tell
+            address = _address(client)  # raises if the sentinels know no master
             try:
                 nodes.append({**address, "status": "connected", **self._of(client)})
             except redis.RedisError as error:
@@ -104,15 +104,15 @@ def _address(client: Any) -> dict[str, object]:
 
 
 def _matching(client: Any, match: str, found: re.Pattern[str], keys: int) -> int:
-    """How many keys match; SCAN tells each at least once, in no order, so that a part stands for the whole."""
+    """Count the keys that match. SCAN returns each key at least once in no order, so a part allows an estimate."""
     deadline = time.monotonic() + _BUDGET_S
     seen: set[str] = set()
-    cursor = looked = 0
+    cursor = scanned = 0
     while True:
         cursor, names = client.scan(cursor, match=match, count=_COUNT)
-        looked += _COUNT
+        scanned += _COUNT
         seen.update(name for name in names if found.fullmatch(name))
         if cursor == 0:
             return len(seen)
         if time.monotonic() > deadline:
-            return min(keys, round(len(seen) * keys / looked)) if looked < keys else len(seen)
+            return min(keys, round(len(seen) * keys / scanned)) if scanned < keys else len(seen)

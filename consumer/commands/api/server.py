@@ -1,4 +1,4 @@
-"""The HTTP server under the health API."""
+"""The HTTP server of the health API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_STOP_S = 5
 
 
 class _Server(uvicorn.Server):
-    """Ends when this program's own handlers were told to."""
+    """Ends when ``stop`` is set. uvicorn's own signal handlers are not used."""
 
     def __init__(self, config: uvicorn.Config, stop: Stop) -> None:
         super().__init__(config)
@@ -27,11 +27,11 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take no handlers over."""
+        """Install no signal handlers."""
         yield
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether to end."""
+        """Whether to end; called ten times a second."""
         return await super().on_tick(counter) or self._stop()
 
 
@@ -39,7 +39,7 @@ def serve(health: Health, access: Access, refreshes_per_minute: int, listener: s
     """Serve on ``listener`` until ``stop``."""
     host, port = listener.getsockname()[:2]
     _log.info("serving", action="api.serving", host=host, port=port)
-    # A line in the log for each answer is written by the application.
+    # The application logs a line for each answer.
     settings = uvicorn.Config(
         application(health, access, refreshes_per_minute),
         log_config=None,

@@ -1,1 +1,1 @@
-"""``cdc-consumer audit``: every user in the database against Redis, with the cause of what differs."""
+"""``cdc-consumer audit``: compares every user in the database with Redis, and finds the causes of differences."""

@@ -1,4 +1,4 @@
-"""Why something in Redis is not as the database says, as far as that can be known."""
+"""Why a value in Redis differs from the database, if that can be known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from consumer.planning.effect import Fields
 
 
 class Cause(StrEnum):
-    """Of several that fit, the one that comes first here counts for the user."""
+    """The cause of a difference. If several fit, the first one in this order counts for the user."""
 
     REDIS_EMPTIED = "redis_emptied"
     DEAD_LETTER = "dead_letter"
@@ -35,31 +35,31 @@ WHY: Mapping[Cause, str] = {
     Cause.REDIS_EMPTIED: f"{EMPTIED}, and is not rebuilt yet: {REBUILD}",
     Cause.DEAD_LETTER: "a change of this user could not be applied",
     Cause.GIVEN_UP: "a change of this user could not be applied, and its dead letter was discarded",
-    Cause.BEHIND: "the consumer has not come so far",
-    Cause.CONNECTOR_BEHIND: "the topics do not tell of it, nor of anything later: the connector is behind or stopped",
-    Cause.NOT_SENT: "the connector is beyond it and sent no record of it",
+    Cause.BEHIND: "the consumer has not reached the change yet",
+    Cause.CONNECTOR_BEHIND: "the topics have neither this change nor a later one: the connector is behind or stopped",
+    Cause.NOT_SENT: "the connector is past this change and sent no record of it",
     Cause.COLUMN_NOT_SENT: "the records do not have this column: a grant or the connector's column list lacks it",
     Cause.NEVER_SEEN: "no record of this user was ever applied",
-    Cause.EVICTED: "Redis had it, and it is gone: evicted, expired or removed",
-    Cause.OVERWRITTEN: "written by somebody else after the version that stands",
-    Cause.NO_VERSION: "written by somebody else, or the version that stood beside it is gone",
-    Cause.CAME_BACK: "the user was deleted, and somebody else wrote it again",
-    Cause.FOREIGN: "neither the database nor the version guard knows this user",
-    Cause.WRONG_TYPE: "somebody else made a key of another type",
-    Cause.UNKNOWN: "what was applied last is not in the topics any more",
+    Cause.EVICTED: "Redis had it, and it is gone: evicted, expired or deleted",
+    Cause.OVERWRITTEN: "another program wrote it after the stored version",
+    Cause.NO_VERSION: "another program wrote it, or its stored version is gone",
+    Cause.CAME_BACK: "the user was deleted, and another program wrote the keys again",
+    Cause.FOREIGN: "the user is neither in the database nor in the version guard",
+    Cause.WRONG_TYPE: "another program created a key of another type",
+    Cause.UNKNOWN: "the record that was applied last is not in the topics any more",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of one user's changes beside what differs.
+    """What is known of one user's changes, besides the differences.
 
-    ``has_version``: a version of the user's table stands, and ``is_deleted`` if it is that of the user's end.
-    ``image``: what the row was at that version, by field; None where its record can't be had. ``is_lost``: a change
-    could not be applied. ``is_behind``: the user's partition has records that the group has not come to.
-    ``is_emptied``: Redis has lost everything of the user's partition, and nobody has rebuilt it.
-    ``connector_passed``: the topics tell of places in the log behind the one at which the row was read.
-    ``is_given_up``: the dead letter of a change that could not be applied was discarded.
+    ``has_version``: Redis has a version of the user's table. ``is_deleted``: that version is of the user's delete.
+    ``image``: the row at that version, by field; None if its record can't be read. ``is_lost``: a change could not be
+    applied. ``is_behind``: the user's partition has records that the group has not reached. ``is_emptied``: Redis has
+    lost everything of the user's partition, and it is not rebuilt. ``connector_passed``: the topics contain log
+    positions after the one at which the row was read. ``is_given_up``: the dead letter of a change that could not be
+    applied was discarded.
     """
 
     has_version: bool
@@ -73,9 +73,9 @@ class Evidence:
 
 
 def cause_of(difference: UserDifference, name: str, known: Evidence) -> Cause:
-    """The cause of ``odd``, which is still there although what was under way had its time.
+    """The cause of ``difference``, which still exists after a wait for changes in progress.
 
-    ``name`` is the field of the row that it is about, "" for a key as a whole.
+    ``name``: the field of the row that differs; "" for a whole key.
     """
     if difference.shape is Shape.TYPE:
         return Cause.WRONG_TYPE
@@ -89,17 +89,17 @@ def cause_of(difference: UserDifference, name: str, known: Evidence) -> Cause:
         return Cause.EVICTED
     if known.image is None:
         return Cause.BEHIND if known.is_behind else Cause.UNKNOWN
-    told = known.image.get(name)
-    if told is None and difference.should_be is not None:
+    applied = known.image.get(name)
+    if applied is None and difference.should_be is not None:
         return Cause.COLUMN_NOT_SENT
-    return Cause.OVERWRITTEN if told == difference.should_be else _of_the_log(known)
+    return Cause.OVERWRITTEN if applied == difference.should_be else _change_not_applied(known)
 
 
 def _without_version(difference: UserDifference, known: Evidence) -> Cause:
     if known.is_behind:
         return Cause.BEHIND
     if known.is_deleted:
-        return _of_the_log(known)
+        return _change_not_applied(known)
     if difference.shape is not Shape.ABSENT or difference.field:
         return Cause.NO_VERSION
     return Cause.GIVEN_UP if known.is_given_up else Cause.NEVER_SEEN
@@ -110,11 +110,11 @@ def _of_left(known: Evidence) -> Cause:
         return Cause.CAME_BACK
     if not known.has_version:
         return Cause.FOREIGN
-    return _of_the_log(known)
+    return _change_not_applied(known)
 
 
-def _of_the_log(known: Evidence) -> Cause:
-    """Of a change that the database has and Redis was not told of yet."""
+def _change_not_applied(known: Evidence) -> Cause:
+    """Why a change that the database has was not applied to Redis yet."""
     if known.is_behind:
         return Cause.BEHIND
     if known.is_given_up:

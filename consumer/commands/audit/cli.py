@@ -1,4 +1,4 @@
-"""``cdc-consumer audit``: is Redis what the database says, and if not, why."""
+"""``cdc-consumer audit``: compares Redis with the database, and finds the causes of differences."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 def audit(
     users: Users = None,
     tables: Tables = None,
-    sample: Annotated[int, typer.Option(help="Only so many users of each table, by chance.", min=0)] = 0,
-    seed: Annotated[int | None, typer.Option(help="Of the sample: the same seed, the same sample.", min=0)] = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Write anew what is wrong, through the guard.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Again and again, with metrics, until SIGTERM.")] = False,
+    sample: Annotated[int, typer.Option(help="Only this many users of each table, chosen at random.", min=0)] = 0,
+    seed: Annotated[int | None, typer.Option(help="Seed of the sample: one seed gives one sample.", min=0)] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Write wrong users again, through the guard.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Audit repeatedly, with metrics, until SIGTERM.")] = False,
     as_json: AsJson = False,
     config_file: ConfigFile = None,
     mapping_file: MappingFile = None,
@@ -54,7 +54,7 @@ def audit(
     database_url: DatabaseUrl = None,
     metrics_port: MetricsPort = None,
 ) -> None:
-    """Compare every user in the database with Redis; each difference with its cause. Exit code 1 if one remains."""
+    """Compare every user in the database with Redis; show differences and causes. Exit code 1 if one remains."""
     settings = settings_of(
         config_file,
         mapping_file,
@@ -100,7 +100,7 @@ def audit(
             with Audit(settings, rules, schemas_of(settings), order, stop) as one, AuditProgress() as progress:
                 result = one.whole(say, progress)
         except ServerError:
-            if stop():  # what a server that hangs kept from being heard
+            if stop():  # a hanging server may have delayed the check for a stop
                 raise typer.Exit(130) from None
             raise
         if not stop():
@@ -112,14 +112,14 @@ def audit(
 
 def _check(order: Order, rules: Rules) -> None:
     known = [table.table for table in rules.tables]
-    if strange := set(order.tables) - set(known):
-        raise ConfigError("--table", f"no table of users: {min(strange)}", allowed=", ".join(known))
+    if unknown := set(order.tables) - set(known):
+        raise ConfigError("--table", f"not a user table: {min(unknown)}", allowed=", ".join(known))
     types = {table.user_type for table in order.of(rules)}
-    if apart := [str(user) for user in order.users if user.user_type not in types]:
+    if others := [str(user) for user in order.users if user.user_type not in types]:
         raise ConfigError(
-            "--user", f"{apart[0]} is in none of the tables named", fix="name users of the tables of --table"
+            "--user", f"{others[0]} is in none of the tables of --table", fix="name users of the tables of --table"
         )
     if order.users and order.sample:
-        raise ConfigError("--sample", "users are named", fix="give one of --user and --sample")
+        raise ConfigError("--sample", "--user is given too", fix="give one of --user and --sample")
     if order.seed is not None and not order.sample:
         raise ConfigError("--seed", "there is no sample", fix="give --sample too")

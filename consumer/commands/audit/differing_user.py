@@ -1,4 +1,4 @@
-"""What differs between a user's row and Redis, and which of it was still the same when it was looked at again."""
+"""The differences between a user's row and Redis, and which of them remain at the next check."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from consumer.sink.drift import SPELLING, StoredKeys, compared
 
 
 class Shape(StrEnum):
-    """What is wrong with a key or a field.
+    """The kind of a difference.
 
-    LEFT is a key of a user whom the database does not have, TYPE a key that is of another type. SPELLING is the same
-    value, written another way: it is told, and counts as right.
+    LEFT: a key of a user who is not in the database. TYPE: a key of another type. SPELLING: the same value in another
+    form; it is reported, but counts as right.
     """
 
     DIFFERS = "differs"
@@ -28,9 +28,9 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UserDifference:
-    """One thing that is not as the database says. ``field`` is "" where it is the key as a whole.
+    """One difference from the database. ``field``: "" for a whole key.
 
-    ``is_there`` and ``should_be`` are the values in Redis and of the database, None for none.
+    ``is_there`` and ``should_be``: the values in Redis and in the database; None if there is none.
     """
 
     shape: Shape
@@ -42,7 +42,7 @@ class UserDifference:
 
 @dataclass(frozen=True, slots=True)
 class DifferingUser:
-    """A user of whom something was odd each time they were looked at, first at ``since_ms``, UTC milliseconds."""
+    """A user with differences at every check so far. ``since_ms``: the first check, UTC milliseconds."""
 
     user: UserId
     table: UserTable
@@ -50,14 +50,14 @@ class DifferingUser:
     since_ms: int
 
     def seen_again(self, differences: frozenset[UserDifference]) -> DifferingUser:
-        """The same after another look: only what is exactly as it was before is still odd."""
+        """The user after another check: only differences that are exactly as before remain."""
         return replace(self, differences=self.differences & differences)
 
 
 def user_differences(plan: Plan, stored: StoredKeys, table: UserTable, rules: Rules) -> frozenset[UserDifference]:
-    """What is odd where ``plan`` is what the database says.
+    """The differences between Redis and ``plan``, which has the database's values.
 
-    A balance string that is not there has expired, or will be asked for elsewhere.
+    A missing balance string is no difference: it has expired, or is read from the database when needed.
     """
     return frozenset(_differences(plan, stored, table, rules))
 

@@ -1,4 +1,4 @@
-"""What is known of the users who differ: their versions and marks, dead letters, and what was applied to them last."""
+"""What is known of users with differences: versions and marks, dead letters, and the changes that were applied last."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from consumer.source.letter_reader import read_letters
 from consumer.source.range_reader import committed
 from consumer.source.topic_ends import Topics
 
-_AT_ONCE = 500
-# Each takes a read of its own from Kafka. Where more users than this are wrong, what is wrong is not about users.
-_LOOKED_UP = 2000
+_BATCH_SIZE = 500
+# Each look-up is a separate read from Kafka. If more users are wrong, the cause is not in single users.
+_MOST_LOOK_UPS = 2000
 
 
 class CauseFinder:
-    """Tells why."""
+    """Finds the cause of each difference."""
 
     def __init__(self, settings: Settings, rules: Rules, view: RedisView, topics: Topics) -> None:
         self._settings = settings
@@ -41,50 +41,55 @@ class CauseFinder:
         self._topics = topics
         self._letters: Mapping[tuple[UserId, str], Place] = {}
         self._discarded: frozenset[Place] = frozenset()
-        self._left = _LOOKED_UP
+        self._look_ups_left = _MOST_LOOK_UPS
         self._emptied: frozenset[Partition] = frozenset()
 
     def begin(self) -> None:
-        """A new audit: dead letters may have come and gone.
+        """Begin an audit: read the dead letters again.
 
         Raises:
-            ServerUnavailable, ServerError: of Kafka or Redis.
+            ServerUnavailable, ServerError: from Kafka or Redis.
         """
         kafka = self._settings.kafka
         self._emptied = lost(committed(kafka), self._view.offsets(kafka.group_id))
-        box = read_letters(self._settings.kafka, self._settings.dead_letter_topic)
+        states = read_letters(self._settings.kafka, self._settings.dead_letter_topic)
         self._letters = {
-            (user, table): each.place for each in box.open() for user in each.last.users for table in each.last.tables
+            (user, table): each.place
+            for each in states.open()
+            for user in each.last.users
+            for table in each.last.tables
         }
-        self._discarded = frozenset(box.discarded)
-        self._left = _LOOKED_UP
+        self._discarded = frozenset(states.discarded)
+        self._look_ups_left = _MOST_LOOK_UPS
 
     def findings(
         self, differing_users: Sequence[DifferingUser], catch_up: CatchUp
     ) -> Iterator[tuple[DifferingUser, list[Finding]]]:
-        """What is to be said of each, with its cause.
+        """The findings about each user, with causes.
 
         Raises:
-            ServerUnavailable, ServerError: of Redis, Kafka or the registry.
+            ServerUnavailable, ServerError: from Redis, Kafka or the registry.
         """
-        for some in batched(differing_users, _AT_ONCE):
+        for some in batched(differing_users, _BATCH_SIZE):
             guards = self._view.guards([each.user for each in some], self._rules)
-            told = self._told(some, guards)
-            for each, guard, image in zip(some, guards, told, strict=True):
-                yield each, list(self._about(each, guard, image, catch_up))
+            images = self._applied_images(some, guards)
+            for each, guard, image in zip(some, guards, images, strict=True):
+                yield each, list(self._findings_of(each, guard, image, catch_up))
 
-    def _told(self, differing_users: Sequence[DifferingUser], guards: Sequence[GuardState]) -> list[Fields | None]:
-        """What the row of each was when the change was made that was applied last."""
+    def _applied_images(
+        self, differing_users: Sequence[DifferingUser], guards: Sequence[GuardState]
+    ) -> list[Fields | None]:
+        """The row of each user at the change that was applied last."""
         versions = [guard.versions.get(each.table.table) for each, guard in zip(differing_users, guards, strict=True)]
-        places = [_place(version) for version in versions if _is_in_topic(version)][: self._left]
-        self._left -= len(places)
+        places = [_place(version) for version in versions if _is_in_topic(version)][: self._look_ups_left]
+        self._look_ups_left -= len(places)
         found = self._topics.changes(places)
         return [
             _image(found.get(_place(version)), each.table) if version is not None else None
             for each, version in zip(differing_users, versions, strict=True)
         ]
 
-    def _about(
+    def _findings_of(
         self, differing: DifferingUser, guard: GuardState, image: Fields | None, catch_up: CatchUp
     ) -> Iterator[Finding]:
         user, table = differing.user, differing.table.table
@@ -103,9 +108,9 @@ class CauseFinder:
             is_given_up=given_up is not None,
         )
         columns = {column.field for column in differing.table.columns}
-        for difference in sorted(differing.differences, key=_readable):
+        for difference in sorted(differing.differences, key=_key_and_field):
             name = difference.field or (self._rules.balance_field if difference.should_be is not None else "")
-            # What no column feeds, as the user's id, is the same in every record.
+            # A field without a column, such as the user's id, is the same in every record.
             if image is not None and name and name not in columns:
                 known = replace(known, image={**image, name: difference.should_be or ""})
             cause = cause_of(difference, name, known)
@@ -114,17 +119,17 @@ class CauseFinder:
             yield Finding(user, table, difference, cause, differing.since_ms, detail)
 
     def _is_in(self, partitions: Collection[Partition], version: Version | None, table: str) -> bool:
-        """Whether the partition of the user's row is one of these; any of its table's where that is not known."""
+        """Whether the partition of the user's row is one of these; if it is not known, whether one has the table."""
         if _is_in_topic(version) and version is not None:
             return Partition(version.topic, version.partition) in partitions
         return any(self._topics.may_carry(part.topic, table) for part in partitions)
 
     def _letter(self, user: UserId, table: str, version: Version | None) -> Place | None:
-        """The dead letter of the user's row behind which nothing was applied."""
+        """The dead letter of the user's row, if nothing was applied after it."""
         place = self._letters.get((user, table))
         if place is None:
             return None
-        is_past = version is not None and _lies_behind(_place(version), place)
+        is_past = version is not None and _is_after(_place(version), place)
         return None if is_past else place
 
 
@@ -136,7 +141,7 @@ def _place(version: Version | None) -> Place:
     return Place("", 0, 0) if version is None else Place(version.topic, version.partition, version.offset)
 
 
-def _lies_behind(one: Place, other: Place) -> bool:
+def _is_after(one: Place, other: Place) -> bool:
     return (one.topic, one.partition) == (other.topic, other.partition) and one.offset > other.offset
 
 
@@ -150,11 +155,11 @@ def _image(event: ChangeEvent | None, table: UserTable) -> Fields | None:
 
 
 def _version(version: Version | None) -> str:
-    """The version that stands, in words."""
+    """The stored version as text."""
     if version is None:
         return ""
     return f"version {_place(version)}"
 
 
-def _readable(difference: UserDifference) -> tuple[str, str]:
+def _key_and_field(difference: UserDifference) -> tuple[str, str]:
     return difference.key, difference.field

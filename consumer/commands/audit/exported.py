@@ -1,4 +1,4 @@
-"""What ``audit --watch`` found, as Prometheus metrics."""
+"""Prometheus metrics of ``audit --watch``."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from consumer.settings.sections import Metrics
 
 
 class AuditMetrics:
-    """The last round that came to its end. The labels are causes: their number is bounded.
+    """The results of the last finished round. The label values are causes, so they are few.
 
-    Before the first end nothing is known: the shares are NaN, and the time of the last round is when this began, so
-    that an alert on its age gives a first round as long as any other.
+    Before the first round is finished, the shares are NaN. The time of the last round is then the start of the program,
+    so that an alert on its age allows as much time for the first round as for others.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         own = self.registry
         self._users = Gauge("cdc_audit_users", "Users compared in the last round", registry=own)
-        self._wrong = Gauge("cdc_audit_users_wrong", "Users who differ, by first cause", ["cause"], registry=own)
+        self._wrong = Gauge("cdc_audit_users_wrong", "Users with differences, by first cause", ["cause"], registry=own)
         self._spelled = Gauge(
-            "cdc_audit_users_other_spelling", "Users who are right, with a value written another way", registry=own
+            "cdc_audit_users_other_spelling", "Users who are right, with a value in another form", registry=own
         )
-        self._ratio = Gauge("cdc_audit_consistency_ratio", "Share of users of whom everything is right", registry=own)
+        self._ratio = Gauge("cdc_audit_consistency_ratio", "Share of users without differences", registry=own)
         self._nines = Gauge("cdc_audit_consistency_nines", "The same as a number of nines", registry=own)
-        self._mended = Counter("cdc_audit_users_mended", "Users made right by --repair", registry=own)
-        self._rounds = Counter("cdc_audit_rounds", "Rounds, by how they ended", ["outcome"], registry=own)
-        self._seconds = Gauge("cdc_audit_round_seconds", "How long the last round took", registry=own)
+        self._mended = Counter("cdc_audit_users_mended", "Users corrected by --repair", registry=own)
+        self._rounds = Counter("cdc_audit_rounds", "Rounds by outcome", ["outcome"], registry=own)
+        self._seconds = Gauge("cdc_audit_round_seconds", "Duration of the last round", registry=own)
         self._last = Gauge(
-            "cdc_audit_last_round_timestamp_seconds", "When the last round ended, or the audit began", registry=own
+            "cdc_audit_last_round_timestamp_seconds", "End of the last round, or start of the audit", registry=own
         )
         for outcome in ("done", "failed"):
             self._rounds.labels(outcome)
@@ -43,7 +43,7 @@ class AuditMetrics:
         self._last.set_to_current_time()
 
     def done(self, result: AuditResult, seconds: float, now: float) -> None:
-        """A round came to its end after ``seconds``; ``now`` is the time, in seconds."""
+        """A round is finished. ``seconds``: its duration. ``now``: the present time, UTC seconds."""
         self._users.set(result.users)
         for cause in Cause:
             self._wrong.labels(cause).set(result.wrong[cause])
@@ -56,15 +56,15 @@ class AuditMetrics:
         self._last.set(now)
 
     def failed(self) -> None:
-        """A round did not come to its end; what the last one found stands."""
+        """A round failed; the results of the last finished round remain."""
         self._rounds.labels("failed").inc()
 
 
 def serve(settings: Metrics, metrics: AuditMetrics) -> Callable[[], None]:
-    """Serve ``/metrics`` until the answered function is called; a port of 0 serves nothing.
+    """Serve ``/metrics`` until the returned function is called; with port 0 nothing is served.
 
     Raises:
-        ConfigError: the address can't be listened on.
+        ConfigError: the program can't listen on the address.
     """
     if settings.port == 0:
         return lambda: None

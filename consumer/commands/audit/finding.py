@@ -1,4 +1,4 @@
-"""What an audit found: each difference with its cause, as text and JSON, and how many users are right."""
+"""The results of an audit: each difference with its cause, as text and JSON, and the counts of users."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from consumer.sink.drift import SPELLING
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong. ``since_ms`` is when it was seen first, ``detail`` the version or mark that tells why.
+    """One difference with its cause.
 
-    ``is_mended``: it was written anew through the guard, and is right now.
+    ``since_ms``: when it was first seen, UTC milliseconds. ``detail``: the version or mark that shows the cause.
+    ``is_mended``: it was written again through the guard, and is right now.
     """
 
     user: UserId
@@ -34,12 +35,12 @@ class Finding:
 
 @dataclass(slots=True)
 class AuditResult:
-    """How an audit came out: users compared, and those wrong by their first cause.
+    """The result of an audit: the number of users, and the wrong users by their first cause.
 
-    ``users`` are rows of the database and ``orphans``, which are users that Redis alone has. ``unusable`` are rows that
-    can't be compared, or not in all columns, ``mended`` those of the wrong that a repair made right. ``spelled`` are
-    users who are right, some of whose values are written another way. ``nobody`` are users who were named, and whom
-    neither the database nor Redis has. ``seed`` is that of a sample.
+    ``users``: rows of the database and ``orphans``. ``orphans``: users who are only in Redis. ``unusable``: rows that
+    can't be compared, or not in all columns. ``mended``: wrong users who were corrected. ``spelled``: users who are
+    right, but with values in another form. ``nobody``: named users who are neither in the database nor in Redis.
+    ``seed``: the seed of the sample.
     """
 
     users: int = 0
@@ -52,7 +53,7 @@ class AuditResult:
     seed: int | None = None
 
     def add(self, findings: Iterable[Finding]) -> None:
-        """The findings about one user."""
+        """Count one user with these findings."""
         found = [each for each in findings if each.difference.shape is not Shape.SPELLING]
         if not found:
             self.spelled += 1
@@ -66,22 +67,22 @@ class AuditResult:
 
     @property
     def is_clean(self) -> bool:
-        """Whether everything is right, or was made so."""
+        """Whether all users are right, or were corrected."""
         return self.wrong.total() == self.mended and not self.unusable and not self.nobody
 
     @property
     def share_right(self) -> float:
-        """The share of users of whom everything was right; 1 if there are none."""
+        """The share of users without differences; 1 if there are no users."""
         return 1 - self._doubtful / self.users if self.users else 1.0
 
     @property
     def nines(self) -> float:
-        """The same as a number of nines: 0.999 is 3. Without anything wrong, what so many users can show at most."""
+        """The share as a number of nines: 0.999 is 3. Without wrong users, the most that so many users can show."""
         return log10(max(1, self.users) / max(1, self._doubtful))
 
     @property
     def _doubtful(self) -> int:
-        """Users who are wrong or can't be compared: who is both counts once at most."""
+        """The number of users who are wrong or can't be compared; a user counts at most once."""
         return min(self.wrong.total() + self.unusable, self.users)
 
 
@@ -89,7 +90,7 @@ _ORDER = {cause: at for at, cause in enumerate(Cause)}
 
 
 def to_json(finding: Finding) -> str:
-    """One JSON object in one line."""
+    """One JSON object on one line."""
     difference = finding.difference
     return _encoded(
         {
@@ -110,7 +111,7 @@ def to_json(finding: Finding) -> str:
 
 
 def to_text(finding: Finding) -> str:
-    """Two lines: what is wrong, and why."""
+    """Two lines: the difference, and its cause."""
     detail = f" ({finding.detail})" if finding.detail else ""
     mended = "  mended" if finding.is_mended else ""
     return (
@@ -121,14 +122,14 @@ def to_text(finding: Finding) -> str:
 
 def _what(difference: UserDifference) -> str:
     if difference.shape is Shape.LEFT:
-        return f"{difference.key}: the database does not have this user"
+        return f"{difference.key}: this user is not in the database"
     if difference.shape is Shape.TYPE:
         return f"{difference.key}: a key of another type"
     if not difference.field and difference.shape is Shape.ABSENT:
-        return f"{difference.key}: not there"
+        return f"{difference.key}: does not exist"
     name = f" {difference.field}" if difference.field else ""
-    said = f"{difference.key}{name}: Redis {_shown(difference.is_there)}, database {_shown(difference.should_be)}"
-    return f"{said}: the {SPELLING}" if difference.shape is Shape.SPELLING else said
+    text = f"{difference.key}{name}: Redis {_shown(difference.is_there)}, database {_shown(difference.should_be)}"
+    return f"{text}: the {SPELLING}" if difference.shape is Shape.SPELLING else text
 
 
 def _shown(value: str | None) -> str:
@@ -136,7 +137,7 @@ def _shown(value: str | None) -> str:
 
 
 def summary_json(result: AuditResult) -> str:
-    """One JSON object in one line."""
+    """One JSON object on one line."""
     return _encoded(
         {
             "users": result.users,
@@ -155,17 +156,17 @@ def summary_json(result: AuditResult) -> str:
 
 
 def summary_text(result: AuditResult) -> str:
-    """A few lines for a person."""
+    """Some lines of text."""
     wrong = result.wrong.total()
     lines = [f"{result.users:,} users compared, {wrong:,} wrong ({result.share_right:.6%} right)"]
-    lines += [f"  {each}: neither the database nor Redis has such a user" for each in result.nobody]
+    lines += [f"  {each}: the user is neither in the database nor in Redis" for each in result.nobody]
     lines += [f"  {count:>8,}  {cause}" for cause, count in result.wrong.most_common()]
     if result.mended:
         lines.append(f"  {result.mended:>8,}  mended")
     if result.orphans:
-        lines.append(f"  {result.orphans:>8,}  of them in Redis and not in the database")
+        lines.append(f"  {result.orphans:>8,}  of them only in Redis")
     if result.spelled:
-        lines.append(f"  {result.spelled:>8,}  with a value written another way, which is no difference")
+        lines.append(f"  {result.spelled:>8,}  with a value in another form, which is no difference")
     if result.seed is not None:
         lines.append(f"  the same sample again: --seed {result.seed}")
     if result.unusable:

@@ -1,4 +1,4 @@
-"""An audit put together: rows by key range, Redis beside them, and a closer look at whoever differs."""
+"""An audit: rows by key range, the values in Redis, and repeated checks of users who differ."""
 
 from __future__ import annotations
 
@@ -33,23 +33,25 @@ from consumer.source.followed_topics import selected
 from consumer.source.topic_ends import Topics
 
 _log = structlog.get_logger(__name__)
-# How many users are looked at closely together: what is held of them bounds the memory.
-_TOGETHER = 2000
-# Another look, each after what was under way has passed. A field that goes to and fro may once be caught in between.
-_LOOKS = 2
+# Users with differences that are checked together; this limits the memory.
+_CHECKED_TOGETHER = 2000
+# Repeated checks, each after a wait for changes in progress. A field that changes back and forth may differ once.
+_CHECKS = 2
 
 Say = Callable[[Sequence[Finding]], None]
-"""Told of the findings about one user."""
+"""Is called with the findings about one user."""
 
 
 class Audit:
-    """Compares, and mends where that is asked for. A context: the connections go with it."""
+    """Compares users, and corrects them if ordered. A context manager: it closes its connections at the end."""
 
     def __init__(
         self, settings: Settings, rules: Rules, schemas: Schemas, order: Order, should_stop: Callable[[], bool]
     ) -> None:
-        """Raises:
-        ConfigError, ServerUnavailable: a server can't be reached, or refuses.
+        """Connect.
+
+        Raises:
+            ConfigError, ServerUnavailable: a server can't be reached, or refuses.
         """
         self._order = order
         self._should_stop = should_stop
@@ -81,34 +83,34 @@ class Audit:
         self._opened.close()
 
     def whole(self, say: Say, progress: AuditProgress) -> AuditResult:
-        """Everything that was ordered, once; less if told to stop.
+        """Audit everything in the order, once; less if told to stop.
 
         Raises:
-            ServerUnavailable, ServerError: of a server; what was told till then holds.
+            ServerUnavailable, ServerError: from a server; earlier findings remain valid.
         """
         result = AuditResult(seed=self._order.seed)
         self._cause_finder.begin()
         differing_users: dict[UserId, DifferingUser] = {}
-        for table, rows in self._everybody(result, progress):
+        for table, rows in self._all_users(result, progress):
             differing_users |= {each.user: each for each in self._differing(table, rows, result)}
             if self._should_stop():
                 return result
-            if len(differing_users) >= _TOGETHER:
-                self._settle(list(differing_users.values()), result, say)
+            if len(differing_users) >= _CHECKED_TOGETHER:
+                self._check_again(list(differing_users.values()), result, say)
                 differing_users = {}
-        self._settle(list(differing_users.values()), result, say)
+        self._check_again(list(differing_users.values()), result, say)
         return result
 
-    def _everybody(self, result: AuditResult, progress: AuditProgress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
+    def _all_users(self, result: AuditResult, progress: AuditProgress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
         for table in self._order.of(self._rules):
             for rows in self._users.pages(table, self._order, progress):
                 result.users += sum(row.image is not None for row in rows)
                 yield table, rows
-        if self._order.looks_for_strangers:
-            yield from self._users.strangers(self._order, progress)
+        if self._order.checks_redis:
+            yield from self._users.only_in_redis(self._order, progress)
 
     def _differing(self, table: UserTable, rows: Iterable[ReadRow], result: AuditResult) -> list[DifferingUser]:
-        """Those of whom something is odd now."""
+        """The users with differences now."""
         plans = []
         for row in rows:
             problem = ""
@@ -124,61 +126,63 @@ class Audit:
                 user = str(UserId(table.user_type, row.key))
                 _log.warning("a row can't be compared", action="audit.unusable", user=user, problem=problem)
         now = time.time_ns() // 1_000_000
-        looked = zip(plans, self._view.stored_keys(plans), strict=True)
-        found = [(plan.user, user_differences(plan, there, table, self._rules), plan.removed) for plan, there in looked]
+        pairs = zip(plans, self._view.stored_keys(plans), strict=True)
+        found = [(plan.user, user_differences(plan, keys, table, self._rules), plan.removed) for plan, keys in pairs]
         if self._order.users:
             result.nobody += [user for user, differences, removed in found if removed is not None and not differences]
         return [DifferingUser(user, table, differences, now) for user, differences, _ in found if differences]
 
-    def _settle(self, differing_users: list[DifferingUser], result: AuditResult, say: Say) -> None:
-        """Tell of those who are still odd after what was under way has passed."""
-        for _ in range(_LOOKS):
+    def _check_again(self, differing_users: list[DifferingUser], result: AuditResult, say: Say) -> None:
+        """Report the users who still differ after waits for changes in progress."""
+        for _ in range(_CHECKS):
             if not differing_users or self._should_stop():
                 return
             catch_up = wait_for_catch_up(self._database, self._topics, self._limits, self._should_stop)
-            looked = [each.seen_again(self._odds_now(each)) for each in differing_users]
-            differing_users = [each for each in looked if each.differences]
-        if self._should_stop():  # the last look was cut short
+            checked = [each.seen_again(self._current_differences(each)) for each in differing_users]
+            differing_users = [each for each in checked if each.differences]
+        if self._should_stop():  # the last wait was cut short
             return
         rows = self._rows(differing_users) if self._sink is not None else {}
         for differing, findings in self._cause_finder.findings(differing_users, catch_up):
             if self._should_stop():
                 return
             row = rows.get(differing.user)
-            told = findings if row is None or self._sink is None else self._mended(self._sink, differing, row, findings)
-            result.add(told)
-            say(told)
+            reported = (
+                findings if row is None or self._sink is None else self._corrected(self._sink, differing, row, findings)
+            )
+            result.add(reported)
+            say(reported)
 
-    def _odds_now(self, differing: DifferingUser) -> frozenset[UserDifference]:
+    def _current_differences(self, differing: DifferingUser) -> frozenset[UserDifference]:
         found = self._differing(differing.table, [self._users.now(differing.table, differing.user.id)], AuditResult())
         return found[0].differences if found else frozenset()
 
     def _rows(self, differing_users: Sequence[DifferingUser]) -> dict[UserId, SeenRow]:
-        """The rows to be written, once the consumer has passed what they hold; none if it is behind."""
+        """The rows to write, after the consumer has caught up with them; none if it is behind."""
         found = {}
         for each in differing_users:
             try:
                 found[each.user] = self._refresher.read(each.table, each.user.id)
             except (ServerError, RecordError) as error:
-                _say_not_mended(each.user, error.problem)
+                _log_not_corrected(each.user, error.problem)
         behind = self._refresher.wait(self._should_stop).behind if found else frozenset()
         if behind:
             for user in found:
-                _say_not_mended(user, "the consumer has not come to where the database is")
+                _log_not_corrected(user, "the consumer has not caught up with the database")
         return {} if behind else found
 
-    def _mended(
+    def _corrected(
         self, sink: RedisSink, differing: DifferingUser, seen: SeenRow, findings: Sequence[Finding]
     ) -> list[Finding]:
-        """Redis written anew from the database's row, through the guard; what came since is newer and stays."""
+        """Write the database's row to Redis through the guard; a newer change in Redis stays."""
         try:
             write(sink, seen.plan)
         except ServerError as error:
-            _say_not_mended(differing.user, error.problem)
+            _log_not_corrected(differing.user, error.problem)
             return list(findings)
-        still = {(difference.key, difference.field) for difference in self._odds_now(differing)}
+        still = {(difference.key, difference.field) for difference in self._current_differences(differing)}
         return [replace(each, is_mended=(each.difference.key, each.difference.field) not in still) for each in findings]
 
 
-def _say_not_mended(user: UserId, problem: str) -> None:
-    _log.warning("a user could not be mended", action="audit.not_mended", user=str(user), problem=problem)
+def _log_not_corrected(user: UserId, problem: str) -> None:
+    _log.warning("a user could not be corrected", action="audit.not_mended", user=str(user), problem=problem)

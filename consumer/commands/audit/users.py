@@ -1,4 +1,4 @@
-"""The users to look at: rows of the database by key range, named ones, a sample, and strangers in Redis."""
+"""The users to compare: rows of the database by key range, named users, a sample, and users who are only in Redis."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from consumer.pipeline.batch import batched
 from consumer.planning.read_row import ReadRow
 from consumer.sink.view import RedisView
 
-_BEFORE_ALL = -(2**63)  # a negative key is no user's, and is told of
+_BEFORE_ALL = -(2**63)  # a negative key is no user's, and is reported
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which users: all of ``tables`` (of every table, if empty), those named, or ``sample`` of each table by chance,
-    which ``seed`` decides.
+    """Which users to compare: all of ``tables`` (empty: of every table), named ones, or ``sample`` random users of each
+    table. ``seed`` decides the sample.
     """
 
     users: tuple[UserId, ...] = ()
@@ -33,21 +33,23 @@ class Order:
     seed: int | None = None
 
     @property
-    def looks_for_strangers(self) -> bool:
-        """Whether users in Redis are looked up in the database too."""
+    def checks_redis(self) -> bool:
+        """Whether to check that users in Redis are in the database too."""
         return not self.users and not self.sample
 
     def of(self, rules: Rules) -> list[UserTable]:
-        """The tables whose users are looked at."""
+        """The tables whose users are compared."""
         return [each for each in rules.tables if not self.tables or each.table in self.tables]
 
 
 class Users:
-    """Rows as they are now. ``place`` is where the log stood at the beginning; none of them is held by it."""
+    """Reads present rows. ``_place``: the log's position at the start; rows may be newer than it."""
 
     def __init__(self, database: Database, view: RedisView, rules: Rules, page: int) -> None:
-        """Raises:
-        ServerError: as :meth:`consumer.database.reader.Database.position`.
+        """Read the log's position.
+
+        Raises:
+            ServerError: as :meth:`consumer.database.reader.Database.position`.
         """
         self._database = database
         self._view = view
@@ -56,7 +58,7 @@ class Users:
         self._place: SourcePosition = database.position()
 
     def now(self, table: UserTable, number: int) -> ReadRow:
-        """One user.
+        """The present row of one user.
 
         Raises:
             ServerError: as :meth:`pages`.
@@ -66,7 +68,7 @@ class Users:
         return ReadRow(table.table, number, image, self._place)
 
     def pages(self, table: UserTable, order: Order, progress: AuditProgress) -> Iterator[list[ReadRow]]:
-        """Those of ``table`` that were ordered, a page at a time.
+        """The ordered users of ``table``, page by page.
 
         Raises:
             ServerError: as :meth:`consumer.database.reader.Database.rows`.
@@ -85,21 +87,21 @@ class Users:
             progress.reach(count if order.sample else rows[-1].key, len(rows))
             yield rows
 
-    def strangers(self, order: Order, progress: AuditProgress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
-        """Users of whom Redis has a key and the database no row, a page at a time.
+    def only_in_redis(self, order: Order, progress: AuditProgress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
+        """Users with a key in Redis and without a row in the database, page by page.
 
         Raises:
-            ServerError: of the database, or of Redis.
+            ServerError: from the database, or from Redis.
         """
         tables = {table.user_type: table for table in order.of(self._rules)}
         progress.begin("users in Redis", None)
-        told: set[UserId] = set()  # there is one key of each kind
-        there = (user for user in self._view.users(self._rules) if user.user_type in tables)
-        for some in batched(there, self._page):
+        reported: set[UserId] = set()  # a user has several keys
+        in_redis = (user for user in self._view.users(self._rules) if user.user_type in tables)
+        for some in batched(in_redis, self._page):
             for user_type, table in tables.items():
-                ids = {user.id for user in some if user.user_type == user_type and user not in told}
+                ids = {user.id for user in some if user.user_type == user_type and user not in reported}
                 gone = ids - self._database.existing(table, ids) if ids else ids
-                told |= {UserId(user_type, each) for each in gone}
+                reported |= {UserId(user_type, each) for each in gone}
                 if gone:
                     yield table, [ReadRow(table.table, each, None, self._place) for each in sorted(gone)]
 
@@ -112,7 +114,7 @@ class Users:
     def _sampled(self, table: UserTable, last: int | None, order: Order) -> Iterator[list[RowImage]]:
         if last is None:
             return
-        chance = random.Random(f"{order.seed} {table.table}")  # noqa: S311  # no secret
+        chance = random.Random(f"{order.seed} {table.table}")  # noqa: S311  # not for security
         sample = Sample(last, order.sample, chance)
         while keys := sample.draw():
             taken = sample.take(keys, self._database.existing(table, keys))
@@ -130,7 +132,7 @@ class Users:
         return _key(table, rows[0]) if rows else None
 
     def _last_key(self, table: UserTable) -> int | None:
-        """The greatest key, found by a few reads of one row; None of an empty table."""
+        """The largest key, found with a few reads of one row; None if the table is empty."""
         if not self._database.rows(table, -1, 1):
             return None
         low, high = 0, 1

@@ -1,4 +1,4 @@
-"""Audits one after the other, for ever: what is found is told once, and counted in every round."""
+"""Repeats audits: each difference is reported once, and counted in every round."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ _STEP_S = 0.2
 
 
 class Known:
-    """The findings of the last round, so that one is told when it is new, and keeps the time it was seen first."""
+    """The findings of the last round, so that only new ones are reported, with the time when they were first seen."""
 
     def __init__(self) -> None:
         self._before: dict[tuple[UserId, UserDifference], int] = {}
         self._now: dict[tuple[UserId, UserDifference], int] = {}
 
     def fresh(self, findings: Sequence[Finding]) -> list[Finding]:
-        """Those of one user that were not there in the last round, or were mended in this one."""
-        told = []
+        """The findings of one user that are new since the last round, or were corrected in this one."""
+        reported = []
         for each in findings:
             what = each.user, each.difference
-            since = self._before.get(what, self._now.get(what))  # told in a round that failed
+            since = self._before.get(what, self._now.get(what))  # _now: reported in a round that failed
             if not each.is_mended and len(self._now) < _REMEMBERED:
                 self._now[what] = each.since_ms if since is None else since
             if since is None or each.is_mended:
-                told.append(each if since is None else replace(each, since_ms=since))
-        return told
+                reported.append(each if since is None else replace(each, since_ms=since))
+        return reported
 
     def next_round(self) -> None:
-        """The round is over: what was not found in it is forgotten."""
+        """The round is finished: forget differences that were not found in it."""
         self._before, self._now = self._now, {}
 
 
@@ -59,7 +59,7 @@ def watch(
     say: Say,
     should_stop: Callable[[], bool],
 ) -> None:
-    """Round after round until told to stop. A server that is away makes a round fail, and the next one is tried.
+    """Repeat audits until told to stop. If a server is away, the round fails, and the next one follows.
 
     Raises:
         ConfigError: a setting is wrong.
@@ -68,7 +68,7 @@ def watch(
     for number in count():
         if should_stop():
             return
-        if order.seed is not None and number:  # another sample
+        if order.seed is not None and number:  # each round takes another sample
             order = replace(order, seed=order.seed + 1)
         began = time.monotonic()
         try:

@@ -1,1 +1,1 @@
-"""``cdc-consumer check``: what every server says, and what follows from it."""
+"""``cdc-consumer check``: asks every server, and judges the answers."""

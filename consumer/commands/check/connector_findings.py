@@ -1,4 +1,4 @@
-"""A connector's state and settings, to findings: the settings that the rules rely on."""
+"""Findings about a connector's state and about the settings that the rules need."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _FLATTENING = "ExtractNewRecordState"
 def of_connector(
     name: str, config: Mapping[str, str], state: str, tasks: Sequence[str], trace: str, linked: Sequence[str] = ()
 ) -> Iterator[Finding]:
-    """``state`` and ``tasks`` as Connect names them; ``trace`` is the first line of a failed part's, or empty.
+    """Findings about one connector.
 
-    ``linked`` are the linked tables, whose rows should go where their users' rows are. Secrets in ``config`` are
-    neither read nor repeated.
+    ``state`` and ``tasks``: with Connect's names. ``trace``: the first line of a failed part's trace, or empty.
+    ``linked``: the linked tables; their rows should be in the partitions of their users' rows. Secrets in ``config``
+    are neither read nor shown.
     """
     subject = f"connector {name}"
     found = [*_state(subject, state, tasks, trace), *_settings(subject, config), *_keys(subject, config, linked)]
@@ -28,10 +29,10 @@ def of_connector(
 
 
 def _state(subject: str, state: str, tasks: Sequence[str], trace: str) -> Iterator[Finding]:
-    said = f": {trace}" if trace else ""
+    text = f": {trace}" if trace else ""
     if "FAILED" in (state, *tasks):
         where = "the connector" if state == "FAILED" else f"task {list(tasks).index('FAILED')}"
-        yield failure(subject, f"{where} FAILED{said}", "remove the cause, then: cdc-consumer connect status --restart")
+        yield failure(subject, f"{where} FAILED{text}", "remove the cause, then: cdc-consumer connect status --restart")
     elif state != _RUNNING:
         yield failure(subject, f"is {state}", "resume it, or wait until Connect has started it")
     elif not tasks:
@@ -41,36 +42,36 @@ def _state(subject: str, state: str, tasks: Sequence[str], trace: str) -> Iterat
 
 
 def _settings(subject: str, config: Mapping[str, str]) -> Iterator[Finding]:
-    """Defaults are Debezium's and Kafka's."""
+    """Findings about settings; a missing one has Debezium's or Kafka's default."""
     is_json = config.get("value.converter") == _JSON
     yield from _decimals(subject, config, is_json)
     if is_json and not _is_off(config, "value.converter.replace.null.with.default"):
         yield warning(
             subject,
             "value.converter.replace.null.with.default is not false: NULL in a column with a default arrives as the "
-            "default",
+            "default value",
             "value.converter.replace.null.with.default=false",
         )
     if config.get("provide.transaction.metadata", "false").lower() != "true":
         yield warning(
             subject,
-            "provide.transaction.metadata is not true: the rows of a transaction are not counted. Nothing is lost, but"
-            " a row that one transaction changes to a value, back, and there again is told again after a restart, and"
-            " messages may lack the transaction's id, which joins a balance with its transaction",
+            "provide.transaction.metadata is not true: the rows of a transaction are not counted. No change is lost,"
+            " but if one transaction changes a row to a value, back, and to the value again, its message is published"
+            " again after a restart. Messages may lack the transaction's id, which joins a balance and its transaction",
             "provide.transaction.metadata=true",
         )
     for name, value in config.items():
         if name.startswith("transforms.") and name.endswith(".type") and value.endswith(_FLATTENING):
             yield failure(
                 subject,
-                f"{name} flattens the events: the old row image is gone",
-                f"take the transformation {_FLATTENING} off the connector",
+                f"{name} flattens the events: they lack the old row image",
+                f"remove the transform {_FLATTENING} from the connector",
             )
     if config.get("heartbeat.interval.ms", "0") == "0":
         yield warning(
             subject,
-            "heartbeat.interval.ms is 0: nobody can tell a connector that failed from a quiet database, and its place "
-            "in the log is not stored while other tables are written",
+            "heartbeat.interval.ms is 0: a failed connector looks like a quiet database, and the connector's position "
+            "in the log is not stored while only other tables are written",
             "heartbeat.interval.ms=5000",
         )
     if _is_off(config, "tombstones.on.delete"):
@@ -83,26 +84,26 @@ def _settings(subject: str, config: Mapping[str, str]) -> Iterator[Finding]:
 
 def _keys(subject: str, config: Mapping[str, str], linked: Sequence[str]) -> Iterator[Finding]:
     keyed = config.get("message.key.columns", "")
-    apart = [table for table in linked if captures(config, table) and table not in keyed]
-    if apart:
+    unkeyed = [table for table in linked if captures(config, table) and table not in keyed]
+    if unkeyed:
         yield warning(
             subject,
-            f"message.key.columns does not key {', '.join(apart)} by the user: a user's tables may be on different "
-            "members, and one database transaction be told as several messages",
-            "message.key.columns and the transformation of connect/README.md, Order and co-partitioning",
+            f"message.key.columns does not key {', '.join(unkeyed)} by the user: a user's tables may be assigned to "
+            "different members, and one database transaction may cause several messages",
+            "set message.key.columns and the transform of connect/README.md, Order and co-partitioning",
         )
     is_bare_json = config.get("key.converter") == _JSON and _is_off(config, "key.converter.schemas.enable")
     if "key.converter" in config and not is_bare_json:
         yield warning(
             subject,
-            "key.converter is not JSON without schema: one user has other key bytes in each topic, so a user's tables "
-            "may be on different members",
+            "key.converter is not JSON without schema: a user's key bytes differ between topics, so a user's tables "
+            "may be assigned to different members",
             f"key.converter={_JSON}, key.converter.schemas.enable=false, and new topics",
         )
 
 
 def captures(config: Mapping[str, str], table: str) -> bool:
-    """Whether the connector follows a table of that name, in whichever database or schema."""
+    """Whether the connector captures a table of that name, in any database or schema."""
     included = config.get("table.include.list")
     if included is not None:
         return any(_names(pattern, table) for pattern in included.split(","))
@@ -110,11 +111,11 @@ def captures(config: Mapping[str, str], table: str) -> bool:
 
 
 def _names(pattern: str, table: str) -> bool:
-    """Whether the part of ``pattern`` behind its database or schema is that table."""
+    """Whether the last part of ``pattern``, after database or schema, matches the table."""
     last = re.split(r"\\\.|\.(?![*+?])", pattern.strip())[-1]
     try:
         return re.fullmatch(last, table, re.IGNORECASE) is not None
-    except re.error:  # Java's patterns, not Python's
+    except re.error:  # a pattern of Java that Python can't parse
         return False
 
 

@@ -1,4 +1,4 @@
-"""What `check` found: lines of ok, warning or failure, and the judgement of writer schemas."""
+"""The findings of `check`: ok, warning or failure; and the check of writer schemas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from consumer.mapping.rules import Rules
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
@@ -23,9 +23,9 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``subject`` is what was looked at, ``found`` what was seen, ``advice`` what to do about it.
+    """One finding. ``subject``: what was checked; ``found``: the result; ``advice``: what to do.
 
-    ``is_setting``: the fault lies in this program's own settings.
+    ``is_setting``: the cause is a setting of this program.
     """
 
     level: Level
@@ -36,48 +36,48 @@ class Finding:
 
 
 def ok(subject: str, found: str) -> Finding:
-    """Nothing to do."""
+    """A finding with nothing to do."""
     return Finding(Level.OK, subject, found)
 
 
 def warning(subject: str, found: str, advice: str = "") -> Finding:
-    """The program works, but not in every case as it should."""
+    """The program works, but not correctly in every case."""
     return Finding(Level.WARNING, subject, found, advice)
 
 
 def failure(subject: str, found: str, advice: str = "") -> Finding:
-    """The program can't work, or would be wrong."""
+    """The program can't work, or its results would be wrong."""
     return Finding(Level.FAILURE, subject, found, advice)
 
 
 def of_error(subject: str, error: CdcError, advice: str = "") -> Finding:
-    """A failure that an exception told of."""
+    """A failure from an exception."""
     return Finding(Level.FAILURE, subject, str(error), error.advice or advice, isinstance(error, ConfigError))
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """By the worst: 0 without failures, 1 for a failure found in a server, 2 for a wrong setting."""
+    """The exit code: 0 without failures, 1 for a failure of a server, 2 for a wrong setting."""
     failures = [each.is_setting for each in findings if each.level is Level.FAILURE]
     return (2 if any(failures) else 1) if failures else 0
 
 
 def to_text(finding: Finding) -> str:
-    """One line, and one more where there is something to do."""
+    """One line, and a second one if there is advice."""
     line = f"{finding.level:<8} {finding.subject}: {finding.found}"
     return line + (f"\n{'':<8}   what to do: {finding.advice}" if finding.advice else "")
 
 
 def to_json(finding: Finding) -> str:
-    """One JSON object in one line."""
+    """One JSON object on one line."""
     return msgspec.json.encode(
         {name: value for name, value in asdict(finding).items() if name != "is_setting"}
     ).decode()
 
 
 def of_writer(topic: str, schema: str, table: str, rules: Rules) -> Iterator[Finding]:
-    """The newest schema of a topic's values in the registry, against what is needed of the table that it carries.
+    """Check the newest value schema of a topic in the registry against the columns that its table needs.
 
-    Of a topic that carries several tables it is the schema of one of them, and nobody knows of which: ``table`` is "".
+    If a topic contains several tables, the schema's table is not known: ``table`` is "", and there is no check.
     """
     reader = reader_schemas(rules).get(table)
     if reader is None:

@@ -1,4 +1,4 @@
-"""What a Kafka cluster tells of itself, for `check`."""
+"""Facts about a Kafka cluster, for `check`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from consumer.source.clients.kafka import failed, open_admin
 
 
 def broker_version(settings: Kafka) -> tuple[int, ...]:
-    """The least version that the brokers' protocol tells; they may be newer.
+    """The lowest version that fits the brokers' protocol; they may be newer.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`consumer.source.clients.kafka.open_consumer`.
@@ -23,11 +23,11 @@ def broker_version(settings: Kafka) -> tuple[int, ...]:
 
 
 def topic_settings(settings: Kafka, topics: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
-    """The settings of each topic that is there and of which the brokers tell them, by name.
+    """The settings of each existing topic by name, if the brokers show them.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`consumer.source.clients.kafka.open_consumer`.
-        ServerError: the brokers refuse to be asked.
+        ServerError: the brokers refuse the request.
 
     """
     with open_admin(settings) as admin:
@@ -36,5 +36,5 @@ def topic_settings(settings: Kafka, topics: Sequence[str]) -> Mapping[str, Mappi
         except (KafkaError, OSError) as error:
             raise failed(error) from None
     resources = (resource for answer in answers for resource in answer.resources)
-    # A topic that this account may not ask about has an error instead of entries.
+    # If this account may not read a topic's settings, the answer has an error instead of entries.
     return {name: {entry[0]: entry[1] for entry in entries} for *_, name, entries in resources if entries}

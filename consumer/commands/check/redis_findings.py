@@ -1,4 +1,4 @@
-"""What `check` says of Redis: whether this program can work there, and what it may lose."""
+"""Findings of `check` about Redis: whether this program can work with it, and what may be lost."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Iterator, Sequence
 from consumer.commands.check.findings import Finding, failure, ok, warning
 from consumer.sink.rights import INFO, OPTIONAL, TRACKING, Need
 
-# Versions of Redis before this lack what the script and the index need.
+# Older versions of Redis lack commands that the script and the index need.
 _OLDEST_REDIS = 6
 _FIRST_WITH_FUNCTIONS = 7
 _SHOWN = 6
 _INSTEAD = {
-    TRACKING: ("wildcard keys are found by SCAN passes instead", "; or CDC_REDIS__TRACKING=false"),
+    TRACKING: ("wildcard keys are found by SCAN passes instead", "; or set CDC_REDIS__TRACKING=false"),
     INFO: ("the server's version, role, eviction policy and persistence are not known", ""),
 }
 
 
 def of_redis(version: str, policy: str) -> Iterator[Finding]:
-    """A server that answers; ``version`` is "" where it does not tell."""
+    """A server that answers; ``version`` is "" if it refuses INFO."""
     if not version:
         yield warning(
             "redis",
-            "answers, but not to INFO: its version, its role, its eviction policy and its persistence are not known",
-            "let the account ask (+info); nothing, if the server or a proxy before it has no INFO",
+            "answers, but refuses INFO: its version, role, eviction policy and persistence are not known",
+            "allow the account +info; nothing, if the server or a proxy in front of it has no INFO",
         )
         return
     if _major(version) < _OLDEST_REDIS:
@@ -31,8 +31,8 @@ def of_redis(version: str, policy: str) -> Iterator[Finding]:
     elif policy.startswith("allkeys"):
         yield warning(
             "redis",
-            f"version {version}; maxmemory-policy {policy}: a user's version may be evicted, and a duplicate is then "
-            "taken for new",
+            f"version {version}; maxmemory-policy {policy}: a user's version may be evicted, and a duplicate then "
+            "counts as new",
             "set maxmemory-policy to a volatile one or to noeviction",
         )
     else:
@@ -40,64 +40,62 @@ def of_redis(version: str, policy: str) -> Iterator[Finding]:
 
 
 def has_functions(version: str) -> bool:
-    """Whether a server of that version keeps functions."""
+    """Whether a server of that version supports functions."""
     return _major(version) >= _FIRST_WITH_FUNCTIONS
 
 
 def of_script(refused: str | None) -> Finding:
-    """How the script is called; ``refused``: the words in which functions are."""
+    """How the script is called; ``refused``: the server's text if it refuses functions."""
     if refused is None:
-        return ok("redis script", "called by FCALL: the server keeps it as a function")
-    return ok("redis script", f"called by EVALSHA, for functions are refused: {refused}")
+        return ok("redis script", "called by FCALL: the server stores it as a function")
+    return ok("redis script", f"called by EVALSHA, because the server refuses functions: {refused}")
 
 
 def _major(version: str) -> int:
-    """A server that names its version otherwise is taken for a new one."""
+    """The major version; a version in an unknown form counts as new."""
     major = version.partition(".")[0]
     return int(major) if major.isdecimal() else _FIRST_WITH_FUNCTIONS
 
 
 def of_place(mode: str, role: str, cluster_state: str, *, is_cluster: bool) -> Iterator[Finding]:
-    """Whether the server is one that can be written to: ``mode`` and ``role`` as Redis names them.
+    """Whether the server can be written to; ``mode`` and ``role``: with Redis' names.
 
-    ``is_cluster``: the URL says that it is a node of one.
+    ``is_cluster``: the URL is for a cluster.
     """
     if mode == "cluster" and not is_cluster:
-        yield failure(
-            "redis cluster", "the server is a node of a cluster", "name the cluster: CDC_REDIS__URL=redis+cluster://…"
-        )
+        yield failure("redis cluster", "the server is a node of a cluster", "set CDC_REDIS__URL=redis+cluster://…")
     elif mode == "cluster" and cluster_state == "ok":
         yield ok("redis cluster", "its cluster_state is ok")
     elif mode == "cluster" and not cluster_state:
-        yield warning("redis cluster", "may not ask for its state (CLUSTER INFO)", "let it ask: +cluster|info")
+        yield warning("redis cluster", "the account may not read its state (CLUSTER INFO)", "allow +cluster|info")
     elif mode == "cluster":
-        yield failure("redis cluster", f"its cluster_state is {cluster_state}", "look at its nodes: CLUSTER NODES")
+        yield failure("redis cluster", f"its cluster_state is {cluster_state}", "check its nodes: CLUSTER NODES")
     elif mode != "standalone":
         yield failure(
-            "redis mode", f"the server runs as {mode}, which keeps no keys", "name servers of data in CDC_REDIS__URL"
+            "redis mode", f"the server runs as {mode}, which stores no keys", "set CDC_REDIS__URL to a server with data"
         )
     if role != "master":
         yield failure(
-            "redis role", "the server is a replica, which takes no writes", "point CDC_REDIS__URL at its master"
+            "redis role", "the server is a replica, which accepts no writes", "set CDC_REDIS__URL to its master"
         )
 
 
 def of_persistence(is_logged: bool) -> Finding:
-    """What a crash of the server costs."""
+    """What a crash of the server would lose."""
     if is_logged:
         return ok("redis persistence", "appendonly is on")
     return warning(
         "redis persistence",
-        "appendonly is off: a crash loses the writes since the last snapshot file, or all of them; what the topics "
-        "still hold is read again, other programs' keys and fields are not",
-        "appendonly yes; or nothing, where Redis is a cache that may be rebuilt",
+        "appendonly is off: a crash loses the writes since the last snapshot file, or all writes; records that the "
+        "topics still have are read again, keys and fields of other programs are lost",
+        "set appendonly yes; or nothing, if Redis is a cache that can be rebuilt",
     )
 
 
 def of_rights(user: str, refused: Sequence[Need], wanted: str) -> Iterator[Finding]:
-    """What the account may not do. ``wanted``: the rules that are enough for one of its own."""
+    """The rights that the account lacks. ``wanted``: the ACL rules that are enough for this program."""
     subject = f"redis account {user}"
-    advice = f"give it the right; these are enough for an account of this program alone: ACL SETUSER NAME {wanted}"
+    advice = f"grant it; these rules are enough for this program's account: ACL SETUSER NAME {wanted}"
     stops = [str(need) for need in refused if need not in OPTIONAL]
     if stops:
         more = f" and {len(stops) - _SHOWN} more" if len(stops) > _SHOWN else ""
@@ -106,13 +104,13 @@ def of_rights(user: str, refused: Sequence[Need], wanted: str) -> Iterator[Findi
         instead, setting = _INSTEAD[need]
         yield warning(subject, f"may not: {need}; {instead}", advice + setting)
     if not refused:
-        yield ok(subject, "may do all that is needed")
+        yield ok(subject, "has all rights that are needed")
 
 
 def of_unknown_rights(wanted: str) -> Finding:
-    """The account may not ask about itself."""
+    """The account may not read its own rights."""
     return warning(
         "redis account",
-        "may not ask what it is allowed (ACL WHOAMI, ACL DRYRUN; before Redis 7 ACL GETUSER): its rights are not known",
-        f"let it ask; or compare with what is enough for an account of this program alone: ACL SETUSER NAME {wanted}",
+        "may not read its own rights (ACL WHOAMI, ACL DRYRUN; before Redis 7 ACL GETUSER): they are not known",
+        f"allow these commands; or compare with the rules that are enough for this program: ACL SETUSER NAME {wanted}",
     )

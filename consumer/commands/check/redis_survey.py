@@ -1,4 +1,4 @@
-"""What a Redis server tells of itself and of this account, for `check`."""
+"""Facts about a Redis server and this account, for `check`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from consumer.sink.script import refusal_of_functions
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """``mode`` and ``role`` as Redis names them: standalone, cluster or sentinel; master or slave.
+    """``mode`` and ``role``: with Redis' names: standalone, cluster or sentinel; master or slave.
 
-    ``cluster_state`` is "" outside a cluster. ``is_logged``: writes go to an append-only file.
+    ``cluster_state``: "" outside a cluster. ``is_logged``: appendonly is on.
     """
 
     mode: str
@@ -28,17 +28,17 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What this account may not do, though the program does it."""
+    """The rights that the program needs and this account lacks."""
 
     user: str
     refused: Sequence[Need]
 
 
 def survey(client: redis.Redis) -> Survey | None:
-    """The server behind ``client``; None where it does not tell.
+    """Ask the server about itself; None if it refuses INFO.
 
     Raises:
-        ServerError: it does not answer, or refuses.
+        ServerError: the server does not answer, or refuses.
 
     """
     try:
@@ -55,10 +55,10 @@ def survey(client: redis.Redis) -> Survey | None:
 
 
 def refusal(client: redis.Redis) -> str | None:
-    """In which words functions are refused, so that the script is called by EVALSHA; None where they are not.
+    """The server's text if it refuses functions, so that the script is called by EVALSHA; None if it accepts them.
 
     Raises:
-        ServerError: it can't be asked now.
+        ServerError: the server can't be asked now.
 
     """
     try:
@@ -68,18 +68,18 @@ def refusal(client: redis.Redis) -> str | None:
 
 
 def _cluster_state(client: redis.Redis) -> str:
-    """As the node says; "" where the account may not ask, for nothing else needs that right."""
+    """The state as the node reports it; "" if the account may not ask, because nothing else needs that right."""
     try:
-        told = client.execute_command("CLUSTER INFO")
+        answer = client.execute_command("CLUSTER INFO")
     except redis.exceptions.NoPermissionError:
         return ""
-    return str(told.get("cluster_state", "")) if isinstance(told, dict) else ""
+    return str(answer.get("cluster_state", "")) if isinstance(answer, dict) else ""
 
 
 def rights(
     client: redis.Redis, rules: Rules, group: str, *, has_tracking: bool, is_cluster: bool = False
 ) -> Rights | None:
-    """What this account may not do; None where the server does not let it ask. Nothing is carried out.
+    """The rights that this account lacks; None if the server does not let it ask. No command is executed.
 
     Raises:
         ServerError: the server went away.
@@ -87,20 +87,20 @@ def rights(
     """
     try:
         user = str(client.execute_command("ACL WHOAMI"))
-        ask = _Asked(client, user)
-        as_function = ask.may(AS_FUNCTION) and ask.may(FCALL)
+        checker = _RightsChecker(client, user)
+        as_function = checker.may(AS_FUNCTION) and checker.may(FCALL)
         every = [*needs(rules, group, is_cluster=is_cluster), *calls(rules, as_function=as_function)]
         every += [] if as_function else [AS_SCRIPT]
         every += [TRACKING, INFO] if has_tracking else [INFO]
-        return Rights(user, [need for need in every if not ask.may(need)])
+        return Rights(user, [need for need in every if not checker.may(need)])
     except redis.ResponseError:  # not allowed, or a server that has no such command
         return None
     except redis.RedisError as error:
         raise translate(error, is_of_plan=False) from None
 
 
-class _Asked:
-    """Asks about each call (Redis 7), or else about the account's rules."""
+class _RightsChecker:
+    """Checks each command with ACL DRYRUN (Redis 7), else by the account's rules."""
 
     def __init__(self, client: redis.Redis, user: str) -> None:
         self._client = client
@@ -120,19 +120,19 @@ class _Asked:
             return str(self._client.execute_command("ACL DRYRUN", self._user, *need.command)) == "OK"
         except redis.exceptions.NoPermissionError:
             raise
-        except redis.ResponseError:  # a command that was renamed, or taken away
+        except redis.ResponseError:  # a renamed or disabled command
             return False
 
     def _read(self) -> Account:
-        # The client's own reading of the answer sorts the rules, and their order counts.
+        # execute_command("ACL GETUSER") would sort the rules, but their order matters.
         answer = self._client.execute_command("ACL", "GETUSER", self._user)
-        told = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
-        commands = str(told["commands"]).split()
+        parts = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+        commands = str(parts["commands"]).split()
         names = {rule[2:] for rule in commands if rule[1:2] == "@"} - {"all"}
         categories = {name: [str(each) for each in self._client.execute_command("ACL CAT", name)] for name in names}
-        return Account(commands, _patterns(told["keys"]), _patterns(told["channels"]), categories)
+        return Account(commands, _patterns(parts["keys"]), _patterns(parts["channels"]), categories)
 
 
-def _patterns(told: object) -> list[str]:
-    """A list before Redis 7, one text from then on."""
-    return told.split() if isinstance(told, str) else [str(each) for each in told] if isinstance(told, list) else []
+def _patterns(value: object) -> list[str]:
+    """The patterns: a list before Redis 7, one text since."""
+    return value.split() if isinstance(value, str) else [str(each) for each in value] if isinstance(value, list) else []

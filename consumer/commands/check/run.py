@@ -1,4 +1,4 @@
-"""``check``: every server in the settings, asked; what it says, judged. Nothing is written anywhere."""
+"""``check``: asks every server in the settings, and judges the answers. Writes nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CONNECT_TIMEOUT_S = 5.0
 
 
 def check(settings: Settings, rules: Rules) -> Iterator[Finding]:
-    """What there is to say of each server, as it is found out; never raises for what a server does."""
+    """The findings about each server, as they are found; raises nothing for a server's failure."""
     mapping = settings.mapping or "the reference"
     yield findings.ok("settings", f"valid; mapping: {mapping}, tables: {', '.join(rules.captured())}")
     yield from _redis(settings, rules)
@@ -65,15 +65,15 @@ def _redis(settings: Settings, rules: Rules) -> Iterator[Finding]:
     try:
         with closing(keyspace(settings.redis)) as keys:
             clients = _clients(keys)
-            told = [list(_of_server(client, settings, rules)) for client in clients]
+            found_by_server = [list(_of_server(client, settings, rules)) for client in clients]
     except CdcError as error:
         yield findings.of_error("redis", error, "start it, or correct CDC_REDIS__URL")
         return
-    for client, found in zip(clients, told, strict=True):
+    for client, findings_here in zip(clients, found_by_server, strict=True):
         at = client.get_connection_kwargs()
-        for each in found:
-            if all(each in others for others in told):
-                if found is told[0]:
+        for each in findings_here:
+            if all(each in others for others in found_by_server):
+                if findings_here is found_by_server[0]:
                     yield each
             else:
                 yield replace(each, subject=f"{each.subject} at {at['host']}:{at['port']}")
@@ -87,14 +87,14 @@ def _clients(keys: Keyspace) -> Sequence[redis.Redis]:
 
 
 def _of_server(client: redis.Redis, settings: Settings, rules: Rules) -> Iterator[Finding]:
-    """One server, or one master of a cluster."""
+    """Findings about one server, or one master of a cluster."""
     is_cluster = redis_client.address_of(settings.redis).kind is Kind.CLUSTER
     server = redis_client.ask(client)
     yield from redis_findings.of_redis(server.version, server.policy)
     if (survey := redis_survey.survey(client)) is not None:
         yield from redis_findings.of_place(survey.mode, survey.role, survey.cluster_state, is_cluster=is_cluster)
         yield redis_findings.of_persistence(survey.is_logged)
-    with suppress(ServerUnavailable):  # of a replica, or out of memory: that is told elsewhere
+    with suppress(ServerUnavailable):  # a replica, or out of memory: another finding reports that
         yield redis_findings.of_script(redis_survey.refusal(client))
     group, has_tracking = settings.kafka.group_id, settings.redis.tracking
     rights = redis_survey.rights(client, rules, group, has_tracking=has_tracking, is_cluster=is_cluster)
@@ -109,7 +109,7 @@ def _of_server(client: redis.Redis, settings: Settings, rules: Rules) -> Iterato
 def _topics(
     settings: Settings, rules: Rules, schemas: Schemas, followed: Collection[str]
 ) -> tuple[Selection | None, Sequence[Finding]]:
-    """The topics that are followed, and what is to be said of them."""
+    """The topics that are consumed, and the findings about them."""
     kafka = settings.kafka
     try:
         present, version = kafka_client.topics(kafka), kafka_survey.broker_version(kafka)
@@ -132,12 +132,12 @@ def _topics(
 
 
 def _history(settings: Settings, selection: Selection, rules: Rules, present: Collection[str]) -> Iterator[Finding]:
-    """What can be rebuilt from the topics, and what becomes of dead letters."""
+    """Whether Redis can be rebuilt from the topics, and whether dead letters can be written."""
     kafka, topics = settings.kafka, selection.topics
     letters = settings.dead_letter_topic
     try:
-        asked = kafka_survey.topic_settings(kafka, [each for each in (*topics, letters) if each in present])
-        known = {topic: TopicSettings.read(told) for topic, told in asked.items()}
+        answers = kafka_survey.topic_settings(kafka, [each for each in (*topics, letters) if each in present])
+        known = {topic: TopicSettings.read(values) for topic, values in answers.items()}
     except CdcError as error:
         yield findings.of_error("history", error)
         return
@@ -154,16 +154,16 @@ def _history(settings: Settings, selection: Selection, rules: Rules, present: Co
     except CdcError as error:
         yield findings.of_error(f"dead letters {letters}", error)
     else:
-        yield findings.ok(f"dead letters {letters}", "there is no topic yet; `run` will make it, and may")
+        yield findings.ok(f"dead letters {letters}", "there is no topic yet; `run` can create it")
 
 
 def _records(settings: Settings, selection: Selection, rules: Rules, schemas: Schemas) -> Iterator[Finding]:
     settled: Collection[Place] = ()
-    with suppress(CdcError):  # what is wrong with the topic of dead letters is told elsewhere
+    with suppress(CdcError):  # another finding reports problems of the dead letter topic
         settled = read_letters(settings.kafka, settings.dead_letter_topic).discarded
     for topic in selection.topics:
         try:
-            # Records that were given up tell what was, and nobody will apply them.
+            # Discarded records are not applied, so their problems do not matter.
             records = [each for each in read_newest(settings.kafka, topic) if each.place not in settled]
             yield from of_sample(topic, records, rules, schemas)
         except CdcError as error:
@@ -186,7 +186,7 @@ def _registry(registry: Registry, selection: Selection | None, rules: Rules) -> 
 
 
 def _connect(settings: Settings, rules: Rules) -> tuple[Collection[str], Sequence[Finding]]:
-    """The tables that our connectors follow and run, and what is to be said of the connectors."""
+    """The tables that running connectors capture, and the findings about the connectors."""
     try:
         opened = ConnectApi(settings.connect, timeout=_CONNECT_TIMEOUT_S)
     except CdcError as error:

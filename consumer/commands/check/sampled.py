@@ -1,4 +1,4 @@
-"""The newest records of a topic, to findings: what is wrong with them is wrong with the connector or the database."""
+"""Findings about the newest records of a topic: their faults come from the connector or the database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from consumer.mapping.rules import Rules
 from consumer.planning.decision import Decision, Outcome, decide
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
-_LEFT = "; records written before keep stopping `run` unless CDC_SOURCE__ACCEPT_MISSING_BEFORE=true"
+_OLDER = "; older records still stop `run` unless CDC_SOURCE__ACCEPT_MISSING_BEFORE=true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class _Seen:
 
 
 def of_sample(topic: str, records: Sequence[SourceRecord], rules: Rules, schemas: Schemas) -> Iterator[Finding]:
-    """What ``records``, the newest of ``topic``, tell. Nothing of a row's values is in it.
+    """Findings about ``records``, the newest of ``topic``. No finding contains a row value.
 
     Raises:
         ServerError: from ``schemas``.
@@ -52,7 +52,7 @@ def of_sample(topic: str, records: Sequence[SourceRecord], rules: Rules, schemas
     elif records:
         yield ok(subject, f"the newest {len(records)} can be read")
     else:
-        yield ok(subject, "none yet, so nothing could be looked at")
+        yield ok(subject, "there are none yet, so nothing could be checked")
 
 
 def _without_before(subject: str, seen: Sequence[_Seen], rules: Rules, schemas: Schemas) -> Iterator[Finding]:
@@ -64,13 +64,13 @@ def _without_before(subject: str, seen: Sequence[_Seen], rules: Rules, schemas: 
     last = max(lacking, key=lambda each: each.record.timestamp_ms)
     problem = f"{len(lacking)} of {len(updates)} updates come without the old row image, such as {last.record.place}"
     if not newest.lacks_before:
-        yield warning(subject, f"{problem}; the newest update has it", f"nothing more to change{_LEFT}")
+        yield warning(subject, f"{problem}; the newest update has it", f"nothing more to change{_OLDER}")
         return
     level = Level.WARNING if rules.accept_missing_before else Level.FAILURE
-    yield Finding(level, subject, problem, _cure(last.record, schemas) + _LEFT)
+    yield Finding(level, subject, problem, _advice(last.record, schemas) + _OLDER)
 
 
-def _cure(record: SourceRecord, schemas: Schemas) -> str:
+def _advice(record: SourceRecord, schemas: Schemas) -> str:
     assert record.value is not None  # an update has one
     source = decode(record.value, schemas).payload["source"]
     if source.get("connector") != "postgresql":
@@ -84,7 +84,7 @@ def _quoted(name: str) -> str:
 
 
 def _rejected(subject: str, seen: Sequence[_Seen]) -> Iterator[Finding]:
-    """Each kind of rejection once, with its last place."""
+    """Each kind of rejection once, with the place of its last record."""
     last: dict[tuple[str, str], RecordError] = {}
     count: Counter[tuple[str, str]] = Counter()
     for each in seen:
@@ -95,7 +95,7 @@ def _rejected(subject: str, seen: Sequence[_Seen]) -> Iterator[Finding]:
             count[kind] += 1
     for kind, error in last.items():
         more = f" ({count[kind]} of {len(seen)} records)" if count[kind] > 1 else ""
-        # A TRUNCATE is past: it stops `run` there, but the connector is as it should be.
+        # A TRUNCATE is in the past: it stops `run` there, but the connector is configured correctly.
         say = warning if isinstance(error, Unsupported) else failure
         yield say(subject, f"{error}{more}", error.advice)
 
@@ -105,8 +105,8 @@ def _of_other_databases(subject: str, seen: Sequence[_Seen]) -> Iterator[Finding
     for database, count in sorted(counts.items()):
         yield warning(
             subject,
-            f"{count} of {len(seen)} are rows of the database {database}, which is not followed: they are left out",
-            "keep that database out of the connector's table.include.list; if it is the right one, set "
+            f"{count} of {len(seen)} are rows of the database {database}, which is not consumed: they are not applied",
+            "remove that database from the connector's table.include.list; if it is the right one, set "
             "CDC_SOURCE__DATABASE",
         )
 
@@ -123,24 +123,24 @@ def _formats(subject: str, seen: Sequence[_Seen]) -> Iterator[Finding]:
 
 _DRIFTS = {
     DriftKind.SCALE: (
-        "precise decimals in JSON without schema: their scale is nowhere in the record, so the mapping's is taken",
-        "set decimal.handling.mode=string on the connector, or see that every scale in the mapping is the column's",
+        "precise decimals in JSON without schema: the record does not contain the scale, so the mapping's is used",
+        "set decimal.handling.mode=string on the connector, or check that the mapping's scales are the columns'",
     ),
     DriftKind.UNKNOWN: (
-        "columns that the mapping does not name: {}; their changes are no news",
-        "name them in the mapping: among columns, outside or ignored",
+        "columns that the mapping does not name: {}; their changes are not published",
+        "name them in the mapping: in columns, outside or ignored",
     ),
     DriftKind.MISSING: (
         "columns of the mapping that the rows lack: {}; their fields are not written",
-        "put them on the connector's column.include.list, or take them out of the mapping",
+        "add them to the connector's column.include.list, or remove them from the mapping",
     ),
     DriftKind.UNREADABLE: (
-        "optional columns with values that can't be read: {}; their fields are left as they are",
-        "look at these values in the database, and at the kind of these columns in the mapping",
+        "optional columns with values that can't be read: {}; their fields are not changed",
+        "check these values in the database, and the kind of these columns in the mapping",
     ),
     DriftKind.VALUE: (
-        "columns with values that the mapping does not know: {}; such rows change nothing",
-        "look at these values in the database; name the right ones in the mapping: done, not_done, other_types",
+        "columns with values that the mapping does not list: {}; such rows change nothing",
+        "check these values in the database; add the right ones to the mapping: done, not_done, other_types",
     ),
 }
 
@@ -148,6 +148,6 @@ _DRIFTS = {
 def _columns(subject: str, seen: Sequence[_Seen], rules: Rules) -> Iterator[Finding]:
     events = [each.decision.event for each in seen if each.decision.event is not None]
     drifts = ColumnWatch(rules).counted(events, [drift for each in seen for drift in each.decision.drifts])
-    for kind, (said, advice) in _DRIFTS.items():
+    for kind, (text, advice) in _DRIFTS.items():
         if columns := sorted(drift.column for drift in drifts if drift.kind is kind):
-            yield warning(subject, said.format(", ".join(columns)), advice)
+            yield warning(subject, text.format(", ".join(columns)), advice)

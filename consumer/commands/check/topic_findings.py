@@ -1,4 +1,4 @@
-"""What `check` says of topics: which are there, and whether Redis can be rebuilt from them."""
+"""Findings of `check` about topics: which exist, and whether Redis can be rebuilt from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from consumer.events.topic_tables import named, sanitized
 from consumer.mapping.rules import Rules
 from consumer.source.topic_selection import Naming, Selection, is_routed
 
-# Kafka Connect 4 speaks to no older broker.
+# Kafka Connect 4 requires brokers of at least this version.
 _OLDEST_BROKER = (2, 1)
 _DAY_MS = 86_400_000
 _LIKE_OURS = "(connect/README.md, Topics)"
@@ -18,7 +18,7 @@ _LIKE_OURS = "(connect/README.md, Topics)"
 
 @dataclass(frozen=True, slots=True)
 class TopicSettings:
-    """A topic's settings as Kafka names them. Times in ms, sizes in bytes, -1 for no limit."""
+    """A topic's settings with Kafka's names. Times in ms, sizes in bytes, -1 for no limit."""
 
     policies: frozenset[str]
     retention_ms: int
@@ -29,7 +29,7 @@ class TopicSettings:
 
     @classmethod
     def read(cls, settings: Mapping[str, str]) -> TopicSettings:
-        """From names and values; Kafka's defaults stand for what is missing."""
+        """Parse names and values; missing settings have Kafka's defaults."""
         return cls(
             frozenset(part.strip() for part in settings.get("cleanup.policy", "delete").split(",")),
             int(settings.get("retention.ms", 7 * _DAY_MS)),
@@ -41,22 +41,22 @@ class TopicSettings:
 
     @property
     def is_compacted(self) -> bool:
-        """Whether only the last record of a key is kept."""
+        """Whether old records of a key may be removed."""
         return "compact" in self.policies
 
     @property
     def is_for_ever(self) -> bool:
-        """Whether no record goes because of its age or of the topic's size."""
+        """Whether no record is deleted because of its age or the topic's size."""
         return "delete" not in self.policies or (self.retention_ms < 0 and self.retention_bytes < 0)
 
     def keeps(self, age_ms: int) -> bool:
-        """Whether records of that age are still there, for all that age and size do."""
+        """Whether records of that age, in ms, are kept by the limits of age and size."""
         is_young = self.retention_ms < 0 or self.retention_ms >= age_ms
         return self.is_for_ever or (is_young and self.retention_bytes < 0)
 
 
 def of_broker(version: Sequence[int], servers: str, topics: int) -> Finding:
-    """A cluster that answers. ``version`` is the least that its protocol tells; it may be newer."""
+    """A cluster that answers. ``version``: the lowest that fits its protocol; it may be newer."""
     shown = ".".join(map(str, version))
     found = f"{servers} answers, {topics} topics; Kafka {shown} or later"
     if tuple(version) < _OLDEST_BROKER:
@@ -71,26 +71,26 @@ def of_topics(
     rules: Rules,
     followed: Collection[str] = (),
 ) -> Iterator[Finding]:
-    """The topics that are followed, against what should be.
+    """Findings about the consumed topics.
 
-    ``partitions`` are their numbers. ``followed`` are the tables that a running connector captures: one of them without
-    a topic may just have no row.
+    ``partitions``: the number of partitions by topic. ``followed``: the tables that a running connector captures; if
+    one of them has no topic, the table may have no row yet.
     """
     linked = {table.table for table in rules.linked}
     for topic in selection.topics:
         tables = selection.tables.of(topic)
-        carries = f", carries {', '.join(tables)}" if is_routed(topic, rules.captured()) and tables else ""
+        carries = f", contains {', '.join(tables)}" if is_routed(topic, rules.captured()) and tables else ""
         yield ok(f"topic {topic}", f"{partitions[topic]} partitions{carries}")
-    advice = "does the connector run, and capture the table? Debezium makes a topic with the table's first row"
+    advice = "check that the connector runs and captures the table; Debezium creates a topic with the table's first row"
     if settings.topics:
         for topic in sorted(set(settings.topics) - set(selection.topics)):
-            said = named(topic, rules.captured())
-            table = said.table if said is not None else ""
+            name = named(topic, rules.captured())
+            table = name.table if name is not None else ""
             if table in followed and topic.startswith(f"{settings.topic_prefix}."):
                 yield _no_row_yet(topic, table)
             else:
                 say = warning if table in linked else failure
-                yield say(f"topic {topic}", f"there is none, so nothing is known of {table or 'its tables'}", advice)
+                yield say(f"topic {topic}", f"it does not exist: no changes of {table or 'its tables'}", advice)
     else:
         scope = sanitized(*selection.databases) if len(selection.databases) == 1 else "<db or schema>"
         for table in rules.captured():
@@ -101,71 +101,71 @@ def of_topics(
                 yield _no_row_yet(topic, table)
             else:
                 say = warning if table in linked else failure
-                yield say(f"topic {topic}", f"there is none, so nothing is known of {table}", advice)
+                yield say(f"topic {topic}", f"it does not exist: no changes of {table}", advice)
     yield from _of_databases(selection, rules)
     if selection.uneven:
         yield warning(
             "topics",
-            "they differ in their number of partitions: a user's tables may be on different members, and one database "
-            "transaction be told as several messages",
-            "create the topics anew with one number (connect/README.md)",
+            "they differ in their number of partitions: a user's tables may be assigned to different members, and one "
+            "database transaction may cause several messages",
+            "create the topics again with equal numbers (connect/README.md)",
         )
 
 
 def _of_databases(selection: Selection, rules: Rules) -> Iterator[Finding]:
     databases = ", ".join(sorted(selection.databases))
     if databases:
-        yield ok("database", f"rows of {databases} are taken")
+        yield ok("database", f"rows of {databases} are applied")
     for topic in selection.refused:
         yield warning(
             f"topic {topic}",
-            f"it is of another database than {databases}, and is not followed",
-            "keep that database out of the connector's table.include.list; if it is the right one, set "
+            f"it is of another database than {databases}, and is not consumed",
+            "remove that database from the connector's table.include.list; if it is the right one, set "
             "CDC_SOURCE__DATABASE",
         )
 
 
 def of_heartbeats(wanted: Sequence[str], present: Collection[str]) -> Iterator[Finding]:
-    """The topics of the connectors' heartbeats, without which `run` does not notice that nothing is sent."""
+    """Findings about the heartbeat topics; without them `run` can't notice a silent connector."""
     for topic in wanted:
         if topic in present:
-            yield ok(f"heartbeats {topic}", "is there: `run` notices when the connector is silent")
+            yield ok(f"heartbeats {topic}", "exists: `run` notices a silent connector")
         else:
             yield warning(
                 f"heartbeats {topic}",
-                "there is no such topic: `run` can't tell a connector that failed from a quiet database",
-                "heartbeat.interval.ms=5000 on the connector; CDC_SOURCE__HEARTBEAT_TOPICS if it has another name",
+                "there is no such topic: for `run` a failed connector looks like a quiet database",
+                "set heartbeat.interval.ms=5000 on the connector; for another name CDC_SOURCE__HEARTBEAT_TOPICS",
             )
 
 
 def of_unnamed_database(topics: Collection[str], rules: Rules) -> Iterator[Finding]:
-    """Topics whose names do not tell the database, where the settings do not name it either."""
+    """A finding if topic names do not contain the database, and the settings do not name it either."""
     if routed := sorted(topic for topic in topics if is_routed(topic, rules.captured())):
         yield warning(
             "database",
-            f"the name of {', '.join(routed)} does not tell it: if Redis is emptied while rows of a restored backup "
-            "lie there, nobody knows which is the right one",
+            f"the names of {', '.join(routed)} do not contain it: if Redis is emptied while rows of a restored backup "
+            "are in these topics, the right database is not known",
             "set CDC_SOURCE__DATABASE",
         )
 
 
 def _no_row_yet(topic: str, table: str) -> Finding:
-    found = f"there is none, but a running connector captures {table}: the table may have no row yet"
-    return warning(f"topic {topic}", found, "nothing, if so: Debezium makes a topic with the table's first row")
+    found = f"it does not exist, but a running connector captures {table}: the table may have no row yet"
+    return warning(f"topic {topic}", found, "nothing, if so: Debezium creates a topic with the table's first row")
 
 
 def of_history(
     topic: str, tables: Collection[str], settings: TopicSettings | None, rules: Rules, days: int
 ) -> Iterator[Finding]:
-    """Whether a topic can rebuild what it should. ``days``: the history that is promised, change by change.
+    """Whether Redis can be rebuilt from a topic. ``days``: the history of single changes that is required.
 
-    A user table's topic should hold the last image of every user for ever, a linked table's single rows for a while.
-    ``tables`` are those that the topic is known to carry. ``settings`` are None where the broker did not tell them.
+    A user table's topic should keep the last image of every user for ever; a linked table's topic should keep single
+    rows for some time. ``tables``: the known tables of the topic. ``settings``: None if the broker does not show them.
     """
     subject = f"history of {topic}"
     if settings is None:
         yield warning(
-            subject, "the broker does not tell the topic's settings", "allow this account DESCRIBE_CONFIGS on the topic"
+            subject, "the broker does not show the topic's settings", "allow this account DESCRIBE_CONFIGS on the topic"
         )
         return
     has_users = any(rules.table(table) is not None for table in tables)
@@ -178,13 +178,13 @@ def of_history(
         found.append(
             warning(
                 subject,
-                f"it is compacted and carries {', '.join(tables)}: where their keys are alike, as of users of one id, "
-                "a row of one table displaces the other's",
-                "a topic for each table, or ByLogicalTableRouter, which adds the table to the key",
+                f"it is compacted and contains {', '.join(tables)}: if their keys are equal, such as users with one id,"
+                " a row of one table replaces a row of the other",
+                "use a topic for each table, or ByLogicalTableRouter, which adds the table to the key",
             )
         )
     if has_users or has_rows:
-        yield from dict.fromkeys(found) or [ok(subject, f"{_kept(settings)}; {days} days are promised")]
+        yield from dict.fromkeys(found) or [ok(subject, f"{_kept(settings)}; {days} days are required")]
 
 
 def _users(subject: str, settings: TopicSettings, days: int) -> Iterator[Finding]:
@@ -192,7 +192,7 @@ def _users(subject: str, settings: TopicSettings, days: int) -> Iterator[Finding
     if not settings.is_for_ever:
         yield warning(
             subject,
-            f"{_kept(settings)}: a user who has not changed since is gone from it, so it can't rebuild Redis",
+            f"{_kept(settings)}: it lacks users who have not changed since, so Redis can't be rebuilt from it",
             f"cleanup.policy=compact with {wanted} {_LIKE_OURS}, then a snapshot",
         )
     if not settings.keeps(days * _DAY_MS):
@@ -200,15 +200,15 @@ def _users(subject: str, settings: TopicSettings, days: int) -> Iterator[Finding
     if settings.is_compacted and settings.compaction_lag_ms < days * _DAY_MS:
         yield warning(
             subject,
-            f"min.compaction.lag.ms is {_time(settings.compaction_lag_ms)}: of older changes only each user's last is "
-            f"sure to be there, and {days} days are promised",
+            f"min.compaction.lag.ms is {_time(settings.compaction_lag_ms)}: of older changes only each user's last one "
+            f"is kept for certain, but {days} days are required",
             f"{wanted} {_LIKE_OURS}, or a lower CDC_KAFKA__HISTORY_DAYS",
         )
     elif settings.is_compacted and settings.tombstones_ms < days * _DAY_MS:
         yield warning(
             subject,
-            f"delete.retention.ms is {_time(settings.tombstones_ms)}: after it nothing tells that a user was deleted, "
-            f"and {days} days are promised",
+            f"delete.retention.ms is {_time(settings.tombstones_ms)}: after that time the topic does not show that a "
+            f"user was deleted, but {days} days are required",
             f"{wanted} {_LIKE_OURS}, or a lower CDC_KAFKA__HISTORY_DAYS",
         )
 
@@ -217,7 +217,7 @@ def _rows(subject: str, settings: TopicSettings, days: int) -> Iterator[Finding]
     if settings.is_compacted:
         yield failure(
             subject,
-            "it is compacted, and its records are keyed by the user: one row of each user is left",
+            "it is compacted, and its records are keyed by the user: only one row of each user remains",
             f"cleanup.policy=delete {_LIKE_OURS}, then a snapshot",
         )
     elif not settings.keeps(days * _DAY_MS):
@@ -227,7 +227,7 @@ def _rows(subject: str, settings: TopicSettings, days: int) -> Iterator[Finding]
 def _short(subject: str, settings: TopicSettings, days: int) -> Finding:
     return warning(
         subject,
-        f"{_kept(settings)}: shorter than the {days} days that are promised",
+        f"{_kept(settings)}: shorter than the {days} days that are required",
         f"retention.ms={days * _DAY_MS} and retention.bytes=-1, or a lower CDC_KAFKA__HISTORY_DAYS",
     )
 
@@ -235,11 +235,11 @@ def _short(subject: str, settings: TopicSettings, days: int) -> Finding:
 def of_dead_letters(
     topic: str, settings: TopicSettings | None, followed: Mapping[str, TopicSettings], days: int
 ) -> Iterator[Finding]:
-    """The topic of dead letters, which is there. ``followed`` are the topics whose records may end in it."""
+    """Findings about the dead letter topic, which exists. ``followed``: the topics whose records may end in it."""
     subject = f"dead letters {topic}"
     if settings is None:
         yield warning(
-            subject, "the broker does not tell the topic's settings", "allow this account DESCRIBE_CONFIGS on the topic"
+            subject, "the broker does not show the topic's settings", "allow this account DESCRIBE_CONFIGS on the topic"
         )
         return
     found = []
@@ -247,27 +247,27 @@ def of_dead_letters(
         found.append(
             failure(
                 subject,
-                "it is compacted: of a user's letters only the last is kept, and one without a key is refused",
+                "it is compacted: only the last letter of each key is kept, and a letter without a key is refused",
                 "cleanup.policy=delete",
             )
         )
     elif not settings.keeps(days * _DAY_MS):
-        found.append(warning(subject, f"{_kept(settings)}, whether somebody looked at them or not", "retention.ms=-1"))
+        found.append(warning(subject, f"{_kept(settings)}, also if nobody has handled them", "retention.ms=-1"))
     largest = max((each.largest_record for each in followed.values()), default=0)
     if settings.largest_record <= largest:
         found.append(
             warning(
                 subject,
-                f"max.message.bytes is {settings.largest_record}, and a letter is a record of up to {largest} bytes "
-                "with headers: one that is refused stops the program",
+                f"max.message.bytes is {settings.largest_record}, but a letter is a record of up to {largest} bytes "
+                "with headers: a letter that is refused stops the program",
                 f"max.message.bytes={2 * largest}",
             )
         )
-    yield from found or [ok(subject, f"there; {_kept(settings)}")]
+    yield from found or [ok(subject, f"exists; {_kept(settings)}")]
 
 
 def _kept(settings: TopicSettings) -> str:
-    """In words, what is kept and how long."""
+    """What the topic keeps and how long, as text."""
     words = []
     if settings.is_compacted:
         words.append(f"the last record of each key, all of the last {_time(settings.compaction_lag_ms)}")
@@ -275,9 +275,9 @@ def _kept(settings: TopicSettings) -> str:
         words += [] if settings.is_compacted else ["everything is kept"]
         return "; ".join(words)
     if settings.retention_ms >= 0:
-        words.append(f"records go after {_time(settings.retention_ms)}")
+        words.append(f"records are deleted after {_time(settings.retention_ms)}")
     if settings.retention_bytes >= 0:
-        words.append(f"the oldest records go when a partition has {settings.retention_bytes} bytes")
+        words.append(f"the oldest records are deleted when a partition has {settings.retention_bytes} bytes")
     return "; ".join(words)
 
 

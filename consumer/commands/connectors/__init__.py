@@ -1,1 +1,1 @@
-"""``cdc-consumer connect`` and ``grants``: the connectors of `connect/`."""
+"""``cdc-consumer connect`` and ``grants``: manage the connectors of `connect/`."""

@@ -1,4 +1,4 @@
-"""``connect``: the connectors in connect/, over Kafka Connect's REST API; and ``grants``."""
+"""``connect``: manages the connectors in connect/ over Kafka Connect's REST API; and ``grants``."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from consumer.settings.sources import Settings
     from consumer.source.connect.client import ConnectApi, Connector
 
-# For a moment after a change Connect still tells of the state before it (measured: 0.03 s), and a task that can't go on
-# may need one to find out.
+# For a moment after a change Connect still reports the previous state (measured: 0.03 s), and a task that can't run may
+# need a moment to fail.
 _STEADY_S = 2.0
 
 connectors = typer.Typer(
-    name="connect", help="The connectors in connect/, over Kafka Connect's REST API.", no_args_is_help=True
+    name="connect", help="Manage the connectors in connect/ over Kafka Connect's REST API.", no_args_is_help=True
 )
 
 Files = Annotated[list[Path], typer.Argument(help="Connector files, such as connect/mysql.json.")]
 Wait = Annotated[float, typer.Option(help="How long to wait until the tasks run, in seconds.", min=0)]
-Restart = Annotated[bool, typer.Option("--restart", help="Start again what failed, and nothing else.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Restart failed connectors and tasks, and nothing else.")]
 
 
 @connectors.command()
@@ -47,9 +47,9 @@ def apply(
     wait_s: Wait = 60.0,
     restart: Restart = False,
 ) -> None:
-    """Create or update connectors, placeholders filled from the environment, and wait until their tasks run.
+    """Create or update connectors, with placeholders filled from the environment, and wait until their tasks run.
 
-    Nothing is changed if Connect refuses one of them, and one that runs as its file says is not touched.
+    If Connect refuses one of them, nothing is changed. A connector that already has the file's settings is not touched.
     """
     settings, wanted = _load(files, connect_url, config_file)
     with _open(settings) as api:
@@ -72,34 +72,34 @@ def apply(
 
 @connectors.command()
 def status(
-    names: Annotated[list[str] | None, typer.Argument(help="Names of connectors; else all there are.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of connectors; without names, all.")] = None,
     config_file: ConfigFile = None,
     connect_url: ConnectUrl = None,
     wait_s: Wait = 60.0,
     restart: Restart = False,
     as_json: AsJson = False,
 ) -> None:
-    """How connectors and their tasks are, and why one failed. Ends with 1 if one failed, or is not there."""
+    """Show the state of connectors and tasks, and why one failed. Exit code 1 if one failed or does not exist."""
     from consumer.source.connect import status as connector_status
 
     is_well = True
     with _open(settings_of(config_file, connect_url=connect_url)) as api:
         present = api.names()
         if not (names or present):
-            _say("there are no connectors")
+            _print_error("there are no connectors")
         for name in names or present:
             if name not in present:
-                _say(f"{name}: there is none; there are: {', '.join(present) or 'none at all'}")
+                _print_error(f"{name}: does not exist; existing connectors: {', '.join(present) or 'none'}")
                 is_well = False
                 continue
-            api.connector(name)  # so that its secrets are known, which a trace may quote
+            api.connector(name)  # adds its secrets to the redaction: a trace may contain them
             found = api.status(name)
             if restart and found.failed:
                 api.restart_failed(name)
                 try:
                     api.wait_running(name, wait_s, _STEADY_S)
                 except ServerError as error:
-                    _say(str(error))
+                    _print_error(str(error))
                 found = api.status(name)
             is_well &= not found.failed
             causes = found.causes(api.redaction)
@@ -110,7 +110,7 @@ def status(
 
 @connectors.command()
 def diff(files: Files, config_file: ConfigFile = None, connect_url: ConnectUrl = None, as_json: AsJson = False) -> None:
-    """What differs between files and what runs, secrets as ***. Ends with 1 if something does. Changes nothing."""
+    """Show differences between files and running connectors, secrets as ***. Exit code 1 if there are any."""
     from consumer.commands.connectors import diff as connector_diff
 
     is_same = True
@@ -122,7 +122,7 @@ def diff(files: Files, config_file: ConfigFile = None, connect_url: ConnectUrl =
             if as_json:
                 typer.echo(connector_diff.to_json(connector.name, found is not None, found or []))
             elif found is None:
-                typer.echo(f"{connector.name}: there is none yet")
+                typer.echo(f"{connector.name}: does not exist yet")
             else:
                 typer.echo(f"{connector.name}: {f'{len(found)} settings differ' if found else 'no difference'}")
                 for each in found:
@@ -134,17 +134,18 @@ def diff(files: Files, config_file: ConfigFile = None, connect_url: ConnectUrl =
 @connectors.command()
 def watch(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Names of connectors; else all whose topic.prefix is ours.")
+        list[str] | None, typer.Argument(help="Names of connectors; without names, all with this topic.prefix.")
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Look once, restart what may be restarted, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Check once, restart what may be restarted, and exit.")] = False,
     config_file: ConfigFile = None,
     topic_prefix: Prefix = None,
     connect_url: ConnectUrl = None,
     metrics_port: MetricsPort = None,
 ) -> None:
-    """Start failed connectors and tasks again, with growing pauses, while the cause is one that passes.
+    """Restart failed connectors and tasks, with growing pauses, if the cause is temporary.
 
-    One that lasts (a refused password, a lost log, a wrong setting) is told and left to people. Runs until SIGTERM.
+    A permanent cause (a refused password, a lost log, a wrong setting) is reported, and there is no restart. Runs until
+    SIGTERM.
     """
     from consumer.commands.connectors import watch as watching
     from consumer.commands.shared.stop import Stop
@@ -174,9 +175,9 @@ def grants(
     config_file: ConfigFile = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Print the SQL that makes the connector's account and this program's, filled from the environment.
+    """Print the SQL that creates the connector's account and this program's, filled from the environment.
 
-    No server is asked. The passwords are in it: pipe it into the database's own client.
+    No server is asked. The output contains the passwords: pipe it into the database's own client.
     """
     from consumer.commands.connectors.grants import Server, filled
 
@@ -187,7 +188,7 @@ def grants(
 
 
 def _grants_file(server: str) -> Path:
-    """In the wheel they lie beside this module, in a checkout in connect/."""
+    """The file with the grants: in a wheel beside this module, in a checkout in connect/."""
     here = Path(__file__).parent
     packed = here / "sql" / f"{server}.sql"
     return packed if packed.is_file() else here.parents[2] / "connect" / "grants" / f"{server}.sql"
@@ -200,7 +201,7 @@ def _open(settings: Settings) -> ConnectApi:
 
 
 def _load(files: Sequence[Path], connect_url: str | None, config_file: Path | None) -> tuple[Settings, list[Connector]]:
-    """The settings, and the connectors with their placeholders filled from the environment and the settings."""
+    """The settings, and the connectors with placeholders filled from the environment and the settings."""
     from consumer.source.connect.client import load_connector, read_connector
 
     named = {name for file in files for name in read_connector(file).placeholders()}
@@ -210,7 +211,7 @@ def _load(files: Sequence[Path], connect_url: str | None, config_file: Path | No
 
 
 def _differences(api: ConnectApi, connector: Connector) -> list[Difference] | None:
-    """Between the file and what runs; None if there is no such connector."""
+    """The differences between the file and the running connector; None if there is no such connector."""
     from consumer.commands.connectors.diff import differences
 
     running = api.find(connector.name)
@@ -221,14 +222,14 @@ def _differences(api: ConnectApi, connector: Connector) -> list[Difference] | No
 
 
 def _is_refused(api: ConnectApi, connector: Connector) -> bool:
-    """Whether Connect has something against the configuration, which is then told by setting."""
+    """Whether Connect refuses the configuration; its errors are printed by setting."""
     problems = api.validate(connector)
     if problems:
-        _say(f"connector {connector.name}: Connect refuses {len(problems)} of its settings; nothing was changed")
+        _print_error(f"connector {connector.name}: Connect refuses {len(problems)} settings; nothing was changed")
     for setting, texts in problems.items():
-        _say(f"  {setting}: {' '.join(texts)}")
+        _print_error(f"  {setting}: {' '.join(texts)}")
     return bool(problems)
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     typer.echo(text, err=True)

@@ -1,7 +1,7 @@
-"""When a failed connector is started again, and when not: a decision each time that it is looked at.
+"""Decides at each check whether to restart a failed connector.
 
-A cause that passes is restarted for as long as it takes. One that nobody knows is tried some times. One that lasts is
-left to people. Times are seconds of one clock.
+A temporary cause is retried without a limit, an unknown cause some times, a permanent cause never. Times are seconds of
+one clock.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from consumer.source.connect.failure import Failure, Kind, failure_of
 from consumer.source.connect.status import ConnectorStatus
 
 STEADY_S = 2.0
-"""A task that can't go on may need so long to find out: until then it is not said to run."""
+"""Seconds. A task that can't run may need this long to fail: before that it does not count as running."""
 SOUND_S = 20.0
-"""A connector that ran for so long has nothing to do with earlier failures."""
+"""Seconds. After a run of this length, earlier failures do not count any more."""
 MOST_TRIES = 5
-"""So often a cause that nobody knows is tried."""
+"""Restarts for an unknown cause."""
 LONGER = 6
-"""So many times as long are the pauses then: with a record that fails each time those before it are sent again."""
+"""Factor of the pauses for an unknown cause: if one record always fails, the records before it are sent again."""
 
 
 class Step(StrEnum):
-    """What follows from a look."""
+    """The decision of one check."""
 
     NOTHING = "nothing"
     WAIT = "wait"
@@ -35,10 +35,11 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """What is known of one connector from earlier looks.
+    """What is known of one connector from earlier checks. Times are seconds of the clock.
 
-    ``restarts`` in a row; ``failed_at`` and ``runs_since`` are the times of its last failure, not yet over, and since
-    when it runs after that; ``again_at`` is when it is started again; ``refused`` what it is left to people for.
+    ``restarts``: in a row. ``failed_at``: the time of the last failure that is not over. ``runs_since``: since when the
+    connector has run after it. ``again_at``: the time of the next restart. ``refused``: the kind of a cause for which
+    there is no restart.
     """
 
     restarts: int = 0
@@ -51,10 +52,11 @@ class Attempts:
 def decide(
     before: Attempts, status: ConnectorStatus, now: float, pause_s: Callable[[int], float]
 ) -> tuple[Attempts, Step, Failure | None]:
-    """What to do, what is known after it, and the failure if it failed.
+    """The new state, the decision, and the failure if there is one.
 
-    ``pause_s`` answers the pause before the restart that is the n-th in a row. WAIT says that it failed and is started
-    again at ``again_at``; REFUSE that it is not; each is answered once for a failure, and once more after a restart.
+    ``pause_s`` answers the pause before the n-th restart in a row, in seconds. WAIT: it failed, and is restarted at
+    ``again_at``. REFUSE: it failed, and is not restarted. Each is answered once for a failure, and once more after a
+    restart.
     """
     if not status.failed:
         return _alive(before, status, now)
@@ -73,7 +75,7 @@ def decide(
 
 
 def _alive(before: Attempts, status: ConnectorStatus, now: float) -> tuple[Attempts, Step, None]:
-    """It did not fail, but may be about to start, or held by somebody."""
+    """The connector did not fail, but may not run yet, or may be paused or stopped."""
     if not status.running:
         return replace(before, runs_since=None, again_at=None), Step.NOTHING, None
     since = now if before.runs_since is None else before.runs_since

@@ -1,4 +1,4 @@
-"""``connect watch``: failed connectors are started again while the cause is one that passes, and only then."""
+"""``connect watch``: restarts failed connectors if the cause is temporary."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from consumer.source.connect.status import Present
 
 _log = structlog.get_logger(__name__)
 LOOK_S = 1.0
-# A start that fails costs Connect little; the longest pause is added to every outage of the database.
+# A restart that fails costs Connect little, but the longest pause is added to every outage of the database.
 _FIRST_S, _LONGEST_S = 1.0, 5.0
 
 
 class ConnectorWatch:
-    """Connectors of ``prefix`` (their ``topic.prefix``), or those that are named."""
+    """Watches the connectors whose ``topic.prefix`` is ``prefix``, or those with these names."""
 
     def __init__(self, api: ConnectApi, prefix: str, names: Collection[str], metrics: WatchMetrics) -> None:
         self._api = api
@@ -30,21 +30,21 @@ class ConnectorWatch:
         self._names = frozenset(names)
         self._metrics = metrics
         self._attempts: dict[str, Attempts] = {}
-        self._said = ""
+        self._absent = ""
 
     def look(self, now: float, pause_s: Callable[[int], float]) -> None:
-        """Ask Connect once, and do what follows.
+        """Ask Connect once, and act.
 
         Raises:
             ServerError: Connect can't be asked, or refuses a restart.
         """
         found = [each for each in self._api.present() if self._is_mine(each)]
-        self._say_absent(found)
+        self._log_absent(found)
         self._attempts = {each.name: self._attempts.get(each.name, Attempts()) for each in found}
         for each in found:
             before = self._attempts[each.name]
             known, step, failure = decide(before, each.status, now, pause_s)
-            self._do(each.name, step, failure, before, known, now)
+            self._act(each.name, step, failure, before, known, now)
             self._attempts[each.name] = known
         refused = {name: kind for name, known in self._attempts.items() if (kind := known.refused) is not None}
         self._metrics.looked(found, refused)
@@ -52,17 +52,17 @@ class ConnectorWatch:
     def _is_mine(self, each: Present) -> bool:
         return each.name in self._names if self._names else each.config.get("topic.prefix") == self._prefix
 
-    def _say_absent(self, found: Sequence[Present]) -> None:
-        """Once, until it changes."""
+    def _log_absent(self, found: Sequence[Present]) -> None:
+        """Log missing connectors, once until they change."""
         absent = sorted(self._names - {each.name for each in found})
         if not self._names and not found:
             absent = [f"one with topic.prefix={self._prefix}"]
-        said = ", ".join(absent)
-        if said and said != self._said:
-            _log.warning("there is no such connector", action="connector.absent", connector=said)
-        self._said = said
+        text = ", ".join(absent)
+        if text and text != self._absent:
+            _log.warning("there is no such connector", action="connector.absent", connector=text)
+        self._absent = text
 
-    def _do(
+    def _act(
         self, name: str, step: Step, failure: Failure | None, before: Attempts, known: Attempts, now: float
     ) -> None:
         if step is Step.RUNS:
@@ -73,16 +73,16 @@ class ConnectorWatch:
         cause = self._api.one_line(failure.line)
         if step is Step.WAIT and before.failed_at is None:
             _log.warning(
-                "the connector failed, and is started again",
+                "the connector failed, and will be restarted",
                 action="connector.failed",
                 connector=name,
-                problem=failure.problem if failure.kind is Kind.PASSES else "nobody knows whether this passes",
+                problem=failure.problem if failure.kind is Kind.PASSES else "the cause is unknown",
                 cause=cause,
                 again_in_s=round((known.again_at or now) - now, 1),
             )
         elif step is Step.REFUSE:
             _log.error(
-                f"the connector is not started again: {failure.problem}",
+                f"the connector is not restarted: {failure.problem}",
                 action="connector.refused",
                 connector=name,
                 reason=failure.kind,
@@ -94,7 +94,7 @@ class ConnectorWatch:
             self._api.restart_failed(name)
             self._metrics.restarts.labels(name).inc()
             _log.info(
-                "the connector was started again",
+                "the connector was restarted",
                 action="connector.restarted",
                 connector=name,
                 cause=cause,
@@ -105,10 +105,10 @@ class ConnectorWatch:
 def watch(
     watched: ConnectorWatch, metrics: WatchMetrics, sleep: Callable[[float], None], stop: Callable[[], bool]
 ) -> None:
-    """Look again and again until told to stop. Connect away is told once, and waited for.
+    """Check repeatedly until told to stop. If Connect is away, log it once and wait.
 
     Raises:
-        ConfigError: a setting can't be used, and Connect never answered: later it is waited for too.
+        ConfigError: a setting can't be used, and Connect has never answered; later this is waited for too.
     """
     failures, has_answered = 0, False
     while not stop():
@@ -132,15 +132,15 @@ def watch(
 
 
 def once(watched: ConnectorWatch) -> None:
-    """Look once; what failed for a cause that may pass is started again without a pause.
+    """Check once; restart without a pause what failed for a cause that may be temporary.
 
     Raises:
         ServerError, ConfigError: as :meth:`ConnectorWatch.look`.
     """
-    for _ in range(2):  # the first look plans the restart, the second one makes it
+    for _ in range(2):  # the first check plans the restart, the second one does it
         watched.look(time.monotonic(), lambda _: 0.0)
 
 
 def pause_s(restarts: int) -> float:
-    """The pause before the restart that is the n-th in a row, in seconds."""
+    """The pause before the n-th restart in a row, in seconds."""
     return backoff_s(restarts, _FIRST_S, _LONGEST_S)

@@ -1,1 +1,1 @@
-"""``cdc-consumer dead-letters``: dead letters listed, shown, and put through the pipeline again."""
+"""``cdc-consumer dead-letters``: lists dead letters, shows them, and applies their records again."""

@@ -1,4 +1,4 @@
-"""Dead letters tried once more: the parts put together for that, and a note of each one that was dealt with."""
+"""Applies records of dead letters again, or discards them, and writes a note for each one that is handled."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
 from consumer.source.letter_reader import write_notes
 
-# Letters of one database transaction are joined within so many, as `run` does it.
-_TOGETHER = 500
+# The batch size; events of one database transaction are joined within a batch, as in `run`.
+_BATCH_SIZE = 500
 
 Say = Callable[[Sequence[Released]], None]
-"""Told of what became of some of them, once that is noted."""
+"""Is called with results after their notes are written."""
 
 
 @dataclass(frozen=True, slots=True)
 class LetterActions:
-    """``is_dry``: nothing is done, only told. ``is_silent``: messages do not go out."""
+    """The actions. ``is_dry``: only report, change nothing. ``is_silent``: publish no messages."""
 
     settings: Settings
     rules: Rules
@@ -34,42 +34,43 @@ class LetterActions:
     is_silent: bool
 
     def release(self, chosen: Sequence[Unapplied], say: Say) -> None:
-        """Apply what can be applied, in the order given.
+        """Apply what can be applied, in the given order.
 
-        Redis first, then the note: whoever is interrupted in between does it again, and Redis answers that it has it.
+        Redis is written first, then the note. If the command is interrupted in between, the next one applies the record
+        again, and Redis answers that it already has it.
 
         Raises:
-            ServerUnavailable, Reconnected: Redis, Kafka or the registry went away; what was told is done.
+            ServerUnavailable, Reconnected: Redis, Kafka or the registry went away; what was reported is done.
             ServerError: one of them refuses.
         """
         if not chosen:
             return
         if self.is_dry:
             with closing(RedisView(self.settings.redis)) as view:
-                view.run()  # a server that is away, or refuses, says so in one sentence
-                for part in batched(chosen, _TOGETHER):
+                view.run()  # raises if the server is away or refuses
+                for part in batched(chosen, _BATCH_SIZE):
                     say(foreseen(part, view, self.rules, self.schemas))
             return
         sink = RedisSink(self.settings.redis, self.settings.guard, self.rules, self.settings.kafka.group_id)
         with closing(sink):
             sink.reach()
-            for part in batched(chosen, _TOGETHER):
-                self._noted(release(part, sink, self.rules, self.schemas, is_silent=self.is_silent), say)
+            for part in batched(chosen, _BATCH_SIZE):
+                self._write_notes(release(part, sink, self.rules, self.schemas, is_silent=self.is_silent), say)
 
     def discard(self, chosen: Sequence[Unapplied], say: Say) -> None:
-        """Give them up.
+        """Discard records: note that they are handled.
 
         Raises:
             ServerUnavailable, ServerError: from Kafka.
         """
-        for part in batched(chosen, _TOGETHER):
+        for part in batched(chosen, _BATCH_SIZE):
             results = [Released(each, Outcome.DISCARDED) for each in part]
             if self.is_dry:
                 say(results)
             else:
-                self._noted(results, say)
+                self._write_notes(results, say)
 
-    def _noted(self, results: Sequence[Released], say: Say) -> None:
+    def _write_notes(self, results: Sequence[Released], say: Say) -> None:
         done = [(each.unapplied, each.outcome) for each in results if each.is_done]
         write_notes(self.settings.kafka, self.settings.dead_letter_topic, done)
         say(results)

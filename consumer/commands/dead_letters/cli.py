@@ -1,4 +1,4 @@
-"""``cdc-consumer dead-letters``: what could not be applied, seen, tried again, or given up."""
+"""``cdc-consumer dead-letters``: records that could not be applied: list, show, apply again, or discard."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ letters = typer.Typer(name="dead-letters", help="Records that could not be appli
 _T = TypeVar("_T")
 
 OfTopic = Annotated[list[str] | None, typer.Option("--topic", help="Only records of this topic; may be repeated.")]
-OfReason = Annotated[list[str] | None, typer.Option("--reason", help="Only these, as undecodable; may be repeated.")]
+OfReason = Annotated[list[str] | None, typer.Option("--reason", help="Only this reason; may be repeated.")]
 Begin = Annotated[str | None, typer.Option("--from", help="Only letters written at this time or later, or 10m ago.")]
 End = Annotated[str | None, typer.Option("--to", help="Only letters written before this time.")]
 
@@ -57,24 +57,24 @@ def list_(
     topic_prefix: Prefix = None,
     group_id: Group = None,
 ) -> None:
-    """The records that wait here, each once. Changes nothing."""
+    """List the records that could not be applied, each once. Changes nothing."""
     from consumer.commands.dead_letters import report as letter_report
 
     settings = settings_of(config_file, None, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id)
     choice = _choice((), topic, reason, table, user, begin, end)
-    box = _box(settings)
-    chosen = choice.of(box.open())
+    states = _read(settings)
+    chosen = choice.of(states.open())
     if as_json:
         for each in chosen:
             typer.echo(letter_report.to_json(each))
     elif chosen:
         _print_table(chosen)
-    typer.echo(f"{len(chosen)} of {len(box.open())} in {settings.dead_letter_topic}", err=True)
+    typer.echo(f"{len(chosen)} of {len(states.open())} in {settings.dead_letter_topic}", err=True)
 
 
 @letters.command()
 def show(
-    place: Annotated[str, typer.Argument(help="Where the record lay, as list prints it.")],
+    place: Annotated[str, typer.Argument(help="The record's place, as list prints it.")],
     as_json: AsJson = False,
     config_file: ConfigFile = None,
     mapping_file: MappingFile = None,
@@ -82,28 +82,28 @@ def show(
     topic_prefix: Prefix = None,
     group_id: Group = None,
 ) -> None:
-    """One record, its headers and what was said of it. Columns that the mapping takes no values of are hidden."""
+    """Show one record with its headers and problems. Columns whose values the mapping does not use are hidden."""
     from consumer.commands.dead_letters import report as letter_report
     from consumer.commands.dead_letters.hidden import visible
 
     settings = settings_of(config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id)
     rules = rules_of(settings)
-    (found,) = _placed([place], _box(settings))
+    (found,) = _placed([place], _read(settings))
     record = visible(found.record, found.last.tables, rules, schemas_of(settings))
     typer.echo((letter_report.shown_json if as_json else letter_report.shown_text)(found, record))
 
 
 @letters.command()
 def replay(
-    places: Annotated[list[str] | None, typer.Argument(help="Where they lay, as list prints it.")] = None,
+    places: Annotated[list[str] | None, typer.Argument(help="The records' places, as list prints them.")] = None,
     topic: OfTopic = None,
     reason: OfReason = None,
     table: Tables = None,
     user: Users = None,
     begin: Begin = None,
     end: End = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that wait here.")] = False,
-    discard: Annotated[bool, typer.Option("--discard", help="Give them up: note them as dealt with.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All open records.")] = False,
+    discard: Annotated[bool, typer.Option("--discard", help="Do not apply them: note them as handled.")] = False,
     publish: Annotated[bool, typer.Option(help="Publish the messages of what is applied.")] = True,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -115,9 +115,9 @@ def replay(
     group_id: Group = None,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Put records through the pipeline again, and note what was dealt with. The version guard decides.
+    """Apply records again, and note those that are handled. The version guard decides.
 
-    Without --yes only say what would become of them. Exit code 1 if something stays.
+    Without --yes, only show the outcomes. Exit code 1 if a record stays open.
     """
     from consumer.commands.dead_letters import report as letter_report
     from consumer.commands.dead_letters.actions import LetterActions
@@ -132,11 +132,11 @@ def replay(
     choice = _choice(places or (), topic, reason, table, user, begin, end)
     if choice.is_everything != everything:
         fix = "name places, or filters such as --user live:123, or --all alone"
-        raise ConfigError("replay", "it is not clear which records", fix=fix)
+        raise ConfigError("replay", "the choice of records is not clear", fix=fix)
     is_dry = not yes
-    box = _box(settings)
-    _placed(places or (), box, may_be_done=True)
-    waiting = box.open()
+    states = _read(settings)
+    _placed(places or (), states, may_be_done=True)
+    found_open = states.open()
     results: list[Released] = []
 
     def say(found: Sequence[Released]) -> None:
@@ -145,13 +145,13 @@ def replay(
             typer.echo((letter_report.released_json if as_json else letter_report.released_text)(each))
 
     rules, schemas = rules_of(settings), schemas_of(settings)
-    if not discard:  # as `run`, which leaves out rows of other databases
+    if not discard:  # as `run`, which does not apply rows of other databases
         rules = replace(rules, databases=selected(settings, rules, schemas, recall).databases)
-    trial = LetterActions(settings, rules, schemas, is_dry=is_dry, is_silent=not publish)
+    actions = LetterActions(settings, rules, schemas, is_dry=is_dry, is_silent=not publish)
     if discard:
-        trial.discard(choice.of(waiting), say)
+        actions.discard(choice.of(found_open), say)
     else:
-        trial.release(choice.of(waiting), say)
+        actions.release(choice.of(found_open), say)
     prefix = "would be: " if is_dry else ""
     typer.echo(f"{prefix}{letter_report.summary(results)}", err=True)
     if is_dry and not dry_run:
@@ -160,19 +160,19 @@ def replay(
         raise typer.Exit(1)
 
 
-def _box(settings: config.Settings) -> LetterStates:
-    """What lies in the topic; what is in it beside this group's letters is said."""
+def _read(settings: config.Settings) -> LetterStates:
+    """Read the dead letter topic; print what it contains besides this group's letters."""
     from consumer.source.letter_reader import read_letters
 
-    box = read_letters(settings.kafka, settings.dead_letter_topic)
-    if not box.has_topic:
+    states = read_letters(settings.kafka, settings.dead_letter_topic)
+    if not states.has_topic:
         name = settings.dead_letter_topic
-        typer.echo(f"there is no topic {name}: nothing was ever written to it, or it has another name", err=True)
-    for group, count in sorted(box.others.items()):
-        typer.echo(f"{count} letters of the group {group}, which only --group-id {group} shows", err=True)
-    if box.strange:
-        typer.echo(f"{box.strange} records that are no letters of this program", err=True)
-    return box
+        typer.echo(f"there is no topic {name}: no letter was ever written, or it has another name", err=True)
+    for group, count in sorted(states.others.items()):
+        typer.echo(f"{count} letters of the group {group}, shown only with --group-id {group}", err=True)
+    if states.strange:
+        typer.echo(f"{states.strange} records that this program did not write", err=True)
+    return states
 
 
 def _choice(
@@ -199,14 +199,14 @@ def _choice(
     )
 
 
-def _placed(places: Sequence[str], box: LetterStates, *, may_be_done: bool = False) -> list[Unapplied]:
-    """Those at ``places``, each of which must wait; ``may_be_done``: one that was dealt with is only told."""
-    by_place = {each.place: each for each in box.open()}
+def _placed(places: Sequence[str], states: LetterStates, *, may_be_done: bool = False) -> list[Unapplied]:
+    """The open records at ``places``. ``may_be_done``: a handled one is no error, but is reported."""
+    by_place = {each.place: each for each in states.open()}
     wanted = [_parsed("PLACE", each, Place.from_text, "a place as list prints it") for each in places]
     for missing in [each for each in wanted if each not in by_place]:
-        if not (may_be_done and missing in box.known):
-            raise ConfigError("PLACE", f"{missing} does not wait here", allowed="one that list prints")
-        typer.echo(f"{missing} was dealt with before", err=True)
+        if not (may_be_done and missing in states.known):
+            raise ConfigError("PLACE", f"{missing} is not an open record", allowed="a place that list prints")
+        typer.echo(f"{missing} was handled before", err=True)
     return [by_place[each] for each in wanted if each in by_place]
 
 

@@ -1,6 +1,6 @@
-"""A record for a person's eyes: what the mapping names is shown, and everything else is hidden.
+"""A record as it may be shown: values of columns that the mapping names; all other values are hidden.
 
-The user tables hold passwords and addresses, and a record that can't be read may hold anything.
+User tables contain passwords and addresses, and a record that can't be decoded may contain anything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from consumer.mapping.rules import LinkedTable, Rules, UserTable
 
 HIDDEN = "***"
 _HASH_DIGITS = 16
-# Where the change stands in the database's log. A source block may hold more, such as the SQL statement.
+# The position of the change in the database's log. A source block may contain more, such as the SQL statement.
 _SOURCE = (
     *("connector", "name", "db", "schema", "table", "snapshot", "ts_ms", "sequence", "server_id"),
     *("gtid", "file", "pos", "row", "lsn", "txId"),
@@ -26,12 +26,12 @@ _SOURCE = (
 
 
 def digest(data: bytes | None) -> str:
-    """Bytes that may hold anything: their length, and a hash by which two can be told apart."""
+    """Bytes with unknown content: their length, and a hash to compare them."""
     return "null" if data is None else f"{len(data)} bytes, sha256 {sha256(data).hexdigest()[:_HASH_DIGITS]}"
 
 
 def visible(record: SourceRecord, tables: Collection[str], rules: Rules, schemas: Schemas) -> Mapping[str, object]:
-    """Key, value and headers of ``record`` as far as they may be shown; of ``tables`` it is if it does not say so.
+    """Key, value and headers of ``record``, with hidden values. ``tables``: used if the record names no table.
 
     Raises:
         ServerError: from ``schemas``.
@@ -39,8 +39,8 @@ def visible(record: SourceRecord, tables: Collection[str], rules: Rules, schemas
     value, problem = _decoded(record.value, schemas)
     if _is_envelope(value):
         source = value.get("source")
-        said = source.get("table") if isinstance(source, dict) else None
-        tables = (said,) if isinstance(said, str) else tables
+        name = source.get("table") if isinstance(source, dict) else None
+        tables = (name,) if isinstance(name, str) else tables
     names = _names_of_all(rules, tables)
     key, _ = _decoded(record.key, schemas)
     return {
@@ -52,12 +52,12 @@ def visible(record: SourceRecord, tables: Collection[str], rules: Rules, schemas
 
 
 def _headers(found: Sequence[Header]) -> Mapping[str, str]:
-    """The connector or a transformation wrote them, with whatever was at hand."""
+    """Headers are shown as a hash, because the connector or a transform may write any value there."""
     return {name: digest(value) for name, value in found}
 
 
 def _decoded(data: bytes | None, schemas: Schemas) -> tuple[object, str]:
-    """The value, or why there is none."""
+    """The decoded value and "", or None and the problem."""
     if data is None:
         return None, ""
     try:
@@ -71,13 +71,13 @@ def _is_envelope(value: object) -> TypeGuard[Mapping[str, Any]]:
 
 
 def _names_of_all(rules: Rules, tables: Collection[str]) -> frozenset[str]:
-    """The columns that the mapping takes values of in each of ``tables``: what one of them hides is hidden."""
+    """The columns that may be shown in all of ``tables``: a column that one of them hides is hidden."""
     found = [_names(rules, table) for table in tables]
     return frozenset.intersection(*found) if found else frozenset()
 
 
 def _names(rules: Rules, table: str) -> frozenset[str]:
-    """The columns of ``table`` that the mapping takes values of; none if it does not name the table."""
+    """The columns of ``table`` whose values the mapping uses; none if it does not name the table."""
     if (users := rules.table(table)) is not None:
         return _of_users(users)
     linked = rules.linked_table(table)
@@ -112,7 +112,7 @@ def _row(row: Mapping[object, object], names: frozenset[str]) -> Mapping[str, ob
 
 
 def _scalar(value: object) -> object:
-    """A column's value is one value; what is in its place otherwise may be anything."""
+    """A value of a simple type; nested values may contain anything and are hidden."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value) if isinstance(value, Decimal) else HIDDEN

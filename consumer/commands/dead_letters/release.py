@@ -1,4 +1,4 @@
-"""Dead letters through the pipeline again: the same decisions, the same guard, and what became of each."""
+"""Applies records of dead letters again, with the same decisions and the same guard, and reports the outcomes."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from consumer.planning.decision import decide_all, healing_plan
 from consumer.planning.effect import Mode, Plan, Update, Upsert
 from consumer.sink.drift import StoredKeys, differences, version_of
 
-LOST = "Redis is past it, and nobody was marked when it was lost, for it was not known whose change it was"
+LOST = "Redis has a newer change, but the record's user was not known when it failed, so nobody was marked"
 _OTHER_TYPE = "{} is a key of another type"
 
 
 class View(Protocol):
-    """What Redis holds."""
+    """Reads the stored values of users from Redis."""
 
     def stored_keys(self, plans: Sequence[Plan]) -> Sequence[StoredKeys]:
-        """What stands there of each plan's keys."""
+        """The stored values of each plan's keys."""
         ...
 
     def guards(self, users: Sequence[UserId], rules: Rules) -> Sequence[GuardState]:
-        """What stands in the guard of each user."""
+        """The guard of each user."""
         ...
 
 
 def foreseen(chosen: Sequence[Unapplied], view: View, rules: Rules, schemas: Schemas) -> list[Released]:
-    """What would become of them, if nothing else changed meanwhile.
+    """The outcomes that :func:`release` would have now.
 
     Raises:
-        ServerUnavailable, ServerError: of Redis, or from ``schemas``.
+        ServerUnavailable, ServerError: from Redis, or from ``schemas``.
     """
     batch = _batch(chosen, rules, schemas, is_silent=True)
     marks = {at for at, plan in batch.plans().items() if plan.mode is Mode.MARK}
@@ -52,18 +52,18 @@ def foreseen(chosen: Sequence[Unapplied], view: View, rules: Rules, schemas: Sch
             results.append(_result(batch, each, at, rules, None))
             continue
         plan, row = plans[at], (plans[at].guard, plans[at].table)
-        verdict = _verdict(plan, stored_keys[at], applied.get(row), guards[at])
+        verdict = _expected_verdict(plan, stored_keys[at], applied.get(row), guards[at])
         if not isinstance(verdict, Verdict):
             results.append(Released(each, Outcome.STAYS, verdict))
             continue
         if verdict.is_accepted:
             applied[row] = plan.version
-        results.append(_answered(each, plan, verdict, rules))
+        results.append(_outcome(each, plan, verdict, rules))
     return results
 
 
-def _verdict(plan: Plan, stored: StoredKeys, applied: Version | None, guard: GuardState) -> Verdict | str:
-    """What the guard would say; or why Redis would refuse. ``applied`` is what would have been applied before."""
+def _expected_verdict(plan: Plan, stored: StoredKeys, applied: Version | None, guard: GuardState) -> Verdict | str:
+    """The guard's verdict, or why Redis would refuse. ``applied``: the version that would be applied before."""
     if plan.guard in stored.others:
         return _OTHER_TYPE.format(plan.guard)
     version = applied or version_of(stored)
@@ -82,21 +82,21 @@ def _verdict(plan: Plan, stored: StoredKeys, applied: Version | None, guard: Gua
 
 
 def _is_kept(part: Upsert | Update) -> bool:
-    """Whether a field waits in the guard where its hash can't be written."""
+    """Whether the field is kept in the guard if its hash can't be written."""
     return isinstance(part, Update) and part.is_kept
 
 
 def release(
     chosen: Sequence[Unapplied], sink: Sink, rules: Rules, schemas: Schemas, *, is_silent: bool = False
 ) -> list[Released]:
-    """Apply them, in the order given; ``is_silent``: their messages do not go out.
+    """Apply records in the given order; ``is_silent``: publish no messages.
 
-    Nobody is marked by what fails again: the mark was left when it failed first, and may since have moved to a later
+    A record that fails again marks no user: the mark was set at its first failure, and may have moved since to a later
     record that was lost too.
 
     Raises:
-        ServerUnavailable, Reconnected: some of them may have been applied. Done again, Redis answers REPEATED to those.
-        ServerError: from ``schemas``, before anything was done.
+        ServerUnavailable, Reconnected: some may have been applied; when applied again, Redis answers REPEATED for
+        those. ServerError: from ``schemas``, before anything was applied.
     """
     batch = _batch(chosen, rules, schemas, is_silent)
     delivery = Delivery(
@@ -125,10 +125,10 @@ def _result(batch: Batch, each: Unapplied, at: int, rules: Rules, halt: CdcError
         return Released(each, Outcome.NOTHING, batch.decisions[at].reason)
     if answer is None:
         return Released(each, Outcome.STAYS, str(halt), halt.advice) if halt else Released(each, Outcome.APPLIED)
-    return _answered(each, plan, answer.verdict, rules)
+    return _outcome(each, plan, answer.verdict, rules)
 
 
-def _answered(each: Unapplied, plan: Plan, verdict: Verdict, rules: Rules) -> Released:
+def _outcome(each: Unapplied, plan: Plan, verdict: Verdict, rules: Rules) -> Released:
     if verdict.is_accepted:
         return Released(each, Outcome.APPLIED)
     if verdict is Verdict.DUPLICATE:
@@ -140,6 +140,6 @@ def _answered(each: Unapplied, plan: Plan, verdict: Verdict, rules: Rules) -> Re
 
 
 def _without_place(error: CdcError) -> str:
-    """The place is said beside it."""
+    """The error's text without the place, which is shown in its own column."""
     place = getattr(error, "place", None)
     return str(error).removeprefix(f"{place}: ") if place is not None else str(error)

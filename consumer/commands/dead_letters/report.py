@@ -1,6 +1,6 @@
-"""Dead letters as text that a person reads, and as JSON that a program reads.
+"""Dead letters as text for people and as JSON for programs.
 
-What may not be seen is hidden before it comes here.
+Values that may not be shown are already hidden here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ COLUMNS = ("place", "written", "reason", "user", "times", "why")
 
 
 def to_json(unapplied: Unapplied) -> str:
-    """One JSON object in one line."""
+    """One JSON object on one line."""
     last = unapplied.last
     return _encoded(
         {
@@ -34,7 +34,7 @@ def to_json(unapplied: Unapplied) -> str:
 
 
 def cells(unapplied: Unapplied) -> Sequence[str]:
-    """A row of the table with these :data:`COLUMNS`."""
+    """A row of the table with the columns :data:`COLUMNS`."""
     last = unapplied.last
     user = _joined(last.users) or ""
     why = _problem(last, unapplied)
@@ -42,7 +42,7 @@ def cells(unapplied: Unapplied) -> Sequence[str]:
 
 
 def rows(found: Sequence[Unapplied]) -> Iterator[str]:
-    """The same table, one line a record however long it is: what a program can take apart by lines."""
+    """The table with one line for each record, however long, so that programs can split it into lines."""
     table = [COLUMNS, *([" ".join(cell.split()) for cell in cells(each)] for each in found)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
@@ -50,17 +50,17 @@ def rows(found: Sequence[Unapplied]) -> Iterator[str]:
 
 
 def shown_json(unapplied: Unapplied, record: Mapping[str, Any]) -> str:
-    """One letter whole: ``record`` is what may be seen of it."""
+    """One record with all its letters; ``record``: its visible values."""
     return _encoded(_shown(unapplied, record))
 
 
 def shown_text(unapplied: Unapplied, record: Mapping[str, Any]) -> str:
-    """The same as lines."""
+    """The same as lines of text."""
     return "\n".join(_lines(_shown(unapplied, record)))
 
 
 def released_json(released: Released) -> str:
-    """One JSON object in one line."""
+    """One JSON object on one line."""
     return _encoded(
         {
             "place": str(released.unapplied.place),
@@ -72,14 +72,14 @@ def released_json(released: Released) -> str:
 
 
 def released_text(released: Released) -> str:
-    """One line, and one more where there is something to do."""
+    """One line, and a second one if there is advice."""
     why = f": {released.why}" if released.why else ""
     advice = f"\n  what to do: {released.advice}" if released.advice else ""
     return f"{released.outcome:<10} {released.unapplied.place}{why}{advice}"
 
 
 def summary(results: Sequence[Released]) -> str:
-    """How many of each outcome."""
+    """The number of records with each outcome."""
     counts = {each: sum(1 for result in results if result.outcome is each) for each in Outcome}
     return ", ".join(f"{count} {each}" for each, count in counts.items() if count) or "nothing to do"
 
@@ -109,17 +109,17 @@ def _letter(letter: Letter, unapplied: Unapplied) -> dict[str, Any]:
 
 
 def _problem(letter: Letter, unapplied: Unapplied) -> str:
-    """The place is said beside it."""
+    """The problem without the place, which is shown in its own column."""
     return letter.problem.removeprefix(f"{unapplied.place}: ")
 
 
 def _joined(parts: Sequence[object]) -> str | None:
-    """Several are possible where a topic carries several tables; None where none is known."""
+    """Parts joined by commas, because several tables are possible; None if there are none."""
     return ",".join(map(str, parts)) or None
 
 
 def _lines(value: object, indent: int = 0) -> Iterator[str]:
-    """Nested objects, one value a line."""
+    """Nested objects, one value per line."""
     if isinstance(value, Mapping):
         for name, part in value.items():
             if isinstance(part, Mapping | list) and part:

@@ -1,1 +1,1 @@
-"""``cdc-consumer explain``: what stands in Redis for a user, which change set it, and what is still to come."""
+"""``cdc-consumer explain``: a user's values in Redis, the changes that set them, and changes that are not applied."""

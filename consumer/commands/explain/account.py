@@ -1,4 +1,4 @@
-"""Of each value that stands in Redis for a user: what the database says, and which change set it."""
+"""For each value of a user in Redis: the database's value, and the change that set it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9
 
 
 class Note(StrEnum):
-    """What is to be said of a value beside who set it.
+    """What is known about a value, besides the change that set it.
 
-    BY_HAND: it is not what the last change wrote. BEYOND: it is not, but it is as in the database, or the guard knows a
-    version that the topics do not tell: a repair or a force-refresh wrote it. GONE: a change wrote it, and it is not
-    there. UNTOLD: no change in the topics wrote it.
+    BY_HAND: it is not what the last change wrote. BEYOND: it is not what the last change wrote, but it is as in the
+    database, or the guard has a version that is not in the topics: a repair or a force-refresh wrote it. GONE: a change
+    wrote it, and it does not exist. UNTOLD: no change in the topics wrote it.
     """
 
     AS_WRITTEN = "as written"
@@ -35,10 +35,10 @@ class Note(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A field of one of the user's hashes, or the balance string, whose ``name`` is then "".
+    """A field of one of the user's hashes, or the balance string, whose ``name`` is "".
 
-    ``database`` is None where nothing is known of it there. ``is_compared``: it is known what Redis should hold.
-    ``is_spelled``: Redis holds the same value as the database, written another way.
+    ``database``: None if the database's value is not known. ``is_compared``: the right value is known. ``is_spelled``:
+    Redis has the database's value in another form.
     """
 
     name: str
@@ -51,13 +51,13 @@ class Value:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether Redis holds another value than the database, or lacks it."""
+        """Whether Redis has another value than the database, or lacks it."""
         return self.is_compared and self.redis != self.database and not self.is_spelled
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """``others`` are the names of fields in the config hash that this program does not own."""
+    """All values of a user. ``others``: names of fields in the config hash that this program does not write."""
 
     config: tuple[Value, ...]
     portfolio: tuple[Value, ...]
@@ -65,19 +65,19 @@ class Account:
     others: tuple[str, ...]
 
     def noted(self, note: Note) -> list[str]:
-        """What the values are called that are ``note``."""
+        """The names of the values with this note."""
         return [name for name, each in self.every() if each.note is note and not each.is_spelled]
 
     def spelled(self) -> list[str]:
-        """What the values are called that are as in the database, and written another way."""
+        """The names of the values that are as in the database, but in another form."""
         return [name for name, each in self.every() if each.is_spelled]
 
     def wrong(self) -> list[str]:
-        """What the values are called that are not as in the database."""
+        """The names of the values that differ from the database."""
         return [name for name, each in self.every() if each.is_wrong]
 
     def every(self) -> Iterator[tuple[str, Value]]:
-        """All of them, each as it is called among the others."""
+        """All values with their names."""
         yield from ((each.name, each) for each in self.config)
         yield from ((f"portfolio.{each.name}", each) for each in self.portfolio)
         if self.balance is not None:
@@ -86,9 +86,9 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class ReadValues:
-    """The values that were read: of Redis, None where a key is not there, and of the database, None if not asked.
+    """The values that were read: from Redis (None: no such key) and from the database (None: not asked).
 
-    ``lacking`` are fields that the database has no column for, so that Redis should not hold them.
+    ``lacking``: fields without a column in the database, which Redis should not have.
     """
 
     config: Mapping[str, str] | None
@@ -98,42 +98,44 @@ class ReadValues:
     lacking: frozenset[str] = frozenset()
 
 
-def account(there: ReadValues, history: History, guard: GuardState, table: UserTable, rules: Rules) -> Account:
-    """What is to be said of each value of a user of ``table``."""
+def account(read: ReadValues, history: History, guard: GuardState, table: UserTable, rules: Rules) -> Account:
+    """Explain each value of a user of ``table``."""
     written = history.written
     is_beyond = _is_beyond(guard.versions.get(table.table), history, table.table)
-    database = there.database or {}
+    database = read.database or {}
 
     times = {name for names in time_fields(rules) for name in names}
 
     def value(name: str, redis: str | None, setting: Setting | None, field: str = "") -> Value:
-        said = database.get(field or name)
-        is_compared = said is not None or name in there.lacking
-        is_spelled = redis != said and is_compared and is_same_value(field or name, redis, said, table, rules)
-        # A repair writes when it was, and the database does not tell that.
+        in_database = database.get(field or name)
+        is_compared = in_database is not None or name in read.lacking
+        is_spelled = (
+            redis != in_database and is_compared and is_same_value(field or name, redis, in_database, table, rules)
+        )
+        # A repair writes its own time, which the database does not contain.
         is_later = name in times and setting is not None and _is_later(redis, setting.value)
-        note = _note(redis, said, setting, is_beyond or is_later)
-        return Value(name, redis, said, setting, note, is_compared, is_spelled)
+        note = _note(redis, in_database, setting, is_beyond or is_later)
+        return Value(name, redis, in_database, setting, note, is_compared, is_spelled)
 
-    in_redis = there.config or {}
+    in_redis = read.config or {}
     owned = _owned(table, rules)
     config = tuple(
         value(name, in_redis.get(name), written.of_field(name, in_redis.get(name)))
         for name in owned
-        if name in in_redis or (there.config is not None and (name in database or name in written.config))
+        if name in in_redis or (read.config is not None and (name in database or name in written.config))
     )
     portfolio: tuple[Value, ...] = ()
-    if there.portfolio is not None:
+    if read.portfolio is not None:
         _, stamps = time_fields(rules)
         mirrored = [name for each in rules.consequences if each.portfolio for name in sorted(each.fields)]
         portfolio = tuple(
-            value(name, there.portfolio.get(name), written.portfolio.get(name))
+            value(name, read.portfolio.get(name), written.portfolio.get(name))
             for name in dict.fromkeys((*mirrored, *stamps))
-            if name in there.portfolio  # it is its owner's: what it does not have was never promised
+            if name in read.portfolio  # another program owns this hash: it need not have all fields
         )
     balance = None
-    if there.balance is not None:
-        balance = value("", there.balance, written.of_balance(there.balance), rules.balance_field)
+    if read.balance is not None:
+        balance = value("", read.balance, written.of_balance(read.balance), rules.balance_field)
     return Account(config, portfolio, balance, tuple(sorted(in_redis.keys() - set(owned))))
 
 
@@ -150,20 +152,20 @@ def _note(redis: str | None, database: str | None, setting: Setting | None, is_b
 
 
 def _is_later(redis: str | None, written: str) -> bool:
-    """Whether one is a time of a change behind the other."""
+    """Whether Redis has a time that is later than the one that the change wrote."""
     return redis is not None and _TIME.fullmatch(redis) is not None and redis > written
 
 
 def _is_beyond(stored: Version | None, history: History, table: str) -> bool:
-    """Whether the guard's version of ``table`` is newer than every change that the topics tell as applied."""
+    """Whether the guard's version of ``table`` is newer than every applied change in the topics."""
     if stored is None:
         return False
-    told = [
+    applied = [
         each.plan.version
         for each in history.of(ChangeOutcome.APPLIED)
         if each.plan is not None and each.plan.table == table
     ]
-    return not told or compare(stored, told[-1]).is_accepted
+    return not applied or compare(stored, applied[-1]).is_accepted
 
 
 def _owned(table: UserTable, rules: Rules) -> tuple[str, ...]:

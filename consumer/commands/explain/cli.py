@@ -1,4 +1,4 @@
-"""``cdc-consumer explain``: one user, for a person who has to know what happened."""
+"""``cdc-consumer explain``: explains the values of one user."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from consumer.commands.shared.options import (
 
 def explain(
     user: Annotated[str, typer.Argument(help="The user, as live:123.")],
-    last: Annotated[int, typer.Option("--last", help="Of so many changes the plans are shown.", min=0)] = 5,
+    last: Annotated[int, typer.Option("--last", help="Show the plans of this many last changes.", min=0)] = 5,
     begin: Begin = "beginning",
     as_json: AsJson = False,
     config_file: ConfigFile = None,
@@ -40,9 +40,9 @@ def explain(
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """What stands in Redis for a user, which change set it, and what is still to come. Changes nothing.
+    """Show a user's values in Redis, which change set each, and changes that are not applied yet. Changes nothing.
 
-    Exit code 1 if there is no topic that could tell.
+    Exit code 1 if there is no topic with the user's changes.
     """
     settings = settings_of(
         config_file,

@@ -1,4 +1,4 @@
-"""Everything that is known of one user, and what is wrong with it."""
+"""All facts about one user, and the problems that follow from them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from consumer.sink.view import StoredUser
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything that is known of a user. ``knows_database``: the database was asked; ``row_problem``: why what it has
-    can't be used; ``unreadable``: the columns of it that can't be read. ``lacking``: the topics that should be read and
-    are not there, "" for none.
+    """All facts about a user.
+
+    ``knows_database``: the database was asked. ``row_problem``: why the database's row can't be used. ``unreadable``:
+    columns of the row that can't be read. ``lacking``: topics that should be read but do not exist, or "".
     """
 
     user: UserId
@@ -31,19 +32,19 @@ class Explanation:
     row_problem: str = ""
     unreadable: tuple[str, ...] = ()
     is_emptied: bool = False
-    """Redis has lost partitions of the user's topics, and nobody has rebuilt them."""
+    """Redis has lost partitions of the user's topics, and they are not rebuilt."""
     lacking: str = ""
 
     def problems(self) -> list[str]:
-        """What is wrong, the most telling first; empty if nothing is."""
+        """The problems, the most important first; empty if there are none."""
         emptied = [f"{EMPTIED}, and is not rebuilt yet: {REBUILD}"] if self.is_emptied else []
         return [*emptied, *self._of_the_user(), *self._of_values(), *self._of_changes()]
 
     def _of_the_user(self) -> list[str]:
         found = [f"no topic to read: {self.lacking}"] if self.lacking else []
         found += [f"of another type than it should be: {key}" for key in self.held.others]
-        if self.knows_database and not self.is_in_database and (there := self._kept()):
-            found.append(f"the database has no such user, but Redis does: {', '.join(there)}")
+        if self.knows_database and not self.is_in_database and (present := self._kept()):
+            found.append(f"the database has no such user, but Redis does: {', '.join(present)}")
         if self.row_problem:
             found.append(f"the database's row can't be used: {self.row_problem}")
         if self.unreadable:
@@ -54,32 +55,32 @@ class Explanation:
         return found
 
     def _kept(self) -> list[str]:
-        """What Redis has of the user."""
+        """The names of the keys that Redis has of the user."""
         held = self.held
         keys = {"config hash": held.config, "balance string": held.balance, "portfolio hash": held.portfolio}
         return [name for name, value in keys.items() if value is not None]
 
     @property
     def is_nobody(self) -> bool:
-        """Whether neither the database nor Redis has such a user."""
+        """Whether the user is neither in the database nor in Redis."""
         return self.knows_database and not self.is_in_database and not self._kept()
 
     def _of_values(self) -> list[str]:
         account = self.account
-        said = {
+        found = {
             "not as in the database": account.wrong(),
             "changed by hand, or by another program": account.noted(Note.BY_HAND),
-            "written once and gone": account.noted(Note.GONE),
+            "written before, and gone": account.noted(Note.GONE),
         }
-        return [f"{what}: {', '.join(dict.fromkeys(names))}" for what, names in said.items() if names]
+        return [f"{what}: {', '.join(dict.fromkeys(names))}" for what, names in found.items() if names]
 
     def _of_changes(self) -> list[str]:
-        said = {
-            "changes that wait in the topic of dead letters": len(self.letters),
-            "tables of which a change was lost; the next good one writes everything": len(self.held.guard.marks),
-            "records that the consumer has not come to": len(self.history.of(ChangeOutcome.PENDING)),
-            "changes that were read and are not in Redis, for it lost them, or their version": len(
+        counts = {
+            "changes in the dead letter topic that are not handled": len(self.letters),
+            "tables with a lost change; the next good change writes the whole row": len(self.held.guard.marks),
+            "records that the consumer has not reached": len(self.history.of(ChangeOutcome.PENDING)),
+            "changes that were read and are not in Redis: it lost them, or their version": len(
                 self.history.of(ChangeOutcome.MISSED)
             ),
         }
-        return [f"{what}: {count}" for what, count in said.items() if count]
+        return [f"{what}: {count}" for what, count in counts.items() if count]

@@ -1,7 +1,7 @@
-"""A user's records in the topics to what became of each, and which of them set what stands in Redis.
+"""What happened to each of a user's records in the topics, and which records set the values in Redis.
 
-The records are decided as ``run`` decides them, and the version that the guard keeps says how far Redis is: what is
-newer than it was not applied, whatever the offsets say.
+The records are decided as in ``run``. The guard's version shows what Redis has applied: a newer record was not applied,
+whatever the committed offsets say.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from consumer.planning.effect import Extent, Mode, Plan
 from consumer.planning.linked import LinkedChange, linked_change
 from consumer.planning.plan import user_of
 
-_TOGETHER_MS = 1000
+_BATCH_GAP_MS = 1000
 
 
 class ChangeOutcome(StrEnum):
-    """What became of a change.
+    """What happened to a change.
 
-    PENDING: the consumer group has not come so far. MISSED: it has, but the change is newer than what Redis has: Redis
-    lost it, or another group applied nothing. OLD: a duplicate, or older than what was applied before. JOINED: another
-    change of the same database transaction does its work. FILLED: a snapshot's read, which writes only what is missing
-    and leaves the version as it is.
+    PENDING: the consumer group has not reached it. MISSED: the group has, but the change is newer than the guard's
+    version: Redis lost it, or another group read it and did not apply it. OLD: a duplicate, or older than an applied
+    change. JOINED: another change of the same database transaction applies it. FILLED: a row read by a snapshot, which
+    wrote only missing values and left the version unchanged.
     """
 
     APPLIED = "applied"
@@ -53,7 +53,7 @@ class ChangeOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One record about the user, and what became of it; ``plan`` is the one that was applied, or would be."""
+    """One record about the user, and what happened to it. ``plan``: the plan that was or would be applied."""
 
     record: SourceRecord
     decision: Decision
@@ -63,10 +63,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far Redis is: the group's next offset of each partition, and the guard's version of each table.
+    """What Redis has applied: the group's next offset of each partition, and the guard's version of each table.
 
-    ``dead`` are the places of records that are known not to have been applied: of those that were read last the offset
-    is not committed yet. ``deleted`` are the tables whose version is that of the user's end.
+    ``dead``: the places of records that are known as not applied, because offsets of the last records may not be
+    committed yet. ``deleted``: the tables whose version is of the user's delete.
     """
 
     committed: Mapping[Partition, int]
@@ -75,11 +75,11 @@ class Progress:
     deleted: frozenset[str] = frozenset()
 
     def has_read(self, record: SourceRecord) -> bool:
-        """Whether the group is beyond ``record``."""
+        """Whether the group has read ``record``."""
         return record.offset < self.committed.get(Partition(record.topic, record.partition), 0)
 
     def covers(self, version: Version, table: str) -> bool | None:
-        """Whether what stands is as new as ``version`` or newer; None where nothing is known of the table."""
+        """Whether the stored version is as new as ``version`` or newer; None if the table has no stored version."""
         if (stored := self.stored.get(table)) is None:
             return None
         return not compare(version, stored).is_accepted
@@ -87,13 +87,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Every change of the user that the topics tell, the oldest first, and what the applied ones wrote."""
+    """All changes of the user in the topics, the oldest first, and what the applied ones wrote."""
 
     changes: tuple[Change, ...]
     written: Written
 
     def of(self, *fates: ChangeOutcome) -> list[Change]:
-        """Those of these fates."""
+        """The changes with these outcomes."""
         return [each for each in self.changes if each.fate in fates]
 
 
@@ -107,19 +107,19 @@ def trace(
     earlier: EarlierRecords | None = None,
     clock_ms: int = 0,
 ) -> History:
-    """The history of ``user`` from records among which theirs are, each partition's in its order.
+    """The history of ``user``, from records that include the user's, in the order of each partition.
 
-    ``tables`` is what is known of the topics, for records that can't be read. ``earlier`` is asked for what was sent
-    before the records, by clocks that differ by ``clock_ms``; None: nothing was.
+    ``tables``: the known tables of each topic, for records that can't be decoded. ``earlier``: finds records that were
+    sent before these; clocks may differ by ``clock_ms``. None: there are none.
 
     Raises:
-        ServerError: from ``schemas``, which only Avro asks, or from ``earlier``.
+        ServerError: from ``schemas`` (only for Avro), or from ``earlier``.
     """
     known = TopicTables(rules.captured()) if tables is None else tables
     sent = Histories(earlier, clock_ms)
     decided = (
         each
-        for some in _together(records)
+        for some in _batches(records)
         for each in zip(some, decide_all(some, rules, schemas, known, sent), strict=True)
     )
     own = [(record, decision) for record, decision in decided if is_of(user, decision, rules)]
@@ -127,11 +127,11 @@ def trace(
     return History(tuple(tracer.change(*each) for each in own), tracer.written)
 
 
-def _together(records: Sequence[SourceRecord]) -> Iterator[list[SourceRecord]]:
-    """Records that came together, as those of one database transaction do; a copy that Debezium sent again did not."""
+def _batches(records: Sequence[SourceRecord]) -> Iterator[list[SourceRecord]]:
+    """Records with nearly equal times, as those of one database transaction; a copy that was sent again is later."""
     batch: list[SourceRecord] = []
     for record in records:
-        if batch and abs(record.timestamp_ms - batch[-1].timestamp_ms) > _TOGETHER_MS:
+        if batch and abs(record.timestamp_ms - batch[-1].timestamp_ms) > _BATCH_GAP_MS:
             yield batch
             batch = []
         batch.append(record)
@@ -140,7 +140,7 @@ def _together(records: Sequence[SourceRecord]) -> Iterator[list[SourceRecord]]:
 
 
 def is_of(user: UserId, decision: Decision, rules: Rules) -> bool:
-    """Whether it is a change of ``user``, or may be, as far as that can be told."""
+    """Whether it is, or may be, a change of ``user``."""
     planned, event = decision.marks if decision.plan is None else (decision.plan,), decision.event
     if planned:
         return any(plan.user == user for plan in planned)
@@ -182,22 +182,22 @@ class _Tracer:
             plan = healing_plan(decision, self._rules)
         if plan.mode is Mode.FILL and self._writes_whole(plan):
             plan = structs.replace(plan, mode=Mode.CHANGE)
-        return Change(record, decision, self._fate(record, decision, plan), plan)
+        return Change(record, decision, self._outcome(record, decision, plan), plan)
 
     def _writes_whole(self, plan: Plan) -> bool:
-        """Whether a snapshot's read was written over what stood there, which the guard's version tells, or a mark.
+        """Whether a row read by a snapshot overwrote the stored values, as the guard's version or a mark shows.
 
         The marks of ``snapshot --authoritative`` are in no topic.
         """
         stored, last = self._progress.stored.get(plan.table), self._last.get(plan.table)
         if stored is not None and _place(stored) == _place(plan.version):
             return last is not None
-        # Of a linked table's rows that were only read the last one counts.
+        # If a linked table's rows were only read, the last one counts.
         if self._rules.table(plan.table) is None:
             return (last or stored or plan.version).origin is Origin.INCREMENTAL
         return plan.table in self._marked and plan.extent is Extent.WHOLE
 
-    def _fate(self, record: SourceRecord, decision: Decision, plan: Plan) -> ChangeOutcome:
+    def _outcome(self, record: SourceRecord, decision: Decision, plan: Plan) -> ChangeOutcome:
         covered = self._progress.covers(plan.version, plan.table)
         if not covered and not self._progress.has_read(record):
             return ChangeOutcome.PENDING

@@ -1,4 +1,4 @@
-"""An explanation as text for somebody who was woken by it, and as JSON."""
+"""An explanation as text for an operator, and as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from consumer.sink.drift import SPELLING
 
 
 def to_text(known: Explanation, last: int) -> str:
-    """Lines; of the changes the ``last`` ones."""
+    """Lines of text, with the plans of the ``last`` changes."""
     return "\n".join(_lines(known, last))
 
 
@@ -30,28 +30,28 @@ def _lines(known: Explanation, last: int) -> Iterator[str]:
     problems = known.problems()
     yield from (f"  ! {each}" for each in problems)
     if known.is_nobody:
-        yield "  neither the database nor Redis has such a user"
+        yield "  the user is neither in the database nor in Redis"
     elif not problems:
-        yield "  nothing is wrong, as far as can be seen from here"
+        yield "  no problem was found"
     if spelled := account.spelled():
         yield f"  the {SPELLING}: {', '.join(spelled)}"
     if not known.knows_database:
         yield "  the database was not asked: CDC_DATABASE__URL is not set"
     yield ""
-    yield f"config  {render(names.config, user)}{'' if held.config is not None else '  not there'}"
+    yield f"config  {render(names.config, user)}{'' if held.config is not None else '  does not exist'}"
     yield from _values(account.config)
     if account.others:
-        yield f"  fields of others: {', '.join(account.others)}"
+        yield f"  fields of other programs: {', '.join(account.others)}"
     ttl = f"  expires in {held.ttl_s} s" if held.ttl_s is not None else ""
-    yield f"balance  {render(names.balance, user)}{ttl if held.balance is not None else '  not there'}"
+    yield f"balance  {render(names.balance, user)}{ttl if held.balance is not None else '  does not exist'}"
     if account.balance is not None:
         yield from _values([account.balance])
-    there = "" if held.portfolio is not None else "  not there: its owner has not made it"
-    yield f"portfolio  {render(names.portfolio, user)}{there}"
+    missing = "" if held.portfolio is not None else "  does not exist: its owner has not created it"
+    yield f"portfolio  {render(names.portfolio, user)}{missing}"
     yield from _values(account.portfolio)
-    yield f"version  {render(names.guard, user)}{'' if held.guard.versions else '  none stands'}"
+    yield f"version  {render(names.guard, user)}{'' if held.guard.versions else '  none is stored'}"
     yield from _guard(held.guard)
-    yield from _changes("waiting in the topics", known.history.of(ChangeOutcome.PENDING))
+    yield from _changes("not applied yet", known.history.of(ChangeOutcome.PENDING))
     if known.letters:
         yield f"dead letters  {len(known.letters)}"
         for each in known.letters:
@@ -64,23 +64,23 @@ def _lines(known: Explanation, last: int) -> Iterator[str]:
 
 def _values(values: Sequence[Value]) -> Iterator[str]:
     for each in values:
-        said = ""
+        comparison = ""
         if each.is_spelled:
-            said = f"  database {_shown(each.database)}: the {SPELLING}"
+            comparison = f"  database {_shown(each.database)}: the {SPELLING}"
         elif each.is_compared:
-            said = "  as in the database" if not each.is_wrong else f"  !! database {_shown(each.database)}"
-        yield f"  {each.name or 'value':<24} {_shown(each.redis)}{said}"
-        yield f"      {_by(each)}"
+            comparison = "  as in the database" if not each.is_wrong else f"  !! database {_shown(each.database)}"
+        yield f"  {each.name or 'value':<24} {_shown(each.redis)}{comparison}"
+        yield f"      {_origin(each)}"
 
 
-def _by(value: Value) -> str:
+def _origin(value: Value) -> str:
     setting = value.setting
     if setting is None:
         return str(value.note)
-    said = f"{_place(setting.version)}  {timestamp(setting.version.ts_ms)}  {'; '.join(setting.reasons)}"
+    text = f"{_place(setting.version)}  {timestamp(setting.version.ts_ms)}  {'; '.join(setting.reasons)}"
     if value.note is Note.AS_WRITTEN:
-        return said
-    return f"{value.note}: {_shown(setting.value)} was written by {said}"
+        return text
+    return f"{value.note}: {_shown(setting.value)} was written by {text}"
 
 
 def _guard(guard: GuardState) -> Iterator[str]:
@@ -88,9 +88,9 @@ def _guard(guard: GuardState) -> Iterator[str]:
         deleted = "  deleted" if table in guard.deleted else ""
         yield f"  {table:<24} {_place(version)}  {timestamp(version.ts_ms)}{deleted}"
     for table, place in guard.marks.items():
-        yield f"  {table:<24} not whole since {place}"
+        yield f"  {table:<24} incomplete since {place}"
     if guard.kept:
-        yield f"  kept for a config hash that is made later: {', '.join(sorted(guard.kept))}"
+        yield f"  kept until the config hash exists: {', '.join(sorted(guard.kept))}"
 
 
 def _changes(title: str, changes: Sequence[Change], *, with_plan: bool = False) -> Iterator[str]:
@@ -98,16 +98,16 @@ def _changes(title: str, changes: Sequence[Change], *, with_plan: bool = False) 
         return
     yield title
     for each in changes:
-        record, table = each.record, each.decision.table or "table not known"
+        record, table = each.record, each.decision.table or "unknown table"
         yield f"  {record.place}  {timestamp(record.timestamp_ms)}  {table}  {each.fate}: {each.decision.reason}"
         if with_plan and (plan := _plan(each)) is not None:
             yield "\n".join(f"    {line}" for line in plan[1:])
 
 
 def _plan(change: Change) -> list[str] | None:
-    """The lines of a plan that was applied, or may still be. Of one that the guard refused nothing was done.
+    """The lines of a plan that was or may be applied; None for a plan that the guard refused.
 
-    What rows of other tables add to a message depends on what came in one batch, and nothing keeps that.
+    What linked rows add to a message depends on the batch in which they were read, which is not known any more.
     """
     if change.plan is None or change.fate is ChangeOutcome.OLD:
         return None

@@ -1,4 +1,4 @@
-"""An explanation put together: Redis, the topics, dead letters, and the database where it is configured."""
+"""Explains a user from Redis, the topics, the dead letters, and the database if it is configured."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from consumer.source.topic_selection import Selection
 
 
 def explain(settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound) -> Explanation:
-    """Everything that is known of ``user``; the topics are read from ``begin`` on.
+    """All facts about ``user``; the topics are read from ``begin`` on.
 
     Raises:
         ConfigError: a setting is wrong.
-        ServerUnavailable, ServerError: of a server.
+        ServerUnavailable, ServerError: from a server.
     """
     view = RedisView(settings.redis)
     try:
-        return _explained(settings, rules, schemas, user, begin, view)
+        return _explain(settings, rules, schemas, user, begin, view)
     finally:
         view.close()
 
 
-def _explained(
+def _explain(
     settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound, view: RedisView
 ) -> Explanation:
     (table,) = (each for each in rules.tables if each.user_type == user.user_type)
@@ -54,7 +54,7 @@ def _explained(
     spans = spans_of(settings.kafka, selection, user, rules, held.guard.versions, begin)
     with ReplayProgress(sum(span.size for span in spans), "explain", action="explain.progress") as progress:
         records = records_of(settings.kafka, spans, user, rules, schemas, selection.tables, progress.advance)
-    # The group before Redis: what is committed must be there, or it is missed.
+    # Read the group's offsets before Redis: a committed record must then be in Redis, or it was missed.
     offsets = committed(settings.kafka)
     emptied = lost(offsets, view.offsets(settings.kafka.group_id))
     held = view.held(user, rules)
@@ -65,11 +65,11 @@ def _explained(
     with closing(KafkaEarlierRecords(settings.kafka, schemas, placeholder=rules.placeholder)) as earlier:
         clock_ms = settings.guard.clock_ms
         history = trace(records, user, rules, schemas, reached, selection.tables, earlier, clock_ms)
-    there = ReadValues(held.config, held.portfolio, held.balance, image, lacking)
+    read = ReadValues(held.config, held.portfolio, held.balance, image, lacking)
     return Explanation(
         user=user,
         held=held,
-        account=account(there, history, held.guard, table, rules),
+        account=account(read, history, held.guard, table, rules),
         history=history,
         letters=tuple(letters),
         knows_database=settings.database.url is not None,
@@ -83,17 +83,18 @@ def _explained(
 
 
 def _lacking(selection: Selection, table: UserTable) -> str:
-    """The topics without which nothing is known of the user's changes."""
+    """The topics that are missing, so that the user's changes are not known."""
     if selection.lacking or selection.carrying((table.table,)):
         return selection.lacking
-    return f"none of {', '.join(selection.topics)} carries {table.table}"
+    return f"none of {', '.join(selection.topics)} contains {table.table}"
 
 
 def _image(
     settings: Settings, user: UserId, table: UserTable
 ) -> tuple[Mapping[str, str] | None, frozenset[str], tuple[str, ...], str]:
-    """What the database says of each field, the fields that it has no column for, and the columns that can't be read;
-    None where it is not configured or has no such user, or with the reason why the row can't be used.
+    """The database's fields, the fields without a column, the columns that can't be read, and the row's problem.
+
+    The fields are None if the database is not configured, has no such user, or if the row can't be used.
     """
     nothing: frozenset[str] = frozenset()
     if settings.database.url is None:

@@ -1,4 +1,4 @@
-"""The records about one user, found in the topics by a client that is in no group."""
+"""Finds the records about one user in the topics, with a client outside of any group."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from consumer.source.topic_selection import Selection
 def spans_of(
     settings: Kafka, selection: Selection, user: UserId, rules: Rules, stored: Mapping[str, Version], begin: Bound
 ) -> Sequence[Span]:
-    """Where records of ``user`` may lie, from ``begin`` up to the ends of the topics as they are now.
+    """The ranges that may have records of ``user``, from ``begin`` to the present ends of the topics.
 
-    A version that is kept of a table says in which partition the user's rows of it are.
+    A stored version of a table shows the partition of the user's rows.
 
     Raises:
-        ConfigError: ``begin`` names a partition that is not there.
-        ServerUnavailable, ServerError: of the broker.
+        ConfigError: ``begin`` names a partition that does not exist.
+        ServerUnavailable, ServerError: from the broker.
     """
     others = {table.table for table in rules.tables if table.user_type != user.user_type}
     tables = [name for name in rules.captured() if name not in others]
@@ -51,26 +51,26 @@ def records_of(
     tables: TopicTables,
     advance: Callable[[int], None],
 ) -> list[SourceRecord]:
-    """The records in ``spans`` that may be about ``user``, roughly in the order in which they were written.
+    """The records in ``spans`` that may be about ``user``, approximately in the order of their times.
 
-    ``tables`` is what is known of the topics, ``advance`` is told of so many offsets more that were read.
+    ``tables``: the known tables of each topic. ``advance`` is called with the number of offsets that were read.
 
     Raises:
-        ServerUnavailable, ServerError: of the broker, or of the registry.
+        ServerUnavailable, ServerError: from the broker, or from the registry.
     """
-    is_theirs = _glance(user, rules, schemas, tables)
+    is_theirs = _filter(user, rules, schemas, tables)
     found: dict[Span, list[SourceRecord]] = {span: [] for span in spans}
     at = {span: span.begin for span in spans}
     for span, records, position in read(settings, spans):
         found[span] += [record for record in records if is_theirs(record)]
         advance(position - at[span])
         at[span] = position
-    # Each partition keeps its own order, whatever the clocks said.
+    # Each partition keeps its order, whatever the times are.
     return list(merge(*found.values(), key=lambda record: record.timestamp_ms))
 
 
-def _glance(user: UserId, rules: Rules, schemas: Schemas, tables: TopicTables) -> Callable[[SourceRecord], bool]:
-    """Whether a record may be about ``user``: by its text where it is JSON, so that few are decoded."""
+def _filter(user: UserId, rules: Rules, schemas: Schemas, tables: TopicTables) -> Callable[[SourceRecord], bool]:
+    """A test whether a record may be about ``user``. It searches the text of JSON, so that few records are decoded."""
     names = {table.key for table in rules.tables} | {table.user_id for table in rules.linked}
     columns = "|".join(re.escape(name) for name in sorted(names)).encode()
     number = re.compile(rb'"(?:%s)"\s*:\s*"?%d"?\s*[,}]' % (columns, user.id))
@@ -78,7 +78,7 @@ def _glance(user: UserId, rules: Rules, schemas: Schemas, tables: TopicTables) -
     def is_theirs(record: SourceRecord) -> bool:
         value = record.value
         if value is None:
-            row = key_of(record.key, schemas)  # of a tombstone the key is all there is
+            row = key_of(record.key, schemas)  # a tombstone has only a key
             return any(str(row[name]) == str(user.id) for name in names & row.keys())
         if number.search(value) or (record.key is not None and number.search(record.key)):
             return True

@@ -1,4 +1,4 @@
-"""What the applied changes of a user have written, value by value, and which change it was."""
+"""The values that a user's applied changes have written, and which change wrote each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from consumer.planning.effect import Mode, Plan
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The change that wrote a value last. ``only_if_missing``: a read, which left alone what stood there."""
+    """The change that wrote a value last. ``only_if_missing``: a read row, which did not overwrite existing values."""
 
     value: str
     table: str
@@ -21,10 +21,10 @@ class Setting:
 
 @dataclass(slots=True)
 class Written:
-    """What the applied changes have written, and which of them; ``removed`` is the delete behind which nothing came.
+    """The values that the applied changes have written. ``removed``: the delete, if no change came after it.
 
-    ``filled`` is what a later read says of a field of the config hash that a change had written, ``balance_filled`` of
-    the balance string: the read wrote it if it was missing, or if the user was marked then.
+    ``filled``: values of later read rows for fields that a change had written; ``balance_filled``: the same for the
+    balance string. The read wrote such a value if it was missing, or if the user was marked then.
     """
 
     config: dict[str, Setting] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Written:
     balance_filled: Setting | None = None
 
     def take(self, plan: Plan, is_update: bool, portfolio: str) -> None:
-        """A plan that was applied. ``is_update``: of a hash that was there; else it was written whole."""
+        """Add an applied plan. ``is_update``: the hash existed before; if not, all fields were written."""
 
         def by(value: str) -> Setting:
             return Setting(value, plan.table, plan.version, plan.reasons)
@@ -64,7 +64,7 @@ class Written:
                     self.filled.pop(name, None)
 
     def fill(self, plan: Plan) -> None:
-        """A plan that wrote only what was missing then, which is not known of each field."""
+        """Add a plan that wrote only missing values; which ones were missing is not known."""
 
         def by(value: str) -> Setting:
             return Setting(value, plan.table, plan.version, plan.reasons, only_if_missing=True)
@@ -82,15 +82,15 @@ class Written:
             self.balance_filled = by(plan.balance.value)
 
     def of_field(self, name: str, redis: str | None) -> Setting | None:
-        """What set the field ``name`` of the config hash, which is ``redis`` now."""
-        return _either(self.config.get(name), self.filled.get(name), redis)
+        """The change that set the field ``name`` of the config hash; ``redis``: its present value."""
+        return _later_setting(self.config.get(name), self.filled.get(name), redis)
 
     def of_balance(self, redis: str | None) -> Setting | None:
-        """What set the balance string, which is ``redis`` now."""
-        return _either(self.balance, self.balance_filled, redis)
+        """The change that set the balance string; ``redis``: its present value."""
+        return _later_setting(self.balance, self.balance_filled, redis)
 
 
-def _either(written: Setting | None, filled: Setting | None, redis: str | None) -> Setting | None:
-    """The read, where the value is what it says and not what the change before it wrote."""
+def _later_setting(written: Setting | None, filled: Setting | None, redis: str | None) -> Setting | None:
+    """The read row if the present value is its value and not the value of the change before; else the change."""
     is_read = filled is not None and filled.value == redis and (written is None or written.value != redis)
     return filled if is_read else written

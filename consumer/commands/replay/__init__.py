@@ -1,1 +1,1 @@
-"""``cdc-consumer replay``: Redis brought to what the topics say, change by change or one write for each user."""
+"""``cdc-consumer replay``: applies the topics' records again, change by change or with one write for each user."""

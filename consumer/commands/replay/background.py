@@ -1,6 +1,6 @@
-"""A member's own partitions rebuilt while its loop only keeps the membership: by a worker of ``replay``, in a thread.
+"""Rebuilds a member's own partitions in a thread, with a worker of ``replay``, while the loop keeps the membership.
 
-Nothing is published, and nothing behind the given offsets is read: that is the loop's, which goes on from there.
+Nothing is published. Records from the given offsets on are not read: the loop applies them afterwards.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from consumer.source.range_reader import resolve
 
 _log = structlog.get_logger(__name__)
 _MEMORY = 64 * 2**20
-"""What the folds may hold in memory, in bytes; more goes to a file."""
-_LEAVE_S = 10.0
+"""Bytes that the folds may keep in memory; more is written to a file."""
+_JOIN_S = 10.0
 _T = TypeVar("_T")
 
 
 class BackgroundRebuild:
-    """As :class:`consumer.pipeline.protocols.Rebuild`. ``rules`` name the databases that are followed, ``tables``
-    what is known of the topics.
+    """Implements :class:`consumer.pipeline.protocols.Rebuild`. ``rules``: with the databases that are consumed.
+    ``tables``: the known tables of each topic.
     """
 
     def __init__(self, settings: Settings, rules: Rules, tables: TopicTables) -> None:
@@ -53,26 +53,26 @@ class BackgroundRebuild:
 
     def stop(self) -> None:
         if self._run is not None:
-            self._run.is_told.set()
+            self._run.should_stop.set()
             self._run = None
 
     def close(self) -> None:
-        """Give up, and wait until that is so."""
+        """Stop the rebuild, and wait until it has ended."""
         run = self._run
         self.stop()
         if run is not None:
-            run.thread.join(_LEAVE_S)
+            run.thread.join(_JOIN_S)
 
 
 @dataclass(slots=True)
 class _Run:
-    """One rebuild, up to ``ends``."""
+    """One rebuild up to the offsets ``ends``, in its own thread."""
 
     settings: Settings
     rules: Rules
     tables: Sequence[tuple[str, str]]
     ends: Mapping[Partition, int]
-    is_told: threading.Event = field(default_factory=threading.Event)
+    should_stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _canary: str = ""
@@ -80,7 +80,7 @@ class _Run:
     _error: BaseException | None = None
 
     def __post_init__(self) -> None:
-        self.thread = threading.Thread(target=self._carry_out, name="rebuild", daemon=True)
+        self.thread = threading.Thread(target=self._run_until_done, name="rebuild", daemon=True)
 
     def finished(self) -> tuple[str, Collection[int]]:
         with self._lock:
@@ -88,22 +88,22 @@ class _Run:
                 raise self._error
             return self._canary, self._done
 
-    def _carry_out(self) -> None:
+    def _run_until_done(self) -> None:
         try:
             while True:
                 try:
-                    self._whole()
+                    self._rebuild_all()
                     return
                 except RedisReplaced:
-                    _log.warning("Redis was started anew or emptied: the rebuild begins again", action="replay.again")
+                    _log.warning("Redis was restarted or emptied: the rebuild starts again", action="replay.again")
         except Interrupted:
             return
-        except BaseException as error:  # the loop is the one to end by it
+        except BaseException as error:  # :meth:`finished` raises it in the loop's thread
             with self._lock:
                 self._error = error
 
-    def _whole(self) -> None:
-        """Every partition number, one after the other: what is done of them counts as long as the canary lives."""
+    def _rebuild_all(self) -> None:
+        """Rebuild one partition number after the other. The results are valid while the canary exists."""
         canary = secrets.token_hex(8)
         with closing(RedisView(self.settings.redis)) as view:
             self._retried(lambda: view.set_canary(canary))
@@ -114,7 +114,7 @@ class _Run:
         wanted = Wanted(
             tuple(spans), is_rebuild=True, is_dry=False, memory=_MEMORY, canary=canary, tables=tuple(self.tables)
         )
-        worker = Worker(self.settings, self.rules, wanted, self._report, self.is_told.is_set)
+        worker = Worker(self.settings, self.rules, wanted, self._report, self.should_stop.is_set)
         try:
             for number in sorted({span.partition for span in spans}):
                 worker.replay(number, {}, Summary())
@@ -137,7 +137,7 @@ class _Run:
         )
 
     def _retried(self, attempt: Callable[[], _T]) -> _T:
-        return retried(attempt, self.is_told.is_set)
+        return retried(attempt, self.should_stop.is_set)
 
 
 _COUNTED = ("created", "corrected")

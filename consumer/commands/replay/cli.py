@@ -1,4 +1,4 @@
-"""``cdc-consumer replay``: topics read again between two bounds, and Redis brought to what they say."""
+"""``cdc-consumer replay``: reads topics between two bounds again, and brings Redis to their state."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from consumer.errors import ConfigError
 def replay(
     begin: Begin = "",
     end: Annotated[
-        str, typer.Option("--to", help="Where to end, said the same way; what lies there is not read.")
+        str, typer.Option("--to", help="Where to end, in the same form; the record there is not read.")
     ] = "",
     tables: Tables = None,
     users: Users = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Fold, then write each user once, whole.")] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Remove users whom the log does not know.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Find each user's last state, write it once.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove users who are not in the topics.")] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
     publish: Annotated[bool, typer.Option("--publish", help="Publish the messages of what is applied.")] = False,
-    resume: Annotated[Path | None, typer.Option(help="File of how far it is; made, or gone on with.")] = None,
-    memory: Annotated[str, typer.Option(help="What it may take: 512M, 2G.")] = "512M",
+    resume: Annotated[Path | None, typer.Option(help="File with the progress; created, or resumed from.")] = None,
+    memory: Annotated[str, typer.Option(help="Memory limit, such as 512M or 2G.")] = "512M",
     workers: Workers = 1,
-    show: Annotated[int, typer.Option(help="Of so many keys a dry run shows the fields.", min=0)] = 20,
+    show: Annotated[int, typer.Option(help="Number of keys whose fields a dry run shows.", min=0)] = 20,
     as_json: AsJson = False,
     config_file: ConfigFile = None,
     mapping_file: MappingFile = None,
@@ -54,9 +54,9 @@ def replay(
     group_id: Group = None,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Read topics again, and bring Redis to what they say; without --yes only say what that would change.
+    """Read topics again, and bring Redis to their state; without --yes, only show what that would change.
 
-    A rebuild reads from the beginning to the end, unless --from or --to say otherwise.
+    A rebuild reads from the beginning to the end, unless --from or --to are given.
     """
     from consumer.commands.replay import summary as replay_summary
     from consumer.commands.replay.order import Order
@@ -69,7 +69,7 @@ def replay(
         raise ConfigError("--yes", "nothing is changed in a dry run", fix="give one of --yes and --dry-run")
     if not rebuild and not (begin and end):
         missing = "--to" if begin else "--from"
-        raise ConfigError(missing, "missing", fix="give --from and --to; only --rebuild goes without them")
+        raise ConfigError(missing, "missing", fix="give --from and --to; only --rebuild works without them")
     settings = settings_of(
         config_file,
         mapping_file,
@@ -99,7 +99,7 @@ def replay(
     try:
         found = carried_out(settings, rules, order, stop)
     except Interrupted:
-        kept = "the same command goes on" if resume else "nothing is kept of how far it was, without --resume FILE"
+        kept = "the same command resumes it" if resume else "the progress is lost, because --resume FILE was not given"
         typer.echo(f"cdc-consumer: interrupted; {kept}", err=True)
         raise typer.Exit(130) from None
     way, shown = "rebuild" if rebuild else "apply", replay_summary.to_json if as_json else replay_summary.to_text

@@ -1,8 +1,8 @@
-"""The log folded to the last change of each user: what applying every change in order would have come to.
+"""Folds a log to the last change of each user: the result of applying every change in order.
 
-Of most records only what decides is decoded (:mod:`consumer.commands.replay.partial_decoder`). Whether the row of the
-last one can be used shows when its plan is made. Where it can't, the user's records are folded again, ``carefully``:
-each is decoded whole.
+From most records only the deciding parts are decoded (:mod:`consumer.commands.replay.partial_decoder`). When a plan is
+made, the row of a user's last record is decoded. If that fails, the user's records are folded again ``carefully``: each
+record is decoded as a whole.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from consumer.planning.mark import mark_unread
 from consumer.planning.plan import user_of
 from consumer.planning.rebuild import rebuild_user
 
-_NAMED = 20
+_SHOWN = 20
 
 
 class Read(Protocol):
-    """A record as the client hands it out: of those few parts a fold takes note."""
+    """The parts of a record that a fold uses."""
 
     @property
     def topic(self) -> str: ...
@@ -57,9 +57,9 @@ class Read(Protocol):
 class Last:
     """The last change of a user in one table.
 
-    ``records`` are what makes up the image: offset, key and value of the change, and before it of those that told
-    columns which it did not. ``times`` is when each time field was set last, in the order of :class:`ChangeTimes`.
-    ``deletion`` is that of a user of the same id before.
+    ``records``: the records that make up the image: offset, key and value of the change, and before it of earlier
+    changes with columns that the last one lacks. ``times``: when each time field was set last, in the order of
+    :class:`ChangeTimes`. ``deletion``: the version of the delete of an earlier user with the same id.
     """
 
     version: Version
@@ -70,7 +70,7 @@ class Last:
     deletion: Version | None = None
 
     def forgets(self, row: Version) -> bool:
-        """Whether a linked row of this user is of the time before they were deleted: what it said is forgotten."""
+        """Whether a linked row of this user is older than the user's deletion, so that it does not count any more."""
         if self.is_delete:
             return True
         deletion = self.deletion
@@ -78,30 +78,30 @@ class Last:
 
 
 class Store(Protocol):
-    """Where the last changes of one table are kept, by user."""
+    """Stores the last changes of one table, by user."""
 
     def get(self, user: str) -> Last | None:
-        """The last change so far."""
+        """The user's last change so far."""
         ...
 
     def put(self, user: str, last: Last) -> None:
-        """Keep this one instead."""
+        """Store this change instead."""
         ...
 
     def items(self) -> Iterable[tuple[str, Last]]:
-        """All of them."""
+        """All users with their last changes."""
         ...
 
     def users(self) -> Iterable[str]:
-        """The users alone."""
+        """All users."""
         ...
 
 
 @dataclass(slots=True)
 class Rejections:
-    """Records that can't be used: how many, the first few by place and reason, and the last of each user.
+    """Records that can't be used: their number, the first few by place and reason, and the last one of each user.
 
-    Those at ``settled`` places do not count: they are in ``given_up``, for their dead letters were discarded.
+    Records at ``settled`` places do not count: their dead letters were discarded. They are in ``given_up``.
     """
 
     count: int = 0
@@ -112,7 +112,7 @@ class Rejections:
     given_up: set[Place] = field(default_factory=set)
 
     def add(self, error: RecordError, mark: Plan | None, *, is_counted: bool = False) -> None:
-        """One more; ``mark`` is for its user, if that is known. ``is_counted``: another fold has counted it."""
+        """Add a record. ``mark``: for its user, if known. ``is_counted``: another fold has counted the record."""
         if mark is not None:
             self.marks[str(mark.user)] = mark
         if error.place is not None and error.place in self.settled:
@@ -122,20 +122,20 @@ class Rejections:
             return
         self.count += 1
         self.by_reason[type(error).__name__] += 1
-        if len(self.first) < _NAMED:
+        if len(self.first) < _SHOWN:
             self.first.append(str(error))
 
     def include(self, others: Rejections) -> None:
-        """Those of another fold too."""
+        """Add the rejections of another fold."""
         self.count += others.count
         self.by_reason += others.by_reason
-        self.first = [*self.first, *others.first][:_NAMED]
+        self.first = [*self.first, *others.first][:_SHOWN]
         self.marks |= others.marks
         self.given_up |= others.given_up
 
 
 class UserFold:
-    """The fold of one user table's records in one partition, which are added in their order."""
+    """Folds one user table's records of one partition; the records must be added in order."""
 
     def __init__(
         self,
@@ -149,42 +149,42 @@ class UserFold:
         carefully: bool = False,
         settled: frozenset[Place] = frozenset(),
     ) -> None:
-        """``only`` are the users that are folded, as text; ``carefully``: every record is looked at whole. ``settled``
-        as in :class:`Rejections`.
+        """``only``: the users to fold, as text. ``carefully``: decode every record as a whole. ``settled``: as in
+        :class:`Rejections`.
         """
         found = rules.table(table)
-        assert found is not None  # only user tables come here
+        assert found is not None  # callers pass only user tables
         self._table = found
-        # The image is known all the same; only when the columns changed is not.
+        # Without the old image the new one is still known; only the changed columns are not.
         self._rules = replace(rules, accept_missing_before=True)
         self._schemas = schemas
         self._history = history
         self._only = only
         self._times = ChangeTimes(rules)
         self._owned = [column.field for column in found.columns]
-        self._glance = PartialDecoder(found, rules.databases, rules.placeholder)
-        # A rule that the partial decoder does not know: times that a column without a field sets.
+        self._decode_parts = PartialDecoder(found, rules.databases, rules.placeholder)
+        # The partial decoder does not handle times that are set by columns without a field.
         self._must_read_whole = carefully or bool(rules.outside.stamps)
-        self._is_second_look = carefully
+        self._is_second_pass = carefully
         self.store = store
         self.rejections = Rejections(settled=settled)
 
     def add(self, record: Read) -> None:
-        """The next record of the partition.
+        """Add the next record of the partition.
 
         Raises:
-            ServerError: from the schemas, which only Avro asks.
+            ServerError: from the schemas (only for Avro).
         """
         if record.value is None:
             return
-        seen = None if self._must_read_whole else self._glance(record.value)
+        seen = None if self._must_read_whole else self._decode_parts(record.value)
         if seen is None:
             self._add_carefully(record, record.value)
         elif (self._only is None or seen.user in self._only) and self._is_new(seen, record):
-            self._take(seen, record, record.value)
+            self._fold_change(seen, record, record.value)
 
     def _is_new(self, seen: Seen, record: Read) -> bool:
-        """Whether it was not sent before."""
+        """Whether it is not a copy of an earlier record."""
         partition = Partition(record.topic, record.partition)
         if seen.position.origin is not Origin.STREAMED:
             return self._history.first_copy(partition, record.value or b"", record.offset) is None
@@ -193,10 +193,10 @@ class UserFold:
         return self._history.first_offset(partition, sent) is None
 
     def plan(self, last: Last, topic: str, partition: int) -> Plan:
-        """The plan that brings Redis to the last change.
+        """The plan that brings Redis to the user's last change.
 
         Raises:
-            RecordError: the row can't be used: the user must be folded again, carefully.
+            RecordError: the row can't be used: fold the user's records again, carefully.
         """
         money = self._table.money
         sources = (self._source(each, topic, partition) for each in last.records)
@@ -215,9 +215,9 @@ class UserFold:
         try:
             parsed = parse(source, self._schemas, self._rules.databases, placeholder=self._rules.placeholder)
             if isinstance(parsed, OtherDatabase):
-                error = UnknownTable(f"a row of the database {parsed.database!r}, which is not followed")
+                error = UnknownTable(f"a row of the database {parsed.database!r}, which is not consumed")
                 error.place = source.place
-                self.rejections.add(error, None, is_counted=self._is_second_look)
+                self.rejections.add(error, None, is_counted=self._is_second_pass)
                 return
             if not isinstance(parsed, ChangeEvent) or self._history.first_sent(parsed, value) is not None:
                 return
@@ -227,11 +227,11 @@ class UserFold:
             error.place = source.place
             mark = mark_unread(source, event, self._table, self._rules, self._schemas)
             if mark is None or self._only is None or str(mark.user) in self._only:
-                is_counted = self._is_second_look and self._glance(value) is None
+                is_counted = self._is_second_pass and self._decode_parts(value) is None
                 self.rejections.add(error, mark, is_counted=is_counted)
             return
         if self._only is None or seen.user in self._only:
-            self._take(seen, record, value)
+            self._fold_change(seen, record, value)
 
     def _seen(self, event: ChangeEvent) -> Seen:
         if self._rules.table(event.table) is not self._table:
@@ -245,7 +245,7 @@ class UserFold:
             changed = diff(event.before or {}, event.after, self._table, event.schema).fields
         return Seen(user, event.op, event.position, changed, is_whole(event.after, self._table))
 
-    def _take(self, seen: Seen, record: Read, value: bytes) -> None:
+    def _fold_change(self, seen: Seen, record: Read, value: bytes) -> None:
         position = seen.position
         version = Version(
             self._rules.epoch,
@@ -280,7 +280,7 @@ class UserFold:
     def _is_marked(self, user: str, record: Read, last: Last | None) -> bool:
         """Whether a record of the user since the last good one could not be used.
 
-        Then a read counts for more than filling, and what changed since is not known.
+        Then a read row overwrites instead of filling, and the changed columns are not known.
         """
         mark = self.rejections.marks.get(user)
         if mark is None or mark.version.offset > record.offset:
@@ -289,11 +289,11 @@ class UserFold:
 
 
 def event_of(record: SourceRecord, rules: Rules, schemas: Schemas) -> ChangeEvent:
-    """The change that a record told when it was folded.
+    """Decode a record that was folded.
 
     Raises:
         ServerError: from ``schemas``.
     """
     event = parse(record, schemas, placeholder=rules.placeholder)
-    assert isinstance(event, ChangeEvent)  # it was one when it was taken
+    assert isinstance(event, ChangeEvent)  # it was a change when it was folded
     return event

@@ -1,4 +1,4 @@
-"""The rows of a linked table folded to the one of each user that was done last."""
+"""Folds the rows of a linked table to each user's row that became done last."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from consumer.planning.rebuild import rebuild_linked
 
 
 class LinkedFold:
-    """The fold of one linked table's records in one partition: the row of each user that was done last."""
+    """Folds one linked table's records of one partition: keeps each user's row that became done last."""
 
     def __init__(
         self,
@@ -36,9 +36,9 @@ class LinkedFold:
         only: Collection[str] | None = None,
         settled: frozenset[Place] = frozenset(),
     ) -> None:
-        """As that of users; every row that counts is looked at whole."""
+        """As :class:`UserFold`; every row that counts is decoded as a whole."""
         found = rules.linked_table(table)
-        assert found is not None  # only linked tables come here
+        assert found is not None  # callers pass only linked tables
         self._table = found
         self._may_count = LinkedPartialDecoder(found)
         self._rules = rules
@@ -49,10 +49,10 @@ class LinkedFold:
         self.rejections = Rejections(settled=settled)
 
     def add(self, record: Read) -> None:
-        """The next record of the partition.
+        """Add the next record of the partition.
 
         Raises:
-            ServerError: from the schemas, which only Avro asks.
+            ServerError: from the schemas (only for Avro).
         """
         if record.value is None or not self._may_count(record.value):
             return
@@ -80,11 +80,11 @@ class LinkedFold:
         self.store.put(user, Last(planned.version, (part,), is_delete=False, is_whole=True))
 
     def plan(self, last: Last, topic: str, partition: int) -> Plan:
-        """The plan that brings Redis to the last row that was done."""
+        """The plan that brings Redis to the user's last row that is done."""
         ((offset, key, value),) = last.records
         event = event_of(SourceRecord(topic, partition, offset, 0, key, value), self._rules, self._schemas)
         planned = rebuild_linked(spelled(event, self._table.money()), self._rules)
-        assert planned is not None  # it was one when it was taken
+        assert planned is not None  # it had a plan when it was folded
         return structs.replace(planned, version=last.version)
 
     def _is_newer(self, version: Version, stored: Version) -> bool:

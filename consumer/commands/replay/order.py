@@ -1,4 +1,4 @@
-"""What an operator asked a replay to do, whether that can be done, and what makes it the same replay again."""
+"""The order for a replay, the check whether it is possible, and the identity of a replay that is resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from consumer.source.bounds import Beginning, Bound, End, check_order
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What an operator asked for. ``memory`` is for all workers together, in bytes."""
+    """The options of a replay. ``memory``: for all workers together, in bytes."""
 
     begin: Bound
     end: Bound
@@ -35,23 +35,23 @@ class Order:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing that is there is left out: only then it is known who is not in the log."""
+        """Whether the whole log is read; only then the users who are not in the log are known."""
         return self.is_rebuild and not (self.tables or self.users) and (self.begin, self.end) == (Beginning(), End())
 
 
 def check(order: Order, rules: Rules) -> None:
-    """Refuse what can't be carried out, or can't do anything.
+    """Refuse an order that is not possible, or that does nothing.
 
     Raises:
-        ConfigError: naming the option.
+        ConfigError: names the option.
     """
-    if strange := set(order.tables) - set(rules.captured()):
-        raise ConfigError("--table", f"no table of the mapping: {min(strange)}", allowed=", ".join(rules.captured()))
+    if unknown := set(order.tables) - set(rules.captured()):
+        raise ConfigError("--table", f"not a table of the mapping: {min(unknown)}", allowed=", ".join(rules.captured()))
     for text in order.users:
         try:
             user = UserId.from_text(text)
             if str(user) != text:
-                raise ValueError(f"should be written {user}")
+                raise ValueError(f"should be {user}")
         except ValueError as error:
             raise ConfigError("--user", f"{text!r} {error}", allowed="a type and a number, such as live:123") from None
         _check_type(user, order.tables, rules)
@@ -59,16 +59,16 @@ def check(order: Order, rules: Rules) -> None:
     if order.prunes and not order.is_whole:
         raise ConfigError(
             "--prune",
-            "part of the log does not tell who is missing in it",
-            fix="give --rebuild without a range, and nothing else with it",
+            "a part of the log does not show who is missing in it",
+            fix="give --rebuild without a range and without filters",
         )
     if order.publishes and (order.is_rebuild or order.is_dry):
-        fix = "leave out --rebuild, and give --yes"
-        raise ConfigError("--publish", "a rebuild and a dry run have nothing to tell", fix=fix)
+        fix = "remove --rebuild, and give --yes"
+        raise ConfigError("--publish", "a rebuild and a dry run publish nothing", fix=fix)
 
 
 def _check_type(user: UserId, tables: Sequence[str], rules: Rules) -> None:
-    """Refuse a user of whom no table that is read can tell."""
+    """Refuse a user whose rows are in none of the tables that are read."""
     types = {each.table: {each.user_type} for each in rules.tables}
     every = set().union(*types.values())
     types |= {each.table: {each.user_type} if each.user_type else every for each in rules.linked}
@@ -84,9 +84,9 @@ def _check_type(user: UserId, tables: Sequence[str], rules: Rules) -> None:
 
 
 def identity(settings: Settings, rules: Rules, order: Order, cluster: str) -> dict[str, str]:
-    """What must be the same for a replay to go on, by the name that an operator knows it by.
+    """The parts that must be equal to resume a replay, with names that an operator knows.
 
-    ``cluster`` is Kafka's own name for itself.
+    ``cluster``: the id of the Kafka cluster.
     """
     flags = {
         "--rebuild": order.is_rebuild,
@@ -114,6 +114,6 @@ def identity(settings: Settings, rules: Rules, order: Order, cluster: str) -> di
 
 
 def _database(url: str) -> str:
-    """The number alone: the rest of the URL may hold a password, and an address that changes."""
+    """Only the database's number, because the rest of the URL may contain a password and a changing address."""
     parts = urlsplit(url)
     return parse_qs(parts.query).get("db", [parts.path.rpartition("/")[2] or "0"])[0]

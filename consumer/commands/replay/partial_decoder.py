@@ -1,7 +1,7 @@
-"""A look at a record's bytes that decodes only what a fold needs: a fraction of what reading it whole costs.
+"""Decodes only the parts of a record that a fold needs, which costs much less than decoding the whole record.
 
-Only JSON as Kafka Connect writes it is looked at so, with or without its schema around it. Whatever is unusual about a
-record, the answer is that it must be read whole.
+It handles only JSON as Kafka Connect writes it, with or without a schema. For any unusual record it answers that the
+record must be decoded as a whole.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Decode: TypeAlias = Callable[[bytes], Any]
 
 
 class Seen(NamedTuple):
-    """What a fold needs of a record: whose row, what was done, where it lies in the log, which fields changed."""
+    """The parts that a fold needs: the user, the operation, the log position, and the changed fields."""
 
     user: str
     op: Operation
@@ -38,7 +38,7 @@ class Seen(NamedTuple):
 
 
 class PartialDecoder:
-    """A look at records of one user table, of these databases; of all, if there are none."""
+    """Decodes records of one user table, of these databases; an empty set: of all databases."""
 
     def __init__(
         self, table: UserTable, databases: frozenset[str] = frozenset(), placeholder: str = PLACEHOLDER
@@ -47,14 +47,14 @@ class PartialDecoder:
         self._databases = databases
         self._placeholder = placeholder.encode()
         self._prefix = f"{table.user_type}:"
-        # Columns may have names that are no Python names.
+        # Column names may not be valid Python names.
         names = [table.key, *(column.name for column in table.columns)]
         row = _struct("Row", {f"c{at}": name for at, name in enumerate(names)})
         self._nothing = (_ABSENT,) * len(names)
         self._plain, self._wrapped = _decoders(row)
 
     def __call__(self, value: bytes) -> Seen | None:
-        """What a fold needs to know of a record, or None where it must be read whole."""
+        """The parts that a fold needs, or None if the record must be decoded as a whole."""
         is_wrapped = value[:9] == _SCHEMA
         if self._placeholder in value:
             return None
@@ -73,24 +73,24 @@ class PartialDecoder:
                 return None
             position = from_source(envelope.source, envelope.transaction)
             if position.origin is Origin.STREAMED and not position.count:
-                return None  # the content tells it from others
+                return None  # only the whole content identifies it
             changed: Collection[str] = ()
             if op is Operation.UPDATE and envelope.before != row:
                 if is_wrapped:
-                    return None  # values there may need the schema to be told apart
+                    return None  # comparing the values may need the schema
                 changed = self._changed(envelope.before, row)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RecordError):
-            return None  # whoever reads it whole says what is wrong
+            return None  # decoding the whole record reports the problem
         return Seen(f"{self._prefix}{number}", op, position, changed)
 
     def _changed(self, before: Any, after: Any) -> list[str]:
         changed = []
         old_values = self._nothing if before is None else msgspec.structs.astuple(before)
         for at, (old, new) in enumerate(zip(old_values, msgspec.structs.astuple(after), strict=True)):
-            if new == old or new is _ABSENT or at == 0:  # the first is the key
+            if new == old or new is _ABSENT or at == 0:  # index 0 is the key
                 continue
             column = self._table.columns[at - 1]
-            # One amount is spelt in one way in one record, but for zeros at its end; and a text may be padded.
+            # In one record equal amounts have equal text, except for zeros at the end; and texts may be padded.
             if type(old) is type(new) is str and len(old) == len(new) and column.kind in (Kind.MONEY, Kind.TEXT):
                 changed.append(column.field)
                 continue
@@ -101,18 +101,18 @@ class PartialDecoder:
 
 
 class LinkedPartialDecoder:
-    """A look at records of one linked table: whether a row may have become done."""
+    """Checks whether records of one linked table may have made a row done."""
 
     def __init__(self, table: LinkedTable) -> None:
         self._done = table.done
         self._plain, self._wrapped = _decoders(_struct("LinkedRow", {"status": table.status}))
 
     def __call__(self, value: bytes) -> bool:
-        """False only where the row surely did not."""
+        """Whether the row may have become done; False is certain."""
         try:
             envelope = self._wrapped(value).payload if value[:9] == _SCHEMA else self._plain(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return True  # whoever reads it whole says what is wrong
+            return True  # decoding the whole record reports the problem
         after, before = envelope.after, envelope.before
         if after is None or not isinstance(after.status, str) or envelope.op not in _OPERATIONS:
             return True

@@ -1,4 +1,4 @@
-"""One partition number of all topics, folded together: a user's rows of every table lie there."""
+"""Folds one partition number of all topics together, because a user's rows of every table are in it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ _Fold = TypeVar("_Fold", UserFold, LinkedFold)
 
 @dataclass(frozen=True, slots=True)
 class Folding:
-    """How to fold: ``only`` are the users that count, as text, ``of_tables`` the tables, None for all. ``earlier`` is
-    asked for what was sent before the records that are folded, by clocks that differ by ``clock_ms``. ``settled`` are
-    the places of records whose dead letters were discarded.
+    """How to fold.
+
+    ``only``: the users to fold, as text; None: all. ``of_tables``: the tables to fold; None: all. ``earlier``: finds
+    records that were sent before these; clocks may differ by ``clock_ms``. ``settled``: the places of records whose
+    dead letters were discarded.
     """
 
     rules: Rules
@@ -39,23 +41,23 @@ class Folding:
     settled: frozenset[Place] = frozenset()
 
     def for_users(self, users: Collection[str]) -> Folding:
-        """The same for these users, each of whose records is looked at whole."""
+        """The same for these users, with every record decoded as a whole."""
         return replace(self, only=frozenset(users), carefully=True)
 
 
 def counts(table: str, rules: Rules) -> bool:
-    """Whether a table's rows have a part in what a rebuild writes."""
+    """Whether a rebuild writes anything from a table's rows."""
     linked = rules.linked_table(table)
     return rules.table(table) is not None or (linked is not None and bool(linked.writes))
 
 
 class PartitionFold:
-    """The folds of one partition number: one for each table of each of its topics."""
+    """The folds of one partition number: one for each topic and table."""
 
     def __init__(
         self, number: int, tables: Mapping[str, Sequence[str]], folding: Folding, make_store: Callable[[], Store]
     ) -> None:
-        """``tables`` are those that each topic is known to carry; none: it may be any. What is seen is added."""
+        """``tables``: the known tables of each topic; empty: any table is possible, and tables are added when seen."""
         rules = folding.rules
         self._number = number
         self._folding = folding
@@ -65,19 +67,19 @@ class PartitionFold:
         self._users: dict[str, dict[str, UserFold]] = {}
         self._linked: dict[str, dict[str, LinkedFold]] = {}
         self._unread: dict[str, dict[bytes, Read]] = {}
-        """The last record of each key that could not be read, by topic: of which table it was is seen later."""
+        """By topic, the last undecodable record of each key: its table may become known later."""
         self._own = Rejections(settled=folding.settled)
         self._repeated = 0
         self.others = 0
-        """Rows of databases that are not followed."""
+        """The number of rows of databases that are not consumed."""
         self.unusable: set[str] = set()
-        """Users whose last row can't be used, once :meth:`plans` has seen it."""
+        """Users whose last row can't be used; complete after :meth:`plans`."""
         for topic, known in tables.items():
             for table in known or rules.captured():
                 self._fold(topic, table)
 
     def _fold(self, topic: str, table: str) -> UserFold | LinkedFold | None:
-        """The fold of a table's rows in a topic; None where they have no part in a rebuild, or the mapping no rule."""
+        """The fold for a table in a topic; None if a rebuild does not use the table, or the mapping lacks it."""
         found = self._users.get(topic, {}).get(table) or self._linked.get(topic, {}).get(table)
         if found is not None:
             return found
@@ -91,36 +93,36 @@ class PartitionFold:
                 *parts, self._make_store(), only=folding.only, carefully=folding.carefully, settled=folding.settled
             )
             self._users.setdefault(topic, {})[table] = users
-            # What could not be read before may have been of this table. It was counted then.
+            # Earlier undecodable records may have been of this table. They are already counted.
             for record in self._unread.get(topic, {}).values():
                 users.add(record)
             users.rejections = Rejections(marks=users.rejections.marks, settled=folding.settled)
             return users
-        if counts(table, rules) and not folding.carefully:  # whether a row can be used was seen when it was folded
+        if counts(table, rules) and not folding.carefully:  # a linked row was already decoded when it was folded
             linked = LinkedFold(*parts, self._make_store(), only=folding.only, settled=folding.settled)
             self._linked.setdefault(topic, {})[table] = linked
             return linked
         return None
 
     def add(self, topic: str, records: Iterable[Read]) -> None:
-        """The next records of a topic.
+        """Add the next records of a topic.
 
         Raises:
-            ServerError: from the schemas, which only Avro asks.
+            ServerError: from the schemas (only for Avro).
         """
-        said = named(topic, self._captured)
-        if said is None or not is_taken(self._folding.rules.databases, said.database):
+        name = named(topic, self._captured)
+        if name is None or not is_taken(self._folding.rules.databases, name.database):
             for record in records:
-                self._sort(topic, record)
+                self._add_by_content(topic, record)
             return
-        fold = self._fold(topic, said.table)
+        fold = self._fold(topic, name.table)
         if fold is not None:
             add = fold.add
             for record in records:
                 add(record)
 
-    def _sort(self, topic: str, record: Read) -> None:
-        """A record of a topic whose name does not tell the table: to the fold of the table that it names itself."""
+    def _add_by_content(self, topic: str, record: Read) -> None:
+        """Add a record to the fold of the table that the record names, because the topic's name does not name it."""
         if record.value is None:
             return
         source = SourceRecord(record.topic, record.partition, record.offset, 0, record.key, record.value)
@@ -137,13 +139,13 @@ class PartitionFold:
             return
         table = self._folding.rules.captured_name(found.table)
         if not table:
-            strange = UnknownTable(f"no rule names the table {found.table!r}", field="source.table", place=source.place)
-            self._own.add(strange, None, is_counted=self._folding.carefully)
+            unknown = UnknownTable(f"no rule names the table {found.table!r}", field="source.table", place=source.place)
+            self._own.add(unknown, None, is_counted=self._folding.carefully)
         elif (fold := self._fold(topic, table)) is not None:
             fold.add(record)
 
     def _add_unread(self, topic: str, record: Read, error: RecordError) -> None:
-        """Each fold marks its own user of the record's key; the record is one."""
+        """Add an undecodable record to each fold, which marks the user of its key; count the record once."""
         if record.key is not None:
             brief = SourceRecord(record.topic, record.partition, record.offset, 0, record.key, b"")
             self._unread.setdefault(topic, {})[record.key] = brief
@@ -157,9 +159,9 @@ class PartitionFold:
             self._own.add(error, None, is_counted=self._folding.carefully)
 
     def plans(self) -> Iterator[Plan]:
-        """What brings Redis to where the log ends: the plans of each user one after the other, then the marks."""
-        linked = list(_each(self._linked))
-        for topic, fold in _each(self._users):
+        """The plans that bring Redis to the end of the log: all plans of a user together, then the marks."""
+        linked = list(_all_folds(self._linked))
+        for topic, fold in _all_folds(self._users):
             for user, last in fold.store.items():
                 try:
                     yield fold.plan(last, topic, self._number)
@@ -173,32 +175,32 @@ class PartitionFold:
             for user, row in rows.store.items():
                 if not self._has_row(user):
                     yield rows.plan(row, topic, self._number)
-        for _, fold in _each(self._users):
+        for _, fold in _all_folds(self._users):
             yield from (mark for user, mark in fold.rejections.marks.items() if user not in self.unusable)
 
     def users(self) -> Iterator[UserId]:
-        """Every user of whom the log tells, deleted ones too, and those of whom nothing can be used."""
-        for _, fold in _each(self._users):
+        """Every user in the log, also deleted ones, and users without a usable record."""
+        for _, fold in _all_folds(self._users):
             yield from map(UserId.from_text, fold.store.users())
             yield from map(UserId.from_text, fold.rejections.marks)
 
     @property
     def rejections(self) -> Rejections:
-        """Records that can't be used."""
+        """The records that can't be used."""
         found = Rejections()
         found.include(self._own)
-        for _, fold in _each(self._users):
+        for _, fold in _all_folds(self._users):
             found.include(fold.rejections)
-        for _, linked in _each(self._linked):
+        for _, linked in _all_folds(self._linked):
             found.include(linked.rejections)
         found.count -= self._repeated
         found.first = list(dict.fromkeys(found.first))
         return found
 
     def _has_row(self, user: str) -> bool:
-        return any(fold.store.get(user) is not None for _, fold in _each(self._users))
+        return any(fold.store.get(user) is not None for _, fold in _all_folds(self._users))
 
 
-def _each(folds: Mapping[str, Mapping[str, _Fold]]) -> Iterator[tuple[str, _Fold]]:
-    """The folds with their topics."""
+def _all_folds(folds: Mapping[str, Mapping[str, _Fold]]) -> Iterator[tuple[str, _Fold]]:
+    """All folds with their topics."""
     return ((topic, fold) for topic, by_table in folds.items() for fold in by_table.values())

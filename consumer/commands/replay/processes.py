@@ -1,4 +1,4 @@
-"""Partition numbers given out to worker processes, and what they report."""
+"""Distributes partition numbers to worker processes, and receives their reports."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from consumer.mapping.rules import Rules
 from consumer.observability import log
 from consumer.settings.sources import Settings
 
-_PATIENCE_S = 0.2
-_LEAVE_S = 10.0
+_POLL_S = 0.2
+_JOIN_S = 10.0
 
 
 class Failed(NamedTuple):
-    """A worker could not go on."""
+    """The report of a worker that can't continue."""
 
     problem: str
     advice: str
@@ -31,7 +31,7 @@ class Failed(NamedTuple):
 
 
 Task = tuple[int, dict[str, int], Summary]
-"""A partition number, the offsets it is at, and what was done up to there."""
+"""A partition number, its next offset by topic, and what was done before."""
 
 
 def in_processes(
@@ -47,10 +47,10 @@ def in_processes(
 
     Raises:
         Interrupted, RedisReplaced: as :meth:`consumer.commands.replay.worker.Worker.replay`.
-        ServerError: a worker could not go on; the first that said so.
+        ServerError: a worker can't continue; the error of the first one.
     """
     left = list(tasks)[::-1]
-    # The class that reads them belongs to one call, and can't be sent.
+    # The settings' class is local to load(), and can't be pickled.
     plain = Settings.model_construct(**dict(settings))
     context = multiprocessing.get_context("spawn")
     workers = []
@@ -64,13 +64,13 @@ def in_processes(
             workers.append(process)
             conns.append(ours)
             ours.send(left.pop())
-        _follow(list(conns), left, report, should_stop)
+        _distribute(list(conns), left, report, should_stop)
     finally:
         for process in workers:
             process.terminate()
         for conn in conns:
-            conn.close()  # or one that has much to report would wait until somebody reads it
-        until = time.monotonic() + _LEAVE_S
+            conn.close()  # else a worker that is sending a report would block
+        until = time.monotonic() + _JOIN_S
         for process in workers:
             process.join(max(0.0, until - time.monotonic()))
         for process in workers:
@@ -78,13 +78,13 @@ def in_processes(
             process.join()
 
 
-def _follow(busy: list[Connection], left: list[Task], report: Report, should_stop: Callable[[], bool]) -> None:
-    """Pass on what the workers say, and give each that is done the next task."""
+def _distribute(busy: list[Connection], left: list[Task], report: Report, should_stop: Callable[[], bool]) -> None:
+    """Pass on the workers' reports, and give the next task to each worker that has finished."""
     while busy:
         if should_stop():
             raise Interrupted
-        for conn in wait(busy, _PATIENCE_S):
-            assert isinstance(conn, Connection)  # noqa: S101  # that is what was asked for
+        for conn in wait(busy, _POLL_S):
+            assert isinstance(conn, Connection)  # noqa: S101  # for the type checker
             message = _received(conn)
             report(message)
             if not isinstance(message, Finished):
@@ -100,7 +100,7 @@ def _received(conn: Connection) -> Read | Reached | Finished:
     try:
         message = conn.recv()
     except EOFError:
-        advice = "look at the kernel's log: it may have been out of memory"
+        advice = "check the kernel's log: the worker may have been out of memory"
         raise ServerError("replay", "a worker process ended", advice) from None
     if isinstance(message, Failed):
         raise RedisReplaced if message.is_replaced else ServerError("replay", message.problem, message.advice)
@@ -108,7 +108,7 @@ def _received(conn: Connection) -> Read | Reached | Finished:
 
 
 def _serve(conn: Connection, settings: Settings, rules: Rules, wanted: Wanted, parent: int) -> None:
-    """A worker process: it ends when it is told to, and when nobody is there any more to tell it."""
+    """A worker process. It ends when it is told to, or when its parent has ended."""
     stop = Stop()
     stop.listen(is_worker=True)
     log.configure(settings.log)
@@ -119,18 +119,18 @@ def _serve(conn: Connection, settings: Settings, rules: Rules, wanted: Wanted, p
     worker = Worker(settings, rules, wanted, conn.send, should_stop)
     try:
         while not should_stop():
-            if conn.poll(_PATIENCE_S):
+            if conn.poll(_POLL_S):
                 worker.replay(*conn.recv())
     except (Interrupted, EOFError, BrokenPipeError):
         pass
     except RedisReplaced:
-        _tell(conn, Failed("", "", True))
+        _send(conn, Failed("", "", True))
     except CdcError as error:
-        _tell(conn, Failed(str(error), error.advice, False))
+        _send(conn, Failed(str(error), error.advice, False))
     finally:
         worker.close()
 
 
-def _tell(conn: Connection, failed: Failed) -> None:
-    with suppress(BrokenPipeError):  # the parent has ended it already
+def _send(conn: Connection, failed: Failed) -> None:
+    with suppress(BrokenPipeError):  # the parent has already closed the connection
         conn.send(failed)

@@ -1,4 +1,4 @@
-"""``replay``: the topics read again between two bounds, and Redis brought to what they say."""
+"""``replay``: reads topics between two bounds again, and brings Redis to their state."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ from consumer.source.registry import Registry
 from consumer.source.topic_selection import Selection
 
 _log = structlog.get_logger(__name__)
-# What a worker takes beside its fold: Python, the client's buffers, SQLite's cache.
+# Memory of a worker besides its fold: Python, the client's buffers, SQLite's cache.
 _BASE = 160 * 2**20
 _LEAST = 16 * 2**20
-_AT_ONCE = 500
+_BATCH_SIZE = 500
 _DRY = "nothing"
-_LOOK_S, _SAID_WITHIN_S = 0.2, 3.0
-"""A member looks once a second whether Redis has what it had."""
+_POLL_S, _STOPS_WITHIN_S = 0.2, 3.0
+"""Members check once a second whether Redis was emptied, and then store where they stopped."""
 
 _T = TypeVar("_T")
 
@@ -58,8 +58,8 @@ def replay(settings: Settings, rules: Rules, order: Order, should_stop: Callable
     """Carry out ``order``.
 
     Raises:
-        ConfigError: it can't be carried out like this.
-        Interrupted: told to stop; what was done is in the order's file.
+        ConfigError: the order is not possible.
+        Interrupted: told to stop; the progress is in the order's file.
         ServerError: a server refuses.
     """
     check(order, rules)
@@ -73,9 +73,9 @@ def replay(settings: Settings, rules: Rules, order: Order, should_stop: Callable
             run = _Run(settings, rules, order, wanted, selection, view, state, should_stop)
             while True:
                 try:
-                    return run.whole()
+                    return run.replay_all()
                 except RedisReplaced:
-                    _log.warning("Redis was started anew or emptied: the replay begins again", action="replay.again")
+                    _log.warning("Redis was restarted or emptied: the replay starts again", action="replay.again")
         finally:
             view.close()
     finally:
@@ -86,7 +86,7 @@ def _selection(settings: Settings, rules: Rules, should_stop: Callable[[], bool]
     """The topics to read.
 
     Raises:
-        ConfigError: a server does not accept us, or the topics are not there.
+        ConfigError: a server refuses the settings, or the topics do not exist.
     """
     schemas: Schemas = NO_SCHEMAS
     with ExitStack() as exits:
@@ -100,14 +100,14 @@ def _selection(settings: Settings, rules: Rules, should_stop: Callable[[], bool]
 
         found = selected(settings, rules, schemas, remembered)
     if found.lacking:
-        raise ConfigError("CDC_KAFKA__TOPICS", f"not there: {found.lacking}", allowed="topics of this cluster")
+        raise ConfigError("CDC_KAFKA__TOPICS", f"does not exist: {found.lacking}", allowed="topics of this cluster")
     say_if_uneven(found)
     return found
 
 
 @dataclass(slots=True)
 class _Run:
-    """The parts of one replay."""
+    """The parts and steps of one replay."""
 
     settings: Settings
     rules: Rules
@@ -119,26 +119,26 @@ class _Run:
     should_stop: Callable[[], bool]
     progress: ReplayProgress = field(init=False)
 
-    def whole(self) -> Summary:
-        canary = self._begun()
+    def replay_all(self) -> Summary:
+        canary = self._begin_or_resume()
         try:
-            found = self._all(canary)
+            found = self._replay_partitions(canary)
         except BaseException:
             if self.order.resume is None:
-                self._forget(canary)
+                self._remove_canary(canary)
             raise
         if canary and not self._retried(lambda: self.view.lives(canary)):
             raise RedisReplaced
         if canary and self.order.is_whole:
-            self._make_known(canary)
-        self._forget(canary)  # first: killed in between, it is begun anew, and no key is left
+            self._store_offsets(canary)
+        self._remove_canary(canary)  # before end(): if killed in between, the replay starts again, and no key remains
         self.state.end()
         return found
 
-    def _begun(self) -> str:
-        """The name of the canary of a replay that goes on, or begins; "" for a dry run, which makes none.
+    def _begin_or_resume(self) -> str:
+        """The name of the replay's canary key; "" for a dry run, which creates none.
 
-        The ends are looked for when the canary is there: what Redis loses later lies behind no end.
+        The ends are read after the canary exists, so that everything that Redis loses later is before the ends.
         """
         before = self.state.target(self.identity)
         if self.order.is_dry:
@@ -158,27 +158,27 @@ class _Run:
         spans = _spans(self.settings, self.rules, self.order, self.selection)
         stopped: Mapping[Partition, int] = {}
         if self.order.is_whole:
-            # What lies behind is applied, and told, by the member that waits there until Redis is rebuilt.
-            stopped = self._stopped()
+            # Records from there on are applied and published by the member that waits until Redis is rebuilt.
+            stopped = self._stops()
             spans = [_up_to(span, stopped) for span in spans]
-        _say_if_ahead(self.settings, spans, self.order, stopped)
+        _warn_if_ahead(self.settings, spans, self.order, stopped)
         return spans
 
-    def _stopped(self) -> Mapping[Partition, int]:
-        """Where members wait because Redis was emptied. Who lives, and has not noticed yet, is about to say so."""
-        group, until = self.settings.kafka.group_id, time.monotonic() + _SAID_WITHIN_S
+    def _stops(self) -> Mapping[Partition, int]:
+        """The offsets at which members wait because Redis was emptied; waits a moment for members to store them."""
+        group, until = self.settings.kafka.group_id, time.monotonic() + _STOPS_WITHIN_S
         while True:
             has_read = self._retried(lambda: committed(self.settings.kafka))
             missing = lost(has_read, self._retried(lambda: self.view.offsets(group)))
             if not missing:
-                return {}  # what is said may be of a member that has died since
+                return {}  # stored offsets may be of a member that has ended since
             stopped = self._retried(lambda: self.view.stopped(group))
             if missing <= stopped.keys() or time.monotonic() > until or self.should_stop():
                 return stopped
-            short_sleep(_LOOK_S)
+            short_sleep(_POLL_S)
 
-    def _make_known(self, canary: str) -> None:
-        """Of partitions that the group has read, and Redis did not know: that it has them again."""
+    def _store_offsets(self, canary: str) -> None:
+        """Store in Redis the offsets of rebuilt partitions that the group has read and that Redis had lost."""
         group = self.settings.kafka.group_id
         stopped = self._retried(lambda: self.view.stopped(group))
         has_read = self._retried(lambda: committed(self.settings.kafka)).keys() | stopped.keys()
@@ -191,15 +191,15 @@ class _Run:
             if stopped:
                 self._retried(lambda: sink.go_on_with(stopped))
 
-    def _forget(self, canary: str) -> None:
+    def _remove_canary(self, canary: str) -> None:
         if canary:
-            with suppress(ServerError):  # it goes by itself, only later
+            with suppress(ServerError):  # the key expires by itself, only later
                 self.view.remove_canary(canary)
 
     def _retried(self, attempt: Callable[[], _T]) -> _T:
         return retried(attempt, self.should_stop, is_dry=self.order.is_dry)
 
-    def _all(self, canary: str) -> Summary:
+    def _replay_partitions(self, canary: str) -> Summary:
         order, spans = self.order, self.state.spans()
         wanted = Wanted(
             tuple(spans),
@@ -212,7 +212,7 @@ class _Run:
             canary,
             self.selection.tables.pairs(self.selection.topics),
             frozenset(order.tables) or None,
-            self._settled(),
+            self._discarded(),
         )
         numbers = sorted({span.partition for span in spans})
         tasks: list[Task] = [(each, *self.state.reached(each)) for each in numbers if self.state.summary(each) is None]
@@ -224,17 +224,17 @@ class _Run:
                 parts = (self.settings, self.rules, wanted, tasks, self._report, self.should_stop)
                 in_processes(order.workers, *parts)
             else:
-                self._alone(wanted, tasks)
+                self._replay_here(wanted, tasks)
         total = Summary()
         for number in numbers:
             total.include(self.state.summary(number) or Summary(), order.shown)
         total.not_found = sorted(set(order.users) - total.found)
         if order.is_whole:
-            self._look_for_orphans(spans, total)
+            self._find_orphans(spans, total)
         return total
 
-    def _settled(self) -> frozenset[Place]:
-        """The places of records whose dead letters were discarded; none where they can't be read."""
+    def _discarded(self) -> frozenset[Place]:
+        """The places of records whose dead letters were discarded; empty if the letters can't be read."""
         try:
             return frozenset(read_letters(self.settings.kafka, self.settings.dead_letter_topic).discarded)
         except ServerError as error:
@@ -245,7 +245,7 @@ class _Run:
             )
             return frozenset()
 
-    def _alone(self, wanted: Wanted, tasks: Sequence[Task]) -> None:
+    def _replay_here(self, wanted: Wanted, tasks: Sequence[Task]) -> None:
         worker = Worker(self.settings, self.rules, wanted, self._report, self.should_stop)
         try:
             for task in tasks:
@@ -262,9 +262,9 @@ class _Run:
             case Finished(number, summary, users):
                 self.state.finish(number, summary, users)
 
-    def _look_for_orphans(self, spans: Sequence[Span], total: Summary) -> None:
+    def _find_orphans(self, spans: Sequence[Span], total: Summary) -> None:
         ends = {Partition(span.topic, span.partition): span.end for span in spans}
-        # Without its topic nothing is known of a type of user.
+        # Without its table's topic, nothing is known of a user type.
         read = [table for span in spans for table in self.selection.tables.of(span.topic)]
         tables = {each.user_type: each.table for each in self.rules.tables if each.table in read}
         orphans = []
@@ -274,12 +274,12 @@ class _Run:
         if not self.order.prunes or self.order.is_dry or not orphans:
             return
         if total.unusable or total.given_up:
-            _log.warning("orphans stay: one may be the user of a record that can't be used", action="replay.not_pruned")
+            _log.warning("orphans stay: one may be the user of an unusable record", action="replay.not_pruned")
             return
         sink = RedisSink(self.settings.redis, self.settings.guard, self.rules)
         try:
             sink.reach()
-            for some in batched(orphans, _AT_ONCE):
+            for some in batched(orphans, _BATCH_SIZE):
                 for _, answer in sink.apply(some):
                     if isinstance(answer, Exception):
                         raise answer
@@ -288,19 +288,19 @@ class _Run:
             sink.close()
 
     def _orphans(self, tables: dict[str, str], ends: dict[Partition, int]) -> Iterator[tuple[Plan, str]]:
-        """The plan that removes each, and a key that shows it."""
+        """For each orphan: the plan that removes it, and one of its keys."""
         known = self.state.users()
-        strangers = (
+        candidates = (
             user for user in self.view.users(self.rules) if user.user_type in tables and not _is_in(known, user)
         )
         seen: set[UserId] = set()
-        for some in batched(strangers, _AT_ONCE):
+        for some in batched(candidates, _BATCH_SIZE):
             fresh = [user for user in dict.fromkeys(some) if user not in seen]
             seen.update(fresh)
-            blind = [removal(user, tables[user.user_type], "", self.rules) for user in fresh]
-            for plan, stored in zip(blind, self.view.stored_keys(blind), strict=True):
+            removals = [removal(user, tables[user.user_type], "", self.rules) for user in fresh]
+            for plan, stored in zip(removals, self.view.stored_keys(removals), strict=True):
                 version = version_of(stored)
-                # Of a record behind the ends: the user is newer than this replay.
+                # A version of a record after the ends: the user is newer than this replay.
                 is_older = version is None or version.offset < ends.get(
                     Partition(version.topic, version.partition), version.offset
                 )
@@ -314,8 +314,8 @@ def _spans(settings: Settings, rules: Rules, order: Order, selection: Selection)
     users = {each.table for each in rules.tables}
     cut = [span for span in spans if span.begin and selection.tables.may_carry(span.topic, users)]
     if order.prunes and cut:
-        problem = f"the first records of {cut[0].topic}[{cut[0].partition}] are gone: its users may be older than it"
-        fix = "leave out --prune: only a topic that is whole, or compacted from its first record on, names all users"
+        problem = f"the first records of {cut[0].topic}[{cut[0].partition}] were deleted: users there may be missing"
+        fix = "remove --prune: only a topic that is complete, or compacted from its first record on, has all users"
         raise ConfigError("--prune", problem, fix=fix)
     return spans
 
@@ -325,8 +325,8 @@ def _up_to(span: Span, stopped: Mapping[Partition, int]) -> Span:
     return Span(span.topic, span.partition, span.begin, max(span.begin, min(end, span.end)))
 
 
-def _say_if_ahead(settings: Settings, spans: Sequence[Span], order: Order, stopped: Mapping[Partition, int]) -> None:
-    """What the replay applies first is old to the live consumer, which then tells nobody."""
+def _warn_if_ahead(settings: Settings, spans: Sequence[Span], order: Order, stopped: Mapping[Partition, int]) -> None:
+    """Warn of changes that the replay applies before the live consumer: that then does not publish them."""
     if order.is_dry or order.publishes:
         return
     at = {**committed(settings.kafka), **stopped}
@@ -337,7 +337,7 @@ def _say_if_ahead(settings: Settings, spans: Sequence[Span], order: Order, stopp
     )
     if ahead:
         _log.warning(
-            "the live consumer is behind: of changes that the replay applies first nobody is told",
+            "the live consumer is behind: changes that the replay applies first are not published",
             action="replay.ahead",
             records=ahead,
         )

@@ -1,4 +1,4 @@
-"""How far a replay is, in a file that outlives it: a SQLite database, where a step is there whole or not at all."""
+"""The progress of a replay in a file, so that it can be resumed: a SQLite database, written in transactions."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS steps (number INTEGER PRIMARY KEY, reached BLOB, summary BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS users (number INTEGER, type TEXT, ids BLOB, PRIMARY KEY (number, type))",
 )
-_APPLICATION = 0x43444352  # "CDCR": what SQLite keeps of whose file it is
-_NEW = "a file that a replay made, or a new one"
+_APPLICATION = 0x43444352  # "CDCR", as SQLite's application_id
+_NEW = "a file of a replay, or a new file"
 _wanted = msgspec.json.Decoder(dict[str, str])
 _spans = msgspec.json.Decoder(list[Span])
 _summary = msgspec.json.Decoder(Summary)
@@ -30,59 +30,59 @@ _reached = msgspec.json.Decoder(dict[str, int])
 
 
 class ReplayState:
-    """The steps of one replay that are done, by partition number; the file is this process's alone until it is closed.
+    """The finished steps of one replay, by partition number. Only this process may use the file until it is closed.
 
-    Each method raises ConfigError where the file is damaged, and ServerError where it can't be written.
+    Each method raises ConfigError if the file is damaged, and ServerError if it can't be written.
     """
 
     def __init__(self, file: Path | None) -> None:
-        """Without a file nothing outlives the process.
+        """Without a file, the progress is lost when the process ends.
 
         Raises:
-            ConfigError: the file is none of a replay, or another replay is at work with it.
+            ConfigError: the file is not of a replay, or another replay is using it.
         """
         self._name = str(file or "")
         with self._translated():
             try:
                 self._file = sqlite3.connect(file or ":memory:", isolation_level=None, timeout=0)
             except sqlite3.OperationalError:
-                raise ConfigError("--resume", f"{file}: can't be opened or made", allowed=_NEW) from None
+                raise ConfigError("--resume", f"{file}: can't be opened or created", allowed=_NEW) from None
         try:
             with self._translated():
-                self._take()
+                self._lock()
         except BaseException:
             self._file.close()
             raise
 
-    def _take(self) -> None:
-        self._ask("PRAGMA locking_mode = EXCLUSIVE")
+    def _lock(self) -> None:
+        self._execute("PRAGMA locking_mode = EXCLUSIVE")
         try:
-            self._ask("BEGIN EXCLUSIVE")
+            self._execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                 raise ConfigError(
-                    "--resume", f"another replay is at work with {self._name}", fix="name a file of its own for each"
+                    "--resume", f"another replay is using {self._name}", fix="name a file of its own for each"
                 ) from None
             raise
-        (application,) = self._ask("PRAGMA application_id").fetchone()
-        (tables,) = self._ask("SELECT count(*) FROM sqlite_master").fetchone()
+        (application,) = self._execute("PRAGMA application_id").fetchone()
+        (tables,) = self._execute("SELECT count(*) FROM sqlite_master").fetchone()
         if application != _APPLICATION and (application or tables):
             raise ConfigError("--resume", f"{self._name} is another program's file", allowed=_NEW)
-        self._ask(f"PRAGMA application_id = {_APPLICATION}")
+        self._execute(f"PRAGMA application_id = {_APPLICATION}")
         for each in _TABLES:
-            self._ask(each)
-        self._ask("COMMIT")
+            self._execute(each)
+        self._execute("COMMIT")
 
     def target(self, wanted: Mapping[str, str]) -> str:
-        """What the replay writes to, as given to :meth:`begin`; "" of one that has not begun.
+        """The target of the replay, as given to :meth:`begin`; "" if it has not begun.
 
-        ``wanted`` is what must be the same for a replay to go on, by the name that an operator knows it by.
+        ``wanted``: the parts that must be equal to resume a replay, with names that an operator knows.
 
         Raises:
-            ConfigError: the file is of a replay that wanted something else, or that is finished.
+            ConfigError: the file is of a replay with other parts, or of a finished one.
         """
         with self._translated():
-            row = self._ask("SELECT wanted, target, is_over FROM replay").fetchone()
+            row = self._execute("SELECT wanted, target, is_over FROM replay").fetchone()
             if row is None:
                 return ""
             before = _wanted.decode(row[0])
@@ -97,82 +97,82 @@ class ReplayState:
         return str(row[1])
 
     def begin(self, wanted: Mapping[str, str], target: str, spans: list[Span]) -> None:
-        """A replay of ``spans`` of which nothing is done; ``target`` is what it writes to."""
+        """Begin a replay of ``spans``. ``target``: what it writes to."""
         with self._transaction():
             for table in ("replay", "steps", "users"):
-                self._ask(f"DELETE FROM {table}")  # noqa: S608  # a name of ours
+                self._execute(f"DELETE FROM {table}")  # noqa: S608  # a fixed name
             parts = (msgspec.json.encode(wanted), target, msgspec.json.encode(spans))
-            self._ask("INSERT INTO replay VALUES (?, ?, ?, 0)", parts)
+            self._execute("INSERT INTO replay VALUES (?, ?, ?, 0)", parts)
 
     def spans(self) -> list[Span]:
-        """The ranges it began with."""
+        """The ranges of the replay."""
         with self._translated():
-            return _spans.decode(self._ask("SELECT spans FROM replay").fetchone()[0])
+            return _spans.decode(self._execute("SELECT spans FROM replay").fetchone()[0])
 
     def end(self) -> None:
-        """All is done: the file is of no more use."""
+        """The replay is finished; the file can't be used again."""
         with self._translated():
-            self._ask("UPDATE replay SET is_over = 1")
+            self._execute("UPDATE replay SET is_over = 1")
 
     def summary(self, number: int) -> Summary | None:
-        """What was done of a partition number; None if it is not finished."""
+        """The summary of a partition number; None if it is not finished."""
         with self._translated():
-            row = self._ask("SELECT summary FROM steps WHERE number = ? AND reached IS NULL", (number,)).fetchone()
+            row = self._execute("SELECT summary FROM steps WHERE number = ? AND reached IS NULL", (number,)).fetchone()
             return None if row is None else _summary.decode(row[0])
 
     def reached(self, number: int) -> tuple[dict[str, int], Summary]:
-        """The next offset of each topic, and what was done up to there."""
+        """The next offset of each topic, and the summary up to there."""
         with self._translated():
-            row = self._ask("SELECT reached, summary FROM steps WHERE number = ?", (number,)).fetchone()
+            row = self._execute("SELECT reached, summary FROM steps WHERE number = ?", (number,)).fetchone()
             return ({}, Summary()) if row is None else (_reached.decode(row[0]), _summary.decode(row[1]))
 
     def reach(self, number: int, offsets: dict[str, int], summary: Summary) -> None:
-        """Everything before these offsets is done."""
+        """Store that everything before these offsets is done."""
         parts = (number, msgspec.json.encode(offsets), msgspec.json.encode(summary))
         with self._translated():
-            self._ask("INSERT OR REPLACE INTO steps VALUES (?, ?, ?)", parts)
+            self._execute("INSERT OR REPLACE INTO steps VALUES (?, ?, ?)", parts)
 
     def finish(self, number: int, summary: Summary, users: dict[str, bytes] | None = None) -> None:
-        """The whole partition number is done; ``users`` are those the log tells there, as :func:`packed`."""
+        """Store that a partition number is finished. ``users``: its users in the log, as :func:`packed`."""
         with self._transaction():
-            self._ask("INSERT OR REPLACE INTO steps VALUES (?, NULL, ?)", (number, msgspec.json.encode(summary)))
+            self._execute("INSERT OR REPLACE INTO steps VALUES (?, NULL, ?)", (number, msgspec.json.encode(summary)))
             for user_type, ids in (users or {}).items():
-                self._ask("INSERT OR REPLACE INTO users VALUES (?, ?, ?)", (number, user_type, ids))
+                self._execute("INSERT OR REPLACE INTO users VALUES (?, ?, ?)", (number, user_type, ids))
 
     def users(self) -> dict[str, array[int]]:
-        """The ids of all users that the log tells, in order, by type."""
+        """The sorted ids of all users in the log, by user type."""
         found: dict[str, array[int]] = {}
         with self._translated():
-            for user_type, ids in self._ask("SELECT type, ids FROM users"):
+            for user_type, ids in self._execute("SELECT type, ids FROM users"):
                 found.setdefault(user_type, array("Q")).frombytes(ids)
         return {user_type: array("Q", sorted(ids)) for user_type, ids in found.items()}
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         self._file.close()
 
-    def _ask(self, question: str, parts: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        return self._file.execute(question, parts)
+    def _execute(self, statement: str, parts: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        return self._file.execute(statement, parts)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._translated():
-            self._ask("BEGIN")
+            self._execute("BEGIN")
             yield
-            self._ask("COMMIT")
+            self._execute("COMMIT")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise ServerError("replay", f"{self._name}: {error}", "see to the file's disk and its rights") from None
+            raise ServerError("replay", f"{self._name}: {error}", "check the file's disk and its permissions") from None
         except (sqlite3.Error, msgspec.MsgspecError, ValueError, TypeError):
-            raise ConfigError("--resume", f"{self._name} is no file of a replay, or damaged", allowed=_NEW) from None
+            raise ConfigError("--resume", f"{self._name} is no replay file, or is damaged", allowed=_NEW) from None
 
 
 def packed(users: Iterable[UserId]) -> dict[str, bytes]:
-    """The ids by type, eight bytes each, so that millions of users are not much; larger ids are left out."""
+    """The ids by user type, 8 bytes each, to save memory with millions of users; larger ids are left out."""
     found: dict[str, array[int]] = {}
     for user in users:
         if user.id < 2**64:

@@ -1,4 +1,4 @@
-"""Where a fold keeps each user's last change: in memory, and beyond a budget on disk."""
+"""Stores each user's last change for a fold: in memory, and above a limit on disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 from consumer.commands.replay.fold import Last
 from consumer.guard.version import Version
 
-# What a user takes in memory beside the bytes of their records: version, times, text and containers.
+# Bytes that a user takes in memory besides the records: version, times, text and containers.
 _OVERHEAD = 900
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(
@@ -21,7 +21,7 @@ _decode = msgspec.msgpack.Decoder(
 
 
 class MemoryLimit:
-    """Bytes that the stores of one fold may hold in memory together."""
+    """The number of bytes that all stores of one fold may keep in memory together."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -29,48 +29,48 @@ class MemoryLimit:
         self._stores: list[SpillingStore] = []
 
     def store(self) -> SpillingStore:
-        """A store for one more table of the fold."""
+        """Create a store for one more table."""
         store = SpillingStore(self)
         self._stores.append(store)
         return store
 
     def spill(self) -> None:
-        """What is in memory goes to disk."""
+        """Move everything from memory to disk."""
         for store in self._stores:
             store.spill()
         self.used = 0
 
     def close(self) -> None:
-        """Forget everything."""
+        """Delete all stored changes."""
         for store in self._stores:
             store.close()
 
 
 class SpillingStore:
-    """The last changes of one table, as a :class:`consumer.commands.replay.fold.Store`."""
+    """The last changes of one table; a :class:`consumer.commands.replay.fold.Store`."""
 
     def __init__(self, budget: MemoryLimit) -> None:
         self._budget = budget
-        self._held: dict[str, Last] = {}
+        self._in_memory: dict[str, Last] = {}
         self._file: sqlite3.Connection | None = None
 
     def get(self, user: str) -> Last | None:
-        last = self._held.get(user)
+        last = self._in_memory.get(user)
         if last is None and self._file is not None:
             row = self._file.execute("SELECT last FROM users WHERE user = ?", (user,)).fetchone()
             last = None if row is None else _read(row[0])
         return last
 
     def put(self, user: str, last: Last) -> None:
-        before = self._held.get(user)
-        self._held[user] = last
+        before = self._in_memory.get(user)
+        self._in_memory[user] = last
         self._budget.used += _size(last) - (0 if before is None else _size(before))
         if self._budget.used > self._budget.limit:
             self._budget.spill()
 
     def items(self) -> Iterator[tuple[str, Last]]:
         if self._file is None:
-            yield from self._held.items()
+            yield from self._in_memory.items()
             return
         self.spill()
         with closing(self._file.cursor()) as cursor:
@@ -78,29 +78,29 @@ class SpillingStore:
                 yield user, _read(data)
 
     def users(self) -> Iterator[str]:
-        """The users alone."""
-        yield from self._held
+        """All users."""
+        yield from self._in_memory
         if self._file is not None:
             rows = self._file.execute("SELECT user FROM users")
-            yield from (user for (user,) in rows if user not in self._held)
+            yield from (user for (user,) in rows if user not in self._in_memory)
 
     def spill(self) -> None:
-        """Move what is in memory to the file."""
+        """Move everything from memory to the file."""
         if self._file is None:
-            # A file without a name, in the folder for temporary ones: it is gone with this process, however that ends.
+            # A temporary file without a name: the system deletes it when this process ends.
             self._file = sqlite3.connect("", isolation_level=None)
-            # Pages hold many users, for each that does not fit in one takes a page of its own.
+            # Large pages hold many users; a row that does not fit into a page takes pages of its own.
             for pragma in ("page_size = 32768", "journal_mode = OFF", "cache_size = -24000"):
                 self._file.execute(f"PRAGMA {pragma}")
             self._file.execute("CREATE TABLE users (user TEXT PRIMARY KEY, last BLOB NOT NULL)")
         self._file.execute("BEGIN")
-        rows = ((user, _written(last)) for user, last in sorted(self._held.items()))
+        rows = ((user, _encoded(last)) for user, last in sorted(self._in_memory.items()))
         self._file.executemany("INSERT OR REPLACE INTO users VALUES (?, ?)", rows)
         self._file.execute("COMMIT")
-        self._held.clear()
+        self._in_memory.clear()
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file, which deletes it."""
         if self._file is not None:
             self._file.close()
 
@@ -112,10 +112,10 @@ def _size(last: Last) -> int:
     return size
 
 
-def _written(last: Last) -> bytes:
+def _encoded(last: Last) -> bytes:
     deletion = last.deletion.to_text() if last.deletion else ""
     parts = last.version.to_text(), last.records, last.is_delete, last.is_whole, last.times, deletion
-    # Rows say much twice; a third of the bytes is a third of the disk's time.
+    # Rows repeat themselves: compression saves two thirds of the bytes, and of the disk's time.
     return zlib.compress(_encode(parts), 1)
 
 

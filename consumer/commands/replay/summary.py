@@ -1,4 +1,4 @@
-"""What a replay did, or would do: counts, the first differences, and what could not be used."""
+"""The result of a replay or of a dry run: counts, the first differences, and records that could not be used."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ import msgspec
 from consumer.sink.drift import Difference
 
 _SHOWN_REJECTIONS = 20
-# What one is of the counts, by the way of the replay.
+# The unit of the counts, by the way of the replay.
 _COUNTED = {"apply": "records", "rebuild": "users"}
-# What of a user counts who has several plans: what comes first here.
+# If a user has several plans with different outcomes, the first one in this order counts.
 _FIRST = ("created", "corrected", "would be written", "right already", "newer in Redis, left alone")
 
 
 @dataclass(slots=True)
 class Summary:
-    """Of one partition number, or of several together.
+    """The result for one partition number, or for several together.
 
-    ``counts`` say what became of users or changes, ``kinds`` count the differences, of which the first are in
-    ``differences``. ``unusable`` counts records that could not be applied; ``places`` names the first. ``given_up``
-    counts those of them whose dead letter was discarded, which are settled.
-    Where only some users were asked for, those of whom the log tells something are in ``found``, the others in
-    ``not_found``, once all is read.
+    ``counts``: users or changes by outcome. ``kinds``: the number of differences by kind; the first ones are in
+    ``differences``. ``unusable``: the number of records that could not be applied; ``places``: the first ones.
+    ``given_up``: the number of such records whose dead letters were discarded, which do not count. If only some users
+    were ordered: ``found`` are those with records in the log, ``not_found`` the others, once everything is read.
     """
 
     records: int = 0
@@ -39,31 +38,31 @@ class Summary:
     not_found: list[str] = field(default_factory=list)
 
     def count(self, what: str, number: int = 1) -> None:
-        """So many more."""
+        """Add ``number`` to a count."""
         if number:
             self.counts[what] = self.counts.get(what, 0) + number
 
     def differ(self, difference: Difference, shown: int) -> None:
-        """One more difference; of the first ``shown`` keys the fields are kept."""
+        """Add a difference; the fields of the first ``shown`` keys are kept."""
         self.kinds[difference.kind] = self.kinds.get(difference.kind, 0) + 1
         if len(self.differences) < shown:
             self.differences.append(difference)
 
     def reject(self, places: list[str], number: int = 1) -> None:
-        """So many more records that could not be used, and the first by place."""
+        """Add records that could not be used; ``places``: the first ones."""
         self.unusable += number
         self.places = [*self.places, *places][:_SHOWN_REJECTIONS]
 
     def give_up(self, number: int) -> None:
-        """So many more records whose dead letters were discarded."""
+        """Add records whose dead letters were discarded."""
         self.given_up += number
 
     def find(self, users: Iterable[str]) -> None:
-        """The log tells something of these users, who were asked for."""
+        """Note that the log has records of these users, who were ordered."""
         self.found.update(users)
 
     def include(self, other: Summary, shown: int) -> None:
-        """That of another partition number too."""
+        """Add the summary of another partition number."""
         self.records += other.records
         self.counts = dict(Counter(self.counts) + Counter(other.counts))
         self.kinds = dict(Counter(self.kinds) + Counter(other.kinds))
@@ -74,25 +73,25 @@ class Summary:
 
 
 class UserCounts:
-    """Counts users in ``summary`` by what became of their plans, which come one user after the other."""
+    """Counts users in ``summary`` by the outcome of their plans. All plans of a user must be added together."""
 
     def __init__(self, summary: Summary) -> None:
         self._summary = summary
         self._user = ""
-        self._became: list[str] = []
+        self._outcomes: list[str] = []
 
-    def add(self, user: str, became: str) -> None:
-        """What became of a plan of ``user``."""
+    def add(self, user: str, outcome: str) -> None:
+        """Add the outcome of a plan of ``user``."""
         if user != self._user:
             self.end()
             self._user = user
-        self._became.append(became)
+        self._outcomes.append(outcome)
 
     def end(self) -> None:
-        """There are no more plans."""
-        if self._became:
-            self._summary.count(min(self._became, key=_FIRST.index))
-            self._became = []
+        """There are no more plans: count the last user."""
+        if self._outcomes:
+            self._summary.count(min(self._outcomes, key=_FIRST.index))
+            self._outcomes = []
 
 
 def to_json(summary: Summary, way: str, *, is_dry: bool) -> str:
@@ -101,7 +100,7 @@ def to_json(summary: Summary, way: str, *, is_dry: bool) -> str:
 
 
 def to_text(summary: Summary, way: str, *, is_dry: bool) -> str:
-    """Lines for a person."""
+    """Lines of text."""
     lines = [f"{way}{', dry run: nothing was changed' if is_dry else ''}: {summary.records} records read"]
     for unit, counts in ((_COUNTED[way], summary.counts), ("keys", summary.kinds)):
         if counts:
@@ -111,7 +110,7 @@ def to_text(summary: Summary, way: str, *, is_dry: bool) -> str:
         lines.append(f"{each.kind}: {each.key}")
         lines += [f"    {name}: {_shown(is_there)} -> {_shown(should)}" for name, is_there, should in each.fields]
     if summary.unusable:
-        lines.append(f"{summary.unusable} records could not be used; the first:")
+        lines.append(f"{summary.unusable} records could not be used; the first ones:")
         lines += [f"    {place}" for place in summary.places]
     if summary.given_up:
         lines.append(f"{summary.given_up} records left out: their dead letters were discarded")

@@ -1,4 +1,4 @@
-"""One partition number replayed: read, folded or decided, and written to Redis or compared with it."""
+"""Replays one partition number: reads, folds or decides, and writes to Redis or compares with it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from consumer.source.range_reader import read
 from consumer.source.registry import Registry
 
 _log = structlog.get_logger(__name__)
-_AT_ONCE = 500
+_BATCH_SIZE = 500
 _DRY_WAIT_S = 10.0
 _T = TypeVar("_T")
 
@@ -50,12 +50,12 @@ TO_WRITE = "would be written"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be replayed, and how. ``users`` are texts such as ``live:123``, None for all.
+    """What to replay, and how. ``users``: texts such as ``live:123``; None: all.
 
-    ``memory`` is what one worker may hold of folds in bytes, ``shown`` of how many keys the differences are told.
-    ``canary`` names the key whose loss tells that Redis was emptied; a dry run has none. ``tables`` are topics with a
-    table that each is known to carry; only rows of ``of_tables`` are replayed, None for all. ``settled`` are the places
-    of records whose dead letters were discarded.
+    ``memory``: bytes that one worker's folds may use. ``shown``: the number of keys whose differences are reported.
+    ``canary``: the key whose loss shows that Redis was emptied; "" in a dry run. ``tables``: pairs of a topic and a
+    table that it is known to contain. ``of_tables``: only rows of these tables are replayed; None: all. ``settled``:
+    the places of records whose dead letters were discarded.
     """
 
     spans: tuple[Span, ...]
@@ -77,14 +77,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """So many offsets more were read."""
+    """Report: this number of offsets was read."""
 
     offsets: int
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Of a partition number everything before these offsets, by topic, is done."""
+    """Report: in a partition number everything before these offsets, by topic, is done."""
 
     number: int
     offsets: dict[str, int]
@@ -93,7 +93,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A partition number is done; ``users`` are those the log tells there, packed."""
+    """Report: a partition number is finished. ``users``: its users in the log, as :func:`packed`."""
 
     number: int
     summary: Summary
@@ -104,15 +104,15 @@ Report: TypeAlias = Callable[[Read | Reached | Finished], None]
 
 
 class Interrupted(Exception):
-    """Told to stop before the end; what was done is kept."""
+    """The replay was told to stop; the progress is kept."""
 
 
-class RedisReplaced(Exception):  # named as what happened
-    """Redis was started anew or emptied: what was acknowledged before may be lost."""
+class RedisReplaced(Exception):
+    """Redis was restarted or emptied: acknowledged writes may be lost."""
 
 
 class Worker:
-    """Replays one partition number after the other."""
+    """Replays one partition number after the other, in one thread or process."""
 
     def __init__(
         self, settings: Settings, rules: Rules, wanted: Wanted, report: Report, should_stop: Callable[[], bool]
@@ -132,7 +132,7 @@ class Worker:
         self._tables = TopicTables(rules.captured(), wanted.tables)
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._sink.close()
         self._view.close()
         self._earlier.close()
@@ -140,12 +140,12 @@ class Worker:
             self._registry.close()
 
     def replay(self, number: int, reached: dict[str, int], summary: Summary) -> None:
-        """Replay a partition number, from ``reached`` on where part of it is done.
+        """Replay a partition number; if part of it is done, from the offsets ``reached`` on.
 
         Raises:
             Interrupted: told to stop.
-            RedisReplaced: what is done may be lost.
-            ServerError: a server refuses; of a dry run also one that stays away.
+            RedisReplaced: acknowledged writes may be lost.
+            ServerError: a server refuses; in a dry run also if a server stays away.
         """
         if not self._run:
             self._run = self._retried(self._view.run)
@@ -172,51 +172,51 @@ class Worker:
             settled=wanted.settled,
         )
         budget = MemoryLimit(self._wanted.memory)
-        again = MemoryLimit(self._wanted.memory)
+        second_budget = MemoryLimit(self._wanted.memory)
         try:
             fold = PartitionFold(number, tables, folding, budget.store)
             for span, records in self._records(spans):
                 summary.records += len(records)
                 self._retried(lambda span=span, records=records: fold.add(span.topic, records))  # type: ignore[misc]
-            self._write(_knowing(fold.plans(), spans), summary, fold.unusable)
+            self._write(_with_ends(fold.plans(), spans), summary, fold.unusable)
             summary.reject(fold.rejections.first, fold.rejections.count)
             given_up = set(fold.rejections.given_up)
             summary.count(OTHERS, fold.others)
             users = packed(fold.users())
             if fold.unusable:
-                second = PartitionFold(number, tables, folding.for_users(fold.unusable), again.store)
+                second = PartitionFold(number, tables, folding.for_users(fold.unusable), second_budget.store)
                 for span, records in self._records(spans, is_new=False):
                     second.add(span.topic, records)
-                self._write(_knowing(second.plans(), spans), summary)
+                self._write(_with_ends(second.plans(), spans), summary)
                 summary.reject(second.rejections.first, second.rejections.count)
                 given_up |= second.rejections.given_up
             summary.give_up(len(given_up))
         finally:
             budget.close()
-            again.close()
-        self._look_for_canary()
+            second_budget.close()
+        self._check_canary()
         self._report(Finished(number, summary, users))
 
     def _apply(self, number: int, reached: dict[str, int], summary: Summary) -> None:
         spans = [replace(span, begin=reached.get(span.topic, span.begin)) for span in self._wanted.of(number)]
         at = {span.topic: span.begin for span in spans}
         for span, records in self._records(spans):
-            for some in batched(records, _AT_ONCE):
+            for some in batched(records, _BATCH_SIZE):
                 self._decide(some, summary)
                 summary.records += len(some)
                 at[span.topic] = some[-1].offset + 1
-                self._look_for_canary()
+                self._check_canary()
                 self._report(Reached(number, dict(at), summary))
         self._report(Finished(number, summary))
 
-    def _look_for_canary(self) -> None:
+    def _check_canary(self) -> None:
         canary = self._wanted.canary
         if canary and not self._retried(lambda: self._view.lives(canary)):
             raise RedisReplaced
 
     def _decide(self, records: Sequence[SourceRecord], summary: Summary) -> None:
         decisions = self._retried(lambda: decide_all(records, self._rules, self._schemas, self._tables, self._history))
-        # As if published before: so nothing is published, and there are no dead letters.
+        # Records count as published before: so nothing is published, and no dead letters are written.
         published = () if self._wanted.publishes else range(len(records))
         batch = Batch(records, decisions, "", published)
         wanted, of_tables = self._wanted.users, self._wanted.of_tables
@@ -240,19 +240,19 @@ class Worker:
         if wanted is not None:
             summary.find(str(plan.user) for plan in plans.values())
         if self._wanted.is_dry:
-            became = self._compare([plan for plan in plans.values() if plan.mode is not Mode.MARK], summary)
+            outcomes = self._compare([plan for plan in plans.values() if plan.mode is not Mode.MARK], summary)
         else:
             answers = self._deliver(
                 plans, summary, lambda at: batch.unpublished(at, healing_plan(decisions[at], self._rules))
             )
-            became = ["applied" if answer.is_accepted else OLD for answer in answers.values()]
-        for each in became:
+            outcomes = ["applied" if answer.is_accepted else OLD for answer in answers.values()]
+        for each in outcomes:
             summary.count(each)
 
     def _write(self, plans: Iterable[Plan], summary: Summary, later: Collection[str] = ()) -> None:
-        """Users in ``later`` come again, and count then."""
+        """Write plans. Users in ``later`` are written again by a second fold, and are counted there."""
         users = UserCounts(summary)
-        for some in batched(plans, _AT_ONCE):
+        for some in batched(plans, _BATCH_SIZE):
             if self._should_stop():
                 raise Interrupted
             if self._wanted.users is not None:
@@ -265,15 +265,15 @@ class Worker:
                 answers = self._deliver(numbered, summary, numbered.__getitem__)
                 changed = [(plan, answers[at]) for at, plan in numbered.items() if at in answers]
                 found = [(plan, _outcome(answer)) for plan, answer in changed if plan.mode is not Mode.MARK]
-            for plan, became in found:
+            for plan, outcome in found:
                 if str(plan.user) not in later:
-                    users.add(str(plan.user), became)
+                    users.add(str(plan.user), outcome)
         users.end()
 
     def _deliver(
         self, plans: dict[int, Plan], summary: Summary, healing: Callable[[int], Plan]
     ) -> Mapping[int, Applied]:
-        """What Redis answered to each plan that it took."""
+        """Redis' answer to each plan that it accepted."""
         delivery = Delivery(
             plans,
             healing=healing,
@@ -293,26 +293,26 @@ class Worker:
         return delivery.answers
 
     def _compare(self, plans: Sequence[Plan], summary: Summary) -> list[str]:
-        """What would become of each plan."""
+        """The expected outcome of each plan."""
         stored_keys = self._retried(lambda: self._view.stored_keys(plans))
-        became = []
+        outcomes = []
         for plan, stored in zip(plans, stored_keys, strict=True):
             if not would_apply(plan, stored):
-                became.append(NEWER if self._wanted.is_rebuild else OLD)
+                outcomes.append(NEWER if self._wanted.is_rebuild else OLD)
                 continue
             found = list(differences(plan, stored))
-            became.append(TO_WRITE if found else RIGHT)
+            outcomes.append(TO_WRITE if found else RIGHT)
             for each in found:
                 summary.differ(each, self._wanted.shown)
-        return became
+        return outcomes
 
     def _records(self, spans: Sequence[Span], *, is_new: bool = True) -> Iterator[tuple[Span, Sequence[SourceRecord]]]:
-        """The records of ``spans``; of tables that a rebuild writes nothing of only the number of offsets."""
+        """The records of ``spans``; tables that a rebuild does not write are not read, only counted as read."""
         needed = [span for span in spans if not self._wanted.is_rebuild or self._counts(span.topic)]
         if is_new:
             self._report(Read(sum(span.size for span in spans if span not in needed)))
         at = {span.topic: span.begin for span in needed}
-        for span, records, position in read(self._settings.kafka, needed, silent):
+        for span, records, position in read(self._settings.kafka, needed, log_silence):
             if self._should_stop():
                 raise Interrupted
             if is_new and position > at[span.topic]:
@@ -322,7 +322,7 @@ class Worker:
                 yield span, records
 
     def _counts(self, topic: str) -> bool:
-        """Whether a topic may have a part in what a rebuild writes."""
+        """Whether a rebuild may write something from a topic."""
         tables = self._tables.of(topic)
         return not tables or any(counts(table, self._rules) for table in tables)
 
@@ -336,8 +336,8 @@ class Worker:
                 self._sink.go_on()
 
 
-def _knowing(plans: Iterable[Plan], spans: Sequence[Span]) -> Iterator[Plan]:
-    """The plans of a fold, each with how far its topic was read."""
+def _with_ends(plans: Iterable[Plan], spans: Sequence[Span]) -> Iterator[Plan]:
+    """The plans of a fold, each with the end offset of its topic's range."""
     ends = {span.topic: span.end for span in spans}
     for plan in plans:
         is_rebuild = plan.mode is Mode.REBUILD
@@ -345,7 +345,7 @@ def _knowing(plans: Iterable[Plan], spans: Sequence[Span]) -> Iterator[Plan]:
 
 
 def _outcome(answer: Applied) -> str:
-    """What a rebuild's plan became."""
+    """The outcome of a plan of a rebuild."""
     if answer.verdict is Verdict.STALE:
         return NEWER
     if not answer.is_accepted or answer.differed == 0:
@@ -358,37 +358,37 @@ def _place(plan: Plan) -> Place:
 
 
 def retried(attempt: Callable[[], _T], should_stop: Callable[[], bool], *, is_dry: bool = False) -> _T:
-    """What ``attempt`` answers, tried until its server is there.
+    """Call ``attempt`` until its server is available, and answer its result.
 
     Raises:
-        Interrupted: told to stop while it is away.
-        ServerUnavailable: it stays away, and this is a dry run.
+        Interrupted: told to stop while the server is away.
+        ServerUnavailable: the server stays away, and this is a dry run.
     """
     try:
-        return retry(attempt, sleep=short_sleep, on_wait=waits, should_stop=limited(should_stop, is_dry=is_dry))
+        return retry(attempt, sleep=short_sleep, on_wait=log_wait, should_stop=limited(should_stop, is_dry=is_dry))
     except ServerUnavailable as error:
         if should_stop():
             raise Interrupted from None
-        problem = f"{error.problem}; a dry run waits {_DRY_WAIT_S:g} s and no longer"
+        problem = f"{error.problem}; a dry run waits only {_DRY_WAIT_S:g} s"
         raise ServerUnavailable(error.server, problem, error.advice, error.cause) from None
 
 
 def limited(should_stop: Callable[[], bool], *, is_dry: bool) -> Callable[[], bool]:
-    """When to stop waiting for a server: a dry run, which leaves nothing half done, gives up after a while."""
+    """When to stop waiting for a server: a dry run gives up after some seconds, as it leaves nothing unfinished."""
     until = time.monotonic() + _DRY_WAIT_S
     return lambda: should_stop() or (is_dry and time.monotonic() > until)
 
 
-def waits(error: ServerUnavailable, seconds: float) -> None:
-    """Say that a server is waited for."""
+def log_wait(error: ServerUnavailable, seconds: float) -> None:
+    """Log that a server is waited for."""
     _log.warning("waiting for a server", action="replay.waiting", error=str(error), again_in_s=round(seconds, 1))
 
 
-def silent(seconds: float) -> None:
-    """Say that Kafka is waited for: its client tries again by itself."""
-    _log.warning("waiting for a server", action="replay.waiting", error=f"Kafka: nothing came for {seconds:.0f} s")
+def log_silence(seconds: float) -> None:
+    """Log that Kafka is waited for; its client retries by itself."""
+    _log.warning("waiting for a server", action="replay.waiting", error=f"Kafka: no record came for {seconds:.0f} s")
 
 
 def short_sleep(seconds: float) -> None:
-    """Sleep, for so long at most as one who was told to stop may take to notice."""
+    """Sleep for at most one second, so that a stop is noticed soon."""
     time.sleep(min(seconds, 1.0))

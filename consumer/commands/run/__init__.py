@@ -1,1 +1,1 @@
-"""``cdc-consumer run``: the parts put together, and worker processes."""
+"""``cdc-consumer run``: builds the consumer from its parts; worker processes."""

@@ -1,4 +1,4 @@
-"""One look after the other in a thread beside the loop, which it neither delays nor ends."""
+"""Calls a check repeatedly in a thread beside the loop. It neither delays nor ends the loop."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from collections.abc import Callable
 import structlog
 
 _log = structlog.get_logger(__name__)
-_LEAVE_S = 2.0
+_JOIN_S = 2.0
 
 
 def every(seconds: float, look: Callable[[], None], name: str, close: Callable[[], None]) -> Callable[[], None]:
-    """Call ``look`` now and ``seconds`` after each end, until the answered function is called; then ``close``, once.
+    """Call ``look`` now, and again ``seconds`` after each call, until the returned function is called.
 
-    Both are called in the thread. The answered function waits a moment for a look under way. An exception of ``look``
-    is a mistake of this program: it is told once, and the next look is made.
+    Then ``close`` is called once. Both are called in the thread. The returned function waits a moment for a running
+    call. An exception of ``look`` is a bug of this program: it is logged once, and ``look`` is called again.
     """
     stopped = threading.Event()
 
     def run() -> None:
-        is_told = False
+        is_logged = False
         while not stopped.is_set():
             try:
                 look()
             except Exception as error:
-                if not is_told:
+                if not is_logged:
                     _log.exception(
-                        "a look beside the loop failed",
+                        "a check beside the loop failed",
                         action="background.failed",
                         look=name,
                         error=type(error).__name__,
                     )
-                is_told = True
+                is_logged = True
             stopped.wait(seconds)
         close()
 
@@ -41,6 +41,6 @@ def every(seconds: float, look: Callable[[], None], name: str, close: Callable[[
 
     def stop() -> None:
         stopped.set()
-        thread.join(_LEAVE_S)
+        thread.join(_JOIN_S)
 
     return stop

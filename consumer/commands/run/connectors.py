@@ -1,4 +1,4 @@
-"""The connectors as ``run`` watches them: metrics, a reason not to be ready, and a log line at begin and end."""
+"""The states of the connectors in ``run``: metrics, a reason for not ready, and log lines."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _DOWN = (FAILED, "PAUSED", "STOPPED")
 
 
 class ConnectorStatesWatch:
-    """Those of Connect's connectors whose ``topic.prefix`` is ``prefix``.
+    """Watches the connectors of Connect whose ``topic.prefix`` is ``prefix``.
 
-    That Connect can't be asked is told once and speaks against nothing: whether changes come is told by heartbeats.
+    If Connect can't be asked, that is logged once and is no reason for not ready: heartbeats show whether changes
+    arrive.
     """
 
     def __init__(self, api: ConnectApi, prefix: str, clock: Callable[[], float] = time.time) -> None:
@@ -31,7 +32,7 @@ class ConnectorStatesWatch:
         self._clock = clock
         self._down: dict[str, tuple[str, float]] = {}
         self._has_failed = False
-        self._is_absence_told = False
+        self._is_absence_logged = False
         self.states = ConnectorStates()
 
     def look(self) -> None:
@@ -49,23 +50,23 @@ class ConnectorStatesWatch:
             self._has_failed = False
             _log.info("Kafka Connect answers again", action="connect.resumed")
         self.states.looked(found)
-        if not found and not self._is_absence_told:
+        if not found and not self._is_absence_logged:
             absent = f"one with topic.prefix={self._prefix}"
             _log.warning("there is no such connector", action="connector.absent", connector=absent)
-        self._is_absence_told = not found
+        self._is_absence_logged = not found
         for each in found:
-            self._tell(each)
+            self._log_change(each)
         gone = self._down.keys() - {each.name for each in found}
         self._down = {name: down for name, down in self._down.items() if name not in gone}
 
     def unready(self) -> str:
-        """Which connector failed or is held, or ""."""
+        """Which connector failed, or is paused or stopped; "" if none."""
         return next((f"the connector {name} is {state}" for name, (state, _) in self._down.items()), "")
 
     def close(self) -> None:
         self._api.close()
 
-    def _tell(self, each: Present) -> None:
+    def _log_change(self, each: Present) -> None:
         name, state, now = each.name, each.status.state, self._clock()
         known = self._down.get(name)
         if state in _DOWN:

@@ -1,4 +1,4 @@
-"""``run``: the parts put together, started in the order in which they can be waited for, and stopped in good order."""
+"""``run``: builds the consumer from its parts, starts them in the right order, and stops them."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ _log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings, rules: Rules, stop: Stop) -> None:
-    """Follow the topics and keep Redis right, until ``stop``.
+    """Consume the topics and keep Redis up to date, until ``stop``.
 
     Raises:
-        ConfigError: before anything was read: a setting can't be used.
-        Halt: a record can't be applied; nothing past it was committed.
-        ServerError: Kafka can't go on.
+        ConfigError: a setting can't be used; nothing was read.
+        Halt: a record can't be applied; nothing after it was committed.
+        ServerError: Kafka can't continue.
     """
     collect_less_often()
     tables = TopicTables(rules.captured())
     with ExitStack() as exits:
         sink = RedisSink(settings.redis, settings.guard, rules, settings.kafka.group_id)
         exits.callback(sink.close)
-        watching = _watching(settings, sink, tables, exits)
-        exits.callback(serve(settings.metrics, watching, sink.is_reachable))
+        observer = _open_observer(settings, sink, tables, exits)
+        exits.callback(serve(settings.metrics, observer, sink.is_reachable))
         schemas: Schemas = NO_SCHEMAS
         if settings.registry.url is not None:
             schemas = registry = Registry(settings.registry)
             exits.callback(registry.close)
-            with suppress(ServerUnavailable):  # it is waited for when it is needed
+            with suppress(ServerUnavailable):  # the pipeline waits for it when it is needed
                 registry.reach()
         letters = DeadLetterTopic(settings.kafka, settings.dead_letter_topic)
         exits.callback(letters.close)
@@ -65,32 +65,32 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
         exits.callback(earlier.close)
 
         def connect() -> KafkaSource:
-            return KafkaSource(settings.kafka, rules.captured(), revoked, watching, settings.log.repeat_s)
+            return KafkaSource(settings.kafka, rules.captured(), revoked, observer, settings.log.repeat_s)
 
         def revoked(partitions: Sequence[Partition]) -> None:
-            pipeline.revoked(partitions)  # which is there before the source joins
+            pipeline.revoked(partitions)  # it exists before the source joins the group
 
         reminder = Reminder(settings.log.repeat_s)
 
-        def waits(error: ServerUnavailable, seconds: float) -> None:
-            watching.waiting(error, seconds)
+        def log_wait(error: ServerUnavailable, seconds: float) -> None:
+            observer.waiting(error, seconds)
             if reminder.is_due(str(error)):
                 _log.warning("waiting for a server", action="start.waiting", since=since(reminder), error=str(error))
 
         try:
-            retry(sink.reach, sleep=stop.wait, on_wait=waits, should_stop=stop)
-            source = retry(connect, sleep=stop.wait, on_wait=waits, should_stop=stop)
-            retry(letters.reach, sleep=stop.wait, on_wait=waits, should_stop=stop)
+            retry(sink.reach, sleep=stop.wait, on_wait=log_wait, should_stop=stop)
+            source = retry(connect, sleep=stop.wait, on_wait=log_wait, should_stop=stop)
+            retry(letters.reach, sleep=stop.wait, on_wait=log_wait, should_stop=stop)
         except ServerUnavailable:
-            return  # told to stop before there was anything to follow
-        watching.resumed()
+            return  # told to stop before anything was read
+        observer.resumed()
         exits.callback(source.close)
         earlier.keep_alive = lambda: source.idle(0.001)
         try:
-            selection = _selection(settings, rules, schemas, stop, waits, reminder)
+            selection = _selection(settings, rules, schemas, stop, log_wait, reminder)
         except ServerUnavailable:
             return
-        watching.resumed()
+        observer.resumed()
         tables.include(selection.tables, selection.topics)
         rules = replace(rules, databases=selection.databases)
         pipeline = Pipeline(
@@ -103,28 +103,28 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
             group=settings.kafka.group_id,
             tables=tables,
             history=Histories(earlier, settings.guard.clock_ms),
-            observer=watching,
+            observer=observer,
             rebuild=_rebuild(settings, rules, tables, exits),
             repeat_s=settings.log.repeat_s,
             commit_interval_s=settings.kafka.commit_interval_ms / 1000,
             linger_s=settings.kafka.linger_ms / 1000,
         )
         say_if_uneven(selection)
-        watch_source(settings, selection.topics, watching, exits)
+        watch_source(settings, selection.topics, observer, exits)
         source.subscribe(selection)
         _log.info(
-            "following",
+            "consuming",
             action="run.following",
             prefix=settings.kafka.topic_prefix,
             databases=", ".join(sorted(selection.databases)),
             topics=len(selection.topics),
         )
         pipeline.run(source, stop)
-        _log.info("stopped; everything that was done is committed", action="run.stopped")
+        _log.info("stopped; everything that was applied is committed", action="run.stopped")
 
 
-def _watching(settings: Settings, sink: RedisSink, tables: TopicTables, exits: ExitStack) -> Metrics:
-    """Whoever is told of everything: metrics, and traces if they are wanted."""
+def _open_observer(settings: Settings, sink: RedisSink, tables: TopicTables, exits: ExitStack) -> Metrics:
+    """The observer of the pipeline: metrics, and traces if they are enabled."""
     ready_lag_s = settings.metrics.ready_lag_s or float("inf")
     if not settings.tracing.enabled:
         return Metrics(index=sink.index_state, ready_lag_s=ready_lag_s, tables=tables)
@@ -146,7 +146,7 @@ def _watching(settings: Settings, sink: RedisSink, tables: TopicTables, exits: E
 
 
 def _rebuild(settings: Settings, rules: Rules, tables: TopicTables, exits: ExitStack) -> Rebuild | None:
-    """What rebuilds an emptied Redis, if the settings do not leave that to an operator."""
+    """The rebuild of an emptied Redis; None if the settings leave that to an operator."""
     if settings.redis.when_emptied == "wait":
         return None
     rebuild = BackgroundRebuild(settings, rules, tables)
@@ -162,13 +162,15 @@ def _selection(
     on_wait: Callable[[ServerUnavailable, float], None],
     reminder: Reminder,
 ) -> Selection:
-    """Wait until there is something to follow.
+    """Wait until there are topics to consume.
 
     Raises:
         ServerUnavailable: told to stop before.
     """
     while True:
-        found = retry(lambda: _agreed(settings, rules, schemas), sleep=stop.wait, on_wait=on_wait, should_stop=stop)
+        found = retry(
+            lambda: _select_and_store(settings, rules, schemas), sleep=stop.wait, on_wait=on_wait, should_stop=stop
+        )
         if not found.lacking:
             return found
         if reminder.is_due(found.lacking):
@@ -178,8 +180,8 @@ def _selection(
             raise ServerUnavailable("Kafka", found.lacking)
 
 
-def _agreed(settings: Settings, rules: Rules, schemas: Schemas) -> Selection:
-    """The topics to follow, and the database remembered for whoever joins the group later."""
+def _select_and_store(settings: Settings, rules: Rules, schemas: Schemas) -> Selection:
+    """The topics to consume. The database is stored in Redis, for members that join the group later."""
     found = selected(settings, rules, schemas, recall)
     if found.lacking:
         return found
@@ -187,5 +189,5 @@ def _agreed(settings: Settings, rules: Rules, schemas: Schemas) -> Selection:
         remember(settings, found.databases)
         return found
     if agree(settings, found.databases) != found.databases:
-        return selected(settings, rules, schemas, recall)  # another member was first
+        return selected(settings, rules, schemas, recall)  # another member stored its database first
     return found

@@ -1,4 +1,4 @@
-"""``run`` watches whether its source sends: heartbeats in Kafka, and the connectors where Connect's address is set."""
+"""Watches in ``run`` whether changes arrive: heartbeats in Kafka, and connector states if Connect's URL is set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from consumer.source.heartbeat_reader import HeartbeatReader
 
 
 def watch_source(settings: Settings, tables: Sequence[str], metrics: Metrics, exits: ExitStack) -> None:
-    """Watch from threads of their own until ``exits``; ``tables`` are the topics that are followed.
+    """Watch in separate threads until ``exits``; ``tables``: the topics that are consumed.
 
     Raises:
         ConfigError: a setting of Connect can't be used.

@@ -1,7 +1,8 @@
-"""``run --workers N``: as many members of the group on one machine, and a parent that sees to them.
+"""``run --workers N``: N members of the group in processes on one machine, and a parent that supervises them.
 
-A worker that is killed is started again, after pauses that grow. One that ends by itself has met a wrong setting or a
-record that halts: so would whoever gets its partitions, so all end, with its exit code. The parent has no connections.
+A killed worker is started again, after growing pauses. A worker that ends by itself has a wrong setting or a record
+that halts. Any other member with its partitions would end too, so all workers end, with its exit code. The parent has
+no connections.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from consumer.pipeline.retry import backoff_s
 from consumer.settings.sources import Settings
 
 _log = structlog.get_logger(__name__)
-_LOOK_S = 0.2
+_POLL_S = 0.2
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
-# A worker that lived so long did not die of its start.
+# After a run of this length, a worker's end was not caused by its start.
 _SOUND_S = 60.0
-# Told to leave, a worker finishes the step under way and commits. What ends all of them, systemd or Kubernetes, waits
-# for longer than this.
-_LEAVE_S = 30.0
+# When told to end, a worker finishes the current step and commits. systemd and Kubernetes must wait longer than this
+# before they kill the program.
+_STOP_S = 30.0
 _HIGHEST_PORT = 65_535
 _SPAWN = multiprocessing.get_context("spawn")
 
 
 class Ended(NamedTuple):
-    """How it ended: the exit code, and what is to be said of it."""
+    """How a worker or all workers ended: the exit code, the problem and the advice."""
 
     code: int = 0
     problem: str = ""
@@ -48,10 +49,10 @@ class Ended(NamedTuple):
 
 
 def of_worker(settings: Settings, number: int) -> Settings:
-    """The settings of worker ``number``, from 0: a port of metrics and a name in the group of its own.
+    """The settings of worker ``number``, from 0: with its own metrics port and its own name in the group.
 
     Raises:
-        ConfigError: there is no such port.
+        ConfigError: the port would be above 65535.
 
     """
     port = settings.metrics.port and settings.metrics.port + number
@@ -59,44 +60,44 @@ def of_worker(settings: Settings, number: int) -> Settings:
         raise ConfigError(
             "CDC_METRICS__PORT",
             f"worker {number} would listen on {port}",
-            fix="a port that leaves one for each worker, or 0",
+            fix="set a lower port, so that each worker has one, or 0",
         )
     name = settings.kafka.instance_id and f"{settings.kafka.instance_id}-{number}"
     kafka = settings.kafka.model_copy(update={"instance_id": name, "uneven": "refuse"})
     metrics = settings.metrics.model_copy(update={"port": port})
-    # The class that reads settings belongs to one call, and can't be sent.
+    # The settings' class is local to load(), and can't be pickled.
     return Settings.model_construct(**{**dict(settings), "kafka": kafka, "metrics": metrics})
 
 
 def supervise(settings: Settings, rules: Rules, count: int, stop: Stop) -> Ended:
-    """Keep ``count`` workers running until ``stop``, or until one ends by itself; then they leave in good order.
+    """Keep ``count`` workers running until ``stop``, or until one ends by itself; then end all in good order.
 
     Raises:
         ConfigError: as :func:`of_worker`.
 
     """
-    crew = [_Worker(number, of_worker(settings, number), rules) for number in range(count)]
+    workers = [_Worker(number, of_worker(settings, number), rules) for number in range(count)]
     ended = None
     try:
         while ended is None and not stop():
-            ended = next((found for worker in crew if (found := worker.look()) is not None), None)
-            stop.wait(_LOOK_S)
+            ended = next((found for worker in workers if (found := worker.check()) is not None), None)
+            stop.wait(_POLL_S)
     finally:
-        last = _leave(crew)
+        last = _stop(workers)
     return ended or last
 
 
-def _leave(crew: Sequence[_Worker]) -> Ended:
-    until = time.monotonic() + _LEAVE_S
-    for worker in crew:
-        worker.tell()
-    while (left := [worker for worker in crew if worker.is_there]) and (now := time.monotonic()) < until:
+def _stop(workers: Sequence[_Worker]) -> Ended:
+    until = time.monotonic() + _STOP_S
+    for worker in workers:
+        worker.terminate()
+    while (left := [worker for worker in workers if worker.is_running]) and (now := time.monotonic()) < until:
         wait([worker.sentinel for worker in left], until - now)
-    return max((worker.leave() for worker in crew), key=lambda ended: ended.code)
+    return max((worker.finish() for worker in workers), key=lambda ended: ended.code)
 
 
 class _Worker:
-    """One place among the workers, and the process that fills it."""
+    """One of the N workers, and its present process."""
 
     def __init__(self, number: int, settings: Settings, rules: Rules) -> None:
         self._number = number
@@ -106,15 +107,15 @@ class _Worker:
         self._again_at = 0.0
         self._start()
 
-    def look(self) -> Ended | None:
-        """Start it again if it was killed. How it ended, if it ended by itself."""
+    def check(self) -> Ended | None:
+        """Start the worker again if it was killed; answers how it ended if it ended by itself."""
         if self._process is None:
             if time.monotonic() >= self._again_at:
                 self._start()
             return None
         if self._process.is_alive():
             return None
-        ended = self._ended()
+        ended = self._join()
         if ended.code in (1, 2):
             return ended
         now = time.monotonic()
@@ -122,7 +123,7 @@ class _Worker:
         pause_s = backoff_s(self._failures, _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         self._again_at = now + pause_s
         _log.warning(
-            "a worker was killed, and is started again",
+            "a worker was killed, and will be started again",
             action="workers.killed",
             worker=self._number,
             exit_code=ended.code,
@@ -131,35 +132,35 @@ class _Worker:
         return None
 
     @property
-    def is_there(self) -> bool:
+    def is_running(self) -> bool:
         """Whether its process runs."""
         return self._process is not None and self._process.is_alive()
 
     @property
     def sentinel(self) -> int:
-        """What becomes readable when its process ends; only while it is there."""
-        assert self._process is not None  # noqa: S101  # the caller has looked
+        """A handle that becomes ready when the process ends; only while the process runs."""
+        assert self._process is not None  # noqa: S101  # the caller has checked is_running
         return self._process.sentinel
 
-    def tell(self) -> None:
-        """Finish what is under way, and leave."""
+    def terminate(self) -> None:
+        """Tell the process to finish the current step and end."""
         if self._process is not None:
             self._process.terminate()
 
-    def leave(self) -> Ended:
-        """How it ended after it was told to; one that is still there is killed."""
+    def finish(self) -> Ended:
+        """How the process ended after :meth:`terminate`; if it still runs, it is killed."""
         if self._process is None:
             return Ended()
         if not self._process.is_alive():
-            ended = self._ended()
-            return Ended() if ended.code == -signal.SIGTERM else ended  # it had not begun to listen
+            ended = self._join()
+            return Ended() if ended.code == -signal.SIGTERM else ended  # it did not handle signals yet
         self._process.kill()
-        self._ended()
-        problem = f"worker {self._number} did not end within {_LEAVE_S:g} s, and was killed"
-        return Ended(1, problem, "nothing is lost: what it had not committed is read again")
+        self._join()
+        problem = f"worker {self._number} did not end within {_STOP_S:g} s, and was killed"
+        return Ended(1, problem, "no record is lost: what it had not committed is read again")
 
     def _start(self) -> None:
-        self._told, theirs = _SPAWN.Pipe(duplex=False)
+        self._report, theirs = _SPAWN.Pipe(duplex=False)
         self._process: multiprocessing.process.BaseProcess | None = _SPAWN.Process(
             target=_work, args=(theirs, self._settings, self._rules, self._number), name=f"worker-{self._number}"
         )
@@ -167,20 +168,20 @@ class _Worker:
         self._began = time.monotonic()
         theirs.close()
 
-    def _ended(self) -> Ended:
-        assert self._process is not None  # noqa: S101  # whoever asks has looked
+    def _join(self) -> Ended:
+        assert self._process is not None  # noqa: S101  # callers have checked
         self._process.join()
         code = self._process.exitcode or 0
         self._process = None
-        with self._told as told:
+        with self._report as report:
             try:
-                return Ended(*told.recv())
+                return Ended(*report.recv())
             except EOFError:
                 return Ended(code, f"worker {self._number} ended with exit code {code}" if code else "")
 
 
-def _work(told: Connection, settings: Settings, rules: Rules, number: int) -> None:
-    """A worker process: until it is told to stop, or nobody is there any more to tell it."""
+def _work(report: Connection, settings: Settings, rules: Rules, number: int) -> None:
+    """A worker process. It ends when it is told to, or when its parent has ended."""
     log.configure(settings.log, worker=number)
     stop = Stop()
     stop.listen(is_worker=True)
@@ -189,7 +190,7 @@ def _work(told: Connection, settings: Settings, rules: Rules, number: int) -> No
         service.run(settings, rules, stop)
     except CdcError as error:
         code = 2 if isinstance(error, ConfigError) else 1
-        told.send((code, str(error), error.advice))
+        report.send((code, str(error), error.advice))
         sys.exit(code)
 
 

@@ -1,1 +1,1 @@
-"""What several commands share: options, texts of wrong usage, how to stop, a row written anew."""
+"""Shared by several commands: options, usage errors, the stop by signals, writing a user's row again."""

@@ -1,4 +1,4 @@
-"""Waiting until what was under way has arrived: first in the topics, then in Redis."""
+"""Waits until changes in progress have arrived: first in the topics, then in Redis."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from consumer.events.record import Partition
 
 @dataclass(frozen=True, slots=True)
 class CatchUp:
-    """How it ended: whether the topics tell of a later place in the log, and which partitions are still behind."""
+    """The result of a wait: whether the topics have a later log position, and which partitions are still behind."""
 
     connector_passed: bool
     behind: frozenset[Partition]
 
 
 class Database(Protocol):
-    """Whose log it is."""
+    """The database, for its log position."""
 
     def position(self) -> SourcePosition:
-        """Where the log stands now."""
+        """The present position of the log."""
         ...
 
 
 class Topics(Protocol):
-    """Where the connector writes it."""
+    """The topics that the connector writes."""
 
     def look(self) -> None:
-        """Take in topics and partitions that were made since."""
+        """Add topics and partitions that were created since."""
         ...
 
     def newest(self) -> list[ChangeEvent]:
@@ -40,19 +40,18 @@ class Topics(Protocol):
         ...
 
     def ends(self) -> Mapping[Partition, int]:
-        """The next offset of each partition."""
+        """The end offset of each partition."""
         ...
 
     def behind(self, ends: Mapping[Partition, int]) -> frozenset[Partition]:
-        """The partitions in which the consumer has not come so far."""
+        """The partitions in which the consumer's committed offset is below ``ends``."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CatchUpLimits:
-    """``settle_s``: how long a log that does not move is given to arrive. ``limit_s``: how long anything is.
-
-    Every ``look_s`` the servers are asked.
+    """All in seconds. ``settle_s``: how long changes may take to the topics while the log position does not change.
+    ``limit_s``: the longest wait. ``look_s``: the pause between two checks.
     """
 
     settle_s: float
@@ -63,24 +62,25 @@ class CatchUpLimits:
 def wait_for_catch_up(
     database: Database, topics: Topics, limits: CatchUpLimits, should_stop: Callable[[], bool]
 ) -> CatchUp:
-    """Returns once all that the database's log has now is in the topics, and the consumer has come to the ends that
-    these have then; or when that took too long.
+    """Wait until the topics have everything that is in the database's log now, and the consumer has reached the ends
+    that the topics have then; or until the limit is over.
 
-    Nothing tells that a connector has read a log to its end: where the log does not move, it gets some time.
+    It is not visible whether a connector has read the log to its end. So while the log position does not change, the
+    connector gets ``settle_s``.
 
     Raises:
-        ServerUnavailable, ServerError: of the database, or of Kafka.
+        ServerUnavailable, ServerError: from the database, or from Kafka.
     """
     began = time.monotonic()
-    place = database.position()
+    position = database.position()
     topics.look()
     is_over = False
-    has_passed = _has_passed(topics, place)
+    has_passed = _has_passed(topics, position)
     while not (has_passed or is_over or should_stop()):
         waited = time.monotonic() - began
-        is_over = waited > limits.limit_s or (waited > limits.settle_s and database.position().order == place.order)
+        is_over = waited > limits.limit_s or (waited > limits.settle_s and database.position().order == position.order)
         time.sleep(limits.look_s)
-        has_passed = _has_passed(topics, place)
+        has_passed = _has_passed(topics, position)
     ends = topics.ends()
     behind = topics.behind(ends)
     while behind and time.monotonic() - began < limits.limit_s and not should_stop():
@@ -89,9 +89,9 @@ def wait_for_catch_up(
     return CatchUp(has_passed, behind)
 
 
-def _has_passed(topics: Topics, place: SourcePosition) -> bool:
-    """Whether a change in the topics lies behind ``place``: one that the same server wrote, for only then the two are
-    surely of one log.
+def _has_passed(topics: Topics, position: SourcePosition) -> bool:
+    """Whether the topics have a change at or after ``position``. Only changes of the same server are compared, because
+    only they are certainly of the same log.
     """
     newest = (each.position for each in topics.newest())
-    return any(each.server == place.server and each.place >= place.place for each in newest)
+    return any(each.server == position.server and each.place >= position.place for each in newest)

@@ -1,4 +1,4 @@
-"""The options that several commands share, each with one name and one help, and what they stand for."""
+"""The options that several commands share, each with one name and one help text, and the conversion of their values."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _USER = "a type and a number, such as live:123"
 
 
 def without_password(param: typer.CallbackParam, url: str | None) -> str | None:
-    """A URL from the command line, which everybody on the machine can read.
+    """Refuse a URL with a password on the command line, because everybody on the machine can read command lines.
 
     Raises:
-        ConfigError: there is a password in it.
+        ConfigError: the URL contains a password.
 
     """
     if url is not None and _PASSWORD.search(url):
         name = param.opts[0]
-        fix = "say it in the setting, or in the file that its …_FILE names"
-        raise ConfigError(name, "holds a password, and everybody sees the command line", fix=fix)
+        fix = "put it in the setting, or in the file that the setting with …_FILE names"
+        raise ConfigError(name, "contains a password, and everybody can read command lines", fix=fix)
     return url
 
 
@@ -48,14 +48,12 @@ ConfigFile: TypeAlias = Annotated[
     Path | None, typer.Option("--config", envvar="CDC_CONFIG", help="TOML file of settings.")
 ]
 MappingFile: TypeAlias = Annotated[
-    Path | None, typer.Option("--mapping", help="TOML file of the mapping; else the reference.")
+    Path | None, typer.Option("--mapping", help="TOML file of the mapping; default: the reference mapping.")
 ]
 Brokers: TypeAlias = Annotated[str | None, typer.Option("--bootstrap-servers", help="host:port, comma separated.")]
 Prefix: TypeAlias = Annotated[str | None, typer.Option("--topic-prefix", help="Debezium's topic.prefix.")]
-Topics: TypeAlias = Annotated[
-    str | None, typer.Option("--topics", help="Exact names of the tables' topics, comma separated.")
-]
-Group: TypeAlias = Annotated[str | None, typer.Option("--group-id", help="The consumer group that keeps Redis right.")]
+Topics: TypeAlias = Annotated[str | None, typer.Option("--topics", help="Exact topic names, comma separated.")]
+Group: TypeAlias = Annotated[str | None, typer.Option("--group-id", help="The consumer group that writes to Redis.")]
 RedisUrl: TypeAlias = Annotated[
     str | None,
     typer.Option("--redis-url", help="redis://host:port/db, without a password.", callback=without_password),
@@ -64,7 +62,7 @@ DatabaseUrl: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--database-url",
-        help="mysql://…, mariadb://… or postgresql://…, a read-only account without its password.",
+        help="mysql://…, mariadb://… or postgresql://…, of a read-only account, without its password.",
         callback=without_password,
     ),
 ]
@@ -76,16 +74,16 @@ MetricsPort: TypeAlias = Annotated[
     int | None, typer.Option("--metrics-port", help="Port of /metrics and the probes; 0 for none.", min=0, max=65535)
 ]
 Workers: TypeAlias = Annotated[int, typer.Option("--workers", help="Processes that share the partitions.", min=1)]
-AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object a line.")]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object per line.")]
 Users: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--user", help="Only this user, as live:123; may be repeated.")
+    list[str] | None, typer.Option("--user", help="Only this user, such as live:123; may be repeated.")
 ]
 Tables: TypeAlias = Annotated[list[str] | None, typer.Option("--table", help="Only this table; may be repeated.")]
 Begin: TypeAlias = Annotated[
     str, typer.Option("--from", help="Where to begin: beginning, end, a time, 10m ago, or topic:partition:offset,…")
 ]
-DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
-Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do it, without being asked.")]
+DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Make the changes.")]
 
 
 def settings_of(
@@ -103,9 +101,9 @@ def settings_of(
     named: Collection[str] = (),
     **sections: Any,
 ) -> config.Settings:
-    """The settings in force, with the log set up as they say; options that were not given are None.
+    """The settings from all origins; sets up the log too. Options that were not given are None.
 
-    ``sections`` are the options of one command alone, by section. ``named`` as in
+    ``sections``: options of one command, by section of the settings. ``named``: as in
     :func:`consumer.settings.sources.load`.
 
     Raises:
@@ -127,26 +125,26 @@ def settings_of(
 
 
 def need_database(settings: config.Settings) -> None:
-    """Refuse to go on without the packages that read the database; whether its URL is right is found out later.
+    """Raise an error if packages for the database are not installed; the URL itself is checked later.
 
     Raises:
-        ConfigError: one is not installed.
+        ConfigError: a package is not installed.
     """
     url = settings.database.url
     extras.need(extras.of_database(url.get_secret_value() if url is not None else ""), "CDC_DATABASE__URL")
 
 
 def placeholders_of(settings: config.Settings) -> dict[str, str]:
-    """The values of the placeholders of ``connect/``: the environment's, else what the settings say of them."""
+    """The values of the placeholders of ``connect/``: from the environment, else from the settings."""
     kafka, url = settings.kafka, settings.database.url
-    # The default is this machine's own, which Kafka Connect on another one would not reach.
+    # Kafka Connect on another machine could not reach this setting's default, which is localhost.
     brokers = kafka.bootstrap_servers if "bootstrap_servers" in kafka.model_fields_set else None
     database = None if url is None else url.get_secret_value()
     return variables.placeholders(os.environ, kafka.topic_prefix, brokers, database)
 
 
 def rules_of(settings: config.Settings) -> Rules:
-    """The mapping in force, with what the settings say of it."""
+    """The mapping, with the rules that are settings."""
     return replace(
         mapping.load(settings.mapping),
         epoch=settings.guard.epoch,
@@ -157,10 +155,10 @@ def rules_of(settings: config.Settings) -> Rules:
 
 
 def user_of(text: str, option: str, rules: Rules) -> UserId:
-    """The user that an option names; ``option`` is what an error calls it.
+    """Parse a user; ``option``: the option's name in an error.
 
     Raises:
-        ConfigError: it names none that the mapping has a table for.
+        ConfigError: the text is no user, or the mapping has no table for this type.
     """
     try:
         user = UserId.from_text(text)
@@ -174,19 +172,19 @@ def user_of(text: str, option: str, rules: Rules) -> UserId:
 
 
 def time_of(text: str | None, option: str) -> int | None:
-    """The time that an option says, UTC milliseconds; None where it was not given.
+    """Parse the time of an option, to UTC milliseconds; None if the option was not given.
 
     Raises:
-        ConfigError: it says none.
+        ConfigError: the text is no time.
     """
     return None if text is None else moment.parse(text, option, _now_ms())
 
 
 def bound_of(text: str, option: str) -> Bound:
-    """The place in the topics that an option says.
+    """Parse a bound of the topics.
 
     Raises:
-        ConfigError: it says none.
+        ConfigError: the text is no bound.
     """
     from consumer.source.bounds import parse_bound
 
@@ -198,7 +196,7 @@ def _now_ms() -> int:
 
 
 def schemas_of(settings: config.Settings, file: Path | None = None) -> Schemas:
-    """Where Avro's schemas come from: the file, else the registry that is configured, else nowhere."""
+    """The source of Avro schemas: the file, else the configured registry, else none."""
     from consumer.events.avro import NO_SCHEMAS, KnownSchemas
     from consumer.source import recording
 

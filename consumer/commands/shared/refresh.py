@@ -1,4 +1,4 @@
-"""A user written anew from the database's row, guarded: compare and set, once the consumer has passed what was read."""
+"""Writes a user's row from the database again, through the guard, after the consumer has caught up with the read."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from consumer.source.topic_ends import Topics
 
 @dataclass(frozen=True, slots=True)
 class SeenRow:
-    """A row, and the plan that writes it if the version still stands that stood before it was read."""
+    """A row, and the plan that writes it, if the version in Redis is still the one from before the read."""
 
     row: ReadRow
     plan: Plan
 
 
 class Refresher:
-    """Reads rows, and says when they may be written.
+    """Reads rows, and waits until they may be written.
 
-    A row holds changes that the consumer has yet to come to. Written before that, it would be overwritten by them, each
-    in its turn; so they are waited for. What comes behind them gives the user another version, and then nothing is
-    written.
+    A row may contain changes that the consumer has not reached yet. If the row were written first, the consumer would
+    overwrite it with these older changes one by one. So they are waited for. A later change gives the user another
+    version, and then nothing is written.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class Refresher:
         self._limits = limits
 
     def read(self, table: UserTable, number: int) -> SeenRow:
-        """The version first, then the row: so the row is no older.
+        """Read the version in Redis, then the row: so the row is at least as new as the version.
 
         Raises:
-            ServerError: of the database or Redis; a replica has not come to what Redis holds.
+            ServerError: from the database or Redis; or a replica is behind what Redis has.
             RecordError: the row can't be used.
         """
         seen = self._view.version(table, number, self._rules)
@@ -58,10 +58,10 @@ class Refresher:
         return SeenRow(row, rebuild_read(row, table, self._rules, seen))
 
     def wait(self, should_stop: Callable[[], bool] = lambda: False) -> CatchUp:
-        """Returns once the consumer has come to where the database is now, or when that took too long.
+        """Wait until the consumer has reached the present position of the database, or until the limit is over.
 
         Raises:
-            ServerError: of the database, or of Kafka.
+            ServerError: from the database, or from Kafka.
         """
         return wait_for_catch_up(self._database, self._topics, self._limits, should_stop)
 
@@ -69,17 +69,17 @@ class Refresher:
         try:
             version = Version.from_text(seen)
         except ValueError:
-            return  # the script refuses to write beside it
+            return  # the script refuses to write beside an unreadable version
         place = Place(version.topic, version.partition, version.offset)
         change = self._topics.changes([place]).get(place)
         if change is None or change.position.server != row.position.server:
-            return  # places in the logs of two servers can't be compared
+            return  # positions in the logs of two servers can't be compared
         if change.position.place >= row.position.place:
-            raise ServerUnavailable("database", "the replica is behind what Redis holds", "try again")
+            raise ServerUnavailable("database", "the replica is behind what Redis has", "try again")
 
 
 def write(sink: RedisSink, plan: Plan) -> Applied:
-    """What Redis answered to one plan of which nothing depends on what was acknowledged before.
+    """Apply one plan that does not depend on earlier acknowledged writes, and return Redis' answer.
 
     Raises:
         ServerError: Redis can't answer, or refuses.

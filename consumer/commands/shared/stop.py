@@ -1,9 +1,9 @@
-"""How a command is told to stop: by SIGTERM and SIGINT, in the one way that this program has.
+"""The stop of a command by SIGTERM and SIGINT; the only way in this program.
 
-There is no signal handler. One runs between any two steps of the main thread, also within itself and within code that
-holds a lock: what it does with that lock waits for ever. So the signals are blocked, in every thread that is begun
-later too, and one thread waits for them (``sigwait``). They interrupt nothing, many are one, and those that come while
-the interpreter ends change nothing.
+There is no signal handler. A handler runs between any two steps of the main thread, also within itself and within code
+that holds a lock; if it needs that lock, it waits for ever. So the signals are blocked in all threads, also in later
+ones, and one thread waits for them (``sigwait``). So a signal interrupts nothing, several signals count as one, and
+signals while the interpreter ends change nothing.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from multiprocessing.resource_tracker import ensure_running
 
 
 class Stop:
-    """Told by a signal; ``by`` is its number, 0 until then."""
+    """Is set by a signal. ``by``: the signal's number, 0 before."""
 
     def __init__(self) -> None:
-        self._told = threading.Event()
+        self._event = threading.Event()
         self.by = 0
 
     def __call__(self) -> bool:
-        return self._told.is_set()
+        return self._event.is_set()
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but no longer than until told to stop."""
-        self._told.wait(seconds)
+        """Sleep, but not after a stop."""
+        self._event.wait(seconds)
 
     def listen(self, *, spawns: bool = False, is_worker: bool = False) -> None:
-        """From now on signals end the program in good order; the second SIGINT ends it at once.
+        """From now on a signal sets this object; a second SIGINT ends the program at once.
 
-        To be called before other threads are begun. ``spawns``: the program will have worker processes. A worker hears
-        no SIGINT: a terminal sends it to every process, and the parent tells its workers.
+        Call this before other threads are started. ``spawns``: the program will have worker processes. A worker ignores
+        SIGINT: a terminal sends it to every process, and the parent stops its workers.
         """
         if spawns:
-            ensure_running()  # which lets the signals through again, and is done with the first worker if not before
+            ensure_running()  # it unblocks the signals; else the first worker would start it later
         numbers = {signal.SIGTERM} if is_worker else {signal.SIGTERM, signal.SIGINT}
         signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
         signal.signal(signal.SIGINT, signal.SIG_IGN if is_worker else signal.SIG_DFL)
-        threading.Thread(target=self._hear, args=(numbers,), name="signals", daemon=True).start()
+        threading.Thread(target=self._wait_for_signals, args=(numbers,), name="signals", daemon=True).start()
 
-    def _hear(self, numbers: set[signal.Signals]) -> None:
+    def _wait_for_signals(self, numbers: set[signal.Signals]) -> None:
         interrupts = 0
         while True:
             number = signal.sigwait(numbers)
             self.by = self.by or number
-            self._told.set()
+            self._event.set()
             interrupts += number == signal.SIGINT
-            if interrupts > 1:  # a server that hangs may keep the end in good order waiting
+            if interrupts > 1:  # a hanging server may delay the normal end
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
                 signal.raise_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""A command line that can't be used, in this program's words; and the names that options had in the version before."""
+"""Errors of a command line, in this program's words; and the names that options had in the previous version."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from consumer.errors import ConfigError
 from consumer.settings.faults import fault
 
-# typer has click inside it and does not export this class.
+# typer includes click and does not export this class.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 _FROM_TO = {"--since": "--from", "--until": "--to"}
 _CONNECT = {"--url": "--connect-url"}
-# By command. They go with the next version.
+# By command. They will be removed in the next version.
 OLD_NAMES = {
     ("dead-letters", "list"): _FROM_TO,
     ("dead-letters", "replay"): _FROM_TO,
@@ -29,23 +29,23 @@ OLD_NAMES = {
 
 
 def renamed(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The command line with today's names of options, and a sentence for each that was replaced."""
-    names = OLD_NAMES.get(tuple(arguments[:2]), {})  # type: ignore[arg-type]  # a shorter one is just not found
-    kept, said = list(arguments), []
+    """The command line with the present names of options, and a sentence for each replaced one."""
+    names = OLD_NAMES.get(tuple(arguments[:2]), {})  # type: ignore[arg-type]  # a shorter tuple is not found
+    kept, notes = list(arguments), []
     for place, word in enumerate(arguments):
         name, equals, value = word.partition("=")
         if word == "--":
             break
         if name in names:
             kept[place] = f"{names[name]}{equals}{value}"
-            said.append(f"{name} is called {names[name]} now; the old name goes with the next version")
-    return kept, said
+            notes.append(f"{name} is now {names[name]}; the next version will remove the old name")
+    return kept, notes
 
 
 def refusal(error: Exception, root: Any, arguments: Sequence[str]) -> ConfigError:
-    """What the command line's library found wrong, in own words. ``root`` is the program as one command."""
+    """An error of the command line library, in this program's words. ``root``: the program as one command."""
     kind, (command, path) = type(error).__name__, _command(root, arguments)
-    fix = f"{path} --help lists them"
+    fix = f"see {path} --help"
     if kind in ("NoSuchOption", "BadOptionUsage"):
         name = str(getattr(error, "option_name", "option"))
         option = next((each for each in command.params if name in each.opts), None)
@@ -69,7 +69,7 @@ def refusal(error: Exception, root: Any, arguments: Sequence[str]) -> ConfigErro
 
 
 def _command(root: Any, arguments: Sequence[str]) -> tuple[Any, str]:
-    """The command that is meant, as far as its words are known, and how it is called."""
+    """The command that the first known words name, and its full name."""
     command, path = root, "cdc-consumer"
     for word in arguments:
         below = getattr(command, "commands", {}).get(word)
@@ -93,12 +93,12 @@ def _name(parameter: Any) -> str:
 
 
 def _error(name: str, problem: str, parameter: Any, command: str) -> ConfigError:
-    """With the numbers that are allowed; what else a parameter takes its help says."""
+    """The error with the allowed numbers; for other parameters it refers to the help."""
     about = getattr(parameter, "type_descriptor", None)
     kinds = get_args(annotation := getattr(about, "annotation", None)) or (annotation,)
     kind = next((each for each in (int, float) if each in kinds), None)
     if kind is None:
-        return ConfigError(name, problem, fix=f"{command} --help says what it is")
+        return ConfigError(name, problem, fix=f"see {command} --help")
     allowed = "whole numbers" if kind is int else "numbers"
     limits = getattr(about, "parameter_info", None)
     for word, limit in (("from", getattr(limits, "min", None)), ("to", getattr(limits, "max", None))):

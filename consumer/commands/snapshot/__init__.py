@@ -1,1 +1,1 @@
-"""``cdc-consumer snapshot``: Debezium's incremental snapshots, asked for and followed."""
+"""``cdc-consumer snapshot``: requests incremental snapshots from Debezium, and follows them."""

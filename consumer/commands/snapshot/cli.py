@@ -1,4 +1,4 @@
-"""``cdc-consumer snapshot``: the rows of a table, or of some users, once more, while changes go on."""
+"""``cdc-consumer snapshot``: lets Debezium read a table, or some users, again while changes continue."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from consumer.source.topic_selection import Selection
 
 _AUDIT = (
-    "no audit follows, for CDC_DATABASE__URL is not set: an incremental read can be older than it looks;"
-    " follow it with cdc-consumer audit"
+    "no audit follows, because CDC_DATABASE__URL is not set: a row that a snapshot read can be older than it looks;"
+    " run cdc-consumer audit"
 )
 
 
@@ -42,14 +42,12 @@ def snapshot(
     tables: Annotated[
         list[str] | None, typer.Argument(help="Tables, such as live_users or trading.live_users.")
     ] = None,
-    where: Annotated[str | None, typer.Option("--where", help="Only rows of this SQL condition.")] = None,
+    where: Annotated[str | None, typer.Option("--where", help="Only rows that match this SQL condition.")] = None,
     users: Users = None,
     authoritative: Annotated[
-        bool, typer.Option("--authoritative", help="Overwrite what stands in Redis, rather than fill what is missing.")
+        bool, typer.Option("--authoritative", help="Overwrite values in Redis, instead of only adding missing ones.")
     ] = False,
-    stop: Annotated[
-        bool, typer.Option("--stop", help="End the snapshot that runs, or leave TABLES out of it.")
-    ] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the running snapshot, or remove TABLES from it.")] = False,
     as_json: AsJson = False,
     config_file: ConfigFile = None,
     mapping_file: MappingFile = None,
@@ -60,10 +58,11 @@ def snapshot(
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Ask Debezium for an incremental snapshot over its signal topic, and follow it to its end.
+    """Request an incremental snapshot over Debezium's signal topic, and follow it to its end.
 
-    `run` takes the reads from the topics, as it takes changes. Exit code 1 if a table was not read to its end. An
-    authoritative one is followed by an audit of what was read, where the database is configured: 1 if it finds drift.
+    `run` applies the rows that the snapshot reads, as it applies changes. Exit code 1 if a table was not read to its
+    end. After --authoritative, an audit of these users follows if the database is configured; exit code 1 if it finds
+    differences.
     """
     from consumer.commands.snapshot import run as incremental
     from consumer.commands.snapshot.request import told_json, told_text
@@ -87,28 +86,28 @@ def snapshot(
     selection = selected(settings, rules, schemas_of(settings), recall) if tables or chosen else None
     if stop:
         incremental.end(settings, incremental.collections(selection, rules, tables or []) if selection else [])
-        typer.echo("asked for its end; whoever follows it hears of it", err=True)
+        typer.echo("the stop was requested; a command that follows the snapshot will report it", err=True)
         return
     assert selection is not None  # noqa: S101  # without tables and users it was refused
     scans = _scans(selection, rules, tables or [], where, chosen)
 
-    def tell(told: Notification) -> None:
+    def report(received: Notification) -> None:
         if as_json:
-            typer.echo(told_json(told))
+            typer.echo(told_json(received))
         else:
-            typer.echo(told_text(told), err=True)
+            typer.echo(told_text(received), err=True)
 
     def prepare() -> None:
         if authoritative:
             count = incremental.make_authoritative(settings, rules, selection, scans, chosen)
-            typer.echo(f"{count} users are marked: the next whole row of each is written over what stands", err=True)
+            typer.echo(f"{count} users are marked: the next whole row of each overwrites Redis", err=True)
 
     try:
-        course = incremental.take(settings, scans, prepare, tell, lambda text: typer.echo(text, err=True))
+        progress = incremental.take(settings, scans, prepare, report, lambda text: typer.echo(text, err=True))
     except KeyboardInterrupt:
-        typer.echo("no longer followed; if it was asked for already, it goes on. --stop ends it", err=True)
+        typer.echo("not followed any more; if it was requested already, it continues. --stop ends it", err=True)
         raise typer.Exit(130) from None
-    is_well = _conclude(course)
+    is_well = _report_unread(progress)
     if audits:
         is_well = _audited(settings, rules, scans, chosen, as_json=as_json) and is_well
     elif authoritative:
@@ -118,7 +117,7 @@ def snapshot(
 
 
 def _may_audit(settings: config.Settings) -> bool:
-    """Whether the database is configured; then the packages that read it must be there before anything is asked for."""
+    """Whether the database is configured; if it is, its packages must be installed before the snapshot is requested."""
     if settings.database.url is None:
         return False
     need_database(settings)
@@ -128,7 +127,7 @@ def _may_audit(settings: config.Settings) -> bool:
 def _audited(
     settings: config.Settings, rules: Rules, scans: Sequence[Scan], users: Sequence[UserId], *, as_json: bool
 ) -> bool:
-    """Whether Redis is what the database says of those that were read: what differs is told as an audit tells it."""
+    """Whether an audit of the users that were read finds no differences; it reports them as `audit` does."""
     from consumer.commands.audit import finding as findings
     from consumer.commands.audit.run import Audit
     from consumer.commands.audit.users import Order
@@ -150,13 +149,13 @@ def _audited(
     return result.is_clean
 
 
-def _conclude(course: SnapshotProgress) -> bool:
-    """Whether every table was read to its end; what was not is told."""
-    unread = course.unread()
+def _report_unread(progress: SnapshotProgress) -> bool:
+    """Whether every table was read to its end; the others are reported."""
+    unread = progress.unread()
     for name, why in unread.items():
         typer.echo(f"{name} was not read to its end: {why}", err=True)
-    if len(unread) < len(course.collections):
-        typer.echo("what was read is in the topics; run takes it from there", err=True)
+    if len(unread) < len(progress.collections):
+        typer.echo("the rows that were read are in the topics; run applies them", err=True)
     return not unread
 
 
@@ -165,16 +164,16 @@ def _refuse_contradictions(
 ) -> None:
     if stop and (where or users or authoritative):
         raise ConfigError(
-            "--stop", "ends a snapshot, or leaves whole tables out of it", fix="give it with TABLES or alone"
+            "--stop", "stops a snapshot, or removes whole tables from it", fix="give it with TABLES or alone"
         )
     if tables and users:
-        raise ConfigError("--user", "a user's table is known", fix="give TABLES or --user")
+        raise ConfigError("--user", "the user already decides the table", fix="give TABLES or --user")
     if not (tables or users or stop):
-        raise ConfigError("TABLES", "nothing is named to be read", fix="name tables, or --user live:123")
+        raise ConfigError("TABLES", "missing", fix="name tables, or --user live:123")
     if where and not tables:
-        raise ConfigError("--where", "is about the rows of tables", fix="name TABLES with it")
+        raise ConfigError("--where", "needs tables", fix="name TABLES with it")
     if where and authoritative:
-        raise ConfigError("--authoritative", "nobody knows which users a condition means", fix="leave out --where")
+        raise ConfigError("--authoritative", "it is not known which users match a condition", fix="remove --where")
 
 
 def _scans(
@@ -191,7 +190,7 @@ def _scans(
         if table is None:
             known = ", ".join(sorted(each.user_type for each in rules.tables))
             raise ConfigError(
-                "--user", f"no table holds users of the type {user_type}", allowed=f"users of the types {known}"
+                "--user", f"no table has users of the type {user_type}", allowed=f"users of the types {known}"
             )
         (name,) = collections(selection, rules, [table.table])
         scans.append(Scan(name, condition_of(table, sorted(user for user in users if user.user_type == user_type))))

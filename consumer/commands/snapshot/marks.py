@@ -1,4 +1,4 @@
-"""Users marked so that the next whole row of theirs, streamed or read, is written over whatever stands in Redis."""
+"""Marks users, so that the next whole row of each, streamed or read, overwrites the values in Redis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from consumer.pipeline.protocols import Sink
 from consumer.planning.effect import Plan
 from consumer.planning.mark import mark
 
-_AT_ONCE = 5000
+_BATCH_SIZE = 5000
 _ROUNDS = 20
 
 
@@ -27,17 +27,17 @@ def mark_users(
     ends: Callable[[], Mapping[int, int]],
     versions: Callable[[Sequence[UserId]], Sequence[str | None]],
 ) -> int:
-    """Mark ``users``; answers how many marks that were.
+    """Mark ``users``; answers the number of marks.
 
-    A mark lies at the end of the partition in which the user's rows are: what is written to it from now on may heal
-    them, and nothing that was written before. ``ends`` answers where the partitions of ``topic`` end now, ``versions``
-    what is kept of each user: "" for no version, None for nothing at all.
+    A mark is at the end offset of the partition with the user's rows: records from there on may heal the user, earlier
+    ones may not. ``ends`` answers the end offsets of the partitions of ``topic``. ``versions`` answers each user's
+    stored version: "" if there is none, None if Redis has nothing of the user.
 
     Raises:
-        ServerError: some users may be marked, and some may not. To mark them again is harmless.
+        ServerError: some users may be marked, and others not. They can be marked again.
     """
     count = 0
-    for part in batched(users, _AT_ONCE):
+    for part in batched(users, _BATCH_SIZE):
         left: Sequence[UserId] = part
         for _ in range(_ROUNDS):
             marks = _marks(left, versions(left), table, topic, ends(), rules)
@@ -46,7 +46,7 @@ def mark_users(
             if not left:
                 break
         else:
-            raise ServerError("Redis", f"{len(left)} users change faster than they can be marked", "ask for them again")
+            raise ServerError("Redis", f"{len(left)} users change faster than they can be marked", "run it again")
     return count
 
 
@@ -58,8 +58,10 @@ def _marks(
     ends: Mapping[int, int],
     rules: Rules,
 ) -> list[Plan]:
-    """None for users who were deleted, for a read brings nobody back, nor for those of whom nothing stands there, who
-    are written whole. Where no row of a user was seen in this topic yet, any later one may heal them.
+    """The marks for ``users``.
+
+    No mark for deleted users, because a read row does not restore them, and none for users without values in Redis,
+    because their next row is written whole. If a user has no version from this topic, any later row may heal the user.
     """
     marks = []
     for user, text in zip(users, kept, strict=True):
@@ -73,7 +75,7 @@ def _marks(
 
 
 def _refused(marks: Sequence[Plan], sink: Sink) -> list[UserId]:
-    """Those of whom a change from behind the mark was applied meanwhile."""
+    """The users with an applied change from after their mark."""
     refused = []
     for at, answer in sink.apply(marks):
         if isinstance(answer, ServerError):

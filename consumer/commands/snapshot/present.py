@@ -1,4 +1,4 @@
-"""The users of whom anything stands in Redis, and the versions of theirs that stand there."""
+"""The users with values in Redis, and their stored versions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from consumer.sink.client import translate
 from consumer.sink.keyspace import Keyspace
 from consumer.sink.script import sound
 
-_AT_ONCE = 1000
+_BATCH_SIZE = 1000
 _GLOB = re.compile(r"([\\*?\[\]])")
 
 
 def users(keys: Keyspace, names: Names, user_type: str) -> Iterator[UserId]:
-    """Who has a config hash, then who has a version without one.
+    """The users with a config hash, then those with only a version.
 
     Raises:
         ServerUnavailable, ServerError: from Redis.
@@ -27,7 +27,7 @@ def users(keys: Keyspace, names: Names, user_type: str) -> Iterator[UserId]:
     try:
         yield from _named(keys, names.config, user_type)
         versioned = _named(keys, names.guard, user_type)
-        for part in batched(versioned, _AT_ONCE):
+        for part in batched(versioned, _BATCH_SIZE):
             found = sound(keys.ask([("EXISTS", render(names.config, user)) for user in part]))
             yield from (user for user, exists in zip(part, found, strict=True) if not exists)
     except redis.RedisError as error:
@@ -35,7 +35,7 @@ def users(keys: Keyspace, names: Names, user_type: str) -> Iterator[UserId]:
 
 
 def _named(keys: Keyspace, template: str, user_type: str) -> Iterator[UserId]:
-    """The users whose key of this template is there."""
+    """The users with a key of this template."""
     parts = template.replace("<type>", user_type).split("<id>")
     shape = re.compile("([0-9]{1,19})".join(re.escape(part) for part in parts))
     pattern = "*".join(_GLOB.sub(r"\\\1", part) for part in parts)
@@ -45,7 +45,7 @@ def _named(keys: Keyspace, template: str, user_type: str) -> Iterator[UserId]:
 
 
 def versions(keys: Keyspace, names: Names, found: Sequence[UserId], table: str) -> list[str | None]:
-    """The version of each user's row of ``table`` as it is kept: "" where there is none, None where there is nothing.
+    """Each user's stored version for ``table``: "" if there is none, None if Redis has nothing of the user.
 
     Raises:
         ServerUnavailable, ServerError: from Redis.
@@ -53,14 +53,14 @@ def versions(keys: Keyspace, names: Names, found: Sequence[UserId], table: str) 
     try:
         kept = sound(keys.ask([("HGET", render(names.guard, user), table) for user in found]))
         unknown = [user for user, text in zip(found, kept, strict=True) if not text]
-        written = _written(keys, names, unknown)
+        written = _with_keys(keys, names, unknown)
     except redis.RedisError as error:
         raise translate(error, is_of_plan=False) from error
     return [text or ("" if user in written else None) for user, text in zip(found, kept, strict=True)]
 
 
-def _written(keys: Keyspace, names: Names, users: Sequence[UserId]) -> set[UserId]:
-    """Those who have a key."""
-    asked = [(user, each) for user in users for each in (names.config, names.portfolio, names.balance)]
-    answers = sound(keys.ask([("EXISTS", render(each, user)) for user, each in asked]))
-    return {user for (user, _), exists in zip(asked, answers, strict=True) if exists}
+def _with_keys(keys: Keyspace, names: Names, users: Sequence[UserId]) -> set[UserId]:
+    """The users with at least one key."""
+    checked = [(user, each) for user in users for each in (names.config, names.portfolio, names.balance)]
+    answers = sound(keys.ask([("EXISTS", render(each, user)) for user, each in checked]))
+    return {user for (user, _), exists in zip(checked, answers, strict=True) if exists}

@@ -1,7 +1,7 @@
-"""What Debezium is told over its signal topic, and what it tells of an incremental snapshot in its notifications.
+"""Debezium's signals and notifications for incremental snapshots.
 
-Debezium has one incremental snapshot at a time. What is asked for while one runs is added to it, and from then on all
-notifications carry the id of the later signal.
+Debezium runs one incremental snapshot at a time. Tables that are requested meanwhile are added to it. From then on all
+notifications have the id of the later signal.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from consumer.mapping.rules import UserTable
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A table to read, as Debezium names it: ``<db or schema>.<table>``; ``condition`` is SQL, "" for all rows."""
+    """A table to read, with Debezium's name ``<db or schema>.<table>``. ``condition``: SQL; "" for all rows."""
 
     collection: str
     condition: str = ""
 
     @property
     def table(self) -> str:
-        """The table's own name."""
+        """The table's name without database or schema."""
         return self.collection.rpartition(".")[2]
 
 
 def condition_of(table: UserTable, users: Iterable[UserId]) -> str:
-    """The rows of these users."""
+    """The SQL condition for the rows of these users."""
     return f"{table.key} IN ({', '.join(str(user.id) for user in users)})"
 
 
 def execute(number: str, scans: Sequence[Scan]) -> bytes:
-    """The signal that asks for an incremental snapshot; ``number`` comes back in what is told of it."""
+    """The signal that starts an incremental snapshot; notifications contain ``number``."""
     data: dict[str, object] = {"type": "INCREMENTAL", "data-collections": [scan.collection for scan in scans]}
     if conditions := [
         {"data-collection": scan.collection, "filter": scan.condition} for scan in scans if scan.condition
@@ -45,7 +45,7 @@ def execute(number: str, scans: Sequence[Scan]) -> bytes:
 
 
 def stop(number: str, collections: Sequence[str]) -> bytes:
-    """The signal that takes tables out of the snapshot that runs; without any: that ends it."""
+    """The signal that removes tables from the running snapshot; without tables it stops the snapshot."""
     data: dict[str, object] = {"type": "INCREMENTAL"}
     if collections:
         data["data-collections"] = list(collections)
@@ -53,7 +53,7 @@ def stop(number: str, collections: Sequence[str]) -> bytes:
 
 
 class Kind(StrEnum):
-    """What a notification tells."""
+    """The type of a notification."""
 
     STARTED = "STARTED"
     IN_PROGRESS = "IN_PROGRESS"
@@ -80,10 +80,10 @@ class _Message(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One notification of an incremental snapshot. What it does not tell is "".
+    """A notification about an incremental snapshot. Missing values are "".
 
-    ``status`` is SUCCEEDED, EMPTY, SQL_EXCEPTION, UNKNOWN_SCHEMA, NO_PRIMARY_KEY, SKIPPED or STOPPED. ``rows`` is
-    Debezium's own count; it may count rows of an earlier snapshot that failed.
+    ``status``: SUCCEEDED, EMPTY, SQL_EXCEPTION, UNKNOWN_SCHEMA, NO_PRIMARY_KEY, SKIPPED or STOPPED. ``rows``:
+    Debezium's count, which may include rows of an earlier snapshot that failed.
     """
 
     number: str
@@ -96,7 +96,7 @@ class Notification:
 
     @property
     def is_read(self) -> bool:
-        """Whether the table it tells of was read to its end."""
+        """Whether the table of the notification was read to its end."""
         return self.status in ("SUCCEEDED", "EMPTY")
 
 
@@ -104,17 +104,17 @@ _decoder = msgspec.json.Decoder(_Message)
 
 
 def notification(value: bytes | None) -> Notification | None:
-    """What a record of the notification topic says of an incremental snapshot; None if it is about something else."""
+    """Parse a record of the notification topic; None if it is not about an incremental snapshot."""
     try:
-        said = _decoder.decode(value or b"")
-        if said.aggregate_type != "Incremental Snapshot":
+        message = _decoder.decode(value or b"")
+        if message.aggregate_type != "Incremental Snapshot":
             return None
-        kind = Kind(said.type)
+        kind = Kind(message.type)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
         return None
-    found = said.additional_data or _Details()
+    found = message.additional_data or _Details()
     return Notification(
-        said.id,
+        message.id,
         kind,
         found.scanned_collection or found.current_collection_in_progress,
         found.status,
@@ -126,7 +126,7 @@ def notification(value: bytes | None) -> Notification | None:
 
 @dataclass(slots=True)
 class SnapshotProgress:
-    """One snapshot as far as it was told of. Its end says nothing of whether the tables were read: ``scanned`` does."""
+    """One snapshot, from its notifications. Its end does not show whether tables were read; ``scanned`` does."""
 
     number: str
     collections: tuple[str, ...]
@@ -134,51 +134,51 @@ class SnapshotProgress:
     is_over: bool = False
     scanned: dict[str, Notification] = field(default_factory=dict)
 
-    def take(self, told: Notification) -> bool:
-        """Whether ``told`` is of this snapshot: all is, once it has begun."""
-        if not self.has_begun and told.number != self.number:
+    def take(self, received: Notification) -> bool:
+        """Add a notification; answers whether it is of this snapshot. After the start all notifications are."""
+        if not self.has_begun and received.number != self.number:
             return False
         self.has_begun = True
-        if told.kind is Kind.SCANNED and told.collection in self.collections:
-            self.scanned[told.collection] = told
-        self.is_over = told.kind in (Kind.COMPLETED, Kind.ABORTED)
+        if received.kind is Kind.SCANNED and received.collection in self.collections:
+            self.scanned[received.collection] = received
+        self.is_over = received.kind in (Kind.COMPLETED, Kind.ABORTED)
         return True
 
     def unread(self) -> dict[str, str]:
-        """The tables that were not read to their end, and why."""
+        """The tables that were not read to their end, each with the reason."""
         found = {name: self.scanned.get(name) for name in self.collections}
         return {
-            name: _MEANINGS.get(told.status, told.status) if told else "stopped before its end"
-            for name, told in found.items()
-            if told is None or not told.is_read
+            name: _MEANINGS.get(last.status, last.status) if last else "stopped before its end"
+            for name, last in found.items()
+            if last is None or not last.is_read
         }
 
 
 _MEANINGS = {
-    "SQL_EXCEPTION": "SQL_EXCEPTION: the database refused the query; look at the condition, then at Connect's log",
+    "SQL_EXCEPTION": "SQL_EXCEPTION: the database refused the query; check the condition, then Connect's log",
     "UNKNOWN_SCHEMA": "UNKNOWN_SCHEMA: the connector does not capture a table of this name",
     "NO_PRIMARY_KEY": "NO_PRIMARY_KEY: a table without a primary key can't be read in pieces",
 }
 
 
-def told_text(told: Notification) -> str:
-    """A notification as a line for a person."""
-    if told.kind is Kind.IN_PROGRESS:
-        return f"{told.collection}: key {told.key} of {told.last_key}"
-    if told.kind is Kind.SCANNED:
-        return f"{told.collection}: {told.status}, {told.rows} rows"
-    return told.kind.lower()
+def told_text(received: Notification) -> str:
+    """A notification as one line of text."""
+    if received.kind is Kind.IN_PROGRESS:
+        return f"{received.collection}: key {received.key} of {received.last_key}"
+    if received.kind is Kind.SCANNED:
+        return f"{received.collection}: {received.status}, {received.rows} rows"
+    return received.kind.lower()
 
 
-def told_json(told: Notification) -> str:
-    """A notification as a JSON object in one line."""
+def told_json(received: Notification) -> str:
+    """A notification as a JSON object on one line."""
     return msgspec.json.encode(
         {
-            "event": told.kind.lower(),
-            "table": told.collection or None,
-            "status": told.status or None,
-            "rows": int(told.rows) if told.rows.isdecimal() else None,
-            "key": told.key or None,
-            "last_key": told.last_key or None,
+            "event": received.kind.lower(),
+            "table": received.collection or None,
+            "status": received.status or None,
+            "rows": int(received.rows) if received.rows.isdecimal() else None,
+            "key": received.key or None,
+            "last_key": received.last_key or None,
         }
     ).decode()

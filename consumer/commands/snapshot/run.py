@@ -1,5 +1,5 @@
-"""``snapshot``: an incremental snapshot asked for and followed to its end, and before it, where that is asked for,
-every user marked whom its reads may overwrite.
+"""``snapshot``: requests an incremental snapshot and follows it to its end. If ordered, first marks every user whom its
+rows may overwrite.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from consumer.source.topic_reader import ends
 from consumer.source.topic_selection import Selection
 
 _POLL_S = 0.5
-# Longer than Debezium takes to look at its signals (5 s), so that whoever waits is told what for.
-_PATIENCE_S = 10.0
+# Longer than the 5 s in which Debezium polls its signals; then the command reports what it waits for.
+_REPORT_AFTER_S = 10.0
 _CONNECT_TIMEOUT_S = 5.0
-_IDLE = "nothing new is told: without writes MySQL and MariaDB take up to 45 s, or until their next write"
-_UNHEARD = f"{_IDLE}; a connector that has just started may not have heard the signal"
-_SILENT = "look at the connector (cdc-consumer check) and its signal.* and notification.* settings, then ask again"
+_IDLE = "no news: while nothing is written, MySQL and MariaDB take up to 45 s, or until the next write"
+_UNHEARD = f"{_IDLE}; a connector that has just started may have missed the signal"
+_SILENT = "check the connector (cdc-consumer check) and its signal.* and notification.* settings, then try again"
 
-Tell = Callable[[Notification], None]
+Report = Callable[[Notification], None]
 Say = Callable[[str], None]
 
 
 def collections(selection: Selection, rules: Rules, tables: Sequence[str]) -> list[str]:
-    """The tables as Debezium names them, ``<db or schema>.<table>``, by the topics that are followed.
+    """The tables with Debezium's names, ``<db or schema>.<table>``, by the topics that are consumed.
 
     Raises:
-        ConfigError: a table has no topic, or no rule names it.
+        ConfigError: a table has no topic, or the mapping does not name it.
     """
     return [_collection(table, selection, rules) for table in tables]
 
@@ -50,30 +50,30 @@ def _collection(table: str, selection: Selection, rules: Rules) -> str:
     if database and name in rules.captured():
         if not is_taken(selection.databases, database):
             followed = ", ".join(sorted(selection.databases))
-            raise ConfigError("TABLE", f"{table}: rows of {database} are left out", allowed=f"tables of {followed}")
+            raise ConfigError("TABLE", f"{table}: rows of {database} are not applied", allowed=f"tables of {followed}")
         return table
     if table not in rules.captured():
         raise ConfigError("TABLE", f"no rule names the table {table!r}", allowed=", ".join(rules.captured()))
     carrying = [topic for topic in selection.topics if table in selection.tables.of(topic)]
     found = {selection.tables.database(topic, table) for topic in carrying} - {""}
     if len(found) != 1:
-        several = f"several databases have it: {', '.join(sorted(found))}" if found else "no topic is known to carry it"
+        several = f"several databases have it: {', '.join(sorted(found))}" if found else "no known topic contains it"
         fix = f"name its database or schema too, such as trading.{table}"
         raise ConfigError("TABLE", f"{table}: {several}", fix=fix)
     return f"{found.pop()}.{table}"
 
 
 def topic_of(scan: Scan, selection: Selection) -> str:
-    """The topic in which the rows of a scan will lie.
+    """The topic for the rows of a scan.
 
     Raises:
-        ConfigError: there is none that is followed.
+        ConfigError: no consumed topic contains the table.
     """
     found = [topic for topic in selection.topics if scan.table in selection.tables.of(topic)]
     database = scan.collection.rpartition(".")[0]
     if len(found) != 1 or not is_taken(selection.databases, database):
         raise ConfigError(
-            "TABLE", f"no topic that is followed carries {scan.collection}", fix="name a table that is followed"
+            "TABLE", f"no consumed topic contains {scan.collection}", fix="name a table whose topic is consumed"
         )
     return found[0]
 
@@ -81,11 +81,11 @@ def topic_of(scan: Scan, selection: Selection) -> str:
 def make_authoritative(
     settings: Settings, rules: Rules, selection: Selection, scans: Sequence[Scan], users: Sequence[UserId]
 ) -> int:
-    """Mark ``users``, or else all users of the tables of whom anything stands in Redis; answers how many.
+    """Mark ``users``, or else all users of the tables with values in Redis; answers the number of marks.
 
     Raises:
-        ConfigError: a table's rows are no users, or are not followed.
-        ServerError: from Redis or Kafka; some may be marked.
+        ConfigError: a table is not a user table, or its topic is not consumed.
+        ServerError: from Redis or Kafka; some users may be marked.
     """
     tables = [(scan, _users_table(rules, scan.table), topic_of(scan, selection)) for scan in scans]
     sink = RedisSink(settings.redis, settings.guard, rules, settings.kafka.group_id)
@@ -110,31 +110,31 @@ def make_authoritative(
 def _users_table(rules: Rules, name: str) -> UserTable:
     table = rules.table(name)
     if table is None:
-        raise ConfigError("--authoritative", f"rows of {name} set no state of a user", fix="name tables of users")
+        raise ConfigError("--authoritative", f"{name} is not a user table", fix="name user tables")
     return table
 
 
 def take(
-    settings: Settings, scans: Sequence[Scan], prepare: Callable[[], None], tell: Tell, say: Say
+    settings: Settings, scans: Sequence[Scan], prepare: Callable[[], None], report: Report, say: Say
 ) -> SnapshotProgress:
-    """Ask for the snapshot and follow it to its end. Interrupted, it goes on without us.
+    """Request the snapshot and follow it to its end. If this is interrupted, the snapshot continues.
 
-    ``prepare`` is called as soon as it is known that it can be followed, before it is asked for.
+    ``prepare`` is called after the connections are open, and before the request.
 
     Raises:
-        ServerUnavailable: Kafka went away, or nothing was told for too long.
+        ServerUnavailable: Kafka went away, or no notification came for too long.
         ServerError: the connector failed.
     """
-    course = SnapshotProgress(f"cdc-{secrets.token_hex(6)}", tuple(scan.collection for scan in scans))
+    progress = SnapshotProgress(f"cdc-{secrets.token_hex(6)}", tuple(scan.collection for scan in scans))
     with Signals(settings.kafka, settings.snapshot) as signals:
         prepare()
-        signals.send(execute(course.number, scans))
-        _follow(settings, signals, course, tell, say)
-    return course
+        signals.send(execute(progress.number, scans))
+        _follow(settings, signals, progress, report, say)
+    return progress
 
 
 def end(settings: Settings, names: Sequence[str]) -> None:
-    """Ask for the end of the snapshot that runs, or that it leaves these tables out. Nothing answers to that.
+    """Request the stop of the running snapshot, or the removal of these tables. Debezium does not confirm it.
 
     Raises:
         ServerUnavailable, ServerError: from Kafka.
@@ -143,28 +143,28 @@ def end(settings: Settings, names: Sequence[str]) -> None:
         signals.send(stop(f"cdc-{secrets.token_hex(6)}", names))
 
 
-def _follow(settings: Settings, signals: Signals, course: SnapshotProgress, tell: Tell, say: Say) -> None:
-    heard_at = asked_at = time.monotonic()
-    while not course.is_over:
+def _follow(settings: Settings, signals: Signals, progress: SnapshotProgress, report: Report, say: Say) -> None:
+    received_at = reported_at = time.monotonic()
+    while not progress.is_over:
         for value in signals.poll(_POLL_S):
-            told = notification(value)
-            if not course.is_over and told is not None and course.take(told):
-                heard_at = asked_at = time.monotonic()
-                tell(told)
+            received = notification(value)
+            if not progress.is_over and received is not None and progress.take(received):
+                received_at = reported_at = time.monotonic()
+                report(received)
         now = time.monotonic()
-        if not course.is_over and now - asked_at >= _PATIENCE_S:
-            asked_at = now
+        if not progress.is_over and now - reported_at >= _REPORT_AFTER_S:
+            reported_at = now
             if (failure := _failed(settings)) is not None:
                 raise failure
-            say(_IDLE if course.has_begun else _UNHEARD)
-        if not course.is_over and now - heard_at >= settings.snapshot.silence_s:
+            say(_IDLE if progress.has_begun else _UNHEARD)
+        if not progress.is_over and now - received_at >= settings.snapshot.silence_s:
             raise ServerUnavailable(
-                "Debezium", f"told nothing of the snapshot for {settings.snapshot.silence_s:g} s", _SILENT
+                "Debezium", f"sent no notification of the snapshot for {settings.snapshot.silence_s:g} s", _SILENT
             )
 
 
 def _failed(settings: Settings) -> ServerError | None:
-    """A connector of ours that has failed, as far as Connect can be asked."""
+    """The error for a failed connector with this topic.prefix; None if there is none, or Connect can't be asked."""
     try:
         with ConnectApi(settings.connect, timeout=_CONNECT_TIMEOUT_S) as api:
             for name in api.names():
@@ -173,9 +173,9 @@ def _failed(settings: Settings) -> ServerError | None:
                 if connector.config.get("topic.prefix") == settings.kafka.topic_prefix and status.failed:
                     return ServerError(
                         f"connector {name}",
-                        f"failed, and with it the snapshot: {api.first_cause(status)}",
-                        "restart its task, then ask again without --authoritative: the marks stand, and what it had"
-                        " read so far may be sent late",
+                        f"failed, so the snapshot failed too: {api.first_cause(status)}",
+                        "restart its task, then run the command again without --authoritative: the marks remain, and"
+                        " rows that it has read may be sent late",
                     )
     except CdcError:
         return None

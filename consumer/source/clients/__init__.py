@@ -1,1 +1,1 @@
-"""The two Kafka clients, and what a connection to Kafka needs."""
+"""The two Kafka client libraries, and connections to Kafka."""

@@ -1,4 +1,4 @@
-"""confluent-kafka: its configuration from the settings, its records as ours, its errors by kafka-python's names."""
+"""confluent-kafka: its configuration from the settings, its records and errors in the program's types."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from consumer.events.record import SourceRecord
 from consumer.settings.sections import Kafka, Security
 from consumer.source.clients.kafka import FETCH_WAIT_MS, LONGEST_BACKOFF_MS, METADATA_AGE_MS
 
-# What is fetched ahead, of all partitions together: a quarter of a second's reading. The client's own 64 MB and
-# 100,000 records of each partition would be half of the memory of this program.
-_AHEAD_KB = 16_384
-_AHEAD_RECORDS = 10_000
-# How long a partition is left alone once so much is there. In the client's own second a whole backlog stands still.
+# The prefetch queue of all partitions together: records for a quarter of a second. The client's defaults, 64 MB and
+# 100,000 records, would double this program's memory.
+_PREFETCH_KB = 16_384
+_PREFETCH_RECORDS = 10_000
+# Pause of a partition's fetches when the queue is full. With the client's default of one second a backlog stalls.
 _FULL_PAUSE_MS = 10
-# Longer than a broker takes to answer, and shorter than people wait to be told that it does not.
+# Longer than a broker needs for an answer, but short enough to report a broker that does not answer.
 _SOCKET_TIMEOUT_MS = 10_000
 _LARGEST_WRITTEN = 1_000_000
-# It reports each failed connection attempt; what matters of that is said by this program.
+# The client logs each failed connection attempt; this program logs lost connections itself.
 _SILENT = logging.Logger("confluent_kafka", logging.CRITICAL + 1)
 
 _LOCAL: dict[str, type[Exception]] = {
-    # A member that does not use the newer group protocol has no other that is fatal, and this one has no number then.
+    # In the classic group protocol the only fatal error is a fenced instance id, and it has no number of its own.
     "_FATAL": names.FencedInstanceIdError,
     "_TRANSPORT": names.KafkaConnectionError,
     "_RESOLVE": names.KafkaConnectionError,
@@ -53,14 +53,14 @@ _LOCAL: dict[str, type[Exception]] = {
 
 
 def open_consumer(settings: Kafka, more: dict[str, Any]) -> Consumer:
-    """A consumer that connects by itself; ``more`` are the client's own options.
+    """A consumer, which connects in the background; ``more``: additional client options.
 
     Raises:
-        KafkaError: of kafka-python: the settings do not go together.
+        KafkaError: kafka-python's: the settings contradict each other.
     """
     options: dict[str, Any] = {
         "bootstrap.servers": settings.bootstrap_servers,
-        # Without subscribing it is no member of it.
+        # A client that does not subscribe is no member of the group.
         "group.id": settings.group_id,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
@@ -71,13 +71,13 @@ def open_consumer(settings: Kafka, more: dict[str, Any]) -> Consumer:
         "fetch.max.bytes": settings.fetch_max_bytes,
         "max.partition.fetch.bytes": settings.max_partition_fetch_bytes,
         "receive.message.max.bytes": 2**31 - 1,
-        "queued.max.messages.kbytes": _AHEAD_KB,
-        "queued.min.messages": _AHEAD_RECORDS,
+        "queued.max.messages.kbytes": _PREFETCH_KB,
+        "queued.min.messages": _PREFETCH_RECORDS,
         "fetch.queue.backoff.ms": _FULL_PAUSE_MS,
-        # As kafka-python does.
+        # The same as kafka-python.
         "check.crcs": True,
         "isolation.level": "read_uncommitted",
-        # A limit of records that are written, which must not be above that of a fetch.
+        # A limit for written records; the client refuses a value above the fetch limit.
         "message.max.bytes": min(_LARGEST_WRITTEN, settings.fetch_max_bytes),
         "log_level": 0,
         "logger": _SILENT,
@@ -87,7 +87,7 @@ def open_consumer(settings: Kafka, more: dict[str, Any]) -> Consumer:
 
 
 def secured(security: Security) -> dict[str, Any]:
-    """The client's options for a secured connection. A certificate without a key has it in the same file."""
+    """The client's options for TLS and SASL. If no key file is set, the key is in the certificate's file."""
     options: dict[str, Any] = {"security.protocol": security.protocol}
     if security.protocol.startswith("SASL"):
         password = security.password.get_secret_value() if security.password else None
@@ -105,12 +105,12 @@ def secured(security: Security) -> dict[str, Any]:
 
 
 def to_record(message: Message) -> SourceRecord:
-    """The client's record as ours."""
+    """The client's record as a SourceRecord."""
     headers: Any = message.headers()
     return SourceRecord(
-        message.topic(),  # type: ignore[arg-type]  # None is of errors
-        message.partition(),  # type: ignore[arg-type]  # None is of errors
-        message.offset(),  # type: ignore[arg-type]  # None is of errors
+        message.topic(),  # type: ignore[arg-type]  # None only in errors
+        message.partition(),  # type: ignore[arg-type]  # None only in errors
+        message.offset(),  # type: ignore[arg-type]  # None only in errors
         message.timestamp()[1],
         message.key(),
         message.value(),
@@ -120,7 +120,7 @@ def to_record(message: Message) -> SourceRecord:
 
 @contextmanager
 def named() -> Iterator[None]:
-    """The client's exceptions in the block, by kafka-python's names."""
+    """Translates the client's exceptions in the block to kafka-python's."""
     try:
         yield
     except KafkaException as error:
@@ -128,8 +128,8 @@ def named() -> Iterator[None]:
 
 
 def by_name(error: KafkaError) -> Exception:
-    """An error as kafka-python has it: what a broker answers has a number, what the client says stands in a table."""
+    """The error as kafka-python's class: by the broker's error code, or by the table of the client's own errors."""
     code, name = error.code(), error.name()
-    # Its own are all below -100.
+    # The client's own codes are all below -100.
     kind: type[Exception] = names.for_code(code) if code >= -1 else _LOCAL.get(name, names.KafkaError)
     return kind(f"{name}: {error.str()}")

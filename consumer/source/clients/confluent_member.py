@@ -19,12 +19,12 @@ from consumer.settings.sections import Kafka
 from consumer.source.clients.confluent_client import by_name, named, open_consumer, to_record
 from consumer.source.clients.member import LOOK_UP_TIMEOUT_MS, Extent, OnPartitions
 
-_LOOK_UP_S = LOOK_UP_TIMEOUT_MS / 1000
+_REQUEST_TIMEOUT_S = LOOK_UP_TIMEOUT_MS / 1000
 _LIST_S = 1.0
 _STATISTICS_MS = 1000
 _COORDINATOR = "GroupCoordinator"
-# Without one of its own a partition begins at the group's offset.
-_OF_THE_GROUP = -1001
+# librdkafka's OFFSET_STORED: the partition starts at the group's committed offset.
+_STORED_OFFSET = -1001
 
 
 class _Broker(msgspec.Struct):
@@ -32,7 +32,7 @@ class _Broker(msgspec.Struct):
 
 
 class _Reading(msgspec.Struct):
-    """How far a partition is: ``app_offset`` is known once a record was handed out, ``next_offset`` once it began."""
+    """``app_offset`` is known after the first record was returned, ``next_offset`` after the first fetch."""
 
     app_offset: int
     next_offset: int
@@ -49,37 +49,38 @@ class _Topic(msgspec.Struct):
 
 
 class _Statistics(msgspec.Struct):
-    """What the client says of itself once a second, as far as it matters here."""
+    """The parts of the client's statistics, which it sends once a second, that are used here."""
 
     brokers: dict[str, _Broker]
     topics: dict[str, _Topic]
 
 
 class ConfluentMember:
-    """A :class:`consumer.source.clients.member.Member`."""
+    """confluent-kafka as a :class:`consumer.source.clients.member.Member`."""
 
     def __init__(self, settings: Kafka) -> None:
-        """Raises KafkaConfigurationError: the settings do not go together."""
-        self._at_once = settings.max_poll_records
+        """Raises KafkaConfigurationError: the settings contradict each other."""
+        self._poll_records = settings.max_poll_records
         self._statistics = msgspec.json.Decoder(_Statistics)
-        self._known = _Statistics({}, {})
+        self._latest = _Statistics({}, {})
         self._failures: list[Exception] = []
-        self._nowhere: dict[Partition, int | None] = {}
-        """Partitions of which there is no record to go on with: the offset that is gone, or None without one."""
+        self._without_position: dict[Partition, int | None] = {}
+        """Partitions that can't be read on: the offset whose record does not exist, or None without an offset."""
         self._sought: dict[Partition, int] = {}
-        """Where partitions begin that were not begun at the group's offset."""
+        """The start offsets of partitions that did not start at the group's offset."""
         self._rebalances = 0
         self._is_lost = False
         self._is_leaving = False
         options = {
-            # Only this one keeps a partition number on one member over all topics: a user's tables stay together.
+            # Only the range assignor assigns a partition number of all topics to one member: a user's tables stay
+            # together.
             "partition.assignment.strategy": "range",
             "auto.offset.reset": "error",
             "session.timeout.ms": settings.session_timeout_ms,
             "heartbeat.interval.ms": settings.session_timeout_ms // 3,
             "max.poll.interval.ms": settings.max_poll_interval_ms,
             "statistics.interval.ms": _STATISTICS_MS,
-            "stats_cb": self._take_statistics,
+            "stats_cb": self._store_statistics,
         }
         name = {"group.instance.id": settings.instance_id} if settings.instance_id else {}
         self._consumer: Consumer = open_consumer(settings, options | name)
@@ -97,7 +98,7 @@ class ConfluentMember:
             try:
                 revoked(_partitions(parts))
             finally:
-                self._nowhere.clear()
+                self._without_position.clear()
                 self._sought.clear()
 
         def on_lost(consumer: Consumer, parts: list[TopicPartition]) -> None:
@@ -110,45 +111,46 @@ class ConfluentMember:
             )
 
     def read(self, timeout_s: float) -> list[SourceRecord]:
-        self._raise_what_failed()
+        self._raise_failure()
         with named():
-            # To wait for more than one is to wait until the timeout, however few there are.
+            # consume() for more than one record always waits for the whole timeout, so only one record is waited for.
             first = self._consumer.poll(timeout_s)
             before = self._rebalances
-            more = [] if first is None else self._consumer.consume(self._at_once - 1, 0)
-            # Partitions that were taken away in between begin at the group's offset, wherever they begin again.
+            more = [] if first is None else self._consumer.consume(self._poll_records - 1, 0)
+            # After a rebalance in between, the partition of the first record starts again at the group's offset.
             messages = more if first is None or self._rebalances > before else [first, *more]
         records = [to_record(message) for message in messages if message.error() is None]
         if len(records) < len(messages):
-            self._take_errors(messages)
+            self._store_errors(messages)
         if not records:
-            self._raise_what_failed()
+            self._raise_failure()
         return records
 
-    def _raise_what_failed(self) -> None:
+    def _raise_failure(self) -> None:
         if self._failures:
             raise self._failures.pop(0)
-        if gone := {part: offset for part, offset in self._nowhere.items() if offset is not None}:
+        if gone := {part: offset for part, offset in self._without_position.items() if offset is not None}:
             raise OffsetOutOfRangeError(gone)
-        if self._nowhere:
-            raise NoOffsetForPartitionError(list(self._nowhere))
+        if self._without_position:
+            raise NoOffsetForPartitionError(list(self._without_position))
 
-    def _take_errors(self, messages: Sequence[Message]) -> None:
-        """The client says each once; what came with it is handed out first."""
+    def _store_errors(self, messages: Sequence[Message]) -> None:
+        """Keep errors until the records of the same poll are returned; the client reports each error only once."""
         for message in messages:
             error = message.error()
             if error is None:
                 continue
             if error.name() == "_AUTO_OFFSET_RESET":
-                self._nowhere[Partition(str(message.topic()), int(message.partition() or 0))] = message.offset()
+                part = Partition(str(message.topic()), int(message.partition() or 0))
+                self._without_position[part] = message.offset()
             else:
                 self._failures.append(by_name(error))
 
-    def _take_statistics(self, text: str) -> None:
-        self._known = self._statistics.decode(text)
+    def _store_statistics(self, text: str) -> None:
+        self._latest = self._statistics.decode(text)
 
     def is_connected(self) -> bool:
-        coordinator = self._known.brokers.get(_COORDINATOR)
+        coordinator = self._latest.brokers.get(_COORDINATOR)
         return coordinator is not None and coordinator.state == "UP"
 
     def assignment(self) -> frozenset[Partition]:
@@ -157,14 +159,14 @@ class ConfluentMember:
 
     def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, int | None]:
         with named():
-            found = self._consumer.committed([TopicPartition(*part) for part in partitions], _LOOK_UP_S)
+            found = self._consumer.committed([TopicPartition(*part) for part in partitions], _REQUEST_TIMEOUT_S)
         _raise_first(found)
         return {Partition(part.topic, part.partition): None if part.offset < 0 else part.offset for part in found}
 
     def extents(self, partitions: Collection[Partition]) -> Mapping[Partition, Extent]:
         with named():
             return {
-                part: Extent(*self._consumer.get_watermark_offsets(TopicPartition(*part), _LOOK_UP_S))
+                part: Extent(*self._consumer.get_watermark_offsets(TopicPartition(*part), _REQUEST_TIMEOUT_S))
                 for part in partitions
             }
 
@@ -179,15 +181,15 @@ class ConfluentMember:
             raise CommitFailedError from error
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
-        # The client's own seek is refused of partitions that have just been assigned, and of those that are nowhere.
+        # The client's own seek fails for partitions that were just assigned and for those without a position.
         with named():
             ours = self._consumer.assignment()
             places = {Partition(part.topic, part.partition): part.offset for part in self._consumer.position(ours)}
             read = {part: offset for part, offset in places.items() if offset >= 0}
             self._sought = self._sought | read | dict(offsets)
-            self._consumer.assign([TopicPartition(*part, self._sought.get(part, _OF_THE_GROUP)) for part in places])
+            self._consumer.assign([TopicPartition(*part, self._sought.get(part, _STORED_OFFSET)) for part in places])
         for part in offsets:
-            self._nowhere.pop(part, None)
+            self._without_position.pop(part, None)
 
     def pause(self, partitions: Collection[Partition]) -> None:
         with named():
@@ -205,7 +207,7 @@ class ConfluentMember:
         ours = self.assignment()
         return {
             part: reading.lag
-            for topic, known in self._known.topics.items()
+            for topic, known in self._latest.topics.items()
             for number, reading in known.partitions.items()
             if (part := Partition(topic, int(number))) in ours and reading.lag is not None
         }
@@ -220,7 +222,7 @@ def _partitions(parts: Sequence[TopicPartition]) -> list[Partition]:
 
 
 def _raise_first(parts: Sequence[TopicPartition]) -> None:
-    """Of partitions that were asked about, or for."""
+    """Raise the first error of these partitions."""
     for part in parts:
         if part.error is not None:
             raise by_name(part.error)

@@ -1,4 +1,4 @@
-"""Ranges of topics read once, by confluent-kafka, where the settings ask for it."""
+"""Reads ranges of topics once with confluent-kafka, if the settings select it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from consumer.source.clients.confluent_client import by_name, named, open_consum
 from consumer.source.clients.kafka import failed
 
 _POLL_S = 0.2
-_AT_ONCE = 2000
+_POLL_RECORDS = 2000
 _END = "_PARTITION_EOF"
 
 
 def read(settings: Kafka, spans: Sequence[Span]) -> Iterator[tuple[Span, Sequence[SourceRecord], int]]:
-    """As :func:`consumer.source.range_reader.read`."""
+    """Implements :func:`consumer.source.range_reader.read`."""
     left = {(span.topic, span.partition): span for span in spans if span.size}
     at = {part: span.begin for part, span in left.items()}
     try:
-        # The end that it tells passes transaction markers and compacted gaps; the last record's offset may not.
+        # The EOF event's offset also passes transaction markers and compacted gaps; the last record's offset may not.
         consumer = open_consumer(settings, {"auto.offset.reset": "earliest", "enable.partition.eof": True})
     except KafkaError as error:
         raise failed(error) from None
@@ -34,7 +34,7 @@ def read(settings: Kafka, spans: Sequence[Span]) -> Iterator[tuple[Span, Sequenc
         while left:
             with named():
                 first = consumer.poll(_POLL_S)
-                messages = [] if first is None else [first, *consumer.consume(_AT_ONCE - 1, 0)]
+                messages = [] if first is None else [first, *consumer.consume(_POLL_RECORDS - 1, 0)]
             found = _records(messages, at)
             for part, span in list(left.items()):
                 records = found.get(part, [])
@@ -52,7 +52,7 @@ def read(settings: Kafka, spans: Sequence[Span]) -> Iterator[tuple[Span, Sequenc
 
 
 def _records(messages: Sequence[Message], at: dict[tuple[str, int], int]) -> dict[tuple[str, int], list[SourceRecord]]:
-    """By partition; ``at`` is brought up to date. Raises what the client says of a partition beside its end."""
+    """The records by partition; updates ``at``. Raises the client's errors, except for the end of a partition."""
     found: dict[tuple[str, int], list[SourceRecord]] = defaultdict(list)
     for message in messages:
         error = message.error()

@@ -1,7 +1,7 @@
-"""Connected Kafka clients, whose failures are this program's own errors; and what a cluster has of topics.
+"""Connected Kafka clients with this program's errors, and the topics of a cluster.
 
-kafka-python hides why a connection failed behind several exceptions, and waits for ever in some calls when a listener
-does not speak the protocol that was asked for: so the first words are spoken beforehand.
+kafka-python hides the reason of a failed connection behind several exceptions. If a listener uses another protocol,
+some of its calls wait for ever. So the settings are checked with a first request (:mod:`.handshake`).
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from consumer.settings.sections import Kafka
 from consumer.source.clients.handshake import BLAME, files, shake_hands
 
 _REQUEST_TIMEOUT_MS = 10_000
-# How soon a topic that Debezium has just made is seen; the client's own five minutes are too long for a new table.
+# How fast new topics are noticed. The client's default of five minutes is too long for a new table.
 METADATA_AGE_MS = 3000
-# How long a broker may hold back an empty answer: short, for a poll in that time also sees the program's signals.
+# How long a broker may delay an empty fetch response. Short, because signals of the process wait for the poll.
 FETCH_WAIT_MS = 100
-# The longest pause between two attempts to connect. The client's own 30 s would be added to every outage.
+# The longest pause between two attempts to connect. The client's default of 30 s would prolong every outage.
 LONGEST_BACKOFF_MS = 3000
 
-# How long a consumer outside of a group waits for one answer. In a group a join may take the whole poll interval, which
-# is what the client's own five minutes are for; alone they would only keep a hung broker from being noticed.
+# Request timeout of a consumer outside of a group. In a group a join may take the whole poll interval, so there the
+# client's default of five minutes is right. Here it would only delay the detection of a hanging broker.
 ALONE_TIMEOUT_MS = 30_000
 
 _T = TypeVar("_T")
 
 
 def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
-    """A connected consumer, in no group unless ``options`` say so.
+    """A connected consumer, in no group unless ``options`` name one.
 
     Raises:
         ServerUnavailable: no broker answered.
-        ConfigError: a broker answered, but not to these settings.
+        ConfigError: a broker answered, but refuses these settings.
     """
     if "group_id" not in options:
         options["request_timeout_ms"] = ALONE_TIMEOUT_MS
@@ -52,10 +52,10 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
             enable_auto_commit=False,
             metadata_max_age_ms=METADATA_AGE_MS,
             fetch_max_wait_ms=FETCH_WAIT_MS,
-            # With sessions an idle partition is not spoken of again after a rebalance, and its end stays unknown.
+            # With fetch sessions, responses omit idle partitions, so after a rebalance their ends are not known.
             enable_incremental_fetch_sessions=False,
             reconnect_backoff_max_ms=LONGEST_BACKOFF_MS,
-            # The client's own limit of 1 MB is below what a fetch may bring, and breaks the connection.
+            # The client's default of 1 MB is less than a fetch response may have; then the client disconnects.
             receive_message_max_bytes=2**31 - 1,
             fetch_max_bytes=settings.fetch_max_bytes,
             max_partition_fetch_bytes=settings.max_partition_fetch_bytes,
@@ -65,7 +65,7 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
 
 
 def topics(settings: Kafka) -> Mapping[str, int]:
-    """Every topic with its number of partitions.
+    """All topics with their numbers of partitions.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`open_consumer`.
@@ -79,7 +79,7 @@ def topics(settings: Kafka) -> Mapping[str, int]:
 
 
 def committed_topics(settings: Kafka) -> frozenset[str]:
-    """The topics of which the group has offsets; asked without joining it.
+    """The topics for which the group has offsets; asked without joining the group.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`open_consumer`.
@@ -94,7 +94,7 @@ def committed_topics(settings: Kafka) -> frozenset[str]:
 
 
 def cluster_id(settings: Kafka) -> str:
-    """The cluster's own name for itself, whatever its address.
+    """The id of the cluster; it does not depend on the address.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`open_consumer`.
@@ -109,7 +109,7 @@ def cluster_id(settings: Kafka) -> str:
 
 @contextmanager
 def open_admin(settings: Kafka) -> Iterator[KafkaAdminClient]:
-    """A client that asks for and makes topics, until the end of the block.
+    """An admin client, until the end of the block.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`open_consumer`.
@@ -122,7 +122,7 @@ def open_admin(settings: Kafka) -> Iterator[KafkaAdminClient]:
 
 
 def open_producer(settings: Kafka, **options: Any) -> KafkaProducer:
-    """A connected producer, whose records are safe once acknowledged.
+    """A connected producer with acks=all.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`open_consumer`.
@@ -150,9 +150,9 @@ def _translated(settings: Kafka, attempt: Callable[[], _T]) -> _T:
     except NoBrokersAvailable as error:
         raise failure("Kafka", error, f"no broker answers at {settings.bootstrap_servers}") from None
     except (AssertionError, ValueError, TypeError) as error:
-        if isinstance(error, ssl.SSLError):  # a certificate that is not trusted is a ValueError too
+        if isinstance(error, ssl.SSLError):  # some TLS errors are also a ValueError
             raise refused(settings, error) from None
-        problem = "the Kafka client does not take these settings together"
+        problem = "the Kafka client refuses this combination of settings"
         fix = "compare CDC_KAFKA__SESSION_TIMEOUT_MS, __MAX_POLL_INTERVAL_MS and the sizes with docs/settings.md"
         raise ConfigError("CDC_KAFKA", problem, fix=fix) from error
     except (KafkaError, OSError) as error:
@@ -160,17 +160,17 @@ def _translated(settings: Kafka, attempt: Callable[[], _T]) -> _T:
 
 
 def failed(error: Exception) -> ServerError:
-    """A client's exception as this program's own: its class says what follows."""
-    # A check of Python's own may quote what it looked at.
+    """A client's exception as one of this program's errors; the error's class gives the action."""
+    # The text of other exceptions may contain data.
     problem = str(error) if isinstance(error, (KafkaError, OSError)) else type(error).__name__
     return failure("Kafka", error, problem or type(error).__name__)
 
 
 def refused(settings: Kafka, error: Exception) -> ConfigError:
-    """The same at the start, for what a setting is to blame for."""
+    """As :func:`failed`, for failures at the start that are due to a setting."""
     rule = rule_for(error)
     if rule.action is Action.RETRY:
-        # The client says IncompatibleBrokerVersion of a wrong password, and of a listener with another protocol.
+        # The client raises IncompatibleBrokerVersion for a wrong password and for a listener with another protocol.
         problem = f"the broker at {settings.bootstrap_servers} refused: {error}"
         return ConfigError("CDC_KAFKA__SECURITY", problem, fix=rule.advice)
     return ConfigError("CDC_KAFKA", str(error), fix=rule.advice)
@@ -189,34 +189,34 @@ def _connection(settings: Kafka) -> dict[str, Any]:
 
 
 def beginning_offsets(consumer: KafkaConsumer, parts: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-    """The oldest offset of each partition that is still there.
+    """The offset of the oldest existing record of each partition.
 
     Raises:
-        KafkaError, OSError: of the broker, or one of the topics is gone.
+        KafkaError, OSError: from the broker, or a topic does not exist any more.
     """
-    _learn(consumer, parts)
+    _load_metadata(consumer, parts)
     return cast("dict[TopicPartition, int]", consumer.beginning_offsets(list(parts)) if parts else {})
 
 
 def end_offsets(consumer: KafkaConsumer, parts: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-    """The next offset of each partition.
+    """The end offset of each partition: that of the next record.
 
     Raises:
-        KafkaError, OSError: of the broker, or one of the topics is gone.
+        KafkaError, OSError: from the broker, or a topic does not exist any more.
     """
-    _learn(consumer, parts)
+    _load_metadata(consumer, parts)
     return cast("dict[TopicPartition, int]", consumer.end_offsets(list(parts)) if parts else {})
 
 
-def _learn(consumer: KafkaConsumer, parts: Collection[TopicPartition]) -> None:
-    """The client forgets topics that are not assigned, and then leaves them out of what it asks the brokers."""
+def _load_metadata(consumer: KafkaConsumer, parts: Collection[TopicPartition]) -> None:
+    """Load the topics' metadata: the client drops topics that are not assigned, and then omits them in requests."""
     for topic in {part.topic for part in parts}:
         if consumer.partitions_for_topic(topic) is None:
             raise UnknownTopicOrPartitionError(topic)
 
 
 def to_record(record: Any) -> SourceRecord:
-    """The client's record as ours."""
+    """The client's record as a SourceRecord."""
     return SourceRecord(
         record.topic,
         record.partition,

@@ -1,4 +1,4 @@
-"""kafka-python 2.3 as a member of a group (docs/decisions/0002-kafka-client.md); its traps are met here."""
+"""kafka-python 2.3 as a member of a group (docs/decisions/0002-kafka-client.md), with workarounds for its bugs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CLOSE_TIMEOUT_MS = 5000
 
 
 class KafkaPythonMember:
-    """A :class:`consumer.source.clients.member.Member`."""
+    """kafka-python as a :class:`consumer.source.clients.member.Member`."""
 
     def __init__(self, settings: Kafka) -> None:
         """Raises ServerUnavailable and ConfigError as :func:`consumer.source.clients.kafka.open_consumer`."""
@@ -31,7 +31,8 @@ class KafkaPythonMember:
             group_id=settings.group_id,
             group_instance_id=settings.instance_id,
             auto_offset_reset="none",
-            # Only this one keeps a partition number on one member over all topics: a user's tables stay together.
+            # Only the range assignor assigns a partition number of all topics to one member: a user's tables stay
+            # together.
             partition_assignment_strategy=[RangePartitionAssignor],
             max_poll_records=settings.max_poll_records,
             session_timeout_ms=settings.session_timeout_ms,
@@ -40,8 +41,8 @@ class KafkaPythonMember:
         )
 
     def subscribe(self, topics: Sequence[str], pattern: str, assigned: OnPartitions, revoked: OnPartitions) -> None:
-        # kafka-python 2.3.3: where a poll ends between a join and its answer after topics were added, the client takes
-        # itself for joined and never applies the new assignment; asked to join, it finishes. There is no public call.
+        # kafka-python 2.3.3: if a poll ends between a join request and its answer after topics were added, the client
+        # believes it has joined and never applies the new assignment. request_rejoin (not public) makes it finish.
         listener = self._listener = _Listener(assigned, revoked, self._consumer._coordinator.request_rejoin)  # noqa: SLF001
         if topics:
             self._consumer.subscribe(topics=list(topics), listener=listener)
@@ -54,8 +55,8 @@ class KafkaPythonMember:
         except (NoOffsetForPartitionError, OffsetOutOfRangeError):
             raise
         except Exception:
-            # kafka-python 2.3.3: records whose reading failed half-way stay in place, and the next poll would turn
-            # around them for ever. This lets them go, to be fetched again; nothing is closed. There is no public call.
+            # kafka-python 2.3.3: records that failed to parse stay queued, and every later poll fails with them.
+            # This drops them, so that they are fetched again. It closes no connection. There is no public method.
             self._consumer._fetcher.close()  # noqa: SLF001
             raise
         if self._listener is not None and self._listener.failure is not None:
@@ -63,7 +64,7 @@ class KafkaPythonMember:
         return [to_record(record) for records in polled.values() for record in records]
 
     def is_connected(self) -> bool:
-        return bool(self._consumer._coordinator.connected())  # noqa: SLF001  # there is no public call
+        return bool(self._consumer._coordinator.connected())  # noqa: SLF001  # there is no public method
 
     def assignment(self) -> frozenset[Partition]:
         return frozenset(Partition(*part) for part in self._consumer.assignment())
@@ -75,7 +76,7 @@ class KafkaPythonMember:
 
     def extents(self, partitions: Collection[Partition]) -> Mapping[Partition, Extent]:
         parts = [TopicPartition(*part) for part in partitions]
-        # The public calls of these names wait for minutes.
+        # The public methods of these names wait for minutes.
         oldest = self._consumer._fetcher.beginning_offsets(parts, LOOK_UP_TIMEOUT_MS)  # noqa: SLF001
         ends = self._consumer._fetcher.end_offsets(parts, LOOK_UP_TIMEOUT_MS)  # noqa: SLF001
         return {Partition(*part): Extent(oldest[part], ends[part]) for part in parts}
@@ -95,14 +96,14 @@ class KafkaPythonMember:
         self._consumer.resume(*self._consumer.paused())
 
     def topics(self) -> Collection[str]:
-        # The public call asks the broker, and waits for its answer.
+        # The public method sends a request to the broker and waits for the answer.
         return frozenset(self._consumer._client.cluster.topics())  # noqa: SLF001
 
     def lag(self) -> Mapping[Partition, int]:
         lags = {}
         for part in self._consumer.assignment():
             end = self._consumer.highwater(part)
-            position = self._consumer.position(part, timeout_ms=0)  # without the limit it may wait for a broker
+            position = self._consumer.position(part, timeout_ms=0)  # without a timeout it may wait for a broker
             if end is not None and position is not None:
                 lags[Partition(*part)] = max(0, end - position)
         return lags
@@ -125,6 +126,6 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client 
         self._rejoin()
         try:
             self._revoked([Partition(*part) for part in revoked])
-        except Exception as error:  # the client would swallow it without a word
+        except Exception as error:  # the client would ignore it silently
             self.failure = error
-            _log.error("a listener failed", action="group.failed", error=str(error))
+            _log.error("the listener for revoked partitions failed", action="group.failed", error=str(error))

@@ -1,7 +1,7 @@
-"""A Kafka client as a member of a consumer group: the little that :mod:`consumer.source.group_consumer` needs of one.
+"""The interface of a Kafka client as a member of a consumer group, for :mod:`consumer.source.group_consumer`.
 
-There are two: kafka-python, and confluent-kafka where that is installed and asked for. Their failures are those of
-kafka-python, whichever it is: the table of failures has its names.
+There are two implementations: kafka-python, and confluent-kafka if it is installed and selected. Both raise
+kafka-python's exceptions, because the table of failures has their names.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ LOOK_UP_TIMEOUT_MS = 5000
 
 
 class Extent(NamedTuple):
-    """What there is of a partition: the offset of its oldest record, and of the next that will be written."""
+    """The offset of a partition's oldest record, and of the next record that will be written."""
 
     oldest: int
     end: int
 
 
 class Member(Protocol):
-    """A connected client, in the group once it has subscribed. Offsets are those of the next record to read."""
+    """A connected client, in the group after :meth:`subscribe`. Offsets are those of the next record to read."""
 
     def subscribe(self, topics: Sequence[str], pattern: str, assigned: OnPartitions, revoked: OnPartitions) -> None:
-        """Join, for ``topics``, else for those that match ``pattern``, later ones too.
+        """Join the group for ``topics``, or, if they are empty, for all topics that match ``pattern``, also later ones.
 
-        ``assigned`` and ``revoked`` are called within :meth:`read`, ``revoked`` while offsets may still be committed,
-        if they may; :meth:`read` raises what they raise. Neither is called by :meth:`close`.
+        ``assigned`` and ``revoked`` are called within :meth:`read`, ``revoked`` while offsets can still be committed,
+        if that is allowed. :meth:`read` raises what they raise. :meth:`close` calls neither.
         """
         ...
 
@@ -38,46 +38,46 @@ class Member(Protocol):
         """The next records, or none after ``timeout_s``.
 
         Raises:
-            NoOffsetForPartitionError: the group has no offset of the partitions in ``args[0]``; again, until
+            NoOffsetForPartitionError: the group has no offset for the partitions in ``args[0]``; raised again until
                 :meth:`seek`.
-            OffsetOutOfRangeError: so it is with those in ``args[0]``: the record at the offset is not there.
-            Exception: whatever else the client says; no record is passed over by that.
+            OffsetOutOfRangeError: the record at the offset does not exist, for the partitions in ``args[0]``.
+            Exception: any other error of the client; no record is skipped by it.
 
         """
         ...
 
     def is_connected(self) -> bool:
-        """Whether there is a connection to the group's coordinator, as far as the client knows."""
+        """Whether there is a connection to the group's coordinator, if the client knows."""
         ...
 
     def assignment(self) -> frozenset[Partition]: ...
 
     def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, int | None]:
-        """The group's offsets."""
+        """The group's committed offsets."""
         ...
 
     def extents(self, partitions: Collection[Partition]) -> Mapping[Partition, Extent]: ...
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Raises CommitFailedError if the partitions are another member's now."""
+        """Commit. Raises CommitFailedError if the partitions are assigned to another member."""
         ...
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
-        """Of assigned partitions. What was fetched of them is dropped."""
+        """Resume assigned partitions at these offsets; records that were already fetched are dropped."""
         ...
 
     def pause(self, partitions: Collection[Partition]) -> None: ...
 
     def resume(self) -> None:
-        """All that are paused."""
+        """Resume all paused partitions."""
         ...
 
     def topics(self) -> Collection[str]:
-        """The topics of the cluster, as far as the client has heard; all of them where it follows a pattern."""
+        """The topics of the cluster in the client's metadata; all topics if it subscribed to a pattern."""
         ...
 
     def lag(self) -> Mapping[Partition, int]:
-        """Records behind the end, as far as known."""
+        """The number of records between the position and the end of each partition, if known."""
         ...
 
     def close(self) -> None: ...

@@ -1,7 +1,7 @@
-"""Kafka Connect: connector files with placeholders, and the REST calls that apply them.
+"""Kafka Connect: connector files with placeholders, and Connect's REST API.
 
-A connector's file is ``{"name": ..., "config": {...}}``. Placeholders may stand in keys too: the salt of a masked
-column is part of a property's name.
+A connector's file is ``{"name": ..., "config": {...}}``. Keys may contain placeholders too, because the salt of a
+masked column is part of a property's name.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from consumer.source.connect.status import ConnectorStatus, Present, first_cause
 
 POLL_S = 0.1
 _REASON_CHARS = 500
-_WHERE = "start it, or correct CDC_CONNECT__URL"
+_ADVICE = "start it, or correct CDC_CONNECT__URL"
 _RESTART = "remove the cause, then: cdc-consumer connect status --restart"
-_SECRET_TYPE = "PASSWORD"  # noqa: S105  # what Connect calls it
+_SECRET_TYPE = "PASSWORD"  # noqa: S105  # Connect's name of the type
 
 _T = TypeVar("_T")
 
 
 class Connector(BaseModel, frozen=True, extra="forbid"):
-    """A connector as Connect takes it. Its ``repr`` leaves the configuration out: it holds secrets."""
+    """A connector's name and configuration. ``repr`` omits the configuration, because it contains secrets."""
 
     name: str
     config: dict[str, str]
@@ -46,16 +46,16 @@ class Connector(BaseModel, frozen=True, extra="forbid"):
     __str__ = __repr__
 
     def placeholders(self) -> set[str]:
-        """The names of those that are not filled in yet."""
+        """The names of the placeholders that are not filled in yet."""
         texts = (self.name, *self.config, *self.config.values())
         return {match["name"] for text in texts for match in PLACEHOLDER.finditer(text)}
 
 
 def read_connector(path: Path) -> Connector:
-    """A connector's file as it stands.
+    """Read a connector's file without filling in placeholders.
 
     Raises:
-        ConfigError: it can't be read, or is none.
+        ConfigError: the file can't be read, or is not a connector's file.
     """
     origin = str(path)
     try:
@@ -70,7 +70,7 @@ def read_connector(path: Path) -> Connector:
 
 
 def load_connector(path: Path, values: Mapping[str, str]) -> Connector:
-    """Read a connector's file. Expansion follows parsing, so a value may hold quotes and backslashes.
+    """Read a connector's file and fill in placeholders. Values may contain quotes: JSON is parsed before.
 
     Raises:
         ConfigError: as :func:`read_connector` and :func:`expand`.
@@ -89,13 +89,13 @@ class _Definition(msgspec.Struct):
     type: str
 
 
-class _Judged(msgspec.Struct):
+class _Checked(msgspec.Struct):
     name: str
     errors: list[str]
 
 
 class _Setting(msgspec.Struct):
-    value: _Judged
+    value: _Checked
 
 
 class _Validation(msgspec.Struct):
@@ -103,23 +103,23 @@ class _Validation(msgspec.Struct):
 
 
 class ConnectApi:
-    """Connect's REST API. Every failure is a ServerError; one that may pass is a ServerUnavailable, and a ConfigError
-    names the setting that Connect does not accept.
+    """Connect's REST API. Every failure is a ServerError: ServerUnavailable if it is temporary, ConfigError if Connect
+    refuses a setting of this program.
 
-    ``redaction`` learns the secrets of each connector that was spoken of; no error quotes them.
+    ``redaction`` collects the secrets of each connector that was read or written; no error contains them.
     """
 
     def __init__(
         self, server: str | Connect, timeout: float = 30.0, transport: httpx.BaseTransport | None = None
     ) -> None:
-        """``server`` is its URL alone, or with the account and the authority."""
+        """``server``: a URL, or settings with login and TLS files. ``timeout``: of each request, in seconds."""
         settings = Connect(url=server) if isinstance(server, str) else server
         self.url = settings.url.rstrip("/")
         self.redaction = Redaction()
-        self._learned: dict[str, Mapping[str, str]] = {}
+        self._redacted: dict[str, Mapping[str, str]] = {}
         self._server = HttpServer("CDC_CONNECT", settings.url, settings.user, settings.password, Files.of(settings))
         self._client = self._server.client(timeout, transport)
-        self._name = f"Kafka Connect {httpx.URL(self.url).copy_with(userinfo=b'')}"  # a URL may hold a password
+        self._name = f"Kafka Connect {httpx.URL(self.url).copy_with(userinfo=b'')}"  # a URL may contain a password
 
     def __enter__(self) -> Self:
         return self
@@ -134,7 +134,7 @@ class ConnectApi:
         return self._read(self._call("GET", "/connectors"), list[str])
 
     def validate(self, connector: Connector) -> dict[str, list[str]]:
-        """What Connect has against the configuration, by setting; it tries the database's login too."""
+        """Connect's errors for the configuration, by setting. Connect also tries the database login."""
         self.learn(connector)
         kind = connector.config.get("connector.class", "")
         known = [each.kind for each in self._read(self._call("GET", "/connector-plugins"), list[_Plugin])]
@@ -142,16 +142,16 @@ class ConnectApi:
             return {"connector.class": [f"Connect has no such plugin; it has {', '.join(known)}"]}
         body = {"name": connector.name, **connector.config}
         found = self._read(self._call("PUT", f"{_plugin(kind)}/validate", body), _Validation)
-        judged = (each.value for each in found.configs)
-        # The same sentence comes twice of some settings.
+        checked = (each.value for each in found.configs)
+        # Connect repeats the same sentence for some settings.
         return {
             self.redaction(each.name): list(dict.fromkeys(self.one_line(error) for error in each.errors))
-            for each in judged
+            for each in checked
             if each.errors
         }
 
     def apply(self, connector: Connector) -> None:
-        """Create the connector or give it a new configuration; the same one again restarts it."""
+        """Create the connector or replace its configuration. The same configuration again restarts it."""
         self.learn(connector)
         self._call("PUT", f"{_connector(connector.name)}/config", connector.config)
 
@@ -159,13 +159,13 @@ class ConnectApi:
         return self._read(self._call("GET", f"{_connector(name)}/config"), dict[str, str])
 
     def connector(self, name: str) -> Connector:
-        """A connector that runs; from now on no error quotes its secrets."""
+        """A connector in Connect. From now on no error contains its secrets."""
         connector = Connector(name=name, config=self.config(name))
         self.learn(connector)
         return connector
 
     def find(self, name: str) -> Connector | None:
-        """The same, or None where there is none of that name."""
+        """As :meth:`connector`, but None if there is no connector of that name."""
         return self.connector(name) if name in self.names() else None
 
     def status(self, name: str) -> ConnectorStatus:
@@ -173,33 +173,33 @@ class ConnectApi:
         try:
             return read_status(answer)
         except msgspec.ValidationError:
-            raise self._is_other() from None
+            raise self._not_connect() from None
 
     def present(self) -> list[Present]:
-        """Every connector with its state, in one question; from now on no error quotes their secrets."""
+        """All connectors with their states, with one request. From now on no error contains their secrets."""
         answer = self._call("GET", "/connectors?expand=info&expand=status")
         try:
             found = read_present(answer)
         except msgspec.ValidationError:
-            raise self._is_other() from None
+            raise self._not_connect() from None
         for each in found:
-            if self._learned.get(each.name) != each.config:
+            if self._redacted.get(each.name) != each.config:
                 self.learn(Connector(name=each.name, config=dict(each.config)))
-                self._learned[each.name] = each.config
+                self._redacted[each.name] = each.config
         return found
 
     def restart_failed(self, name: str) -> None:
-        """Start the connector again if it failed, and those of its tasks that did; what runs is left alone."""
+        """Restart the connector if it failed, and its failed tasks; running parts are not restarted."""
         self._call("POST", f"{_connector(name)}/restart?includeTasks=true&onlyFailed=true")
 
     def delete(self, name: str) -> None:
         self._call("DELETE", _connector(name))
 
     def wait_running(self, name: str, timeout_s: float = 60.0, steady_s: float = 0.0) -> None:
-        """Return once the connector and its tasks run; RUNNING says nothing about what has been read yet.
+        """Return when the connector and its tasks are RUNNING. That does not show which records were read.
 
-        A state counts once it has lasted ``steady_s`` seconds: for a moment after a change or a restart Connect tells
-        of the state before it.
+        A state counts after it has lasted ``steady_s`` seconds: just after a change or a restart Connect still reports
+        the previous state.
         """
         deadline = time.monotonic() + timeout_s
         status, since = None, 0.0
@@ -208,7 +208,7 @@ class ConnectApi:
             before = status
             try:
                 status = self.status(name)
-            except ServerUnavailable:  # just applied: the worker still learns of it, or rebalances
+            except ServerUnavailable:  # just applied: the worker does not know it yet, or rebalances
                 status = None
             if status != before:
                 since = now
@@ -226,11 +226,11 @@ class ConnectApi:
             time.sleep(POLL_S)
 
     def first_cause(self, status: ConnectorStatus) -> str:
-        """What a failed part says first, without secrets; empty if none failed."""
+        """The first line of a failed part's trace, without secrets; empty if no part failed."""
         return first_causes(status.traces[0], self.redaction, 1) if status.traces else ""
 
     def learn(self, connector: Connector) -> None:
-        """Remember what no error may show; the plugin itself knows best what is secret, where Connect tells."""
+        """Add the connector's secrets to ``redaction``. Connect says which settings of a known plugin are secret."""
         self.redaction.learn(connector.config)
         try:
             answer = self._call("GET", _plugin(connector.config.get("connector.class", "")))
@@ -243,13 +243,13 @@ class ConnectApi:
         try:
             return msgspec.convert(answer, kind)
         except msgspec.ValidationError:
-            raise self._is_other() from None
+            raise self._not_connect() from None
 
-    def _is_other(self) -> ServerError:
-        return ServerError(self._name, "answers, but is no Kafka Connect", _WHERE)
+    def _not_connect(self) -> ServerError:
+        return ServerError(self._name, "answers, but is not Kafka Connect", _ADVICE)
 
     def one_line(self, text: str) -> str:
-        """``text`` of Connect for a log or a message: without secrets, on one line."""
+        """A text from Connect for a log line or an error: on one line, without secrets."""
         return " ".join(self.redaction(text).split())
 
     def _call(self, method: str, path: str, body: Mapping[str, str] | None = None) -> Any:
@@ -258,21 +258,21 @@ class ConnectApi:
         except httpx.RequestError as error:
             if (wrong := self._server.unreached(self._name)) is not None:
                 raise wrong from None
-            raise ServerUnavailable(self._name, f"{type(error).__name__}: {error}", _WHERE) from None
+            raise ServerUnavailable(self._name, f"{type(error).__name__}: {error}", _ADVICE) from None
         if answer.is_success:
             try:
                 return answer.json() if answer.content else None
             except ValueError:
-                raise ServerError(self._name, "answers, but not with JSON", _WHERE) from None
+                raise ServerError(self._name, "answers, but not with JSON", _ADVICE) from None
         if answer.status_code == 400 and (wrong := self._server.unreached(self._name)) is not None:
-            raise wrong  # some tell a client without TLS so
+            raise wrong  # some servers answer 400 to a client without TLS
         if answer.status_code in (401, 403):
             raise self._server.refused(self._name, answer.status_code)
         reason = self.one_line(_reason(answer))[:_REASON_CHARS]
         problem = f"{method} {path}: {answer.status_code} {reason}"
-        # 404: not known yet, or no longer; 409: a rebalance is under way; 5xx: a worker that starts or stops.
-        passing = answer.status_code in (404, 409) or answer.is_server_error
-        raise (ServerUnavailable if passing else ServerError)(self._name, problem)
+        # 404: not known yet, or deleted; 409: a rebalance is in progress; 5xx: a worker starts or stops.
+        is_temporary = answer.status_code in (404, 409) or answer.is_server_error
+        raise (ServerUnavailable if is_temporary else ServerError)(self._name, problem)
 
 
 def _connector(name: str) -> str:
@@ -280,7 +280,7 @@ def _connector(name: str) -> str:
 
 
 def _spellings(plugin: str) -> tuple[str, ...]:
-    """How Connect lets one name a plugin: its class, or that without package, or without ``Connector`` too."""
+    """The names that Connect accepts for a plugin: its class, without the package, and without ``Connector``."""
     short = plugin.rpartition(".")[2]
     return plugin, short, short.removesuffix("Connector")
 

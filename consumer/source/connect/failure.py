@@ -1,6 +1,6 @@
-"""Why a connector or task failed, by its trace: whether to start it again, and what to do if not.
+"""The cause of a failed connector or task, found in its trace: whether to restart it, and what to do if not.
 
-Debezium 3.5.0 ends its task for causes that pass by themselves, such as a restart of MySQL (connect/README.md).
+Debezium 3.5.0 ends its task also for temporary causes, such as a restart of MySQL (connect/README.md).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What a cause is."""
+    """The kind of a cause."""
 
     PASSES = "passes"
     LOGIN = "login"
@@ -22,7 +22,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """``problem`` and ``advice`` are for people. ``line`` is the line of the trace that tells; it may quote secrets."""
+    """A cause. ``line``: the line of the trace that shows it; it may contain secrets."""
 
     kind: Kind
     problem: str
@@ -31,7 +31,7 @@ class Failure:
 
     @property
     def lasts(self) -> bool:
-        """Whether a restart would end in the same way."""
+        """Whether the connector would fail again after a restart."""
         return self.kind in (Kind.LOGIN, Kind.LOST, Kind.SETTING)
 
 
@@ -45,7 +45,7 @@ class _Row:
 
 RUNBOOK = "docs/runbooks.md, The connector failed"
 _RESTART = "then: cdc-consumer connect status --restart"
-# Those that last come first: a trace names several causes, and a refused password may follow a lost connection.
+# Permanent causes come first: a trace names several causes, and a refused password may follow a lost connection.
 TABLE = (
     _Row(
         Kind.LOGIN,
@@ -67,8 +67,8 @@ TABLE = (
     ),
     _Row(
         Kind.LOST,
-        "the database no longer has the log from the connector's place on",
-        f"what was changed since is in no topic: a new snapshot ({RUNBOOK}, 2)",
+        "the database no longer has the log from the connector's position on",
+        f"later changes are in no topic: take a new snapshot ({RUNBOOK}, 2)",
         (
             r"no longer available on the server",
             r"purged required binary logs",
@@ -106,7 +106,7 @@ TABLE = (
     _Row(
         Kind.PASSES,
         "the database or Kafka was away for a while",
-        "nothing, if it comes back",
+        "nothing, if the server comes back",
         (
             r"communications link failure",
             r"connection (?:to \S+ )?refused",
@@ -138,7 +138,7 @@ TABLE = (
     ),
 )
 _TRIED = (
-    "nobody knows whether this passes, and it did not within some restarts",
+    "the cause is unknown, and some restarts did not help",
     f"remove the cause, {_RESTART} ({RUNBOOK}, 4)",
 )
 _CAUSED = "Caused by: "
@@ -146,11 +146,11 @@ _KNOWN = tuple((row, re.compile("|".join(row.texts), re.IGNORECASE)) for row in 
 
 
 def failure_of(trace: str) -> Failure:
-    """What a trace of Connect's tells of its cause."""
+    """The cause in a trace of Connect."""
     lines = [line.strip() for line in trace.splitlines()]
     causes = [line for line in lines if line and not line.startswith(("at ", "... "))]
     for row, pattern in _KNOWN:
-        # The last line that fits is the nearest to the root of the matter.
+        # The last matching line is the nearest to the root cause.
         if line := next((line for line in reversed(causes) if pattern.search(line)), ""):
             return Failure(row.kind, row.problem, row.advice, line.removeprefix(_CAUSED))
     return Failure(Kind.UNKNOWN, *_TRIED, causes[-1].removeprefix(_CAUSED) if causes else "")

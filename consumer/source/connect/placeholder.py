@@ -1,6 +1,6 @@
-"""Placeholders in the files of ``connect/``: secrets, and what differs between deployments.
+"""Placeholders in the files of ``connect/``, for secrets and for values that differ between deployments.
 
-``${NAME}`` and ``${NAME:-default}``, with the meaning that they have in a shell. Pure.
+``${NAME}`` and ``${NAME:-default}`` mean the same as in a shell. Pure.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ PLACEHOLDER = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>
 def expand(
     text: str, values: Mapping[str, str], origin: str, written: Callable[[str, str], str] = lambda name, value: value
 ) -> str:
-    """``text`` with its placeholders filled in, as a shell does: an empty value counts as none.
+    """Fill in the placeholders of ``text``. As in a shell, an empty value counts as missing.
 
-    ``written`` is how a value is written there, by the placeholder's name.
+    ``written`` gives the text to insert for a placeholder's name and value.
 
     Raises:
-        ConfigError: one has neither value nor default; ``origin`` is what needs it.
+        ConfigError: a placeholder has neither a value nor a default; ``origin``: the file that needs it.
     """
 
     def fill(match: re.Match[str]) -> str:
         value = values.get(match["name"]) or match["default"]
         if value is None:
-            problem = f"has no value, or an empty one, and {origin} needs one"
+            problem = f"has no value, but {origin} needs one"
             raise ConfigError(match["name"], problem, fix="set it in the environment")
         return written(match["name"], value)
 

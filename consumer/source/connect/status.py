@@ -1,4 +1,4 @@
-"""The state of a connector and of its tasks, as Connect tells it."""
+"""The state of a connector and its tasks, as Connect reports it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import msgspec
 
 _CAUSES = 3
 RUNNING, FAILED = "RUNNING", "FAILED"
-_HELD = ("PAUSED", "STOPPED")
+_STOPPED = ("PAUSED", "STOPPED")
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectorStatus:
-    """States as Connect names them (RUNNING, FAILED, ...), and the traces of the failed parts, the connector's first.
+    """States with Connect's names (RUNNING, FAILED, ...), and the traces of the failed parts, the connector's first.
 
-    A trace may quote secrets.
+    A trace may contain secrets.
     """
 
     connector: str
@@ -25,14 +25,14 @@ class ConnectorStatus:
 
     @property
     def state(self) -> str:
-        """In one word: FAILED if a part failed, else that of the first part that does not run, else RUNNING."""
+        """One state for all: FAILED if a part failed, else that of the first part that is not RUNNING, else RUNNING."""
         if self.failed:
             return FAILED
         return next((part for part in (self.connector, *self.tasks) if part != RUNNING), RUNNING)
 
     @property
     def running(self) -> bool:
-        """Whether all of it runs."""
+        """Whether the connector and all its tasks are RUNNING."""
         return self.connector == RUNNING and bool(self.tasks) and set(self.tasks) == {RUNNING}
 
     @property
@@ -42,11 +42,11 @@ class ConnectorStatus:
 
     @property
     def held(self) -> bool:
-        """Whether somebody paused or stopped it, so that it will not run by itself."""
-        return self.connector in _HELD
+        """Whether somebody paused or stopped it; then it does not start by itself."""
+        return self.connector in _STOPPED
 
     def causes(self, redact: Callable[[str], str]) -> list[str]:
-        """The first causes that each trace names, in one line, without secrets."""
+        """The first causes in each trace, on one line, without secrets."""
         return [first_causes(trace, redact) for trace in self.traces]
 
 
@@ -61,10 +61,10 @@ class _Status(msgspec.Struct):
 
 
 def read_status(answer: object) -> ConnectorStatus:
-    """From Connect's answer.
+    """Parse Connect's answer about one connector.
 
     Raises:
-        msgspec.ValidationError: it is no status.
+        msgspec.ValidationError: the answer is not a status.
 
     """
     return _status(msgspec.convert(answer, _Status))
@@ -78,7 +78,7 @@ def _status(found: _Status) -> ConnectorStatus:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """A connector that Connect has. Its ``repr`` leaves the configuration out: it holds secrets."""
+    """A connector in Connect. ``repr`` omits the configuration, because it contains secrets."""
 
     name: str
     config: Mapping[str, str] = field(repr=False)
@@ -95,10 +95,10 @@ class _Both(msgspec.Struct):
 
 
 def read_present(answer: object) -> list[Present]:
-    """From Connect's answer about all connectors. One that was just made may have no status yet, and is left out.
+    """Parse Connect's answer about all connectors. A new connector without a status is left out.
 
     Raises:
-        msgspec.ValidationError: it is no such answer.
+        msgspec.ValidationError: the answer has another form.
 
     """
     found = msgspec.convert(answer, dict[str, _Both])
@@ -110,20 +110,20 @@ def read_present(answer: object) -> list[Present]:
 
 
 def first_causes(trace: str, redact: Callable[[str], str], count: int = _CAUSES) -> str:
-    """The first ``count`` causes that a trace names, without the stack's frames and without secrets."""
-    # Redacted as a whole: a secret may hold a line's end.
+    """The first ``count`` causes in a trace, without stack frames and without secrets."""
+    # Redact the whole text first: a secret may contain a line end.
     lines = [line.strip() for line in redact(trace).splitlines()]
     causes = [line for line in lines if line and not line.startswith(("at ", "... "))]
     return " / ".join(causes[:count])
 
 
 def to_text(name: str, status: ConnectorStatus, causes: list[str]) -> str:
-    """One line, and one for each cause."""
+    """One line for the connector, and one for each cause."""
     tasks = ", ".join(f"task {number} {state}" for number, state in enumerate(status.tasks)) or "no task"
     return "\n".join([f"{name}: {status.connector}, {tasks}", *(f"  {cause}" for cause in causes)])
 
 
 def to_json(name: str, status: ConnectorStatus, causes: list[str]) -> str:
-    """One JSON object in one line."""
+    """One JSON object on one line."""
     body = {"connector": name, "state": status.connector, "tasks": status.tasks, "causes": causes}
     return msgspec.json.encode(body).decode()
