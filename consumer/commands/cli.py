@@ -42,8 +42,6 @@ from consumer.commands.shared.stop import Stop
 from consumer.commands.shared.usage import UsageError, refusal, renamed
 from consumer.commands.snapshot.cli import snapshot
 from consumer.errors import CdcError, ConfigError
-from consumer.mapping import file as mapping
-from consumer.pipeline.batch import batched
 from consumer.settings.extras import refusal as extra_refusal
 
 app = typer.Typer(
@@ -144,6 +142,7 @@ def plan(
 ) -> None:
     """Show the plans of recorded changes: what would be written, and why. Writes nothing; Avro needs the registry."""
     from consumer.events.topic_tables import TopicTables
+    from consumer.pipeline.batch import batched
     from consumer.planning.decision import Outcome, decide_all, first_database
     from consumer.planning.plan_text import to_json, to_text
     from consumer.source import recording
@@ -200,6 +199,8 @@ def check(
 @app.command("mapping")
 def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = None) -> None:
     """Print the mapping as complete TOML, as a start for a mapping file."""
+    from consumer.mapping import file as mapping
+
     typer.echo(mapping.to_toml(mapping.load(settings_of(config_file, mapping_file).mapping)), nl=False)
 
 

@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from consumer.errors import ConfigError
-from consumer.events.event import PLACEHOLDER
-from consumer.mapping import file as mapping
-from consumer.mapping.keys import UserId
-from consumer.observability import log
 from consumer.settings import extras, variables
 from consumer.settings import sources as config
 from consumer.settings import times as moment
 
 if TYPE_CHECKING:
     from consumer.events.avro import Schemas
+    from consumer.mapping.keys import UserId
     from consumer.mapping.rules import Rules
     from consumer.source.bounds import Bound
 
@@ -119,6 +116,8 @@ def settings_of(
         "metrics": {"port": metrics_port},
         **sections,
     }
+    from consumer.observability import log
+
     settings = config.load(flags, file, named)
     log.configure(settings.log)
     return settings
@@ -145,6 +144,9 @@ def placeholders_of(settings: config.Settings) -> dict[str, str]:
 
 def rules_of(settings: config.Settings) -> Rules:
     """The mapping, with the rules that are settings."""
+    from consumer.events.event import PLACEHOLDER
+    from consumer.mapping import file as mapping
+
     return replace(
         mapping.load(settings.mapping),
         epoch=settings.guard.epoch,
@@ -160,6 +162,8 @@ def user_of(text: str, option: str, rules: Rules) -> UserId:
     Raises:
         ConfigError: the text is no user, or the mapping has no table for this type.
     """
+    from consumer.mapping.keys import UserId
+
     try:
         user = UserId.from_text(text)
     except ValueError as error:
