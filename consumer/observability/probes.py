@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from socketserver import ThreadingMixIn
 from typing import Any, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -68,18 +69,8 @@ def serve(settings: Settings, watched: Watched, is_reachable: Callable[[], bool]
         start_response(status, [("Content-Type", "text/plain")])
         return [f"{text}\n".encode()]
 
-    try:
+    with listening("CDC_METRICS", settings.host, settings.port, "a free port, or 0"):
         server = make_server(settings.host, settings.port, app, _Server, _Quiet)
-    except socket.gaierror:
-        raise ConfigError(
-            "CDC_METRICS__HOST", f"no such address: {settings.host}", allowed="an address of this machine"
-        ) from None
-    except OSError as error:
-        raise ConfigError(
-            "CDC_METRICS__PORT",
-            f"can't listen on {settings.host}:{settings.port}: {error.strerror}",
-            allowed="a free port, or 0",
-        ) from None
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
 
@@ -88,6 +79,24 @@ def serve(settings: Settings, watched: Watched, is_reachable: Callable[[], bool]
         server.server_close()
 
     return stop
+
+
+@contextmanager
+def listening(settings: str, host: str, port: int, allowed: str = "a free port") -> Iterator[None]:
+    """Name the setting at fault if the block can't listen. ``settings``: such as ``CDC_API``.
+
+    Raises:
+        ConfigError: there is no such address, or the port is not free.
+    """
+    try:
+        yield
+    except (socket.gaierror, UnicodeError):
+        raise ConfigError(
+            f"{settings}__HOST", f"no such address: {host}", allowed="an address of this machine"
+        ) from None
+    except OSError as error:
+        problem = f"can't listen on {host}:{port}: {error.strerror}"
+        raise ConfigError(f"{settings}__PORT", problem, allowed=allowed) from None
 
 
 def _status(problem: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from consumer.commands.audit.cause import Cause
 from consumer.commands.audit.differing_user import Shape, user_differences
 from consumer.commands.audit.finding import AuditResult, Finding, to_text
 from consumer.commands.explain.account import ReadValues, account
-from consumer.commands.explain.history import Progress, trace
+from consumer.commands.explain.history import GroupProgress, trace
 from consumer.events.avro import NO_SCHEMAS
 from consumer.guard.state import GuardState
 from consumer.planning.diff import read_image
@@ -74,7 +74,7 @@ def by_explain(there: StoredKeys) -> tuple[list[str], list[str]]:
         None if hash_ is None else {name: text for name, text in hash_.items() if text is not None}
         for hash_ in (there.config, there.update)
     ]
-    history = trace([], USER, RULES, NO_SCHEMAS, Progress({}, {}))
+    history = trace([], USER, RULES, NO_SCHEMAS, GroupProgress({}, {}))
     found = account(ReadValues(held[0], held[1], there.balance, image), history, GuardState(), TABLE, RULES)
     return sorted(found.wrong()), sorted(found.spelled())
 
@@ -95,7 +95,7 @@ def test_a_field_that_the_database_has_no_column_for_should_not_be_there() -> No
         ("country_id", "44", None)
     ]
     fields, _ = read_image(row, TABLE, {})
-    history = trace([], USER, RULES, NO_SCHEMAS, Progress({}, {}))
+    history = trace([], USER, RULES, NO_SCHEMAS, GroupProgress({}, {}))
     held = ReadValues({"country_id": "44"}, None, None, fields, frozenset({"country_id"}))
     assert "country_id" in account(held, history, GuardState(), TABLE, RULES).wrong()
 

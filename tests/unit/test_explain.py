@@ -10,7 +10,7 @@ from pathlib import Path
 
 from consumer.commands.explain.account import Account, Note, ReadValues, account
 from consumer.commands.explain.explanation import Explanation
-from consumer.commands.explain.history import ChangeOutcome, History, Progress, trace
+from consumer.commands.explain.history import ChangeOutcome, GroupProgress, History, trace
 from consumer.commands.explain.report import to_json, to_text
 from consumer.errors import Place
 from consumer.events.avro import NO_SCHEMAS
@@ -60,7 +60,7 @@ def version(offset: int) -> Version:
 
 def traced(found: list[SourceRecord], read: int, stored: Version | None) -> History:
     versions = {} if stored is None else {TABLE.table: stored}
-    return trace(found, USER, RULES, NO_SCHEMAS, Progress({Partition(TOPIC, 0): read}, versions))
+    return trace(found, USER, RULES, NO_SCHEMAS, GroupProgress({Partition(TOPIC, 0): read}, versions))
 
 
 def accounted(history: History, guard: Version | None, config: Mapping[str, str], **there: str) -> Account:

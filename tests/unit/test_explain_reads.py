@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from consumer.commands.explain.account import Note, ReadValues, account
-from consumer.commands.explain.history import ChangeOutcome, History, Progress, trace
+from consumer.commands.explain.history import ChangeOutcome, GroupProgress, History, trace
 from consumer.commands.explain.report import to_json, to_text
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.envelope import parse
@@ -43,8 +43,8 @@ def traced(found: Sequence[SourceRecord], read: int, stored: Version | None) -> 
     return trace(found, USER, RULES, NO_SCHEMAS, progress(read, stored))
 
 
-def progress(read: int, stored: Version | None) -> Progress:
-    return Progress({Partition(TOPIC, 0): read}, {} if stored is None else {TABLE.table: stored})
+def progress(read: int, stored: Version | None) -> GroupProgress:
+    return GroupProgress({Partition(TOPIC, 0): read}, {} if stored is None else {TABLE.table: stored})
 
 
 def version_of(record: SourceRecord) -> Version:

@@ -22,7 +22,6 @@ from consumer.commands.shared.options import (
     rules_of,
     settings_of,
 )
-from consumer.errors import ConfigError
 from consumer.settings import extras
 
 
@@ -73,12 +72,8 @@ def api(
 
 
 def _open_listener(host: str, port: int) -> socket.socket:
-    try:
+    from consumer.observability.probes import listening
+
+    with listening("CDC_API", host, port):
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family)
-    except (socket.gaierror, UnicodeError):
-        raise ConfigError("CDC_API__HOST", f"no such address: {host}", allowed="an address of this machine") from None
-    except OSError as error:
-        raise ConfigError(
-            "CDC_API__PORT", f"can't listen on {host}:{port}: {error.strerror}", allowed="a free port"
-        ) from None

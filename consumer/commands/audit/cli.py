@@ -68,12 +68,13 @@ def audit(
     )
     need_database(settings)
     from consumer.commands.audit import finding as findings
-    from consumer.commands.audit.exported import AuditMetrics, serve
+    from consumer.commands.audit.exported import AuditMetrics
     from consumer.commands.audit.run import Audit
     from consumer.commands.audit.users import Order
     from consumer.commands.audit.watch import watch as watch_for_ever
     from consumer.commands.shared.stop import Stop
-    from consumer.observability.audit_progress import AuditProgress
+    from consumer.observability.probes import serve
+    from consumer.observability.progress import Progress
 
     rules = rules_of(settings)
     if sample and seed is None:
@@ -90,14 +91,17 @@ def audit(
 
     if watch:
         metrics = AuditMetrics()
-        end = serve(settings.metrics, metrics)
+        end = serve(settings.metrics, metrics, lambda: True)
         try:
             watch_for_ever(settings, rules, schemas_of(settings), order, metrics, say, stop)
         finally:
             end()
     else:
         try:
-            with Audit(settings, rules, schemas_of(settings), order, stop) as one, AuditProgress() as progress:
+            with (
+                Audit(settings, rules, schemas_of(settings), order, stop) as one,
+                Progress(action="audit.progress", unit="users") as progress,
+            ):
                 result = one.whole(say, progress)
         except ServerError:
             if stop():  # a hanging server may have delayed the check for a stop

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import nan
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from consumer.commands.audit.cause import Cause
 from consumer.commands.audit.finding import AuditResult
-from consumer.errors import ConfigError
-from consumer.settings.sections import Metrics
 
 
 class AuditMetrics:
@@ -55,31 +52,14 @@ class AuditMetrics:
         self._seconds.set(seconds)
         self._last.set(now)
 
+    def is_alive(self) -> bool:
+        """True: a round that takes long is no reason to restart."""
+        return True
+
+    def unready(self) -> str:
+        """Never a reason: a failed round is a metric, and the next one follows."""
+        return ""
+
     def failed(self) -> None:
         """A round failed; the results of the last finished round remain."""
         self._rounds.labels("failed").inc()
-
-
-def serve(settings: Metrics, metrics: AuditMetrics) -> Callable[[], None]:
-    """Serve ``/metrics`` until the returned function is called; with port 0 nothing is served.
-
-    Raises:
-        ConfigError: the program can't listen on the address.
-    """
-    if settings.port == 0:
-        return lambda: None
-    try:
-        server, thread = start_http_server(settings.port, settings.host, metrics.registry)
-    except OSError as error:
-        raise ConfigError(
-            "CDC_METRICS__PORT",
-            f"can't listen on {settings.host}:{settings.port}: {error.strerror}",
-            allowed="a free port, or 0",
-        ) from None
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return stop

@@ -22,7 +22,7 @@ from consumer.errors import RecordError, ServerError
 from consumer.events.avro import Schemas
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
-from consumer.observability.audit_progress import AuditProgress
+from consumer.observability.progress import Progress
 from consumer.planning.read_row import ReadRow
 from consumer.planning.rebuild import rebuild_read
 from consumer.settings.sources import Settings
@@ -82,7 +82,7 @@ class Audit:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._opened.close()
 
-    def whole(self, say: Say, progress: AuditProgress) -> AuditResult:
+    def whole(self, say: Say, progress: Progress) -> AuditResult:
         """Audit everything in the order, once; less if told to stop.
 
         Raises:
@@ -101,7 +101,7 @@ class Audit:
         self._check_again(list(differing_users.values()), result, say)
         return result
 
-    def _all_users(self, result: AuditResult, progress: AuditProgress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
+    def _all_users(self, result: AuditResult, progress: Progress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
         for table in self._order.of(self._rules):
             for rows in self._users.pages(table, self._order, progress):
                 result.users += sum(row.image is not None for row in rows)

@@ -12,7 +12,7 @@ from consumer.events.event import RowImage
 from consumer.events.position import SourcePosition
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
-from consumer.observability.audit_progress import AuditProgress
+from consumer.observability.progress import Progress
 from consumer.pipeline.batch import batched
 from consumer.planning.read_row import ReadRow
 from consumer.sink.view import RedisView
@@ -67,7 +67,7 @@ class Users:
         image = found[0] if found and _key(table, found[0]) == number else None
         return ReadRow(table.table, number, image, self._place)
 
-    def pages(self, table: UserTable, order: Order, progress: AuditProgress) -> Iterator[list[ReadRow]]:
+    def pages(self, table: UserTable, order: Order, progress: Progress) -> Iterator[list[ReadRow]]:
         """The ordered users of ``table``, page by page.
 
         Raises:
@@ -84,10 +84,10 @@ class Users:
         for images in self._sampled(table, last, order) if order.sample else self._in_order(table):
             rows = [ReadRow(table.table, _key(table, image), image, self._place) for image in images]
             count += len(rows)
-            progress.reach(count if order.sample else rows[-1].key, len(rows))
+            progress.advance(len(rows), count if order.sample else rows[-1].key)
             yield rows
 
-    def only_in_redis(self, order: Order, progress: AuditProgress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
+    def only_in_redis(self, order: Order, progress: Progress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
         """Users with a key in Redis and without a row in the database, page by page.
 
         Raises:

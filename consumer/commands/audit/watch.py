@@ -18,7 +18,7 @@ from consumer.errors import ServerError
 from consumer.events.avro import Schemas
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
-from consumer.observability.audit_progress import AuditProgress
+from consumer.observability.progress import Progress
 from consumer.settings.sources import Settings
 
 _log = structlog.get_logger(__name__)
@@ -73,7 +73,10 @@ def watch(
         began = time.monotonic()
         try:
             with Audit(settings, rules, schemas, order, should_stop) as audit:
-                result = audit.whole(lambda found: say(known.fresh(found)), AuditProgress(is_shown=False))
+                result = audit.whole(
+                    lambda found: say(known.fresh(found)),
+                    Progress(action="audit.progress", unit="users", is_shown=False),
+                )
         except ServerError as error:
             metrics.failed()
             _log.warning("a round failed", action="audit.failed", server=error.server, problem=error.problem)

@@ -62,7 +62,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class GroupProgress:
     """What Redis has applied: the group's next offset of each partition, and the guard's version of each table.
 
     ``dead``: the places of records that are known as not applied, because offsets of the last records may not be
@@ -102,7 +102,7 @@ def trace(
     user: UserId,
     rules: Rules,
     schemas: Schemas,
-    progress: Progress,
+    progress: GroupProgress,
     tables: TopicTables | None = None,
     earlier: EarlierRecords | None = None,
     clock_ms: int = 0,
@@ -154,7 +154,7 @@ def is_of(user: UserId, decision: Decision, rules: Rules) -> bool:
 
 
 class _Tracer:
-    def __init__(self, user: UserId, rules: Rules, progress: Progress) -> None:
+    def __init__(self, user: UserId, rules: Rules, progress: GroupProgress) -> None:
         self.written = Written()
         self._user = user
         self._rules = rules

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 from consumer.commands.explain.account import ReadValues, account
 from consumer.commands.explain.explanation import Explanation
-from consumer.commands.explain.history import Progress, trace
+from consumer.commands.explain.history import GroupProgress, trace
 from consumer.commands.explain.topics import records_of, spans_of
 from consumer.errors import RecordError
 from consumer.events.avro import Schemas
 from consumer.events.record import Partition
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
-from consumer.observability.progress import ReplayProgress
+from consumer.observability.progress import Progress
 from consumer.pipeline.letter_state import Choice
 from consumer.planning.diff import read_image
 from consumer.settings.sources import Settings
@@ -52,7 +52,8 @@ def _explain(
     selection = selected(settings, rules, schemas, recall)
     rules = replace(rules, databases=selection.databases)
     spans = spans_of(settings.kafka, selection, user, rules, held.guard.versions, begin)
-    with ReplayProgress(sum(span.size for span in spans), "explain", action="explain.progress") as progress:
+    with Progress(action="explain.progress", unit="offsets") as progress:
+        progress.begin("explain", sum(span.size for span in spans))
         records = records_of(settings.kafka, spans, user, rules, schemas, selection.tables, progress.advance)
     # Read the group's offsets before Redis: a committed record must then be in Redis, or it was missed.
     offsets = committed(settings.kafka)
@@ -61,7 +62,7 @@ def _explain(
     image, lacking, unreadable, problem = _image(settings, user, table)
     letters = Choice(users=frozenset({user})).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
     dead = frozenset((*held.guard.marks.values(), *(each.place for each in letters)))
-    reached = Progress(offsets, held.guard.versions, dead, held.guard.deleted)
+    reached = GroupProgress(offsets, held.guard.versions, dead, held.guard.deleted)
     with closing(KafkaEarlierRecords(settings.kafka, schemas, placeholder=rules.placeholder)) as earlier:
         clock_ms = settings.guard.clock_ms
         history = trace(records, user, rules, schemas, reached, selection.tables, earlier, clock_ms)

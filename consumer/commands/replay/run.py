@@ -24,7 +24,7 @@ from consumer.events.record import Partition
 from consumer.guard.version import Verdict
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
-from consumer.observability.progress import ReplayProgress
+from consumer.observability.progress import Progress
 from consumer.pipeline.batch import batched
 from consumer.planning.effect import Plan
 from consumer.planning.rebuild import as_read, removal
@@ -117,7 +117,7 @@ class _Run:
     view: RedisView
     state: ReplayState
     should_stop: Callable[[], bool]
-    progress: ReplayProgress = field(init=False)
+    progress: Progress = field(init=False)
 
     def replay_all(self) -> Summary:
         canary = self._begin_or_resume()
@@ -219,7 +219,8 @@ class _Run:
         left = sum(
             span.end - offsets.get(span.topic, span.begin) for each, offsets, _ in tasks for span in wanted.of(each)
         )
-        with ReplayProgress(max(0, left), action="replay.progress") as self.progress:
+        with Progress(action="replay.progress", unit="offsets") as self.progress:
+            self.progress.begin("replay", max(0, left))
             if order.workers > 1:
                 parts = (self.settings, self.rules, wanted, tasks, self._report, self.should_stop)
                 in_processes(order.workers, *parts)

@@ -132,7 +132,7 @@ def _audited(
     from consumer.commands.audit.run import Audit
     from consumer.commands.audit.users import Order
     from consumer.commands.shared.stop import Stop
-    from consumer.observability.audit_progress import AuditProgress
+    from consumer.observability.progress import Progress
 
     def say(found: Sequence[findings.Finding]) -> None:
         for each in found:
@@ -141,7 +141,10 @@ def _audited(
     stop = Stop()
     stop.listen()
     order = Order(tuple(users), () if users else tuple(scan.table for scan in scans))
-    with Audit(settings, rules, schemas_of(settings), order, stop) as audit, AuditProgress() as progress:
+    with (
+        Audit(settings, rules, schemas_of(settings), order, stop) as audit,
+        Progress(action="audit.progress", unit="users") as progress,
+    ):
         result = audit.whole(say, progress)
     if stop():
         raise typer.Exit(130)

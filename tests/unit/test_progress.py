@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from consumer.observability.progress import ReplayProgress
+from consumer.observability.progress import Progress
 
 
 def test_every_five_seconds_it_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: False)
     now = 0.0
-    with capture_logs() as lines, ReplayProgress(1000, action="replay.progress", clock=lambda: now) as progress:
+    with capture_logs() as lines, Progress(action="replay.progress", unit="offsets", clock=lambda: now) as progress:
+        progress.begin("replay", 1000)
         for _ in range(12):
             now += 1.0
             progress.advance(50)
@@ -26,12 +27,13 @@ def test_a_terminal_shows_a_bar_and_logs_nothing(
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     now = 0.0
-    bar = ReplayProgress(1000, "explain", action="explain.progress", clock=lambda: now)
+    bar = Progress(action="explain.progress", unit="offsets", clock=lambda: now)
     with capture_logs() as lines, bar as progress:
+        progress.begin("explain", 1000)
         now = 10.0
         progress.advance(500)
     assert lines == []
     said = capsys.readouterr().err
-    assert "500/1000" in said
+    assert "500 offsets, 50/s" in said
     assert "explain" in said
     assert "replay" not in said
