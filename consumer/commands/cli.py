@@ -53,8 +53,6 @@ app = typer.Typer(
 )
 app.add_typer(connectors)
 
-# The batch size of `run` by default: events of one database transaction are joined within a batch.
-_BATCH_SIZE = 500
 # Errors of writing the output that are no bugs: a full disk, a quota or a limit. Not errors of the network.
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -152,7 +150,7 @@ def plan(
     known = schemas_of(settings, schemas)
     tables = TopicTables(rules.captured())
     is_any_rejected = False
-    for batch in batched(recording.read(file), _BATCH_SIZE):
+    for batch in batched(recording.read(file)):
         if not rules.databases:  # as `run`, which applies only the first database that it meets
             rules = replace(rules, databases=first_database(batch, known))
         for source_record, decision in zip(batch, decide_all(batch, rules, known, tables), strict=True):

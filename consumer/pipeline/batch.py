@@ -20,6 +20,9 @@ from consumer.pipeline.tolerance import Judged, TooManyLetters
 from consumer.planning.decision import Decision, Outcome
 from consumer.planning.effect import Mode, Plan
 
+SIZE = 500
+"""So many records a command decides about together, as `run` does by default: those of one database transaction are
+joined within them. So many plans it sends to Redis at once."""
 ATTEMPTS = 8
 """Attempts of a plan that Redis answers with an unknown error. With the pauses, 8 take some ten seconds."""
 
@@ -271,7 +274,7 @@ class InFlight:
 _T = TypeVar("_T")
 
 
-def batched(things: Iterable[_T], size: int) -> Iterator[list[_T]]:
+def batched(things: Iterable[_T], size: int = SIZE) -> Iterator[list[_T]]:
     """Split ``things`` into lists of ``size``, in order; the last list may be shorter."""
     left = iter(things)
     while batch := list(islice(left, size)):

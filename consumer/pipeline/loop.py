@@ -13,7 +13,7 @@ from consumer.events.record import Partition, SourceRecord
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.history import NO_HISTORY, History
 from consumer.mapping.rules import Rules
-from consumer.pipeline.batch import ATTEMPTS, Batch, Delivery, InFlight
+from consumer.pipeline.batch import ATTEMPTS, SIZE, Batch, Delivery, InFlight
 from consumer.pipeline.checkpoint import Checkpoint
 from consumer.pipeline.completion import Completion
 from consumer.pipeline.protocols import DeadLetters, Observer, Polled, Rebuild, Sink, Source
@@ -24,7 +24,7 @@ from consumer.planning.decision import Decision, decide_all, healing_plan
 from consumer.planning.mark import mark_refused
 
 _POLL_S = 0.2
-_LINGERED_FOR = 500
+_LINGERED_FOR = SIZE
 """With this many records, do not wait for more."""
 _SENT_AHEAD = 100
 """From this batch size on, poll the next batch while Redis works. For a smaller batch, wait for its answers first."""

@@ -26,7 +26,6 @@ from consumer.source.letter_reader import read_letters
 from consumer.source.range_reader import committed
 from consumer.source.topic_ends import Topics
 
-_BATCH_SIZE = 500
 # Each look-up is a separate read from Kafka. If more users are wrong, the cause is not in single users.
 _MOST_LOOK_UPS = 2000
 
@@ -70,7 +69,7 @@ class CauseFinder:
         Raises:
             ServerUnavailable, ServerError: from Redis, Kafka or the registry.
         """
-        for some in batched(differing_users, _BATCH_SIZE):
+        for some in batched(differing_users):
             guards = self._view.guards([each.user for each in some], self._rules)
             images = self._applied_images(some, guards)
             for each, guard, image in zip(some, guards, images, strict=True):

@@ -16,9 +16,6 @@ from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
 from consumer.source.letter_reader import write_notes
 
-# The batch size; events of one database transaction are joined within a batch, as in `run`.
-_BATCH_SIZE = 500
-
 Say = Callable[[Sequence[Released]], None]
 """Is called with results after their notes are written."""
 
@@ -48,13 +45,13 @@ class LetterActions:
         if self.is_dry:
             with closing(RedisView(self.settings.redis)) as view:
                 view.run()  # raises if the server is away or refuses
-                for part in batched(chosen, _BATCH_SIZE):
+                for part in batched(chosen):
                     say(foreseen(part, view, self.rules, self.schemas))
             return
         sink = RedisSink(self.settings.redis, self.settings.guard, self.rules, self.settings.kafka.group_id)
         with closing(sink):
             sink.reach()
-            for part in batched(chosen, _BATCH_SIZE):
+            for part in batched(chosen):
                 self._write_notes(release(part, sink, self.rules, self.schemas, is_silent=self.is_silent), say)
 
     def discard(self, chosen: Sequence[Unapplied], say: Say) -> None:
@@ -63,7 +60,7 @@ class LetterActions:
         Raises:
             ServerUnavailable, ServerError: from Kafka.
         """
-        for part in batched(chosen, _BATCH_SIZE):
+        for part in batched(chosen):
             results = [Released(each, Outcome.DISCARDED) for each in part]
             if self.is_dry:
                 say(results)

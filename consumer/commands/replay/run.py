@@ -46,7 +46,6 @@ _log = structlog.get_logger(__name__)
 # Memory of a worker besides its fold: Python, the client's buffers, SQLite's cache.
 _BASE = 160 * 2**20
 _LEAST = 16 * 2**20
-_BATCH_SIZE = 500
 _DRY = "nothing"
 _POLL_S, _STOPS_WITHIN_S = 0.2, 3.0
 """Members check once a second whether Redis was emptied, and then store where they stopped."""
@@ -280,7 +279,7 @@ class _Run:
         sink = RedisSink(self.settings.redis, self.settings.guard, self.rules)
         try:
             sink.reach()
-            for some in batched(orphans, _BATCH_SIZE):
+            for some in batched(orphans):
                 for _, answer in sink.apply(some):
                     if isinstance(answer, Exception):
                         raise answer
@@ -295,7 +294,7 @@ class _Run:
             user for user in self.view.users(self.rules) if user.user_type in tables and not _is_in(known, user)
         )
         seen: set[UserId] = set()
-        for some in batched(candidates, _BATCH_SIZE):
+        for some in batched(candidates):
             fresh = [user for user in dict.fromkeys(some) if user not in seen]
             seen.update(fresh)
             removals = [removal(user, tables[user.user_type], "", self.rules) for user in fresh]

@@ -37,7 +37,6 @@ from consumer.source.range_reader import read
 from consumer.source.registry import Registry
 
 _log = structlog.get_logger(__name__)
-_BATCH_SIZE = 500
 _DRY_WAIT_S = 10.0
 _T = TypeVar("_T")
 
@@ -201,7 +200,7 @@ class Worker:
         spans = [replace(span, begin=reached.get(span.topic, span.begin)) for span in self._wanted.of(number)]
         at = {span.topic: span.begin for span in spans}
         for span, records in self._records(spans):
-            for some in batched(records, _BATCH_SIZE):
+            for some in batched(records):
                 self._decide(some, summary)
                 summary.records += len(some)
                 at[span.topic] = some[-1].offset + 1
@@ -252,7 +251,7 @@ class Worker:
     def _write(self, plans: Iterable[Plan], summary: Summary, later: Collection[str] = ()) -> None:
         """Write plans. Users in ``later`` are written again by a second fold, and are counted there."""
         users = UserCounts(summary)
-        for some in batched(plans, _BATCH_SIZE):
+        for some in batched(plans):
             if self._should_stop():
                 raise Interrupted
             if self._wanted.users is not None:

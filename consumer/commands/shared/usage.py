@@ -63,9 +63,9 @@ def refusal(error: Exception, root: Any, arguments: Sequence[str]) -> ConfigErro
         return _error(_name(parameter), problem, parameter, path)
     if commands := sorted(getattr(command, "commands", {})):
         return _no_such_command(arguments[path.count(" ") :], commands)
-    extra = re.search(r"\((.*)\)$", str(error), re.DOTALL)
-    name = extra[1] if extra and extra[1] != "s" else "arguments"
-    return ConfigError(name, "one argument too many", fix=fix)
+    # Click says "Got unexpected extra argument(s) (one two)"; older versions leave out "(s)" for one.
+    extra = re.search(r"arguments?(?:\(s\))? \((.*)\)$", str(error), re.DOTALL)
+    return ConfigError(extra[1] if extra else "arguments", "no argument is expected here", fix=fix)
 
 
 def _command(root: Any, arguments: Sequence[str]) -> tuple[Any, str]:
