@@ -9,6 +9,7 @@ import structlog
 
 from consumer.commands.connectors.restarts import Attempts, Step, decide
 from consumer.errors import ConfigError, ServerError
+from consumer.observability.connect_log import ConnectLog, with_prefix
 from consumer.observability.connector_states import WatchMetrics
 from consumer.pipeline.retry import backoff_s
 from consumer.source.connect.client import ConnectApi
@@ -30,7 +31,7 @@ class ConnectorWatch:
         self._names = frozenset(names)
         self._metrics = metrics
         self._attempts: dict[str, Attempts] = {}
-        self._absent = ""
+        self.log = ConnectLog()
 
     def look(self, now: float, pause_s: Callable[[int], float]) -> None:
         """Ask Connect once, and act.
@@ -53,14 +54,10 @@ class ConnectorWatch:
         return each.name in self._names if self._names else each.config.get("topic.prefix") == self._prefix
 
     def _log_absent(self, found: Sequence[Present]) -> None:
-        """Log missing connectors, once until they change."""
         absent = sorted(self._names - {each.name for each in found})
         if not self._names and not found:
-            absent = [f"one with topic.prefix={self._prefix}"]
-        text = ", ".join(absent)
-        if text and text != self._absent:
-            _log.warning("there is no such connector", action="connector.absent", connector=text)
-        self._absent = text
+            absent = [with_prefix(self._prefix)]
+        self.log.absent(", ".join(absent))
 
     def _act(
         self, name: str, step: Step, failure: Failure | None, before: Attempts, known: Attempts, now: float
@@ -105,7 +102,7 @@ class ConnectorWatch:
 def watch(
     watched: ConnectorWatch, metrics: WatchMetrics, sleep: Callable[[float], None], stop: Callable[[], bool]
 ) -> None:
-    """Check repeatedly until told to stop. If Connect is away, log it once and wait.
+    """Check repeatedly until told to stop. If Connect is away, log it and wait.
 
     Raises:
         ConfigError: a setting can't be used, and Connect has never answered; later this is waited for too.
@@ -119,14 +116,10 @@ def watch(
                 raise
             failures += 1
             metrics.unanswered(str(error))
-            if failures == 1:
-                _log.warning(
-                    "Kafka Connect can't be asked", action="connect.waiting", error=str(error), advice=error.advice
-                )
+            watched.log.unanswered(error)
             sleep(backoff_s(failures, _FIRST_S, _LONGEST_S))
             continue
-        if failures:
-            _log.info("Kafka Connect answers again", action="connect.resumed")
+        watched.log.answered()
         failures, has_answered = 0, True
         sleep(LOOK_S)
 

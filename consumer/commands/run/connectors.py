@@ -8,6 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from consumer.errors import CdcError
+from consumer.observability.connect_log import ConnectLog, with_prefix
 from consumer.observability.connector_states import ConnectorStates
 from consumer.source.connect.client import ConnectApi
 from consumer.source.connect.failure import failure_of
@@ -22,7 +23,7 @@ _DOWN = (FAILED, "PAUSED", "STOPPED")
 class ConnectorStatesWatch:
     """Watches the connectors of Connect whose ``topic.prefix`` is ``prefix``.
 
-    If Connect can't be asked, that is logged once and is no reason for not ready: heartbeats show whether changes
+    If Connect can't be asked, that is logged and is no reason for not ready: heartbeats show whether changes
     arrive.
     """
 
@@ -31,8 +32,7 @@ class ConnectorStatesWatch:
         self._prefix = prefix
         self._clock = clock
         self._down: dict[str, tuple[str, float]] = {}
-        self._has_failed = False
-        self._is_absence_logged = False
+        self._connect_log = ConnectLog()
         self.states = ConnectorStates()
 
     def look(self) -> None:
@@ -40,20 +40,11 @@ class ConnectorStatesWatch:
         try:
             found = [each for each in self._api.present() if each.config.get("topic.prefix") == self._prefix]
         except CdcError as error:
-            if not self._has_failed:
-                self._has_failed = True
-                _log.warning(
-                    "Kafka Connect can't be asked", action="connect.waiting", error=str(error), advice=error.advice
-                )
+            self._connect_log.unanswered(error)
             return
-        if self._has_failed:
-            self._has_failed = False
-            _log.info("Kafka Connect answers again", action="connect.resumed")
+        self._connect_log.answered()
         self.states.looked(found)
-        if not found and not self._is_absence_logged:
-            absent = f"one with topic.prefix={self._prefix}"
-            _log.warning("there is no such connector", action="connector.absent", connector=absent)
-        self._is_absence_logged = not found
+        self._connect_log.absent("" if found else with_prefix(self._prefix))
         for each in found:
             self._log_change(each)
         gone = self._down.keys() - {each.name for each in found}
