@@ -49,10 +49,10 @@ class Memory:
         self._newest: dict[int, int] = {}
         self._newest_begins = (begin_offset, since_ms)
         self._runs: deque[Run] = deque()
-        self._held = 0
+        self._count = 0
 
     def __len__(self) -> int:
-        return self._held + len(self._newest)
+        return self._count + len(self._newest)
 
     def get(self, identity: int) -> int | None:
         """The offset of the first record of a change, or None."""
@@ -73,7 +73,7 @@ class Memory:
             newest[identity] = offset
         if len(newest) >= _RUN:
             self._runs.append(Run(newest, *self._newest_begins))
-            self._held += len(newest)
+            self._count += len(newest)
             self._newest = {}
             self._forget()
 
@@ -83,13 +83,13 @@ class Memory:
         So far back it had to reach, and may have to again: it may hold twice as much from now on.
         """
         self._runs.extendleft(reversed(runs))
-        self._held += sum(map(len, runs))
+        self._count += sum(map(len, runs))
         self.begin_offset, self.since_ms = begin_offset, since_ms
         self._limit = max(self._limit, 2 * len(self))
 
     def _forget(self) -> None:
-        while self._held > self._limit and len(self._runs) > 1:
-            self._held -= len(self._runs.popleft())
+        while self._count > self._limit and len(self._runs) > 1:
+            self._count -= len(self._runs.popleft())
             first = self._runs[0]
             self.begin_offset, self.since_ms = first.begin_offset, first.since_ms
 

@@ -167,7 +167,7 @@ class Pipeline:
         until = self._clock() + self._linger_s
         while 0 < len(polled.records) < _LINGERED_FOR and not should_stop() and (left := until - self._clock()) > 0:
             more = source.poll(min(left, _POLL_S))
-            polled = polled.followed_by(Polled(more, source.assignment()))
+            polled = polled.and_then(Polled(more, source.assignment()))
         return polled
 
     def _decide(self, records: Sequence[SourceRecord]) -> list[Decision]:

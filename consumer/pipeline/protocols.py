@@ -30,7 +30,7 @@ class Polled(NamedTuple):
     records: Sequence[SourceRecord]
     generations: Mapping[Partition, int]
 
-    def followed_by(self, later: Polled) -> Polled:
+    def and_then(self, later: Polled) -> Polled:
         """Both in order; records of this poll are dropped if their partition was assigned again in between."""
         kept = self.records
         if later.generations != self.generations:

@@ -97,7 +97,7 @@ class RedisView:
         (reply,) = self.ask([("HGET", guard, table.table)])
         return reply if isinstance(reply, str) else ""
 
-    def held(self, user: UserId, rules: Rules) -> StoredUser:
+    def stored_user(self, user: UserId, rules: Rules) -> StoredUser:
         """All that stands there of one user.
 
         Raises:

@@ -110,7 +110,7 @@ def test_of_two_polls_only_the_current_assignment_counts() -> None:
     first, second = deposits((0, 1), (1, 1)), deposits((0, 5))
     topic = first[0].topic
     one, other = Partition(topic, 0), Partition(topic, 1)
-    polled = Polled(first, {one: 1, other: 1}).followed_by(Polled(second, {one: 2, other: 1}))
+    polled = Polled(first, {one: 1, other: 1}).and_then(Polled(second, {one: 2, other: 1}))
     assert polled == Polled([first[1], second[0]], {one: 2, other: 1})
 
 

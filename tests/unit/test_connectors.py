@@ -134,7 +134,7 @@ def test_the_state_of_a_connector() -> None:
     ],
 )
 def test_what_runs(status: ConnectorStatus, is_running: bool, is_held: bool) -> None:
-    assert (status.running, status.held) == (is_running, is_held)
+    assert (status.running, status.is_stopped) == (is_running, is_held)
 
 
 def test_what_is_no_status() -> None:

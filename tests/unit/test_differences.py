@@ -57,9 +57,9 @@ def called(key: str, field: str) -> str:
 
 
 def by_api(there: StoredKeys) -> tuple[list[str], list[str]]:
-    held = StoredFields(there.config or {}, None, there.balance, 60)
+    stored_user = StoredFields(there.config or {}, None, there.balance, 60)
     found = list(compared(PLAN, there, TABLE, RULES))
-    told = consistency(USER, FULL, held, found, TABLE, RULES)
+    told = consistency(USER, FULL, stored_user, found, TABLE, RULES)
     lines = told["differences"]
     assert isinstance(lines, list)
     wrong = sorted(called(each["key"], each["field"]) for each in lines if each["kind"] != SPELLING)
@@ -70,12 +70,14 @@ def by_api(there: StoredKeys) -> tuple[list[str], list[str]]:
 def by_explain(there: StoredKeys) -> tuple[list[str], list[str]]:
     fields, _ = read_image(FULL, TABLE, {})
     image = {"id": "7", "user_type": "live", **TABLE.constants, **fields}
-    held = [
+    stored_user = [
         None if hash_ is None else {name: text for name, text in hash_.items() if text is not None}
         for hash_ in (there.config, there.update)
     ]
     history = trace([], USER, RULES, NO_SCHEMAS, GroupProgress({}, {}))
-    found = account(ReadValues(held[0], held[1], there.balance, image), history, GuardState(), TABLE, RULES)
+    found = account(
+        ReadValues(stored_user[0], stored_user[1], there.balance, image), history, GuardState(), TABLE, RULES
+    )
     return sorted(found.wrong()), sorted(found.spelled())
 
 
@@ -96,8 +98,8 @@ def test_a_field_that_the_database_has_no_column_for_should_not_be_there() -> No
     ]
     fields, _ = read_image(row, TABLE, {})
     history = trace([], USER, RULES, NO_SCHEMAS, GroupProgress({}, {}))
-    held = ReadValues({"country_id": "44"}, None, None, fields, frozenset({"country_id"}))
-    assert "country_id" in account(held, history, GuardState(), TABLE, RULES).wrong()
+    stored_user = ReadValues({"country_id": "44"}, None, None, fields, frozenset({"country_id"}))
+    assert "country_id" in account(stored_user, history, GuardState(), TABLE, RULES).wrong()
 
 
 def test_a_user_of_whom_a_value_is_written_another_way_is_right() -> None:

@@ -174,7 +174,7 @@ def explanation(folder: Path, *, in_database: bool = True) -> Explanation:
     there = ReadValues(config, None, "10.00", {"group": "VIP", "leverage": "200", "wallet_balance": "20.00"})
     return Explanation(
         user=USER,
-        held=StoredUser(config, None, "10.00", 60, guard),
+        stored_user=StoredUser(config, None, "10.00", 60, guard),
         account=account(there, history, guard, TABLE, RULES),
         history=history,
         letters=(),
@@ -211,11 +211,11 @@ def test_an_emptied_redis_is_named_before_everything_that_follows_from_it(tmp_pa
 
 def test_what_is_left_of_a_user_is_wrong_and_nobody_is_not(tmp_path: Path) -> None:
     known = explanation(tmp_path, in_database=False)
-    left = replace(known, held=replace(known.held, config=None, portfolio={"equity": "1"}))
+    left = replace(known, stored_user=replace(known.stored_user, config=None, portfolio={"equity": "1"}))
     assert "the database has no such user, but Redis does: balance string, portfolio hash" in left.problems()
     history = traced([], 0, None)
     nothing = StoredUser(None, None, None, None, GuardState({}))
-    nobody = replace(known, held=nothing, history=history, account=Account((), (), None, ()))
+    nobody = replace(known, stored_user=nothing, history=history, account=Account((), (), None, ()))
     assert nobody.problems() == []
     assert "  the user is neither in the database nor in Redis" in to_text(nobody, 1).splitlines()
 
@@ -250,8 +250,8 @@ def test_json_says_the_same(tmp_path: Path) -> None:
 def test_an_orphan_is_named_first(tmp_path: Path) -> None:
     known = explanation(tmp_path, in_database=False)
     assert known.problems()[0] == "the database has no such user, but Redis does: config hash, balance string"
-    there = replace(known.held, config=None, others=("user:{live:123}:config",))
-    gone = replace(known, held=there, is_in_database=True)
+    there = replace(known.stored_user, config=None, others=("user:{live:123}:config",))
+    gone = replace(known, stored_user=there, is_in_database=True)
     assert gone.problems()[:2] == [
         "of another type than it should be: user:{live:123}:config",
         "there is no config hash: services ask the database instead",

@@ -22,7 +22,7 @@ class Explanation:
     """
 
     user: UserId
-    held: StoredUser
+    stored_user: StoredUser
     account: Account
     history: History
     letters: tuple[Unapplied, ...]
@@ -42,7 +42,7 @@ class Explanation:
 
     def _of_the_user(self) -> list[str]:
         found = [f"no topic to read: {self.lacking}"] if self.lacking else []
-        found += [f"of another type than it should be: {key}" for key in self.held.others]
+        found += [f"of another type than it should be: {key}" for key in self.stored_user.others]
         if self.knows_database and not self.is_in_database and (present := self._kept()):
             found.append(f"the database has no such user, but Redis does: {', '.join(present)}")
         if self.row_problem:
@@ -50,14 +50,18 @@ class Explanation:
         if self.unreadable:
             columns = ", ".join(self.unreadable)
             found.append(f"columns of the database's row that can't be read, and are not compared: {columns}")
-        if self.is_in_database and self.held.config is None:
+        if self.is_in_database and self.stored_user.config is None:
             found.append("there is no config hash: services ask the database instead")
         return found
 
     def _kept(self) -> list[str]:
         """The names of the keys that Redis has of the user."""
-        held = self.held
-        keys = {"config hash": held.config, "balance string": held.balance, "portfolio hash": held.portfolio}
+        stored_user = self.stored_user
+        keys = {
+            "config hash": stored_user.config,
+            "balance string": stored_user.balance,
+            "portfolio hash": stored_user.portfolio,
+        }
         return [name for name, value in keys.items() if value is not None]
 
     @property
@@ -77,7 +81,7 @@ class Explanation:
     def _of_changes(self) -> list[str]:
         counts = {
             "changes in the dead letter topic that are not handled": len(self.letters),
-            "tables with a lost change; the next good change writes the whole row": len(self.held.guard.marks),
+            "tables with a lost change; the next good change writes the whole row": len(self.stored_user.guard.marks),
             "records that the consumer has not reached": len(self.history.of(ChangeOutcome.PENDING)),
             "changes that were read and are not in Redis: it lost them, or their version": len(
                 self.history.of(ChangeOutcome.MISSED)

@@ -25,7 +25,7 @@ def to_text(known: Explanation, last: int) -> str:
 
 
 def _lines(known: Explanation, last: int) -> Iterator[str]:
-    names, user, account, held = known.names, known.user, known.account, known.held
+    names, user, account, stored_user = known.names, known.user, known.account, known.stored_user
     yield str(user)
     problems = known.problems()
     yield from (f"  ! {each}" for each in problems)
@@ -38,19 +38,19 @@ def _lines(known: Explanation, last: int) -> Iterator[str]:
     if not known.knows_database:
         yield "  the database was not asked: CDC_DATABASE__URL is not set"
     yield ""
-    yield f"config  {render(names.config, user)}{'' if held.config is not None else '  does not exist'}"
+    yield f"config  {render(names.config, user)}{'' if stored_user.config is not None else '  does not exist'}"
     yield from _values(account.config)
     if account.others:
         yield f"  fields of other programs: {', '.join(account.others)}"
-    ttl = f"  expires in {held.ttl_s} s" if held.ttl_s is not None else ""
-    yield f"balance  {render(names.balance, user)}{ttl if held.balance is not None else '  does not exist'}"
+    ttl = f"  expires in {stored_user.ttl_s} s" if stored_user.ttl_s is not None else ""
+    yield f"balance  {render(names.balance, user)}{ttl if stored_user.balance is not None else '  does not exist'}"
     if account.balance is not None:
         yield from _values([account.balance])
-    missing = "" if held.portfolio is not None else "  does not exist: its owner has not created it"
+    missing = "" if stored_user.portfolio is not None else "  does not exist: its owner has not created it"
     yield f"portfolio  {render(names.portfolio, user)}{missing}"
     yield from _values(account.portfolio)
-    yield f"version  {render(names.guard, user)}{'' if held.guard.versions else '  none is stored'}"
-    yield from _guard(held.guard)
+    yield f"version  {render(names.guard, user)}{'' if stored_user.guard.versions else '  none is stored'}"
+    yield from _guard(stored_user.guard)
     yield from _changes("not applied yet", known.history.of(ChangeOutcome.PENDING))
     if known.letters:
         yield f"dead letters  {len(known.letters)}"
@@ -124,7 +124,7 @@ def _shown(value: str | None) -> str:
 
 def to_json(known: Explanation, last: int) -> str:
     """One JSON object."""
-    guard, held = known.held.guard, known.held
+    guard, stored_user = known.stored_user.guard, known.stored_user
     shown = known.history.changes[-last:] if last else ()
     balance = known.account.balance
     return msgspec.json.encode(
@@ -133,10 +133,12 @@ def to_json(known: Explanation, last: int) -> str:
             "problems": known.problems(),
             "spelled_another_way": known.account.spelled(),
             "in_database": known.is_in_database if known.knows_database else None,
-            "config": [_value_json(each) for each in known.account.config] if held.config is not None else None,
+            "config": [_value_json(each) for each in known.account.config] if stored_user.config is not None else None,
             "fields_of_others": known.account.others,
-            "balance": None if balance is None else _value_json(balance) | {"ttl_s": held.ttl_s},
-            "portfolio": None if held.portfolio is None else [_value_json(each) for each in known.account.portfolio],
+            "balance": None if balance is None else _value_json(balance) | {"ttl_s": stored_user.ttl_s},
+            "portfolio": None
+            if stored_user.portfolio is None
+            else [_value_json(each) for each in known.account.portfolio],
             "versions": {
                 table: _version_json(version) | {"deleted": table in guard.deleted}
                 for table, version in guard.versions.items()

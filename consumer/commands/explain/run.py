@@ -48,29 +48,29 @@ def _explain(
     settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound, view: RedisView
 ) -> Explanation:
     (table,) = (each for each in rules.tables if each.user_type == user.user_type)
-    held = view.held(user, rules)
+    stored_user = view.stored_user(user, rules)
     selection = selected(settings, rules, schemas, recall)
     rules = replace(rules, databases=selection.databases)
-    spans = spans_of(settings.kafka, selection, user, rules, held.guard.versions, begin)
+    spans = spans_of(settings.kafka, selection, user, rules, stored_user.guard.versions, begin)
     with Progress(action="explain.progress", unit="offsets") as progress:
         progress.begin("explain", sum(span.size for span in spans))
         records = records_of(settings.kafka, spans, user, rules, schemas, selection.tables, progress.advance)
     # Read the group's offsets before Redis: a committed record must then be in Redis, or it was missed.
     offsets = committed(settings.kafka)
     emptied = lost(offsets, view.offsets(settings.kafka.group_id))
-    held = view.held(user, rules)
+    stored_user = view.stored_user(user, rules)
     image, lacking, unreadable, problem = _image(settings, user, table)
     letters = Choice(users=frozenset({user})).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
-    dead = frozenset((*held.guard.marks.values(), *(each.place for each in letters)))
-    reached = GroupProgress(offsets, held.guard.versions, dead, held.guard.deleted)
+    dead = frozenset((*stored_user.guard.marks.values(), *(each.place for each in letters)))
+    reached = GroupProgress(offsets, stored_user.guard.versions, dead, stored_user.guard.deleted)
     with closing(KafkaEarlierRecords(settings.kafka, schemas, placeholder=rules.placeholder)) as earlier:
         clock_ms = settings.guard.clock_ms
         history = trace(records, user, rules, schemas, reached, selection.tables, earlier, clock_ms)
-    read = ReadValues(held.config, held.portfolio, held.balance, image, lacking)
+    read = ReadValues(stored_user.config, stored_user.portfolio, stored_user.balance, image, lacking)
     return Explanation(
         user=user,
-        held=held,
-        account=account(read, history, held.guard, table, rules),
+        stored_user=stored_user,
+        account=account(read, history, stored_user.guard, table, rules),
         history=history,
         letters=tuple(letters),
         knows_database=settings.database.url is not None,

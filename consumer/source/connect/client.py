@@ -218,7 +218,7 @@ class ConnectApi:
                 if status.failed:
                     causes = "; ".join(status.causes(self.redaction)) or "it does not say why"
                     raise ServerError(f"connector {name}", f"failed: {causes}", _RESTART)
-                if status.held:
+                if status.is_stopped:
                     advice = f"resume it: PUT {_connector(name)}/resume"
                     raise ServerError(f"connector {name}", f"is {status.connector}", advice)
             if now > deadline:

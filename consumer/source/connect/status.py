@@ -41,7 +41,7 @@ class ConnectorStatus:
         return FAILED in (self.connector, *self.tasks)
 
     @property
-    def held(self) -> bool:
+    def is_stopped(self) -> bool:
         """Whether somebody paused or stopped it; then it does not start by itself."""
         return self.connector in _STOPPED
 
