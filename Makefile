@@ -41,7 +41,7 @@ test: check ## lint, types, and every test on the real servers
 	$(PYTEST) $(ARGS)
 
 end-to-end: $(READY) ## the end-to-end tests on another kind of Redis (REDIS=cluster, sentinel or standalone)
-	$(PYTEST) --redis $(REDIS) tests/e2e tests/api $(ARGS)
+	$(PYTEST) --redis $(REDIS) tests/e2e tests/integration/api $(ARGS)
 
 unit: $(READY) ## only the tests that need no servers but Redis
 	$(BIN)/pytest -m "not stack" $(ARGS)
@@ -62,10 +62,10 @@ model: $(READY) ## random histories of database, connector, topic and members fo
 	@$(BIN)/python -m tests.model --minutes $(MODEL_MINUTES) $(ARGS)
 
 faults: $(READY) ## a live system under random faults for MINUTES=5 (SEED=… repeats a run, DATABASE=mysql|mariadb|postgres, REDIS=cluster, ARGS="--workers 3")
-	$(BIN)/python -m tests.faults --minutes $(MINUTES) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(if $(filter-out file,$(origin REDIS)),--redis $(REDIS)) $(ARGS)
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(if $(filter-out file,$(origin REDIS)),--redis $(REDIS)) $(ARGS)
 
 bursts: $(READY) ## BURSTS=1000 bursts of SIGTERM while servers are away: none hangs
-	$(BIN)/python -m tests.signals --bursts $(BURSTS) $(ARGS)
+	$(BIN)/python -m tests.chaos.signals --bursts $(BURSTS) $(ARGS)
 
 mutations: $(READY) ## take each rule of the package away in turn: which tests notice
 	$(BIN)/python -m tests.mutations $(ARGS)
@@ -87,7 +87,7 @@ format: $(READY) ## let ruff rewrite the code
 	$(BIN)/ruff format .
 
 stack: $(READY) ## the real servers alone, until Ctrl-C
-	$(BIN)/python -m tests.stack up $(ARGS)
+	$(BIN)/python -m tests.support.stack up $(ARGS)
 
 record-demo: $(READY) ## record the demo's topics anew from the real servers
 	$(BIN)/python -m demo.record $(ARGS)
@@ -96,7 +96,7 @@ record-wire: $(READY) ## record every wire format anew from the real servers
 	$(BIN)/python -m tests.wire.record
 
 record-scenarios: $(READY) ## record the scenarios anew, from every database in JSON and Avro
-	$(BIN)/python -m tests.scenario_record $(ARGS)
+	$(BIN)/python -m tests.support.scenario_record $(ARGS)
 
 clean: ## remove what the targets made here
 	rm -rf $(VENV) .stack .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -18,14 +18,14 @@ from pathlib import Path
 
 from benchmarks.meter import CONSUMER, REDIS, Meter, NotDone, Rate, calls, emptied
 from benchmarks.system import System, end
-from tests.stack import StackError
-from tests.stack.archive import unpack_tar
-from tests.stack.cache import Cache
-from tests.stack.child import Children
-from tests.stack.java import properties
-from tests.stack.maven import Maven
-from tests.stack.mysql import MySql
-from tests.stack.port import Ports
+from tests.support.stack import StackError
+from tests.support.stack.archive import unpack_tar
+from tests.support.stack.cache import Cache
+from tests.support.stack.child import Children
+from tests.support.stack.java import properties
+from tests.support.stack.maven import Maven
+from tests.support.stack.mysql import MySql
+from tests.support.stack.port import Ports
 
 VERSION = "3.6.1.Final"
 _ARTIFACT = f"io.debezium:debezium-server-dist:{VERSION}:tar.gz"

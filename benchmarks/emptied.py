@@ -23,7 +23,7 @@ import redis
 
 from benchmarks.envelopes import TABLE, changes
 from benchmarks.system import System, end, started
-from tests.stack.port import Ports
+from tests.support.stack.port import Ports
 
 _PATIENCE_S = 1800.0
 

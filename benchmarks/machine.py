@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import redis
 
-from tests.stack import kafka
+from tests.support.stack import kafka
 
 _PACKAGES = ("cdc-consumer", "kafka-python", "confluent-kafka", "redis", "hiredis", "msgspec")
 

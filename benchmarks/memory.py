@@ -25,8 +25,8 @@ from kafka.admin import NewTopic
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.envelopes import TABLE, changes
-from tests.stack import Stack
-from tests.stack.port import Ports
+from tests.support.stack import Stack
+from tests.support.stack.port import Ports
 
 TOPIC = f"trading.trading.{TABLE}"
 PARTITIONS = 4

@@ -21,8 +21,8 @@ from kafka.admin import NewTopic
 from benchmarks.envelopes import TABLE, Change
 from benchmarks.meter import BROKER, CONSUMER, REDIS, Meter, NotDone, calls
 from consumer.settings.sections import Kafka
-from tests.stack import Stack
-from tests.stack.port import Ports
+from tests.support.stack import Stack
+from tests.support.stack.port import Ports
 
 PARTITIONS = 12
 """Divides evenly among one, two, three and four members of a group."""

@@ -24,8 +24,8 @@ from demo.lifeline import end_on_sigterm
 from demo.screen import Screen
 from demo.subscriber import Subscriber
 from demo.trading_services import TradingServices, untouchable
-from tests.stack import MissingTool, Stack
-from tests.stack.registration import registered
+from tests.support.stack import MissingTool, Stack
+from tests.support.stack.registration import registered
 
 _OPENING = """
 The real MySQL, Kafka, Kafka Connect with Debezium and Redis of this project's tests, on this machine only. The consumer

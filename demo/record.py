@@ -17,8 +17,8 @@ from consumer.settings.sections import Kafka
 from consumer.source import recording
 from consumer.source.topic_reader import read_to_end
 from demo import admin, expectation, recorded, story
-from tests.stack import MissingTool, Stack
-from tests.stack.registration import registered
+from tests.support.stack import MissingTool, Stack
+from tests.support.stack.registration import registered
 
 _BEFORE = "What stood in the database before anybody listened: Debezium reads it as a snapshot"
 _TIMEOUT_S = 30.0

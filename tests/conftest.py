@@ -12,11 +12,11 @@ import structlog
 # A shell's background job ignores Ctrl-C, and so would every program that a test starts to interrupt it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["tests.stack.fixtures", "tests.redis_server"]
+pytest_plugins = ["tests.support.stack.fixtures", "tests.support.redis_server"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--bursts", type=int, default=50, help="of SIGTERM, in tests/signals")
+    parser.addoption("--bursts", type=int, default=50, help="of SIGTERM, in tests/chaos/signals")
 
 
 @pytest.fixture(autouse=True)

@@ -44,8 +44,8 @@ class Source(Protocol):
     """Records in the order of each partition, and the commit of offsets.
 
     Assignments change only within :meth:`poll` and :meth:`idle`. An assigned partition starts at the group's offset,
-    and records that were fetched before are not returned. ``tests/contract/test_source.py`` tests every source for
-    this.
+    and records that were fetched before are not returned. Every source passes
+    the tests in ``tests/integration/kafka``.
     """
 
     def assignment(self) -> Mapping[Partition, int]:

@@ -19,8 +19,8 @@ from consumer.observability.heartbeat import HeartbeatWatch
 from consumer.observability.metrics import Metrics
 from consumer.source.connect.failure import Kind
 from consumer.source.connect.status import ConnectorStatus, Present
-from tests.unit.test_metrics import look
-from tests.unit.test_tally import applied, dead, step
+from tests.unit.observability.test_batch_counts import applied, dead, step
+from tests.unit.observability.test_metrics import look
 
 OF_THE_SCRAPE = frozenset(("job", "instance"))
 """Labels that Prometheus gives every sample."""

@@ -17,8 +17,8 @@ from consumer.settings.sources import Settings
 from consumer.source.connect.client import load_connector
 from consumer.source.connect.placeholder import PLACEHOLDER, expand
 from tests.docs.markdown import PROJECT
-from tests.stack import connect, kafka, mysql, redis
-from tests.stack.images import IMAGES
+from tests.support.stack import connect, kafka, mysql, redis
+from tests.support.stack.images import IMAGES
 
 COMPOSE = PROJECT / "docker-compose.yml"
 SET_UP = PROJECT / "deploy" / "mysql" / "set-up.sh"
@@ -177,7 +177,8 @@ def test_mounted_files_exist_and_are_read_only(services: dict[str, Any]) -> None
         assert (PROJECT / path).exists(), path
         assert mode == "ro"
     mounted = {mount.split(":")[0] for mount in mounts}
-    assert {"./connect/grants/mysql.sql", "./tests/stack/schema/mysql.sql", "./deploy/mysql/set-up.sh"} <= mounted
+    schema = "./tests/support/stack/schema/mysql.sql"
+    assert {"./connect/grants/mysql.sql", schema, "./deploy/mysql/set-up.sh"} <= mounted
 
 
 def test_the_set_up_script_gives_the_sql_of_the_native_stack(services: dict[str, Any], tmp_path: Path) -> None:

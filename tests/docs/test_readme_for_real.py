@@ -22,11 +22,11 @@ from consumer.settings.variables import placeholders
 from consumer.source.connect.client import load_connector
 from tests.docs.markdown import PROJECT, blocks
 from tests.docs.test_readme import INSTALL, README, commands, installed
-from tests.redis_view import eventually
-from tests.stack.port import Ports
-from tests.stack.registration import delete_topics
-from tests.stack.stack import Stack
-from tests.stack.trading import Trading
+from tests.support.redis_view import eventually
+from tests.support.stack.port import Ports
+from tests.support.stack.registration import delete_topics
+from tests.support.stack.stack import Stack
+from tests.support.stack.trading import Trading
 
 LIMIT_S = 120.0
 _SECTION = re.compile(r"^## Run it for real\n(.*?)^## ", re.MULTILINE | re.DOTALL)

@@ -15,12 +15,12 @@ from kafka import KafkaProducer
 from tests.e2e.feed import Feed
 from tests.e2e.process import Process, running
 from tests.e2e.topic import Topic
-from tests.redis_cluster import TestCluster
-from tests.redis_server import program
-from tests.redis_view import Listener, eventually
-from tests.stack import Stack
-from tests.stack.registration import Database, Registration, registered
-from tests.stack.trading import Trading
+from tests.support.redis_cluster import TestCluster
+from tests.support.redis_server import program
+from tests.support.redis_view import Listener, eventually
+from tests.support.stack import Stack
+from tests.support.stack.registration import Database, Registration, registered
+from tests.support.stack.trading import Trading
 
 # Users that are there before the snapshot, so that every topic exists from the beginning.
 WITNESS = 900

@@ -16,8 +16,8 @@ from msgspec import structs
 
 from consumer.events.record import SourceRecord
 from tests.e2e.process import Process, running
-from tests.scenario import Change, load_all
-from tests.stack import Stack
+from tests.support.scenario import Change, load_all
+from tests.support.stack import Stack
 
 POISON = b"\x07hunter2 is no envelope"
 DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
 
-from tests.stack.kafka import Kafka
+from tests.support.stack.kafka import Kafka
 
 GROUPS = "__consumer_offsets"
 GROUP_METADATA = 2

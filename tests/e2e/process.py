@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.stack.child import GUARD
+from tests.support.stack.child import GUARD
 
 CLI = str(Path(sys.executable).with_name("cdc-consumer"))
 

@@ -19,9 +19,9 @@ from kafka.admin import NewTopic
 from msgspec import structs
 
 from consumer.events.record import SourceRecord
-from tests.redis_view import eventually
-from tests.scenario import Change, load_all
-from tests.stack import Stack
+from tests.support.redis_view import eventually
+from tests.support.scenario import Change, load_all
+from tests.support.stack import Stack
 
 SCENARIOS = {each.title: each for each in load_all()}
 DEPOSIT, GROUP, DELETED, NEW_DEMO = (

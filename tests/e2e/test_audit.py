@@ -22,10 +22,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.process import CLI, command
-from tests.redis_view import eventually
-from tests.stack.port import Ports
-from tests.stack.roster import DATABASES
-from tests.stack.trading import Trading
+from tests.support.redis_view import eventually
+from tests.support.stack.port import Ports
+from tests.support.stack.roster import DATABASES
+from tests.support.stack.trading import Trading
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 

@@ -9,8 +9,8 @@ import redis
 
 from tests.e2e.process import command
 from tests.e2e.replaying import DEPOSIT, Ground, of_user
-from tests.stack import Stack
-from tests.stack.port import Ports
+from tests.support.stack import Stack
+from tests.support.stack.port import Ports
 
 pytestmark = pytest.mark.stack
 

@@ -14,10 +14,10 @@ import redis
 
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.test_databases import ddl, default_identity, each_database, on_postgres
-from tests.redis_view import dump, eventually
-from tests.stack import Stack
-from tests.stack.port import Ports
-from tests.stack.trading import Trading
+from tests.support.redis_view import dump, eventually
+from tests.support.stack import Stack
+from tests.support.stack.port import Ports
+from tests.support.stack.trading import Trading
 from tests.wire import changes
 from tests.wire.formats import avro_converter, connectors
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from kafka.admin import ConfigResource
 
-from tests.redis_view import eventually
-from tests.stack import Stack
-from tests.stack.login import PROJECT
-from tests.stack.port import Ports
-from tests.stack.registration import delete_topics
-from tests.stack.trading import Trading
+from tests.support.redis_view import eventually
+from tests.support.stack import Stack
+from tests.support.stack.login import PROJECT
+from tests.support.stack.port import Ports
+from tests.support.stack.registration import delete_topics
+from tests.support.stack.trading import Trading
 
 pytestmark = pytest.mark.stack
 CLI = str(Path(sys.executable).with_name("cdc-consumer"))

@@ -14,10 +14,10 @@ import pytest
 from kafka import KafkaProducer
 
 from tests.e2e.conftest import WITNESS, System
-from tests.redis_view import eventually
-from tests.stack.roster import DATABASES
-from tests.stack.trading import Trading
-from tests.stack.wire import Record, read
+from tests.support.redis_view import eventually
+from tests.support.stack.roster import DATABASES
+from tests.support.stack.trading import Trading
+from tests.support.stack.wire import Record, read
 
 pytestmark = pytest.mark.stack
 each_database = pytest.mark.parametrize("database", DATABASES, indirect=True)

@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from tests.e2e.feed import POISON, Feed, deposit, poison
-from tests.redis_view import Listener, eventually
+from tests.support.redis_view import Listener, eventually
 
 pytestmark = pytest.mark.stack
 MANY = 10_000

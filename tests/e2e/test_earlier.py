@@ -13,9 +13,9 @@ from consumer.events.event import ChangeEvent
 from consumer.source.earlier import KafkaEarlierRecords
 from consumer.source.recording import read
 from tests.e2e.topic import Topic
-from tests.pipeline.test_field_recordings import FOLDER
-from tests.redis_view import eventually
-from tests.stack import Stack
+from tests.integration.pipeline.test_field_recordings import FOLDER
+from tests.support.redis_view import eventually
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.stack
 VALUE = next(read(FOLDER / "ae-failover-to-replica-lower.jsonl")).value

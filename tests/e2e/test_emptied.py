@@ -19,9 +19,9 @@ from tests.e2e.feed import Feed, deposit
 from tests.e2e.process import CLI, Process, command
 from tests.e2e.test_metrics import Page, asked
 from tests.e2e.test_redis_kinds import USERS, balances, on
-from tests.redis_cluster import TestCluster
-from tests.redis_view import Listener, eventually
-from tests.stack.port import Ports
+from tests.support.redis_cluster import TestCluster
+from tests.support.redis_view import Listener, eventually
+from tests.support.stack.port import Ports
 
 pytestmark = [pytest.mark.stack, pytest.mark.one_redis]
 

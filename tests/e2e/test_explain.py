@@ -10,7 +10,7 @@ from kafka import KafkaProducer
 
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.process import command
-from tests.redis_view import eventually
+from tests.support.redis_view import eventually
 
 pytestmark = pytest.mark.stack
 

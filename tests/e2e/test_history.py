@@ -17,7 +17,7 @@ from consumer.source.topic_reader import read_to_end
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.test_check import check, fill, said
 from tests.e2e.test_databases import each_database
-from tests.redis_view import eventually
+from tests.support.redis_view import eventually
 
 pytestmark = pytest.mark.stack
 DAY = 86_400_000

@@ -19,7 +19,7 @@ from msgspec import structs
 from consumer.events.record import SourceRecord
 from tests.e2e.feed import Feed, deposit, poison
 from tests.e2e.process import CLI, command
-from tests.redis_view import Listener, dump, eventually, offset_keys
+from tests.support.redis_view import Listener, dump, eventually, offset_keys
 
 pytestmark = pytest.mark.stack
 SECRET = "hunter2"

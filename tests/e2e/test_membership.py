@@ -13,8 +13,8 @@ from consumer.observability.metrics import Metrics
 from tests.e2e.group import written
 from tests.e2e.process import Process
 from tests.e2e.topic import EITHER_CLIENT, Topic, together
-from tests.redis_view import eventually
-from tests.stack import Stack
+from tests.support.redis_view import eventually
+from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.stack, EITHER_CLIENT]
 

@@ -17,8 +17,8 @@ from consumer import __version__
 from tests.docs.markdown import PROJECT, rows
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.process import Process
-from tests.redis_view import eventually
-from tests.stack.port import Ports
+from tests.support.redis_view import eventually
+from tests.support.stack.port import Ports
 
 pytestmark = pytest.mark.stack
 SECRETS = {

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.conftest import System
 from tests.e2e.process import command
-from tests.redis_view import eventually
+from tests.support.redis_view import eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.parametrize("database", ["postgres"], indirect=True)]
 TIME = "copytrading_alloted_time"

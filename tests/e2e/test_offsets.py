@@ -11,8 +11,8 @@ from consumer.errors import ServerError, ServerUnavailable
 from consumer.observability.metrics import Metrics
 from tests.e2e.process import Process
 from tests.e2e.topic import EITHER_CLIENT, Topic
-from tests.redis_view import eventually, offset_keys
-from tests.stack import Stack
+from tests.support.redis_view import eventually, offset_keys
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.stack
 

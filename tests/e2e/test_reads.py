@@ -22,8 +22,8 @@ from consumer.sink.view import RedisView
 from consumer.source.followed_topics import selected
 from consumer.source.topic_ends import Topics
 from tests.e2e.conftest import System
-from tests.redis_view import eventually
-from tests.stack.roster import DATABASES
+from tests.support.redis_view import eventually
+from tests.support.stack.roster import DATABASES
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.parametrize("database", DATABASES, indirect=True)]
 RULES = reference()

@@ -13,10 +13,10 @@ import redis
 
 from tests.e2e.feed import Feed, deposit
 from tests.e2e.process import command
-from tests.redis_cluster import TestCluster
-from tests.redis_sentinel import TestSentinel
-from tests.redis_server import RedisServer, program
-from tests.redis_view import Client, Listener, eventually
+from tests.support.redis_cluster import TestCluster
+from tests.support.redis_sentinel import TestSentinel
+from tests.support.redis_server import RedisServer, program
+from tests.support.redis_view import Client, Listener, eventually
 
 pytestmark = pytest.mark.stack
 

@@ -15,9 +15,9 @@ from consumer.observability.metrics import Metrics
 from consumer.source.dead_letter_topic import DeadLetterTopic
 from tests.e2e.process import Process
 from tests.e2e.topic import EITHER_CLIENT, Topic
-from tests.redis_view import eventually
-from tests.stack import Stack, kafka
-from tests.stack.fixtures import started
+from tests.support.redis_view import eventually
+from tests.support.stack import Stack, kafka
+from tests.support.stack.fixtures import started
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 EVERYBODY = "User:*"

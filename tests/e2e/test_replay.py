@@ -16,8 +16,8 @@ from msgspec import structs
 from consumer.events.record import SourceRecord
 from tests.e2e.replaying import DELETED, DEPOSIT, GROUP, NEW_DEMO, Ground, of_transaction, of_user
 from tests.e2e.topic import EITHER_CLIENT
-from tests.redis_view import Listener, dump, eventually
-from tests.stack import Stack
+from tests.support.redis_view import Listener, dump, eventually
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.stack
 ALL = ("--from", "beginning", "--to", "end")

@@ -12,7 +12,7 @@ import pytest
 
 from consumer.events.value import money
 from tests.e2e.conftest import System
-from tests.redis_view import eventually
+from tests.support.redis_view import eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 USERS = range(1, 121)

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conftest import WITNESS, System
-from tests.redis_view import eventually
-from tests.scenario import Scenario, load_all
-from tests.scenario_record import FORMATS, lines_of
-from tests.scenario_sql import play, seed
-from tests.stack import Stack
-from tests.stack.roster import DATABASES
-from tests.stack.trading import TABLES, Trading
+from tests.support.redis_view import eventually
+from tests.support.scenario import Scenario, load_all
+from tests.support.scenario_record import FORMATS, lines_of
+from tests.support.scenario_sql import play, seed
+from tests.support.stack import Stack
+from tests.support.stack.roster import DATABASES
+from tests.support.stack.trading import TABLES, Trading
 
 pytestmark = [
     pytest.mark.stack,

@@ -18,17 +18,17 @@ import pytest
 
 from consumer.mapping.reference import reference
 from demo import dump, expectation
+from tests.chaos import judge
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.process import Process, command
 from tests.e2e.test_metrics import Page, asked
-from tests.faults import judge
-from tests.redis_view import eventually
-from tests.stack.mysql import MySql
-from tests.stack.port import Ports
-from tests.stack.postgres import Postgres
-from tests.stack.registration import Database
-from tests.stack.source_connector import SourceConnector
-from tests.stack.trading import Trading
+from tests.support.redis_view import eventually
+from tests.support.stack.mysql import MySql
+from tests.support.stack.port import Ports
+from tests.support.stack.postgres import Postgres
+from tests.support.stack.registration import Database
+from tests.support.stack.source_connector import SourceConnector
+from tests.support.stack.trading import Trading
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 RESTARTS = int(os.environ.get("RESTARTS", "1"))

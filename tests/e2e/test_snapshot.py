@@ -16,8 +16,8 @@ import pytest
 from tests.e2e.conftest import System
 from tests.e2e.process import command
 from tests.e2e.test_databases import each_database
-from tests.redis_view import eventually
-from tests.stack.trading import Trading
+from tests.support.redis_view import eventually
+from tests.support.stack.trading import Trading
 
 USERS = range(1, 21)
 SIGNALS_SEEN_SOON = {"signal.poll.interval.ms": "100"}

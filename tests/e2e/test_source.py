@@ -14,7 +14,7 @@ from consumer.source.clients.kafka import topics as present_topics
 from consumer.source.group_consumer import KafkaSource
 from consumer.source.topic_selection import Known, select
 from tests.e2e.topic import EITHER_CLIENT
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.stack
 TABLES = ("live_users", "demo_users", "user_transactions", "money_requests")

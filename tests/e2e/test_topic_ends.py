@@ -15,9 +15,9 @@ from consumer.source.topic_ends import Topics
 from consumer.source.topic_selection import Known, select
 from tests.e2e.test_earlier import write
 from tests.e2e.topic import Topic
-from tests.redis_view import eventually
-from tests.stack import Stack
-from tests.unit.test_passage import DatabaseStub, place
+from tests.support.redis_view import eventually
+from tests.support.stack import Stack
+from tests.unit.commands.test_catch_up import DatabaseStub, place
 
 pytestmark = pytest.mark.stack
 SOON = CatchUpLimits(settle_s=0.3, limit_s=1.0, look_s=0.05)

@@ -19,8 +19,8 @@ from tests.e2e.conftest import WITNESS, System
 from tests.e2e.feed import Feed, deposit
 from tests.e2e.process import Process, command
 from tests.e2e.replaying import NEW_DEMO, of_user
-from tests.redis_view import eventually
-from tests.stack.port import Ports
+from tests.support.redis_view import eventually
+from tests.support.stack.port import Ports
 
 pytestmark = pytest.mark.stack
 BOTH_CLIENTS = pytest.mark.parametrize("client", ["kafka-python", "confluent"])

@@ -8,8 +8,8 @@ import pytest
 
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.process import Process
-from tests.redis_view import eventually
-from tests.stack.roster import DATABASES
+from tests.support.redis_view import eventually
+from tests.support.stack.roster import DATABASES
 
 pytestmark = [pytest.mark.stack, pytest.mark.parametrize("database", DATABASES, indirect=True)]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.conftest import WITNESS, System
-from tests.redis_view import dump, eventually
-from tests.stack.roster import DATABASES
+from tests.support.redis_view import dump, eventually
+from tests.support.stack.roster import DATABASES
 
 pytestmark = [pytest.mark.stack, pytest.mark.parametrize("database", DATABASES, indirect=True)]
 

@@ -17,9 +17,9 @@ from kafka import KafkaProducer
 from tests.e2e.feed import POISON, deposit
 from tests.e2e.process import Process, command
 from tests.e2e.topic import Topic
-from tests.redis_view import Listener, eventually
-from tests.stack import Stack
-from tests.stack.port import Ports
+from tests.support.redis_view import Listener, eventually
+from tests.support.stack import Stack
+from tests.support.stack.port import Ports
 
 pytestmark = pytest.mark.stack
 USERS, CHANGES = 40, 50

@@ -16,8 +16,8 @@ from consumer.settings.sections import Kafka
 from consumer.source.clients.kafka import topics
 from consumer.source.group_consumer import KafkaSource
 from consumer.source.topic_selection import Known, select
-from tests.redis_view import eventually
-from tests.stack import Stack
+from tests.support.redis_view import eventually
+from tests.support.stack import Stack
 
 EITHER_CLIENT = pytest.mark.parametrize("client", ["kafka-python", "confluent"])
 """A test of what both clients promise; other tests of a topic have the default one."""

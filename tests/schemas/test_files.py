@@ -44,7 +44,9 @@ def test_the_documents_channels_are_the_mappings() -> None:
 
 
 @pytest.mark.parametrize(
-    "rules", [reference(), mapping.load(PROJECT / "tests" / "mapping" / "broker.toml")], ids=["reference", "broker"]
+    "rules",
+    [reference(), mapping.load(PROJECT / "tests" / "unit" / "mapping" / "broker.toml")],
+    ids=["reference", "broker"],
 )
 def test_the_document_is_valid_asyncapi(rules: Rules) -> None:
     with gzip.open(SPECIFICATION) as file:

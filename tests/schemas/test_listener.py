@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.redis_view import Listener, eventually
 from tests.schemas.test_messages import BY_TYPE
+from tests.support.redis_view import Listener, eventually
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ from consumer.planning.decision import decide_all
 from consumer.planning.message_schema import MODELS, channels, event_type, schemas
 from consumer.source import recording
 from tests.docs.markdown import PROJECT
-from tests.scenario import load, load_all
 from tests.schemas.validation import Invalid, validate
+from tests.support.scenario import load, load_all
 
-BROKER = mapping.load(PROJECT / "tests" / "mapping" / "broker.toml")
-BROKER_SCENARIOS = PROJECT / "tests" / "mapping" / "scenarios" / "broker.txt"
+BROKER = mapping.load(PROJECT / "tests" / "unit" / "mapping" / "broker.toml")
+BROKER_SCENARIOS = PROJECT / "tests" / "unit" / "mapping" / "scenarios" / "broker.txt"
 
 
 def _sent(decisions: Any) -> Iterator[tuple[str, dict[str, Any]]]:

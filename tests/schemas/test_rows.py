@@ -83,7 +83,7 @@ def test_the_file_is_an_avro_schema_that_names_what_the_rules_name(table: str) -
 
 
 def test_another_mapping_has_other_needs() -> None:
-    readers = reader_schemas(mapping.load(PROJECT / "tests" / "mapping" / "broker.toml"))
+    readers = reader_schemas(mapping.load(PROJECT / "tests" / "unit" / "mapping" / "broker.toml"))
     assert set(readers) == {"live_accounts", "practice_accounts", "ledger"}
     assert [field["name"] for field in readers["practice_accounts"]["fields"]] == ["account_id", "balance", "tier"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.stack.trading import Trading
+from tests.support.stack.trading import Trading
 
 LAST = 99
 """The user whose insert comes last, so that a reader knows that all is there."""

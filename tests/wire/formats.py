@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from consumer.source.connect.client import Connector
-from tests.stack import registry
-from tests.stack.login import PROJECT
-from tests.stack.registration import delete_topics, is_snapshot_complete, load
-from tests.stack.stack import Stack
-from tests.stack.wire import read
+from tests.support.stack import registry
+from tests.support.stack.login import PROJECT
+from tests.support.stack.registration import delete_topics, is_snapshot_complete, load
+from tests.support.stack.stack import Stack
+from tests.support.stack.wire import read
 
 RECORDINGS = PROJECT / "tests" / "recordings"
 TABLES = ("live_users", "demo_users", "user_transactions", "money_requests")

@@ -23,7 +23,7 @@ from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
 from consumer.planning.decision import decide
 from consumer.planning.plan_text import to_json, to_text
-from tests.scenario import load_all
+from tests.support.scenario import load_all
 from tests.wire.formats import DOUBLES, FORMATS
 from tests.wire.taken import saved
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from consumer.errors import CdcError
-from tests.stack import MissingTool, Stack
-from tests.stack.trading import Trading
+from tests.support.stack import MissingTool, Stack
+from tests.support.stack.trading import Trading
 from tests.wire.taken import save, take
 
 

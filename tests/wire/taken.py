@@ -17,8 +17,8 @@ from consumer.events.record import SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source import recording
 from consumer.source.topic_reader import read_to_end
-from tests.stack.stack import Stack
-from tests.stack.trading import Trading
+from tests.support.stack.stack import Stack
+from tests.support.stack.trading import Trading
 from tests.wire import changes
 from tests.wire.formats import DOUBLES, FORMATS, RECORDINGS, Format, connectors, topics
 

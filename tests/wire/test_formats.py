@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stack import Stack
-from tests.stack.trading import Trading
+from tests.support.stack import Stack
+from tests.support.stack.trading import Trading
 from tests.wire.formats import FORMATS, REFERENCE
 from tests.wire.taken import take
 from tests.wire.truth import check_equal, check_truth

@@ -1,4 +1,4 @@
-"""The registry's client against answers as real registries give them, and its own refusals; TLS: tests/secure."""
+"""The client of the registry: answers that real registries give, and its own refusals. TLS: ``integration.secure``."""
 
 from __future__ import annotations
 

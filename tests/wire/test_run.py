@@ -9,10 +9,10 @@ import pytest
 import redis
 
 from tests.e2e.process import running
-from tests.redis_view import Listener, eventually
-from tests.stack import Stack
-from tests.stack.port import Ports
-from tests.stack.trading import Trading
+from tests.support.redis_view import Listener, eventually
+from tests.support.stack import Stack
+from tests.support.stack.port import Ports
+from tests.support.stack.trading import Trading
 from tests.wire import changes
 from tests.wire.formats import avro_converter, connectors
 from tests.wire.relay import Relay

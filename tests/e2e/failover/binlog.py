@@ -9,8 +9,8 @@ import pytest
 
 from tests.e2e.failover.live_system import USERS, LiveSystem
 from tests.e2e.failover.topic_log import sent_twice
-from tests.stack.replicated import Replicated
-from tests.stack.source_connector import Offsets
+from tests.support.stack.replicated import Replicated
+from tests.support.stack.source_connector import Offsets
 
 BOTH_TAILS = pytest.mark.parametrize("tail", ["tail sent once", "tail sent again"])
 BOTH_NUMBERINGS = pytest.mark.parametrize("numbers", ["lower numbers", "higher numbers"])

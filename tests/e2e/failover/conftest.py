@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.stack import Stack, mariadb, mysql
-from tests.stack.replicated import START, Replicated
+from tests.support.stack import Stack, mariadb, mysql
+from tests.support.stack.replicated import START, Replicated
 
 
 def replicated(stack: Stack, name: str, native: START) -> Iterator[Replicated]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from consumer.mapping.reference import reference
 from demo.dump import Dump
 from demo.expectation import Expected
+from tests.chaos import judge
+from tests.chaos.ear import Heard
 from tests.e2e.failover.ledger import Ledger, State
-from tests.faults import judge
-from tests.faults.ear import Heard
 
 
 def problems(

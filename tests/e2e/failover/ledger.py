@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TypeAlias
 
-from tests.faults.script import DELETED, GENERAL, MONEY, Told, change, created
-from tests.stack.trading import Trading
+from tests.chaos.script import DELETED, GENERAL, MONEY, Told, change, created
+from tests.support.stack.trading import Trading
 
 TABLE = "live_users"
 GONE = "gone"

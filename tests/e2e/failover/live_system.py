@@ -14,20 +14,20 @@ import redis
 from consumer.settings.sections import Kafka
 from consumer.source.topic_reader import read_to_end
 from demo import dump, expectation
+from tests.chaos.ear import Heard, heard_of
 from tests.e2e.failover import judgement
 from tests.e2e.failover.ledger import GONE, TABLE, Ledger
 from tests.e2e.failover.redis_monitor import RedisMonitor
 from tests.e2e.failover.topic_log import TopicLog
 from tests.e2e.process import Process, running
-from tests.faults.ear import Heard, heard_of
-from tests.redis_view import Listener, eventually
-from tests.stack import Stack
-from tests.stack.gate import Gate
-from tests.stack.login import DATABASE, connector_values
-from tests.stack.registration import Database, is_snapshot_complete, registered
-from tests.stack.source_connector import SourceConnector
-from tests.stack.trading import Trading
-from tests.stack.wire import Record
+from tests.support.redis_view import Listener, eventually
+from tests.support.stack import Stack
+from tests.support.stack.gate import Gate
+from tests.support.stack.login import DATABASE, connector_values
+from tests.support.stack.registration import Database, is_snapshot_complete, registered
+from tests.support.stack.source_connector import SourceConnector
+from tests.support.stack.trading import Trading
+from tests.support.stack.wire import Record
 
 USERS = (1, 2, 3)
 # How soon Debezium tries to reach a database again that it has lost; by default after a minute, and ten seconds.

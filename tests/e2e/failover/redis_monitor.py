@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 import redis
 
 from tests.e2e.failover.ledger import GONE, State, state_of
-from tests.redis_view import eventually
-from tests.stack.redis_cluster import RedisCluster
-from tests.stack.stack import AnyRedis
+from tests.support.redis_view import eventually
+from tests.support.stack.redis_cluster import RedisCluster
+from tests.support.stack.stack import AnyRedis
 
 _ARGUMENT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _CONFIG = re.compile(r"user:\{live:(\d+)\}:config")

@@ -13,9 +13,9 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from tests.e2e.failover.ledger import GONE, TABLE
 from tests.e2e.failover.live_system import USERS, LiveSystem, live_system
-from tests.redis_view import eventually
-from tests.stack import Stack
-from tests.stack.gate import Gate
+from tests.support.redis_view import eventually
+from tests.support.stack import Stack
+from tests.support.stack.gate import Gate
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 

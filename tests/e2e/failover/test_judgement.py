@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.chaos.ear import Heard
+from tests.chaos.script import MONEY, Told
 from tests.e2e.failover.judgement import out_of_order, told_late, went_back
 from tests.e2e.failover.ledger import GONE
 from tests.e2e.failover.redis_monitor import Writes
-from tests.faults.ear import Heard
-from tests.faults.script import MONEY, Told
 
 CONFIG, BALANCE = "user:{live:1}:config", "user_balance:live:1"
 RIGHT = ["1", "2", GONE, "3", "4"]

@@ -11,8 +11,8 @@ import pytest
 
 from tests.e2e.failover.binlog import BOTH_NUMBERINGS, BOTH_TAILS, kill_primary
 from tests.e2e.failover.live_system import LiveSystem, live_system
-from tests.stack import Stack
-from tests.stack.replicated import Replicated
+from tests.support.stack import Stack
+from tests.support.stack.replicated import Replicated
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 

@@ -13,11 +13,11 @@ import pytest
 from tests.e2e.failover.binlog import BOTH_NUMBERINGS, BOTH_TAILS, covering, fail_over, kill_primary
 from tests.e2e.failover.live_system import USERS, LiveSystem, live_system
 from tests.e2e.failover.topic_log import sent_twice
-from tests.stack import Stack
-from tests.stack.gate import Gate
-from tests.stack.mysql import MySql
-from tests.stack.replicated import Replicated
-from tests.stack.trading import Trading
+from tests.support.stack import Stack
+from tests.support.stack.gate import Gate
+from tests.support.stack.mysql import MySql
+from tests.support.stack.replicated import Replicated
+from tests.support.stack.trading import Trading
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 

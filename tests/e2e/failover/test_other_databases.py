@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.script import GENERAL, created
 from tests.e2e.failover.ledger import TABLE, columns
 from tests.e2e.failover.live_system import USERS, LiveSystem, live_system
-from tests.faults.script import GENERAL, created
-from tests.redis_view import eventually
-from tests.stack import Stack
-from tests.stack.gate import Gate
-from tests.stack.login import SCHEMA, statements
-from tests.stack.trading import REQUIRED, Trading
-from tests.stack.wire import Record, read
+from tests.support.redis_view import eventually
+from tests.support.stack import Stack
+from tests.support.stack.gate import Gate
+from tests.support.stack.login import SCHEMA, statements
+from tests.support.stack.trading import REQUIRED, Trading
+from tests.support.stack.wire import Record, read
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 

@@ -16,10 +16,10 @@ import pytest
 
 from tests.e2e.failover.live_system import USERS, LiveSystem, live_system
 from tests.e2e.failover.topic_log import sent_twice
-from tests.stack import Stack, postgres
-from tests.stack.gate import Gate
-from tests.stack.postgres import Postgres
-from tests.stack.postgres_backup import WithStandby, base_backup, restored
+from tests.support.stack import Stack, postgres
+from tests.support.stack.gate import Gate
+from tests.support.stack.postgres import Postgres
+from tests.support.stack.postgres_backup import WithStandby, base_backup, restored
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 

@@ -13,9 +13,9 @@ import pytest
 from tests.e2e.failover.binlog import covering
 from tests.e2e.failover.live_system import USERS, LiveSystem, live_system
 from tests.e2e.failover.topic_log import sent_twice
-from tests.stack import Stack
-from tests.stack.replicated import Replicated
-from tests.stack.trading import Trading
+from tests.support.stack import Stack
+from tests.support.stack.replicated import Replicated
+from tests.support.stack.trading import Trading
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 

@@ -11,7 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from tests.e2e.failover.ledger import GONE, State, state_of
-from tests.stack.kafka import Kafka
+from tests.support.stack.kafka import Kafka
 
 POLL_MS = 200
 

@@ -1,0 +1,73 @@
+"""Everything that Redis published, over restarts of the server, in as few words as the judgement needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.chaos.script import DELETED, Told, change, created
+from tests.support.redis_view import Listener
+from tests.support.stack.stack import AnyRedis
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One message that arrived; ``is_whole``: of a healing change, which tells every field."""
+
+    told: Told
+    event_id: str
+    is_whole: bool = False
+
+
+def token(message: dict[str, Any]) -> str:
+    """What a message speaks of: equal for two messages if and only if they tell the same change."""
+    fields = message["updated_fields"]
+    if message["event_type"] == "user_created":
+        return created(fields["wallet_balance"])
+    return DELETED if message["event_type"] == "user_deleted" else change(**fields)
+
+
+def heard_of(channel: str, message: dict[str, Any]) -> Heard:
+    """A message in the words of the judgement."""
+    told = Told(f"{message['user_type']}:{message['user_id']}", channel, token(message))
+    return Heard(told, message["event_id"], message["group_changed"] and message["old_group"] is None)
+
+
+class Ear:
+    """A subscriber that is deaf only between :meth:`rest` and :meth:`listen`, when nobody may publish."""
+
+    def __init__(self, server: AnyRedis) -> None:
+        self._server = server
+        self._heard: list[Heard] = []
+        self.listen()
+
+    def listen(self) -> None:
+        self._client = self._server.connect()
+        self._listener: Listener | None = Listener(self._client)
+
+    def rest(self) -> None:
+        """Take what was published, to the last message, and let the connection go."""
+        if self._listener is None:
+            return
+        self.caught_up()
+        self._collect()
+        self._listener.close()
+        self._client.close()
+        self._listener = None
+
+    def caught_up(self) -> None:
+        """Return when everything that was published before this call has arrived."""
+        if self._listener is not None:
+            self._listener.caught_up()
+
+    def heard(self) -> list[Heard]:
+        """Everything since the last :meth:`forget`."""
+        self._collect()
+        return list(self._heard)
+
+    def forget(self) -> None:
+        self._heard.clear()
+
+    def _collect(self) -> None:
+        taken = self._listener.take() if self._listener is not None else ()
+        self._heard += [heard_of(channel, message) for channel, message in taken]

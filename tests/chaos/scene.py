@@ -1,0 +1,134 @@
+"""The live system that faults happen to: SQL, Debezium, Kafka, consumers in one group, Redis, and who listens."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import redis
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from consumer.mapping.reference import reference
+from demo import dump, expectation
+from tests.chaos import judge
+from tests.chaos.ear import Ear
+from tests.chaos.fleet import Fleet
+from tests.chaos.gates import Gates
+from tests.chaos.script import Script, Told
+from tests.chaos.workload import Workload
+from tests.support.stack import Stack
+from tests.support.stack.registration import Database, Registration
+from tests.support.stack.replicated import Replicated
+from tests.support.stack.source_connector import SourceConnector
+from tests.support.stack.trading import Trading
+
+MEMBERS = 2
+_TABLES = ("live_users", "demo_users", "user_transactions")
+_DRAIN_S = 90.0
+
+
+@dataclass
+class Scene:
+    """``excused`` are messages that a fault may have cost; ``spoiled`` are users whose next change must heal them.
+
+    ``servers`` are the database and its replica, where it has one; ``database`` is the one that is written to.
+    """
+
+    stack: Stack
+    database: Database
+    registration: Registration
+    script: Script
+    workload: Workload
+    gates: Gates
+    ear: Ear
+    fleet: Fleet
+    group_id: str
+    trading: Trading
+    connector: SourceConnector
+    servers: Replicated | None = None
+    messages: int = 0
+    excused: set[Told] = field(default_factory=set)
+    spoiled: set[str] = field(default_factory=set)
+
+    @property
+    def topics(self) -> list[str]:
+        return [self.registration.topic(table) for table in _TABLES]
+
+    def redis(self) -> redis.Redis:
+        """A client that does not go through the gates."""
+        return self.stack.redis.connect()
+
+    def write_to(self, database: Database) -> None:
+        """Let the workload write to another server, and compare Redis with that one. The workload has to be paused."""
+        self.trading.connection.close()
+        self.database = database
+        self.trading = Trading(database.connect(database.logins.app), database.quote)
+        self.workload.write_to(self.trading)
+
+    def drained(self) -> bool:
+        """Wait until all that was written is heard, and all that lies in Kafka is committed; False if it is not."""
+        deadline = time.monotonic() + _DRAIN_S
+        while not self.is_heard() or not self._is_committed():
+            if time.monotonic() > deadline:
+                return False
+            if self.servers is not None:
+                self.connector.restart_if_failed()
+            time.sleep(0.2)
+        self.ear.caught_up()
+        return True
+
+    def verdict(self) -> list[str]:
+        """Everything that is wrong; then the count of messages begins anew."""
+        is_drained = self.drained()
+        self.fleet.check()
+        heard = self.ear.heard()
+        problems = [*self.fleet.problems, *judge.of_messages(self.workload.expected, heard, self.excused)]
+        expected = expectation.of_database(self.trading.connection, self.script.known, self.database.quote)
+        with self.redis() as client:
+            problems += judge.of_state(expected, dump.take(client), reference())
+        if not is_drained:
+            problems.append(f"not everything was heard and committed within {_DRAIN_S:g} s; {self._connector()}")
+        self.messages += len(heard)
+        self.ear.forget()
+        self.workload.forget()
+        self.excused.clear()
+        self.spoiled.clear()
+        self.fleet.problems.clear()
+        return problems
+
+    def is_heard(self) -> bool:
+        """Whether every message that must be heard was."""
+        spoken = judge.spoken(self.workload.expected, self.ear.heard())
+        heard = {(each.told.user, each.told.channel, each.told.token) for each in spoken}
+        return all(
+            (user, channel, token) in heard or Told(user, channel, token) in self.excused
+            for (user, channel), tokens in self.workload.expected.items()
+            for token in tokens
+        )
+
+    def _connector(self) -> str:
+        with self.stack.connect.api() as api:
+            status = api.status(self.registration.connector.name)
+        return f"Connect says {status}, and last:\n{self.stack.connect.runtime.tail()}"
+
+    def _is_committed(self) -> bool:
+        admin, consumer = self.stack.kafka.admin(), _consumer(self.stack)
+        try:
+            committed = admin.list_consumer_group_offsets(self.group_id)
+            parts = [
+                TopicPartition(topic, number)
+                for topic in self.topics
+                for number in consumer.partitions_for_topic(topic) or ()
+            ]
+            ends = consumer.end_offsets(parts)
+            return all(not end or (part in committed and committed[part].offset >= end) for part, end in ends.items())
+        except KafkaError:
+            return False
+        finally:
+            admin.close()
+            consumer.close()
+
+
+def _consumer(stack: Stack) -> KafkaConsumer:
+    return KafkaConsumer(bootstrap_servers=stack.kafka.bootstrap_servers, enable_auto_commit=False)

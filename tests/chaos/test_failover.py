@@ -1,0 +1,63 @@
+"""Failovers of the database under load, with a Redis Cluster and consumers of several workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.kinds import FAULTS
+from tests.chaos.play import play
+from tests.chaos.repeats import repeats
+from tests.chaos.scene import Scene
+from tests.chaos.schedule import draw
+from tests.chaos.stage import PER_SECOND, add_replica, staged, start_stack
+from tests.support.stack import Stack
+from tests.support.stack.fixtures import started
+from tests.support.stack.replicated import Replicated
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def stack_for_failovers() -> Iterator[Stack]:
+    with started(lambda: start_stack(redis="cluster")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def servers(stack_for_failovers: Stack) -> Replicated:
+    return add_replica(stack_for_failovers)
+
+
+@pytest.fixture
+def scene(
+    stack_for_failovers: Stack, servers: Replicated, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Scene]:
+    servers.rejoin()
+    with staged(
+        stack_for_failovers, request.node.name, tmp_path, servers=servers, arguments=("--workers", "2")
+    ) as live:
+        yield live
+
+
+def check(scene: Scene, seed: str, *kinds: str, count: int) -> None:
+    """Play a round with so many faults, and have no complaint."""
+    schedule = draw(seed, {name: FAULTS[name] for name in kinds}, PER_SECOND, count=count)
+    problems = play(scene, schedule)
+    assert not problems, "\n".join([f"seed {seed}", *problems, scene.fleet.logs()])
+
+
+def test_the_database_fails_over_and_back(scene: Scene) -> None:
+    check(scene, "failover", "failover-database", count=2)
+
+
+def test_connect_is_killed_between_two_failovers(scene: Scene) -> None:
+    """What Debezium had read from one server it sends again as it stands in the log of the other."""
+    check(scene, "again", "failover-database", "kill-connect", count=4)
+    assert repeats(scene.stack, scene.topics) > 0
+
+
+def test_consumers_and_a_cluster_fail_too(scene: Scene) -> None:
+    check(scene, "all", "failover-database", "kill-consumer", "restart-redis", "hang-redis", "cut-replies", count=6)

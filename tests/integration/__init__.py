@@ -1,0 +1,1 @@
+"""Parts of the program on real servers."""

