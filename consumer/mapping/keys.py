@@ -138,9 +138,14 @@ def pattern(template: str, user_types: Iterable[str]) -> re.Pattern[str]:
     )
 
 
-def glob(template: str) -> str:
-    """A glob pattern for SCAN MATCH. It is less exact than :func:`pattern`: it may match other keys too."""
-    return re.sub(r"([\\*?\[\]])", r"\\\1", template).replace("<type>", "*").replace("<id>", "*")
+def glob(template: str, user_type: str = "") -> str:
+    """The same for SCAN, of one type of users or of all. It may match other keys too."""
+    return glob_of_text(template).replace("<type>", user_type or "*").replace("<id>", "*")
+
+
+def glob_of_text(text: str) -> str:
+    """The pattern of SCAN that matches ``text`` alone."""
+    return re.sub(r"([\\*?\[\]])", r"\\\1", text)
 
 
 def companion(key: str) -> str:

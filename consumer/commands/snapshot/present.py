@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 import redis
 
-from consumer.mapping.keys import UserId, render
+from consumer.mapping.keys import UserId, glob, pattern, render
 from consumer.mapping.rules import Names
 from consumer.pipeline.batch import batched
 from consumer.sink.client import translate
@@ -15,7 +14,6 @@ from consumer.sink.keyspace import Keyspace
 from consumer.sink.script import sound
 
 _BATCH_SIZE = 1000
-_GLOB = re.compile(r"([\\*?\[\]])")
 
 
 def users(keys: Keyspace, names: Names, user_type: str) -> Iterator[UserId]:
@@ -36,12 +34,10 @@ def users(keys: Keyspace, names: Names, user_type: str) -> Iterator[UserId]:
 
 def _named(keys: Keyspace, template: str, user_type: str) -> Iterator[UserId]:
     """The users with a key of this template."""
-    parts = template.replace("<type>", user_type).split("<id>")
-    shape = re.compile("([0-9]{1,19})".join(re.escape(part) for part in parts))
-    pattern = "*".join(_GLOB.sub(r"\\\1", part) for part in parts)
-    for key in keys.scan(pattern):
+    shape = pattern(template, (user_type,))
+    for key in keys.scan(glob(template, user_type)):
         if (found := shape.fullmatch(key)) is not None:
-            yield UserId(user_type, int(found[1]))
+            yield UserId(user_type, int(found["id"]))
 
 
 def versions(keys: Keyspace, names: Names, found: Sequence[UserId], table: str) -> list[str | None]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from consumer.mapping.keys import glob_of_text
 from consumer.settings.sections import Redis
 from consumer.sink.keyspace import Keyspace
 
@@ -86,7 +87,7 @@ class ScanIndex:
     def keys(self) -> Iterator[str]:
         """Every key under the heads, by SCAN."""
         for head in self._heads:
-            yield from self._keys.scan(f"{_escape(head)}*")
+            yield from self._keys.scan(f"{glob_of_text(head)}*")
 
 
 def is_tracked(server: Redis, heads: Sequence[str]) -> bool:
@@ -101,7 +102,3 @@ def split(keys: Iterable[str], heads: Sequence[str]) -> Iterator[tuple[str, str]
         for pattern in patterns:
             if found := pattern.match(key):
                 yield found.group(), key
-
-
-def _escape(text: str) -> str:
-    return re.sub(r"([\\*?\[\]])", r"\\\1", text)
