@@ -9,64 +9,19 @@ answers also "no". What was sent before is not applied again; what was not is ne
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from consumer.events.event import ChangeEvent, RowImage
 from consumer.events.position import Origin
 from consumer.events.record import Partition, SourceRecord
-from consumer.guard.memory import Memory, NewestReads, Run
-from consumer.guard.sent import Number, SentChange, continues, sent_change
+from consumer.guard.memory import Memory, NewestReads
+from consumer.guard.search import ALWAYS, Doubts, EarlierRecords, Key, Numbers, Search
+from consumer.guard.sent import SentChange, continues, sent_change
 
 _REMEMBERED = 40_000
-_SEARCHED = 1_000_000
-_RUN = 4096
-_ALWAYS = -(2**63)
 _BEFORE = 100
 """So many offsets before a tombstone the delete that it belongs to is looked for."""
-
-Key: TypeAlias = tuple[object, ...]
-
-
-class Coverage(NamedTuple):
-    """Since when a partition tells every change of its users, as times of writing in UTC milliseconds.
-
-    ``laid_out_ms``: since then no user came from another partition, nor was the topic made anew. ``kept_ms``: since
-    then no record was compacted away, or deleted for its age.
-    """
-
-    laid_out_ms: int
-    kept_ms: int
-
-
-class EarlierRecords(Protocol):
-    """The records of a topic that lie before those at hand."""
-
-    def offset_at(self, partition: Partition, since_ms: int) -> int:
-        """The offset of the first record that was written at ``since_ms`` or later.
-
-        Raises:
-            ServerUnavailable: Kafka can't be asked now.
-        """
-        ...
-
-    def changes(self, partition: Partition, begin: int, end: int) -> Iterator[tuple[Sequence[ChangeEvent], int]]:
-        """The changes from offset ``begin`` up to ``end``, without those that can't be read: some at a time, with the
-        offset behind them.
-
-        Raises:
-            ServerUnavailable: as :meth:`offset_at`.
-        """
-        ...
-
-    def reach(self, partition: Partition) -> Coverage:
-        """Since when the partition tells everything.
-
-        Raises:
-            ServerUnavailable: as :meth:`offset_at`.
-        """
-        ...
 
 
 class History(Protocol):
@@ -127,16 +82,15 @@ class PartitionHistory:
         self._clock_ms = clock_ms
         self._remembered = remembered
         self._memory: Memory | None = None
-        self._search: _Search | None = None
-        self._numbers = _Numbers()
+        self._search: Search | None = None
+        self._numbers = Numbers()
         self._reads = NewestReads()
-        self._sure_since_ms = _ALWAYS
+        self._sure_since_ms = ALWAYS
         """What was sent since then and is not found was not sent."""
         self._open = _OpenTransaction()
         self._last: tuple[int, Key | None] | None = None
         """The offset of the last change, and its key if it is a delete."""
-        self._doubted: dict[Key, int] = {}
-        """Users of whom something was accepted, at this offset, that may be older than what was sent before it."""
+        self._doubts = Doubts()
 
     def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         """As :meth:`History.first_sent`."""
@@ -168,12 +122,12 @@ class PartitionHistory:
                     self._last = _last(event)
         if self._last is not None and self._last[1] == key and self._last[0] < offset:
             return False
-        self._doubted[key] = offset
+        self._doubts.add(key, offset)
         return True
 
     def _begin(self, sent: SentChange) -> Memory:
         earlier = self._earlier
-        since_ms = _ALWAYS if earlier is None or sent.offset == 0 else sent.written_ms
+        since_ms = ALWAYS if earlier is None or sent.offset == 0 else sent.written_ms
         self._numbers.since_ms = since_ms
         if earlier is not None:
             laid_out_ms = earlier.reach(self._partition).laid_out_ms if sent.offset == 0 else sent.written_ms
@@ -192,7 +146,7 @@ class PartitionHistory:
             if first is None and since_ms < memory.since_ms and self._earlier is not None:
                 first = self._looked_up(sent, memory, self._earlier, since_ms)
         if first is None and since_ms < self._sure_since_ms and not self._numbers.are_of_one_log(sent):
-            self._doubted[sent.key] = sent.offset
+            self._doubts.add(sent.key, sent.offset)
         return first
 
     def _looked_up(self, sent: SentChange, memory: Memory, earlier: EarlierRecords, since_ms: int) -> int | None:
@@ -204,7 +158,9 @@ class PartitionHistory:
             # A little more than is needed: the next change may be of a little earlier.
             begin_ms = since_ms - self._clock_ms
             begin = earlier.offset_at(self._partition, begin_ms)
-            search = self._search = _Search(self._partition, begin, begin_ms, self._numbers)
+            search = self._search = Search(
+                self._partition, begin, begin_ms, self._numbers, self._doubts, self._complete_since_ms(earlier)
+            )
             first = search.find(sent.identity, earlier, end)
         if search.is_at_end and not search.has_dropped:
             memory.reach_back(search.runs(), search.begin, search.since_ms)
@@ -218,45 +174,15 @@ class PartitionHistory:
         """Whether a change is to be applied though an equal one was sent at ``first``: it is another one of a
         transaction whose rows nobody counts, or something that may be older was accepted in between.
         """
-        if first < self._doubted.get(sent.key, -1) < sent.offset:
+        if self._doubts.are_between(sent.key, first, sent.offset):
             # Then so is what comes behind it: else the user would stay as this change left them.
-            self._doubted[sent.key] = sent.offset
+            self._doubts.add(sent.key, sent.offset)
             return True
         return self._open.goes_on_with(sent, first)
 
-
-class _Numbers:
-    """The highest number of each server or domain among the changes written since ``since_ms``."""
-
-    def __init__(self) -> None:
-        self.since_ms = _ALWAYS
-        self._have_fallen = False
-        self._highest: dict[str, Number] = {}
-        self._latest: dict[str, int] = {}
-
-    def count(self, sent: SentChange) -> None:
-        """Take note of a change."""
-        highest = self._highest.get(sent.numbered_by)
-        if highest is None or sent.number > highest:
-            self._highest[sent.numbered_by] = sent.number
-        elif sent.number < highest:
-            self._have_fallen = True
-        if sent.is_timed and sent.ts_ms > self._latest.get(sent.numbered_by, _ALWAYS):
-            self._latest[sent.numbered_by] = sent.ts_ms
-
-    def are_of_one_log(self, sent: SentChange) -> bool:
-        """Whether all numbers are one server's, rose, and go on with this change: then it is newer than every change
-        that was seen, wherever it may have been sent before.
-        """
-        highest = self._highest
-        is_next = sent.numbered_by in highest and sent.number > highest[sent.numbered_by]
-        return not highest or (len(highest) == 1 and is_next and not self._have_fallen)
-
-    def are_below(self, sent: SentChange) -> bool:
-        """Whether the change is surely new: sent again, it would have a number that was seen."""
-        highest = self._highest.get(sent.numbered_by)
-        is_above = highest is None or sent.number > highest
-        return is_above and (not sent.is_timed or sent.ts_ms > self._latest.get(sent.numbered_by, _ALWAYS))
+    def _complete_since_ms(self, earlier: EarlierRecords) -> int:
+        """A change whose source's time is later was sent first in this partition, and its record is still there."""
+        return max(earlier.reach(self._partition)) + self._clock_ms
 
 
 class _OpenTransaction:
@@ -286,64 +212,6 @@ class _OpenTransaction:
         if sent.is_counted or sent.transaction != self._transaction or first < self._began or sent.place < self._place:
             return False
         return sent.key in self._rows and continues(sent.before, self._rows[sent.key])
-
-
-class _Search:
-    """Goes through a partition from ``begin`` on, as far as it has to.
-
-    Changes are sent again in the order in which they were sent first, so the next one is found where the last one was,
-    or a little behind. What lies far behind is dropped, to hold no more than a limit.
-    """
-
-    def __init__(self, partition: Partition, begin: int, since_ms: int, numbers: _Numbers) -> None:
-        self.begin = begin
-        self.since_ms = since_ms
-        self.is_at_end = False
-        self.has_dropped = False
-        self._partition = partition
-        self._next = begin
-        self._numbers = numbers
-        self._runs: deque[Run] = deque()
-        self._newest: dict[int, int] = {}
-        self._newest_begins = (begin, since_ms)
-
-    def find(self, identity: int, earlier: EarlierRecords, end: int) -> int | None:
-        """The offset of the change, or None: it is neither in what is held nor between that and ``end``.
-
-        Raises:
-            ServerUnavailable: of ``earlier``; the search may go on.
-        """
-        for run in self._runs:
-            if (first := run.get(identity)) is not None:
-                return first
-        if (first := self._newest.get(identity)) is not None:
-            return first
-        for changes, reached in earlier.changes(self._partition, self._next, end):
-            self._next, found = reached, None
-            for event in changes:
-                if event.position.origin is Origin.STREAMED:
-                    sent = sent_change(event)
-                    self._hold(sent)
-                    if found is None and sent.identity == identity:
-                        found = sent.offset
-            if found is not None:
-                return found
-        self.is_at_end = True
-        return None
-
-    def runs(self) -> deque[Run]:
-        """All that is held."""
-        return deque([*self._runs, Run(self._newest, *self._newest_begins)])
-
-    def _hold(self, sent: SentChange) -> None:
-        self._numbers.count(sent)
-        if len(self._newest) >= _RUN:
-            self._runs.append(Run(self._newest, *self._newest_begins))
-            self._newest, self._newest_begins = {}, (sent.offset, sent.written_ms)
-            if len(self._runs) * _RUN > _SEARCHED:
-                self._runs.popleft()
-                self.has_dropped = True
-        self._newest.setdefault(sent.identity, sent.offset)
 
 
 def _last(event: ChangeEvent) -> tuple[int, Key | None]:

@@ -15,7 +15,7 @@ from consumer.events.avro import Schemas
 from consumer.events.envelope import parse
 from consumer.events.event import PLACEHOLDER, ChangeEvent
 from consumer.events.record import Partition, SourceRecord
-from consumer.guard.history import Coverage
+from consumer.guard.search import Coverage
 from consumer.settings.sections import Kafka
 from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_admin, open_consumer, to_record
 

@@ -10,7 +10,8 @@ from consumer.errors import Place
 from consumer.events.event import ChangeEvent, Operation
 from consumer.events.position import Origin, SourcePosition
 from consumer.events.record import Partition
-from consumer.guard.history import NO_HISTORY, Coverage, Histories
+from consumer.guard.history import NO_HISTORY, Histories
+from consumer.guard.search import Coverage
 from consumer.guard.version import Version, compare
 from tests.model.lineage_rule import OldVersion, old_is_newer, old_version
 from tests.model.world import TOPIC, Change, Record, Topic

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.machine import GuardMachine, LineageMachine
+from tests.model.world import Kind
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "150"))
 _HOW = settings(
@@ -29,3 +30,33 @@ def test_the_model_finds_what_was_wrong_with_comparing_places_of_servers() -> No
     quick = settings(_HOW, phases=(Phase.generate,))
     with pytest.raises(AssertionError):
         run_state_machine_as_test(LineageMachine, settings=quick)
+
+
+def deleted_and_back_in_a_new_topic() -> GuardMachine:
+    """User 0 was deleted before the topic was made anew, and is back. After a failover both are sent again."""
+    history = GuardMachine()
+    history.begin(kind=Kind.MYSQL, is_counted=False, partitions=1)
+    for value in (1, None):
+        history.commit(writer=0, values=[(0, value)], took_s=0, is_compressed=False)
+    history._follow()
+    history.make_topic_anew()
+    history.commit(writer=0, values=[(0, 1)], took_s=0, is_compressed=False)
+    history._follow()
+    history.failover(resent=2)
+    return history
+
+
+def test_found_by_the_model_redis_loses_what_came_after() -> None:
+    history = deleted_and_back_in_a_new_topic()
+    history._follow()
+    history.redis_loses_what_came_after()
+    history.teardown()
+
+
+def test_a_restart_behind_the_old_change() -> None:
+    history = deleted_and_back_in_a_new_topic()
+    history.send(count=1)
+    history.poll(partition=0, count=1)
+    history.apply()
+    history.kill(applied=0)
+    history.teardown()

@@ -20,7 +20,8 @@ from consumer.events.event import Operation
 from consumer.events.position import Origin
 from consumer.events.record import Partition, SourceRecord
 from consumer.events.topic_tables import TopicTables
-from consumer.guard.history import EarlierRecords, Histories
+from consumer.guard.history import Histories
+from consumer.guard.search import EarlierRecords
 from consumer.guard.version import Verdict, Version, compare
 from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import Rules

@@ -14,7 +14,8 @@ from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent, OtherDatabase
 from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import is_taken, named
-from consumer.guard.history import EarlierRecords, Histories
+from consumer.guard.history import Histories
+from consumer.guard.search import EarlierRecords
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
 from consumer.planning.effect import Plan

@@ -16,7 +16,7 @@ from consumer.events.avro import NO_SCHEMAS
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
 from consumer.events.record import Partition, SourceRecord
-from consumer.guard.history import Coverage
+from consumer.guard.search import Coverage
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from tests.unit.commands.test_explain import (

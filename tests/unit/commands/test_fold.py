@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import cast
 
 import pytest
 from msgspec import structs
@@ -15,7 +14,7 @@ from consumer.events.avro import NO_SCHEMAS
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
 from consumer.events.record import Partition, SourceRecord
-from consumer.guard.history import EarlierRecords
+from consumer.guard.search import Coverage, EarlierRecords
 from consumer.mapping.reference import reference
 from consumer.planning.effect import Extent, Mode, Plan
 from tests.support.scenario import Change, load_all
@@ -111,10 +110,13 @@ class TopicStub:
                 assert isinstance(event, ChangeEvent)
                 yield [event], record.offset + 1
 
+    def reach(self, partition: Partition) -> Coverage:
+        return Coverage(0, 0)
+
 
 def test_a_range_that_begins_in_a_tail_that_was_sent_again_takes_nothing_of_it() -> None:
     first = at(GROUP, 6)
-    before = cast(EarlierRecords, TopicStub(first, at(DEPOSIT, 7)))
+    before: EarlierRecords = TopicStub(first, at(DEPOSIT, 7))
     assert list(folded(sent_again(first, 9), folding=Folding(RULES, earlier=before)).plans()) == []
 
 

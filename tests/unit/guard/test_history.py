@@ -12,9 +12,10 @@ from consumer.errors import Place, ServerUnavailable
 from consumer.events.event import ChangeEvent, Operation
 from consumer.events.position import from_source
 from consumer.events.record import Partition, SourceRecord
-from consumer.guard import history as module
-from consumer.guard.history import Coverage, Histories, PartitionHistory
+from consumer.guard import search as module
+from consumer.guard.history import Histories, PartitionHistory
 from consumer.guard.memory import Memory, NewestReads
+from consumer.guard.search import Coverage
 from consumer.guard.sent import change_id, sent_change
 
 PART = Partition("trading.trading.live_users", 0)
@@ -256,6 +257,25 @@ def test_a_tail_of_doubtful_changes_is_accepted_to_its_end() -> None:
     first, second = change(9, 0, before=1, after=2), change(2, 1, server="b", before=2, after=3)
     history = fresh(TopicStub([], Coverage(2**62, 0)))
     assert firsts(history, [first, second, again(first, 2), again(second, 3)]) == [None] * 4
+
+
+def test_records_that_are_read_again_count_as_they_did_also_where_some_were_doubtful() -> None:
+    """Found by the model. A topic is made anew, and a tail from before that is sent behind a newer change. Then Redis
+    loses something, and the same records are read again.
+    """
+    old, new = change(2, 1, before=2, after=None), change(3, 0, before=None, after=1)
+    tail = [new, again(old, 1), again(new, 2), again(old, 3), again(new, 4)]
+    history = fresh(TopicStub([], Coverage(new.written_ms, 0)))
+    for _ in range(3):
+        assert firsts(history, tail) == [None] * 5
+
+
+def test_what_another_member_accepted_though_it_was_doubtful_makes_what_follows_count_again() -> None:
+    """The same, and a restart behind the old change: the next member finds it in the topic."""
+    old, new = change(2, 1, before=2, after=None), change(3, 0, before=None, after=1)
+    tail = [new, again(old, 1), again(new, 2)]
+    history = fresh(TopicStub(tail[:2], Coverage(new.written_ms, 0)))
+    assert history.first_sent(tail[2]) is None
 
 
 def test_where_one_server_writes_numbers_that_rise_nothing_is_doubtful() -> None:

@@ -1,0 +1,220 @@
+"""The topic's own records as a memory: what lies before the records at hand, and how a search goes through it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+from consumer.events.event import ChangeEvent
+from consumer.events.position import Origin
+from consumer.events.record import Partition
+from consumer.guard.memory import Run
+from consumer.guard.sent import Number, SentChange, sent_change
+
+_SEARCHED = 1_000_000
+_RUN = 4096
+ALWAYS = -(2**63)
+
+Key: TypeAlias = tuple[object, ...]
+
+
+class Coverage(NamedTuple):
+    """Since when a partition tells every change of its users, as times of writing in UTC milliseconds.
+
+    ``laid_out_ms``: since then no user came from another partition, nor was the topic made anew. ``kept_ms``: since
+    then no record was compacted away, or deleted for its age.
+    """
+
+    laid_out_ms: int
+    kept_ms: int
+
+
+class EarlierRecords(Protocol):
+    """The records of a topic that lie before those at hand."""
+
+    def offset_at(self, partition: Partition, since_ms: int) -> int:
+        """The offset of the first record that was written at ``since_ms`` or later.
+
+        Raises:
+            ServerUnavailable: Kafka can't be asked now.
+        """
+        ...
+
+    def changes(self, partition: Partition, begin: int, end: int) -> Iterator[tuple[Sequence[ChangeEvent], int]]:
+        """The changes from offset ``begin`` up to ``end``, without those that can't be read: some at a time, with the
+        offset behind them.
+
+        Raises:
+            ServerUnavailable: as :meth:`offset_at`.
+        """
+        ...
+
+    def reach(self, partition: Partition) -> Coverage:
+        """Since when the partition tells everything.
+
+        Raises:
+            ServerUnavailable: as :meth:`offset_at`.
+        """
+        ...
+
+
+class Numbers:
+    """The highest number of each server or domain among the changes written since ``since_ms``."""
+
+    def __init__(self) -> None:
+        self.since_ms = ALWAYS
+        self._have_fallen = False
+        self._highest: dict[str, Number] = {}
+        self._latest: dict[str, int] = {}
+
+    def count(self, sent: SentChange) -> None:
+        """Take note of a change."""
+        highest = self._highest.get(sent.numbered_by)
+        if highest is None or sent.number > highest:
+            self._highest[sent.numbered_by] = sent.number
+        elif sent.number < highest:
+            self._have_fallen = True
+        if sent.is_timed and sent.ts_ms > self._latest.get(sent.numbered_by, ALWAYS):
+            self._latest[sent.numbered_by] = sent.ts_ms
+
+    def are_of_one_log(self, sent: SentChange) -> bool:
+        """Whether all numbers are one server's, rose, and go on with this change: then it is newer than every change
+        that was seen, wherever it may have been sent before.
+        """
+        highest = self._highest
+        is_next = sent.numbered_by in highest and sent.number > highest[sent.numbered_by]
+        return not highest or (len(highest) == 1 and is_next and not self._have_fallen)
+
+    def are_below(self, sent: SentChange) -> bool:
+        """Whether the change is surely new: sent again, it would have a number that was seen."""
+        highest = self._highest.get(sent.numbered_by)
+        is_above = highest is None or sent.number > highest
+        return is_above and (not sent.is_timed or sent.ts_ms > self._latest.get(sent.numbered_by, ALWAYS))
+
+
+class Doubts:
+    """Of which users something was accepted that may be older than what was sent before it: at which offsets."""
+
+    def __init__(self) -> None:
+        self._offsets: dict[Key, list[int]] = {}
+
+    def add(self, key: Key, offset: int) -> None:
+        """Such a change of the user ``key`` was accepted at ``offset``."""
+        offsets = self._offsets.setdefault(key, [])
+        at = bisect_left(offsets, offset)
+        if at == len(offsets) or offsets[at] != offset:
+            offsets.insert(at, offset)
+
+    def are_between(self, key: Key, first: int, offset: int) -> bool:
+        """Whether there is one behind ``first``, up to ``offset``: a record may be read again, and then counts as it
+        did.
+        """
+        offsets = self._offsets.get(key, ())
+        behind = bisect_right(offsets, first)
+        return behind < len(offsets) and offsets[behind] <= offset
+
+
+class Search:
+    """Goes through a partition from ``begin`` on, as far as it has to.
+
+    Changes are sent again in the order in which they were sent first, so the next one is found where the last one was,
+    or a little behind. What lies far behind is dropped, to hold no more than a limit.
+
+    Another member may have accepted what lies there. So each record up to the end is judged once: of one that is older
+    than ``complete_since_ms``, from when on the partition tells everything, nobody knows whether it was sent before.
+    """
+
+    def __init__(
+        self,
+        partition: Partition,
+        begin: int,
+        since_ms: int,
+        numbers: Numbers,
+        doubts: Doubts,
+        complete_since_ms: int,
+    ) -> None:
+        self.begin = begin
+        self.since_ms = since_ms
+        self.is_at_end = False
+        self.has_dropped = False
+        self._partition = partition
+        self._next = begin
+        self._numbers = numbers
+        self._runs: deque[Run] = deque()
+        self._newest: dict[int, int] = {}
+        self._newest_begins = (begin, since_ms)
+        self._doubts = doubts
+        self._complete_since_ms = complete_since_ms
+        self._judged = begin
+        self._order = Numbers()
+        self._firsts: dict[int, int] = {}
+
+    def find(self, identity: int, earlier: EarlierRecords, end: int) -> int | None:
+        """The offset of the change, or None: it is neither in what is held nor between that and ``end``.
+
+        Raises:
+            ServerUnavailable: of ``earlier``; the search may go on.
+        """
+        for run in self._runs:
+            if (first := run.get(identity)) is not None:
+                return first
+        if (first := self._newest.get(identity)) is not None:
+            return first
+        for changes, reached in earlier.changes(self._partition, self._next, end):
+            found = None
+            for sent in _streamed(changes):
+                self._judge(sent)
+                self._hold(sent)
+                if found is None and sent.identity == identity:
+                    found = sent.offset
+            self._next = reached
+            if found is not None:
+                self._judge_rest(earlier, end)
+                return found
+        self._judged = max(self._judged, end)
+        self.is_at_end = True
+        return None
+
+    def _judge_rest(self, earlier: EarlierRecords, end: int) -> None:
+        """What lies between the record that was found and the end."""
+        begin = max(self._next, self._judged)
+        if begin < end:
+            for changes, _ in earlier.changes(self._partition, begin, end):
+                for sent in _streamed(changes):
+                    self._judge(sent)
+            self._judged = end
+
+    def _judge(self, sent: SentChange) -> None:
+        """Note a record that was accepted though it may be older than what was sent before it, and what follows it."""
+        if sent.offset < self._judged:
+            return
+        self._judged = sent.offset + 1
+        if sent.ts_ms < self._complete_since_ms:
+            first = self._firsts.setdefault(sent.identity, sent.offset)
+            is_doubtful = first == sent.offset and not self._order.are_of_one_log(sent)
+        else:
+            first = self._firsts.get(sent.identity, sent.offset)
+            is_doubtful = False
+        if is_doubtful or (first < sent.offset and self._doubts.are_between(sent.key, first, sent.offset)):
+            self._doubts.add(sent.key, sent.offset)
+        self._order.count(sent)
+
+    def runs(self) -> deque[Run]:
+        """All that is held."""
+        return deque([*self._runs, Run(self._newest, *self._newest_begins)])
+
+    def _hold(self, sent: SentChange) -> None:
+        self._numbers.count(sent)
+        if len(self._newest) >= _RUN:
+            self._runs.append(Run(self._newest, *self._newest_begins))
+            self._newest, self._newest_begins = {}, (sent.offset, sent.written_ms)
+            if len(self._runs) * _RUN > _SEARCHED:
+                self._runs.popleft()
+                self.has_dropped = True
+        self._newest.setdefault(sent.identity, sent.offset)
+
+
+def _streamed(changes: Sequence[ChangeEvent]) -> Iterator[SentChange]:
+    return (sent_change(event) for event in changes if event.position.origin is Origin.STREAMED)
