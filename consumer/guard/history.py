@@ -155,13 +155,7 @@ class PartitionHistory:
         if search is not None and search.since_ms <= since_ms:
             first = search.find(sent.identity, earlier, end)
         if search is None or search.since_ms > since_ms or (first is None and search.has_dropped):
-            # A little more than is needed: the next change may be of a little earlier.
-            begin_ms = since_ms - self._clock_ms
-            begin = earlier.offset_at(self._partition, begin_ms)
-            search = self._search = Search(
-                self._partition, begin, begin_ms, self._numbers, self._doubts, self._complete_since_ms(earlier)
-            )
-            first = search.find(sent.identity, earlier, end)
+            search, first = self._searched(sent, earlier, since_ms, end)
         if search.is_at_end and not search.has_dropped:
             memory.reach_back(search.runs(), search.begin, search.since_ms)
             self._numbers.since_ms = min(self._numbers.since_ms, search.since_ms)
@@ -169,6 +163,25 @@ class PartitionHistory:
             self._sure_since_ms = min(self._sure_since_ms, sure_since_ms)
             self._search = None
         return first
+
+    def _searched(
+        self, sent: SentChange, earlier: EarlierRecords, since_ms: int, end: int
+    ) -> tuple[Search, int | None]:
+        """Search the topic from a time on; from an earlier one if doubtful changes in it may have come first before."""
+        complete_since_ms = max(earlier.reach(self._partition)) + self._clock_ms
+        begin = -1
+        while True:
+            # A little more than is needed: the next change may be of a little earlier.
+            begin_ms = since_ms - self._clock_ms
+            before, begin = begin, earlier.offset_at(self._partition, begin_ms)
+            search = Search(self._partition, begin, begin_ms, self._numbers, self._clock_ms, complete_since_ms)
+            first = search.find(sent.identity, earlier, end)
+            if search.unknown_since_ms is None or begin == before:
+                break
+            since_ms = search.unknown_since_ms
+        self._doubts.update(search.doubts)
+        self._search = search
+        return search, first
 
     def _is_new_all_the_same(self, sent: SentChange, first: int) -> bool:
         """Whether a change is to be applied though an equal one was sent at ``first``: it is another one of a
@@ -179,10 +192,6 @@ class PartitionHistory:
             self._doubts.add(sent.key, sent.offset)
             return True
         return self._open.goes_on_with(sent, first)
-
-    def _complete_since_ms(self, earlier: EarlierRecords) -> int:
-        """A change whose source's time is later was sent first in this partition, and its record is still there."""
-        return max(earlier.reach(self._partition)) + self._clock_ms
 
 
 class _OpenTransaction:

@@ -107,6 +107,12 @@ class Doubts:
         if at == len(offsets) or offsets[at] != offset:
             offsets.insert(at, offset)
 
+    def update(self, others: Doubts) -> None:
+        """Take over others."""
+        for key, offsets in others._offsets.items():
+            for offset in offsets:
+                self.add(key, offset)
+
     def are_between(self, key: Key, first: int, offset: int) -> bool:
         """Whether there is one behind ``first``, up to ``offset``: a record may be read again, and then counts as it
         did.
@@ -124,6 +130,7 @@ class Search:
 
     Another member may have accepted what lies there. So each record up to the end is judged once: of one that is older
     than ``complete_since_ms``, from when on the partition tells everything, nobody knows whether it was sent before.
+    ``clock_ms`` is how much clocks may differ.
     """
 
     def __init__(
@@ -132,7 +139,7 @@ class Search:
         begin: int,
         since_ms: int,
         numbers: Numbers,
-        doubts: Doubts,
+        clock_ms: int,
         complete_since_ms: int,
     ) -> None:
         self.begin = begin
@@ -145,7 +152,10 @@ class Search:
         self._runs: deque[Run] = deque()
         self._newest: dict[int, int] = {}
         self._newest_begins = (begin, since_ms)
-        self._doubts = doubts
+        self.doubts = Doubts()
+        self.unknown_since_ms: int | None = None
+        """The first record of a doubtful change may lie before ``begin``, from this time on; None: there is none."""
+        self._clock_ms = clock_ms
         self._complete_since_ms = complete_since_ms
         self._judged = begin
         self._order = Numbers()
@@ -194,11 +204,14 @@ class Search:
         if sent.ts_ms < self._complete_since_ms:
             first = self._firsts.setdefault(sent.identity, sent.offset)
             is_doubtful = first == sent.offset and not self._order.are_of_one_log(sent)
+            since_ms = sent.ts_ms - self._clock_ms
+            if is_doubtful and since_ms < self.since_ms:
+                self.unknown_since_ms = min(since_ms, self.unknown_since_ms or since_ms)
         else:
             first = self._firsts.get(sent.identity, sent.offset)
             is_doubtful = False
-        if is_doubtful or (first < sent.offset and self._doubts.are_between(sent.key, first, sent.offset)):
-            self._doubts.add(sent.key, sent.offset)
+        if is_doubtful or (first < sent.offset and self.doubts.are_between(sent.key, first, sent.offset)):
+            self.doubts.add(sent.key, sent.offset)
         self._order.count(sent)
 
     def runs(self) -> deque[Run]:

@@ -124,4 +124,5 @@ def _words(process: psutil.Process) -> list[str]:
 
 
 def _last(member: Process) -> str:
-    return (member.said().strip().splitlines() or ["no word"])[-1]
+    """What it said last: an error of a library has several lines."""
+    return "\n".join(member.said().strip().splitlines()[-12:] or ["no word"])

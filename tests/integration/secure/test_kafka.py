@@ -66,7 +66,7 @@ def faults(
         "wrong password, PLAIN": ("SASL", sasl | {"MECHANISM": "PLAIN", "PASSWORD": "wrong"}, f"PASSWORD: {wrong}"),
         "wrong password, SCRAM": ("SASLTLS", sasl_tls | {"PASSWORD": "wrong"}, f"PASSWORD: {wrong}"),
         "unknown user": ("SASLTLS", sasl_tls | {"USER": "nobody"}, f"PASSWORD: {wrong}"),
-        "another mechanism": ("SASL256", sasl, "MECHANISM: it has no SCRAM-SHA-512 (allowed: SCRAM-SHA-256)"),
+        "another mechanism": ("SASL256", sasl, "MECHANISM: it does not support SCRAM-SHA-512 (allowed: SCRAM-SHA-256)"),
         "stranger": ("TLS", tls | {"CA": stranger.file}, "CA: its certificate is not signed by a trusted authority"),
         "no authority named": ("TLS", {"PROTOCOL": "SSL"}, "CA: its certificate is not signed by a trusted authority"),
         "expired": ("EXPIRED", tls, "SERVERS: its certificate has expired"),

@@ -278,6 +278,16 @@ def test_what_another_member_accepted_though_it_was_doubtful_makes_what_follows_
     assert history.first_sent(tail[2]) is None
 
 
+def test_a_member_that_begins_within_a_tail_finds_the_first_records_of_changes_as_old_as_the_topic() -> None:
+    """Found by the chaos runs: a topic of today, two servers, and a tail from its beginning that is sent again."""
+    first, later = change(1, 0), change(4000, 1, before=2, after=3)
+    other = change(1, 2, server="b", user=8, ts_ms=NOW_MS + 4_001_000)
+    topic = TopicStub([first, later, other, again(first, 3)], Coverage(first.written_ms, 0))
+    history = fresh(topic)
+    assert history.first_sent(again(later, 4)) == 1
+    assert min(topic.read_from) == 0
+
+
 def test_where_one_server_writes_numbers_that_rise_nothing_is_doubtful() -> None:
     """As where a connector reads a log from before its topic was made, and is then started again."""
     first, second = change(1, 0, before=1, after=2), change(2, 1, before=2, after=3)
