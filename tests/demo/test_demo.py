@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import re
 import signal
@@ -105,6 +106,8 @@ def test_redis_ends_with_the_demo(number: signal.Signals, code: int, tmp_path: P
         text=True,
     ) as demo:
         assert demo.stdout is not None
+        # A demo that can't write on is still there when the signal comes.
+        fcntl.fcntl(demo.stdout, fcntl.F_SETPIPE_SZ, 4096)
         port = next(int(found[1]) for line in demo.stdout if (found := re.search(r"127\.0\.0\.1:(\d+)", line)))
         demo.send_signal(number)
         _, said = demo.communicate(timeout=20)

@@ -50,6 +50,9 @@ class TestCluster:
                 if number < MASTERS:
                     slots = range(number * share, min((number + 1) * share, SLOTS))
                     client.execute_command("CLUSTER ADDSLOTS", *slots)
+        # Only then: a node that knows another one refuses an epoch.
+        for node in self.nodes:
+            with node.connect() as client:
                 client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port, self.nodes[0].bus)
         eventually(lambda: all(self._knows_all(node) for node in self.nodes), 30, "the nodes do not meet")
         for number, node in enumerate(self.nodes[MASTERS:]):

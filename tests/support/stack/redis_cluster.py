@@ -90,6 +90,9 @@ class RedisCluster(Server):
                 slots = range(number * share, min((number + 1) * share, SLOTS))
                 connection.execute_command("CLUSTER ADDSLOTS", *slots)
                 connection.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+        # Only then: a node that knows another one refuses an epoch.
+        for node in self.nodes:
+            with node.connect() as connection:
                 connection.execute_command("CLUSTER MEET", self.host, self.port)
         deadline = time.monotonic() + AGREEMENT_TIMEOUT_S
         while not all(_agrees(node) for node in self.nodes):
