@@ -158,7 +158,7 @@ class Search:
         self._clock_ms = clock_ms
         self._complete_since_ms = complete_since_ms
         self._judged = begin
-        self._order = Numbers()
+        self._latest: dict[Key, tuple[str, Number, int]] = {}
         self._firsts: dict[int, int] = {}
 
     def find(self, identity: int, earlier: EarlierRecords, end: int) -> int | None:
@@ -203,7 +203,7 @@ class Search:
         self._judged = sent.offset + 1
         if sent.ts_ms < self._complete_since_ms:
             first = self._firsts.setdefault(sent.identity, sent.offset)
-            is_doubtful = first == sent.offset and not self._order.are_of_one_log(sent)
+            is_doubtful = first == sent.offset and self._may_be_older(sent)
             since_ms = sent.ts_ms - self._clock_ms
             if is_doubtful and since_ms < self.since_ms:
                 self.unknown_since_ms = min(since_ms, self.unknown_since_ms or since_ms)
@@ -212,7 +212,15 @@ class Search:
             is_doubtful = False
         if is_doubtful or (first < sent.offset and self.doubts.are_between(sent.key, first, sent.offset)):
             self.doubts.add(sent.key, sent.offset)
-        self._order.count(sent)
+        self._latest[sent.key] = sent.numbered_by, sent.number, sent.ts_ms
+
+    def _may_be_older(self, sent: SentChange) -> bool:
+        """Whether a change may be older than the one of the same user that lies before it."""
+        latest = self._latest.get(sent.key)
+        if latest is None:
+            return False
+        numbered_by, number, ts_ms = latest
+        return sent.number < number if sent.numbered_by == numbered_by else sent.ts_ms - self._clock_ms < ts_ms
 
     def runs(self) -> deque[Run]:
         """All that is held."""
