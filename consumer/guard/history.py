@@ -146,7 +146,7 @@ class PartitionHistory:
             if first is None and since_ms < memory.since_ms and self._earlier is not None:
                 first = self._looked_up(sent, memory, self._earlier, since_ms)
         if first is None and since_ms < self._sure_since_ms and not self._numbers.are_of_one_log(sent):
-            self._doubts.add(sent.key, sent.offset)
+            self._doubts.add(sent.key, sent.offset, sent)
         return first
 
     def _looked_up(self, sent: SentChange, memory: Memory, earlier: EarlierRecords, since_ms: int) -> int | None:
@@ -187,9 +187,9 @@ class PartitionHistory:
         """Whether a change is to be applied though an equal one was sent at ``first``: it is another one of a
         transaction whose rows nobody counts, or something that may be older was accepted in between.
         """
-        if self._doubts.are_between(sent.key, first, sent.offset):
+        if self._doubts.apply_to(sent, first):
             # Then so is what comes behind it: else the user would stay as this change left them.
-            self._doubts.add(sent.key, sent.offset)
+            self._doubts.add(sent.key, sent.offset, sent)
             return True
         return self._open.goes_on_with(sent, first)
 

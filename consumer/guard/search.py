@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
+
+from msgspec.structs import replace
 
 from consumer.events.event import ChangeEvent
 from consumer.events.position import Origin
@@ -95,31 +96,35 @@ class Numbers:
 
 
 class Doubts:
-    """Of which users something was accepted that may be older than what was sent before it: at which offsets."""
+    """Of which users something was accepted that may be older than what was sent before it: where, and what it was."""
 
     def __init__(self) -> None:
-        self._offsets: dict[Key, list[int]] = {}
+        self._of: dict[Key, dict[int, SentChange | None]] = {}
 
-    def add(self, key: Key, offset: int) -> None:
-        """Such a change of the user ``key`` was accepted at ``offset``."""
-        offsets = self._offsets.setdefault(key, [])
-        at = bisect_left(offsets, offset)
-        if at == len(offsets) or offsets[at] != offset:
-            offsets.insert(at, offset)
+    def add(self, key: Key, offset: int, sent: SentChange | None = None) -> None:
+        """Such a change of the user ``key`` was accepted at ``offset``; None: a delete of which only that is known."""
+        self._of.setdefault(key, {})[offset] = sent and replace(sent, before=None, after=None)
 
     def update(self, others: Doubts) -> None:
         """Take over others."""
-        for key, offsets in others._offsets.items():
-            for offset in offsets:
-                self.add(key, offset)
+        for key, changes in others._of.items():
+            self._of.setdefault(key, {}).update(changes)
 
-    def are_between(self, key: Key, first: int, offset: int) -> bool:
-        """Whether there is one behind ``first``, up to ``offset``: a record may be read again, and then counts as it
-        did.
+    def apply_to(self, sent: SentChange, first: int) -> bool:
+        """Whether one that may be older than ``sent`` was accepted behind ``first``, where ``sent`` was sent before.
+
+        Up to ``sent`` itself, for a record may be read again, and then counts as it did.
         """
-        offsets = self._offsets.get(key, ())
-        behind = bisect_right(offsets, first)
-        return behind < len(offsets) and offsets[behind] <= offset
+        found = self._of.get(sent.key)
+        return found is not None and any(
+            first < offset <= sent.offset and not _is_surely_newer(change, sent) for offset, change in found.items()
+        )
+
+
+def _is_surely_newer(change: SentChange | None, other: SentChange) -> bool:
+    if change is None or change.numbered_by != other.numbered_by:
+        return False
+    return change.number > other.number and change.ts_ms >= other.ts_ms
 
 
 class Search:
@@ -210,8 +215,8 @@ class Search:
         else:
             first = self._firsts.get(sent.identity, sent.offset)
             is_doubtful = False
-        if is_doubtful or (first < sent.offset and self.doubts.are_between(sent.key, first, sent.offset)):
-            self.doubts.add(sent.key, sent.offset)
+        if is_doubtful or (first < sent.offset and self.doubts.apply_to(sent, first)):
+            self.doubts.add(sent.key, sent.offset, sent)
         self._latest[sent.key] = sent.numbered_by, sent.number, sent.ts_ms
 
     def _may_be_older(self, sent: SentChange) -> bool:

@@ -267,7 +267,17 @@ def test_records_that_are_read_again_count_as_they_did_also_where_some_were_doub
     tail = [new, again(old, 1), again(new, 2), again(old, 3), again(new, 4)]
     history = fresh(TopicStub([], Coverage(new.written_ms, 0)))
     for _ in range(3):
-        assert firsts(history, tail) == [None] * 5
+        assert firsts(history, tail) == [None, None, None, 1, None], "the old one once, the new one behind it"
+
+
+def test_a_tail_from_before_the_topic_is_told_once() -> None:
+    """Found by the chaos runs: the changes before a snapshot, sent after a failover; and then sent again."""
+    newest = change(1, 0, server="b", ts_ms=NOW_MS + 60_000)
+    tail = [change(number, number, before=number, after=number + 1) for number in range(1, 5)]
+    late = [again(each, each.place.offset) for each in tail]
+    history = fresh(TopicStub([], Coverage(newest.written_ms, 0)))
+    assert firsts(history, [newest, *late]) == [None] * 5
+    assert firsts(history, [again(each, 4 + at) for at, each in enumerate(tail, start=1)]) == [1, 2, 3, 4]
 
 
 def test_what_another_member_accepted_though_it_was_doubtful_makes_what_follows_count_again() -> None:
