@@ -122,7 +122,7 @@ class PartitionHistory:
                     self._last = _last(event)
         if self._last is not None and self._last[1] == key and self._last[0] < offset:
             return False
-        self._doubts.add(key, offset)
+        self._doubts.add_orphan(key, offset)
         return True
 
     def _begin(self, sent: SentChange) -> Memory:
@@ -130,7 +130,7 @@ class PartitionHistory:
         since_ms = ALWAYS if earlier is None or sent.offset == 0 else sent.written_ms
         self._numbers.since_ms = since_ms
         if earlier is not None:
-            laid_out_ms = earlier.reach(self._partition).laid_out_ms if sent.offset == 0 else sent.written_ms
+            laid_out_ms = earlier.coverage(self._partition).laid_out_ms if sent.offset == 0 else sent.written_ms
             self._sure_since_ms = min(sent.written_ms, laid_out_ms)
         self._memory = Memory(sent.offset, since_ms, self._remembered)
         return self._memory
@@ -146,7 +146,7 @@ class PartitionHistory:
             if first is None and since_ms < memory.since_ms and self._earlier is not None:
                 first = self._looked_up(sent, memory, self._earlier, since_ms)
         if first is None and since_ms < self._sure_since_ms and not self._numbers.are_of_one_log(sent):
-            self._doubts.add(sent.key, sent.offset, sent)
+            self._doubts.add(sent)
         return first
 
     def _looked_up(self, sent: SentChange, memory: Memory, earlier: EarlierRecords, since_ms: int) -> int | None:
@@ -159,7 +159,7 @@ class PartitionHistory:
         if search.is_at_end and not search.has_dropped:
             memory.reach_back(search.runs(), search.begin, search.since_ms)
             self._numbers.since_ms = min(self._numbers.since_ms, search.since_ms)
-            sure_since_ms = max(search.since_ms, *earlier.reach(self._partition))
+            sure_since_ms = max(search.since_ms, *earlier.coverage(self._partition))
             self._sure_since_ms = min(self._sure_since_ms, sure_since_ms)
             self._search = None
         return first
@@ -168,7 +168,7 @@ class PartitionHistory:
         self, sent: SentChange, earlier: EarlierRecords, since_ms: int, end: int
     ) -> tuple[Search, int | None]:
         """Search the topic from a time on; from an earlier one if doubtful changes in it may have come first before."""
-        complete_since_ms = max(earlier.reach(self._partition)) + self._clock_ms
+        complete_since_ms = max(earlier.coverage(self._partition)) + self._clock_ms
         begin = -1
         while True:
             # A little more than is needed: the next change may be of a little earlier.
@@ -189,7 +189,7 @@ class PartitionHistory:
         """
         if self._doubts.apply_to(sent, first):
             # Then so is what comes behind it: else the user would stay as this change left them.
-            self._doubts.add(sent.key, sent.offset, sent)
+            self._doubts.add(sent)
             return True
         return self._open.goes_on_with(sent, first)
 

@@ -6,8 +6,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
-from msgspec.structs import replace
-
 from consumer.events.event import ChangeEvent
 from consumer.events.position import Origin
 from consumer.events.record import Partition
@@ -52,7 +50,7 @@ class EarlierRecords(Protocol):
         """
         ...
 
-    def reach(self, partition: Partition) -> Coverage:
+    def coverage(self, partition: Partition) -> Coverage:
         """Since when the partition tells everything.
 
         Raises:
@@ -95,15 +93,42 @@ class Numbers:
         return is_above and (not sent.is_timed or sent.ts_ms > self._latest.get(sent.numbered_by, ALWAYS))
 
 
+class LogOrder(NamedTuple):
+    """What orders two changes: the number, in whose log it counts, and the source's time in UTC milliseconds."""
+
+    numbered_by: str
+    number: Number
+    ts_ms: int
+
+    @classmethod
+    def of(cls, sent: SentChange) -> LogOrder:
+        """That of a change."""
+        return cls(sent.numbered_by, sent.number, sent.ts_ms)
+
+    def is_surely_behind(self, other: LogOrder) -> bool:
+        """Whether it is surely the newer one."""
+        return self.numbered_by == other.numbered_by and self.number > other.number and self.ts_ms >= other.ts_ms
+
+    def may_be_before(self, other: LogOrder, clock_ms: int) -> bool:
+        """Whether it may be the older one, where clocks differ by up to ``clock_ms``."""
+        return (
+            self.number < other.number if self.numbered_by == other.numbered_by else self.ts_ms - clock_ms < other.ts_ms
+        )
+
+
 class Doubts:
     """Of which users something was accepted that may be older than what was sent before it: where, and what it was."""
 
     def __init__(self) -> None:
-        self._of: dict[Key, dict[int, SentChange | None]] = {}
+        self._of: dict[Key, dict[int, LogOrder | None]] = {}
 
-    def add(self, key: Key, offset: int, sent: SentChange | None = None) -> None:
-        """Such a change of the user ``key`` was accepted at ``offset``; None: a delete of which only that is known."""
-        self._of.setdefault(key, {})[offset] = sent and replace(sent, before=None, after=None)
+    def add(self, sent: SentChange) -> None:
+        """Such a change was accepted."""
+        self._of.setdefault(sent.key, {})[sent.offset] = LogOrder.of(sent)
+
+    def add_orphan(self, key: Key, offset: int) -> None:
+        """The user ``key`` was deleted for a tombstone at ``offset``: nobody knows the order of the delete."""
+        self._of.setdefault(key, {})[offset] = None
 
     def update(self, others: Doubts) -> None:
         """Take over others."""
@@ -115,16 +140,11 @@ class Doubts:
 
         Up to ``sent`` itself, for a record may be read again, and then counts as it did.
         """
-        found = self._of.get(sent.key)
-        return found is not None and any(
-            first < offset <= sent.offset and not _is_surely_newer(change, sent) for offset, change in found.items()
+        order = LogOrder.of(sent)
+        return any(
+            first < offset <= sent.offset and not (doubtful is not None and doubtful.is_surely_behind(order))
+            for offset, doubtful in self._of.get(sent.key, {}).items()
         )
-
-
-def _is_surely_newer(change: SentChange | None, other: SentChange) -> bool:
-    if change is None or change.numbered_by != other.numbered_by:
-        return False
-    return change.number > other.number and change.ts_ms >= other.ts_ms
 
 
 class Search:
@@ -163,7 +183,7 @@ class Search:
         self._clock_ms = clock_ms
         self._complete_since_ms = complete_since_ms
         self._judged = begin
-        self._latest: dict[Key, tuple[str, Number, int]] = {}
+        self._latest: dict[Key, LogOrder] = {}
         self._firsts: dict[int, int] = {}
 
     def find(self, identity: int, earlier: EarlierRecords, end: int) -> int | None:
@@ -206,26 +226,21 @@ class Search:
         if sent.offset < self._judged:
             return
         self._judged = sent.offset + 1
-        if sent.ts_ms < self._complete_since_ms:
-            first = self._firsts.setdefault(sent.identity, sent.offset)
-            is_doubtful = first == sent.offset and self._may_be_older(sent)
+        order, before = LogOrder.of(sent), self._latest.get(sent.key)
+        self._latest[sent.key] = order
+        is_old = sent.ts_ms < self._complete_since_ms
+        if is_old:
+            self._firsts.setdefault(sent.identity, sent.offset)
+        first = self._firsts.get(sent.identity, sent.offset)
+        if first < sent.offset:
+            if self.doubts.apply_to(sent, first):
+                self.doubts.add(sent)
+        elif is_old and before is not None and order.may_be_before(before, self._clock_ms):
+            self.doubts.add(sent)
             since_ms = sent.ts_ms - self._clock_ms
-            if is_doubtful and since_ms < self.since_ms:
-                self.unknown_since_ms = min(since_ms, self.unknown_since_ms or since_ms)
-        else:
-            first = self._firsts.get(sent.identity, sent.offset)
-            is_doubtful = False
-        if is_doubtful or (first < sent.offset and self.doubts.apply_to(sent, first)):
-            self.doubts.add(sent.key, sent.offset, sent)
-        self._latest[sent.key] = sent.numbered_by, sent.number, sent.ts_ms
-
-    def _may_be_older(self, sent: SentChange) -> bool:
-        """Whether a change may be older than the one of the same user that lies before it."""
-        latest = self._latest.get(sent.key)
-        if latest is None:
-            return False
-        numbered_by, number, ts_ms = latest
-        return sent.number < number if sent.numbered_by == numbered_by else sent.ts_ms - self._clock_ms < ts_ms
+            if since_ms < self.since_ms:
+                known = self.unknown_since_ms
+                self.unknown_since_ms = since_ms if known is None else min(since_ms, known)
 
     def runs(self) -> deque[Run]:
         """All that is held."""

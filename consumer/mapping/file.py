@@ -151,7 +151,7 @@ def _keys(path: KeyPath) -> set[str]:
 
 
 def _is_given(fault: Fault, data: Mapping[str, Any]) -> bool:
-    return fault.path[:1] != () and fault.path[0] in data
+    return bool(fault.path) and fault.path[0] in data
 
 
 def _error(fault: Fault, data: Mapping[str, Any], name: str) -> ConfigError:

@@ -12,7 +12,7 @@ from consumer.settings.sections import Log
 
 
 class _Stderr:
-    """Writes to the standard error of the moment: a logger lives longer than a test's stream."""
+    """Writes to what is the standard error now: a logger may live longer than the stream of its first line."""
 
     def __init__(self, *_: object) -> None:
         pass

@@ -16,7 +16,7 @@ from consumer.events.value import NO_SCHEMA, Speller, speller
 from consumer.mapping.rules import UserTable
 
 _ABSENT = object()
-_PLAIN = frozenset({str, int, type(None)})
+_PLAIN = frozenset({str, int})
 """Classes of raw values that can be remembered. A flag is another class: True equals 1, and is no text."""
 _MOST_KNOWN = 2048
 
@@ -47,12 +47,13 @@ class Diff(msgspec.Struct, frozen=True):
 class _Cell(NamedTuple):
     """A column as the loops below need it. ``default`` stands for a column that the row does not have.
 
-    ``known`` are texts of raw values that came before, None among them, where the wire says nothing of the column: the
-    same amounts, groups and flags come again and again.
+    ``null`` is what Redis holds for NULL. ``known`` are texts of raw values that came before, where the wire says
+    nothing of the column: the same amounts, groups and flags come again and again.
     """
 
     name: str
     field: str
+    null: str
     known: dict[object, str]
     spell: Speller
     scale: int
@@ -66,7 +67,8 @@ def _cells(table: UserTable) -> tuple[_Cell, ...]:
         _Cell(
             each.name,
             each.field,
-            {None: each.default or ""},
+            each.default or "",
+            {},
             speller(each.kind),
             each.scale,
             each.default,
@@ -78,9 +80,7 @@ def _cells(table: UserTable) -> tuple[_Cell, ...]:
 
 def _remember(cell: _Cell, raw: object, text: str) -> None:
     if len(cell.known) > _MOST_KNOWN:
-        null = cell.known[None]
         cell.known.clear()
-        cell.known[None] = null
     cell.known[raw] = text
 
 
@@ -112,10 +112,10 @@ def read_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
     unreadable: tuple[str, ...] = ()
     for cell in _cells(table):
         raw = row.get(cell.name, _ABSENT)
-        if not schema and raw.__class__ in _PLAIN and (text := cell.known.get(raw)) is not None:
-            image[cell.field] = text
-        elif raw is None:
-            image[cell.field] = cell.known[None]
+        if raw is None:
+            image[cell.field] = cell.null
+        elif not schema and raw.__class__ in _PLAIN and (text := cell.known.get(raw)) is not None:
+            image[cell.field] = text  # most of all values, so without the call below
         elif raw is _ABSENT:
             if cell.is_required:
                 raise MissingColumn(f"not in the row image of {table.table}", field=cell.name)

@@ -29,7 +29,7 @@ local shapes, kept_shapes = {}, 0
 -- What the functions below share; set anew at each call.
 local keys, args, shape, guard, field, version, change
 local mode, said, stored, before, mark, told, told_of, deleted, is_again
-local config, balance, update, config_exists, update_exists, filled
+local config, balance, update, config_exists, update_exists, differed
 local sent, reached, cleared
 
 local function shape_of(text)
@@ -76,7 +76,8 @@ local function is_of(text, new)
   return old and old.partition == new.partition and old.offset == new.offset
 end
 
-local function refused(verdict) return {verdict, -1, -1, 0, 0, stored or '', 0} end
+-- The reply of a plan of which nothing was carried out but, at most, a mark.
+local function plain_reply(verdict) return {verdict, -1, -1, 0, 0, stored or '', 0} end
 
 local function error_of(failure)
   return redis.error_reply(type(failure) == 'table' and failure.err or tostring(failure))
@@ -91,24 +92,24 @@ local function send()
   end
 end
 
-local function set_fields(key, pairs)
+local function set_fields(key, fields)
   local words = {}
-  for i = 1, #pairs, 2 do words[i], words[i + 1] = pairs[i], args[VALUES + pairs[i + 1]] end
+  for i = 1, #fields, 2 do words[i], words[i + 1] = fields[i], args[VALUES + fields[i + 1]] end
   redis.call('HSET', key, unpack(words))
 end
 
 -- How many of the fields were missing, and are there now.
-local function fill_fields(key, pairs)
+local function fill_fields(key, fields)
   local count = 0
-  for i = 1, #pairs, 2 do count = count + redis.call('HSETNX', key, pairs[i], args[VALUES + pairs[i + 1]]) end
+  for i = 1, #fields, 2 do count = count + redis.call('HSETNX', key, fields[i], args[VALUES + fields[i + 1]]) end
   return count
 end
 
 -- How many of the fields have another value; only of those in ``only``, if it is given.
-local function count_others(key, pairs, only)
+local function count_others(key, fields, only)
   local names, wanted, others = {}, {}, 0
-  for i = 1, #pairs, 2 do
-    if not only or only[pairs[i]] then names[#names + 1], wanted[#wanted + 1] = pairs[i], args[VALUES + pairs[i + 1]] end
+  for i = 1, #fields, 2 do
+    if not only or only[fields[i]] then names[#names + 1], wanted[#wanted + 1] = fields[i], args[VALUES + fields[i + 1]] end
   end
   for i, value in ipairs(#names > 0 and redis.call('HMGET', key, unpack(names)) or {}) do
     if value ~= wanted[i] then others = others + 1 end
@@ -136,8 +137,8 @@ local function set_kept_fields()
 end
 
 local function keep_fields()
-  local pairs = shape.update
-  for i = 1, #pairs, 2 do redis.call('HSET', guard, '+' .. pairs[i], args[VALUES + pairs[i + 1]]) end
+  local fields = shape.update
+  for i = 1, #fields, 2 do redis.call('HSET', guard, '+' .. fields[i], args[VALUES + fields[i + 1]]) end
 end
 
 local function forget_kept_fields()
@@ -202,8 +203,8 @@ local function clear_and_send()
 end
 
 local function carry_out()
-  if mode == 'fill' then filled = fill() else write() end
-  if mode ~= 'rebuild' or filled > 0 then clear_and_send() end
+  if mode == 'fill' then differed = fill() else write() end
+  if mode ~= 'rebuild' or differed > 0 then clear_and_send() end
 end
 
 -- On a cluster: what lies in other slots is still to be written, and the messages are still to be sent.
@@ -225,12 +226,12 @@ end
 
 local function set_mark()
   local text = change.partition .. '|' .. string.format('%.0f', change.offset)
-  if before and before.partition == change.partition and before.offset > change.offset then return refused('stale') end
-  if mark == text then return refused('duplicate') end
+  if before and before.partition == change.partition and before.offset > change.offset then return plain_reply('stale') end
+  if mark == text then return plain_reply('duplicate') end
   redis.call('HSET', guard, shape.mark, text)
   -- A deleted user's guard expires when its time is over.
   if not deleted then redis.call('PERSIST', guard) end
-  return refused('newer')
+  return plain_reply('newer')
 end
 
 -- What the guard says to the plan.
@@ -285,11 +286,11 @@ local function set_expiry(has_others)
 end
 
 local function answer(was_due)
-  if mode == 'change' and config_exists and not filled and said == 'newer' and shape.share == '' then
+  if mode == 'change' and config_exists and not differed and said == 'newer' and shape.share == '' then
     return {cleared, reached, update and (update_exists and 1 or 0) or -1, stored or ''}
   end
   local found = {said, config and (config_exists and 0 or #shape.whole > 0 and 1) or -1,
-    update and (update_exists and 1 or 0) or -1, cleared, reached, stored or '', filled or 0}
+    update and (update_exists and 1 or 0) or -1, cleared, reached, stored or '', differed or 0}
   if shape.share == 'state' then found[8], found[9] = mode, was_due and '1' or '' end
   return found
 end
@@ -324,26 +325,25 @@ local function apply_plan()
     is_refused = said == 'stale'
   end
   if is_refused and was_due and said == 'duplicate' then
-    local has_config = #shape.changed + #shape.whole > 0
-    return {'newer', has_config and 0 or -1, #shape.update > 0 and 1 or -1, 0, 0, stored, 1, mode, '1'}
+    return {'newer', shape.config and 0 or -1, shape.update_key and 1 or -1, 0, 0, stored, 1, mode, '1'}
   end
-  if is_refused then return refused(said) end
-  if mark and shape.extent == 'changed' then return refused('unhealed') end
+  if is_refused then return plain_reply(said) end
+  if mark and shape.extent == 'changed' then return plain_reply('unhealed') end
 
   config, balance, update = keys[shape.config], keys[shape.balance_key], keys[shape.update_key]
   config_exists = hash_exists(config)
   update_exists = hash_exists(update, shape.keep) -- fields that are kept in the guard wait there until the hash is made
-  if config and not config_exists and #shape.whole == 0 and shape.extent == 'changed' then return refused('absent') end
+  if config and not config_exists and #shape.whole == 0 and shape.extent == 'changed' then return plain_reply('absent') end
 
   if mode == 'fill' and stored then
-    filled = fill()
-    if filled > 0 then clear_and_send() else said = 'duplicate' end
+    differed = fill()
+    if differed > 0 then clear_and_send() else said = 'duplicate' end
     note_rest()
     return answer(was_due)
   end
   if mode == 'rebuild' then
-    filled = differences()
-    if is_again and filled == 0 and not mark then
+    differed = differences()
+    if is_again and differed == 0 and not mark then
       note_rest()
       return answer(was_due)
     end
@@ -395,7 +395,7 @@ local function apply(all_keys, all_arguments)
   if args[1] == 'advance' or args[1] == 'remember' then return keep_offsets() end
   shape = shape_of(args[1])
   guard, field, version, mode = keys[1], shape.table, args[2], shape.mode
-  filled, sent, reached, cleared = nil, 0, 0, 0
+  differed, sent, reached, cleared = nil, 0, 0, 0
   local is_done, reply = pcall(apply_plan)
   return is_done and reply or error_of(reply)
 end

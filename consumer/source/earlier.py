@@ -32,7 +32,7 @@ def _nothing() -> None:
 
 
 class KafkaEarlierRecords:
-    """Implements :class:`consumer.guard.history.EarlierRecords`. Connects at the first call.
+    """Implements :class:`consumer.guard.search.EarlierRecords`. Connects at the first call.
 
     ``keep_alive`` is called about once a second during a read, because a read may take longer than the group waits for
     a member.
@@ -45,7 +45,7 @@ class KafkaEarlierRecords:
         self.keep_alive: Callable[[], object] = _nothing
         self._alive_at = 0.0
         self._consumer: Any = None
-        self._reach: dict[Partition, tuple[float, Coverage]] = {}
+        self._known: dict[Partition, tuple[float, Coverage]] = {}
 
     def close(self) -> None:
         """Close the connection."""
@@ -72,14 +72,14 @@ class KafkaEarlierRecords:
                 self._alive_at = time.monotonic()
                 self.keep_alive()
 
-    def reach(self, partition: Partition) -> Coverage:
-        known = self._reach.get(partition)
+    def coverage(self, partition: Partition) -> Coverage:
+        known = self._known.get(partition)
         if known is None or time.monotonic() > known[0] + _COVERAGE_AGE_S:
             try:
                 known = time.monotonic(), self._coverage(partition)
             except (KafkaError, OSError) as error:
                 raise self._disconnected(error) from None
-            self._reach[partition] = known
+            self._known[partition] = known
         return known[1]
 
     def _coverage(self, partition: Partition) -> Coverage:

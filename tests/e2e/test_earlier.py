@@ -77,7 +77,7 @@ def test_what_is_no_change_or_can_not_be_read_is_passed_over(topic: Topic, earli
 def test_a_topic_that_was_always_so_tells_everything(topic: Topic, earlier: KafkaEarlierRecords) -> None:
     topic.make()
     write(topic, range(5))
-    assert earlier.reach(topic.part) == (START_MS, 0)
+    assert earlier.coverage(topic.part) == (START_MS, 0)
 
 
 def test_a_topic_that_got_a_partition_tells_everything_since(topic: Topic, earlier: KafkaEarlierRecords) -> None:
@@ -87,7 +87,7 @@ def test_a_topic_that_got_a_partition_tells_everything_since(topic: Topic, earli
         admin.create_partitions({topic.name: NewPartitions(2)})
     write(topic, range(60, 62), partition=1)
     eventually(
-        lambda: KafkaEarlierRecords(topic.settings(), NO_SCHEMAS).reach(topic.part).laid_out_ms == START_MS + 60_000
+        lambda: KafkaEarlierRecords(topic.settings(), NO_SCHEMAS).coverage(topic.part).laid_out_ms == START_MS + 60_000
     )
 
 
@@ -97,7 +97,7 @@ def test_where_the_oldest_records_were_deleted_the_first_one_left_tells_since_wh
     topic.make()
     write(topic, range(5))
     topic.delete_before(3)
-    assert earlier.reach(topic.part).kept_ms == START_MS + 3000
+    assert earlier.coverage(topic.part).kept_ms == START_MS + 3000
     assert offsets(earlier, topic, 0, 5) == ([3, 4], 5)
 
 
@@ -110,12 +110,12 @@ def test_a_compacted_topic_is_whole_for_its_compaction_lag(
         admin.create_topics([NewTopic(topic.name, 1, 1, topic_configs=configs)])
     eventually(topic._exists)
     write(topic, range(2))
-    assert (earlier.reach(topic.part).kept_ms < NEVER) == is_known
+    assert (earlier.coverage(topic.part).kept_ms < NEVER) == is_known
 
 
 def test_a_broker_that_is_away_is_told_as_such(topic: Topic) -> None:
     away = KafkaEarlierRecords(topic.settings(bootstrap_servers="127.0.0.1:1"), NO_SCHEMAS)
-    for ask in (lambda: away.offset_at(topic.part, 0), lambda: away.reach(topic.part)):
+    for ask in (lambda: away.offset_at(topic.part, 0), lambda: away.coverage(topic.part)):
         with pytest.raises(ServerUnavailable):
             ask()
 

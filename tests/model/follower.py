@@ -52,7 +52,7 @@ class _Earlier:
             if begin <= at < end:
                 yield ([record.event] if record.event is not None else []), at + 1
 
-    def reach(self, partition: Partition) -> Coverage:
+    def coverage(self, partition: Partition) -> Coverage:
         topic = self._topic()
         return Coverage(topic.laid_out_ms, 2**62 if partition.number in topic.compacted else 0)
 

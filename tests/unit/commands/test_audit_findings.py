@@ -10,7 +10,7 @@ import pytest
 
 from consumer.commands.audit.cause import WHY, Cause, Evidence, cause_of
 from consumer.commands.audit.differing_user import DifferingUser, Shape, UserDifference
-from consumer.commands.audit.differing_user import user_differences as odds_of_table
+from consumer.commands.audit.differing_user import user_differences as differences_of_table
 from consumer.commands.audit.finding import AuditResult, Finding, summary_json, summary_text, to_json, to_text
 from consumer.commands.audit.watch import Known
 from consumer.events.event import RowImage
@@ -56,7 +56,7 @@ def plan_of(row: RowImage | None) -> Plan:
 
 
 def user_differences(plan: Plan, stored: StoredKeys) -> frozenset[UserDifference]:
-    return odds_of_table(plan, stored, TABLE, RULES)
+    return differences_of_table(plan, stored, TABLE, RULES)
 
 
 def right() -> StoredKeys:

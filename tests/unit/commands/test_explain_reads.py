@@ -150,7 +150,7 @@ class TopicStub:
         some = [parse(each, NO_SCHEMAS) for each in self._found if begin <= each.offset < end]
         yield [each for each in some if isinstance(each, ChangeEvent)], end
 
-    def reach(self, partition: Partition) -> Coverage:
+    def coverage(self, partition: Partition) -> Coverage:
         return Coverage(0, 0)
 
 

@@ -110,7 +110,7 @@ class TopicStub:
                 assert isinstance(event, ChangeEvent)
                 yield [event], record.offset + 1
 
-    def reach(self, partition: Partition) -> Coverage:
+    def coverage(self, partition: Partition) -> Coverage:
         return Coverage(0, 0)
 
 

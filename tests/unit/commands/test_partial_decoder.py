@@ -1,4 +1,4 @@
-"""A glance at a record says what reading it whole says, or that it must be read whole."""
+"""A record that is decoded in part says what it says when it is decoded whole, or that it must be decoded whole."""
 
 from __future__ import annotations
 

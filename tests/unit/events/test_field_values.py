@@ -262,7 +262,7 @@ def test_a_detail_that_can_not_be_read_is_left_out_of_the_message() -> None:
     assert found.drifts == (Drift("user_transactions", "amount", DriftKind.UNREADABLE),)
 
 
-def test_padding_is_no_change_for_a_glance() -> None:
+def test_padding_is_no_change_where_a_record_is_decoded_in_part() -> None:
     record = changed(DEPOSIT, before={"group": "VIP"}, after={"group": "VIP       "})
     envelope = json.loads(record.value or b"")
     envelope["transaction"] = {"id": "x", "total_order": 1, "data_collection_order": 1}

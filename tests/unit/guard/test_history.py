@@ -93,7 +93,7 @@ class TopicStub:
         for at in range(0, len(found), 5):
             yield found[at : at + 5], found[at : at + 5][-1].place.offset + 1
 
-    def reach(self, partition: Partition) -> Coverage:
+    def coverage(self, partition: Partition) -> Coverage:
         return self._reach
 
 
