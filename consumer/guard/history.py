@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from consumer.events.event import ChangeEvent, RowImage
+from consumer.events.event import ChangeEvent
 from consumer.events.position import Origin
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.memory import Memory, NewestReads
+from consumer.guard.open_transaction import OpenTransaction
 from consumer.guard.search import ALWAYS, Doubts, EarlierRecords, Key, Numbers, Search
-from consumer.guard.sent import SentChange, continues, sent_change
+from consumer.guard.sent import SentChange, sent_change
 
 _REMEMBERED = 40_000
 _BEFORE = 100
@@ -87,7 +88,7 @@ class PartitionHistory:
         self._reads = NewestReads()
         self._sure_since_ms = ALWAYS
         """What was sent since then and is not found was not sent."""
-        self._open = _OpenTransaction()
+        self._open = OpenTransaction()
         self._last: tuple[int, Key | None] | None = None
         """The offset of the last change, and its key if it is a delete."""
         self._doubts = Doubts()
@@ -180,47 +181,19 @@ class PartitionHistory:
                 break
             since_ms = search.unknown_since_ms
         self._doubts.update(search.doubts)
+        self._open.begin_with(search.open)
         self._search = search
         return search, first
 
     def _is_new_all_the_same(self, sent: SentChange, first: int) -> bool:
-        """Whether a change is to be applied though an equal one was sent at ``first``: it is another one of a
-        transaction whose rows nobody counts, or something that may be older was accepted in between.
+        """Whether a change is to be applied though an equal one was sent at ``first``: it is another one of the same
+        transaction, or something that may be older was accepted in between.
         """
         if self._doubts.apply_to(sent, first):
             # Then so is what comes behind it: else the user would stay as this change left them.
             self._doubts.add(sent)
             return True
         return self._open.goes_on_with(sent, first)
-
-
-class _OpenTransaction:
-    """The transaction whose rows came last, where Debezium does not count them.
-
-    In it a row may go to a value, back, and there again: two changes with the same content. If such a change does not
-    lie before the one that came last, and the row is as the change found it, it is one more change of the row.
-    """
-
-    def __init__(self) -> None:
-        self._transaction = ""
-        self._place = ""
-        self._began = 0
-        self._rows: dict[Key, RowImage | None] = {}
-
-    def add(self, sent: SentChange) -> None:
-        """A new change."""
-        if sent.is_counted:
-            return
-        if sent.transaction != self._transaction:
-            self._transaction, self._began, self._rows = sent.transaction, sent.offset, {}
-        self._rows[sent.key] = sent.after
-        self._place = sent.place
-
-    def goes_on_with(self, sent: SentChange, first: int) -> bool:
-        """Whether a change is another one than its equal at ``first``."""
-        if sent.is_counted or sent.transaction != self._transaction or first < self._began or sent.place < self._place:
-            return False
-        return sent.key in self._rows and continues(sent.before, self._rows[sent.key])
 
 
 def _last(event: ChangeEvent) -> tuple[int, Key | None]:

@@ -10,6 +10,7 @@ from consumer.events.event import ChangeEvent
 from consumer.events.position import Origin
 from consumer.events.record import Partition
 from consumer.guard.memory import Run
+from consumer.guard.open_transaction import OpenTransaction
 from consumer.guard.sent import Number, SentChange, sent_change
 
 _SEARCHED = 1_000_000
@@ -73,7 +74,7 @@ class Numbers:
         highest = self._highest.get(sent.numbered_by)
         if highest is None or sent.number > highest:
             self._highest[sent.numbered_by] = sent.number
-        elif sent.number < highest:
+        elif sent.number[0] < highest[0]:  # type: ignore[operator]  # both are of one kind
             self._have_fallen = True
         if sent.is_timed and sent.ts_ms > self._latest.get(sent.numbered_by, ALWAYS):
             self._latest[sent.numbered_by] = sent.ts_ms
@@ -83,13 +84,15 @@ class Numbers:
         that was seen, wherever it may have been sent before.
         """
         highest = self._highest
-        is_next = sent.numbered_by in highest and sent.number > highest[sent.numbered_by]
+        is_next = sent.numbered_by in highest and sent.number[0] >= highest[sent.numbered_by][0]  # type: ignore[operator]
         return not highest or (len(highest) == 1 and is_next and not self._have_fallen)
 
     def are_below(self, sent: SentChange) -> bool:
         """Whether the change is surely new: sent again, it would have a number that was seen."""
         highest = self._highest.get(sent.numbered_by)
         is_above = highest is None or sent.number > highest
+        if not sent.is_number_exact:
+            return False
         return is_above and (not sent.is_timed or sent.ts_ms > self._latest.get(sent.numbered_by, ALWAYS))
 
 
@@ -178,6 +181,8 @@ class Search:
         self._newest: dict[int, int] = {}
         self._newest_begins = (begin, since_ms)
         self.doubts = Doubts()
+        self.open = OpenTransaction()
+        """The transaction that was open at the end of what was searched."""
         self.unknown_since_ms: int | None = None
         """The first record of a doubtful change may lie before ``begin``, from this time on; None: there is none."""
         self._clock_ms = clock_ms
@@ -226,6 +231,7 @@ class Search:
         if sent.offset < self._judged:
             return
         self._judged = sent.offset + 1
+        self.open.add_unless_copy(sent)
         order, before = LogOrder.of(sent), self._latest.get(sent.key)
         self._latest[sent.key] = order
         is_old = sent.ts_ms < self._complete_since_ms

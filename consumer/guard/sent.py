@@ -18,21 +18,28 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 class SentChange(msgspec.Struct, frozen=True):
     """One record that carries a streamed change.
 
-    ``identity`` is equal for the same change in every record that carries it, also after a failover, and differs for
-    two changes. It is a hash of 64 bits, and means something in this process only.
+    ``identity`` is equal for the same change in every record that carries it, also after a failover. Two changes differ
+    in it, but for those of one transaction that bring one row to the same values
+    (:class:`consumer.guard.open_transaction.OpenTransaction` tells these apart). It is a hash of 64 bits, and means
+    something in this process only.
 
     ``number`` rises in ``numbered_by``: of GTIDs the number of the transaction and of the row in it, by server or
     domain; elsewhere the place in the log, and then the source's times must rise too (``is_timed``), for another log
-    has places of its own. ``transaction`` groups the rows of one database transaction. ``is_counted``: Debezium counts
-    the rows of it; if not, rows with the same content can't be told apart by ``identity``.
+    has places of its own. Not ``is_number_exact``: it may be too high, as in PostgreSQL's first transaction after
+    Debezium was started.
+
+    ``transaction`` groups the rows of one database transaction, ``count`` is Debezium's count of them, 0 if it does not
+    count. It is no part of the identity: after a restart in the middle of a transaction Debezium counts the rest of its
+    rows from 1 (debezium/dbz#633).
     """
 
     identity: int
     numbered_by: str
     number: Number
+    is_number_exact: bool
     is_timed: bool
     transaction: str
-    is_counted: bool
+    count: int
     place: str
     ts_ms: int
     written_ms: int
@@ -44,46 +51,54 @@ class SentChange(msgspec.Struct, frozen=True):
 
 def sent_change(event: ChangeEvent) -> SentChange:
     """What is to be known of ``event``, which is a streamed one."""
-    key, images = tuple(event.key.values()), (event.before, event.after)
-    return _sent_change(event.table, event.op, key, event.position, event.written_ms, event.place.offset, images)
+    images = event.before, event.after
+    return sent_row(event.table, event.op, event.key, event.position, event.written_ms, event.place.offset, images)
 
 
-def counted_change(
-    table: str, op: Operation, key: RowImage, position: SourcePosition, written_ms: int, offset: int
-) -> SentChange:
-    """The same where the rows of transactions are counted, so that images need not be known."""
-    return _sent_change(table, op, tuple(key.values()), position, written_ms, offset, (None, None))
-
-
-def _sent_change(
+def sent_row(
     table: str,
     op: Operation,
-    key: tuple[object, ...],
+    key: RowImage,
     position: SourcePosition,
     written_ms: int,
     offset: int,
     images: tuple[RowImage | None, RowImage | None],
 ) -> SentChange:
-    is_global = position.connector != "postgresql" and bool(position.transaction)
-    content = position.count or hash(_encode(images))
+    """The same of a change of which only that is known; ``images`` are the row before and after it."""
+    keys = tuple(key.values())
+    before, after = images
+    is_in_wal = position.connector == "postgresql"
+    is_global = not is_in_wal and bool(position.transaction)
+    # In PostgreSQL's log each change of a row has a place of its own.
+    content = 0 if is_in_wal else _hashed(after)
     place = "" if is_global else position.place
-    identity = hash((table, op, position.transaction, place, position.ts_ms, _hashable(key), content))
     numbered_by, number = _numbered(position) if is_global else (position.connector, (position.order, 0))
     return SentChange(
-        identity=identity,
+        identity=hash((table, op, position.transaction, place, position.ts_ms, _hashable(keys), content)),
         numbered_by=numbered_by,
         number=number,
-        is_timed=not is_global and position.connector != "postgresql",
+        # Where Debezium does not know the commit before, the row's own place stands for it.
+        is_number_exact=not (is_in_wal and position.order.startswith(position.place)),
+        is_timed=not is_global and not is_in_wal,
         transaction=position.transaction or position.place.rpartition("/")[0] or position.place,
-        is_counted=position.count > 0,
+        count=position.count,
         place=position.place,
         ts_ms=position.ts_ms,
         written_ms=written_ms,
         offset=offset,
-        key=key,
-        before=images[0],
-        after=images[1],
+        key=keys,
+        before=before,
+        after=after,
     )
+
+
+def _hashed(row: RowImage | None) -> int:
+    if row is None:
+        return 0
+    try:
+        return hash(tuple(row.values()))
+    except TypeError:  # a column of arrays or objects
+        return hash(_encode(row))
 
 
 def change_id(event: ChangeEvent) -> str:
@@ -93,7 +108,9 @@ def change_id(event: ChangeEvent) -> str:
     content. Without GTIDs, and on PostgreSQL, whose standbys keep the primary's places, it is the place.
     """
     position = event.position
-    if position.connector == "postgresql" or not position.transaction:
+    if position.connector == "postgresql":
+        return f"{position.transaction or position.connector}/{position.place}:{position.ts_ms}"
+    if not position.transaction:
         return f"{position.transaction or position.connector}/{position.place}/{position.count}:{position.ts_ms}"
     row = str(position.count) if position.count else f"{crc32(_encode(event.after or event.before)):08x}"
     return f"{position.transaction}/{row}:{position.ts_ms}"

@@ -158,4 +158,4 @@ def test_the_topic_of_dead_letters_that_run_made(system: System) -> None:
         eventually(lambda: system.config(WITNESS), 60)
     ran = check(system)
     (line,) = [line for line in said(ran, "ok") if line.startswith("dead letters")]
-    assert line == f"dead letters {system.registration.prefix}.dlq: there; everything is kept"
+    assert line == f"dead letters {system.registration.prefix}.dlq: exists; everything is kept"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -46,7 +48,7 @@ class GuardMachine(RuleBasedStateMachine):
     )
     def commit(self, writer: int, values: list[tuple[int, int | None]], took_s: int, is_compressed: bool) -> None:
         self.world.now_ms += 1  # no two commits in one millisecond
-        self.world.commit(writer, values, took_s, is_compressed=is_compressed)
+        self.world.commit(writer, values, took_s, is_compressed=is_compressed and self.world.kind is not Kind.POSTGRES)
 
     @rule(files=st.integers(1, 3), server=st.integers(0, 1))
     def rotate_log(self, files: int, server: int) -> None:
@@ -59,6 +61,10 @@ class GuardMachine(RuleBasedStateMachine):
     @rule(transactions=st.integers(1, 12))
     def send_again(self, transactions: int) -> None:
         self.world.rewind(transactions)
+
+    @rule(sent=st.integers(0, 3), transactions=st.integers(0, 3), noted=st.integers(1, 3))
+    def interrupt(self, sent: int, transactions: int, noted: int) -> None:
+        self._write(lambda: self.world.interrupt(sent, transactions, noted))
 
     @precondition(lambda self: self.world.kind not in (Kind.NO_GTID, Kind.POSTGRES))
     @rule(resent=st.integers(0, 4))
@@ -114,6 +120,10 @@ class GuardMachine(RuleBasedStateMachine):
     def add_partition(self) -> None:
         # Connect and the consumer take some seconds to notice, and between partitions times decide.
         self.world.now_ms += 30 * _SECOND
+        # What lies unread is looked up by a member that finds the topic with one partition more.
+        for partition, records in enumerate(self.world.topic.partitions):
+            read = self.follower.committed.get(partition, 0)
+            self._excuse({each.user for at, each in records.items() if at >= read})
         self.world.add_partition()
         self.world.now_ms += 30 * _SECOND
         self.follower.restart()
@@ -207,6 +217,9 @@ class GuardMachine(RuleBasedStateMachine):
         self.apply()
 
     def _send(self, count: int) -> None:
+        self._write(lambda: self.world.send(count))
+
+    def _write(self, write: Callable[[], None]) -> None:
         """What is sent again into another partition, or a topic that was made anew, lies there for the first time.
 
         In a compacted topic what is not there may have been sent all the same.
@@ -215,7 +228,7 @@ class GuardMachine(RuleBasedStateMachine):
         before = {change for change, layout in world.layout_of.items() if layout < world.layout}
         again = set(world.layout_of)
         ends = list(world.topic.ends)
-        world.send(count)
+        write()
         self._excuse(world.ambiguous)
         for partition, end in enumerate(ends):
             records = world.topic.partitions[partition]

@@ -156,9 +156,16 @@ class World:
         self.layout_of: dict[Change, int] = {}
         """In which layout a change was sent first."""
         self.ambiguous: set[int] = set()
+        self.interrupted: set[Transaction] = set()
+        """Within which the connector was killed."""
         self.began_ms = START_MS - 60_000
         """When the logs began."""
         self._made = 2
+        self._has_failed_over = False
+        self._is_started = True
+        """Whether the connector has read no transaction yet since it was started."""
+        self._resume_row = 0
+        """So many rows of the next transaction are passed over, and the others are counted from 1."""
 
     def _server(self, number: int) -> Server:
         uuid = "group" if self.kind is Kind.GROUP else f"uuid-{number}"
@@ -203,14 +210,27 @@ class World:
             self.at += 1
             if transaction in self._skipped:
                 continue
-            if transaction in self.sent and transaction.is_ambiguous and not self.is_counted:
-                self.ambiguous |= {change.user for change in transaction.changes}
-            for row, change in enumerate(transaction.changes):
+            self._send_rows(transaction, file, offset, len(transaction.changes))
+            self.sent.add(transaction)
+            self._is_started, self._resume_row = False, 0
+            count -= 1
+
+    def _send_rows(self, transaction: Transaction, file: int, offset: int, end: int) -> None:
+        """The rows of a transaction up to ``end``, from where the connector resumes."""
+        is_repeated = transaction in self.sent or transaction in self.interrupted
+        if transaction.is_ambiguous and is_repeated and not self._tells_rows_apart(transaction):
+            self.ambiguous |= {change.user for change in transaction.changes}
+        for row, change in enumerate(transaction.changes[:end]):
+            if row >= self._resume_row:
                 self._write(change, self._event(transaction, file, offset, row, change))
                 self.streamed.add(change)
                 self.layout_of.setdefault(change, self.layout)
-            self.sent.add(transaction)
-            count -= 1
+
+    def _tells_rows_apart(self, transaction: Transaction) -> bool:
+        """Whether copies of rows with equal content can be known: by their places, in one server's log."""
+        shares_place = transaction.is_compressed or self.kind is Kind.MARIADB
+        is_exact = self.is_counted and transaction not in self.interrupted
+        return not shares_place and (is_exact or not self._has_failed_over)
 
     _skipped: frozenset[Transaction] = frozenset()
 
@@ -218,6 +238,27 @@ class World:
         """Connect's offsets are older than what it sent."""
         self.at = max(0, self.at - transactions)
         self._skipped = frozenset()
+        self._is_started, self._resume_row = True, 0
+
+    def interrupt(self, sent: int, transactions: int, noted: int) -> None:
+        """Connect is killed when it has sent so many rows of the next transaction. It resumes within that one, or one
+        of those before, behind as many rows as it had noted; and Debezium counts the others from 1.
+        """
+        log = self.reads.log
+        transactions = min(transactions, self.at)
+        if self.at < len(log):
+            transaction, file, offset = log[self.at]
+            if transaction not in self._skipped:
+                self._send_rows(transaction, file, offset, max(sent, self._resume_row))
+                self.interrupted.add(transaction)
+                if transactions == 0:
+                    noted = min(noted, max(sent, self._resume_row))
+        elif transactions == 0:
+            noted = 0
+        self.rewind(transactions)
+        if self.at < len(log):
+            self._resume_row = min(noted, len(log[self.at][0].changes) - 1)
+            self.interrupted.add(log[self.at][0])
 
     def failover(self, resent: int) -> None:
         """The connector reads another server's log, from behind what it has sent, or from a little before."""
@@ -226,7 +267,9 @@ class World:
         self.reads = self.servers[self.primary]
         known = set(log[: len(log) - resent] if resent else log) & self.sent
         self._skipped = frozenset(known)
+        self._has_failed_over = True
         self.at = 0
+        self._is_started, self._resume_row = True, 0
 
     def is_all_sent(self) -> bool:
         """Whether the connector has read the log to its end."""
@@ -297,17 +340,17 @@ class World:
         if self.kind is Kind.MARIADB:
             place = offset
         source = self._source(file, place, 0, transaction.ts_ms, "false")
+        if not self._is_started:
+            source["sequence"] = f'["{file * 1_000_000 + offset - 1}","{file * 1_000_000 + place}"]'
         source |= {"gtid": transaction.gtid, "server_id": transaction.server_id, "txId": transaction.number}
-        block = {"id": transaction.gtid, "total_order": row + 1} if self.is_counted else None
+        block = {"id": transaction.gtid, "total_order": row + 1 - self._resume_row} if self.is_counted else None
         return _event(change.user, change.op, change.before, change.after, source, block)
 
     def _source(self, file: int, offset: int, row: int, ts_ms: int, snapshot: str) -> dict[str, object]:
         connector = {Kind.MARIADB: "mariadb", Kind.POSTGRES: "postgresql"}.get(self.kind, "mysql")
-        lsn = file * 1_000_000 + offset
-        before = f'"{lsn - 1}"' if snapshot == "false" else "null"
         return {
             "connector": connector, "file": f"binlog.{file:06d}", "pos": offset, "row": row, "server_id": 0,
-            "sequence": f'[{before},"{lsn}"]', "ts_ms": ts_ms, "snapshot": snapshot,
+            "sequence": f'[null,"{file * 1_000_000 + offset}"]', "ts_ms": ts_ms, "snapshot": snapshot,
         }  # fmt: skip
 
     def _append(self, user: int, event: ChangeEvent | None, number: int, change: Change | None) -> None:

@@ -121,7 +121,7 @@ def test_no_registry_configured_stops_it_with_advice(environment: dict[str, str]
     with running(environment, tmp_path / "log") as process:
         assert process.wait(40) == 1
     assert "no schema registry is configured" in process.said()
-    assert "what to do: set CDC_REGISTRY__URL" in process.said()
+    assert "what to do: if they are Avro: set CDC_REGISTRY__URL" in process.said()
     assert "Traceback" not in process.said()
 
 

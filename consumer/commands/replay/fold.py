@@ -23,7 +23,7 @@ from consumer.events.event import ChangeEvent, Operation, OtherDatabase
 from consumer.events.position import Origin
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.history import Histories
-from consumer.guard.sent import counted_change
+from consumer.guard.sent import sent_row
 from consumer.guard.version import Version, compare
 from consumer.mapping.rules import Rules
 from consumer.planning.change_times import ChangeTimes
@@ -189,7 +189,8 @@ class UserFold:
         if seen.position.origin is not Origin.STREAMED:
             return self._history.first_copy(partition, record.value or b"", record.offset) is None
         key = key_of(record.key, self._schemas)
-        sent = counted_change(self._table.table, seen.op, key, seen.position, record.timestamp_ms, record.offset)
+        where = record.timestamp_ms, record.offset
+        sent = sent_row(self._table.table, seen.op, key, seen.position, *where, seen.images)
         return self._history.first_offset(partition, sent) is None
 
     def plan(self, last: Last, topic: str, partition: int) -> Plan:

@@ -13,8 +13,8 @@ import msgspec
 
 from consumer.errors import RecordError
 from consumer.events.envelope import scope_of
-from consumer.events.event import PLACEHOLDER, Operation, TableSchema
-from consumer.events.position import Origin, SourcePosition, from_source
+from consumer.events.event import PLACEHOLDER, Operation, RowImage, TableSchema
+from consumer.events.position import SourcePosition, from_source
 from consumer.events.topic_tables import is_taken
 from consumer.events.value import Kind, of_column
 from consumer.mapping.rules import LinkedTable, UserTable
@@ -28,13 +28,16 @@ Decode: TypeAlias = Callable[[bytes], Any]
 
 
 class Seen(NamedTuple):
-    """The parts that a fold needs: the user, the operation, the log position, and the changed fields."""
+    """The parts that a fold needs: the user, the operation, the log position, the changed fields, and the row's
+    images before and after.
+    """
 
     user: str
     op: Operation
     position: SourcePosition
     changed: Collection[str] = ()
     is_whole: bool = True
+    images: tuple[RowImage | None, RowImage | None] = (None, None)
 
 
 class PartialDecoder:
@@ -47,11 +50,7 @@ class PartialDecoder:
         self._databases = databases
         self._placeholder = placeholder.encode()
         self._prefix = f"{table.user_type}:"
-        # Column names may not be valid Python names.
-        names = [table.key, *(column.name for column in table.columns)]
-        row = _struct("Row", {f"c{at}": name for at, name in enumerate(names)})
-        self._nothing = (_ABSENT,) * len(names)
-        self._plain, self._wrapped = _decoders(row)
+        self._plain, self._wrapped = _decoders(dict[str, Any])
 
     def __call__(self, value: bytes) -> Seen | None:
         """The parts that a fold needs, or None if the record must be decoded as a whole."""
@@ -68,12 +67,10 @@ class PartialDecoder:
                 database = envelope.source.get(scope_of(envelope.source))
                 if not isinstance(database, str) or not is_taken(self._databases, database):
                     return None
-            number = row.c0
+            number = row.get(self._table.key)
             if type(number) is not int or number < 0:
                 return None
             position = from_source(envelope.source, envelope.transaction)
-            if position.origin is Origin.STREAMED and not position.count:
-                return None  # only the whole content identifies it
             changed: Collection[str] = ()
             if op is Operation.UPDATE and envelope.before != row:
                 if is_wrapped:
@@ -81,15 +78,15 @@ class PartialDecoder:
                 changed = self._changed(envelope.before, row)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RecordError):
             return None  # decoding the whole record reports the problem
-        return Seen(f"{self._prefix}{number}", op, position, changed)
+        return Seen(f"{self._prefix}{number}", op, position, changed, images=(envelope.before, envelope.after))
 
-    def _changed(self, before: Any, after: Any) -> list[str]:
+    def _changed(self, before: RowImage | None, after: RowImage) -> list[str]:
         changed = []
-        old_values = self._nothing if before is None else msgspec.structs.astuple(before)
-        for at, (old, new) in enumerate(zip(old_values, msgspec.structs.astuple(after), strict=True)):
-            if new == old or new is _ABSENT or at == 0:  # index 0 is the key
+        old_values = before or {}
+        for column in self._table.columns:
+            old, new = old_values.get(column.name, _ABSENT), after.get(column.name, _ABSENT)
+            if new == old or new is _ABSENT:
                 continue
-            column = self._table.columns[at - 1]
             # In one record equal amounts have equal text, except for zeros at the end; and texts may be padded.
             if type(old) is type(new) is str and len(old) == len(new) and column.kind in (Kind.MONEY, Kind.TEXT):
                 changed.append(column.field)

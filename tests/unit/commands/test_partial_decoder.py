@@ -71,7 +71,6 @@ def test_a_read_is_no_part_of_a_transaction_and_seen_at_once_without_a_count() -
         b"[]",
         b'{"op":"u"}',
         b"\xff\xfe",
-        UNCOUNTED.value,
         DEPOSIT.value and DEPOSIT.value.replace(b'"live_users"', b'"demo_users"'),
         DEPOSIT.value and DEPOSIT.value.replace(b'"id":123', b'"id":"123"'),
         DEPOSIT.value and DEPOSIT.value.replace(b'"op":"u"', b'"op":"t"'),
