@@ -17,6 +17,7 @@ from tests.e2e.conftest import System
 from tests.e2e.process import command
 from tests.e2e.test_databases import each_database
 from tests.support.redis_view import eventually
+from tests.support.stack.roster import DATABASES
 from tests.support.stack.trading import Trading
 
 USERS = range(1, 21)
@@ -145,10 +146,15 @@ def is_like_the_database(system: System) -> bool:
     return True
 
 
-@each_database
 @pytest.mark.timeout(900)  # it is asked again, up to six times, when Debezium's task fails under the writes
 @pytest.mark.parametrize(
-    "arguments", [("live_users",), ("--user", "live:41", "--user", "live:42")], ids=["table", "two"]
+    ("database", "arguments"),
+    [
+        *((each, ("live_users",)) for each in DATABASES),
+        ("mysql", ("--user", "live:41", "--user", "live:42")),
+    ],
+    ids=[*DATABASES, "two users"],
+    indirect=["database"],
 )
 def test_it_fills_what_is_missing_and_redis_never_goes_back(filled: System, arguments: tuple[str, ...]) -> None:
     """Of users who do not change meanwhile: of those who do, Debezium sends the change and leaves the read out."""
