@@ -100,13 +100,13 @@ def test_redis_ends_with_the_demo(number: signal.Signals, code: int, tmp_path: P
     with subprocess.Popen(
         [sys.executable, "-m", "demo"],
         cwd=commands.PROJECT,
-        env=commands.environment({"TMPDIR": str(tmp_path)}),
+        env=commands.environment({"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as demo:
         assert demo.stdout is not None
-        # A demo that can't write on is still there when the signal comes.
+        # A demo that can't write on, and keeps no lines for its end, is still at work when the signal comes.
         fcntl.fcntl(demo.stdout, fcntl.F_SETPIPE_SZ, 4096)
         port = next(int(found[1]) for line in demo.stdout if (found := re.search(r"127\.0\.0\.1:(\d+)", line)))
         demo.send_signal(number)
