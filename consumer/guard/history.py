@@ -17,8 +17,8 @@ from consumer.events.position import Origin
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.memory import Memory, NewestReads
 from consumer.guard.open_transaction import OpenTransaction
-from consumer.guard.search import ALWAYS, Doubts, EarlierRecords, Key, Numbers, Search
-from consumer.guard.sent import SentChange, sent_change
+from consumer.guard.search import ALWAYS, Doubts, EarlierRecords, Numbers, Search
+from consumer.guard.sent import Key, SentChange, sent_change
 
 _REMEMBERED = 40_000
 _BEFORE = 100

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consumer.events.event import RowImage
-from consumer.guard.sent import SentChange, continues
+from consumer.guard.sent import Key, SentChange, continues
 
 
 class OpenTransaction:
@@ -18,10 +18,10 @@ class OpenTransaction:
         self._place = ""
         self._count = 0
         self._began = 0
-        self._rows: dict[tuple[object, ...], RowImage | None] = {}
+        self._rows: dict[Key, RowImage | None] = {}
 
     def add(self, sent: SentChange) -> None:
-        """A new change."""
+        """Take note of a new change."""
         if sent.transaction != self._transaction:
             self._transaction, self._began, self._count, self._rows = sent.transaction, sent.offset, 0, {}
         self._rows[sent.key] = sent.after
@@ -29,12 +29,12 @@ class OpenTransaction:
         self._count = max(self._count, sent.count)
 
     def add_unless_copy(self, sent: SentChange) -> None:
-        """A change that may be a copy of an earlier one."""
+        """Take note of a change, unless it lies before the one that came last: then it is a copy."""
         if sent.transaction != self._transaction or self._is_behind(sent):
             self.add(sent)
 
     def begin_with(self, earlier: OpenTransaction) -> None:
-        """What was read of the same transaction ``earlier``, directly before what was added here."""
+        """Take over what ``earlier`` has of the same transaction: it was read directly before what was added here."""
         if self._transaction and self._transaction != earlier._transaction:
             return
         if not self._transaction:
@@ -44,8 +44,8 @@ class OpenTransaction:
         self._rows = earlier._rows | self._rows
 
     def goes_on_with(self, sent: SentChange, first: int) -> bool:
-        """Whether a change is another one than its equal at ``first``: it is counted further, or it does not lie before
-        the change that came last, and found the row as that one left it.
+        """Whether a change is no copy of its equal at offset ``first``: its count is higher than all before; or it does
+        not lie before the change that came last, and its old image is the row as it was left.
         """
         if sent.transaction != self._transaction or first < self._began or sent.key not in self._rows:
             return False

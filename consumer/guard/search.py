@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 from consumer.events.event import ChangeEvent
 from consumer.events.position import Origin
 from consumer.events.record import Partition
 from consumer.guard.memory import Run
 from consumer.guard.open_transaction import OpenTransaction
-from consumer.guard.sent import Number, SentChange, sent_change
+from consumer.guard.sent import Key, Number, SentChange, sent_change
 
 _SEARCHED = 1_000_000
 _RUN = 4096
 ALWAYS = -(2**63)
-
-Key: TypeAlias = tuple[object, ...]
 
 
 class Coverage(NamedTuple):
@@ -74,7 +72,7 @@ class Numbers:
         highest = self._highest.get(sent.numbered_by)
         if highest is None or sent.number > highest:
             self._highest[sent.numbered_by] = sent.number
-        elif sent.number[0] < highest[0]:  # type: ignore[operator]  # both are of one kind
+        elif sent.number[0] < highest[0]:
             self._have_fallen = True
         if sent.is_timed and sent.ts_ms > self._latest.get(sent.numbered_by, ALWAYS):
             self._latest[sent.numbered_by] = sent.ts_ms
@@ -84,15 +82,13 @@ class Numbers:
         that was seen, wherever it may have been sent before.
         """
         highest = self._highest
-        is_next = sent.numbered_by in highest and sent.number[0] >= highest[sent.numbered_by][0]  # type: ignore[operator]
+        is_next = sent.numbered_by in highest and sent.number[0] >= highest[sent.numbered_by][0]
         return not highest or (len(highest) == 1 and is_next and not self._have_fallen)
 
     def are_below(self, sent: SentChange) -> bool:
         """Whether the change is surely new: sent again, it would have a number that was seen."""
         highest = self._highest.get(sent.numbered_by)
-        is_above = highest is None or sent.number > highest
-        if not sent.is_number_exact:
-            return False
+        is_above = sent.is_number_exact and (highest is None or sent.number > highest)
         return is_above and (not sent.is_timed or sent.ts_ms > self._latest.get(sent.numbered_by, ALWAYS))
 
 

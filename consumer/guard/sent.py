@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -10,7 +10,9 @@ import msgspec
 from consumer.events.event import ChangeEvent, Operation, RowImage
 from consumer.events.position import SourcePosition
 
-Number: TypeAlias = tuple[int, int] | tuple[str, int]
+Key: TypeAlias = tuple[object, ...]
+Number: TypeAlias = tuple[Any, int]
+"""Sorts among those with the same ``numbered_by``. The first part is a number or a text."""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -25,8 +27,8 @@ class SentChange(msgspec.Struct, frozen=True):
 
     ``number`` rises in ``numbered_by``: of GTIDs the number of the transaction and of the row in it, by server or
     domain; elsewhere the place in the log, and then the source's times must rise too (``is_timed``), for another log
-    has places of its own. Not ``is_number_exact``: it may be too high, as in PostgreSQL's first transaction after
-    Debezium was started.
+    has places of its own. ``is_number_exact`` is False where the number may be too high: in PostgreSQL's first
+    transaction after Debezium was started.
 
     ``transaction`` groups the rows of one database transaction, ``count`` is Debezium's count of them, 0 if it does not
     count. It is no part of the identity: after a restart in the middle of a transaction Debezium counts the rest of its
@@ -44,15 +46,22 @@ class SentChange(msgspec.Struct, frozen=True):
     ts_ms: int
     written_ms: int
     offset: int
-    key: tuple[object, ...]
+    key: Key
     before: RowImage | None
     after: RowImage | None
 
 
 def sent_change(event: ChangeEvent) -> SentChange:
     """What is to be known of ``event``, which is a streamed one."""
-    images = event.before, event.after
-    return sent_row(event.table, event.op, event.key, event.position, event.written_ms, event.place.offset, images)
+    return sent_row(
+        event.table,
+        event.op,
+        event.key,
+        event.position,
+        event.written_ms,
+        event.place.offset,
+        (event.before, event.after),
+    )
 
 
 def sent_row(
@@ -111,7 +120,7 @@ def change_id(event: ChangeEvent) -> str:
     if position.connector == "postgresql":
         return f"{position.transaction or position.connector}/{position.place}:{position.ts_ms}"
     if not position.transaction:
-        return f"{position.transaction or position.connector}/{position.place}/{position.count}:{position.ts_ms}"
+        return f"{position.connector}/{position.place}/{position.count}:{position.ts_ms}"
     row = str(position.count) if position.count else f"{crc32(_encode(event.after or event.before)):08x}"
     return f"{position.transaction}/{row}:{position.ts_ms}"
 

@@ -189,8 +189,7 @@ class UserFold:
         if seen.position.origin is not Origin.STREAMED:
             return self._history.first_copy(partition, record.value or b"", record.offset) is None
         key = key_of(record.key, self._schemas)
-        where = record.timestamp_ms, record.offset
-        sent = sent_row(self._table.table, seen.op, key, seen.position, *where, seen.images)
+        sent = sent_row(self._table.table, seen.op, key, seen.position, record.timestamp_ms, record.offset, seen.images)
         return self._history.first_offset(partition, sent) is None
 
     def plan(self, last: Last, topic: str, partition: int) -> Plan:

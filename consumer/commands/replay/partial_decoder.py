@@ -102,7 +102,9 @@ class LinkedPartialDecoder:
 
     def __init__(self, table: LinkedTable) -> None:
         self._done = table.done
-        self._plain, self._wrapped = _decoders(_struct("LinkedRow", {"status": table.status}))
+        self._plain, self._wrapped = _decoders(
+            msgspec.defstruct("LinkedRow", [("status", Any, _ABSENT)], rename={"status": table.status}, gc=False)
+        )
 
     def __call__(self, value: bytes) -> bool:
         """Whether the row may have become done; False is certain."""
@@ -115,10 +117,6 @@ class LinkedPartialDecoder:
             return True
         was_done = before is not None and isinstance(before.status, str) and before.status.rstrip(" ") in self._done
         return after.status.rstrip(" ") in self._done and not was_done
-
-
-def _struct(name: str, fields: dict[str, str]) -> Any:
-    return msgspec.defstruct(name, [(each, Any, _ABSENT) for each in fields], rename=fields, gc=False)
 
 
 def _decoders(row: Any) -> tuple[Decode, Decode]:

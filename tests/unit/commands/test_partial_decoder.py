@@ -56,11 +56,12 @@ def test_of_real_records_it_says_what_reading_them_whole_says(file: Path) -> Non
     assert seen_at_once
 
 
-def test_a_read_is_no_part_of_a_transaction_and_seen_at_once_without_a_count() -> None:
+def test_a_record_without_a_count_of_its_transaction_is_seen_at_once() -> None:
     read = next(each for each in load_all() if each.title.startswith("An incremental")).changes[0].record(5)
-    assert read.value is not None
-    assert b'"transaction":null' in read.value
-    assert PartialDecoder(RULES.tables[0])(read.value) is not None
+    for record in (read, UNCOUNTED):
+        assert record.value is not None
+        assert b'"transaction":null' in record.value
+        assert PartialDecoder(RULES.tables[0])(record.value) is not None
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_the_rows_of_one_transaction_are_told_apart_by_their_count() -> None:
         for at, each in enumerate([one] * 3)
     ]
     assert firsts(history, rows) == [None] * 3
-    assert None not in firsts(history, [again(each, 3 + at) for at, each in enumerate(rows)])
+    assert firsts(history, [again(each, 3 + at) for at, each in enumerate(rows)]) == [0, 0, 0]
 
 
 def rows_of_one(*values: int, first_count: int = 1, offset: int = 0, first_row: int = 0) -> list[ChangeEvent]:
@@ -439,6 +439,7 @@ def test_two_changes_have_two_identities() -> None:
         change(1, 0, gtid=False, pos=101),
     ]
     assert len({sent_change(each).identity for each in events}) == len(events)
+    assert sent_change(change(1, 0, counted=False)).identity == sent_change(change(1, 0)).identity
 
 
 def test_a_copy_of_a_read_is_known_by_its_bytes() -> None:
