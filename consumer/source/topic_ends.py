@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Self
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from consumer.errors import Place, RecordError
 from consumer.events.avro import Schemas
@@ -16,13 +16,13 @@ from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
 from consumer.events.record import Partition, SourceRecord
 from consumer.settings.sections import Kafka
-from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_consumer, to_record
+from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_consumer, to_record, topics
 from consumer.source.range_reader import committed
 from consumer.source.topic_selection import Selection
 
 _POLL_MS = 200
 _LAST_RECORDS = 2
-_READ_S = 5.0
+_SILENCE_S = 30.0
 
 
 class Topics:
@@ -41,7 +41,7 @@ class Topics:
         small = settings.model_copy(update={"fetch_max_bytes": 65536, "max_partition_fetch_bytes": 65536})
         self._consumer = open_consumer(small, auto_offset_reset="earliest", max_poll_records=_LAST_RECORDS)
         self._parts: list[TopicPartition] = []
-        self._set_topics(selection.topics)
+        self.look()
 
     def __enter__(self) -> Self:
         return self
@@ -63,18 +63,13 @@ class Topics:
         Raises:
             ServerUnavailable, ServerError: from the broker.
         """
-        try:
-            # topics() asks the brokers: the client's own metadata may be minutes old.
-            present = self._consumer.topics()
-            self._set_topics(sorted(name for name in present if self._selection.takes(name, self._settings.topics)))
-        except (KafkaError, OSError) as error:
-            raise failed(error) from None
-
-    def _set_topics(self, names: Iterable[str]) -> None:
+        # The consumer's topics() may miss topics: the reply to a request about the assigned ones may answer it.
+        present = topics(self._settings)
         self._parts = [
             TopicPartition(name, number)
-            for name in names
-            for number in sorted(self._consumer.partitions_for_topic(name) or ())
+            for name in sorted(present)
+            if self._selection.takes(name, self._settings.topics)
+            for number in range(present[name])
         ]
 
     def ends(self) -> Mapping[Partition, int]:
@@ -131,16 +126,20 @@ class Topics:
         """The changes at these offsets, at most one of each partition."""
         wanted = {TopicPartition(part.topic, part.number): offset for part, offset in offsets.items()}
         found: dict[Partition, ChangeEvent] = {}
-        deadline = time.monotonic() + _READ_S
+        deadline = time.monotonic() + _SILENCE_S
         try:
             known = {part: offset for part, offset in wanted.items() if part in self._parts}
-            first = beginning_offsets(self._consumer, known)
-            left = {part: offset for part, offset in known.items() if offset >= first[part]}
+            # An offset may be after the end: of a topic that was deleted and created again.
+            first, ends = beginning_offsets(self._consumer, known), end_offsets(self._consumer, known)
+            left = {part: offset for part, offset in known.items() if first[part] <= offset < ends[part]}
             self._consumer.assign(list(left))
             for part, offset in left.items():
                 self._consumer.resume(part)  # a pause survives a new assignment
                 self._consumer.seek(part, offset)
-            while left and time.monotonic() < deadline:
+            while left:
+                if time.monotonic() > deadline:
+                    silent = ", ".join(sorted({part.topic for part in left}))
+                    raise KafkaTimeoutError(f"no record of {silent} arrived for {_SILENCE_S:.0f} s")
                 for part, records in self._consumer.poll(timeout_ms=_POLL_MS).items():
                     if part in left and records:
                         # If the record was compacted away, or is a marker, a later record arrives.

@@ -8,6 +8,7 @@ import pytest
 from kafka.admin import NewPartitions
 
 from consumer.commands.shared.catch_up import CatchUp, CatchUpLimits, wait_for_catch_up
+from consumer.errors import Place
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import Partition
 from consumer.source.clients.kafka import topics
@@ -73,3 +74,27 @@ def test_a_topic_that_came_later_is_waited_for(topic: Topic, stack: Stack) -> No
     finally:
         later.close()
         other.close()
+
+
+def test_a_place_after_the_end_of_a_topic_that_was_made_again_has_no_change(topic: Topic) -> None:
+    topic.make()
+    write(topic, range(3))
+    with opened(topic) as ends:
+        places = [Place(topic.name, 0, offset) for offset in (1, 2, 3, 9_000)]
+        assert sorted(place.offset for place in ends.changes(places)) == [1, 2]
+
+
+def test_the_reply_to_an_earlier_request_hides_no_topic(topic: Topic) -> None:
+    """The client has asked about no topic at all; that reply counts for the next request too."""
+    topic.make()
+    write(topic, range(3))
+    with opened(topic) as ends:
+        assert ends.ends() == {Partition(topic.name, 0): 3}
+        client = ends._consumer._client
+        ends._consumer.assign([])
+        client.cluster.request_update()
+        client.cluster._last_refresh_ms = 0
+        client._maybe_refresh_metadata()
+        assert client._metadata_refresh_in_progress
+        ends.look()
+        assert ends.ends() == {Partition(topic.name, 0): 3}

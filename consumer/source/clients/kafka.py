@@ -22,6 +22,7 @@ from consumer.settings.sections import Kafka
 from consumer.source.clients.handshake import BLAME, files, shake_hands
 
 _REQUEST_TIMEOUT_MS = 10_000
+_METADATA_REQUESTS = 3
 # How fast new topics are noticed. The client's default of five minutes is too long for a new table.
 METADATA_AGE_MS = 3000
 # How long a broker may delay an empty fetch response. Short, because signals of the process wait for the poll.
@@ -209,10 +210,16 @@ def end_offsets(consumer: KafkaConsumer, parts: Collection[TopicPartition]) -> d
 
 
 def _load_metadata(consumer: KafkaConsumer, parts: Collection[TopicPartition]) -> None:
-    """Load the topics' metadata: the client drops topics that are not assigned, and then omits them in requests."""
-    for topic in {part.topic for part in parts}:
-        if consumer.partitions_for_topic(topic) is None:
-            raise UnknownTopicOrPartitionError(topic)
+    """Load the metadata of ``parts``: the client drops topics that are not assigned, and then omits them in requests.
+
+    It asks again, because the reply to an earlier request, about other topics, may count as the reply to this one.
+    """
+    for _ in range(_METADATA_REQUESTS):
+        missing = [part for part in parts if part.partition not in consumer.partitions_for_topic(part.topic)]
+        if not missing:
+            return
+        consumer.topics()
+    raise UnknownTopicOrPartitionError(", ".join(sorted({part.topic for part in missing})))
 
 
 def to_record(record: Any) -> SourceRecord:

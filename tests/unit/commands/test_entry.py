@@ -23,8 +23,11 @@ def test_output_that_can_not_be_written_is_one_sentence() -> None:
 
 
 def test_interrupted_while_it_loads_it_ends_quietly(tmp_path: Path) -> None:
-    """The import of the command line is held up by a module that says so."""
-    (tmp_path / "typer.py").write_text("import sys, time\nsys.stdout.write('.')\nsys.stdout.flush()\ntime.sleep(60)\n")
+    """A module that the command line imports says so and does not end.
+
+    It sleeps for short times: Python handles a signal that comes just before a sleep only after it.
+    """
+    (tmp_path / "typer.py").write_text("import time\nprint('.', flush=True)\nwhile True:\n    time.sleep(0.05)\n")
     child = subprocess.Popen(
         [sys.executable, "-m", "consumer"],
         stdout=subprocess.PIPE,
@@ -41,7 +44,7 @@ def test_interrupted_while_it_loads_it_ends_quietly(tmp_path: Path) -> None:
 def test_the_second_interrupt_ends_what_a_server_that_hangs_keeps_waiting() -> None:
     """A worker whose terminal was interrupted gets SIGTERM from its supervisor besides: that is one wish, not two."""
     listens = "from consumer.commands.shared.stop import Stop; Stop().listen(); print('.', flush=True)"
-    waiting = f"import time; {listens}; time.sleep(60)"
+    waiting = f"import time; {listens}; [time.sleep(0.05) for _ in range(1200)]"
     with subprocess.Popen([sys.executable, "-c", waiting], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stdout.read(1) == b"."
