@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +16,7 @@ from kafka.admin import NewTopic
 from msgspec import structs
 
 from consumer.events.record import SourceRecord
+from tests.e2e.process import Process, command
 from tests.support.redis_view import eventually
 from tests.support.scenario import Change, load_all
 from tests.support.stack import Stack
@@ -93,41 +91,33 @@ class Ground:
 
     def replayed(self, *arguments: str, code: int | tuple[int, ...] = 0) -> dict[str, Any]:
         """The summary of a replay that ended with ``code``, or one of them; what it said if it gave none."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
-        command = [str(Path(sys.executable).with_name("cdc-consumer")), "replay", *arguments, "--json"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=240, env=clean | dict(self.environment), check=False
-        )
+        done = command(self.environment, "replay", *arguments, "--json", seconds=240)
         assert done.returncode in (code if isinstance(code, tuple) else (code,)), done.stderr
-        assert "Traceback" not in done.stderr
         found: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"said": done.stderr}
         return found
 
     def interrupted(self, seconds: float, number: signal.Signals, *arguments: str) -> int:
         """The exit code of a replay that got a signal after so long, or ended before."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
-        command = [str(Path(sys.executable).with_name("cdc-consumer")), "replay", *arguments]
-        with (self.folder / "replay.err").open("ab") as err:
-            child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=err, env=clean | dict(self.environment))
+        child = self._started(*arguments)
         deadline = time.monotonic() + seconds
-        while child.poll() is None and time.monotonic() < deadline:
+        while child.running and time.monotonic() < deadline:
             time.sleep(0.01)
-        if child.poll() is None:
-            child.send_signal(number)
+        if child.running:
+            child.send(number)
         return child.wait(60)
 
     def interrupted_at(self, key: str, *arguments: str, act: Callable[[], object] | None = None) -> int:
         """The exit code of a replay to which something happens once such a key is there: SIGINT, or ``act``."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
-        command = [str(Path(sys.executable).with_name("cdc-consumer")), "replay", *arguments]
-        with (self.folder / "replay.err").open("ab") as err:
-            child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=err, env=clean | dict(self.environment))
-        eventually(lambda: child.poll() is not None or next(self.redis.scan_iter(match=key, count=1000), None), 60)
+        child = self._started(*arguments)
+        eventually(lambda: not child.running or next(self.redis.scan_iter(match=key, count=1000), None), 60)
         if act is None:
-            child.send_signal(signal.SIGINT)
+            child.send(signal.SIGINT)
         else:
             act()
         return child.wait(120)
+
+    def _started(self, *arguments: str) -> Process:
+        return Process(self.environment, self.folder / "replay.err", *arguments, command="replay")
 
     def config(self, user_id: int) -> dict[str, str]:
         found = self.redis.hgetall(f"user:{{live:{user_id}}}:config")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
 from tests.e2e.conftest import WITNESS, System
+from tests.e2e.process import command
 from tests.e2e.test_databases import ddl, default_identity, each_database, on_postgres
 from tests.support.redis_view import dump, eventually
 from tests.support.stack import Stack
@@ -22,20 +20,11 @@ from tests.wire import changes
 from tests.wire.formats import avro_converter, connectors
 
 pytestmark = pytest.mark.stack
-CLI = str(Path(sys.executable).with_name("cdc-consumer"))
 
 
 def check(system: System, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
     own = {**system.environment, "CDC_CONNECT__URL": system.stack.connect.url}
-    return subprocess.run(
-        [CLI, "check", *arguments],
-        env=clean | own | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return command({**own, **environment}, "check", *arguments)
 
 
 def said(ran: subprocess.CompletedProcess[str], level: str) -> list[str]:
@@ -195,14 +184,14 @@ def test_avro_is_compared_with_what_is_needed(
     stack: Stack, trading: Trading, redis_client: redis.Redis, topic_prefix: str, decimals: str
 ) -> None:
     changes.run(trading, changes.BEFORE)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")} | {
+    environment = {
         "CDC_KAFKA__BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
         "CDC_KAFKA__TOPIC_PREFIX": topic_prefix,
         "CDC_REDIS__URL": stack.redis.url,
         "CDC_REGISTRY__URL": stack.registry.url,
     }
     with connectors(stack, {topic_prefix: avro_converter(stack, "value") | {"decimal.handling.mode": decimals}}):
-        ran = subprocess.run([CLI, "check"], env=environment, capture_output=True, text=True, timeout=60, check=False)
+        ran = command(environment, "check")
     schema = f"schema {topic_prefix}.trading.live_users-value"
     assert any("arrives as the default" in line for line in said(ran, "warning"))
     if decimals == "precise":
@@ -220,7 +209,7 @@ def test_a_user_table_without_a_row_has_no_topic_yet(system: System) -> None:
     connector = system.registration.connector
     tables = connector.config["table.include.list"]
     mapping = system.folder / "mapping.toml"
-    shown = subprocess.run([CLI, "mapping"], capture_output=True, text=True, check=True).stdout
+    shown = command({}, "mapping").stdout
     mapping.write_text(shown.replace('"demo_users"', '"paper_users"'))
     assert check(system, CDC_MAPPING=str(mapping)).returncode == 1
     more = connector.model_copy(update={"config": connector.config | {"table.include.list": f"{tables},x.paper_users"}})

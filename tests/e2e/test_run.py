@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -16,7 +13,7 @@ import pytest
 from kafka import TopicPartition
 
 from tests.e2e.conftest import WITNESS, System
-from tests.e2e.process import Process
+from tests.e2e.process import Process, command
 from tests.support.redis_view import eventually
 from tests.support.stack.port import Ports
 
@@ -165,12 +162,9 @@ def test_redis_away_for_a_while_loses_nothing(system: System) -> None:
     ],
 )
 def test_a_wrong_setting_is_one_sentence_and_exit_2(environment: dict[str, str], said: str) -> None:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
-    command = [str(Path(sys.executable).with_name("cdc-consumer")), "run"]
-    ended = subprocess.run(command, env=clean | environment, capture_output=True, text=True, timeout=60, check=False)
+    ended = command(environment, "run")
     assert ended.returncode == 2
     assert said in ended.stderr
-    assert "Traceback" not in ended.stderr
 
 
 def committed(system: System, only: TopicPartition | None = None, group: str = "") -> int | None:
