@@ -8,7 +8,8 @@ ARGS ?=
 SECONDS ?= 60
 # Tests wait for servers more than they work. Each worker has servers of its own.
 WORKERS ?= 3
-PYTEST := $(BIN)/pytest --rerun-show-tracebacks --max-suite-reruns 5 --numprocesses $(WORKERS) --dist loadfile
+# In the order of the folders: the end-to-end tests begin early, and the short ones fill the end.
+PYTEST := $(BIN)/pytest --rerun-show-tracebacks --max-suite-reruns 5 --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 MINUTES ?= 5
 MODEL_MINUTES ?= 10
 SEED ?=

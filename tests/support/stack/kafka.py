@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import time
 import uuid
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.support.stack.server import PING_EVERY_S, Server
 
 VERSION = "4.3.0"
 ADMITS_WITHIN_S = 60.0
+_FORMATTED_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 ARTIFACTS = (
     *(
         f"org.apache.kafka:{name}:{VERSION}"
@@ -71,15 +73,30 @@ def native(place: Place) -> Kafka:
     port, controller = place.ports.take("kafka"), place.ports.take("kafka-controller")
 
     def prepare() -> Launch:
-        home, jars = place.directory("kafka"), libraries(place)
+        home = place.directory("kafka")
         file = java.properties(home / "server.properties", settings(place.host, port, controller, home / "data"))
-        # Any 16 bytes in base64, but no leading hyphen: the tool would take it for an option.
-        cluster = base64.b64encode(uuid.uuid4().bytes, b"AB").decode().rstrip("=")
-        storage = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(file))
-        place.children.run(java.command(home, jars, *storage), place.log("kafka"), cwd=home)
-        return Launch(java.command(home, jars, "kafka.Kafka", str(file)))
+        shutil.copytree(_formatted(place), home / "data")
+        about = home / "data" / "meta.properties"
+        about.write_text(about.read_text().replace(_FORMATTED_ID, _new_id()))
+        return Launch(java.command(home, libraries(place), "kafka.Kafka", str(file)))
 
     return Kafka(Process(place, "kafka", prepare), place.host, port)
+
+
+def _formatted(place: Place) -> Path:
+    """A data directory that was formatted. Only the cluster's id is of one broker, and Java starts slowly."""
+
+    def fill(into: Path) -> None:
+        home = place.directory("kafka-format")
+        file = java.properties(home / "server.properties", settings(place.host, 1, 2, into))
+        storage = ("kafka.tools.StorageTool", "format", "-t", _FORMATTED_ID, "-c", str(file))
+        place.children.run(java.command(home, libraries(place), *storage), place.log("kafka"), cwd=home)
+
+    return place.cache.entry(f"kafka-{VERSION}-formatted", fill)
+
+
+def _new_id() -> str:
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 def settings(host: str, port: int, controller: int, data: Path) -> dict[str, str]:
