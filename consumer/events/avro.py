@@ -1,7 +1,7 @@
 """Avro in Confluent's wire format: byte 0, the writer schema's id, the Avro body.
 
-What a schema says of a column (Connect's semantic type, a decimal's scale) is kept beside the values and not applied to
-them: the reader's own conversions round decimals to the declared precision, and raise for dates out of range.
+A column's logical type (Connect's semantic type, a decimal's scale) is stored beside the values and not applied to
+them. fastavro's own conversions round decimals to the declared precision, and raise errors for dates out of range.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NAMED = ("record", "error", "enum", "fixed")
 
 @dataclass(frozen=True, slots=True)
 class AvroSchema:
-    """A writer schema as the reader takes it, and what it says of the row's columns."""
+    """A writer schema in the form for fastavro, and the types of the row's columns."""
 
     writer: Any
     columns: TableSchema
@@ -50,18 +50,18 @@ class Schemas(Protocol):
     """Writer schemas by id."""
 
     def schema(self, number: int) -> AvroSchema:
-        """The schema of that id.
+        """The schema with this id.
 
         Raises:
-            Undecodable: there is none, or it is not Avro.
-            ServerError: whoever keeps the schemas can't be asked.
+            Undecodable: there is no such schema, or it is not Avro.
+            ServerError: the schemas' server can't be reached.
 
         """
         ...
 
 
 class NoSchemas:
-    """Where no registry is configured."""
+    """Used if no schema registry is configured."""
 
     def schema(self, number: int) -> AvroSchema:
         """Raises Undecodable: there are no schemas."""
@@ -76,20 +76,20 @@ NO_SCHEMAS: Schemas = NoSchemas()
 
 
 class KnownSchemas:
-    """Schemas that lie beside a recording: their JSON text by id."""
+    """Schemas stored with a recording: their JSON text by id."""
 
     def __init__(self, texts: Mapping[int, str]) -> None:
         self._schemas = {number: read_schema(text) for number, text in texts.items()}
 
     def schema(self, number: int) -> AvroSchema:
-        """The schema of that id. Raises Undecodable if there is none."""
+        """The schema with this id. Raises Undecodable if there is none."""
         if number not in self._schemas:
             raise no_such_schema(number, "among the recorded ones")
         return self._schemas[number]
 
 
 def no_such_schema(number: int, where: str) -> Undecodable:
-    """The error for an id that nobody knows."""
+    """The error for an unknown id."""
     return Undecodable(
         f"no schema {number} {where}",
         advice="either the registry lost it (one in memory that was restarted: restart the connector, so that it "
@@ -101,7 +101,7 @@ def decode(data: bytes, schemas: Schemas) -> tuple[Any, TableSchema]:
     """The value in ``data``, which begins with the magic byte, and the types of its row's columns.
 
     Raises:
-        Undecodable: not the wire format, no such schema, or a body that is not of the schema.
+        Undecodable: not the wire format, no such schema, or a body that does not match the schema.
         ServerError: from ``schemas``.
 
     """
@@ -114,8 +114,8 @@ def decode(data: bytes, schemas: Schemas) -> tuple[Any, TableSchema]:
     try:
         value = fastavro.schemaless_reader(body, schema.writer, None)
     except Exception as error:
-        # Seen from garbage: EOFError, IndexError, UnicodeDecodeError, ValueError, OverflowError. The library names no
-        # base class, and its words may quote the record.
+        # Random bytes caused EOFError, IndexError, UnicodeDecodeError, ValueError, OverflowError. fastavro has no base
+        # class for its errors, and their texts may quote the record.
         raise Undecodable(
             f"{len(data)} bytes that are not Avro of schema {number} ({type(error).__name__})",
             advice=f"if every record is so: set {_OTHER_IDS}",
@@ -132,7 +132,7 @@ def read_schema(text: str | bytes) -> AvroSchema:
     """A writer schema from its JSON text.
 
     Raises:
-        Undecodable: it is no Avro schema, or none that a reader of unknown bytes should use.
+        Undecodable: it is not an Avro schema, or it is not safe for reading unknown bytes.
 
     """
     try:
@@ -140,15 +140,15 @@ def read_schema(text: str | bytes) -> AvroSchema:
         return AvroSchema(fastavro.parse_schema(_BareSchema().of(declared)), _columns(declared))
     except Undecodable:
         raise
-    except Exception as error:  # the library raises what it meets: KeyError, AttributeError, SchemaParseException
+    except Exception as error:  # fastavro has no base class: KeyError, AttributeError, SchemaParseException
         raise Undecodable(f"a schema that is not Avro ({type(error).__name__})") from None
 
 
 class _BareSchema:
-    """A schema without what a reader of its own bytes does not need: defaults, documentation, logical types.
+    """Removes the parts of a schema that are not needed to read its own data: defaults, documentation, logical types.
 
-    Refuses what would let a few bytes of garbage cost everything: schemas that hold themselves (depth), and arrays
-    of nothing (length).
+    Refuses schemas with which a few random bytes could take unlimited time or memory: schemas that contain themselves
+    (depth), and arrays whose elements have no bytes (length).
     """
 
     def __init__(self) -> None:
@@ -186,7 +186,7 @@ class _BareSchema:
 
 
 def _columns(schema: Any) -> TableSchema:
-    """The columns of a row envelope's image, or of the record itself (a key)."""
+    """The columns of the row image in an envelope's schema, or of the record itself (a key)."""
     fields = schema.get("fields") if isinstance(schema, dict) else None
     if not fields:
         return {}
@@ -196,7 +196,7 @@ def _columns(schema: Any) -> TableSchema:
 
 
 def _record(kind: Any) -> Any:
-    """The record that is written out in a union; the image that comes second only names the first one's."""
+    """The record that is defined in a union. An envelope's second image only names the record of the first image."""
     options = kind if isinstance(kind, list) else [kind]
     return next((each for each in options if isinstance(each, dict) and each.get("fields")), None)
 

@@ -1,7 +1,7 @@
-"""Bytes of a Kafka record to a decoded value, the wire format told apart per record.
+"""Decodes the bytes of a Kafka record. The wire format is detected for each record.
 
-JSON as Kafka Connect's JsonConverter writes it, with or without its schema around the payload; or Avro in Confluent's
-wire format, which begins with byte 0, as no JSON does.
+The formats: JSON of Kafka Connect's JsonConverter, with or without a schema around the payload; and Avro in Confluent's
+wire format. Avro begins with byte 0, and JSON never does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from consumer.events.event import ColumnSchema, TableSchema
 _NO_SCHEMA: TableSchema = {}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _EXPECTED = "expected: Kafka Connect's JsonConverter, with or without schemas, or Avro in Confluent's format"
-# What the bytes of other converters begin with, and how they are called.
+# The first bytes of other converters' formats, and the names of these formats.
 _OTHER_CONVERTERS = {
     b"Struct{": "text of StringConverter, which nothing can read back",
     b"\x03\x00": "bytes of the converter of AWS Glue's schema registry",
@@ -31,21 +31,21 @@ _DECIMAL = "org.apache.kafka.connect.data.Decimal"
 
 
 class Decoded(msgspec.Struct, frozen=True):
-    """A decoded value, and what the wire said of the row's columns (empty without a schema)."""
+    """A decoded value, and the column types from its schema (empty without a schema)."""
 
     payload: Any
     columns: TableSchema
 
 
 class _WithSchema(msgspec.Struct):
-    """JsonConverter's ``schemas.enable=true``; the schema stays bytes, for it is the same in every record."""
+    """JsonConverter's ``schemas.enable=true``. The schema stays bytes, because it is the same in every record."""
 
     schema: msgspec.Raw
     payload: Any
 
 
 class _Field(msgspec.Struct):
-    """What is read of a Connect schema, and of each field in it."""
+    """The parts of a Connect schema that are read; each of its fields has the same parts."""
 
     field: str = ""
     name: str | None = None
@@ -64,7 +64,7 @@ def decode(data: bytes, schemas: Schemas) -> Decoded:
 
     Raises:
         Undecodable: the bytes are neither JSON nor Avro of a known schema.
-        ServerError: from ``schemas``, which only Avro asks.
+        ServerError: from ``schemas``, which is used only for Avro.
 
     """
     if not data:
@@ -75,17 +75,19 @@ def decode(data: bytes, schemas: Schemas) -> Decoded:
         return Decoded(*avro.decode(data, schemas))
     try:
         if data[:9] == b'{"schema"':
-            with suppress(msgspec.ValidationError):  # a row with a column of that name, not a schema around a payload
+            with suppress(msgspec.ValidationError):  # a row with a column "schema", not a schema around a payload
                 wrapped = _json_with_schema.decode(data)
                 return Decoded(wrapped.payload, _row_schema(bytes(wrapped.schema)))
         value = _json.decode(data)
         if isinstance(value, dict) and value.keys() == {"schema", "payload"}:
-            return Decoded(value["payload"], _row_schema(_encode(value["schema"])))  # not as Connect spells it
+            return Decoded(
+                value["payload"], _row_schema(_encode(value["schema"]))
+            )  # other order or spaces than Connect writes
         return Decoded(value, _NO_SCHEMA)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         if data.startswith(_BYTE_ORDER_MARK) and not data.startswith(_BYTE_ORDER_MARK, len(_BYTE_ORDER_MARK)):
             return decode(data[len(_BYTE_ORDER_MARK) :], schemas)
-        # The decoder's own words may quote the record, so they are not repeated here.
+        # The decoder's error text may quote the record, so it is not repeated here.
         raise Undecodable(_named(data), advice=_EXPECTED) from None
 
 
@@ -104,11 +106,11 @@ def _is_json(data: bytes) -> bool:
 
 @lru_cache(maxsize=256)
 def _row_schema(raw: bytes) -> TableSchema:
-    """The columns' types from the Connect schema of an envelope, or of a key: long, and the same in every record."""
+    """The columns' types from the Connect schema of an envelope or key, which is long and the same in every record."""
     try:
         fields = _json_schema.decode(raw).fields
     except msgspec.DecodeError:
-        return _NO_SCHEMA  # a schema of a plain value, or none that Connect wrote: the payload speaks for itself
+        return _NO_SCHEMA  # the schema of a plain value, or not a Connect schema: the payload is used without it
     rows = [each for each in fields if each.field in ("after", "before") and each.fields]
     return {column.field: _column(column) for column in (rows[0].fields if rows else fields)}
 

@@ -1,9 +1,11 @@
-"""Decimals as the wire spells them: text, or the unscaled integer; and which of the two a JSON row without schema uses.
+"""Decimals in a record: text, or the unscaled integer. Detects which of the two a JSON row without schema uses.
 
-In string mode money is ``"100.50"``. In precise mode it is base64 of the unscaled integer, and without a schema the
-scale is nowhere in the record: it comes from the mapping. One spelling holds for a whole record, so the columns decide
-together: most precise values are no number, and in string mode every amount with decimals has a point. Where nothing
-speaks for base64 it is text: base64 that begins with a digit is a negative amount, and one of digits alone is rare.
+In string mode (``decimal.handling.mode``) an amount is ``"100.50"``. In precise mode it is base64 of the unscaled
+integer. Without a schema, the record does not contain the scale; it comes from the mapping.
+
+All columns of a record use the same mode, so they decide together. In precise mode most values are not numbers. In
+string mode every amount with decimals has a point. If no value shows precise mode, the values are text. This is rarely
+wrong: base64 that begins with a digit is a negative amount, and base64 of digits only is rare.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from consumer.errors import InvalidValue
 from consumer.events.event import ChangeEvent, ColumnSchema, TableSchema
 
 LONGEST = 80
-"""So many characters an amount may have, and so many decimals."""
+"""The largest number of characters of an amount, and of its decimals."""
 _LONGEST_UNSCALED = 34
 _DECIMAL = "org.apache.kafka.connect.data.Decimal"
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:[eE][+-]?[0-9]+)?")
@@ -29,9 +31,9 @@ _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{
 
 
 def spelled(event: ChangeEvent, money: Iterable[tuple[str, int]]) -> ChangeEvent:
-    """``event`` with a schema of its money columns where they are in precise mode and the record has no schema.
+    """``event`` with a schema of its money columns, if they are in precise mode and the record has no schema.
 
-    ``money`` are the columns with their scales.
+    ``money``: the money columns, each with its scale.
     """
     if event.schema:
         return event
@@ -60,7 +62,7 @@ def _texts(event: ChangeEvent, column: str) -> Iterator[str]:
 
 
 def is_special(text: str) -> bool:
-    """Whether it is NaN or an infinity, as PostgreSQL, Java or Debezium write them."""
+    """Whether ``text`` is NaN or an infinity, as PostgreSQL, Java or Debezium write them."""
     return _SPECIAL.fullmatch(text) is not None
 
 
@@ -68,7 +70,7 @@ def base64_bytes(text: str) -> bytes:
     """The bytes of an unscaled decimal.
 
     Raises:
-        InvalidValue: no base64.
+        InvalidValue: ``text`` is not base64.
     """
     try:
         return b64decode(text, validate=True)
@@ -77,14 +79,14 @@ def base64_bytes(text: str) -> bytes:
 
 
 def unscaled(data: bytes, scale: int) -> Decimal:
-    """The number whose big-endian two's complement is ``data``, moved by ``scale`` decimals.
+    """The number with ``scale`` decimals whose unscaled integer is ``data``, in big-endian two's complement.
 
     Raises:
-        InvalidValue: empty, or too large.
+        InvalidValue: ``data`` is empty, or the number is too large.
     """
     if not data or len(data) > _LONGEST_UNSCALED or abs(scale) > LONGEST:
         raise InvalidValue("not an unscaled decimal of a sensible size")
-    # Scaling by a constructor, not by scaleb: the decimal context would round beyond 28 digits.
+    # The constructor sets the scale, not scaleb: scaleb rounds to the 28 digits of the decimal context.
     number = int.from_bytes(data, "big", signed=True)
     digits = tuple(int(digit) for digit in str(abs(number)))
     return Decimal((1 if number < 0 else 0, digits, -scale))

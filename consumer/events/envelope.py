@@ -1,4 +1,4 @@
-"""A decoded value to a change event: Debezium's envelope, and what else lies in its topics."""
+"""Parses a decoded value: Debezium's envelope, and the other records in its topics."""
 
 from __future__ import annotations
 
@@ -39,11 +39,13 @@ def parse(
     *,
     placeholder: str = PLACEHOLDER,
 ) -> ChangeEvent | Tombstone | Ignored | OtherDatabase:
-    """What ``record`` says; ``schemas`` are for Avro. Rows of other ``databases`` are not looked at; none: all are.
-    ``placeholder`` stands for values that were not sent.
+    """The content of ``record``.
+
+    ``schemas``: for Avro. ``databases``: rows of other databases are not parsed; empty: all rows are parsed.
+    ``placeholder``: the text that Debezium sends for values that were not sent.
 
     Raises:
-        RecordError: with the record's place, and the envelope's field at fault.
+        RecordError: with the record's place, and the faulty field of the envelope.
         ServerError: from ``schemas``.
 
     """
@@ -72,7 +74,7 @@ def _parse(
     source, table = _source(envelope)
     database = _database(source, is_needed=bool(databases))
     if not is_taken(databases, database):
-        # Before anything is refused: what is wrong with rows of another database is no business of this program.
+        # Checked before any row error is raised: faulty rows of other databases do not matter to this program.
         return OtherDatabase(database, table)
     if op is Operation.TRUNCATE:
         raise Unsupported(
@@ -102,7 +104,7 @@ def _parse(
 
 
 def _source(envelope: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
-    """The source block, and the table that it names."""
+    """The source block, and the name of the table in it."""
     source = envelope.get("source")
     if not isinstance(source, dict):
         raise NotAnEnvelope("missing", field="source")
@@ -123,7 +125,7 @@ def _database(source: Mapping[str, Any], *, is_needed: bool) -> str:
 
 
 def scope_of(source: Mapping[str, Any]) -> str:
-    """The field of a source block that tells two tables of one name apart: a database's or a schema's name."""
+    """The field of a source block that distinguishes tables of the same name: the database's or the schema's name."""
     return "schema" if source.get("connector") == "postgresql" else "db"
 
 
@@ -134,7 +136,7 @@ def _no_object(value: object) -> NotAnEnvelope:
 
 
 def _without_operation(value: Mapping[str, Any]) -> Ignored:
-    """Debezium's own topics carry no ``op``; anything else without one is no change event."""
+    """Records of Debezium's own topics have no ``op``. Any other record without ``op`` is an error."""
     if "specversion" in value and "type" in value:
         raise NotAnEnvelope("a CloudEvents envelope, of CloudEventsConverter", advice=_CONVERTERS)
     if not value.keys().isdisjoint(("__op", "__deleted")):
@@ -165,7 +167,7 @@ def _image(envelope: Mapping[str, Any], name: str) -> RowImage | None:
 def _with_unavailable(
     before: RowImage | None, after: RowImage | None, placeholder: str
 ) -> tuple[RowImage | None, RowImage | None]:
-    """Debezium's placeholder as what it is: unchanged, so where the old row has the value, it is the new row's too."""
+    """Replace Debezium's placeholder. The value is unchanged, so the new row gets the old row's value if it has one."""
     old = {} if before is None else before
     old = {name: UNAVAILABLE if value == placeholder else value for name, value in old.items()}
     new = {} if after is None else after
@@ -174,7 +176,7 @@ def _with_unavailable(
 
 
 def key_of(key: bytes | None, schemas: Schemas) -> RowImage:
-    """The columns of a record's key; empty where the key is absent or not ours to read (the row image has them too)."""
+    """The columns of a record's key; empty if it is absent or can't be read (the row image has the columns too)."""
     if key is None:
         return {}
     try:
@@ -185,15 +187,15 @@ def key_of(key: bytes | None, schemas: Schemas) -> RowImage:
 
 
 def _with_whole_numbers(key: RowImage, columns: TableSchema) -> RowImage:
-    """Decimals of a key as numbers: nothing that is asked for its key is told the schema too."""
+    """Convert decimals of a key to numbers, because the key is passed on without its schema."""
     decimals = {name for name, column in columns.items() if column.scale == 0 and key.get(name) is not None}
     return key if not decimals else {**key, **{name: whole_number(key[name], columns[name]) for name in decimals}}
 
 
 def _transaction(envelope: Mapping[str, Any], position: SourcePosition) -> str | None:
-    """The database transaction's id: from Debezium's transaction metadata, else from the source block.
+    """The database transaction's id: from Debezium's transaction metadata, otherwise from the source block.
 
-    PostgreSQL's is ``txId:lsn`` with another lsn in each row, so the txId alone is the transaction's.
+    On PostgreSQL the metadata has ``txId:lsn``, with another lsn in each row. So only the txId is used.
     """
     block = envelope.get("transaction")
     found = block.get("id") if isinstance(block, dict) else None

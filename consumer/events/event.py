@@ -1,4 +1,4 @@
-"""The change event: one committed change of one row, as the rest of the program sees it."""
+"""The change event: one committed change of one row, in the form that the rest of the program uses."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Operation(StrEnum):
 
 
 class Unavailable(Enum):
-    """A value that the database did not send, such as an unchanged TOAST column: neither NULL nor a value."""
+    """Stands for a value that the database did not send, such as an unchanged TOAST column. It is not NULL."""
 
     UNAVAILABLE = "unavailable"
 
 
 UNAVAILABLE: Final = Unavailable.UNAVAILABLE
 PLACEHOLDER: Final = "__debezium_unavailable_value"
-"""What Debezium sends in place of such a value, unless its ``unavailable.value.placeholder`` says another text."""
+"""What Debezium sends instead of such a value, unless ``unavailable.value.placeholder`` sets another text."""
 
 
 class Unreadable(Enum):
-    """A value that a database's driver can't read, such as a date after the year 9999: no column kind accepts it."""
+    """Stands for a value that a database driver can't read, such as a date after 9999. No column kind accepts it."""
 
     UNREADABLE = "unreadable"
 
@@ -43,14 +43,14 @@ class Unreadable(Enum):
 UNREADABLE: Final = Unreadable.UNREADABLE
 
 RowImage: TypeAlias = Mapping[str, object]
-"""Columns by name, as decoded: a column that is not in the mapping is absent, None is NULL."""
+"""Decoded values by column name. None is NULL. A column without an entry is absent from the row image."""
 
 
 class ColumnSchema(msgspec.Struct, frozen=True):
-    """What the wire says of one column's type, where it says anything.
+    """What the record's schema says of one column's type; the defaults mean that it says nothing.
 
-    ``name`` is Kafka Connect's semantic type (``io.debezium.time.MicroTimestamp``), ``scale`` that of a decimal.
-    ``is_assumed``: the wire said nothing, and the scale is the mapping's.
+    ``name``: Kafka Connect's semantic type (``io.debezium.time.MicroTimestamp``). ``scale``: the scale of a decimal.
+    ``is_assumed``: the record had no schema, and the scale comes from the mapping.
     """
 
     name: str = ""
@@ -64,12 +64,12 @@ TableSchema: TypeAlias = Mapping[str, ColumnSchema]
 class ChangeEvent(msgspec.Struct, frozen=True):
     """One committed change of one row.
 
-    ``before`` is None where there is no old image (insert, snapshot read), ``after`` where there is no new one
-    (delete). ``key`` holds the columns of the record's key, ``schema`` what the wire said of the columns' types
-    (empty for JSON without schema). ``transaction_id`` joins the events of one database transaction. ``between`` are
-    the row's images between ``before`` and ``after``, where this event stands for several. ``database`` is the table's
-    database, on PostgreSQL its schema; "" if the record does not say it. ``written_ms`` is Kafka's timestamp of the
-    record.
+    ``before``: the old row image; None if there is none (insert, snapshot read). ``after``: the new row image; None if
+    there is none (delete). ``key``: the columns of the record's key. ``schema``: the columns' types from the record's
+    schema; empty for JSON without schema. ``transaction_id``: the same for all events of one database transaction.
+    ``between``: the row images between ``before`` and ``after``, if this event was joined from several. ``database``:
+    the table's database, on PostgreSQL its schema; "" if the record does not contain it. ``written_ms``: Kafka's
+    timestamp of the record.
     """
 
     table: str
@@ -87,22 +87,22 @@ class ChangeEvent(msgspec.Struct, frozen=True):
 
     @property
     def is_incremental(self) -> bool:
-        """Whether it was read by an incremental snapshot: true at some time, but not surely at its position."""
+        """Whether an incremental snapshot read the row: the image was right once, but maybe not at its position."""
         return self.position.origin is Origin.INCREMENTAL
 
 
 class Tombstone(msgspec.Struct, frozen=True):
-    """The null value after a delete, for log compaction; the delete itself came before it."""
+    """The null value after a delete, for log compaction. The delete itself is the record before it."""
 
 
 class Ignored(msgspec.Struct, frozen=True):
-    """A record that is known to carry no row change; ``reason`` says what it is."""
+    """A record of a known kind that contains no row change. ``reason`` says what the record is."""
 
     reason: str
 
 
 class OtherDatabase(msgspec.Struct, frozen=True):
-    """A change of a table of a database that is not followed, such as a restored backup's."""
+    """A change of a table in a database that is not consumed, such as a restored backup."""
 
     database: str
     table: str

@@ -1,11 +1,11 @@
 """Where in the database's log a change was committed: Debezium's ``source`` block.
 
-A *source position* is the database's own coordinate (binlog file and offset, LSN); a Kafka *offset* is where Debezium
-happened to write it. Positions of two servers' logs can't be compared, so they decide nothing about which change is
-newer (:mod:`consumer.guard.version`); they help to recognise a change that is sent again
+A *source position* is the change's place in the database's log (binlog file and offset, or LSN). A Kafka *offset* is
+the record's place in its partition. Positions in the logs of two servers can't be compared. So they do not decide which
+change is newer (:mod:`consumer.guard.version`). They help to recognise a change that is sent again
 (:mod:`consumer.guard.history`).
 
-The sources of what is said of each database's log: Debezium's ``source`` block, as measured on real servers.
+The statements about each database's log come from Debezium's ``source`` block, as measured on real servers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SEQUENCE = re.compile(r'\[(?:null|"(\d{1,20})"),"(\d{1,20})"\]')
 
 
 class Origin(StrEnum):
-    """How a row came to be read: as a streamed change, by a snapshot, or by an incremental snapshot."""
+    """How Debezium read a row: as a streamed change, by a snapshot, or by an incremental snapshot."""
 
     STREAMED = "s"
     SNAPSHOT = "r"
@@ -33,12 +33,13 @@ class Origin(StrEnum):
 class SourcePosition(msgspec.Struct, frozen=True):
     """A place in a database's log.
 
-    ``order`` is text that sorts as this server's log does, numbers padded to a fixed width. ``place`` is the row's own
-    place in it, and ``server`` the server that wrote the change, or "0" where that is not known. ``ts_ms`` is the
-    source's time in UTC milliseconds: of the commit on MySQL with GTIDs and on PostgreSQL, else of the statement.
+    ``order``: text that sorts in the order of this server's log; its numbers are padded to a fixed width. ``place``:
+    the row's own place in the log. ``server``: the server that wrote the change, "0" if it is not known. ``ts_ms``: the
+    source's time, UTC milliseconds. On MySQL with GTIDs and on PostgreSQL this is the time of the commit, otherwise the
+    time of the statement.
 
-    ``transaction`` is the GTID, or PostgreSQL's transaction id, "" where there is none; ``count`` is which row of its
-    transaction this is (``transaction.total_order``), from 1, and 0 where Debezium does not count.
+    ``transaction``: the GTID, or PostgreSQL's transaction id; "" if there is none. ``count``: the number of the row in
+    its transaction (``transaction.total_order``), from 1; 0 if Debezium does not count.
     """
 
     connector: str
@@ -52,12 +53,12 @@ class SourcePosition(msgspec.Struct, frozen=True):
 
     @property
     def lineage(self) -> str:
-        """Connector kind and server, as messages name whose log ``order`` is about."""
+        """Kind of connector, and server: how messages name the log of ``order``."""
         return f"{self.connector}:{self.server}"
 
 
 def from_source(source: Mapping[str, object], transaction: object = None) -> SourcePosition:
-    """The position in a Debezium ``source`` block; ``transaction`` is the envelope's block of that name, or None.
+    """The position in a Debezium ``source`` block. ``transaction``: the envelope's ``transaction`` block, or None.
 
     Raises:
         NotAnEnvelope: a part that orders changes is missing.
@@ -74,10 +75,10 @@ def from_source(source: Mapping[str, object], transaction: object = None) -> Sou
 
 
 def _in_binlog(connector: str, source: Mapping[str, object], transaction: object) -> SourcePosition:
-    """File, offset, row, and Debezium's count of the transaction's rows.
+    """The position from file, offset, row, and Debezium's count of the transaction's rows.
 
     Rows may share a file offset: on MariaDB from 11.4 all rows of a transaction (unless ``binlog_legacy_event_pos`` is
-    on), on MySQL those of a compressed transaction. Then the count alone tells them apart.
+    on), on MySQL all rows of a compressed transaction. Then only the count tells them apart.
     """
     file = source.get("file")
     number = _file_number(file) if isinstance(file, str) else ""
@@ -100,23 +101,25 @@ def _in_binlog(connector: str, source: Mapping[str, object], transaction: object
 
 @lru_cache(maxsize=256)
 def _file_number(file: str) -> str:
-    """The number of a binlog file, padded; "" for a longer one too, which would not sort as text of a fixed width."""
+    """The number of a binlog file, padded; "" if there is none, or if it is too long for text of a fixed width."""
     number = file.rpartition(".")[2]
     return f"{int(number):010d}" if number.isdecimal() and len(number) <= 10 else ""
 
 
 def _count(transaction: object) -> int:
-    """Which row of its database transaction this is, from 1; 0 where Debezium does not count, as in a snapshot."""
+    """The number of the row in its database transaction, from 1; 0 if Debezium does not count, as in a snapshot."""
     count = transaction.get("total_order") if isinstance(transaction, dict) else None
     return count if isinstance(count, int) and count > 0 else 0
 
 
 def _in_wal(source: Mapping[str, object], transaction: object) -> SourcePosition:
-    """``sequence``: the commit before this transaction, then the row's own place. ``lsn`` alone is not monotonic, for
-    the rows of a transaction are sent at its commit, and another's may lie before them and be committed after.
+    """The position from ``sequence``: the LSN of the previous commit, then the row's own LSN.
 
-    In the first transaction after the connector started Debezium does not know the commit before; then, and for a
-    snapshot read, the row's own place stands for it.
+    ``lsn`` alone does not always rise. Debezium sends the rows of a transaction when it commits. A transaction that
+    commits later may have rows with a lower LSN.
+
+    In the first transaction after the connector's start, Debezium does not know the previous commit. Then, and for a
+    snapshot read, the row's own LSN is used instead.
     """
     sequence = source.get("sequence")
     found = _SEQUENCE.fullmatch(sequence.replace(" ", "")) if isinstance(sequence, str) else None

@@ -1,8 +1,8 @@
-"""A source record: the bytes of one Kafka record and where it lay; and its form in a recording.
+"""A source record: the bytes of one Kafka record and its place; and its form in a recording.
 
 A recording is JSON lines, one record a line: ``topic``, ``partition``, ``offset``, ``timestamp_ms``,
 ``key`` and ``value`` (base64 of the bytes, or null), ``headers`` (list of name and base64, or null). ``kcat -J``
-prints another form, with ``payload`` and ``ts``, where key and payload are text; both are read here.
+prints another form: it has ``payload`` and ``ts``, and key and payload are text. This module reads both forms.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Partition(NamedTuple):
 
     @classmethod
     def of(cls, record: SourceRecord) -> Self:
-        """The one in which ``record`` lies."""
+        """The partition of ``record``."""
         return cls(record.topic, record.partition)
 
 
 class SourceRecord(msgspec.Struct, frozen=True):
-    """One Kafka record. ``timestamp_ms`` is when the broker or the producer stamped it, UTC milliseconds."""
+    """One Kafka record. ``timestamp_ms``: the timestamp from the broker or the producer, UTC milliseconds."""
 
     topic: str
     partition: int
@@ -50,7 +50,7 @@ class SourceRecord(msgspec.Struct, frozen=True):
 
 
 def to_line(record: SourceRecord) -> str:
-    """The record as one line of a recording, without the line's end."""
+    """The record as one line of a recording, without the line break."""
     return msgspec.json.encode(
         {
             "topic": record.topic,
@@ -65,10 +65,10 @@ def to_line(record: SourceRecord) -> str:
 
 
 def from_line(line: str | bytes) -> SourceRecord:
-    """One line of a recording, or of ``kcat -J``.
+    """Parse one line of a recording, or of ``kcat -J``.
 
     Raises:
-        Undecodable: naming the field at fault.
+        Undecodable: the error names the faulty field.
 
     """
     try:

@@ -1,7 +1,7 @@
 """Points in time as text: UTC, milliseconds, years 1 to 9999.
 
-A number is read in the unit that the schema says. Without a schema its size tells the unit, where it can: the same
-number is a date in milliseconds of a far year and a date in microseconds of the seventies.
+The schema gives the unit of a number. Without a schema the size of the number gives the unit, but not always: the same
+number may be milliseconds of a year after 5138, or microseconds of the 1970s.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LAST_MS = 253_402_300_799_999
 _SURELY_MS = 10**14
 """The year 5138. A number below it is milliseconds: as microseconds it would be a time before March 1973."""
 _END_OF_TIME_MS = _LAST_MS - 2 * _MS_PER_DAY
-"""From here on it is 9999-12-31, in whatever zone: no date, but what applications write for "never"."""
+"""From here on the time is 9999-12-31 in some time zone. Applications write this date for "never"."""
 _UNITS_PER_MS = {"Timestamp": 1, "MicroTimestamp": 1_000, "NanoTimestamp": 1_000_000}
 _PG_INFINITE = (9_223_372_036_825_200_000, 9_223_372_036_832_400_000)
 _INFINITE = frozenset(
@@ -30,7 +30,7 @@ _INFINITE = frozenset(
     for positive in (*_PG_INFINITE, *(each // 1000 for each in _PG_INFINITE), 185_543_533_774_800_000, 2**63 - 1, 2**63)
     for number in (positive, -positive)
 )
-"""What the JDBC driver of PostgreSQL, and so Debezium, makes of ``infinity``: whole, or cut to milliseconds."""
+"""The numbers for ``infinity`` of PostgreSQL's JDBC driver, and so of Debezium: in full, or cut to milliseconds."""
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NO_UNIT = (
     "send the schema too (or Avro), or set time.precision.mode=isostring on the connector: without a schema this number"
@@ -58,10 +58,12 @@ def _second(seconds: int) -> str:
 
 
 def time_text(value: object, scale: int, schema: ColumnSchema) -> str:
-    """The text of a time column: epoch milli-, micro- or nanoseconds, or ISO text; finer than a millisecond is cut off.
+    """The text of a time column, from epoch milli-, micro- or nanoseconds, or from ISO text.
+
+    Parts of a millisecond are cut off.
 
     Raises:
-        InvalidValue: no point in time, or one in a unit that can't be known.
+        InvalidValue: not a point in time, or a number whose unit can't be known.
     """
     if isinstance(value, datetime):
         return _moment(value)
@@ -98,7 +100,7 @@ def _number(value: int, name: str) -> str:
 
 
 def _unit(value: int) -> int:
-    """How many of the number's units are a millisecond, where the wire does not say."""
+    """How many of the number's units are a millisecond, for a record without a schema."""
     for unit in (1, 1_000):
         if _FIRST_MS * unit <= value < _SURELY_MS * unit:
             return unit

@@ -1,4 +1,4 @@
-"""Values of columns in their one canonical form: the Redis string.
+"""The canonical form of column values: the string that Redis holds.
 
 Two values are the same when their canonical forms are the same: ``10.50`` and ``10.5``, ``1`` and ``true``, ``VIP`` and
 ``VIP`` padded with spaces by a CHAR column. NULL is None here and ``""`` in Redis; ``0`` and ``""`` are values. Money
@@ -23,7 +23,7 @@ __all__ = ["NO_SCHEMA", "Kind", "Speller", "canonical", "money", "of_column", "s
 
 
 class Kind(StrEnum):
-    """What a column holds, and so how it is written. BITS is a BIT(n) column, which JSON without schema can't tell."""
+    """What a column holds, and so its form in Redis. BITS: a BIT(n) column; JSON without schema does not show this."""
 
     MONEY = "money"
     INTEGER = "integer"
@@ -33,10 +33,10 @@ class Kind(StrEnum):
 
 
 Speller: TypeAlias = Callable[[object, int, ColumnSchema], str]
-"""A value, the scale of money where the wire does not say, and what the wire says of the column."""
+"""Arguments: the value, the scale of money if the record does not contain it, and the column's schema."""
 
 NO_SCHEMA = ColumnSchema()
-"""Of a column of which the wire says nothing."""
+"""For a column of a record without schema."""
 _PLAIN_MONEY = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
 _PADDED_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)")
@@ -57,7 +57,7 @@ _UNSIGNED = (
 
 
 def canonical(value: object, kind: Kind, scale: int, schema: ColumnSchema = NO_SCHEMA) -> str | None:
-    """The canonical text of a decoded column value, None for NULL.
+    """The canonical text of a decoded column value; None for NULL.
 
     ``scale`` is the number of decimals of a money column, for wire formats that do not carry it.
 
@@ -69,15 +69,15 @@ def canonical(value: object, kind: Kind, scale: int, schema: ColumnSchema = NO_S
 
 
 def speller(kind: Kind) -> Speller:
-    """:func:`canonical` of one kind, for values that are not NULL: found once, called for every row."""
+    """:func:`canonical` of one kind, for values that are not NULL. Get it once, and call it for every row."""
     return _SPELLERS[kind]
 
 
 def of_column(raw: object, name: str, kind: Kind, scale: int, columns: TableSchema) -> str | None:
-    """:func:`canonical` of the column ``name``, whose schema is in ``columns`` if the wire said one.
+    """:func:`canonical` of the column ``name``, whose schema is in ``columns`` if the record has one.
 
     Raises:
-        InvalidValue: naming the column.
+        InvalidValue: the error names the column.
     """
     try:
         return canonical(raw, kind, scale, columns.get(name, NO_SCHEMA))
@@ -87,10 +87,10 @@ def of_column(raw: object, name: str, kind: Kind, scale: int, columns: TableSche
 
 
 def whole_number(value: object, schema: ColumnSchema = NO_SCHEMA) -> int:
-    """The id of a user: a whole number that is not negative, also as text, or as a decimal that a schema tells.
+    """The id of a user: a whole number that is not negative, also as text, or as a decimal according to the schema.
 
     Raises:
-        InvalidValue: it is none.
+        InvalidValue: the value is not such a number.
     """
     number: object = value
     if isinstance(value, str | bytes) and schema.scale is not None:
@@ -104,7 +104,7 @@ def whole_number(value: object, schema: ColumnSchema = NO_SCHEMA) -> int:
 
 
 def money(value: Decimal) -> str:
-    """Exact decimal text: no exponent, at least two places, zeros beyond those cut, no negative zero."""
+    """Exact decimal text: no exponent, at least two decimals, no further zeros at the end, no negative zero."""
     text = format(value, "f") if value else "0"
     whole, _, places = text.partition(".")
     return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
@@ -149,7 +149,7 @@ def _money_text(text: str, scale: int, is_unscaled: bool) -> str:
 
 
 def _variable_scale(value: Mapping[object, object]) -> str:
-    """Debezium's struct for a NUMERIC without a scale of its own."""
+    """Debezium's struct for a NUMERIC column without a declared scale."""
     scale, digits = value["scale"], value["value"]
     if not isinstance(scale, int) or isinstance(scale, bool) or abs(scale) > LONGEST:
         raise InvalidValue("should be a decimal with its scale")
@@ -167,7 +167,7 @@ def _scale_of(schema: ColumnSchema) -> int:
 
 
 def _integer(value: object, scale: int, schema: ColumnSchema) -> str:
-    """Whole numbers and flags. Text is passed on: a deployment may hold ``MAM001`` where another holds a number."""
+    """Whole numbers and flags. Text is kept: a column may contain ``MAM001`` in one deployment, a number in another."""
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, int) and abs(value) < _HUGE:
@@ -192,7 +192,7 @@ _FLAGS = {"true": "1", "false": "0"}
 
 
 def _whole(data: bytes, schema: ColumnSchema) -> str:
-    """An integer that came as a decimal, as BIGINT UNSIGNED may."""
+    """An integer that was sent as a decimal, as Debezium may send BIGINT UNSIGNED."""
     number = unscaled(data, _scale_of(schema))
     if number != number.to_integral_value():
         raise InvalidValue("should be a whole number")
@@ -200,7 +200,7 @@ def _whole(data: bytes, schema: ColumnSchema) -> str:
 
 
 def _bits(value: object, scale: int, schema: ColumnSchema) -> str:
-    """The number in a BIT column: Debezium sends the bytes of it, the lowest first, and of BIT(1) a flag."""
+    """The number in a BIT column. Debezium sends its bytes, the lowest first; for BIT(1) it sends a flag."""
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, str):

@@ -1,1 +1,1 @@
-"""The version guard: which of two changes of a user is the newer, and which records Debezium has sent before."""
+"""The version guard: which of two changes of a user is newer, and which changes Debezium has sent before."""

@@ -1,10 +1,12 @@
-"""What was sent before in a partition: Debezium sends a tail of its log again after a restart, a failover, or when its
-offsets are set back.
+"""The history of a partition: which changes were sent before.
 
-A change that looks as usual is new: its number is above all that were seen of the same server. Any other is looked up
-by its identity: among the changes that are remembered, and where these do not reach back to its time, in the topic
-itself. A change can't have been sent before it was committed, so a memory that reaches back to its source's time
-answers also "no". What was sent before is not applied again; what was not is new, whatever its place says.
+Debezium sends the latest part of its log again after a restart, after a failover, or if its offsets are set back.
+
+The usual case: the change's number is above all numbers seen of the same server, so the change is new. Any other
+change is looked up by its identity: first in memory. If the memory does not reach back to the change's source time,
+the topic itself is searched. A change is never sent before it is committed. So a memory that reaches back to the source
+time also proves that a change was not sent before. A change that was sent before is not applied again. A change that
+was not sent before is new, whatever its source position.
 """
 
 from __future__ import annotations
@@ -22,26 +24,26 @@ from consumer.guard.sent import Key, SentChange, sent_change
 
 _REMEMBERED = 40_000
 _BEFORE = 100
-"""So many offsets before a tombstone the delete that it belongs to is looked for."""
+"""How many offsets before a tombstone its delete is searched."""
 
 
 class History(Protocol):
-    """Tells what was sent before. Of each partition the records come in the order of their offsets, and may begin again
-    at an earlier one.
+    """Finds changes that were sent before. The caller passes the records of each partition in the order of their
+    offsets, and may begin again at an earlier offset.
     """
 
     def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
-        """The offset of the record in the same partition that brought this change first; None if it is new.
+        """The offset of the first record in the same partition with this change; None if the change is new.
 
-        ``value`` is the record's: by it a second copy of a snapshot's read is known. Without it each read is new.
+        ``value``: the record's value, which identifies a second copy of a snapshot read. Without it every read is new.
 
         Raises:
-            ServerUnavailable: the topic has to be asked and can't be now; the same records may be asked about again.
+            ServerUnavailable: the topic must be read and can't be read now; the caller may pass the same records again.
         """
         ...
 
     def is_orphan(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
-        """Whether the delete that a tombstone belongs to is not there any more, as in a compacted topic.
+        """Whether the delete of a tombstone is no longer in the topic, as after compaction.
 
         Raises:
             ServerUnavailable: as :meth:`first_sent`.
@@ -49,12 +51,12 @@ class History(Protocol):
         ...
 
     def forget(self, partitions: Iterable[Partition]) -> None:
-        """They are read no more, or not from where they were."""
+        """Forget ``partitions``: they are no longer read, or are read from another offset."""
         ...
 
 
 class _NoHistory:
-    """Takes every change for new, and every tombstone for one that follows its delete."""
+    """Treats every change as new, and every tombstone as one whose delete is in the topic."""
 
     def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         return None
@@ -70,9 +72,10 @@ NO_HISTORY: History = _NoHistory()
 
 
 class PartitionHistory:
-    """One partition. ``earlier`` is asked for what lies before the first change that came; None: nothing does.
+    """The history of one partition.
 
-    ``clock_ms`` is how much the clocks of the databases, of Kafka Connect and of the brokers may differ.
+    ``earlier`` reads the records before the first change that was passed here; None: there are no such records.
+    ``clock_ms``: how much the clocks of the databases, of Kafka Connect and of the brokers may differ.
     """
 
     def __init__(
@@ -87,7 +90,7 @@ class PartitionHistory:
         self._numbers = Numbers()
         self._reads = NewestReads()
         self._sure_since_ms = ALWAYS
-        """What was sent since then and is not found was not sent."""
+        """A change of this time or later that is not found was not sent before."""
         self._open = OpenTransaction()
         self._last: tuple[int, Key | None] | None = None
         """The offset of the last change, and its key if it is a delete."""
@@ -101,11 +104,11 @@ class PartitionHistory:
         return None if value is None else self.first_copy(value, event.place.offset)
 
     def first_copy(self, value: bytes, offset: int) -> int | None:
-        """As :meth:`first_sent`, of a snapshot's read of which only that is known."""
+        """As :meth:`first_sent`, for a snapshot read of which only the record's value and offset are known."""
         return self._reads.first_offset(value, offset)
 
     def first_offset(self, sent: SentChange) -> int | None:
-        """As :meth:`first_sent`, of a change of which only that is known."""
+        """As :meth:`first_sent`, for a streamed change in the form of the history."""
         memory = self._memory or self._begin(sent)
         first = self._found(sent, memory)
         if first is not None and first < sent.offset and not self._is_new_all_the_same(sent, first):
@@ -116,7 +119,7 @@ class PartitionHistory:
         return None
 
     def is_orphan(self, offset: int, key: Key) -> bool:
-        """As :meth:`History.is_orphan`, of the tombstone at ``offset`` with the columns ``key``."""
+        """As :meth:`History.is_orphan`, for the tombstone at ``offset`` whose key has the values ``key``."""
         if self._last is None and self._earlier is not None:
             for changes, _ in self._earlier.changes(self._partition, max(0, offset - _BEFORE), offset):
                 for event in changes:
@@ -137,7 +140,7 @@ class PartitionHistory:
         return self._memory
 
     def _found(self, sent: SentChange, memory: Memory) -> int | None:
-        """Where the change was sent, which may be this very record; None where it never was."""
+        """The first offset at which the change was sent, maybe this record's own; None if it was not sent before."""
         since_ms = sent.ts_ms - self._clock_ms
         first = None
         if since_ms >= self._numbers.since_ms and self._numbers.are_below(sent):
@@ -168,11 +171,14 @@ class PartitionHistory:
     def _searched(
         self, sent: SentChange, earlier: EarlierRecords, since_ms: int, end: int
     ) -> tuple[Search, int | None]:
-        """Search the topic from a time on; from an earlier one if doubtful changes in it may have come first before."""
+        """Search the topic from ``since_ms`` on.
+
+        If the first record of a doubtful change may be before that, the search begins again at an earlier time.
+        """
         complete_since_ms = max(earlier.coverage(self._partition)) + self._clock_ms
         begin = -1
         while True:
-            # A little more than is needed: the next change may be of a little earlier.
+            # Begin a little earlier than needed, because the next change may be a little older.
             begin_ms = since_ms - self._clock_ms
             before, begin = begin, earlier.offset_at(self._partition, begin_ms)
             search = Search(self._partition, begin, begin_ms, self._numbers, self._clock_ms, complete_since_ms)
@@ -186,11 +192,11 @@ class PartitionHistory:
         return search, first
 
     def _is_new_all_the_same(self, sent: SentChange, first: int) -> bool:
-        """Whether a change is to be applied though an equal one was sent at ``first``: it is another one of the same
-        transaction, or something that may be older was accepted in between.
+        """Whether to apply a change although an equal one was sent at ``first``: either it is another change of the
+        same transaction, or a change that may be older was accepted in between.
         """
         if self._doubts.apply_to(sent, first):
-            # Then so is what comes behind it: else the user would stay as this change left them.
+            # Apply the later changes too that are sent again; otherwise the user would keep the values of this change.
             self._doubts.add(sent)
             return True
         return self._open.goes_on_with(sent, first)
@@ -201,7 +207,7 @@ def _last(event: ChangeEvent) -> tuple[int, Key | None]:
 
 
 class Histories:
-    """The histories of the partitions that are read, each from where its reading began."""
+    """The history of each partition that is read. A history begins at the first offset that was read."""
 
     def __init__(self, earlier: EarlierRecords | None, clock_ms: int) -> None:
         self._earlier = earlier

@@ -1,4 +1,4 @@
-"""The identities of changes that were sent, with the offset of the first record of each; kept small."""
+"""The identities of changes that were sent, each with the offset of its first record, in little memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _RUN = 4096
 
 
 class Run:
-    """Changes that lie together in a partition: identities in ascending order, and beside each its first offset.
+    """Neighbouring changes of a partition: identities in ascending order, each with its first offset.
 
-    16 bytes a change, where a dict takes a hundred.
+    A change takes 16 bytes here, and about a hundred in a dict.
     """
 
     __slots__ = ("_identities", "_offsets", "begin_offset", "since_ms")
@@ -37,7 +37,7 @@ class Run:
 
 
 class Memory:
-    """All changes of a partition that were written since ``since_ms``, the first of which lies at ``begin_offset``.
+    """All changes of a partition that were written since ``since_ms``; the first one has the offset ``begin_offset``.
 
     Holds at most ``limit`` changes; the oldest are forgotten first.
     """
@@ -62,7 +62,7 @@ class Memory:
         return self._newest.get(identity)
 
     def put(self, identity: int, offset: int, written_ms: int) -> None:
-        """One more change. One that is read again, from an earlier offset on, is known from there."""
+        """Add a change. If records are read again from an earlier offset, the earlier offset is stored."""
         if offset < self.begin_offset:
             self.begin_offset, self.since_ms = offset, min(self.since_ms, written_ms)
         newest = self._newest
@@ -78,9 +78,9 @@ class Memory:
             self._forget()
 
     def reach_back(self, runs: deque[Run], begin_offset: int, since_ms: int) -> None:
-        """``runs`` hold all from ``begin_offset`` up to what was known.
+        """Add ``runs``, which hold all changes from ``begin_offset`` up to the changes in memory.
 
-        So far back it had to reach, and may have to again: it may hold twice as much from now on.
+        A look-up needed changes this old and may need them again, so the limit becomes at least twice the new size.
         """
         self._runs.extendleft(reversed(runs))
         self._count += sum(map(len, runs))
@@ -95,11 +95,11 @@ class Memory:
 
 
 class NewestReads:
-    """Records of snapshot reads that came last, by their bytes.
+    """The latest records of snapshot reads, recognised by the bytes of their values.
 
-    A read has no number of its own. But Kafka Connect's producer may write a batch of records twice. The second copy of
-    a read is then older than the changes between the two. Such copies lie close together and are equal byte by byte. A
-    row that is read again has another time.
+    A read has no number. But Kafka Connect's producer may write a batch of records twice. Then the second copy of a
+    read is older than the changes between the two copies. Such copies are close together and have the same bytes. If
+    Debezium reads the row again, the record contains another time.
     """
 
     def __init__(self, limit: int = 20_000) -> None:

@@ -1,4 +1,4 @@
-"""The transaction whose rows came last in a partition: which of its changes look alike, and are two all the same."""
+"""The latest transaction of a partition: tells a second equal change of a row from a copy of the first."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from consumer.guard.sent import Key, SentChange, continues
 
 
 class OpenTransaction:
-    """Tells a further change of a row from a copy, where a row goes to a value, away from it, and there again.
+    """Tells a second equal change from a copy: a row gets a value, then another value, then the first value again.
 
-    Two such changes of one transaction are equal in everything but Debezium's count, if it counts. And its count begins
-    at 1 again where Kafka Connect was restarted in the middle of the transaction.
+    Two such changes of one transaction differ only in Debezium's count (``total_order``), if Debezium counts. The count
+    begins at 1 again if Kafka Connect was restarted in the middle of the transaction.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class OpenTransaction:
         self._rows: dict[Key, RowImage | None] = {}
 
     def add(self, sent: SentChange) -> None:
-        """Take note of a new change."""
+        """Add a new change."""
         if sent.transaction != self._transaction:
             self._transaction, self._began, self._count, self._rows = sent.transaction, sent.offset, 0, {}
         self._rows[sent.key] = sent.after
@@ -29,12 +29,12 @@ class OpenTransaction:
         self._count = max(self._count, sent.count)
 
     def add_unless_copy(self, sent: SentChange) -> None:
-        """Take note of a change, unless it lies before the one that came last: then it is a copy."""
+        """Add a change, unless its place is before the place of the latest change: then it is a copy."""
         if sent.transaction != self._transaction or self._is_behind(sent):
             self.add(sent)
 
     def begin_with(self, earlier: OpenTransaction) -> None:
-        """Take over what ``earlier`` has of the same transaction: it was read directly before what was added here."""
+        """Add the changes of the same transaction in ``earlier``, which come directly before the changes added here."""
         if self._transaction and self._transaction != earlier._transaction:
             return
         if not self._transaction:
@@ -44,8 +44,10 @@ class OpenTransaction:
         self._rows = earlier._rows | self._rows
 
     def goes_on_with(self, sent: SentChange, first: int) -> bool:
-        """Whether a change is no copy of its equal at offset ``first``: its count is higher than all before; or it does
-        not lie before the change that came last, and its old image is the row as it was left.
+        """Whether a change is not a copy of the equal change at offset ``first``.
+
+        It is not a copy if its count is higher than all counts before. It is not a copy either if its place is not
+        before the latest change's place, and its old row image fits the row's latest image.
         """
         if sent.transaction != self._transaction or first < self._began or sent.key not in self._rows:
             return False

@@ -1,4 +1,4 @@
-"""The topic's own records as a memory: what lies before the records at hand, and how a search goes through it."""
+"""Searches the topic itself for changes that were sent before the current records."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ALWAYS = -(2**63)
 
 
 class Coverage(NamedTuple):
-    """Since when a partition tells every change of its users, as times of writing in UTC milliseconds.
+    """The times since which a partition contains every change of its users: record timestamps, UTC milliseconds.
 
-    ``laid_out_ms``: since then no user came from another partition, nor was the topic made anew. ``kept_ms``: since
-    then no record was compacted away, or deleted for its age.
+    ``laid_out_ms``: since then no user was moved here from another partition, and the topic was not created again.
+    ``kept_ms``: since then no record was removed by compaction or retention.
     """
 
     laid_out_ms: int
@@ -30,7 +30,7 @@ class Coverage(NamedTuple):
 
 
 class EarlierRecords(Protocol):
-    """The records of a topic that lie before those at hand."""
+    """Reads records of a topic that are before the current ones."""
 
     def offset_at(self, partition: Partition, since_ms: int) -> int:
         """The offset of the first record that was written at ``since_ms`` or later.
@@ -41,8 +41,9 @@ class EarlierRecords(Protocol):
         ...
 
     def changes(self, partition: Partition, begin: int, end: int) -> Iterator[tuple[Sequence[ChangeEvent], int]]:
-        """The changes from offset ``begin`` up to ``end``, without those that can't be read: some at a time, with the
-        offset behind them.
+        """The changes from offset ``begin`` up to ``end``, in groups, each with the offset after the group.
+
+        Records that can't be read are left out.
 
         Raises:
             ServerUnavailable: as :meth:`offset_at`.
@@ -50,7 +51,7 @@ class EarlierRecords(Protocol):
         ...
 
     def coverage(self, partition: Partition) -> Coverage:
-        """Since when the partition tells everything.
+        """Since when the partition contains every change.
 
         Raises:
             ServerUnavailable: as :meth:`offset_at`.
@@ -68,7 +69,7 @@ class Numbers:
         self._latest: dict[str, int] = {}
 
     def count(self, sent: SentChange) -> None:
-        """Take note of a change."""
+        """Count a change."""
         highest = self._highest.get(sent.numbered_by)
         if highest is None or sent.number > highest:
             self._highest[sent.numbered_by] = sent.number
@@ -78,22 +79,23 @@ class Numbers:
             self._latest[sent.numbered_by] = sent.ts_ms
 
     def are_of_one_log(self, sent: SentChange) -> bool:
-        """Whether all numbers are one server's, rose, and go on with this change: then it is newer than every change
-        that was seen, wherever it may have been sent before.
+        """Whether all numbers are of one server, never fell, and do not fall with this change.
+
+        Then the change is newer than every change seen, wherever it may have been sent before.
         """
         highest = self._highest
         is_next = sent.numbered_by in highest and sent.number[0] >= highest[sent.numbered_by][0]
         return not highest or (len(highest) == 1 and is_next and not self._have_fallen)
 
     def are_below(self, sent: SentChange) -> bool:
-        """Whether the change is surely new: sent again, it would have a number that was seen."""
+        """Whether the change is surely new: if it had been sent before, its number would have been seen."""
         highest = self._highest.get(sent.numbered_by)
         is_above = sent.is_number_exact and (highest is None or sent.number > highest)
         return is_above and (not sent.is_timed or sent.ts_ms > self._latest.get(sent.numbered_by, ALWAYS))
 
 
 class LogOrder(NamedTuple):
-    """What orders two changes: the number, in whose log it counts, and the source's time in UTC milliseconds."""
+    """What orders two changes: the number, whose number it is, and the source's time in UTC milliseconds."""
 
     numbered_by: str
     number: Number
@@ -101,43 +103,43 @@ class LogOrder(NamedTuple):
 
     @classmethod
     def of(cls, sent: SentChange) -> LogOrder:
-        """That of a change."""
+        """The order of ``sent``."""
         return cls(sent.numbered_by, sent.number, sent.ts_ms)
 
     def is_surely_behind(self, other: LogOrder) -> bool:
-        """Whether it is surely the newer one."""
+        """Whether this change is surely newer than ``other``."""
         return self.numbered_by == other.numbered_by and self.number > other.number and self.ts_ms >= other.ts_ms
 
     def may_be_before(self, other: LogOrder, clock_ms: int) -> bool:
-        """Whether it may be the older one, where clocks differ by up to ``clock_ms``."""
+        """Whether this change may be older than ``other``, if clocks differ by up to ``clock_ms``."""
         return (
             self.number < other.number if self.numbered_by == other.numbered_by else self.ts_ms - clock_ms < other.ts_ms
         )
 
 
 class Doubts:
-    """Of which users something was accepted that may be older than what was sent before it: where, and what it was."""
+    """Doubtful changes: accepted, but maybe older than a change sent before them. By user: offset and order of each."""
 
     def __init__(self) -> None:
         self._of: dict[Key, dict[int, LogOrder | None]] = {}
 
     def add(self, sent: SentChange) -> None:
-        """Such a change was accepted."""
+        """Note that the doubtful change ``sent`` was accepted."""
         self._of.setdefault(sent.key, {})[sent.offset] = LogOrder.of(sent)
 
     def add_orphan(self, key: Key, offset: int) -> None:
-        """The user ``key`` was deleted for a tombstone at ``offset``: nobody knows the order of the delete."""
+        """Note that the tombstone at ``offset`` deleted the user ``key``. The order of the delete is not known."""
         self._of.setdefault(key, {})[offset] = None
 
     def update(self, others: Doubts) -> None:
-        """Take over others."""
+        """Add all of ``others``."""
         for key, changes in others._of.items():
             self._of.setdefault(key, {}).update(changes)
 
     def apply_to(self, sent: SentChange, first: int) -> bool:
-        """Whether one that may be older than ``sent`` was accepted behind ``first``, where ``sent`` was sent before.
+        """Whether a change that may be older than ``sent`` was accepted after ``first``, the first offset of ``sent``.
 
-        Up to ``sent`` itself, for a record may be read again, and then counts as it did.
+        ``sent`` itself counts too: if its record is read again, the answer must be the same.
         """
         order = LogOrder.of(sent)
         return any(
@@ -147,14 +149,14 @@ class Doubts:
 
 
 class Search:
-    """Goes through a partition from ``begin`` on, as far as it has to.
+    """Searches a partition from ``begin`` on, only as far as needed.
 
-    Changes are sent again in the order in which they were sent first, so the next one is found where the last one was,
-    or a little behind. What lies far behind is dropped, to hold no more than a limit.
+    Debezium sends changes again in their first order. So the next change is found at the offset of the last one, or a
+    little after it. The oldest changes are dropped, to limit the memory.
 
-    Another member may have accepted what lies there. So each record up to the end is judged once: of one that is older
-    than ``complete_since_ms``, from when on the partition tells everything, nobody knows whether it was sent before.
-    ``clock_ms`` is how much clocks may differ.
+    Another member may have accepted these records. So each record up to the end is judged once. The partition contains
+    every change only since ``complete_since_ms``. For an older record nobody knows whether it was sent before.
+    ``clock_ms``: how much clocks may differ.
     """
 
     def __init__(
@@ -178,9 +180,9 @@ class Search:
         self._newest_begins = (begin, since_ms)
         self.doubts = Doubts()
         self.open = OpenTransaction()
-        """The transaction that was open at the end of what was searched."""
+        """The transaction that was open at the end of the searched records."""
         self.unknown_since_ms: int | None = None
-        """The first record of a doubtful change may lie before ``begin``, from this time on; None: there is none."""
+        """The first record of a doubtful change may be before ``begin``, from this time on; None: no such change."""
         self._clock_ms = clock_ms
         self._complete_since_ms = complete_since_ms
         self._judged = begin
@@ -188,10 +190,10 @@ class Search:
         self._firsts: dict[int, int] = {}
 
     def find(self, identity: int, earlier: EarlierRecords, end: int) -> int | None:
-        """The offset of the change, or None: it is neither in what is held nor between that and ``end``.
+        """The first offset of the change; None if it is neither in memory nor in the records from there to ``end``.
 
         Raises:
-            ServerUnavailable: of ``earlier``; the search may go on.
+            ServerUnavailable: from ``earlier``; a later call continues the search.
         """
         for run in self._runs:
             if (first := run.get(identity)) is not None:
@@ -214,7 +216,7 @@ class Search:
         return None
 
     def _judge_rest(self, earlier: EarlierRecords, end: int) -> None:
-        """What lies between the record that was found and the end."""
+        """Judge the records between the found record and ``end``."""
         begin = max(self._next, self._judged)
         if begin < end:
             for changes, _ in earlier.changes(self._partition, begin, end):
@@ -223,7 +225,11 @@ class Search:
             self._judged = end
 
     def _judge(self, sent: SentChange) -> None:
-        """Note a record that was accepted though it may be older than what was sent before it, and what follows it."""
+        """Judge one record, once.
+
+        The record is doubtful if it was accepted although it may be older than an earlier record. A change that was
+        sent again and applied because of a doubtful record is doubtful too.
+        """
         if sent.offset < self._judged:
             return
         self._judged = sent.offset + 1
@@ -245,7 +251,7 @@ class Search:
                 self.unknown_since_ms = since_ms if known is None else min(since_ms, known)
 
     def runs(self) -> deque[Run]:
-        """All that is held."""
+        """All changes in memory."""
         return deque([*self._runs, Run(self._newest, *self._newest_begins)])
 
     def _hold(self, sent: SentChange) -> None:

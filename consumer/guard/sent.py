@@ -1,4 +1,4 @@
-"""A streamed change as the history of a partition knows it: what stays the same when Debezium sends it again."""
+"""A streamed change in the form of the history: which parts stay the same if Debezium sends the change again."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from consumer.events.position import SourcePosition
 
 Key: TypeAlias = tuple[object, ...]
 Number: TypeAlias = tuple[Any, int]
-"""Sorts among those with the same ``numbered_by``. The first part is a number or a text."""
+"""Comparable only with numbers of the same ``numbered_by``. The first part is a number or a text."""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class SentChange(msgspec.Struct, frozen=True):
-    """One record that carries a streamed change.
+    """A record with a streamed change.
 
-    ``identity`` is equal for the same change in every record that carries it, also after a failover. Two changes differ
-    in it, but for those of one transaction that bring one row to the same values
-    (:class:`consumer.guard.open_transaction.OpenTransaction` tells these apart). It is a hash of 64 bits, and means
-    something in this process only.
+    ``identity``: the same in every record with this change, also after a failover. Different changes have different
+    identities, with one exception: changes of one transaction that set a row to the same values.
+    :class:`consumer.guard.open_transaction.OpenTransaction` tells these apart. The identity is a hash of 64 bits, valid
+    only in this process.
 
-    ``number`` rises in ``numbered_by``: of GTIDs the number of the transaction and of the row in it, by server or
-    domain; elsewhere the place in the log, and then the source's times must rise too (``is_timed``), for another log
-    has places of its own. ``is_number_exact`` is False where the number may be too high: in PostgreSQL's first
-    transaction after Debezium was started.
+    ``number``: rises within ``numbered_by``. With GTIDs it is the number of the transaction and of the row in it, by
+    server or domain. Otherwise it is the place in the log. ``is_timed``: the source's times must rise too, because
+    another server's binlog has other places. ``is_number_exact``: False if the number may be too high, as in
+    PostgreSQL's first transaction after Debezium was started.
 
-    ``transaction`` groups the rows of one database transaction, ``count`` is Debezium's count of them, 0 if it does not
-    count. It is no part of the identity: after a restart in the middle of a transaction Debezium counts the rest of its
-    rows from 1 (debezium/dbz#633).
+    ``transaction``: groups the rows of one database transaction. ``count``: Debezium's count of these rows, 0 if
+    Debezium does not count. The count is not part of the identity: after a restart in the middle of a transaction
+    Debezium counts the remaining rows from 1 (debezium/dbz#633).
     """
 
     identity: int
@@ -52,7 +52,7 @@ class SentChange(msgspec.Struct, frozen=True):
 
 
 def sent_change(event: ChangeEvent) -> SentChange:
-    """What is to be known of ``event``, which is a streamed one."""
+    """The streamed change ``event`` in the form of the history."""
     return sent_row(
         event.table,
         event.op,
@@ -73,12 +73,12 @@ def sent_row(
     offset: int,
     images: tuple[RowImage | None, RowImage | None],
 ) -> SentChange:
-    """The same of a change of which only that is known; ``images`` are the row before and after it."""
+    """As :func:`sent_change`, from the parts of a change. ``images``: the row before and after the change."""
     keys = tuple(key.values())
     before, after = images
     is_in_wal = position.connector == "postgresql"
     is_global = not is_in_wal and bool(position.transaction)
-    # In PostgreSQL's log each change of a row has a place of its own.
+    # In PostgreSQL's log every change of a row has a different place.
     content = 0 if is_in_wal else _hashed(after)
     place = "" if is_global else position.place
     numbered_by, number = _numbered(position) if is_global else (position.connector, (position.order, 0))
@@ -86,7 +86,7 @@ def sent_row(
         identity=hash((table, op, position.transaction, place, position.ts_ms, _hashable(keys), content)),
         numbered_by=numbered_by,
         number=number,
-        # Where Debezium does not know the commit before, the row's own place stands for it.
+        # If Debezium does not know the previous commit, the row's own place is used instead.
         is_number_exact=not (is_in_wal and position.order.startswith(position.place)),
         is_timed=not is_global and not is_in_wal,
         transaction=position.transaction or position.place.rpartition("/")[0] or position.place,
@@ -111,10 +111,11 @@ def _hashed(row: RowImage | None) -> int:
 
 
 def change_id(event: ChangeEvent) -> str:
-    """The name of a change for subscribers: the same in every record that carries it, also after a failover.
+    """The name of a change for subscribers: the same in every record with this change, also after a failover.
 
-    With GTIDs it holds no place of one server's log: the transaction, and the row in it, by Debezium's count or by its
-    content. Without GTIDs, and on PostgreSQL, whose standbys keep the primary's places, it is the place.
+    With GTIDs it contains no place in a server's log. It names the transaction, and the row by Debezium's count or by
+    the row's content. Without GTIDs, and on PostgreSQL, it contains the place in the log. PostgreSQL's standbys have
+    the same places as the primary.
     """
     position = event.position
     if position.connector == "postgresql":
@@ -126,7 +127,7 @@ def change_id(event: ChangeEvent) -> str:
 
 
 def _numbered(position: SourcePosition) -> tuple[str, Number]:
-    """``uuid:23`` or ``uuid:tag:23`` of MySQL, ``0-102-23`` of MariaDB."""
+    """Split a GTID: ``uuid:23`` or ``uuid:tag:23`` of MySQL, ``0-102-23`` of MariaDB."""
     gtid = position.transaction
     head, _, number = gtid.rpartition(":" if ":" in gtid else "-")
     return head, (int(number) if number.isdecimal() else 0, position.count)
@@ -137,7 +138,10 @@ def _hashable(key: tuple[object, ...]) -> tuple[object, ...]:
 
 
 def continues(before: RowImage | None, after: RowImage | None) -> bool:
-    """Whether a row that was ``after`` may be the ``before`` of the next change: of the columns that both tell."""
+    """Whether ``before`` may be the old image of the change that follows the row image ``after``.
+
+    Compares only the columns that both images contain.
+    """
     if before is None or after is None:
         return before is after
     return all(after[name] == value for name, value in before.items() if name in after)

@@ -1,4 +1,4 @@
-"""What stands in a user's guard: a version for each table, marks of changes that were lost, and fields kept aside."""
+"""The guard of a user: a version for each table, marks of changes that could not be applied, and kept fields."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from consumer.guard.version import Version, is_of_deleted
 
 @dataclass(frozen=True, slots=True)
 class GuardState:
-    """``versions`` are by table, and those in ``deleted`` are of the user's end. ``marks`` say since which record a
-    table's changes are not whole, ``kept`` are fields of linked tables for a hash that is made later.
+    """The parsed guard of a user.
+
+    ``versions``: by table. ``deleted``: the tables whose version is that of the user's delete. ``marks``: by table,
+    the record since which the user is not whole in Redis. ``kept``: fields of linked tables, for a config hash that is
+    created later.
     """
 
     versions: Mapping[str, Version] = field(default_factory=dict)
@@ -22,7 +25,7 @@ class GuardState:
 
     @classmethod
     def read(cls, found: Mapping[str, str]) -> GuardState:
-        """The guard from its hash. What can't be read there is left out: the next change of its table will say so."""
+        """Parse the guard's hash. An unreadable value is left out; the next change of its table reports the error."""
         versions, marks, kept = {}, {}, {}
         for name, text in found.items():
             kind, rest = name[:1], name[1:]

@@ -1,8 +1,8 @@
-"""Which of two changes of a user's row is the newer: the version that the guard keeps in Redis, and the comparison.
+"""Which of two changes of a user's row is newer: the version that the guard stores in Redis, and the comparison.
 
-Kafka's offset is the version. Within one partition the changes of a row lie in the order in which they were committed,
-whichever database server wrote or sent them; records that Debezium sends again are recognised before they come here
-(:mod:`consumer.guard.history`). The sink's script holds the same rule, and a test proves the two equal.
+Kafka's offset is the version. Within one partition the changes of a row are in the order of their commits, whichever
+database server wrote or sent them. :mod:`consumer.guard.history` removes changes that Debezium sends again before they
+come here. The sink's script has the same rule; a test proves that both are equal.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _OLD_ORIGINS = {"f": Origin.STREAMED, "q": Origin.SNAPSHOT}
 
 
 class Version(msgspec.Struct, frozen=True):
-    """What the guard keeps of a change.
+    """What the guard stores of a change.
 
-    ``epoch`` is the operator's: a higher one outranks every offset. ``written_ms`` is Kafka's timestamp of the record
-    and ``ts_ms`` the source's time of the change, both in UTC milliseconds: they decide only where offsets can't be
-    compared.
+    ``epoch``: set by the operator; a change with a higher epoch is newer, whatever its offset. ``written_ms``: Kafka's
+    timestamp of the record. ``ts_ms``: the source's time of the change. Both are UTC milliseconds, and decide only if
+    offsets can't be compared.
     """
 
     epoch: int
@@ -42,9 +42,10 @@ class Version(msgspec.Struct, frozen=True):
         return cls(epoch, position.origin, event.written_ms, position.ts_ms, place.topic, place.partition, place.offset)
 
     def to_text(self) -> str:
-        """One line, as it stands in the guard's hash in Redis.
+        """One line, as stored in the guard's hash in Redis.
 
-        Its eight parts are those of version 0.1, which reads it too: the third was the lineage, the fourth the order.
+        Version 0.1 of this program wrote eight parts too, and can read this text. There the third part was the lineage,
+        and the fourth part was the order.
         """
         return (
             f"{self.epoch}|{self.origin}|{_WRITTEN}{self.written_ms}||{self.ts_ms}"
@@ -53,33 +54,32 @@ class Version(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_text(cls, text: str) -> Version:
-        """The inverse of :meth:`to_text`; reads what version 0.1 wrote too, and a deleted user's version.
+        """Parse the text of :meth:`to_text`, of version 0.1, or of a deleted user's version.
 
         Raises:
             ValueError: any other text.
         """
         epoch, origin, written, _, ts_ms, topic, partition, offset = text.removesuffix(_DELETED).split("|")
-        # Version 0.1 did not keep Kafka's timestamp. The source's time is the nearest known.
+        # Version 0.1 did not store Kafka's timestamp. The source's time is the nearest known time.
         written_ms = int(written.removeprefix(_WRITTEN)) if written.startswith(_WRITTEN) else int(ts_ms)
         found = _OLD_ORIGINS.get(origin) or Origin(origin)
         return cls(int(epoch), found, written_ms, int(ts_ms), topic, int(partition), int(offset))
 
 
 NOWHERE = Version(0, Origin.STREAMED, 0, 0, "", 0, 0)
-"""Older than every change: the version of a user of whom no record is known."""
+"""Older than every change: the version of a user for whom no record is known."""
 
 
 def is_of_deleted(text: str) -> bool:
-    """Whether the version in ``text`` is that of a user's delete."""
+    """Whether ``text`` is the version of a user's delete."""
     return text.endswith(_DELETED)
 
 
 class Verdict(StrEnum):
-    """What the guard says to a change.
+    """The guard's answer to a change. :func:`compare` never returns UNHEALED or HEALED.
 
-    UNHEALED is no comparison's answer: the change is newer, but one before it could not be applied, so that this one
-    must write the whole image. Nothing of it was done. Nor is HEALED: a duplicate was written again, because what stood
-    there was not what it had written.
+    UNHEALED: the change is newer, but an earlier change could not be applied, so this one must write the whole image.
+    Nothing was written. HEALED: a duplicate was written again, because Redis no longer held its values.
     """
 
     NEWER = "newer"
@@ -90,7 +90,7 @@ class Verdict(StrEnum):
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the change was carried out, rather than refused as old."""
+        """Whether the change was applied, not refused."""
         return self in (Verdict.NEWER, Verdict.HEALED)
 
 
@@ -99,9 +99,9 @@ def compare(candidate: Version, stored: Version | None) -> Verdict:
 
     1. A higher epoch is newer, a lower one is stale.
     2. In one partition the offset decides. If both times of a candidate with a lower offset are later, the topic was
-       deleted and made anew: the candidate is newer.
-    3. Between two partitions (the topic got more of them, or has another name) Kafka's timestamp decides, and within
-       one millisecond the source's time.
+       deleted and created again: the candidate is newer.
+    3. Between two partitions (the topic got more partitions, or another name) Kafka's timestamp decides. If the
+       timestamps are equal, the source's time decides.
     """
     if stored is None:
         return Verdict.NEWER

@@ -1,4 +1,4 @@
-"""The mapping as a TOML file: read, checked, refused with key and reason, and written back.
+"""Reads and checks the mapping as a TOML file, and writes it. An error names the key and the reason.
 
 Each field in :mod:`consumer.mapping.rules` is a key of the format. ``docs/mapping.md`` describes the format.
 """
@@ -25,9 +25,9 @@ from consumer.mapping.rules import Rules
 from consumer.settings import faults as setting_faults
 
 KeyPath: TypeAlias = tuple[str | int, ...]
-"""Keys, and the places of elements in arrays, from the whole file to one value."""
+"""The path from the whole file to one value: keys, and indexes of elements in arrays."""
 
-# What a rule that applies to columns without being called for by fields need not say.
+# Keys that may be left out of the rules ``profile`` and ``outside``, which have no list of fields.
 _IMPLIED: Mapping[str, Mapping[str, Any]] = {
     "profile": {"name": "profile", "fields": []},
     "outside": {"name": "outside the hash", "fields": []},
@@ -39,7 +39,7 @@ _SETTINGS = {
     "databases": "CDC_SOURCE__DATABASE",
     "placeholder": "CDC_SOURCE__UNAVAILABLE_PLACEHOLDER",
 }
-# By which of its keys an element of an array is named.
+# The keys that may give the name of an element of an array, in this order.
 _NAMES = ("name", "table", "column")
 
 
@@ -55,7 +55,7 @@ def load(file: Path | None) -> Rules:
     """Read the mapping from ``file``; without a file, the reference mapping.
 
     Raises:
-        ConfigError: naming file, key, and what is allowed there.
+        ConfigError: the error names the file, the key, and what is allowed there.
 
     """
     if file is None:
@@ -70,7 +70,7 @@ def load(file: Path | None) -> Rules:
 
 
 def parse(text: str, name: str = "mapping") -> Rules:
-    """Read the mapping from TOML ``text``; ``name``: what errors call the text.
+    """Read the mapping from TOML ``text``. ``name``: the name of the text in errors.
 
     Raises:
         ConfigError: as :func:`load`.
@@ -86,7 +86,7 @@ def parse(text: str, name: str = "mapping") -> Rules:
     faults = list(mapping_faults.faults(read)) if isinstance(read, Rules) else read
     if isinstance(read, Rules) and not faults:
         return read
-    # The first one, causes before what follows from them; but rather one that the file itself says.
+    # Report the first fault, because causes come first. But prefer a fault of a key in the file itself.
     raise _error(min(faults, key=lambda fault: not _is_given(fault, data)), data, name)
 
 
@@ -164,7 +164,7 @@ def _error(fault: Fault, data: Mapping[str, Any], name: str) -> ConfigError:
 def _key(path: KeyPath, data: object) -> str:
     """The key at ``path``, such as ``tables[live_users].columns[margin].kind``.
 
-    An element of an array is called by its name, or by its place, from 1, where it has none.
+    An element of an array is shown with its name. Without a name it is shown with its number, from 1.
     """
     text = ""
     at = data
@@ -180,7 +180,7 @@ def _key(path: KeyPath, data: object) -> str:
 
 
 def to_toml(rules: Rules) -> str:
-    """``rules`` as a complete mapping, which :func:`parse` reads back to the same."""
+    """``rules`` as a complete mapping; :func:`parse` of this text returns equal rules."""
     return tomli_w.dumps(_plain(rules))
 
 

@@ -126,7 +126,7 @@ def render(template: str, user: UserId) -> str:
 
 @lru_cache(maxsize=1024)
 def around(template: str, user_type: str) -> tuple[str, ...]:
-    """The parts of a key before and after the id, for users of a type: joined with an id they give the key."""
+    """The parts of a key before and after the id, for users of one type. An id between them gives the key."""
     return tuple(template.replace("<type>", user_type).split("<id>"))
 
 
@@ -139,17 +139,17 @@ def pattern(template: str, user_types: Iterable[str]) -> re.Pattern[str]:
 
 
 def glob(template: str, user_type: str = "") -> str:
-    """The same for SCAN, of one type of users or of all. It may match other keys too."""
+    """A pattern of SCAN for the keys of all users, or of the users of one type. It may match other keys too."""
     return glob_of_text(template).replace("<type>", user_type or "*").replace("<id>", "*")
 
 
 def glob_of_text(text: str) -> str:
-    """The pattern of SCAN that matches ``text`` alone."""
+    """A pattern of SCAN that matches only ``text``."""
     return re.sub(r"([\\*?\[\]])", r"\\\1", text)
 
 
 def companion(key: str) -> str:
-    """On a cluster: the key with the version of ``key``, in the same slot."""
+    """On a cluster: the name of the key that holds the version of ``key``, in the same slot."""
     return f"{key}:v" if _has_tag(key) else f"{{{key}}}:v"
 
 

@@ -11,11 +11,11 @@ _log = structlog.get_logger(__name__)
 
 
 class ConnectLog:
-    """Logs each of the two problems when it begins or changes, and again once a minute while it lasts."""
+    """Logs each of the two problems when it begins or changes, and again every ``repeat_s`` seconds while it lasts."""
 
-    def __init__(self) -> None:
-        self._unanswered = Reminder()
-        self._absent = Reminder()
+    def __init__(self, repeat_s: float) -> None:
+        self._unanswered = Reminder(repeat_s)
+        self._absent = Reminder(repeat_s)
 
     def unanswered(self, error: CdcError) -> None:
         """Connect can't be asked."""

@@ -21,10 +21,10 @@ from consumer.planning.decision import Decision, Outcome
 from consumer.planning.effect import Mode, Plan
 
 SIZE = 500
-"""So many records a command decides about together, as `run` does by default: those of one database transaction are
-joined within them. So many plans it sends to Redis at once."""
+"""The number of records about which a command decides together, as ``run`` does by default. Records of one database
+transaction are joined only if they are among them. Also the number of plans that are sent to Redis at once."""
 ATTEMPTS = 8
-"""Attempts of a plan that Redis answers with an unknown error. With the pauses, 8 take some ten seconds."""
+"""Attempts for a plan that Redis answers with an unknown error. With the pauses, 8 take about ten seconds."""
 
 
 @dataclass(slots=True)
@@ -62,13 +62,13 @@ class Batch:
         return bool(stale)
 
     def needed(self) -> set[int]:
-        """The indexes of the plans that the records need that were not dropped."""
+        """The indexes of the plans that are needed by records that were not dropped."""
         return {self._carrier_of(at) for at in range(self.end) if at not in self.dropped}
 
     def plans(self) -> dict[int, Plan]:
         """The plans to send, in order: those of the decisions, and the marks of users whose record can't be read.
 
-        If a record has several marks, all but the first get numbers below 0, because they answer no record.
+        If a record has several marks, all but the first get numbers below 0, because their answers belong to no record.
         """
         found: dict[int, Plan] = {}
         for at in range(self.end):
@@ -216,7 +216,7 @@ class Delivery:
             raise unavailable
 
     def keep(self, numbers: Collection[int]) -> None:
-        """Try only the plans with these numbers from now on. Not to be called between :meth:`begin` and its answers."""
+        """Try only the plans with these numbers from now on. Answers to other plans that were sent are ignored."""
         self._left = {number: plan for number, plan in self._left.items() if number in numbers}
 
     def _send(self, sink: Sink) -> tuple[list[int], Iterator[tuple[int, Applied | ServerError]]]:

@@ -8,8 +8,8 @@ record may be applied before, because then the older ones would count as stale.
 If Redis has no offset for a partition, everything that was applied from it is gone: Redis was emptied, while the
 program ran, while Redis was away, or before the start. Such a partition is ``lost``. Reading it again would publish its
 messages again. So nothing is applied until Redis has offsets of the partitions again
-(:mod:`consumer.pipeline.recovery`). A partition is lost too if, at the start, the group has committed an offset behind
-the oldest record and Redis has none.
+(:mod:`consumer.pipeline.recovery`). A partition is also lost if, at the start, the group has committed an offset after
+the oldest record and Redis has no offset.
 
 Each assignment of a partition has a generation. Records that were polled under an older generation are ignored here:
 the partition was started again at the group's offset. After a failure, reading resumes at the first record that is not
@@ -225,7 +225,7 @@ class Checkpoint:
         self._seek(source, self._watermark.positions())
 
     def _start(self, source: Source, retry: Retry) -> Collection[Partition]:
-        """Start newly assigned partitions at Redis' offset; answers those where it is below the group's offset."""
+        """Start newly assigned partitions at Redis' offset; answers those where Redis' offset is below the group's."""
         self._forget_stale(source)
         started, generations = self._watermark.generations(), source.assignment()
         fresh = [part for part in generations if part not in started]
@@ -262,7 +262,7 @@ class Checkpoint:
         return behind
 
     def _published_of(self, lost: Collection[Partition]) -> dict[Partition, int]:
-        """The offset below which everything was published, for those ``lost`` where it is above the position."""
+        """For partitions of ``lost``: the offset below which everything was published, if it is above the position."""
         doubtful = {(Partition(place.topic, place.partition), place.offset) for place in self._in_doubt}
         return {
             part: max(end, self._published.get(part, 0))

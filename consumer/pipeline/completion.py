@@ -14,13 +14,14 @@ from consumer.mapping.columns import ColumnWatch, DriftKind
 from consumer.mapping.rules import Rules
 from consumer.pipeline.batch import Batch, InFlight
 from consumer.pipeline.checkpoint import Checkpoint
+from consumer.pipeline.policy import OTHER_DATABASE
 from consumer.pipeline.protocols import DeadLetters, Observer, Sink, Step
 from consumer.pipeline.retry import KAFKA, REDIS, Retry
 from consumer.pipeline.tolerance import Limit, Tolerance, TooManyLetters
 
 _log = structlog.get_logger(__name__)
 _MOST_LOGGED = 200
-"""Most databases that are logged as not consumed: a record may name any database."""
+"""At most so many databases are logged as not consumed, because a record may name any database."""
 _QUIET_S = 10.0
 """After 10 s without another dead letter of the topic, the offsets of its last dead letters may be committed."""
 
@@ -90,7 +91,7 @@ class Completion:
             while not delivery.is_over:
                 retried(REDIS, attempt)
         except Reconnected:
-            # Plans with an answer are done, and are not published again.
+            # Plans with an answer are done, and their messages are not published again.
             batch.answers = delivery.answers
             in_flight.drop_stale(assignment())
             self._record(batch)
@@ -175,7 +176,7 @@ class Completion:
                 _log.log(level, text, **action, table=drift.table, column=drift.column)
 
     def _report_databases(self, steps: Sequence[Step]) -> None:
-        """Log each topic and database whose rows are not applied once; the metrics count all such rows."""
+        """Log once for each topic and database that its rows are not applied; the metrics count all such rows."""
         for step in steps:
             found = step.record.topic, step.decision.database
             if not found[1] or found in self._logged_databases or len(self._logged_databases) >= _MOST_LOGGED:
@@ -186,8 +187,7 @@ class Completion:
                 action="record.other_database",
                 topic=found[0],
                 database=found[1],
-                followed=", ".join(sorted(self._databases)),
+                consumed=", ".join(sorted(self._databases)),
                 first=str(step.record.place),
-                advice="remove that database from the connector's table.include.list; if it is the right one, set"
-                " CDC_SOURCE__DATABASE, and replay the topic from this record on",
+                advice=f"{OTHER_DATABASE}, and replay the topic from this record on",
             )

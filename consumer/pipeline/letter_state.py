@@ -146,7 +146,7 @@ def read(found: SourceRecord) -> Letter | Note | None:
 def note(unapplied: Unapplied, outcome: Outcome) -> tuple[bytes, bytes, list[Header]]:
     """Key, value and headers of the note that ``unapplied`` was handled; ``outcome`` says how.
 
-    The note has a key of its own: if somebody made the topic a compacted one, the note does not replace a letter.
+    The note has its own key, so that it does not replace a letter if the topic was changed to a compacted one.
     """
     place = unapplied.place
     headers = {
@@ -168,9 +168,9 @@ class LetterStates:
     """The state of the dead letter topic for one consumer group.
 
     ``others``: the number of letters of other groups, by group; their state is not decided here. ``strange``: the
-    number of records that are no letters. ``known``: the places of all records that have or had a letter, as far as the
-    topic still contains them. ``discarded``: the places of records that an operator discarded. ``has_topic``: false if
-    the topic does not exist, so no letter was ever written.
+    number of records that are neither letters nor notes. ``known``: the places of all records that have or had a
+    letter, as far as the topic still contains them. ``discarded``: the places of records that an operator discarded.
+    ``has_topic``: false if the topic does not exist, so no letter was ever written.
     """
 
     group: str

@@ -90,7 +90,8 @@ class Pipeline:
         """Run until ``should_stop`` is true, then commit what is done.
 
         Raises:
-            Halt: a record can't be applied and may not become a dead letter. All before it is done and committed.
+            Halt: a record can't be applied and may not become a dead letter. All records before it are done and
+                committed.
 
         """
         self._source = source

@@ -53,6 +53,9 @@ def _halt(advice: str, names: str, *, is_setting: bool = False) -> Rule:
 
 
 _REPORT = "a bug in this program or in one of its libraries: start the program again, and report the log line"
+OTHER_DATABASE = (
+    "remove that database from the connector's table.include.list; if it is the right one, set CDC_SOURCE__DATABASE"
+)
 _KAFKA = (
     _retry(
         "start the brokers, or check the network; check CDC_KAFKA__BOOTSTRAP_SERVERS if it never worked",

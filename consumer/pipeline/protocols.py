@@ -44,8 +44,7 @@ class Source(Protocol):
     """Records in the order of each partition, and the commit of offsets.
 
     Assignments change only within :meth:`poll` and :meth:`idle`. An assigned partition starts at the group's offset,
-    and records that were fetched before are not returned. Every source passes
-    the tests in ``tests/integration/kafka``.
+    and records that were fetched before are not returned. Every source passes the tests in ``tests/integration/kafka``.
     """
 
     def assignment(self) -> Mapping[Partition, int]:
@@ -134,7 +133,7 @@ class Sink(Protocol):
         ...
 
     def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
-        """Store, beside the applied plans, the next offset of each partition: if the data is lost, the offsets are too.
+        """Store the next offset of each partition beside the applied plans: if the data is lost, the offsets are too.
 
         ``canary`` names a key that was created before a rebuild. With it, only offsets of unknown partitions are
         stored. False: Redis was emptied since, and nothing was stored.

@@ -26,7 +26,10 @@ NONE = Limit(in_a_row=0, share=1.0)
 
 
 class TooManyLetters(NamedTuple):
-    """The first dead letter above the limit. ``begin``: the index of the first one of its row within the batch."""
+    """The first dead letter above the limit.
+
+    ``begin``: its index in the batch; if too many came in a row, the index of the first of them in the batch.
+    """
 
     begin: int
     problem: str

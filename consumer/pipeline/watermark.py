@@ -1,4 +1,4 @@
-"""The offset of each partition that may be committed: the end of the finished records without a gap."""
+"""The offset of each partition that may be committed: all records before it are finished."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from consumer.events.record import Partition
 class _Run:
     """``begun``: offsets that were polled, from the first unfinished one on. ``done``: those of them that are finished.
 
-    ``past``: the offset after the last record with only finished records before it. ``next``: the same, if it is not
-    committed yet.
+    ``past``: the offset after the last finished record that has only finished records before it. ``next``: the same, if
+    it is not committed yet.
     """
 
     generation: int = 0

@@ -1,1 +1,1 @@
-"""What follows from a change: what differs, the plan, linked tables, messages, healing. Pure."""
+"""From a change to its plan: differences, effects, linked tables, messages, healing. Pure."""

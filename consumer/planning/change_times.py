@@ -1,4 +1,4 @@
-"""When the fields that are times of changes were set last, kept small: one number each, in a fixed order."""
+"""The latest values of the time fields, in little memory: one number for each field, in a fixed order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NEVER = -1
 
 
 def time_fields(rules: Rules) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The fields of the config hash, and of the portfolio hash, that are times of changes."""
+    """The time fields of the config hash, and of the portfolio hash: they hold the times of changes."""
     stamps = {name for each in (*rules.consequences, rules.profile) for name in each.stamps}
     mirrored = {name for each in rules.consequences if each.portfolio for name in each.portfolio_stamps}
     return tuple(sorted(stamps | {"last_admin_update", "last_updated"})), tuple(sorted(mirrored))
@@ -28,12 +28,12 @@ class ChangeTimes:
         self._never = (_NEVER,) * len(self.names)
         self._mirrored = frozenset(in_portfolio)
         self._places: dict[tuple[str, ...], list[int]] = {}
-        """Where in the order the times are that a set of changed fields sets; of those there are few in a log."""
+        """For each set of changed fields, the indexes of the times that it sets. A log has few such sets."""
 
     def after(
         self, op: Operation, changed: Collection[str], position: SourcePosition, before: tuple[int, ...]
     ) -> tuple[int, ...]:
-        """The times after a change that set the fields ``changed``, where they were ``before`` (empty: never set)."""
+        """The times after a change. ``changed``: the changed fields. ``before``: the times before; empty: never set."""
         before = before or self._never
         if op is Operation.UPDATE:
             key: tuple[str, ...] = (op.value, *changed)
@@ -51,7 +51,7 @@ class ChangeTimes:
         return tuple(times)
 
     def by_name(self, times: tuple[int, ...]) -> Mapping[str, int]:
-        """The times that are known, by field."""
+        """The known times, by field."""
         return {name: ms for name, ms in zip(self.names, times, strict=False) if ms != _NEVER}
 
     def _set_whole(self, op: Operation, position: SourcePosition) -> frozenset[str]:

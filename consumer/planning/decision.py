@@ -1,4 +1,4 @@
-"""Source records to decisions: decode, parse, join, plan, in one pure step that every command shares."""
+"""Source records to decisions: decode, parse, join and plan, in one pure step for all commands."""
 
 from __future__ import annotations
 
@@ -41,14 +41,15 @@ class Outcome(StrEnum):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """``event`` and ``plan`` are there where the record got so far, ``error`` where it was rejected.
+    """The decision about one record.
 
-    ``carrier`` is the place, among the records decided together, of the record whose plan does this one's work too.
-    ``marks`` belong to a rejection: they note that the user's next good change must write the whole image; several,
-    where it is not known which of several tables the record was of. ``details`` are what rows of the same database
-    transaction say. ``table`` is the captured table that the record is of, "" if that is not known. ``database`` is
-    there where it is not one of those that are followed. ``first_sent`` is the offset of the record that brought the
-    same change before, where Debezium sent it again. ``drifts`` are columns whose value can't be used.
+    ``event``: set if the record was parsed. ``plan``: set if there is something to apply. ``error``: set if the record
+    was rejected. ``carrier``: the index, among the records decided together, of the record whose plan includes this
+    record's change. ``marks``: set for a rejection. They note that the user's next good change must write the whole
+    image. There are several if the record may be of several tables. ``details``: data from linked rows of the same
+    database transaction. ``table``: the captured table of the record, "" if it is not known. ``database``: the record's
+    database, only if it is not consumed. ``first_sent``: the offset of the first record with the same change, if
+    Debezium sent the change again. ``drifts``: columns whose value can't be used.
     """
 
     outcome: Outcome
@@ -66,7 +67,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 def decide(record: SourceRecord, rules: Rules, schemas: Schemas = NO_SCHEMAS) -> Decision:
-    """What to do about one record by itself; never raises for bad input."""
+    """What to do about one single record. Never raises for bad input."""
     return decide_all([record], rules, schemas)[0]
 
 
@@ -79,11 +80,11 @@ def decide_all(
 ) -> list[Decision]:
     """What to do about each of ``records``, which were read together, in their order.
 
-    Never raises for bad input, but answers with a rejection that has its place. ``tables`` is what is known of the
-    topics, for records that can't be read; what these records tell of them is added to it.
+    Never raises for bad input: the answer is then a rejection with the record's place. ``tables``: what is known of the
+    topics, for records that can't be read. The tables of these records are added to it.
 
     Raises:
-        ServerError: from ``schemas``, which only Avro asks, or from ``history``; the same records may be decided again.
+        ServerError: from ``schemas`` (only for Avro) or from ``history``; the same records may be decided again.
     """
     known = TopicTables(rules.captured()) if tables is None else tables
     found = [_subject(record, rules, schemas, known, history) for record in records]
@@ -104,7 +105,7 @@ def decide_all(
         while last in joined.carriers:
             last = joined.carriers[last]
         if last in broken:
-            # One of those that were joined can't be used: each by itself, so that only that one is lost.
+            # One of the joined changes can't be used: plan each by itself, so that only that one is rejected.
             decisions[at] = _planned(subjects[at], NO_DETAILS, rules)
             decisions[last] = _planned(subjects[last], NO_DETAILS, rules)
         else:
@@ -115,7 +116,7 @@ def decide_all(
 
 
 def first_database(records: Sequence[SourceRecord], schemas: Schemas) -> frozenset[str]:
-    """The database of the first row among ``records``; none where none can be read.
+    """The database of the first row among ``records``; empty if no row can be read.
 
     Raises:
         ServerError: from ``schemas``.
@@ -129,10 +130,10 @@ def first_database(records: Sequence[SourceRecord], schemas: Schemas) -> frozens
 
 
 def healing_plan(decision: Decision, rules: Rules) -> Plan:
-    """The plan of a decision whose user is marked, in place of the one that tells only what differs."""
+    """The plan for a decision whose user is marked. It replaces the plan that writes only what differs."""
     event = decision.event
     table = rules.table(event.table) if event is not None else None
-    assert event is not None  # only plans of user tables meet a mark
+    assert event is not None  # only plans of user tables have marks
     assert table is not None
     return healing(event, table, user_of(event, table), rules, decision.details)
 
@@ -140,7 +141,7 @@ def healing_plan(decision: Decision, rules: Rules) -> Plan:
 def _subject(
     record: SourceRecord, rules: Rules, schemas: Schemas, tables: TopicTables, history: History
 ) -> Subject | Decision:
-    """The user that a record is about, or a decision where there is none."""
+    """The user that a record is about, or a decision if there is none."""
     event: ChangeEvent | Decision | None = None
     try:
         event = _new_change(record, rules, schemas, tables, history)
@@ -152,7 +153,7 @@ def _subject(
 def _new_change(
     record: SourceRecord, rules: Rules, schemas: Schemas, tables: TopicTables, history: History
 ) -> ChangeEvent | Decision:
-    """The change in a record, or a decision where there is none, or none that was not sent before."""
+    """The change in a record; or a decision, if there is no change or it was sent before."""
     event = parse(record, schemas, rules.databases, placeholder=rules.placeholder)
     if isinstance(event, Tombstone):
         orphan = orphaned_delete(record, tables.only(record.topic), rules, schemas, history)
@@ -160,7 +161,7 @@ def _new_change(
     if isinstance(event, Ignored):
         return Decision(Outcome.IGNORED, event.reason)
     if isinstance(event, OtherDatabase):
-        reason = f"a row of {event.table} in the database {event.database}, which is not followed"
+        reason = f"a row of {event.table} in the database {event.database}, which is not consumed"
         return Decision(Outcome.IGNORED, reason, table=rules.captured_name(event.table), database=event.database)
     if (first := history.first_sent(event, record.value)) is not None:
         reason = f"sent before, at offset {first}: Debezium sends it again"
@@ -189,7 +190,7 @@ def _subject_of(event: ChangeEvent, record: SourceRecord, rules: Rules) -> Subje
 def _with_table(
     decision: Decision, record: SourceRecord, tables: TopicTables, rules: Rules, schemas: Schemas
 ) -> Decision:
-    """The decision with what its topic tells of a record that does not name its table itself."""
+    """Add what is known from the topic: the table, if the record does not name it, and the marks of a rejection."""
     if decision.outcome is Outcome.REJECTED:
         marks = marks_unread(record, decision.event, tables.of(record.topic), rules, schemas)
         return replace(decision, marks=marks, table=decision.table or tables.only(record.topic))
@@ -199,11 +200,11 @@ def _with_table(
 
 
 def _of_whole_table(event: ChangeEvent, record: SourceRecord, table: str) -> ChangeEvent:
-    """A change of a partition as one of the table that it is a part of: a row that moves has one version then.
+    """A change of a table's partition as a change of the table. So a row that moves between partitions has one version.
 
     Raises:
-        Unsupported: the record does not lie where the records of the other partitions lie, so that the order of a
-            delete here and an insert there would be lost.
+        Unsupported: the records of the table's partitions are in several places. So the order of a delete in one and an
+            insert in another would be lost.
     """
     if event.table == table:
         return event
@@ -240,7 +241,7 @@ def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
             planned = plan(event, table, subject.user, rules, details)
         else:
             linked = rules.linked_table(event.table)
-            assert linked is not None  # a subject's table is one of the two
+            assert linked is not None  # a subject's table is a user table or a linked table
             assert subject.linked is not None
             planned = plan_linked(event, linked, subject.linked, rules)
     except RecordError as error:

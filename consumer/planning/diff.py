@@ -1,4 +1,4 @@
-"""Row images to what changed between them, by value."""
+"""Compares two row images by value."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from consumer.mapping.rules import UserTable
 
 _ABSENT = object()
 _PLAIN = frozenset({str, int})
-"""Classes of raw values that can be remembered. A flag is another class: True equals 1, and is no text."""
+"""Classes of raw values that can be cached. ``bool`` is excluded: True equals 1, but is not valid as text."""
 _MOST_KNOWN = 2048
 
 
 class Change(msgspec.Struct, frozen=True):
-    """An owned field's old and new canonical value; None is NULL, and ``old_known`` is False without an old one."""
+    """The old and new canonical value of a field. None is NULL. ``old_known``: False if the old value is not known."""
 
     old: str | None
     new: str | None
@@ -30,13 +30,13 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Diff(msgspec.Struct, frozen=True):
-    """``fields``: changed fields. ``outside``: changed columns that are news without having a field."""
+    """``fields``: changed fields. ``outside``: changed columns without a field whose change is published."""
 
     fields: Mapping[str, Change]
     outside: tuple[str, ...]
 
     def then(self, later: Diff) -> Diff:
-        """Both changes as one: whatever changed in either, from its first value to its last."""
+        """Both changes as one: every field that changed in either, from its first value to its last value."""
         fields = dict(self.fields)
         for name, change in later.fields.items():
             first = fields.get(name, change)
@@ -45,10 +45,10 @@ class Diff(msgspec.Struct, frozen=True):
 
 
 class _Cell(NamedTuple):
-    """A column as the loops below need it. ``default`` stands for a column that the row does not have.
+    """A column in the form for the loops below.
 
-    ``null`` is what Redis holds for NULL. ``known`` are texts of raw values that came before, where the wire says
-    nothing of the column: the same amounts, groups and flags come again and again.
+    ``default``: used for a column that is not in the row. ``null``: what Redis holds for NULL. ``known``: a cache of
+    the texts of raw values, for records without schema. The same amounts, groups and flags occur often.
     """
 
     name: str
@@ -85,7 +85,7 @@ def _remember(cell: _Cell, raw: object, text: str) -> None:
 
 
 class Image(NamedTuple):
-    """A row's owned fields in Redis form. ``unreadable`` are columns whose value is not of their kind."""
+    """A row's fields in Redis form. ``unreadable``: columns whose value does not have the column's kind."""
 
     fields: dict[str, str]
     unreadable: tuple[str, ...]
@@ -95,17 +95,17 @@ def whole_image(row: RowImage, table: UserTable, schema: TableSchema) -> dict[st
     """The fields of :func:`read_image`.
 
     Raises:
-        MissingColumn, InvalidValue: as there.
+        MissingColumn, InvalidValue: as :func:`read_image`.
     """
     return read_image(row, table, schema).fields
 
 
 def read_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
-    """Every owned field of a row, NULL as ``""`` or as the column's default; those that can't be read are left out.
+    """Every field of a row. NULL becomes ``""`` or the column's default. Values that can't be read are left out.
 
     Raises:
         MissingColumn: a required column is not in the row.
-        InvalidValue: a required column's value is not of its kind.
+        InvalidValue: the value of a required column does not have the column's kind.
 
     """
     image: dict[str, str] = {}
@@ -115,7 +115,7 @@ def read_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
         if raw is None:
             image[cell.field] = cell.null
         elif not schema and raw.__class__ in _PLAIN and (text := cell.known.get(raw)) is not None:
-            image[cell.field] = text  # most of all values, so without the call below
+            image[cell.field] = text  # the most frequent case: without the call below
         elif raw is _ABSENT:
             if cell.is_required:
                 raise MissingColumn(f"not in the row image of {table.table}", field=cell.name)
@@ -132,18 +132,18 @@ def read_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
 
 
 def is_whole(row: RowImage, table: UserTable) -> bool:
-    """Whether the row tells every owned column: none of them is an unchanged value that the database did not send."""
+    """Whether the row is whole: no mapped column is an unchanged value that the database did not send."""
     return UNAVAILABLE not in row.values() or not any(row.get(column.name) is UNAVAILABLE for column in table.columns)
 
 
 def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchema) -> Diff:
     """What changed from ``before`` to ``after``.
 
-    A column that only ``after`` has, or that can't be read in ``before``, is a change from something unknown. An
-    optional column that can't be read in ``after`` is left alone, as one that the database did not send.
+    A column that only ``after`` has, or that can't be read in ``before``, is a change from an unknown value. An
+    optional column that can't be read in ``after`` counts as unchanged, as a column that the database did not send.
 
     Raises:
-        InvalidValue: a required column's new value is not of its kind.
+        InvalidValue: the new value of a required column does not have the column's kind.
 
     """
     differing = _differing(before, after)
@@ -164,13 +164,13 @@ def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchem
             fields[cell.field] = Change(old_value, new_value, is_known)
     if not differing:
         return Diff(fields, ())
-    # In the row's order, for it is told in messages for people.
+    # In the row's order, because people read the list in the plan's reasons.
     outside = (name for name in after if name in differing and after[name] is not UNAVAILABLE)
     return Diff(fields, tuple(name for name in outside if table.is_outside(name)))
 
 
 def _known(old: object, cell: _Cell, schema: TableSchema) -> tuple[str | None, bool]:
-    """The value before, and whether the old row tells it."""
+    """The old value, and whether the old row contains it."""
     if old is _ABSENT or old is UNAVAILABLE:
         return None, False
     try:
@@ -198,7 +198,7 @@ def _spelled_value(raw: object, cell: _Cell, schema: TableSchema) -> str:
 
 
 def _differing(before: RowImage, after: RowImage) -> set[str]:
-    """The columns whose raw values differ. Most often both rows have the same columns in the same order."""
+    """The columns whose raw values differ. Usually both rows have the same columns in the same order."""
     if len(before) == len(after) and tuple(before) == tuple(after):
         return set(compress(after, map(ne, after.values(), before.values())))
     return {name for name, value in after.items() if before.get(name, _ABSENT) != value}

@@ -1,7 +1,7 @@
-"""Effects: one Redis action each, as data; and the plan, the effects of one change of one user in their order.
+"""Effects: each is one Redis action as data. A plan is the effects of one change of one user, in order.
 
-The order is fixed by the type: state, then invalidations, then messages, so that a subscriber who recomputes at once
-sees the new world.
+The type of an effect decides its order: first state, then invalidations, then messages. So a subscriber that computes
+its data again at once reads the new state.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Fields: TypeAlias = Mapping[str, str]
 class Upsert(msgspec.Struct, frozen=True):
     """Write ``changed`` to the hash at ``key`` if it exists, ``whole`` if it does not.
 
-    ``whole`` is empty where the change did not tell every field: then a hash that does not exist is not made. ``gone``
-    are fields that the hash must not have.
+    ``whole``: empty if the change did not contain every field; then a missing hash is not created. ``gone``: fields
+    that the hash must not have.
     """
 
     key: str
@@ -33,9 +33,10 @@ class Upsert(msgspec.Struct, frozen=True):
 
 
 class Update(msgspec.Struct, frozen=True):
-    """Write ``fields`` to the hash at ``key`` only if it exists; it belongs to somebody else.
+    """Write ``fields`` to the hash at ``key`` only if it exists. Something else creates this hash.
 
-    ``is_kept``: they are kept beside the version too, and are part of the user's config hash whenever it is made.
+    ``is_kept``: store the fields in the guard too, beside the version. They are added to the user's config hash when it
+    is created.
     """
 
     key: str
@@ -44,7 +45,7 @@ class Update(msgspec.Struct, frozen=True):
 
 
 class Put(msgspec.Struct, frozen=True):
-    """Set the string at ``key``, to expire after ``ttl_s`` seconds."""
+    """Set the string at ``key`` with a TTL of ``ttl_s`` seconds."""
 
     key: str
     value: str
@@ -52,20 +53,20 @@ class Put(msgspec.Struct, frozen=True):
 
 
 class Remove(msgspec.Struct, frozen=True):
-    """The user is gone: remove these keys of theirs."""
+    """The user was deleted: delete these keys of the user."""
 
     keys: tuple[str, ...]
 
 
 class Invalidate(msgspec.Struct, frozen=True):
-    """Clear derived keys, and every key that begins with one of ``prefixes``."""
+    """Delete derived keys, and every key that begins with one of ``prefixes``."""
 
     keys: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, user: UserId, templates: tuple[str, ...]) -> Invalidate:
-        """The derived keys of ``user``; a template that ends in ``*`` means all keys that begin so."""
+        """The derived keys of ``user``. A template that ends with ``*`` means all keys with that prefix."""
         keys, prefixes = _around_all(templates, user.user_type)
         number = str(user.id)
         return cls(tuple([number.join(each) for each in keys]), tuple([number.join(each) for each in prefixes]))
@@ -76,7 +77,7 @@ _Around: TypeAlias = tuple[tuple[str, ...], ...]
 
 @lru_cache(maxsize=1024)
 def _around_all(templates: tuple[str, ...], user_type: str) -> tuple[_Around, _Around]:
-    """What stands around the id in the keys, and in the prefixes, that templates mean."""
+    """The parts before and after the id, for the keys and for the prefixes of the templates."""
     return (
         tuple(around(each, user_type) for each in templates if not each.endswith("*")),
         tuple(around(each[:-1], user_type) for each in templates if each.endswith("*")),
@@ -91,12 +92,12 @@ class Publish(msgspec.Struct, frozen=True):
 
 
 class Mode(StrEnum):
-    """How a plan meets what stands in Redis.
+    """How a plan treats the data in Redis.
 
-    CHANGE overwrites what is older. FILL writes only what is missing: for reads whose position is not to be trusted.
-    MARK writes nothing of the user's, but notes beside the version that a change of theirs could not be applied.
-    REBUILD writes the whole user, also if the version that stands there is this very one, and clears what is derived
-    only if that changed something. What an incremental read says only fills there, as in FILL.
+    CHANGE overwrites older data. FILL writes only what is missing: for reads whose position is not reliable. MARK
+    writes no data of the user. It notes in the guard that a change of the user could not be applied. REBUILD writes the
+    whole user, also if the stored version is equal to the plan's. It deletes derived keys only if the write changed
+    something. In REBUILD, an incremental read only fills, as in FILL.
     """
 
     CHANGE = "change"
@@ -106,10 +107,10 @@ class Mode(StrEnum):
 
 
 class Extent(StrEnum):
-    """How much of the user a plan writes; what meets the mark of an unreadable change must write all.
+    """How much of the user a plan writes. For a marked user, a plan must write everything.
 
-    WHOLE leaves nothing of the row out. CHANGED writes what differs, of a row that was sent whole. PART writes what it
-    can, of a row that was not.
+    WHOLE writes the whole row. CHANGED writes what differs, of a row that was sent whole. PART writes what it can, of a
+    row that was not sent whole.
     """
 
     WHOLE = "whole"
@@ -118,19 +119,20 @@ class Extent(StrEnum):
 
 
 class Nothing(msgspec.Struct, frozen=True):
-    """A change from which nothing follows, and why. ``unreadable`` as in :class:`Plan`."""
+    """A change without effects, and the reason. ``unreadable``: as in :class:`Plan`."""
 
     reason: str
     unreadable: tuple[str, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What one change does to one user. ``reasons`` name the rules that said so, for people.
+    """The effects of one change on one user.
 
-    ``is_repeated``: it was applied before, and some of that may be lost. ``expected``: what the plan writes was read in
-    the database, and is written only if this version, as text, still stands there ("": none); it stays there.
-    ``unreadable`` are optional columns whose value can't be read: their fields stay as they are. ``known_below``: a
-    rebuild has read its partition up to this offset, so that it knows of every version below.
+    ``reasons``: the rules that caused the effects, for people. ``is_repeated``: the plan was applied before, and part
+    of the result may be lost. ``expected``: set if the data was read from the database. The plan is applied only if the
+    guard still holds this version, as text ("": no version); the version stays there. ``unreadable``: optional columns
+    whose value can't be read; their fields do not change. ``known_below``: a rebuild has read its partition up to this
+    offset, so it has seen every version below.
     """
 
     user: UserId

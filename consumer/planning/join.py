@@ -1,10 +1,10 @@
-"""Events of one database transaction that are at hand together, joined per user.
+"""Joins the events of one database transaction for each user, if the events were read together.
 
-Joining makes one message of what one transaction did to a user, and lets it say more; what Redis holds in the end does
-not depend on it. Two things are joined:
+With joining, one transaction causes one message for a user, and the message has more details. The final state of Redis
+does not depend on joining. Two things are joined:
 
 * several changes of one user's row become one change, from the first old image to the last new one;
-* rows of linked tables (a transaction, an approved request) enrich the messages of the user's row.
+* rows of linked tables (a transaction, an approved request) add details to the messages of the user's row.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Joined(msgspec.Struct, frozen=True):
-    """An event to be planned, which may stand for several, and what linked rows say about it."""
+    """An event to plan, which may be joined from several events, and its details from linked rows."""
 
     event: ChangeEvent
     details: Details = NO_DETAILS
@@ -40,18 +40,18 @@ class Joined(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """``changes`` to plan, by index; ``carriers``: the next event that an event is part of, by index."""
+    """``changes``: the events to plan, by index. ``carriers``: by index, the later event with the joined change."""
 
     changes: Mapping[int, Joined]
     carriers: Mapping[int, int]
 
 
 def join(subjects: Mapping[int, Subject]) -> Join:
-    """Join what belongs together. Indexes are the records' places, in the order in which they were read."""
+    """Join the events of each database transaction. Indexes are those of the records, in the order of reading."""
     told: dict[tuple[str, UserId], dict[tuple[str, str], Details]] = {}
     for each in subjects.values():
         if each.linked is not None and each.linked.turn is LinkedEffect.DONE and each.event.transaction_id:
-            # By row: Debezium may have sent it twice.
+            # By row, because Debezium may have sent a row twice.
             rows = told.setdefault((each.event.transaction_id, each.user), {})
             rows[each.event.table, each.linked.key] = each.linked.details
     changes: dict[int, Joined] = {}
@@ -75,13 +75,13 @@ def join(subjects: Mapping[int, Subject]) -> Join:
 
 
 def _one_change(earlier: ChangeEvent, later: ChangeEvent) -> ChangeEvent | None:
-    """Two changes of a row as one, at the later's position; None where they stay two (delete, then insert).
+    """Two changes of a row as one, at the position of ``later``; None if they stay two (delete, then insert).
 
-    The images between are kept. The earlier change may have been applied before, by itself, when the program was
-    stopped: so a column that changed and changed back must still be written.
+    The images between them are kept. If the program was stopped, the earlier change may have been applied alone. So a
+    column that changed and changed back must still be written.
     """
     if later.op is Operation.UPDATE and earlier.op in (Operation.CREATE, Operation.UPDATE):
-        assert earlier.after is not None  # it is no delete
+        assert earlier.after is not None  # the earlier event is not a delete
         return replace(later, op=earlier.op, before=earlier.before, between=(*earlier.between, earlier.after))
     if later.op is Operation.DELETE and earlier.op is Operation.UPDATE:
         return later
@@ -89,7 +89,7 @@ def _one_change(earlier: ChangeEvent, later: ChangeEvent) -> ChangeEvent | None:
 
 
 def _details(told: Sequence[Details]) -> Details:
-    """What linked rows say. Several transactions of one database transaction are all listed; the last speaks first."""
+    """Merge the details of linked rows; the last row wins. If several rows are transactions, all are listed too."""
     merged: dict[str, object] = {}
     for each in told:
         merged |= each

@@ -1,4 +1,4 @@
-"""Rows of linked tables, such as transactions and money requests: what they mean for the user they belong to."""
+"""Rows of linked tables, such as transactions and money requests: their effects on the user they belong to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WHOLE = re.compile(r"-?[0-9]{1,20}")
 
 
 class LinkedEffect(StrEnum):
-    """What a change of a linked row amounts to."""
+    """The meaning of a linked row's change, by its old and new status."""
 
     DONE = "done"
     TAKEN_BACK = "taken back"
@@ -37,9 +37,9 @@ _WHY_NOTHING = {
 
 @dataclass(frozen=True, slots=True)
 class LinkedChange:
-    """A linked row's change: whose it is, what it amounts to, the fields it writes and what it tells subscribers.
+    """A change of a linked row: its user, its meaning, the fields it writes, and its details for subscribers.
 
-    ``key`` tells the rows of the table apart, ``drifts`` what was unexpected in its columns.
+    ``key``: identifies the row in its table. ``drifts``: what is unexpected in its columns.
     """
 
     user: UserId
@@ -52,13 +52,13 @@ class LinkedChange:
 
 @dataclass(frozen=True, slots=True)
 class NobodysRow:
-    """A linked row of a type of user that no table holds; ``drifts`` is there where the type is not a known one."""
+    """A linked row whose user type has no user table. ``drifts``: set if the mapping does not list the type."""
 
     drifts: tuple[Drift, ...] = ()
 
 
 def linked_change(event: ChangeEvent, table: LinkedTable, rules: Rules) -> LinkedChange | NobodysRow:
-    """What ``event`` means.
+    """The user, meaning, fields and details of ``event``.
 
     Raises:
         MissingColumn, InvalidValue: the row can't be used; the error names the column.
@@ -88,7 +88,7 @@ def linked_change(event: ChangeEvent, table: LinkedTable, rules: Rules) -> Linke
 
 
 def plan_linked(event: ChangeEvent, table: LinkedTable, change: LinkedChange, rules: Rules) -> Plan | Nothing:
-    """What follows from a row of a linked table: never a balance, and no message of its own."""
+    """The plan for a row of a linked table. It never writes a balance and has no message."""
     if change.turn in _WHY_NOTHING:
         return Nothing(_WHY_NOTHING[change.turn])
     if not change.fields and not table.clears:
@@ -99,7 +99,7 @@ def plan_linked(event: ChangeEvent, table: LinkedTable, change: LinkedChange, ru
         guard=render(rules.names.guard, change.user),
         version=Version.of(event, rules.epoch),
         mode=Mode.FILL if event.is_incremental else Mode.CHANGE,
-        # The hash may be made later, by the user's own row: which of the two is read first is chance.
+        # The user's own row may create the hash later: either of the two rows may be read first.
         update=Update(render(rules.names.config, change.user), change.fields, is_kept=True) if change.fields else None,
         cleared=Invalidate.of(change.user, table.clears),
         reasons=(f"{table.table}: {change.turn}",),
@@ -107,7 +107,7 @@ def plan_linked(event: ChangeEvent, table: LinkedTable, change: LinkedChange, ru
 
 
 def _turn(event: ChangeEvent, table: LinkedTable) -> LinkedEffect:
-    assert event.after is not None  # the envelope's parser refuses every other op without it
+    assert event.after is not None  # deletes do not come here, and other ops without it are not parsed
     is_done = _text(event.after, table.status, table) in table.done
     status = None if event.before is None else event.before.get(table.status)
     was_done = isinstance(status, str) and status.rstrip(" ") in table.done
@@ -117,14 +117,14 @@ def _turn(event: ChangeEvent, table: LinkedTable) -> LinkedEffect:
 
 
 def _unknown_status(row: RowImage, table: LinkedTable) -> tuple[Drift, ...]:
-    """Of a row that is not done: whether its status may be a misspelt one, or one that the mapping does not know."""
+    """For a row that is not done: a drift if its status may be misspelt, or is not in the mapping."""
     status = _text(row, table.status, table)
     is_known = status in table.not_done if table.not_done else status.lower() not in map(str.lower, table.done)
     return () if status in table.done or is_known else (Drift(table.table, table.status, DriftKind.VALUE),)
 
 
 def _details(event: ChangeEvent, row: RowImage, table: LinkedTable) -> tuple[Mapping[str, object], tuple[Drift, ...]]:
-    """Numbers as numbers, money as exact text; and the columns that can't be read, of which nothing is told."""
+    """The details, with numbers as numbers and money as exact text; and drifts of columns that can't be read."""
     details: dict[str, object] = {}
     drifts: tuple[Drift, ...] = ()
     for each in table.enriches:

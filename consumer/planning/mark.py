@@ -1,6 +1,6 @@
-"""The mark of a user whose change could not be applied: the next good change of theirs writes the whole image.
+"""The mark of a user with a change that could not be applied: the user's next good change writes the whole image.
 
-A change tells what differs from the one before it. If that one never reached Redis, the difference is not enough.
+A change contains the difference from the change before it. If that one was not applied, the difference is not enough.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from consumer.planning.plan import user_in
 def marks_unread(
     record: SourceRecord, event: ChangeEvent | None, tables: Collection[str], rules: Rules, schemas: Schemas
 ) -> tuple[Plan, ...]:
-    """The marks for the user whose row ``record`` is about; none where that can't be known or nobody would be healed.
+    """The marks for the user of ``record``; empty if the user can't be known, or if a mark would heal nobody.
 
-    ``event`` is there if the record could be read so far; else its key says whose row it is, and ``tables`` are those
-    that its topic carries, of each of which it may be. Where nothing is known of the topic it may be of any table: a
-    mark too many makes one change write the whole row, a mark too few leaves an old value for ever.
+    ``event``: None if the record could not be parsed. Then the record's key gives the user, and the record may be of
+    any of ``tables``, the known tables of its topic. If nothing is known of the topic, it may be of any table of the
+    mapping. A needless mark makes one change write the whole row. A missing mark leaves an old value forever.
 
     Raises:
-        ServerError: from ``schemas``, which only Avro keys ask.
+        ServerError: from ``schemas``, which only Avro keys need.
     """
     names = (event.table,) if event is not None else tables or [table.table for table in rules.tables]
     found = [rules.table(name) for name in names]
@@ -42,7 +42,7 @@ def marks_unread(
 def mark_unread(
     record: SourceRecord, event: ChangeEvent | None, table: UserTable, rules: Rules, schemas: Schemas
 ) -> Plan | None:
-    """The mark for the user of ``table`` whose row ``record`` is about, or None where that can't be known.
+    """The mark for the user of ``record``, if it is of ``table``; None if the user can't be known.
 
     Raises:
         ServerError: as :func:`marks_unread`.
@@ -56,7 +56,7 @@ def mark_unread(
 
 
 def mark_refused(plan: Plan, rules: Rules) -> Plan | None:
-    """The mark for the user of a plan that Redis refused for good; of linked tables' rows nothing would be healed."""
+    """The mark for a plan that Redis will always refuse; None for linked tables, where a mark would heal nothing."""
     version = plan.version
     if rules.table(plan.table) is None:
         return None
@@ -64,9 +64,10 @@ def mark_refused(plan: Plan, rules: Rules) -> Plan | None:
 
 
 def mark(user: UserId, table: str, place: Place, rules: Rules) -> Plan:
-    """The mark that from ``place`` on the next good change of ``user``'s row must write everything.
+    """The mark for a change at ``place``: the next good change of ``user``'s row must write everything.
 
-    Only the place matters: what was applied since, from a later one, needs no healing; an earlier one heals nothing.
+    Only the place counts. If a later record of the row was applied already, nothing needs healing. A record before the
+    place does not heal.
     """
     return Plan(
         user=user,

@@ -1,4 +1,4 @@
-"""The messages that subscribers get: their fields, in a fixed order, so that a replay writes the same bytes."""
+"""The messages for subscribers. Their fields have a fixed order, so that a replay writes the same bytes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from consumer.guard.sent import change_id
 from consumer.mapping.keys import UserId
 
 SOURCE = "admin_operation"
-"""The reference's name for whoever changed the row; subscribers filter on it."""
+"""The reference deployment's name for the program that changed the row. Subscribers filter by it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The group before and after; ``old`` is None where the old row image did not say."""
+    """The group before and after. ``old``: None if the old row image does not contain it."""
 
     old: str | None
     new: str
@@ -34,9 +34,9 @@ def body(
 ) -> str:
     """One message as JSON text.
 
-    ``updated_fields`` are config-hash fields in their Redis form and nothing else: the admin app writes them into
-    the hash as they are. ``details`` are what rows of the same database transaction say. ``event_id``
-     is the same on every channel of a change and in every replay of it.
+    ``updated_fields``: only fields of the config hash, in Redis form, because the admin app writes them into the hash
+    unchanged. ``details``: from linked rows of the same database transaction. A change has the same ``event_id`` on
+    every channel and in every replay.
     """
     position = event.position
     message: dict[str, object] = {

@@ -1,7 +1,7 @@
-"""The published messages as models, and as JSON Schema and an AsyncAPI document made from them.
+"""The published messages as models. JSON Schemas and an AsyncAPI document are generated from the models.
 
-:mod:`consumer.planning.message` writes the messages; these models say what a subscriber may rely on. The program
-does not pass a message through them: tests do, with every message that they hear.
+:mod:`consumer.planning.message` writes the messages. The models define what a subscriber can rely on. The program does
+not validate its messages with them; the tests validate every message that they receive.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def event_type(model: Model) -> str:
 
 
 def channels(rules: Rules) -> Mapping[str, Sequence[Model]]:
-    """Every channel of a mapping, and which messages go there."""
+    """Every channel of a mapping, with the models of its messages."""
     every = (rules.profile, *rules.consequences, rules.outside)
     names = dict.fromkeys(channel for each in every for channel in each.channels)
     names |= dict.fromkeys((rules.names.lifecycle_channel,))
@@ -160,7 +160,7 @@ def _models(channel: str, every: Iterable[Consequence], rules: Rules) -> Iterabl
     if callers and channel == rules.names.group_channel:
         yield GroupChange
     elif callers:
-        # A change of money alone reaches only the rules that money calls for; any other change may come with any.
+        # A change of only money applies only rules with a financial field. Any other change may apply every rule.
         if any(each.fields & rules.financial for each in callers):
             yield BalanceChange
         yield UserUpdate
@@ -170,7 +170,7 @@ def _models(channel: str, every: Iterable[Consequence], rules: Rules) -> Iterabl
 
 
 class _WithoutDefaults(GenerateJsonSchema):
-    """A field with a default is one that may be absent; there is no value to assume then."""
+    """Leaves default values out: a field with a default may be absent from a message, and then has no value."""
 
     def default_schema(self, schema: Any) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -198,7 +198,7 @@ def definitions(rules: Rules, ref_template: str, models: Iterable[Model] = MODEL
 
 
 def _details(rules: Rules) -> dict[str, Any]:
-    """Fields that linked tables of a mapping add to what the models name."""
+    """The fields that a mapping's linked tables add to the fields of the models."""
     number = {"type": ["integer", "string", "null"]}
     kinds = {Kind.MONEY: {"type": "string", "pattern": _MONEY}, Kind.INTEGER: number, Kind.BITS: number}
     text = {"type": ["string", "null"]}
@@ -215,7 +215,7 @@ def _hash_fields(rules: Rules) -> dict[str, Any]:
 
 
 def _value(column: Column) -> dict[str, Any]:
-    """A field's string in Redis; NULL is the empty one, or the column's default."""
+    """The schema of a field's string in Redis. NULL is the empty string, or the column's default."""
     pattern = {Kind.MONEY: _MONEY, Kind.TIME: _TIME}.get(column.kind)
     if pattern is None:
         return {"type": "string"}
@@ -238,7 +238,7 @@ def schemas(rules: Rules) -> dict[str, dict[str, Any]]:
 
 
 def asyncapi(rules: Rules, examples: Mapping[str, Sequence[object]], version: str) -> dict[str, Any]:
-    """An AsyncAPI document of the channels. ``examples`` are messages by their ``event_type``."""
+    """An AsyncAPI document of the channels. ``examples``: messages by ``event_type``."""
     used = channels(rules)
     return {
         "asyncapi": "3.0.0",

@@ -1,4 +1,4 @@
-"""A tombstone whose delete was compacted away: the user is gone all the same."""
+"""A tombstone whose delete was removed by compaction still means that the user was deleted."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from consumer.planning.effect import Mode, Plan
 from consumer.planning.plan import user_in
 
 CONNECTOR = "kafka"
-"""Stands for the database's connector where a change is known from Kafka alone."""
+"""Used instead of the database's connector, if a change is known only from Kafka."""
 
 
 def orphaned_delete(
     record: SourceRecord, table_name: str, rules: Rules, schemas: Schemas, history: History
 ) -> ChangeEvent | None:
-    """The delete that a tombstone stands for, or None where the delete itself is there, or nobody's row is gone.
+    """The delete for a tombstone; None if the delete itself is in the topic, or if the tombstone is of no user.
 
-    All that is known of it is the record's key, Kafka's timestamp, and the one table that its topic carries.
+    Only the record's key, Kafka's timestamp, and the topic's only table are known of this delete.
 
     Raises:
         ServerError: from ``schemas`` or ``history``.
@@ -54,10 +54,10 @@ def orphaned_delete(
 
 
 def is_orphaned(event: ChangeEvent) -> bool:
-    """Whether ``event`` was made of a tombstone."""
+    """Whether ``event`` was made from a tombstone."""
     return event.position.connector == CONNECTOR
 
 
 def if_there(plan: Plan) -> Plan:
-    """A removal that tells nobody where nothing of the user is there: on a compacted topic most tombstones are old."""
+    """``plan``, but without messages if Redis has no key of the user: in a compacted topic most tombstones are old."""
     return replace(plan, mode=Mode.REBUILD)

@@ -1,4 +1,4 @@
-"""A change of a user's row and the rules to a plan: the decision core. The same event always gives the same plan."""
+"""Makes the plan for a change of a user's row from the rules. The same event always gives the same plan."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def user_in(row: RowImage, table: UserTable, schema: TableSchema = _NO_COLUMNS) 
 def plan(
     event: ChangeEvent, table: UserTable, user: UserId, rules: Rules, details: Mapping[str, object] = _NO_DETAILS
 ) -> Plan | Nothing:
-    """What follows from a change of ``user``'s row. ``details`` are what linked rows say of a change of money.
+    """The plan for a change of ``user``'s row. ``details``: from linked rows, for messages about a change of money.
 
     Raises:
         MissingColumn, InvalidValue, Unsupported: the row images can't be used; the error names the column.
@@ -84,10 +84,10 @@ def plan(
 def healing(
     event: ChangeEvent, table: UserTable, user: UserId, rules: Rules, details: Mapping[str, object] = _NO_DETAILS
 ) -> Plan:
-    """The plan of a change that is the first good one after one that could not be applied.
+    """The plan of the first good change after a change that could not be applied.
 
-    What that one changed is not known, so everything of the row counts as changed: the whole image is written, all that
-    follows from any column is cleared, and every channel hears of it.
+    It is not known what that change changed. So every column counts as changed: the plan writes the whole image,
+    deletes the derived keys of every column, and publishes on every channel.
 
     Raises:
         As :func:`plan`.
@@ -102,10 +102,10 @@ def healing(
 
 
 class _Case:
-    """A user's row that is there after the change: ``whole`` are its owned fields in Redis form.
+    """A user's row after the change.
 
-    ``now`` is the change's own time: a replay writes the same bytes. ``is_complete``: the row was sent whole, also if
-    some of its columns are ``unreadable``.
+    ``whole``: its fields in Redis form. ``now``: the source's time of the change, so that a replay writes the same
+    bytes. ``is_complete``: the row was sent whole, also if some of its columns are ``unreadable``.
     """
 
     __slots__ = ("event", "is_complete", "now", "rules", "table", "unreadable", "user", "whole")
@@ -121,11 +121,11 @@ class _Case:
 
     @property
     def image(self) -> dict[str, str]:
-        """The whole config hash but for its time fields."""
+        """The whole config hash without its time fields."""
         return {"id": str(self.user.id), "user_type": self.user.user_type, **self.table.constants, **self.whole}
 
     def upsert(self, changed: Fields, stamps: Fields) -> Upsert:
-        """What goes to the config hash. No hash is made of a row that was not sent whole."""
+        """The write to the config hash. A row that was not sent whole does not create the hash."""
         whole = {**self.image, **stamps} if self.is_complete else {}
         return Upsert(render(self.rules.names.config, self.user), {**changed, **stamps}, whole)
 
@@ -145,7 +145,7 @@ class _Case:
 class _Follows(NamedTuple):
     """What follows from a change of a set of columns, in the mapping's order.
 
-    ``mirrored`` are fields of the portfolio hash: those that changed, and time fields. ``reasons`` name rules and
+    ``mirrored``: fields of the portfolio hash: changed fields and time fields. ``reasons``: the names of rules and
     columns.
     """
 
@@ -160,7 +160,7 @@ class _Follows(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _following(fields: tuple[str, ...], outside: tuple[str, ...], rules: Rules) -> _Follows:
-    """Found once for each set of columns: few sets make up all the changes of a system."""
+    """Computed once for each set of columns: the changes of a system have only a few different sets."""
     profile = tuple(name for name in fields if name not in rules.financial)
     pairs = [(rules.profile, profile)]
     pairs += [(each, tuple(name for name in fields if name in each.fields)) for each in rules.consequences]
@@ -209,7 +209,7 @@ def _updated(
 
 
 def _last_known(name: str, change: Change, case: _Case) -> str:
-    """What Redis is to hold: of a column that the last image does not tell, what an image before it told."""
+    """The field's new value in Redis. If the last image does not contain it, the value of an earlier image is used."""
     text = case.whole.get(name, change.new)
     if text is not None:
         return text
@@ -219,7 +219,7 @@ def _last_known(name: str, change: Change, case: _Case) -> str:
 def _messages(
     case: _Case, found: Diff, changed: Fields, follows: _Follows, details: Mapping[str, object]
 ) -> tuple[Publish, ...]:
-    """Each channel once, whatever the number of rules that named it."""
+    """One message for each channel, whatever the number of rules that name the channel."""
     rules = case.rules
     event_type = "balance_change" if follows.is_money_only else "admin_user_update"
     group = None
@@ -237,7 +237,7 @@ def _messages(
 
 
 def _appeared(case: _Case) -> Plan:
-    """An insert or a snapshot read: the whole image counts. A read is no news, so nobody is told."""
+    """The plan for an insert or a snapshot read: it writes the whole image. A read is not published."""
     event, rules = case.event, case.rules
     is_read = event.op is Operation.READ
     stamps = {"last_updated": case.now} if is_read else {"last_admin_update": case.now, "last_updated": case.now}
@@ -271,7 +271,7 @@ def _deleted(event: ChangeEvent, table: UserTable, user: UserId, rules: Rules) -
         extent=Extent.WHOLE,
         removed=Remove(tuple(render(each, user) for each in (names.config, names.balance, names.portfolio))),
         cleared=Invalidate.of(user, rules.derived()),
-        # No fields: the admin app writes them into the hash, and would bring the user back.
+        # No fields: the admin app writes the fields into the hash, and would create the user again.
         messages=(Publish(names.lifecycle_channel, body(event, user, "user_deleted", {})),),
         reasons=("user deleted",),
     )

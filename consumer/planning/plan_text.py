@@ -1,4 +1,4 @@
-"""A decision as text that a person reads, and as JSON that a program reads."""
+"""A decision as text for people, and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _effects(plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def to_text(record: SourceRecord, decision: Decision) -> str:
-    """Several lines: where the record lay, what it was, then :func:`plan_text` or the reason for there being none."""
+    """Several lines: the record's place, its operation and table, then :func:`plan_text` or why there is no plan."""
     what = ""
     if (event := decision.event) is not None:
         what = f"  {_OPERATIONS.get(event.op, event.op)} of {event.table}"
@@ -77,9 +77,9 @@ def to_text(record: SourceRecord, decision: Decision) -> str:
 
 
 def plan_text(plan: Plan, joined: str = "with") -> str:
-    """A plan as lines of a verb and what it acts on, in the order of application; the scenarios are written so too.
+    """A plan as lines, in the order of application. Each line has a verb and its object.
 
-    ``joined`` comes before what rows of other tables add to a message.
+    The scenarios of the tests have the same form. ``joined``: the word before the details of a message.
     """
     return "\n".join(f"  {verb:9} {what}" for verb, what in _lines(plan, joined))
 

@@ -1,4 +1,4 @@
-"""A row of a captured table as it was read in the database, in the values that a change event would have."""
+"""A row of a captured table, read from the database, with the values that a change event would have."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ZERO_DATE = "0000-00-00"
 
 @dataclass(frozen=True, slots=True)
 class ReadRow:
-    """What the database says of one row; ``image`` is None where there is no such row.
+    """One row, read from the database. ``image``: None if there is no such row.
 
-    Every change of the row that was committed before ``position`` is in the image. The image may hold a later change
-    already.
+    Every change of the row that was committed before ``position`` is in the image. The image may already
+    contain a later change.
     """
 
     table: str
@@ -29,7 +29,7 @@ class ReadRow:
     position: SourcePosition
 
     def event(self, table: UserTable) -> ChangeEvent:
-        """The row as the event of a read; where there is none, of a delete."""
+        """The row as a read event; without a row, a delete event."""
         return ChangeEvent(
             table=self.table,
             op=Operation.DELETE if self.image is None else Operation.READ,
@@ -44,10 +44,10 @@ class ReadRow:
 
 
 def as_on_the_wire(value: object) -> object:
-    """A driver's value as one that change events have, so that both become the same text in Redis.
+    """Convert a driver's value to the value in a change event, so that both become the same text in Redis.
 
-    Times without a zone are UTC, as Debezium takes them; a date of zeros, which MySQL allows, is NULL as it says. Bytes
-    are text where they are UTF-8.
+    As in Debezium, times without a zone are UTC, and a date of zeros, which MySQL allows, is NULL. Bytes in UTF-8
+    become text.
     """
     if value is None or isinstance(value, (bool, int, float)):
         return value

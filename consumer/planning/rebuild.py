@@ -1,4 +1,4 @@
-"""The last image of a user to the plan that rebuilds what Redis holds of them, whatever stands there."""
+"""Makes the plan that rebuilds a user in Redis from the user's last image, whatever Redis holds now."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from consumer.planning.plan import plan, user_of
 from consumer.planning.read_row import ReadRow
 
 Times = Mapping[str, int]
-"""When the fields that are times of changes were set last, in UTC milliseconds."""
+"""The latest values of the time fields, in UTC milliseconds."""
 
 
 def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, rules: Rules) -> Plan:
-    """The plan for the user whose row the last of ``events`` wrote.
+    """The plan for the user whose row was written by the last of ``events``.
 
-    Those before it are needed where it did not tell every column: each tells what the later ones do not.
+    The earlier events give the values of columns that the later events do not contain.
 
     Raises:
         RecordError: the row can't be used.
@@ -34,13 +34,13 @@ def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, 
     user = user_of(last, table)
     if last.op is Operation.DELETE:
         removal = plan(last, table, user, rules)
-        assert isinstance(removal, Plan)  # a delete is never nothing
+        assert isinstance(removal, Plan)  # a delete always has a plan
         return replace(removal, mode=Mode.REBUILD, messages=())
-    # As a snapshot would have read it: a read tells the whole row and no news.
+    # Plan the row as a snapshot read, which writes the whole row and publishes nothing.
     position = replace(last.position, origin=Origin.SNAPSHOT)
     read = replace(last, op=Operation.READ, before=None, after=_merged(events), position=position)
     planned = plan(read, table, user, rules)
-    assert isinstance(planned, Plan)  # nor is a read
+    assert isinstance(planned, Plan)  # so has a read
     assert planned.config is not None
     in_config, in_portfolio = time_fields(rules)
     stamps = {name: timestamp(ms) for name, ms in times.items()}
@@ -49,7 +49,7 @@ def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, 
     is_whole = planned.extent is Extent.WHOLE
     update = planned.update
     if update is not None:
-        # Nobody knows some of the times, where the log begins after the change.
+        # Some times are not known, if the log begins after the change that set them.
         fields = {name: value for name, value in update.fields.items() if name not in in_portfolio}
         update = replace(update, fields=fields | {name: stamps[name] for name in in_portfolio if name in stamps})
     owned = (column.field for column in table.columns if column.name not in planned.unreadable)
@@ -69,10 +69,10 @@ def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, 
 
 
 def rebuild_read(read: ReadRow, table: UserTable, rules: Rules, seen: str = "") -> Plan:
-    """The plan for a user as the database itself says; where it knows none, the user's removal.
+    """The plan for a user from a row in the database; without a row, the plan that removes the user.
 
-    ``seen`` is the version that stood in the guard, as text, before the row was read ("": none). The plan is right as
-    long as it stands there and the consumer has passed all that the row contains.
+    ``seen``: the version in the guard, as text, before the row was read ("": no version). The plan is right if the
+    guard still holds this version and the consumer has passed all changes that the row contains.
 
     Raises:
         RecordError: the row can't be used.
@@ -84,16 +84,16 @@ def rebuild_read(read: ReadRow, table: UserTable, rules: Rules, seen: str = "") 
 
 
 def as_read(plan: Plan, seen: str) -> Plan:
-    """``plan`` of what was read in the database, to be written only where ``seen`` still stands."""
+    """``plan`` for data read from the database. It is applied only if the guard still holds the version ``seen``."""
     try:
         version = Version.from_text(seen) if seen else NOWHERE
     except ValueError:
-        version = NOWHERE  # of somebody else's making: no change was ever compared with it
+        version = NOWHERE  # not written by this program: no change was ever compared with it
     return replace(plan, version=version, expected=seen)
 
 
 def rebuild_linked(event: ChangeEvent, rules: Rules) -> Plan | None:
-    """The plan for the row of a linked table that was done last; None where nothing is kept of it.
+    """The plan for the last done row of a linked table; None if no field of the row is kept.
 
     Raises:
         RecordError: the row can't be used.
@@ -110,9 +110,9 @@ def rebuild_linked(event: ChangeEvent, rules: Rules) -> Plan | None:
 
 
 def removal(user: UserId, table: str, seen: str, rules: Rules) -> Plan:
-    """The plan that removes all of a user whom the log does not know, as a delete would.
+    """The plan that removes a user who is not in the log, as a delete would.
 
-    Not if another version than ``seen`` stands there, which is text; "" means none.
+    It is applied only if the guard still holds the version ``seen``, as text ("": no version).
     """
     names = rules.names
     planned = Plan(

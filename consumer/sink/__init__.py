@@ -1,1 +1,1 @@
-"""Redis out: the script, its call, one server or a cluster, what stands in Redis."""
+"""Redis as the sink: the script and its calls, one server or a cluster, and reading what Redis holds."""

@@ -1,8 +1,8 @@
-"""Where Redis is: one server, the nodes of a cluster, or the sentinels of a service. The forms of ``CDC_REDIS__URL``.
+"""The address of Redis in ``CDC_REDIS__URL``: one server, the nodes of a cluster, or the sentinels of a service.
 
 ``redis://user:password@host:port/db``, ``redis+cluster://user:password@host1:port,host2/`` and
-``redis+sentinel://user:password@host1:port,host2/service/db``; ``rediss…`` for TLS. The account is the one on the Redis
-servers. Whatever stands behind a ``?`` are options of the connections.
+``redis+sentinel://user:password@host1:port,host2/service/db``; ``rediss…`` for TLS. User and password are those of the
+Redis servers, not of the sentinels. Options of the connections follow after a ``?``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+)(?::([0-9]{1,5}))?")
 
 
 class Kind(StrEnum):
-    """What stands behind the URL."""
+    """What the URL names."""
 
     ONE = "one server"
     CLUSTER = "a cluster"
@@ -29,7 +29,7 @@ _DEFAULT_PORTS = {Kind.CLUSTER: 6379, Kind.SENTINEL: 26379}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """``hosts`` are nodes or sentinels. ``whole`` is the URL of one server, and empty for the others."""
+    """A parsed URL. ``hosts``: nodes or sentinels. ``whole``: the URL if it is of one server, else ""."""
 
     kind: Kind
     whole: str = ""
@@ -42,9 +42,9 @@ class Address:
 
     @classmethod
     def from_url(cls, url: str) -> Address:
-        """Raises ValueError; it quotes nothing of the URL, which may hold a password."""
+        """Parse a URL. Raises ValueError; its text quotes nothing of the URL, which may contain a password."""
         if not re.match(r"rediss?\+", url):
-            if _OTHER_PATH.match(url):  # the client would take it for database 0, or make another number of it
+            if _OTHER_PATH.match(url):  # the client would use database 0, or another number
                 raise ValueError("the database is no number")
             return cls(Kind.ONE, url)
         found = _FORM.fullmatch(url)
@@ -64,7 +64,7 @@ class Address:
         )
 
     def of(self, host: str, port: int) -> str:
-        """The URL of one of the servers."""
+        """The URL of one node or one sentinel."""
         account = f"{self.login}@" if self.login else ""
         name = f"[{host}]" if ":" in host else host
         return f"{self.scheme}://{account}{name}:{port}/{self.db}{self.options}"

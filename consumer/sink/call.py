@@ -1,4 +1,4 @@
-"""A plan as a call of ``apply.lua``, and the script's reply as an answer: both sides of what is written there."""
+"""Encodes a plan as a call of ``apply.lua``, and decodes the script's reply. The script documents both formats."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from consumer.planning.effect import Extent, Plan, Publish
 from consumer.settings.sections import Guard
 
 _Pairs: TypeAlias = tuple[str | int, ...]
-"""Names, each with the number of its value."""
+"""Names of fields or channels, each followed by the number of its value."""
+_PLAIN = 7
+"""The number of parts of a reply if nothing is left to do. Else the mode, and whether the rest was due, follow."""
 _CHANGED = 4
-"""So many parts has the reply of a change that was applied to a hash that existed; any other has more."""
+"""The number of parts of the reply to a change that was applied to an existing hash. Other replies have more."""
 
 
 class Share(StrEnum):
-    """How much of a plan a call carries out.
+    """Which part of a plan a call carries out.
 
-    On a cluster a script reaches the keys of one slot. STATE is what lies in the slot of the version; it leaves a note
-    that the rest is due. BESIDE is a string in another slot, with a version of its own. TELL sends the messages and
-    takes the note away.
+    On a cluster a script can use the keys of one slot only. STATE writes the keys in the slot of the version, and sets
+    a pending marker: the rest is still to be done. BESIDE writes a string in another slot, which has its own version.
+    TELL publishes the messages, then clears the pending marker.
     """
 
     WHOLE = ""
@@ -35,7 +37,7 @@ class Share(StrEnum):
 
 
 class Calls:
-    """Plans as calls, under the settings of the guard."""
+    """Encodes plans as calls of the script, with the settings of the guard."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard_ttl = str(guard.tombstone_ttl_s)
@@ -49,10 +51,10 @@ class Calls:
         *,
         is_brief: bool = False,
     ) -> list[str | int]:
-        """The number of keys, the keys, the arguments. ``derived``: keys to clear beside those that the plan names.
+        """The call for a plan: the number of keys, the keys, the arguments.
 
-        ``mode``: in place of the plan's own. In brief it is without the whole image, which the script asks for where it
-        needs it (:func:`is_asked_for_more`).
+        ``derived``: keys to clear in addition to those that the plan names. ``mode``: replaces the plan's mode, unless
+        "". ``is_brief``: leave out the whole image; the script asks for it if needed (:func:`is_asked_for_more`).
         """
         values = _Values(is_brief)
         keys = [plan.guard]
@@ -97,10 +99,10 @@ class Calls:
 
 
 class _Values:
-    """The values of a call, each with its number, from 1.
+    """The values of a call, numbered from 1.
 
-    Equal values of a short call are sent once. In a whole image values are equal by chance, and each such pattern would
-    be another shape: there only a field that comes again with the same value keeps its number.
+    In a short call, equal values are sent once. In a whole image, values may be equal by chance, and each such pattern
+    would be another shape. So there a value is sent once only if the same field has it again.
     """
 
     __slots__ = ("_is_short", "_numbers", "all")
@@ -111,7 +113,7 @@ class _Values:
         self.all: list[str] = []
 
     def number(self, name: str, value: str) -> int:
-        """The number of ``value``, of the field ``name``."""
+        """The number of ``value``, which is a value of the field ``name``."""
         by = value if self._is_short else name
         number = self._numbers.get(by)
         if number is None or self.all[number - 1] != value:
@@ -125,7 +127,7 @@ class _Values:
         return tuple([part for name, value in fields.items() for part in (name, number(name, value))])
 
     def of_messages(self, messages: Sequence[Publish]) -> _Pairs:
-        """Each channel, and the number of its body; most changes say one thing to several channels."""
+        """Each channel, and the number of its body. Most changes send the same body to several channels."""
         found: list[str | int] = []
         body = ""
         for message in messages:
@@ -153,7 +155,7 @@ def _shape(
     messages: _Pairs,
     guard_ttl: str,
 ) -> str:
-    """What the script is to do, but for keys and values: few shapes make up all the changes of a system."""
+    """What the script does, as JSON without keys and values. Cached, because a system has few different shapes."""
     shape: dict[str, object] = {
         "table": table,
         "mode": mode,
@@ -174,21 +176,21 @@ def _shape(
 
 
 def may_be_brief(plan: Plan) -> bool:
-    """Whether most often the whole image is not needed."""
+    """Whether the whole image is usually not needed, because the hash usually exists."""
     return plan.extent is Extent.CHANGED
 
 
 def is_asked_for_more(reply: Any) -> bool:
-    """Whether nothing was done, for the plan was in brief and the hash is not there."""
+    """Whether nothing was done, because the call had no whole image and the hash does not exist."""
     return isinstance(reply, list) and reply[0] == "absent"
 
 
 def applied(reply: Sequence[Any]) -> Applied:
-    """The script's reply, without what it says beyond a plan's answer."""
+    """The script's reply as the plan's answer; more parts of the reply are ignored."""
     if len(reply) == _CHANGED:
         cleared, receivers, updated, stored = reply
         return Applied(Verdict.NEWER, False, None if updated < 0 else bool(updated), cleared, receivers, stored)
-    verdict, config, updated, cleared, receivers, stored, differed = reply[:7]
+    verdict, config, updated, cleared, receivers, stored, differed = reply[:_PLAIN]
     return Applied(
         Verdict(verdict),
         None if config < 0 else bool(config),
@@ -198,3 +200,8 @@ def applied(reply: Sequence[Any]) -> Applied:
         stored,
         differed,
     )
+
+
+def mode_left(reply: Sequence[Any]) -> tuple[str, bool] | None:
+    """The mode for the rest of a plan, and whether it was due before; None if the reply has no such parts."""
+    return (reply[_PLAIN], bool(reply[_PLAIN + 1])) if len(reply) > _PLAIN else None

@@ -1,4 +1,4 @@
-"""Connected Redis clients, whose failures are this program's own errors; and what a server says of itself."""
+"""Redis clients, the translation of their errors to this program's errors, and the information of a server."""
 
 from __future__ import annotations
 
@@ -28,41 +28,41 @@ _URL = (
 
 # Before Redis 7 the error of a command in a script is wrapped: "@user_script: 12: -OOM command not allowed".
 _WRAPPED = re.compile(r"-([A-Z]+) ")
-# What proxies say while no server behind them answers.
+# Error replies of proxies while no server behind them answers.
 _OF_A_PROXY = re.compile(r"ERR (no upstream|upstream |connection (refused|reset|timed out))", re.IGNORECASE)
-# What an unknown reply quotes may be a value of a row. Names of the script's own variables are kept.
+# Quoted text in an unknown reply may be a row value, so it is removed. Names of the script's variables are kept.
 _QUOTED = re.compile(r"((?:local|field|global|upvalue|method) '[^']*')|([\'\"`]).*?(\2|$)", re.DOTALL)
 _LONGEST_REPLY = 200
-# Redis 7 says so of a command in a script, without the code.
+# Redis 7's text for a command in a script that the account may not use; it has no error code.
 _NOT_ALLOWED = "The user executing the script can't"
 
 
 class WrongKind(redis.ResponseError):
-    """A server of another kind than the URL says: at the start a wrong setting."""
+    """The server is of another kind than the URL says; at the start this is a wrong setting."""
 
     problem = ""
     allowed = ""
 
 
 class NoClusterNode(WrongKind):
-    """It does not know the slots of a cluster."""
+    """The server does not know CLUSTER SLOTS."""
 
     problem = "the server is no node of a cluster"
     allowed = "redis://… for a single server"
 
 
 class NoSentinel(WrongKind):
-    """It knows no masters of services."""
+    """The server does not know the SENTINEL command."""
 
     problem = "the server is no sentinel"
     allowed = "hosts and ports of sentinels, which is mostly 26379; redis://… for a single server"
 
 
 def address_of(server: Redis) -> Address:
-    """What the URL says.
+    """The address in the URL of the settings.
 
     Raises:
-        ConfigError: it can't be used.
+        ConfigError: the URL can't be used.
 
     """
     try:
@@ -72,10 +72,10 @@ def address_of(server: Redis) -> Address:
 
 
 def connect(server: Redis, node: tuple[str, int] | None = None, **options: Any) -> redis.Redis:
-    """A client that neither retries nor hides anything: the pipeline decides what to do about failures.
+    """A client without retries that reports every failure: the pipeline decides what to do.
 
-    It is of the one server, or of the master that the sentinels name, whichever that is when a connection is made. Of a
-    cluster it is of ``node``, by host and port.
+    The client connects to the one server, or to the master that the sentinels name at the time of the connection. On a
+    cluster, the client connects to ``node`` (host and port).
 
     Raises:
         ConfigError: the URL can't be used.
@@ -91,16 +91,16 @@ def connect(server: Redis, node: tuple[str, int] | None = None, **options: Any) 
             client = _of_node(server, address, node, options)
         else:
             client = redis.Redis.from_url(address.whole, **_options(server), **options)
-        client.connection_pool.make_connection()  # options that no connection knows are refused here
-        str(client.connection_pool.connection_kwargs.get("host", "")).encode("idna")  # UnicodeError: no name of a host
+        client.connection_pool.make_connection()  # refuses unknown options here
+        str(client.connection_pool.connection_kwargs.get("host", "")).encode("idna")  # UnicodeError: not a host name
         return client
     except (ValueError, TypeError):
-        # The parser's own words may quote a piece of the password.
+        # The parser's text may contain part of the password.
         raise ConfigError("CDC_REDIS__URL", "not a Redis URL", allowed=_URL) from None
 
 
 def _of_node(server: Redis, address: Address, node: tuple[str, int], options: dict[str, Any]) -> redis.Redis:
-    # What a node calls another one never becomes part of a URL: what no host is would be read as something else.
+    # Other nodes report this host. It is never put into a URL: a text that is no host would be parsed as another part.
     host, port = node
     of_all = parse_url(address.of(*address.hosts[0]))
     pool = redis.ConnectionPool(**{**_options(server), **of_all, **options, "host": host, "port": port})
@@ -131,23 +131,24 @@ def _of_sentinels(server: Redis, address: Address, options: dict[str, Any]) -> r
 
 
 def _options(server: Redis) -> dict[str, Any]:
-    """What all connections have in common."""
+    """The options of all connections."""
     timeout_s = server.timeout_ms / 1000
     return {
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "retry": Retry(NoBackoff(), 0),
         "decode_responses": True,
-        "encoding_errors": "surrogateescape",  # a key of somebody else's may hold any bytes
+        "encoding_errors": "surrogateescape",  # keys of other programs may contain any bytes
         "protocol": 2,
         **tls_options(server),
     }
 
 
 class Server(NamedTuple):
-    """What a server says of itself, as far as this account may ask.
+    """The information of a server from INFO; empty texts if this account may not ask.
 
-    ``policy`` is its maxmemory-policy, ``run`` another after each start, ``mode`` is standalone, cluster or sentinel.
+    ``policy``: the maxmemory-policy. ``run``: the run id, which changes at each start. ``mode``: standalone, cluster or
+    sentinel.
     """
 
     version: str = ""
@@ -157,7 +158,7 @@ class Server(NamedTuple):
 
 
 def ask(client: redis.Redis) -> Server:
-    """The server behind ``client``, once it answers.
+    """The information of the server of ``client``.
 
     Raises:
         ServerUnavailable: it does not answer yet.
@@ -179,7 +180,7 @@ def ask(client: redis.Redis) -> Server:
 
 
 def ask_one(client: redis.Redis) -> Server:
-    """As :func:`ask`, of a server that has to keep every key.
+    """As :func:`ask`, for a server that must hold all keys: no cluster node, no sentinel.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`ask`.
@@ -198,10 +199,10 @@ def ask_one(client: redis.Redis) -> Server:
 
 
 def info(client: redis.Redis, section: str) -> Mapping[str, Any]:
-    """A section of INFO; nothing where the server answers, but not to that: some accounts and proxies may not ask.
+    """A section of INFO; empty if INFO is refused, but PING is answered: some accounts and proxies do not allow INFO.
 
     Raises:
-        redis.RedisError: it does not answer, or refuses more than that.
+        redis.RedisError: the server does not answer, or refuses PING too.
 
     """
     try:
@@ -215,17 +216,17 @@ def info(client: redis.Redis, section: str) -> Mapping[str, Any]:
 
 
 def is_refusal(error: redis.ResponseError) -> bool:
-    """Whether a command was refused, in whatever words, and not put off for the state that the server is in."""
+    """Whether a command was refused, with any text, and not only because of the present state of the server."""
     return _rule(error).is_setting or lacks_command(error)
 
 
 def lacks_command(error: redis.ResponseError) -> bool:
-    """Whether a refusal is none of an account's rights, nor any that the table of failures knows by its code."""
+    """Whether a refusal does not concern the account's rights, and its code is not in the table of failures."""
     return "redis:ERR" in _rule(error).names
 
 
 def _wrong_database(client: redis.Redis, error: redis.ResponseError) -> ConfigError | None:
-    """Whether the server would let us in, but not to the database that the URL names."""
+    """The error if the server accepts this account, but not the database that the URL names; else None."""
     pool = client.connection_pool
     number = pool.connection_kwargs.get("db") or 0
     if not number or not lacks_command(error):
@@ -242,7 +243,7 @@ def _wrong_database(client: redis.Redis, error: redis.ResponseError) -> ConfigEr
 
 
 def at_start(error: redis.RedisError) -> ConfigError | ServerUnavailable:
-    """What a failure means to a client that was never answered: a wrong setting, or a server to be waited for."""
+    """A failure before the first answer as an error: a wrong setting, or a server to wait for."""
     if isinstance(error, WrongKind):
         return ConfigError("CDC_REDIS__URL", f"{error.problem} (it says: {error})", allowed=error.allowed)
     found = translate(error, is_of_plan=False)
@@ -256,9 +257,9 @@ def at_start(error: redis.RedisError) -> ConfigError | ServerUnavailable:
 
 
 def translate(error: Exception, *, is_of_plan: bool = True) -> ServerError:
-    """A client's exception, or an error reply, as this program's: what may pass, what refuses one plan, what stops.
+    """A client's exception or an error reply as one of this program's errors; its class gives the action.
 
-    Not ``is_of_plan``: what was asked is no plan, so that a refusal of it is no reason to give up one plan.
+    ``is_of_plan``: if false, the failed command was no plan. Then a refusal halts, and does not refuse one plan.
     """
     cause = error.__context__
     unresolved = cause if isinstance(cause, socket.gaierror) and isinstance(error, redis.ConnectionError) else None
@@ -275,15 +276,15 @@ def _rule(error: Exception) -> Rule:
 
 
 def _said(error: Exception) -> str:
-    """The server's words; the client cuts off the first, if it has a class for it."""
+    """The server's text with its error code. The client removes the code if it has a class for the error."""
     text, code = str(error), getattr(error, "status_code", None) or ""
     if isinstance(error, MasterNotFoundError):
-        return text.partition(" : ")[0]  # behind it the client shows itself
+        return text.partition(" : ")[0]  # the rest is the client's repr
     return text if text.startswith(code) else f"{code} {text}"
 
 
 def _reply(error: Exception) -> str:
-    """The code of an error reply. "" for errors with a class of their own, which tells more than ``ERR`` does."""
+    """The code of an error reply; "" for errors with their own class, because the class says more than ``ERR``."""
     if type(error) is not redis.ResponseError:
         return ""
     text = _said(error)

@@ -1,4 +1,4 @@
-"""What stands in Redis of a user against the plan that would rebuild them: which keys would change, and how."""
+"""Compares a user's keys in Redis with the plan that would rebuild them: which keys would change, and how."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from consumer.planning.effect import Mode, Plan
 Row = Mapping[str, str | None]
 
 SPELLING = "same value, written another way"
-"""The kind of a difference that is none in value: ``10000.5`` for ``10000.50``, or ``true`` for ``1``."""
+"""The kind of a difference in form only: ``10000.5`` instead of ``10000.50``, or ``true`` instead of ``1``."""
 _SPELLED = (Kind.MONEY, Kind.INTEGER, Kind.BITS)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A key of Redis that is not what it should be. ``fields`` are owned ones: name, what is there, what should be."""
+    """A key whose content in Redis is wrong.
+
+    ``fields``: the wrong fields among those that the program owns, each with its name, its value in Redis, and the
+    right value.
+    """
 
     kind: str
     key: str
@@ -30,10 +34,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class StoredKeys:
-    """What was read of the keys that a plan is about.
+    """What Redis holds at the keys of a plan.
 
-    ``config`` and ``update`` are the fields that the plan names, None where there is no hash. ``present`` are those of
-    the keys it removes, ``others`` those that are of another type.
+    ``config``, ``update``: the fields that the plan names; None if there is no hash. ``present``: the existing keys
+    that the plan removes. ``others``: the keys that have another type than expected.
     """
 
     version: str = ""
@@ -45,7 +49,7 @@ class StoredKeys:
 
 
 def would_apply(plan: Plan, stored: StoredKeys) -> bool:
-    """Whether the guard would let a plan through."""
+    """Whether the guard would accept a plan."""
     if plan.expected is not None:
         return plan.expected == stored.version
     verdict = compare(plan.version, version_of(stored))
@@ -55,8 +59,10 @@ def would_apply(plan: Plan, stored: StoredKeys) -> bool:
 
 
 def is_known(plan: Plan, stored: StoredKeys) -> bool:
-    """Whether a rebuild writes although a newer version stands there, which is that of a record that it has read: of a
-    row that was only read in the database, or of one whose hash is gone.
+    """Whether a rebuild writes although the guard has a newer version.
+
+    It does so if the rebuild has already read the record of that version, and one of two things is true: the record is
+    an incremental snapshot read, or the config hash is gone.
     """
     version = version_of(stored)
     if version is None or plan.known_below is None or plan.removed is not None:
@@ -70,7 +76,7 @@ def is_known(plan: Plan, stored: StoredKeys) -> bool:
 
 
 def differences(plan: Plan, stored: StoredKeys) -> Iterator[Difference]:
-    """What a rebuild that the guard lets through would change, key by key."""
+    """What a rebuild would change if the guard accepts it, key by key."""
     is_again = compare(plan.version, version_of(stored)) is Verdict.DUPLICATE or is_known(plan, stored)
     only_fills = plan.version.origin is Origin.INCREMENTAL and plan.expected is None and not is_again
     for key in stored.others:
@@ -93,11 +99,11 @@ def differences(plan: Plan, stored: StoredKeys) -> Iterator[Difference]:
 
 
 def compared(plan: Plan, stored: StoredKeys, table: UserTable, rules: Rules) -> Iterator[Difference]:
-    """How Redis differs from the database, of whose row ``plan`` is the rebuild: what audit, API and ``explain`` tell.
+    """How Redis differs from the database, as audit, API and ``explain`` report it. ``plan``: the rebuild of the row.
 
-    As :func:`differences`, with two things apart. Fields that have the same value and are written another way are a
-    difference of their own, of the kind :data:`SPELLING`. And fields that a portfolio hash does not have are none: it
-    is its owner's, so they were never promised.
+    As :func:`differences`, with two exceptions. Fields with the same value in another form are a separate difference of
+    the kind :data:`SPELLING`. Fields that a portfolio hash lacks are no difference: the hash belongs to another
+    service, and this program does not promise these fields.
     """
     portfolio = plan.update.key if plan.update is not None else ""
     for each in differences(plan, stored):
@@ -113,7 +119,7 @@ def compared(plan: Plan, stored: StoredKeys, table: UserTable, rules: Rules) -> 
 
 
 def is_same_value(name: str, there: str | None, wanted: str | None, table: UserTable, rules: Rules) -> bool:
-    """Whether Redis' and the database's text of a field are one value; the ``name`` of the balance string is ""."""
+    """Whether a field has the same value in Redis and in the database. ``name``: "" for the balance string."""
     if there == wanted or there is None or wanted is None:
         return there == wanted
     field = name or rules.balance_field
@@ -127,9 +133,9 @@ def is_same_value(name: str, there: str | None, wanted: str | None, table: UserT
 
 
 def version_of(stored: StoredKeys) -> Version | None:
-    """The version that stands there; None where none does, or somebody made one that can't be read.
+    """The version in the guard; None if there is none, or if it can't be read.
 
-    To write is refused then, and says so.
+    If it can't be read, the script refuses a write and reports the reason.
     """
     try:
         return Version.from_text(stored.version) if stored.version else None

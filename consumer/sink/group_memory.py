@@ -1,7 +1,7 @@
-"""Which database a group follows, remembered in Redis: whoever joins the group later, or again, follows the same one.
+"""Stores in Redis which databases a group consumes, so that later members of the group consume the same ones.
 
-Where the settings do not name it, it follows from what was in Kafka when the first member started. A restored backup
-that comes later must not change that.
+If the settings do not name a database, the topics that existed when the first member started decide. A backup that is
+restored later must not change that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from consumer.sink.script import sound
 
 
 def recall(settings: Settings) -> frozenset[str]:
-    """The databases that the group follows; none where nothing is remembered.
+    """The databases that the group consumes; empty if nothing is stored.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`consumer.sink.client.ask`.
@@ -31,7 +31,7 @@ def recall(settings: Settings) -> frozenset[str]:
 
 
 def recall_if_there(settings: Settings) -> frozenset[str]:
-    """What the group followed before; that Redis can't be asked is told elsewhere."""
+    """The databases that the group consumed before; empty if Redis can't be asked, which is reported elsewhere."""
     try:
         return recall(settings)
     except CdcError:
@@ -39,7 +39,7 @@ def recall_if_there(settings: Settings) -> frozenset[str]:
 
 
 def agree(settings: Settings, databases: frozenset[str]) -> frozenset[str]:
-    """Remember ``databases``, unless another member has remembered others; answers what stands.
+    """Store ``databases``, unless another member has stored others; answers what is stored.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`recall`.
@@ -50,7 +50,7 @@ def agree(settings: Settings, databases: frozenset[str]) -> frozenset[str]:
 
 
 def remember(settings: Settings, databases: frozenset[str]) -> None:
-    """Remember what the settings say, whatever was followed before.
+    """Store the databases of the settings; they replace what was stored before.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`recall`.
@@ -59,7 +59,7 @@ def remember(settings: Settings, databases: frozenset[str]) -> None:
 
 
 def _place(settings: Settings) -> tuple[str, str]:
-    """Of each prefix by itself: one group may follow several, with a process of its own for each."""
+    """The key, and a field for each topic prefix: one group may consume several prefixes, each in its own process."""
     return database_key(settings.kafka.group_id), settings.kafka.topic_prefix
 
 

@@ -1,7 +1,7 @@
-"""How far a group is, as it stands in Redis beside the data: the names of the keys, the calls, and what they say.
+"""The offsets of a group that Redis holds beside the data: names of keys, calls, and the meaning of the replies.
 
-Each part of a cluster's slots has a hash of its own, one server has one. A partition whose field is in none of them, or
-not in all, is one that Redis has lost, or never had: everything that was applied of it may be gone.
+One server has one hash. A cluster has one hash in each part of its slots. If the field of a partition is not in all
+hashes, Redis has lost the partition, or never had it: everything that was applied from the partition may be gone.
 """
 
 from __future__ import annotations
@@ -13,49 +13,49 @@ from consumer.sink.rights import CANARY, OFFSETS, STOPPED
 
 
 def hash_of(group: str, part: str = "") -> str:
-    """The key of the offsets of ``group`` in one part of the slots."""
+    """The key of the hash with the offsets of ``group`` in one part of the slots."""
     return f"{OFFSETS}{part}{group}"
 
 
 def canary_of(name: str, part: str = "") -> str:
-    """The key whose loss tells that this part was emptied since it was made; in the slot of :func:`hash_of`."""
+    """A key in the slot of :func:`hash_of`. If the key is gone, this part was emptied after the key was created."""
     return f"{CANARY}{part}{name}"
 
 
 def stopped_of(group: str) -> str:
-    """The key under which members say where they have stopped because Redis was emptied."""
+    """The key of the hash in which members store where they stopped because Redis was emptied."""
     return f"{OFFSETS}{group}{STOPPED}"
 
 
 def advance(key: str, fields: Mapping[str, int]) -> list[str | int]:
-    """The script's call that keeps offsets of partitions that are known there already."""
+    """The script's call that stores offsets, if the hash already has all these partitions."""
     return [1, key, "advance", *_flat(fields)]
 
 
 def remember(key: str, fields: Mapping[str, int], canary: str = "") -> list[str | int]:
-    """The script's call that keeps offsets; with a ``canary`` those of partitions that are not known, if it lives."""
+    """The script's call that stores offsets; with a ``canary`` only if that key exists, and only unknown ones."""
     keys = [key, canary] if canary else [key]
     return [len(keys), *keys, "remember", *_flat(fields)]
 
 
 def is_kept(reply: object) -> bool:
-    """Whether such a call was carried out."""
+    """Whether such a call stored the offsets."""
     return reply != "emptied"
 
 
 def known(told: Sequence[Mapping[str, str]]) -> dict[Partition, int]:
-    """What all parts know, from the hash of each: the least offset counts."""
+    """The partitions that are in all hashes, each with its lowest offset. ``told``: the hash of each part."""
     fields = set.intersection(*(set(each) for each in told)) if told else set()
     return {partition_of(field): min(int(each[field]) for each in told) for field in fields}
 
 
 def fields_of(offsets: Mapping[Partition, int]) -> dict[str, int]:
-    """Offsets as they stand in a hash."""
+    """Offsets as the fields of a hash."""
     return {field_of(part): offset for part, offset in offsets.items()}
 
 
 def field_of(part: Partition) -> str:
-    """A partition as it stands in a hash."""
+    """A partition as the name of a field."""
     return f"{part.topic}:{part.number}"
 
 
@@ -66,7 +66,7 @@ def partition_of(field: str) -> Partition:
 
 
 def lost(committed: Mapping[Partition, int], remembered: Collection[Partition]) -> frozenset[Partition]:
-    """The partitions that the group has read and Redis knows nothing of: it was emptied, and not rebuilt yet."""
+    """The partitions that the group has read, but Redis does not know: Redis was emptied and is not rebuilt yet."""
     return frozenset(part for part, offset in committed.items() if offset > 0 and part not in remembered)
 
 

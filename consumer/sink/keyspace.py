@@ -1,4 +1,4 @@
-"""All keys of Redis, of one server or a cluster, for what is no plan: read them, find them by pattern, clear them."""
+"""Access to keys without a plan, on one server or a cluster: read them, find them by pattern, clear them."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from consumer.sink.script import Call, sound
 
 _SCAN_COUNT = 1000
 _PARTS = 64
-"""Into so many parts a cluster's slots are divided; in each it is remembered how far the program is."""
+"""The number of parts into which a cluster's slots are divided. Each part has a hash with the group's offsets."""
 
 
 class Keyspace(Protocol):
     """The keys of one server or of a cluster's masters. All but :meth:`close` raise redis.RedisError.
 
-    ``parts`` are what names of keys have in them of which one lies in each part of the slots.
+    ``parts``: for each part of the slots, a text that puts a key into this part if the key's name contains it.
     """
 
     @property
     def parts(self) -> Sequence[str]: ...
 
     def ask(self, questions: Sequence[Call]) -> list[Any]:
-        """The replies to commands of one key each, its name behind the command's; an error is an exception there."""
+        """The replies to commands (name, one key, arguments). An error reply is an exception in the list."""
         ...
 
     def scan(self, pattern: str) -> Iterator[str]:
-        """Every key that matches and was there all the time, some of them twice."""
+        """Every key that matches and existed during the whole scan. A key may appear twice."""
         ...
 
     def unlink(self, keys: Sequence[str]) -> None:
-        """Clear them."""
+        """Remove these keys."""
         ...
 
     def clients(self) -> Sequence[redis.Redis]:
-        """A client of each master."""
+        """A client for each master."""
         ...
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         ...
 
 
@@ -110,7 +110,7 @@ class ClusterKeyspace:
 
 
 class NodeKeyspace(OneKeyspace):
-    """The keys of one master of a cluster; what is cleared may have moved to another."""
+    """The keys of one master of a cluster. Keys are cleared on the whole cluster, because they may have moved."""
 
     def __init__(self, cluster: Keyspace, topology: Topology, node: Node) -> None:
         super().__init__(topology.client(node))
@@ -121,7 +121,7 @@ class NodeKeyspace(OneKeyspace):
 
 
 def keyspace(server: Redis) -> Keyspace:
-    """Where the settings say.
+    """The keys of the Redis in the settings.
 
     Raises:
         ConfigError: the URL can't be used.
@@ -133,7 +133,7 @@ def keyspace(server: Redis) -> Keyspace:
 
 
 def runs(keys: Keyspace) -> str:
-    """The runs of the servers: others after each start of one.
+    """The run ids of all masters; the text changes when one of them starts again.
 
     Raises:
         ServerUnavailable, ConfigError: as :func:`consumer.sink.client.ask`.

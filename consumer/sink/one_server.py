@@ -1,4 +1,4 @@
-"""One Redis server, or the master of a service of sentinels: each plan is one call of one script there, atomic."""
+"""One Redis server, or the master that sentinels name. Each plan is one atomic call of the script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans to Redis: guarded, each user's in order, with the wildcard keys that they clear; on one server or a cluster."""
+"""Applies plans to one Redis server or a cluster: guarded, in order for each user, and clears their wildcard keys."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class RedisSink:
         self._index = self._servers.index
 
     def reach(self) -> str:
-        """The server's version, once it answers.
+        """Connect; answers the server's version.
 
         Raises:
-            ServerUnavailable: it does not answer yet.
-            ConfigError: it refuses these credentials, or can't keep the keys of this mapping.
+            ServerUnavailable: the server does not answer yet.
+            ConfigError: the server refuses these credentials, or can't hold the keys of this mapping.
 
         """
         server = self._servers.reach()
@@ -60,11 +60,11 @@ class RedisSink:
             return False
 
     def index_state(self) -> str:
-        """Of the index of wildcard keys, as :attr:`consumer.sink.index.scan_index.KeyIndex.state`."""
+        """The state of the index of wildcard keys: :attr:`consumer.sink.index.scan_index.KeyIndex.state`."""
         return self._index.state
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._index.close()
         self._servers.close()
 
@@ -132,7 +132,7 @@ class RedisSink:
     def _received(
         self, plans: Sequence[Plan], prefixes: Sequence[str], answers: Answers
     ) -> Sequence[Applied | ServerError]:
-        cleared = set(prefixes)  # unless the answers say otherwise: they may be lost, and the plans applied
+        cleared = set(prefixes)  # until the answers are known: they may be lost although the plans were applied
         with _translated():
             try:
                 found = answers()
@@ -147,7 +147,7 @@ class RedisSink:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """A failure of Redis as this program's own."""
+    """Translates redis-py's exceptions in the block to this program's errors."""
     try:
         yield
     except redis.RedisError as error:
@@ -157,8 +157,10 @@ def _translated() -> Iterator[None]:
 def _first_of_each_user(
     waiting: list[_Numbered],
 ) -> tuple[list[_Numbered], list[_Numbered]]:
-    """A later plan of a user and table goes only after the earlier was acknowledged: if that one failed, the guard
-    would take the later one, refuse the retry as old, and what only the earlier one wrote would be lost.
+    """Split into the plans to send now, at most one for each user and table, and the rest.
+
+    A later plan of a user and table is sent only after the earlier one was acknowledged. If the earlier one failed, the
+    guard would accept the later one and refuse the retry as old. Then what only the earlier one writes would be lost.
     """
     first: dict[tuple[str, str], tuple[int, Plan]] = {}
     rest = []
@@ -168,7 +170,7 @@ def _first_of_each_user(
             rest.append(numbered)
         else:
             first[version] = numbered
-    # Those that tell nobody go first: who hears of a deposit finds its transaction's fields there.
+    # Plans without messages first: who hears of a deposit then finds the fields of its transaction in Redis.
     return sorted(first.values(), key=lambda numbered: bool(numbered[1].messages)), rest
 
 

@@ -1,4 +1,4 @@
-"""What the program does in Redis, and whether an account may: from the mapping, and from what the server says of it."""
+"""The rights that the program needs in Redis, from the mapping; and whether the rules of an account allow them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from consumer.mapping.keys import UserId, companion, render
 from consumer.mapping.rules import Rules
 
 OFFSETS = "cdc:offsets:"
-"""What the key begins with under which a group's offsets are remembered."""
+"""The prefix of the keys that hold a group's offsets."""
 DATABASE = ":database"
-"""What the key ends with under which it is remembered whose tables a group follows."""
+"""The suffix of the key that holds the databases that a group consumes."""
 STOPPED = ":stopped"
-"""What the key ends with under which members say where they stopped because Redis was emptied."""
+"""The suffix of the key that holds where members stopped because Redis was emptied."""
 CANARY = "cdc:replay:"
-"""What the key begins with whose loss tells a replay that Redis was emptied."""
+"""The prefix of the canary keys: if one is gone, a replay knows that Redis was emptied."""
 
 _GUARD = "HMGET HSET HDEL HKEYS HGETALL EXISTS EXPIRE PERSIST HGET"
 _OFFSETS = "HSET HSETNX HEXISTS HGETALL"
 _HASH = "TYPE EXISTS HSET HSETNX HMGET HDEL HEXISTS UNLINK"
-# Arguments behind the key, so that the server takes the call for complete.
+# Arguments after the key, so that the server accepts the call as complete.
 _REST = {
     "HGET": ("f",),
     "HMGET": ("f",),
@@ -37,7 +37,7 @@ _REST = {
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A call that the program makes, with what it touches."""
+    """A command that the program sends, with its keys or its channel."""
 
     command: tuple[str, ...]
     keys: tuple[str, ...] = ()
@@ -49,24 +49,24 @@ class Need:
 
     @property
     def name(self) -> str:
-        """As rules name it: ``hset``, ``script|load``."""
+        """The command's name in ACL rules: ``hset``, ``script|load``."""
         first, *rest = (part.lower() for part in self.command[:2])
         return f"{first}|{rest[0]}" if first in ("function", "script", "client", "cluster") else first
 
 
 AS_FUNCTION = Need(("FUNCTION", "LOAD", "REPLACE", "#!lua"))
-"""Where this and :data:`FCALL` are allowed the script is a function, else :data:`AS_SCRIPT`."""
+"""If this and :data:`FCALL` are allowed, the script is a function; else :data:`AS_SCRIPT` is needed."""
 FCALL = Need(("FCALL", "f", "0"))
 AS_SCRIPT = Need(("SCRIPT", "LOAD", "return"))
 TRACKING = Need(("CLIENT", "TRACKING", "ON", "BCAST"))
-"""Without it there are SCAN passes."""
+"""Without this right, wildcard keys are found by SCAN."""
 INFO = Need(("INFO", "server"))
-"""Without it the server's version, its settings and what it is are not known."""
+"""Without this right, the version, the settings and the kind of the server are not known."""
 OPTIONAL = (TRACKING, INFO)
 
 
 def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Need]:
-    """Every call with every kind of key, of one user of each type; how the script is called is :func:`calls`."""
+    """Every command with every kind of key, for one user of each type. The script's own call is in :func:`calls`."""
     if is_cluster:
         yield Need(("CLUSTER", "SLOTS"))
         yield Need(("ASKING",))
@@ -82,7 +82,7 @@ def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Nee
         yield from _on(render(names.portfolio, user), _HASH)
         yield from _on(render(names.balance, user), "TYPE EXISTS GET SET UNLINK")
         for template in rules.derived():
-            # A wildcard key that was touched is asked after: it may be gone.
+            # The program asks whether a touched wildcard key still exists.
             yield from _on(
                 render(template.removesuffix("*"), user), "UNLINK EXISTS" if template.endswith("*") else "UNLINK"
             )
@@ -97,12 +97,12 @@ def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Nee
 
 
 def database_key(group: str) -> str:
-    """The key under which it is remembered whose tables ``group`` follows."""
+    """The key that holds the databases that ``group`` consumes."""
     return f"{OFFSETS}{group}{DATABASE}"
 
 
 def calls(rules: Rules, *, as_function: bool) -> Iterator[Need]:
-    """The script's own call, of one user of each type."""
+    """The script's own call, for one user of each type."""
     for user in _users(rules):
         keys = tuple(render(name, user) for name in (rules.names.guard, rules.names.config, rules.names.balance))
         yield Need(("FCALL" if as_function else "EVALSHA", "f", str(len(keys)), *keys), keys)
@@ -115,7 +115,7 @@ def channels(rules: Rules) -> list[str]:
 
 
 def wanted(rules: Rules, group: str, *, has_functions: bool, is_cluster: bool = False) -> str:
-    """The least rights that are enough, as the rules of ``ACL SETUSER``, for an account of this program alone.
+    """The minimal rights, as rules of ``ACL SETUSER``, for an account that only this program uses.
 
     ``has_functions``: Redis 7 or later.
     """
@@ -127,7 +127,7 @@ def wanted(rules: Rules, group: str, *, has_functions: bool, is_cluster: bool = 
     templates += (companion(names.balance),) if is_cluster else ()
     patterns = [*dict.fromkeys(_pattern(template) for template in templates), f"{OFFSETS}*", f"{CANARY}*"]
     keys, heard = (f"~{each}" for each in patterns), (f"&{each}" for each in channels(rules))
-    # Redis refuses to add to an account that may use all keys or channels, so these begin anew.
+    # Redis refuses to add patterns to an account that may use all keys or channels, so both are reset first.
     return " ".join([*commands, "resetkeys", *keys, "resetchannels", *heard])
 
 
@@ -147,10 +147,10 @@ def _on(key: str, commands: str) -> Iterator[Need]:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account by its rules, for a server that can't be asked about a call.
+    """The rules of an account, for a server that can't be asked whether a call is allowed.
 
-    ``commands`` are in the order in which they count (``+@read -keys``); ``categories`` has the commands of each of the
-    categories in them. ``keys`` and ``channels`` are patterns.
+    ``commands``: rules in order; the last one that matches decides (``+@read -keys``). ``categories``: the commands of
+    each category in ``commands``. ``keys`` and ``channels``: patterns.
     """
 
     commands: Sequence[str]

@@ -1,8 +1,8 @@
-"""``apply.lua`` on one server, and the connection it is called over.
+"""Calls ``apply.lua`` on one server over one connection.
 
-Where the server keeps functions (Redis 7) the script is one: it is stored and replicated with the data. Where FUNCTION
-or FCALL is refused, by the server, the account or a proxy, and in whatever words, it lies in the script cache. Either
-may be lost at any time, and is then loaded again.
+If the server has functions (Redis 7), the script is a function, which is stored and replicated with the data. If the
+server, the account or a proxy refuses FUNCTION or FCALL, with any text, the script is in the script cache. Both may be
+lost at any time; then the script is loaded again.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _LIBRARY = f"#!lua name={_FUNCTION}\n{_LUA}\nredis.register_function('{_FUNCTION
 _LOAD = {_AS_FUNCTION: ("FUNCTION", "LOAD", "REPLACE", _LIBRARY), _AS_SCRIPT: ("SCRIPT", "LOAD", _SCRIPT)}
 
 Call = Sequence[str | int]
-"""Of the script: the number of keys, the keys, the arguments. Else a command of Redis' own with its arguments."""
+"""A call of the script: the number of keys, the keys, the arguments. Or a Redis command with its arguments."""
 
 
 class _NewConnection(redis.ConnectionError):
-    """The connection is not the one that was there before."""
+    """The previous connection was lost, and this one is new."""
 
 
 class Script:
-    """The script of one server, or of a cluster's ``node``, over one connection.
+    """The script on one server, or on a cluster's ``node``, over one connection.
 
-    A connection that is made anew is told (Reconnected) before anything is done over it; the first one too unless it
-    ``is_first``, so that nothing was done there before that may be lost. Where it is not ``is_guarded`` nobody is told.
+    ``is_guarded``: a reconnect raises Reconnected before anything is sent. If unguarded, a reconnect is silent.
+    ``is_first``: nothing was written there before that may be lost, so the first connection does not raise it.
     """
 
     def __init__(
@@ -60,31 +60,31 @@ class Script:
 
     @property
     def kind(self) -> str:
-        """How it is called: ``FCALL`` or ``EVALSHA``, or nothing before the first call."""
+        """How the script is called: ``FCALL`` or ``EVALSHA``; "" before the first call."""
         return self._command[0] if self._command else ""
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         self._client.close()
 
     def go_on(self) -> None:
-        """The caller has taken note that the connection was lost."""
+        """After Reconnected: accept a new connection."""
         self._may_connect |= self._is_refused
         self._is_refused = False
 
     def call(self, calls: Sequence[Call]) -> list[Any]:
-        """The replies, in the calls' order; an error reply is an exception among them.
+        """Send the calls and answer the replies in the same order. An error reply is an exception in the list.
 
         Raises:
             redis.RedisError: some of the calls may have been carried out.
-            Reconnected: none was; the connection was lost since the call before.
+            Reconnected: no call was carried out; the connection was lost since the previous call.
 
         """
         self.send(calls)
         return self.receive()
 
     def send(self, calls: Sequence[Call]) -> None:
-        """The first half of :meth:`call`: from here on the server works on them.
+        """The first half of :meth:`call`: the server begins to work on the calls.
 
         Raises:
             redis.RedisError, Reconnected: as :meth:`call`.
@@ -100,7 +100,7 @@ class Script:
         self._sent = calls
 
     def receive(self) -> list[Any]:
-        """The second half.
+        """The second half of :meth:`call`: read the replies.
 
         Raises:
             redis.RedisError: as :meth:`call`.
@@ -110,7 +110,7 @@ class Script:
         if self._command == _AS_FUNCTION and any(map(_is_refused, replies)):
             self._command = self._as_script(next(filter(_is_refused, replies)))
         if lost := [at for at, reply in enumerate(replies) if _is_lost(reply) or _is_refused(reply)]:
-            # Loaded in the same go, so that hardly anything comes between.
+            # Load the script and call it in one request, so that it is hardly ever lost in between.
             try:
                 load = _LOAD[self._command or self._first_load()]
                 self._send([load, *(self._sent[at] for at in lost)])
@@ -124,8 +124,10 @@ class Script:
         return replies
 
     def _send(self, calls: Sequence[Call]) -> None:
-        """All is sent before the first reply is read. The client's own pipeline does this too, at several times the
-        cost: it looks at every argument, and every reply, in Python.
+        """Send all calls before the first reply is read.
+
+        The client's own pipeline does this too, but costs several times as much: it checks every argument and every
+        reply in Python.
         """
         words = self._command or ()
         connection = self._client.connection_pool.get_connection()
@@ -139,7 +141,7 @@ class Script:
         self._connection = connection
 
     def _abandon(self) -> None:
-        """Let a connection go whose replies nobody asked for: they belong to nobody."""
+        """Close a connection with unread replies: a later call must not read them as its own."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
@@ -155,7 +157,7 @@ class Script:
                 except redis.ResponseError as error:
                     replies.append(error)
         except BaseException:
-            connection.disconnect()  # what it still has to say belongs to nobody
+            connection.disconnect()  # a later call must not read the remaining replies
             raise
         finally:
             self._client.connection_pool.release(connection)
@@ -185,9 +187,9 @@ class Script:
 
 
 def refusal_of_functions(client: redis.Redis) -> str | None:
-    """The server's words, if FUNCTION or FCALL is refused and the script is therefore called by EVALSHA.
+    """The server's text if it refuses FUNCTION or FCALL; then the script is called by EVALSHA. Else None.
 
-    Nothing is loaded: the library that is sent is none, and the function that is called does not exist.
+    Nothing is loaded: the text that is sent is not a library, and the function that is called does not exist.
 
     Raises:
         redis.RedisError: the server can't be asked now.
@@ -205,7 +207,7 @@ def refusal_of_functions(client: redis.Redis) -> str | None:
 
 
 def sound(replies: Sequence[Any]) -> Sequence[Any]:
-    """The replies, if there is no error among them, which is raised."""
+    """The replies. If one of them is an error, the error is raised."""
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply
@@ -213,22 +215,22 @@ def sound(replies: Sequence[Any]) -> Sequence[Any]:
 
 
 def fields_of(reply: Sequence[str]) -> dict[str, str]:
-    """A hash as the server sends it."""
+    """A hash, from the flat list that the server sends."""
     return dict(zip(reply[::2], reply[1::2], strict=True))
 
 
 def pairs_of(fields: Mapping[str, int]) -> list[str | int]:
-    """A hash as the server takes it."""
+    """A hash, as the flat list that the server accepts."""
     return [part for field in fields.items() for part in field]
 
 
 def _pack(command: tuple[Any, ...]) -> bytes:
-    pack: Any = hiredis.pack_command  # its stub knows tuples of one part only
+    pack: Any = hiredis.pack_command  # its type stub allows only tuples with one item
     packed: bytes
     try:
         packed = pack(command)
     except UnicodeEncodeError:
-        # A key of somebody else's, whose bytes are no UTF-8.
+        # A key of another program that is not UTF-8.
         packed = pack(tuple(str(part).encode(errors="surrogateescape") for part in command))
     return packed
 

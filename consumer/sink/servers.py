@@ -1,4 +1,4 @@
-"""What the sink needs of Redis, be it one server or a cluster."""
+"""The interface of Redis for the sink, the same for one server and for a cluster."""
 
 from __future__ import annotations
 
@@ -13,48 +13,49 @@ from consumer.sink.client import Server
 from consumer.sink.index.scan_index import KeyIndex
 
 Answers: TypeAlias = Callable[[], Sequence[Applied | ServerError]]
-"""What became of plans, in their order, once it is known. To be called once."""
+"""Waits for the answers to plans, in the order of the plans. Call it once."""
 
 
 class Servers(Protocol):
-    """One server or several. Beside what is said here, all but :meth:`reach` raise redis.RedisError."""
+    """One server or several. All methods except :meth:`reach` also raise redis.RedisError."""
 
     index: KeyIndex
-    """The keys of the prefixes that plans clear."""
+    """Finds the keys of the prefixes that plans clear."""
 
     def reach(self) -> Server:
-        """What they say of themselves.
+        """Connect; answers the information of the server.
 
         Raises:
-            ServerUnavailable: they do not answer yet.
-            ConfigError: they refuse these credentials, or can't keep the keys of this mapping.
+            ServerUnavailable: a server does not answer yet.
+            ConfigError: a server refuses these credentials, or can't hold the keys of this mapping.
 
         """
         ...
 
     def is_reachable(self) -> bool:
-        """Whether they answer now."""
+        """Whether all servers answer now."""
         ...
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         ...
 
     def send(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> Answers:
-        """Begin with the plans; no two are of one user and table. ``found``: the keys of the prefixes to clear.
+        """Send plans, no two of them of one user and table. ``found``: the existing keys of each prefix to clear.
 
-        The answers are to be asked for before anything else is done here. Nobody need have begun till then. What failed
-        for some of the plans alone is their answer, Reconnected too.
+        The caller must read the answers before any other call. The work may begin only then. If only some of the plans
+        failed, their answer is the error, which may be Reconnected.
 
         Raises:
-            Reconnected: nothing was done. The answers raise this too.
+            Reconnected: nothing was done. Reading the answers may raise this too.
 
         """
         ...
 
     def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
-        """Keep them beside all that was applied before. With a ``canary`` only those that are not known yet, and none,
-        which answers False, if it lives no more.
+        """Store ``offsets`` beside the data that was applied before. With a ``canary``, store only unknown partitions.
+
+        False: the ``canary`` does not exist any more, and nothing was stored.
 
         Raises:
             Reconnected: what was applied may be lost.
@@ -63,7 +64,7 @@ class Servers(Protocol):
         ...
 
     def advance(self, offsets: Mapping[Partition, int]) -> bool:
-        """The same for partitions that are known; without any see whether that would work. False: some are not.
+        """Store offsets of known partitions; without offsets, only check the connection. False: some are unknown.
 
         Raises:
             Reconnected: what was applied may be lost.
@@ -72,7 +73,7 @@ class Servers(Protocol):
         ...
 
     def recall(self) -> Mapping[Partition, int]:
-        """What was remembered, by all servers there are.
+        """The stored offsets of the partitions that all servers know.
 
         Raises:
             Reconnected: what was applied may be lost.
@@ -81,7 +82,7 @@ class Servers(Protocol):
         ...
 
     def stop_at(self, offsets: Mapping[Partition, int]) -> None:
-        """Keep, for whoever rebuilds Redis, where members have stopped.
+        """Store the offsets at which members have stopped, for a rebuild of Redis.
 
         Raises:
             Reconnected: what was applied may be lost.
@@ -90,7 +91,7 @@ class Servers(Protocol):
         ...
 
     def go_on_with(self, partitions: Collection[Partition]) -> None:
-        """Forget that again.
+        """Remove the offsets that :meth:`stop_at` stored.
 
         Raises:
             Reconnected: what was applied may be lost.
@@ -99,5 +100,5 @@ class Servers(Protocol):
         ...
 
     def go_on(self) -> None:
-        """The caller has taken note of Reconnected."""
+        """After Reconnected: accept the new connection."""
         ...

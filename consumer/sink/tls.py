@@ -1,4 +1,4 @@
-"""TLS with Redis: the options that every kind of client takes, and why there is none."""
+"""TLS for Redis: the options of a client, and why a TLS connection fails."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LAX = ("ssl_cert_reqs", "ssl_check_hostname")
 
 
 def options(server: Redis) -> dict[str, Any]:
-    """What a client is to be given beside the URL. The files are read for each connection, so they can be renewed.
+    """The TLS options of a client. The files are read for each connection, so they can be renewed.
 
     Raises:
-        ConfigError: a file can't be used, or there is one without TLS.
+        ConfigError: a file can't be used, or a file is set and the URL is not one of TLS.
 
     """
     files = Files.of(server)
@@ -35,9 +35,9 @@ def options(server: Redis) -> dict[str, Any]:
 
 
 def refused(connection: Mapping[str, Any], *, is_secured: bool) -> ConfigError | None:
-    """Why a client with these arguments of a connection finds no server, if TLS is to blame.
+    """The error if a client with these connection arguments can't connect because of TLS; else None.
 
-    None as well if the server does not answer at all, or where the URL says that anybody is to be trusted.
+    None also if the server does not answer at all, or if options in the URL change the checks of its certificate.
     """
     host, port = connection.get("host"), connection.get("port")
     if not host or not port or any(each in connection for each in _LAX):

@@ -1,4 +1,4 @@
-"""What stands in Redis: of the users of plans, of all users there are; and whether it is still the same Redis."""
+"""Reads what Redis holds: the keys of plans, all users, offsets; and checks whether Redis was emptied or replaced."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from consumer.sink.client import at_start, translate
 from consumer.sink.drift import StoredKeys
 from consumer.sink.keyspace import keyspace, runs
 
-# Longer than an interruption should be: a replay that is gone on with later begins again.
+# Longer than an interruption of a replay should be. A replay that is continued later starts again.
 _CANARY_S = 7 * 86400
 
 
 class RedisView:
-    """One server or a cluster, looked at."""
+    """Reads one server or a cluster."""
 
     def __init__(self, server: Redis) -> None:
         self._keys = keyspace(server)
 
     def run(self) -> str:
-        """The run of the server, or of each master: another after each start.
+        """The run id of the server, or of each master; it changes at each start.
 
         Raises:
             ServerUnavailable, ConfigError: as :func:`consumer.sink.client.ask`.
@@ -41,7 +41,7 @@ class RedisView:
             raise at_start(error) from error
 
     def set_canary(self, canary: str) -> None:
-        """Make the keys that tell whether Redis has kept all since: emptied, or another one, it has not.
+        """Create the canary keys. If one is gone later, Redis was emptied since, or is another server.
 
         Raises:
             ServerError: as :meth:`stored_keys`.
@@ -49,7 +49,7 @@ class RedisView:
         self._canary("SET", canary, "", "EX", str(_CANARY_S))
 
     def lives(self, canary: str) -> bool:
-        """Whether those keys are there; they are kept for longer then.
+        """Whether all canary keys still exist. Their TTL starts again.
 
         Raises:
             ServerError: as :meth:`stored_keys`.
@@ -57,7 +57,7 @@ class RedisView:
         return all(self._canary("EXPIRE", canary, str(_CANARY_S)))
 
     def remove_canary(self, canary: str) -> None:
-        """Remove them.
+        """Remove the canary keys.
 
         Raises:
             ServerError: as :meth:`stored_keys`.
@@ -65,11 +65,11 @@ class RedisView:
         self._canary("UNLINK", canary)
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connections."""
         self._keys.close()
 
     def stored_keys(self, plans: Sequence[Plan]) -> list[StoredKeys]:
-        """What stands there of each plan's keys.
+        """What Redis holds at the keys of each plan.
 
         Raises:
             ServerError: Redis can't answer.
@@ -79,7 +79,7 @@ class RedisView:
         return [_stored(plan, [next(replies) for _ in _questions(plan)]) for plan in plans]
 
     def guards(self, users: Sequence[UserId], rules: Rules) -> list[GuardState]:
-        """What stands in the guard of each user.
+        """The guard of each user.
 
         Raises:
             ServerError: as :meth:`stored_keys`.
@@ -88,7 +88,7 @@ class RedisView:
         return [GuardState.read(_pairs(reply) or {}) for reply in self.ask(asked)]
 
     def version(self, table: UserTable, number: int, rules: Rules) -> str:
-        """The version that stands in the guard of one user of ``table``, as text; "" for none.
+        """The version in the guard of one user of ``table``, as text; "" if there is none.
 
         Raises:
             ServerError: as :meth:`stored_keys`.
@@ -98,7 +98,7 @@ class RedisView:
         return reply if isinstance(reply, str) else ""
 
     def stored_user(self, user: UserId, rules: Rules) -> StoredUser:
-        """All that stands there of one user.
+        """Everything that Redis holds of one user.
 
         Raises:
             ServerError: as :meth:`stored_keys`.
@@ -120,7 +120,7 @@ class RedisView:
         )
 
     def users(self, rules: Rules) -> Iterator[UserId]:
-        """Every user who has a config hash, a balance or a portfolio, some of them several times.
+        """Every user who has a config hash, a balance or a portfolio. A user may appear several times.
 
         Raises:
             ServerError: as :meth:`stored_keys`.
@@ -136,7 +136,7 @@ class RedisView:
                 raise translate(error, is_of_plan=False) from error
 
     def _canary(self, command: str, canary: str, *arguments: str) -> list[Any]:
-        """The replies of all parts of the slots, each of which may be emptied alone."""
+        """The replies for all parts of the slots, because one part may be emptied alone."""
         keys = [group_offsets.canary_of(canary, part) for part in self._keys.parts]
         replies = self.ask([(command, key, *arguments) for key in keys])
         for reply in replies:
@@ -145,7 +145,7 @@ class RedisView:
         return replies
 
     def offsets(self, group: str) -> Mapping[Partition, int]:
-        """How far ``group`` is, by Redis itself.
+        """The offsets of ``group`` that Redis holds.
 
         Raises:
             ServerError: as :meth:`stored_keys`.
@@ -154,7 +154,7 @@ class RedisView:
         return group_offsets.known([_pairs(reply) or {} for reply in self.ask([("HGETALL", key) for key in keys])])
 
     def stopped(self, group: str) -> Mapping[Partition, int]:
-        """Where members of ``group`` go on that wait because Redis was emptied.
+        """The offsets at which members of ``group`` resume that wait now, because Redis was emptied.
 
         Raises:
             ServerError: as :meth:`stored_keys`.
@@ -163,7 +163,7 @@ class RedisView:
         return {group_offsets.partition_of(field): int(at) for field, at in (_pairs(reply) or {}).items()}
 
     def ask(self, questions: Sequence[tuple[str, ...]]) -> list[Any]:
-        """The replies to commands that only read; that a key is of another type is one.
+        """The replies to commands that only read. The error for a key of another type counts as a reply.
 
         Raises:
             ServerError: as :meth:`stored_keys`.
@@ -175,7 +175,7 @@ class RedisView:
 
 
 def _answered(replies: Sequence[Any]) -> list[Any]:
-    """The replies; that a key is of another type is one, and that a node can't answer is none."""
+    """The replies. The error for a key of another type counts as a reply; every other error is raised."""
     for reply in replies:
         if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
             raise reply
@@ -183,7 +183,7 @@ def _answered(replies: Sequence[Any]) -> list[Any]:
 
 
 def _readable(reply: Any) -> Any:
-    """The same, with bytes of somebody else's that are no UTF-8 as text that can be compared, printed and sent."""
+    """The reply, with bytes of other programs that are not UTF-8 as text that can be compared, printed and sent."""
     if isinstance(reply, str):
         return reply if reply.isascii() else reply.encode(errors="surrogateescape").decode(errors="backslashreplace")
     if isinstance(reply, list):
@@ -194,8 +194,8 @@ def _readable(reply: Any) -> Any:
 
 
 def _pairs(reply: Any) -> dict[str, str] | None:
-    """The hash that HGETALL answered; None where there is none, or a key of another type."""
-    if isinstance(reply, list):  # as it came on the wire, which is how a cluster's nodes are asked
+    """The hash in an answer to HGETALL; None if there is no such key, or if it has another type."""
+    if isinstance(reply, list):  # a flat list, as a cluster's nodes answer
         reply = dict(zip(reply[::2], reply[1::2], strict=True))
     return reply if isinstance(reply, dict) and reply else None
 
@@ -244,8 +244,10 @@ def _hash(key: str, names: Sequence[str], kind: str, values: Any, others: list[s
 
 @dataclass(frozen=True, slots=True)
 class StoredUser:
-    """``config``, ``portfolio`` and ``balance`` are None where there is no such key, or one of another type, which is
-    then in ``others``. ``ttl_s`` is the balance's time to live, None for ever.
+    """What Redis holds of one user.
+
+    ``config``, ``portfolio``, ``balance``: None if there is no such key, or if it has another type. ``others``: the
+    keys of another type. ``ttl_s``: the TTL of the balance in seconds; None without a TTL.
     """
 
     config: Mapping[str, str] | None

@@ -15,7 +15,7 @@ from kafka.errors import CommitFailedError, NoBrokersAvailable, NoOffsetForParti
 from consumer.errors import CdcError, ConfigError, ServerUnavailable
 from consumer.events.record import Partition, SourceRecord
 from consumer.pipeline.interruption import Interruption
-from consumer.pipeline.policy import failure, rule_for
+from consumer.pipeline.policy import OTHER_DATABASE, failure, rule_for
 from consumer.pipeline.protocols import Observer, Start
 from consumer.pipeline.retry import REPEAT_S
 from consumer.settings.sections import Kafka
@@ -172,9 +172,8 @@ class KafkaSource:
                 "a topic of another database has the same prefix and is not consumed",
                 action="topic.refused",
                 topic=topic,
-                followed=", ".join(sorted(self._databases)),
-                advice="remove that database from the connector's table.include.list; if it is the right one, set"
-                " CDC_SOURCE__DATABASE",
+                consumed=", ".join(sorted(self._databases)),
+                advice=OTHER_DATABASE,
             )
         self._refused = tuple(topics)
         self._observer.refused(self._refused)

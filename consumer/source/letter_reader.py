@@ -31,8 +31,8 @@ def read_letters(settings: Kafka, topic: str) -> LetterStates:
 def write_notes(settings: Kafka, topic: str, done: Iterable[tuple[Unapplied, Outcome]]) -> None:
     """Write notes that these records were handled, each with its outcome. Returns when all are acknowledged.
 
-    A note is written to each partition that has a letter of the record. There it is after the letter, which shows the
-    order of the two.
+    A note is written to each partition that has a letter of the record. In one partition, the offsets show that the
+    note is after the letter.
 
     Raises:
         ServerUnavailable: some notes may not be acknowledged; then the command can be run again.

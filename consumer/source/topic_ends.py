@@ -58,12 +58,12 @@ class Topics:
         return self._selection.tables.may_carry(topic, (table,))
 
     def look(self) -> None:
-        """Add topics and partitions that were created since, so that their records are waited for too.
+        """Add the topics and partitions that were created since. Their records are then waited for too.
 
         Raises:
             ServerUnavailable, ServerError: from the broker.
         """
-        # The consumer's topics() may miss topics: the reply to a request about the assigned ones may answer it.
+        # The consumer's topics() may miss topics: it may take the reply to an earlier request about the assigned ones.
         present = topics(self._settings)
         self._parts = [
             TopicPartition(name, number)

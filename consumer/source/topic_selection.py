@@ -104,8 +104,8 @@ def is_routed(topic: str, tables: Collection[str]) -> bool:
 def to_look_at(known: Known, settings: Naming, tables: Sequence[str]) -> list[str]:
     """The topics from which some records must be read before :func:`select` can decide.
 
-    If the database is not known: all topics, because a name may contain another database than the rows. Else: topics
-    whose tables are known only from their rows.
+    If the database is not known: all topics, because the database in a topic's name may differ from that of its rows.
+    Else: topics whose tables are known only from their rows.
     """
     found = candidates(known.present, settings, tables)
     if known.explicit or known.remembered:

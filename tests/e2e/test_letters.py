@@ -271,15 +271,18 @@ def test_what_was_given_up_is_settled_for_replay_and_check(letters: Letters, tmp
 
     def unreadable() -> list[str]:
         ran = command(settings, "check", "--json")
+        codes.append(ran.returncode)
         told = [json.loads(line) for line in ran.stdout.splitlines()]
         of_records = [each["found"] for each in told if each["subject"].startswith("records of")]
         return [found for found in of_records if "TRUNCATE" in found or "not JSON" in found]
 
+    codes: list[int] = []
     assert replays() == [(1, 2), (1, 2)]
     assert len(unreadable()) == 2
     assert letters.replayed(letters.place(0), letters.place(4), "--discard")[0] == 0
     assert replays() == [(0, 0), (0, 0)]
     assert unreadable() == []
+    assert codes == [1, 0]
 
 
 def test_without_a_topic_there_are_no_letters(feed: Feed) -> None:

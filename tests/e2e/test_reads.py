@@ -19,7 +19,7 @@ from consumer.settings.sources import Settings
 from consumer.sink.group_memory import recall
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
-from consumer.source.followed_topics import selected
+from consumer.source.consumed_topics import selected
 from consumer.source.topic_ends import Topics
 from tests.e2e.conftest import System
 from tests.support.redis_view import eventually

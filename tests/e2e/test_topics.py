@@ -218,7 +218,7 @@ def test_a_routed_topic_in_every_command(under: Prefix, client: str) -> None:
         assert code == 1, said
         found = printed(said)
         assert (found["records"], found["unusable"]) == (85, 1)
-        assert found["counts"]["of a database that is not followed, left out"] == 80
+        assert found["counts"]["of a database that is not consumed, left out"] == 80
         assert (under.balance(7), under.balance(8)) == ("2000.00", "8.00")
         assert feed.redis.exists("user:{demo:7}:config")
     feed.redis.delete("user:{live:7}:config", "user:{demo:7}:config", "cdc:{live:7}", "cdc:{demo:7}")

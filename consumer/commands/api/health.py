@@ -34,7 +34,7 @@ from consumer.sink.group_memory import recall
 from consumer.sink.keyspace import keyspace
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
-from consumer.source.followed_topics import selected
+from consumer.source.consumed_topics import selected
 from consumer.source.registry import Registry
 from consumer.source.topic_ends import Topics
 

@@ -29,7 +29,7 @@ from consumer.settings.sources import Settings
 from consumer.sink.group_memory import recall
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
-from consumer.source.followed_topics import selected
+from consumer.source.consumed_topics import selected
 from consumer.source.topic_ends import Topics
 
 _log = structlog.get_logger(__name__)

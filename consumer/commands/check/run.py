@@ -24,8 +24,8 @@ from consumer.sink.keyspace import Keyspace, keyspace
 from consumer.sink.rights import wanted
 from consumer.source.clients import kafka as kafka_client
 from consumer.source.connect.client import ConnectApi
+from consumer.source.consumed_topics import selected
 from consumer.source.dead_letter_topic import DeadLetterTopic
-from consumer.source.followed_topics import selected
 from consumer.source.letter_reader import read_letters
 from consumer.source.registry import Registry
 from consumer.source.topic_reader import read_newest
@@ -39,7 +39,7 @@ def check(settings: Settings, rules: Rules) -> Iterator[Finding]:
     mapping = settings.mapping or "the reference"
     yield findings.ok("settings", f"valid; mapping: {mapping}, tables: {', '.join(rules.captured())}")
     yield from _redis(settings, rules)
-    followed, of_connect = _connect(settings, rules)
+    captured, of_connect = _connect(settings, rules)
     with ExitStack() as exits:
         registry = None
         if settings.registry.url is not None:
@@ -51,7 +51,7 @@ def check(settings: Settings, rules: Rules) -> Iterator[Finding]:
                 exits.callback(registry.close)
         else:
             yield findings.ok("registry", "none is set (CDC_REGISTRY__URL); only Avro needs one")
-        selection, found = _topics(settings, rules, registry or NO_SCHEMAS, followed)
+        selection, found = _topics(settings, rules, registry or NO_SCHEMAS, captured)
         yield from found
         if selection is not None:
             rules = replace(rules, databases=selection.databases)
@@ -107,7 +107,7 @@ def _of_server(client: redis.Redis, settings: Settings, rules: Rules) -> Iterato
 
 
 def _topics(
-    settings: Settings, rules: Rules, schemas: Schemas, followed: Collection[str]
+    settings: Settings, rules: Rules, schemas: Schemas, captured: Collection[str]
 ) -> tuple[Selection | None, Sequence[Finding]]:
     """The topics that are consumed, and the findings about them."""
     kafka = settings.kafka
@@ -122,7 +122,7 @@ def _topics(
         return None, [broker, findings.of_error("topics", error)]
     found = [
         broker,
-        *topic_findings.of_topics(selection, present, kafka, rules, followed),
+        *topic_findings.of_topics(selection, present, kafka, rules, captured),
         *_history(settings, selection, rules, present.keys()),
     ]
     found += topic_findings.of_heartbeats(settings.heartbeat_topics, present)
@@ -206,7 +206,7 @@ def _connectors(
     api: ConnectApi, names: Sequence[str], prefix: str, rules: Rules
 ) -> tuple[Collection[str], Sequence[Finding]]:
     linked = [table.table for table in rules.linked]
-    followed: set[str] = set()
+    captured: set[str] = set()
     found: list[Finding] = []
     for name in names:
         try:
@@ -217,10 +217,10 @@ def _connectors(
             cause = api.first_cause(status)
             found += of_connector(name, config, status.connector, status.tasks, cause, linked)
             if status.running:
-                followed |= {table for table in rules.captured() if captures(config, table)}
+                captured |= {table for table in rules.captured() if captures(config, table)}
         except CdcError as error:
             found.append(findings.of_error(f"connector {name}", error))
-    return followed, found or [
+    return captured, found or [
         findings.warning(
             "connect",
             f"none of its {len(names)} connectors has topic.prefix={prefix}",

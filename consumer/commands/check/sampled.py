@@ -15,6 +15,7 @@ from consumer.events.event import Operation
 from consumer.events.record import SourceRecord
 from consumer.mapping.columns import ColumnWatch, DriftKind
 from consumer.mapping.rules import Rules
+from consumer.pipeline.policy import OTHER_DATABASE
 from consumer.planning.decision import Decision, Outcome, decide
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
@@ -106,8 +107,7 @@ def _of_other_databases(subject: str, seen: Sequence[_Seen]) -> Iterator[Finding
         yield warning(
             subject,
             f"{count} of {len(seen)} are rows of the database {database}, which is not consumed: they are not applied",
-            "remove that database from the connector's table.include.list; if it is the right one, set "
-            "CDC_SOURCE__DATABASE",
+            OTHER_DATABASE,
         )
 
 

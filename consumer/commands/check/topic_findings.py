@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from consumer.commands.check.findings import Finding, failure, ok, warning
 from consumer.events.topic_tables import named, sanitized
 from consumer.mapping.rules import Rules
+from consumer.pipeline.policy import OTHER_DATABASE
 from consumer.source.topic_selection import Naming, Selection, is_routed
 
 # Kafka Connect 4 requires brokers of at least this version.
@@ -69,11 +70,11 @@ def of_topics(
     partitions: Mapping[str, int],
     settings: Naming,
     rules: Rules,
-    followed: Collection[str] = (),
+    captured: Collection[str] = (),
 ) -> Iterator[Finding]:
     """Findings about the consumed topics.
 
-    ``partitions``: the number of partitions by topic. ``followed``: the tables that a running connector captures; if
+    ``partitions``: the number of partitions by topic. ``captured``: the tables that a running connector captures; if
     one of them has no topic, the table may have no row yet.
     """
     linked = {table.table for table in rules.linked}
@@ -86,7 +87,7 @@ def of_topics(
         for topic in sorted(set(settings.topics) - set(selection.topics)):
             name = named(topic, rules.captured())
             table = name.table if name is not None else ""
-            if table in followed and topic.startswith(f"{settings.topic_prefix}."):
+            if table in captured and topic.startswith(f"{settings.topic_prefix}."):
                 yield _no_row_yet(topic, table)
             else:
                 say = warning if table in linked else failure
@@ -97,7 +98,7 @@ def of_topics(
             if any(table in selection.tables.of(topic) for topic in selection.topics):
                 continue
             topic = f"{settings.topic_prefix}.{scope}.{table}"
-            if table in followed:
+            if table in captured:
                 yield _no_row_yet(topic, table)
             else:
                 say = warning if table in linked else failure
@@ -120,8 +121,7 @@ def _of_databases(selection: Selection, rules: Rules) -> Iterator[Finding]:
         yield warning(
             f"topic {topic}",
             f"it is of another database than {databases}, and is not consumed",
-            "remove that database from the connector's table.include.list; if it is the right one, set "
-            "CDC_SOURCE__DATABASE",
+            OTHER_DATABASE,
         )
 
 
@@ -233,9 +233,9 @@ def _short(subject: str, settings: TopicSettings, days: int) -> Finding:
 
 
 def of_dead_letters(
-    topic: str, settings: TopicSettings | None, followed: Mapping[str, TopicSettings], days: int
+    topic: str, settings: TopicSettings | None, consumed: Mapping[str, TopicSettings], days: int
 ) -> Iterator[Finding]:
-    """Findings about the dead letter topic, which exists. ``followed``: the topics whose records may end in it."""
+    """Findings about the dead letter topic, which exists. ``consumed``: the topics whose records may end in it."""
     subject = f"dead letters {topic}"
     if settings is None:
         yield warning(
@@ -253,7 +253,7 @@ def of_dead_letters(
         )
     elif not settings.keeps(days * _DAY_MS):
         found.append(warning(subject, f"{_kept(settings)}, also if nobody has handled them", "retention.ms=-1"))
-    largest = max((each.largest_record for each in followed.values()), default=0)
+    largest = max((each.largest_record for each in consumed.values()), default=0)
     if settings.largest_record <= largest:
         found.append(
             warning(

@@ -155,7 +155,7 @@ def watch(
     settings = settings_of(config_file, prefix=topic_prefix, connect_url=connect_url, metrics_port=metrics_port)
     metrics = WatchMetrics()
     with _open(settings) as api:
-        watched = watching.ConnectorWatch(api, settings.kafka.topic_prefix, names or (), metrics)
+        watched = watching.ConnectorWatch(api, settings.kafka.topic_prefix, names or (), metrics, settings.log.repeat_s)
         if once:
             watching.once(watched)
             raise typer.Exit(1 if metrics.refused else 0)

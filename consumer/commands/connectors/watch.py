@@ -11,7 +11,7 @@ from consumer.commands.connectors.restarts import Attempts, Step, decide
 from consumer.errors import ConfigError, ServerError
 from consumer.observability.connect_log import ConnectLog, with_prefix
 from consumer.observability.connector_states import WatchMetrics
-from consumer.pipeline.retry import backoff_s
+from consumer.pipeline.retry import REPEAT_S, backoff_s
 from consumer.source.connect.client import ConnectApi
 from consumer.source.connect.failure import Failure, Kind
 from consumer.source.connect.status import Present
@@ -23,15 +23,25 @@ _FIRST_S, _LONGEST_S = 1.0, 5.0
 
 
 class ConnectorWatch:
-    """Watches the connectors whose ``topic.prefix`` is ``prefix``, or those with these names."""
+    """Watches the connectors whose ``topic.prefix`` is ``prefix``, or those with these names.
 
-    def __init__(self, api: ConnectApi, prefix: str, names: Collection[str], metrics: WatchMetrics) -> None:
+    A problem with Connect that lasts is logged every ``repeat_s`` seconds.
+    """
+
+    def __init__(
+        self,
+        api: ConnectApi,
+        prefix: str,
+        names: Collection[str],
+        metrics: WatchMetrics,
+        repeat_s: float = REPEAT_S,
+    ) -> None:
         self._api = api
         self._prefix = prefix
         self._names = frozenset(names)
         self._metrics = metrics
         self._attempts: dict[str, Attempts] = {}
-        self.log = ConnectLog()
+        self.log = ConnectLog(repeat_s)
 
     def look(self, now: float, pause_s: Callable[[int], float]) -> None:
         """Ask Connect once, and act.

@@ -122,7 +122,7 @@ def replay(
     from consumer.commands.dead_letters import report as letter_report
     from consumer.commands.dead_letters.actions import LetterActions
     from consumer.sink.group_memory import recall
-    from consumer.source.followed_topics import selected
+    from consumer.source.consumed_topics import selected
 
     if dry_run and yes:
         raise ConfigError("--yes", "nothing is changed in a dry run", fix="give one of --yes and --dry-run")

@@ -23,8 +23,8 @@ from consumer.sink.group_memory import recall
 from consumer.sink.group_offsets import lost
 from consumer.sink.view import RedisView
 from consumer.source.bounds import Bound
+from consumer.source.consumed_topics import selected
 from consumer.source.earlier import KafkaEarlierRecords
-from consumer.source.followed_topics import selected
 from consumer.source.letter_reader import read_letters
 from consumer.source.range_reader import committed
 from consumer.source.topic_selection import Selection

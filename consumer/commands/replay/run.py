@@ -36,7 +36,7 @@ from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
 from consumer.source.bounds import Span
 from consumer.source.clients import kafka as kafka_client
-from consumer.source.followed_topics import say_if_uneven, selected
+from consumer.source.consumed_topics import say_if_uneven, selected
 from consumer.source.letter_reader import read_letters
 from consumer.source.range_reader import committed, resolve
 from consumer.source.registry import Registry

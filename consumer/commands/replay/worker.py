@@ -40,7 +40,7 @@ _log = structlog.get_logger(__name__)
 _DRY_WAIT_S = 10.0
 _T = TypeVar("_T")
 
-OTHERS = "of a database that is not followed, left out"
+OTHERS = "of a database that is not consumed, left out"
 TOMBSTONE, NOTHING = "tombstones", "nothing of their own to write: no effect, of another user, or joined with another"
 NEWER, OLD, RIGHT = "newer in Redis, left alone", "applied before, or older than what is in Redis", "right already"
 

@@ -10,6 +10,7 @@ import structlog
 from consumer.errors import CdcError
 from consumer.observability.connect_log import ConnectLog, with_prefix
 from consumer.observability.connector_states import ConnectorStates
+from consumer.pipeline.retry import REPEAT_S
 from consumer.source.connect.client import ConnectApi
 from consumer.source.connect.failure import failure_of
 from consumer.source.connect.status import FAILED, RUNNING, Present
@@ -24,15 +25,17 @@ class ConnectorStatesWatch:
     """Watches the connectors of Connect whose ``topic.prefix`` is ``prefix``.
 
     If Connect can't be asked, that is logged and is no reason for not ready: heartbeats show whether changes
-    arrive.
+    arrive. A problem that lasts is logged every ``repeat_s`` seconds.
     """
 
-    def __init__(self, api: ConnectApi, prefix: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, api: ConnectApi, prefix: str, clock: Callable[[], float] = time.time, repeat_s: float = REPEAT_S
+    ) -> None:
         self._api = api
         self._prefix = prefix
         self._clock = clock
         self._down: dict[str, tuple[str, float]] = {}
-        self._connect_log = ConnectLog()
+        self._connect_log = ConnectLog(repeat_s)
         self.states = ConnectorStates()
 
     def look(self) -> None:

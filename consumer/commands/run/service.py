@@ -28,9 +28,9 @@ from consumer.settings import extras
 from consumer.settings.sources import Settings
 from consumer.sink.group_memory import agree, recall, remember
 from consumer.sink.redis_sink import RedisSink
+from consumer.source.consumed_topics import say_if_uneven, selected
 from consumer.source.dead_letter_topic import DeadLetterTopic
 from consumer.source.earlier import KafkaEarlierRecords
-from consumer.source.followed_topics import say_if_uneven, selected
 from consumer.source.group_consumer import KafkaSource
 from consumer.source.registry import Registry
 from consumer.source.topic_selection import Selection

@@ -28,7 +28,9 @@ def watch_source(settings: Settings, tables: Sequence[str], metrics: Metrics, ex
     if "url" not in settings.connect.model_fields_set:
         return
     connectors = follow.ConnectorStatesWatch(
-        ConnectApi(settings.connect, timeout=follow.TIMEOUT_S), settings.kafka.topic_prefix
+        ConnectApi(settings.connect, timeout=follow.TIMEOUT_S),
+        settings.kafka.topic_prefix,
+        repeat_s=settings.log.repeat_s,
     )
     metrics.include(connectors.states, connectors.unready)
     exits.callback(every(follow.LOOK_S, connectors.look, "connectors", connectors.close))

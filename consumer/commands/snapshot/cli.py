@@ -67,7 +67,7 @@ def snapshot(
     from consumer.commands.snapshot import run as incremental
     from consumer.commands.snapshot.request import told_json, told_text
     from consumer.sink.group_memory import recall
-    from consumer.source.followed_topics import selected
+    from consumer.source.consumed_topics import selected
 
     settings = settings_of(
         config_file,

@@ -49,8 +49,8 @@ def _collection(table: str, selection: Selection, rules: Rules) -> str:
     database, _, name = table.rpartition(".")
     if database and name in rules.captured():
         if not is_taken(selection.databases, database):
-            followed = ", ".join(sorted(selection.databases))
-            raise ConfigError("TABLE", f"{table}: rows of {database} are not applied", allowed=f"tables of {followed}")
+            consumed = ", ".join(sorted(selection.databases))
+            raise ConfigError("TABLE", f"{table}: rows of {database} are not applied", allowed=f"tables of {consumed}")
         return table
     if table not in rules.captured():
         raise ConfigError("TABLE", f"no rule names the table {table!r}", allowed=", ".join(rules.captured()))

@@ -1,1 +1,1 @@
-"""Redis Cluster: nodes, slots, and plans spread over them."""
+"""Redis Cluster: nodes, slots, and plans divided by slots."""

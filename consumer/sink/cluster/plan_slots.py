@@ -1,8 +1,8 @@
-"""Hash slots: which keys of a plan lie together on a cluster, and the plan divided by that.
+"""Hash slots: which keys of a plan are in one slot of a cluster, and the plan divided by slots.
 
-What lies in the slot of the version is written by one script with it. The balance in a slot of its own becomes a plan
-of its own, with a version of its own beside it: a process that was frozen in between must not write an old balance over
-a newer one. All other keys elsewhere are derived ones: they are only cleared, which is harmless at any time.
+One script writes the version and all keys in its slot. A balance in another slot becomes a separate plan with its own
+version: a process that was paused between the two must not replace a newer balance with an old one. All other keys in
+other slots are derived keys. They are only cleared, which is harmless at any time.
 """
 
 from __future__ import annotations
@@ -26,15 +26,17 @@ def slot(key: str) -> int:
 
 
 def is_apart(names: Names, template: str) -> bool:
-    """Whether a user's key lies in another slot than the user's version."""
+    """Whether a user's key is in another slot than the user's version."""
     user = UserId("a", 1)
     return slot(render(template, user)) != slot(render(names.guard, user))
 
 
 @dataclass(frozen=True, slots=True)
 class PlanBySlot:
-    """``state`` is the plan in the slot ``home``, ``beside`` that of the balance where it lies in ``beside_slot``,
-    ``cleared`` keys of any slots. Only if that ``is_whole`` the messages are in ``state``.
+    """A plan divided by slots.
+
+    ``state``: the plan for the slot ``home``; it has the messages only if :attr:`is_whole`. ``beside``: the plan for
+    the balance, if that is in another slot, ``beside_slot``. ``cleared``: keys to clear in other slots.
     """
 
     home: int
@@ -45,12 +47,12 @@ class PlanBySlot:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing lies elsewhere."""
+        """Whether all keys are in the slot ``home``."""
         return self.beside is None and not self.cleared
 
 
 def by_slot(plan: Plan, derived: Sequence[str]) -> PlanBySlot:
-    """A plan, and the keys that its prefixes stand for, by slots."""
+    """Divide a plan by slots. ``derived``: the existing keys of the plan's prefixes."""
     home = slot(plan.guard)
     cleared = (*plan.cleared.keys, *derived)
     removed = plan.removed.keys if plan.removed is not None else ()
@@ -73,7 +75,7 @@ def by_slot(plan: Plan, derived: Sequence[str]) -> PlanBySlot:
         )
         balance, removed = None, tuple(key for key in removed if key != string)
     if beside is not None and beside.removed is not None and plan.expected == "":
-        # Of a user of whom no record was applied: there is no version to compare with.
+        # No record of this user was applied, so there is no version to compare with.
         beside, far = None, (*far, string)
     state = replace(
         plan,
@@ -86,7 +88,7 @@ def by_slot(plan: Plan, derived: Sequence[str]) -> PlanBySlot:
 
 
 def tags(count: int) -> tuple[str, ...]:
-    """Hash tags that lie in as many parts of the slots, all of one length, one in each."""
+    """One hash tag in each of ``count`` equal parts of the slots."""
     found: dict[int, str] = {}
     number = 0
     while len(found) < count:

@@ -1,4 +1,4 @@
-"""Commands carried to the masters of their slots, all nodes at work at once, and on to where a slot has moved."""
+"""Sends commands to the masters of their slots, to all nodes at once; if a slot has moved, to its new node."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from consumer.sink.cluster.topology import Node, Topology, is_known, named
 from consumer.sink.script import Call, Script
 
 _ROUNDS = 8
-"""So often a command is sent on; slots that move faster are waited for."""
+"""A command is sent at most so many times while slots move. Then it fails, and is tried again later."""
 _ASKING: Call = ("ASKING",)
 
 
 @dataclass(slots=True)
 class _NodeCommand:
-    """A command on its way. ``to`` is the node that has the slot's key for now, where that is not the slot's master."""
+    """A command without a reply yet. ``to``: the node that has the key now (ASK), if it is not the slot's master."""
 
     at: int
     slot: int
@@ -34,8 +34,7 @@ class _NodeCommand:
 class Routes:
     """One connection to each master.
 
-    ``is_guarded``: a connection that is made anew is told (Reconnected) before anything is done over it, unless nothing
-    was done before.
+    ``is_guarded``: a reconnect raises Reconnected before anything is sent, unless nothing was written there before.
     """
 
     def __init__(self, server: Redis, topology: Topology, *, is_guarded: bool) -> None:
@@ -46,20 +45,20 @@ class Routes:
         self._first: frozenset[Node] | None = None
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         for link in self._links.values():
             link.close()
 
     def go_on(self) -> None:
-        """The caller has taken note of Reconnected."""
+        """After Reconnected: accept the new connections."""
         for link in self._links.values():
             link.go_on()
 
     def carry(self, calls: Sequence[tuple[int, Call]]) -> list[Any]:
-        """The replies to calls of slots, in order; those of one slot are carried out in order.
+        """Send calls, each with its slot, and answer the replies in order. Calls of one slot are carried out in order.
 
-        A failure is an exception among the replies: an error reply; redis.ConnectionError and the like where the call
-        may have been carried out; Reconnected where it was not.
+        A failure is an exception in the list: an error reply; redis.ConnectionError or a similar error if the call may
+        have been carried out; Reconnected if it was not.
         """
         replies: list[Any] = [None] * len(calls)
         left = [_NodeCommand(at, slot, call) for at, (slot, call) in enumerate(calls)]
@@ -72,7 +71,7 @@ class Routes:
         return replies
 
     def _go(self, errands: Sequence[_NodeCommand], replies: list[Any]) -> list[_NodeCommand]:
-        """Those that have to go on elsewhere."""
+        """Send each command once; answers those that must be sent to another node."""
         lost: set[Node] = set()
         under_way = []
         for node, load in self._loads(errands, replies).items():
@@ -113,7 +112,7 @@ class Routes:
     ) -> Iterator[_NodeCommand]:
         for errand in load:
             if errand.to:
-                next(told)  # the answer to ASKING
+                next(told)  # the reply to ASKING
             reply = next(told)
             if not isinstance(reply, redis.exceptions.AskError):
                 replies[errand.at] = reply
@@ -123,7 +122,7 @@ class Routes:
             if isinstance(reply, redis.exceptions.MovedError):
                 errand.to = None
                 if not is_known(reply.host):
-                    self._look(first=by)  # whose map has an address of it
+                    self._look(first=by)  # the slot map of ``by`` has an address
                 else:
                     if to not in self._topology.masters:
                         self._look(first=to)
@@ -136,9 +135,10 @@ class Routes:
         try:
             self._topology.look(doubted, first)
         except redis.RedisError:
-            return  # whoever is asked next says so
+            return  # the next command to a node reports it
         for node in self._links.keys() & self._topology.replicas:
-            # What it had acknowledged as a master it may have dropped; when it is one again, that has to be told.
+            # A former master may have dropped writes that it acknowledged. If it becomes a master again, the new
+            # connection must report that.
             self._links.pop(node).close()
 
     def _link(self, node: Node) -> Script:

@@ -1,9 +1,11 @@
-"""A Redis Cluster: a plan in steps, each of them on all nodes at once, and resumed where it stopped.
+"""Applies plans to a Redis Cluster in steps. Each step runs on all nodes at once. A plan that failed is resumed.
 
-First the state in the slot of the user's version, by one script, which also notes that the rest is due. Then the
-balance and the derived keys, wherever they lie. Then the messages, by a script that takes the note away with them: so
-they go out once, whoever comes to it first. A plan that is tried again meets its own version and, if the note is still
-there, goes on.
+1. A script writes the state in the slot of the user's version, and sets a pending marker: the rest is still to be done.
+2. In other slots, the balance is written and the derived keys are cleared.
+3. A script publishes the messages, then clears the pending marker. So they are published once, by the first process
+   that calls the script.
+
+A plan that is tried again finds its own version. If the pending marker is still set, the plan continues.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from consumer.pipeline.protocols import Applied
 from consumer.planning.effect import Mode, Plan
 from consumer.settings.sections import Guard, Redis
 from consumer.sink import group_offsets
-from consumer.sink.call import Calls, Share, applied, is_asked_for_more, may_be_brief
+from consumer.sink.call import Calls, Share, applied, is_asked_for_more, may_be_brief, mode_left
 from consumer.sink.client import Server, ask, at_start, translate
 from consumer.sink.cluster.plan_slots import PlanBySlot, by_slot, is_apart, slot
 from consumer.sink.cluster.routes import Routes
@@ -38,9 +40,10 @@ from consumer.sink.servers import Answers
 
 @dataclass(slots=True)
 class _Step:
-    """A plan under way. ``mode`` is how its state was met, "" before that; ``is_due`` what follows was due before.
+    """A plan that is being applied.
 
-    ``is_noted``: the version carries the note. ``answer`` is all that is known by now.
+    ``mode``: the mode for the rest of the plan; "" while it is not known, or if nothing is left. ``is_due``: the rest
+    was already due before. ``is_noted``: the pending marker is set. ``answer``: the answer as far as it is known.
     """
 
     plan: Plan
@@ -57,7 +60,11 @@ class _Step:
 
     @property
     def clears(self) -> bool:
-        """Whether the keys elsewhere go: after a change and of a user who goes always, else if something differed."""
+        """Whether to clear keys in other slots and to publish.
+
+        Always after a change, for a deleted user, and if the rest was already due. Else only if something differed, or
+        if a fill found no version.
+        """
         is_removed = self.plan.removed is not None
         if self.mode == Mode.CHANGE or is_removed or self.is_due or not isinstance(self.answer, Applied):
             return True
@@ -132,7 +139,7 @@ class ClusterServers:
         )
 
     def recall(self) -> Mapping[Partition, int]:
-        # Of whom some nodes know nothing, as if none did: those were emptied.
+        # A partition that some nodes do not know counts as unknown: those nodes were emptied.
         told = self._asked([("HGETALL", key) for key in self._offsets])
         return group_offsets.known([fields_of(each) for each in told])
 
@@ -160,10 +167,11 @@ class ClusterServers:
             told += self._carried([(step, call(step, is_brief=False)) for step in asked])
         for step, reply in told:
             step.answer = applied(reply)
-            if len(reply) > _PLAIN:
-                step.mode, step.is_due, step.is_noted = reply[_PLAIN], bool(reply[_PLAIN + 1]), True
+            if (left := mode_left(reply)) is not None:
+                step.mode, step.is_due = left
+                step.is_noted = True
             elif step.plan.is_repeated and step.answer.verdict in _OLD and not step.parts.is_whole:
-                # The version outlived what followed from it: that was lost elsewhere.
+                # The version still exists, but the rest of the plan may be lost on other nodes: write it again.
                 step.mode, step.is_due = step.plan.mode, True
 
     def _write_beside(self, steps: Sequence[_Step]) -> None:
@@ -195,7 +203,7 @@ class ClusterServers:
                 step.answer = replace(step.answer, receivers=step.answer.receivers + receivers)
 
     def _carried(self, calls: Sequence[tuple[_Step, tuple[int, Call]]]) -> list[tuple[_Step, Any]]:
-        """Each step whose call was answered, with the reply; the others have a failure for their answer."""
+        """Each step whose call succeeded, with the reply. The other steps get the failure as their answer."""
         replies = self._routes.carry([call for _, call in calls])
         sound = []
         for (step, _), reply in zip(calls, replies, strict=True):
@@ -208,17 +216,15 @@ class ClusterServers:
         return sound
 
     def _asked(self, calls: Sequence[Call]) -> Sequence[Any]:
-        """The replies; a key stands first in a call, behind a command's name or the number of keys."""
+        """The replies. The slot is that of the first key, which follows the command's name or the number of keys."""
         return sound(self._routes.carry([(slot(str(call[1])), call) for call in calls]))
 
 
 _OLD = (Verdict.STALE, Verdict.DUPLICATE)
-_PLAIN = 7
-"""So much is in a reply of the script where nothing is due."""
 
 
 def _join(step: _Step, beside: Applied) -> None:
-    """The state's answer, with what was done beside it."""
+    """Add the balance's answer to the answer of the state."""
     state = step.answer
     if not isinstance(state, Applied):
         return
@@ -229,6 +235,6 @@ def _join(step: _Step, beside: Applied) -> None:
 
 
 def _weakness(server: Server) -> tuple[bool, list[int]]:
-    """The one that evicts first, then the oldest."""
+    """A sort key: servers that may evict any key first, then the oldest version."""
     numbers = [int(part) for part in server.version.split(".") if part.isdecimal()]
     return not server.policy.startswith("allkeys"), numbers

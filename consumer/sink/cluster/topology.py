@@ -1,4 +1,4 @@
-"""Which node of a Redis Cluster is the master of which slot, as its nodes say."""
+"""Which node of a Redis Cluster is the master of which slot, as the nodes report it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from consumer.sink.client import NoClusterNode, address_of, connect, lacks_comma
 from consumer.sink.cluster.plan_slots import SLOTS
 
 _UNKNOWN = "?"
-"""What a node calls one whose host name it has to tell and does not know."""
+"""A node reports this text in place of another node's host name that it does not know."""
 
 
 class Node(NamedTuple):
-    """Where a node listens."""
+    """The address of a node."""
 
     host: str
     port: int
@@ -27,12 +27,12 @@ class Node(NamedTuple):
 
 
 def named(host: str | None, port: int, teller: Node, address: str = "") -> Node:
-    """The node that ``teller`` speaks of.
+    """The address of a node that ``teller`` reports.
 
-    Without a host it is where ``teller`` was found; one of unknown name too, unless its ``address`` is told.
+    If the host name is unknown, ``address`` is used. Without a host and an address, the host of ``teller`` is used.
 
     Raises:
-        redis.ConnectionError: the host is no name.
+        redis.ConnectionError: the host is not a host name.
 
     """
     if host == _UNKNOWN:
@@ -45,12 +45,12 @@ def named(host: str | None, port: int, teller: Node, address: str = "") -> Node:
 
 
 def is_known(host: str | None) -> bool:
-    """Whether a node that another one speaks of can be told by that host."""
+    """Whether a reported host name is known to the node that reports it."""
     return host != _UNKNOWN
 
 
 class Topology:
-    """The map of the slots, as of the last look; what is wrong in it the nodes tell whoever asks them.
+    """The slot map at the time of the last :meth:`look`. If it is out of date, the nodes answer with MOVED or ASK.
 
     Several threads may use it.
     """
@@ -62,11 +62,11 @@ class Topology:
         self._owners: list[Node | None] = [None] * SLOTS
         self._clients: dict[Node, redis.Redis] = {}
         self.masters: tuple[Node, ...] = ()
-        """Those that have slots."""
+        """The nodes that have slots."""
         self.replicas: frozenset[Node] = frozenset()
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         for client in self._clients.values():
             client.close()
 
@@ -75,23 +75,23 @@ class Topology:
         return self._owners[slot]
 
     def at(self, port: int) -> Node | None:
-        """The node that listens on that port, if one does and only one."""
+        """The node with this port; None if there is none, or more than one."""
         found = [node for node in (*self.masters, *self.replicas) if node.port == port]
         return found[0] if len(found) == 1 else None
 
     def client(self, node: Node) -> redis.Redis:
-        """A client of one node."""
+        """A client for one node."""
         with self._lock:
             if node not in self._clients:
                 self._clients[node] = connect(self._server, node)
             return self._clients[node]
 
     def moved(self, slot: int, to: Node) -> None:
-        """A node said that ``slot`` is another's now."""
+        """A node answered that ``slot`` is now on another node."""
         self._owners[slot] = to
 
     def look(self, doubted: frozenset[Node] = frozenset(), first: Node | None = None) -> None:
-        """Ask anew, ``first`` before all others and those in doubt last.
+        """Ask a node for the slot map: ``first`` before all others, the nodes in ``doubted`` last.
 
         Raises:
             redis.RedisError: no node answers.
@@ -126,6 +126,6 @@ class Topology:
 
 
 def _address(metadata: Any = ()) -> str:
-    """The IP address of a node, if its entry in CLUSTER SLOTS tells that beside the name: from Redis 7 on."""
+    """The IP address in a node's entry of CLUSTER SLOTS, which Redis 7 reports beside the name; "" if missing."""
     pairs = metadata if isinstance(metadata, dict) else dict(zip(metadata[::2], metadata[1::2], strict=False))
     return str(pairs.get("ip", ""))

@@ -1,1 +1,1 @@
-"""Which keys match a template with a wildcard."""
+"""Finds the keys that match a template with a wildcard."""

@@ -1,4 +1,4 @@
-"""Which keys begin with a user's prefix, on a cluster: an index of each master, as its nodes are masters or not."""
+"""Finds the keys with a user's prefix on a cluster: one index for each node that is a master now."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from consumer.sink.keyspace import Keyspace, NodeKeyspace
 
 
 class ClusterIndex:
-    """The names of all keys under ``heads``, told by each master; at most ``limit`` of each."""
+    """The names of all keys under ``heads``, as each master reports them; at most ``limit`` for each master."""
 
     def __init__(self, topology: Topology, keys: Keyspace, heads: Sequence[str], *, limit: int) -> None:
         self._topology = topology
@@ -20,14 +20,14 @@ class ClusterIndex:
         self._indexes: dict[Node, TrackedIndex] = {}
         self._asked: Sequence[TrackedIndex] = ()
         self._last: Collection[str] = ()
-        """The prefixes that were asked for last."""
+        """The prefixes of the last look-up."""
 
     def start(self) -> None:
-        """Begin to follow the masters that are known; others as they turn up."""
+        """Start tracking on the known masters; on other masters when they appear."""
         self._follow()
 
     def close(self) -> None:
-        """Stop following."""
+        """Stop tracking."""
         for index in self._indexes.values():
             index.stop()
         for index in self._indexes.values():
@@ -44,7 +44,7 @@ class ClusterIndex:
         return "warm" if self.is_warm else "full" if "full" in states else "cold"
 
     def matching(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        # Each time: keys that a new master was given are told of by nobody else.
+        # At each look-up, because only a new master reports the keys that it received.
         self._topology.look()
         self._follow()
         self._asked, self._last = tuple(self._indexes.values()), prefixes
@@ -69,7 +69,7 @@ class ClusterIndex:
             if node not in self._indexes:
                 keys = NodeKeyspace(self._keys, self._topology, node)
                 index = TrackedIndex(self._topology.client(node), self._heads, keys=keys, limit=self._limit)
-                # Written there since the last batch, and told nobody.
+                # Keys of these prefixes may have been written there since the last batch without a report.
                 index.owe(owed | set(self._last))
                 index.start()
                 self._indexes[node] = index

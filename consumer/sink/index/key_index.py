@@ -1,15 +1,18 @@
-"""Which keys begin with a user's prefix (``financial_summary:live:123:``), without a scan for each change.
+"""Finds the keys with a user's prefix (``financial_summary:live:123:``) without a scan for each change.
 
-:class:`TrackedIndex` keeps the names of all such keys in this process: CLIENT TRACKING in broadcast mode tells of every
-write under the prefix, on a connection of its own. While that index is cold, lost or refused, one SCAN pass serves all
+:class:`TrackedIndex` keeps the names of all such keys in this process. CLIENT TRACKING in broadcast mode reports every
+write under the prefix on a separate connection. While the index is cold, lost or refused, one SCAN pass serves all
 users of a batch.
 
-A key that somebody writes in the moment between the look-up and the script would be missed. So a look-up opens a window
-for its prefixes, and :meth:`TrackedIndex.settle`, called when the script has answered, closes it: keys that turned up
-inside it are cleared too, unless the plan was refused. The server sends what it has to tell of writes before the
-script no later than the script's answer, so the end of the window is the answer to a PING sent after it, on the
-tracking connection. Nothing is taken out of the index but what the server says was touched and is not there any more,
-so that a plan that failed finds its keys again.
+A key that another program writes between the look-up and the script would be missed. So a look-up opens a window for
+its prefixes, and :meth:`TrackedIndex.settle`, called after the script's answer, closes it. Keys that were written
+inside the window are cleared too, unless the plan was refused.
+
+The server reports writes before the script no later than it sends the script's answer. So the program then sends a PING
+on the tracking connection, and the answer to the PING ends the window.
+
+A name is removed from the index only if the server reported its key as touched and the key does not exist any more. So
+a plan that failed finds its keys again.
 """
 
 from __future__ import annotations
@@ -37,11 +40,11 @@ _FEWER = 0.9
 
 
 class _TooMany(Exception):
-    """More keys than are to be kept."""
+    """There are more keys than the index may keep."""
 
 
 class _Asked(NamedTuple):
-    """What an answer is awaited to: the PING that ends the windows of ``prefixes``, or whether ``key`` is there."""
+    """A request without an answer yet: the PING that ends the windows of ``prefixes``, or EXISTS of ``key``."""
 
     at: float
     prefixes: Sequence[str] = ()
@@ -50,10 +53,10 @@ class _Asked(NamedTuple):
 
 
 class TrackedIndex:
-    """The names of all keys under ``heads``, told by the server of ``client``.
+    """The names of all keys under ``heads``, as the server of ``client`` reports them.
 
-    With more than ``limit`` of them it scans, and looks every ``again_s`` seconds whether they have become fewer.
-    ``keys`` is for everything but the telling. A key that was touched is asked after once in ``check_s`` seconds.
+    With more than ``limit`` keys the index scans, and checks every ``again_s`` seconds whether there are fewer keys.
+    ``keys``: for all commands except tracking. Every ``check_s`` seconds it asks whether touched keys still exist.
     """
 
     def __init__(
@@ -71,7 +74,7 @@ class TrackedIndex:
         self._keys = keys or OneKeyspace(client)
         self._limit = limit
         self._scan = ScanIndex(self._keys, heads)
-        self._lock = threading.RLock()  # what is read under it may be a push, which needs it again
+        self._lock = threading.RLock()  # a read under the lock may be a push, which takes it again
         self._names = TrackedNames()
         self._awaited: deque[_Asked] = deque()
         self._check_s = check_s
@@ -87,26 +90,26 @@ class TrackedIndex:
         self._thread = threading.Thread(target=self._follow, name="key-index", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow the server's writes; until the first pass is through, look-ups scan."""
+        """Start tracking the server's writes. Until the first SCAN pass is finished, look-ups scan."""
         if not self._thread.is_alive():
             self._thread.start()
 
     def close(self) -> None:
-        """Stop following."""
+        """Stop tracking, and wait for the thread."""
         self.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=2 * READ_TIMEOUT_S)
 
     def stop(self) -> None:
-        """Stop following, sooner or later."""
+        """Tell the thread to stop, without waiting for it."""
         self._stop.set()
 
     def owe(self, prefixes: Collection[str]) -> None:
-        """Before the start: clear what the first pass finds of these."""
+        """Call this before :meth:`start`: the first pass clears the keys of these prefixes."""
         self._unsettled.update(prefixes)
 
     def owed(self) -> set[str]:
-        """The prefixes of which keys may be left that were to be cleared."""
+        """The prefixes that may still have keys that must be cleared."""
         with self._lock:
             return self._unsettled | set(self._names.open)
 
@@ -148,7 +151,7 @@ class TrackedIndex:
             except _TooMany:
                 self._give_up_for_now()
                 pause_s = self._again_s
-            except Exception as error:  # whatever ends this loop, look-ups must not go on trusting it
+            except Exception as error:  # after any error, look-ups must not use the index
                 with self._lock:
                     is_news = self._warm or not self._is_lost
                     self._is_lost = True
@@ -172,7 +175,7 @@ class TrackedIndex:
                 keys=self._limit,
                 advice="raise CDC_REDIS__TRACKED_KEYS; a million keys take up to 100 MB",
             )
-        with suppress(redis.RedisError):  # then with the next pass
+        with suppress(redis.RedisError):  # the next pass tries it again
             ScanIndex(self._keys, self._heads).settle((), unsettled)
             self._clear_late()
             with self._lock:
@@ -197,7 +200,7 @@ class TrackedIndex:
         tell("wildcard keys are known, no more scans", action="index.ready", keys=len(self._names))
 
     def _read_one(self) -> None:
-        """One push (taken by :meth:`_told`), or the answer to what was asked first."""
+        """Read one push (handled by :meth:`_told`), or the answer to the oldest request."""
         with self._lock:
             has_news = self._tracking.has_news()
         has_news = has_news or self._tracking.wait()
@@ -208,16 +211,16 @@ class TrackedIndex:
                 return
             if self._awaited and time.monotonic() - self._awaited[0].at > _ANSWER_LIMIT_S:
                 raise redis.TimeoutError("no answer")
-            # Also when idle: a connection that died without a word would leave the index silently out of date.
+            # Also when idle: else a dead connection is not noticed, and the index is out of date.
             self._ping((), ())
 
     def _ping(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
-        """With the lock held. The answer ends the windows of ``prefixes``."""
+        """Send a PING, whose answer ends the windows of ``prefixes``. The caller holds the lock."""
         self._awaited.append(_Asked(time.monotonic(), prefixes, accepted))
         self._tracking.ask(("PING",))
 
     def _answered(self, answer: object) -> None:
-        """With the lock held: what was asked first was answered."""
+        """Handle the answer to the oldest request. The caller holds the lock."""
         if not self._awaited:
             return
         asked = self._awaited.popleft()
@@ -225,13 +228,13 @@ class TrackedIndex:
             if isinstance(answer, redis.ResponseError):
                 raise answer
             self._names.close(asked.prefixes, asked.accepted)
-        elif answer == 0 or isinstance(answer, redis.exceptions.AskError):  # there, or on its way there: another tells
+        elif answer == 0 or isinstance(answer, redis.exceptions.AskError):  # AskError: another node has it
             self._names.gone(asked.prefixes[0], asked.key)
 
     def _check(self) -> None:
-        """Whether keys that were touched are still there: nobody tells whether one was written, removed or expired.
+        """Ask whether touched keys still exist: the server does not report whether one was written, removed or expired.
 
-        That is asked on the connection that tells, so that a later write is told later.
+        The request goes over the tracking connection, so that a later write is reported after the answer.
         """
         now = time.monotonic()
         with self._lock:
@@ -251,20 +254,22 @@ class TrackedIndex:
                 self._names.touched(split(keys, self._heads))
 
     def _stay_within(self) -> None:
-        # Once there were too many they have to be clearly fewer, or it would begin again and again.
+        # After too many keys, there must be clearly fewer. Else the index would start and stop again and again.
         if len(self._names) > self._limit * (_FEWER if self._is_full else 1):
             raise _TooMany
 
     def _clear_late(self) -> None:
-        """Keys that could not be cleared now stay due."""
+        """Clear the late keys; if that fails, they are cleared later."""
         late = tuple(self._names.late)
         if late:
             self._keys.unlink(late)
             del self._names.late[: len(late)]
 
     def _forget(self) -> None:
-        """With the lock held: the connection is gone, so nothing that was heard is complete any more. Users whose
-        windows were open may have keys that nobody told of: those are cleared with the next first pass.
+        """The connection is lost, so the names are not complete any more: drop them. The caller holds the lock.
+
+        Prefixes with open windows may have keys that were not reported. The first pass of the next connection clears
+        them.
         """
         self._unsettled |= self._names.forget()
         self._warm = False

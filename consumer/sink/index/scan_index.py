@@ -1,4 +1,4 @@
-"""Which keys begin with a user's prefix: what is asked of an index, and the index that asks the server each time."""
+"""Finds the keys with a user's prefix: the interface of an index, and an index that scans the server each time."""
 
 from __future__ import annotations
 
@@ -12,44 +12,46 @@ from consumer.sink.keyspace import Keyspace
 
 
 class KeyIndex(Protocol):
-    """Keys by prefix."""
+    """Finds keys by prefix."""
 
     @property
     def state(self) -> str:
-        """``warm``, ``cold`` (look-ups scan until the keys are known), ``full`` (they scan: there are too many keys to
-        know), ``off`` (they always scan).
+        """``warm``: the keys are known. ``cold``: look-ups scan until the keys are known.
+
+        ``full``: look-ups scan, because there are too many keys. ``off``: look-ups always scan.
         """
         ...
 
     def matching(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        """The keys that begin with each prefix, and a window opened for each.
+        """The existing keys of each prefix. Opens a window for each prefix.
 
         Raises:
-            redis.RedisError: the server had to be asked, and could not be.
+            redis.RedisError: a server had to be asked, and did not answer.
 
         """
         ...
 
     def settle(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
-        """The script has answered, or failed: close the windows of ``prefixes``, as they were looked up.
+        """Close the windows of ``prefixes``, the same as in the look-up, after the script has answered or failed.
 
-        What was written inside those of ``accepted`` is cleared. The plans of the others changed nothing.
+        Keys that were written inside the windows of ``accepted`` are cleared. The plans of the other prefixes changed
+        nothing.
         """
         ...
 
     def start(self) -> None:
-        """The server is there: begin to learn its keys."""
+        """The server answers: begin to collect its keys."""
         ...
 
     def close(self) -> None:
-        """Stop."""
+        """Stop collecting."""
         ...
 
 
 class ScanIndex:
-    """One SCAN pass for all prefixes of a batch, and one more for what was written meanwhile.
+    """Makes one SCAN pass for all prefixes of a batch, and one more for keys that were written meanwhile.
 
-    ``heads`` are what all prefixes of a kind begin with (``financial_summary:``).
+    ``heads``: the first part of the prefixes, which is the same for all users (``financial_summary:``).
     """
 
     def __init__(self, keys: Keyspace, heads: Sequence[str]) -> None:
@@ -79,10 +81,10 @@ class ScanIndex:
         self._owed.clear()
 
     def start(self) -> None:
-        """There is nothing to learn ahead."""
+        """Does nothing: each look-up scans."""
 
     def close(self) -> None:
-        """There is nothing to stop."""
+        """Does nothing."""
 
     def keys(self) -> Iterator[str]:
         """Every key under the heads, by SCAN."""
@@ -91,12 +93,12 @@ class ScanIndex:
 
 
 def is_tracked(server: Redis, heads: Sequence[str]) -> bool:
-    """Whether the server is asked to tell of writes under ``heads``."""
+    """Whether the server is asked to report writes under ``heads``."""
     return server.tracking and bool(heads)
 
 
 def split(keys: Iterable[str], heads: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each key with the user's prefix it begins with; keys that belong to no user are left out."""
+    """Each key with its user's prefix; keys that belong to no user are left out."""
     patterns = [re.compile(rf"{re.escape(head)}[a-z][a-z0-9_]*:\d+:") for head in heads]
     for key in keys:
         for pattern in patterns:

@@ -1,4 +1,4 @@
-"""What is known of keys that a server tells of: their names, which were touched in a window, which may be gone."""
+"""The tracked keys of a server: their names, which were touched in a window, and which may be gone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from consumer.mapping.key_names import KeyNames
 
 @dataclass(slots=True)
 class _Window:
-    """A prefix between look-up and answer: how many look-ups are open, and the keys that were touched meanwhile.
+    """A prefix between look-up and answer. ``open``: the number of look-ups without an answer.
 
-    That includes the keys that the script removed. ``is_cleared``: a plan was accepted, or may have been.
+    ``touched``: the keys that were touched meanwhile, also those that the script removed. ``is_cleared``: a plan was
+    accepted, or may have been.
     """
 
     open: int = 0
@@ -21,14 +22,17 @@ class _Window:
 
 
 class TrackedNames:
-    """The names of keys by their prefix. A key is told of when it is written, removed or expires, and not which."""
+    """The names of keys by prefix.
+
+    The server reports that a key was touched: written, removed or expired. It does not report which of the three.
+    """
 
     def __init__(self) -> None:
         self._names = KeyNames()
         self._windows: dict[str, _Window] = {}
         self._doubtful: dict[str, str] = {}
         self.late: list[str] = []
-        """Keys that were written inside a window, and have to be cleared."""
+        """Keys that were written inside a window, and must be cleared."""
 
     def __len__(self) -> int:
         return len(self._names)
@@ -39,17 +43,17 @@ class TrackedNames:
         return self._windows.keys()
 
     def found(self, prefix: str, key: str) -> None:
-        """The key is there."""
+        """The key exists."""
         self._names.add(prefix, key)
 
     def look_up(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        """The names of each prefix, and a window opened for each."""
+        """The names of each prefix. Opens a window for each prefix."""
         for prefix in prefixes:
             self._windows.setdefault(prefix, _Window()).open += 1
         return {prefix: self._names.of(prefix) for prefix in prefixes}
 
     def touched(self, keys: Iterable[tuple[str, str]]) -> None:
-        """The server told of these, each with its prefix."""
+        """The server reported these keys as touched, each with its prefix."""
         for prefix, key in keys:
             if prefix in self._windows:
                 self._windows[prefix].touched.add(key)
@@ -57,7 +61,7 @@ class TrackedNames:
                 self._doubt(prefix, key)
 
     def close(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
-        """The windows of a look-up end; what was touched in those of ``accepted`` was cleared, or is late."""
+        """End the windows of a look-up. Keys that were touched in those of ``accepted`` were cleared, or are late."""
         for prefix in prefixes:
             window = self._windows[prefix]
             window.open -= 1
@@ -73,13 +77,13 @@ class TrackedNames:
                     self._doubt(prefix, key)
 
     def doubtful(self) -> list[tuple[str, str]]:
-        """Those that were touched since this was asked last, with their prefixes: they may be gone."""
+        """The keys that were touched since the last call, with their prefixes: they may be gone."""
         found = [(prefix, key) for key, prefix in self._doubtful.items()]
         self._doubtful.clear()
         return found
 
     def gone(self, prefix: str, key: str) -> None:
-        """The key is not there, or not on this server any more."""
+        """The key does not exist, or is not on this server any more."""
         self._names.remove(prefix, (key,))
 
     def emptied(self) -> None:
@@ -88,7 +92,7 @@ class TrackedNames:
         self._doubtful.clear()
 
     def forget(self) -> set[str]:
-        """Nothing is known any more. Answers the prefixes whose windows were open: nobody tells what was in them."""
+        """Drop everything. Answers the prefixes whose windows were open: keys in them may not be reported."""
         lost = set(self._windows)
         self._windows.clear()
         self.emptied()

@@ -1,4 +1,4 @@
-"""The connection over which a server tells of every write under some prefixes: CLIENT TRACKING in broadcast mode."""
+"""The connection over which a server reports every write under some prefixes: CLIENT TRACKING in broadcast mode."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ READ_TIMEOUT_S = 1.0
 _REST_S = 0.1  # for the rest of a message
 
 Told = Callable[[Sequence[str] | None], None]
-"""Called with the keys that were touched, None for all."""
+"""Called with the keys that were touched; None means all keys."""
 
 
 class Tracking:
     """One connection to the server of ``client``.
 
-    Two threads may use it, under a lock of theirs: a TLS connection bears one at a time. Only :meth:`wait` needs none.
-    What is read may call ``told``. All methods raise redis.RedisError.
+    Two threads may use it if they share a lock, because a TLS connection allows one thread at a time. Only :meth:`wait`
+    needs no lock. A read may call ``told``. All methods raise redis.RedisError.
     """
 
     def __init__(self, client: redis.Redis, heads: Sequence[str], told: Told) -> None:
@@ -30,30 +30,30 @@ class Tracking:
         self._told = told
 
     def open(self) -> None:
-        """Connect, and have the server tell from now on."""
+        """Connect, and turn tracking on."""
         self._connection.connect()
-        # The client's own client-side cache hooks in at the same place; there is no public one.
+        # redis-py's client-side cache uses the same hook; there is no public one.
         self._connection._parser.set_invalidation_push_handler(self._pushed)  # noqa: SLF001
         prefixes = [part for head in self._heads for part in ("PREFIX", head)]
         self._connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", *prefixes)
         self._connection.read_response()
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         self._connection.disconnect()
 
     def has_news(self) -> bool:
-        """Whether there is something to read already."""
+        """Whether there is something to read now."""
         return bool(self._connection.can_read(timeout=0))
 
     def wait(self) -> bool:
-        """Wait a while for something to read."""
+        """Wait for something to read, at most :data:`READ_TIMEOUT_S` seconds."""
         waiting = select.poll()
-        waiting.register(self._connection._sock, select.POLLIN)  # noqa: SLF001  # the client's own wait reads, too
+        waiting.register(self._connection._sock, select.POLLIN)  # noqa: SLF001  # the client's own wait also reads
         return bool(waiting.poll(READ_TIMEOUT_S * 1000))
 
     def read(self) -> object:
-        """The answer to the oldest question, an error reply too; None where it was a push, or is not whole yet."""
+        """The answer to the oldest request, also an error reply; None for a push or an incomplete answer."""
         with suppress(redis.TimeoutError):
             try:
                 return self._connection.read_response(push_request=True, timeout=_REST_S, disconnect_on_error=False)
@@ -62,12 +62,12 @@ class Tracking:
         return None
 
     def ask(self, *questions: tuple[str, ...]) -> None:
-        """Commands, whose answers come in their order, each behind what the server had to tell before it."""
+        """Send commands. The answers arrive in order, each after the pushes that the server sent before it."""
         packed = self._connection.pack_commands(questions)
         self._connection.send_packed_command(packed, check_health=False)
 
     def _pushed(self, push: list[Any]) -> None:
-        """``["invalidate", keys]``, keys None after a FLUSHALL."""
+        """Handle ``["invalidate", keys]``; ``keys`` is None after a FLUSHALL."""
         keys = push[1]
         if keys is not None:
             keys = [key.decode(errors="surrogateescape") if isinstance(key, bytes) else key for key in keys]

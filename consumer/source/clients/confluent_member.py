@@ -49,7 +49,7 @@ class _Topic(msgspec.Struct):
 
 
 class _Statistics(msgspec.Struct):
-    """The parts of the client's statistics, which it sends once a second, that are used here."""
+    """The used parts of the client's statistics. The client sends them once a second."""
 
     brokers: dict[str, _Broker]
     topics: dict[str, _Topic]
@@ -65,7 +65,7 @@ class ConfluentMember:
         self._latest = _Statistics({}, {})
         self._failures: list[Exception] = []
         self._without_position: dict[Partition, int | None] = {}
-        """Partitions that can't be read on: the offset whose record does not exist, or None without an offset."""
+        """Partitions without a valid position: the offset whose record does not exist; None if there is no offset."""
         self._sought: dict[Partition, int] = {}
         """The start offsets of partitions that did not start at the group's offset."""
         self._rebalances = 0

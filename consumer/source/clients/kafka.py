@@ -200,7 +200,7 @@ def beginning_offsets(consumer: KafkaConsumer, parts: Collection[TopicPartition]
 
 
 def end_offsets(consumer: KafkaConsumer, parts: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-    """The end offset of each partition: that of the next record.
+    """The end offset of each partition, which is the offset of the next record.
 
     Raises:
         KafkaError, OSError: from the broker, or a topic does not exist any more.

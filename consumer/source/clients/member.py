@@ -27,10 +27,10 @@ class Member(Protocol):
     """A connected client, in the group after :meth:`subscribe`. Offsets are those of the next record to read."""
 
     def subscribe(self, topics: Sequence[str], pattern: str, assigned: OnPartitions, revoked: OnPartitions) -> None:
-        """Join the group for ``topics``, or, if they are empty, for all topics that match ``pattern``, also later ones.
+        """Join the group for ``topics``; if empty, for all topics that match ``pattern``, also those created later.
 
-        ``assigned`` and ``revoked`` are called within :meth:`read`, ``revoked`` while offsets can still be committed,
-        if that is allowed. :meth:`read` raises what they raise. :meth:`close` calls neither.
+        :meth:`read` calls ``assigned`` and ``revoked``. It calls ``revoked`` while offsets can still be committed, if
+        that is allowed. :meth:`read` raises what they raise. :meth:`close` calls neither.
         """
         ...
 

@@ -22,6 +22,7 @@ from consumer.source.recording import RecordedSource, read
 from tests.integration.pipeline.test_dead_letters import Kept
 from tests.integration.pipeline.test_pipeline import Seen
 from tests.support.redis_view import Listener
+from tests.unit.events.test_decimals import ZERO, precise, record
 
 FOLDER = Path(__file__).parents[2] / "recordings" / "field"
 TIME = "copytrading_alloted_time"
@@ -93,6 +94,14 @@ def test_a_user_that_was_marked_is_healed_though_a_column_can_not_be_read(sink: 
     play([first, structs.replace(update, offset=8)], sink, kept=Kept())
     assert of_users(client, "wallet_balance", range(14, 15)) == ["2000.00"]
     assert client.hkeys("cdc:{live:14}") == ["live_users"], "no mark is left"
+
+
+def test_decimals_without_a_scale_are_told_once(sink: RedisSink) -> None:
+    some = [record(ZERO, ZERO | {"wallet_balance": precise(amount)}) for amount in (10_050, 10_060, 10_070)]
+    with capture_logs() as logs:
+        play([structs.replace(each, offset=at) for at, each in enumerate(some)], sink, step=1)
+    (told,) = [line for line in logs if line["action"] == "decimals.assumed"]
+    assert (told["table"], told["log_level"]) == ("live_users", "warning")
 
 
 def test_whole_numbers_as_text_are_amounts(sink: RedisSink, client: redis.Redis) -> None:

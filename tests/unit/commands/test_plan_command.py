@@ -28,7 +28,7 @@ def test_it_follows_the_database_that_is_set_else_the_first(
     found = planned("u-two-databases")
     assert [at for at, each in enumerate(found) if each["outcome"] == "planned"] == ([] if taken is None else [taken])
     left = [each["reason"] for each in found if each["outcome"] == "ignored"]
-    assert all("which is not followed" in reason for reason in left)
+    assert all("which is not consumed" in reason for reason in left)
     assert len(left) == 2 - (taken is not None)
 
 
