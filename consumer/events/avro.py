@@ -159,7 +159,7 @@ class _BareSchema:
             return [self.of(each, namespace) for each in schema]
         if isinstance(schema, str):
             if {schema, f"{namespace}.{schema}"} & set(self._open):
-                raise Undecodable("a schema that holds itself")
+                raise Undecodable("a recursive schema")
             return schema
         kind = schema["type"]
         if not isinstance(kind, str):
@@ -167,7 +167,7 @@ class _BareSchema:
         bare: dict[str, Any] = {name: schema[name] for name in _STRUCTURE if name in schema}
         if kind == "array":
             if schema["items"] == "null" or (isinstance(schema["items"], dict) and schema["items"].get("fields") == []):
-                raise Undecodable("a schema with an array of nothing")
+                raise Undecodable("a schema with an array of empty elements")
             bare["items"] = self.of(schema["items"], namespace)
         elif kind == "map":
             bare["values"] = self.of(schema["values"], namespace)

@@ -21,12 +21,12 @@ from consumer.mapping.columns import Drift, DriftKind
 from consumer.mapping.rules import Rules
 from consumer.planning.effect import Nothing, Plan
 from consumer.planning.join import NO_DETAILS, Details, Subject, join
-from consumer.planning.linked import DELETED, NobodysRow, linked_change, plan_linked
+from consumer.planning.linked import DELETED, UnknownUserType, linked_change, plan_linked
 from consumer.planning.mark import marks_unread
 from consumer.planning.orphan import if_there, is_orphaned, orphaned_delete
 from consumer.planning.plan import healing, plan, user_of
 
-_NO_TABLE_OF_TYPE = "a row of a type of user that no table holds"
+_UNKNOWN_USER_TYPE = "the row's user type is not in the mapping"
 _PARTITION_ROOT = "ALTER PUBLICATION … SET (publish_via_partition_root = true)"
 _LOGICAL_TABLE_FIELD = "__dbz__physicalTableIdentifier"
 
@@ -179,8 +179,8 @@ def _subject_of(event: ChangeEvent, record: SourceRecord, rules: Rules) -> Subje
             return Decision(Outcome.NOTHING, DELETED, event, table=event.table)
         event = spelled(event, linked.money())
         change = linked_change(event, linked, rules)
-        if isinstance(change, NobodysRow):
-            return Decision(Outcome.NOTHING, _NO_TABLE_OF_TYPE, event, table=event.table, drifts=change.drifts)
+        if isinstance(change, UnknownUserType):
+            return Decision(Outcome.NOTHING, _UNKNOWN_USER_TYPE, event, table=event.table, drifts=change.drifts)
         return Subject(event, change.user, change)
     raise UnknownTable(
         f"no rule names the table {event.table!r}", field="source.table", advice=_advice_of_unknown(event)

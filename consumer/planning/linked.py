@@ -25,13 +25,13 @@ class LinkedEffect(StrEnum):
     DONE = "done"
     TAKEN_BACK = "taken back"
     NOT_DONE = "not done"
-    UNMOVED = "unmoved"
+    STILL_DONE = "still done"
 
 
-DELETED = "the row was deleted; what it did stays done"
+DELETED = "the row was deleted; its effect on the user is not undone"
 _WHY_NOTHING = {
-    LinkedEffect.NOT_DONE: "the row is not done yet, or never will be",
-    LinkedEffect.UNMOVED: "the row was done before, and what else changed in it is no news",
+    LinkedEffect.NOT_DONE: "the transaction is not completed",
+    LinkedEffect.STILL_DONE: "the transaction was completed before; its other columns are not published",
 }
 
 
@@ -51,13 +51,13 @@ class LinkedChange:
 
 
 @dataclass(frozen=True, slots=True)
-class NobodysRow:
+class UnknownUserType:
     """A linked row whose user type has no user table. ``drifts``: set if the mapping does not list the type."""
 
     drifts: tuple[Drift, ...] = ()
 
 
-def linked_change(event: ChangeEvent, table: LinkedTable, rules: Rules) -> LinkedChange | NobodysRow:
+def linked_change(event: ChangeEvent, table: LinkedTable, rules: Rules) -> LinkedChange | UnknownUserType:
     """The user, meaning, fields and details of ``event``.
 
     Raises:
@@ -74,7 +74,7 @@ def linked_change(event: ChangeEvent, table: LinkedTable, rules: Rules) -> Linke
     user_type = table.user_type or _text(row, table.user_type_column, table)
     if user_type not in {each.user_type for each in rules.tables}:
         is_known = user_type in table.other_types
-        return NobodysRow(() if is_known else (Drift(table.table, table.user_type_column, DriftKind.VALUE),))
+        return UnknownUserType(() if is_known else (Drift(table.table, table.user_type_column, DriftKind.VALUE),))
     user = UserId(user_type, _number(row, table.user_id, table, event.schema))
     turn = _turn(event, table)
     key = str(_required(row, table.key, table))
@@ -112,7 +112,7 @@ def _turn(event: ChangeEvent, table: LinkedTable) -> LinkedEffect:
     status = None if event.before is None else event.before.get(table.status)
     was_done = isinstance(status, str) and status.rstrip(" ") in table.done
     if is_done:
-        return LinkedEffect.UNMOVED if was_done else LinkedEffect.DONE
+        return LinkedEffect.STILL_DONE if was_done else LinkedEffect.DONE
     return LinkedEffect.TAKEN_BACK if was_done else LinkedEffect.NOT_DONE
 
 

@@ -33,8 +33,8 @@ class _Part(BaseModel):
 
 
 class SourcePosition(_Part):
-    """Where the change stands in the log that Debezium read, to find it there. It does not tell which of two changes is
-    newer: after a failover a later change may have a lower place.
+    """The position of the change in the log that Debezium read. It does not show which of two changes is newer: after a
+    failover a later change may have a lower position.
 
     ``lineage`` is the kind of database and the server that wrote the change.
     """

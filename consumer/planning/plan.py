@@ -188,7 +188,7 @@ def _updated(
     images = (before, after) if is_healing else (before, *case.event.between, after)
     found = reduce(Diff.then, (diff(*pair, case.table, case.event.schema) for pair in pairwise(images)))
     if not found.fields and not found.outside:
-        return Nothing("no column that matters changed", case.unreadable)
+        return Nothing("no mapped column changed", case.unreadable)
     follows = _following(tuple(found.fields), found.outside, rules)
     changed = {name: _last_known(name, change, case) for name, change in found.fields.items()}
     stamps = dict.fromkeys((*follows.stamps, "last_admin_update", "last_updated"), case.now)

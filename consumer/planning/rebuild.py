@@ -14,7 +14,7 @@ from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.change_times import ChangeTimes, time_fields
 from consumer.planning.effect import Extent, Invalidate, Mode, Plan, Remove
-from consumer.planning.linked import NobodysRow, linked_change, plan_linked
+from consumer.planning.linked import UnknownUserType, linked_change, plan_linked
 from consumer.planning.plan import plan, user_of
 from consumer.planning.read_row import ReadRow
 
@@ -101,7 +101,7 @@ def rebuild_linked(event: ChangeEvent, rules: Rules) -> Plan | None:
     table = rules.linked_table(event.table)
     assert table is not None  # only rows of linked tables come here
     change = linked_change(event, table, rules)
-    if isinstance(change, NobodysRow):
+    if isinstance(change, UnknownUserType):
         return None
     planned = plan_linked(event, table, change, rules)
     if not isinstance(planned, Plan) or planned.update is None:

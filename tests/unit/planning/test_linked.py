@@ -19,7 +19,7 @@ def _decided(change: Change, *, accept: bool = False) -> tuple[Outcome, str]:
 
 def test_a_delete_needs_no_more_than_the_key() -> None:
     key_only = replace(COMPLETED, operation="delete", before={"id": 55, "user_id": None, "user_type": None}, after=None)
-    assert _decided(key_only) == (Outcome.NOTHING, "the row was deleted; what it did stays done")
+    assert _decided(key_only) == (Outcome.NOTHING, "the row was deleted; its effect on the user is not undone")
 
 
 def test_an_update_without_the_old_row_is_refused_unless_accepted() -> None:
