@@ -30,7 +30,7 @@ class Gates:
         """
         if not isinstance(self._server, RedisCluster):
             return
-        self._server.announced = {gate.port: node.port for gate, node in zip(self._gates, self.nodes, strict=True)}
+        self._server.announced |= {gate.port: node.port for gate, node in zip(self._gates, self.nodes, strict=True)}
         for gate, node in zip(self._gates, self.nodes, strict=True):
             with node.connect() as client:
                 client.config_set("cluster-announce-port", gate.port)
@@ -56,7 +56,7 @@ class Gates:
         for gate in self._gates:
             gate.close()
         if isinstance(self._server, RedisCluster):
-            self._server.announced = {}
+            # The nodes hear of it one after the other: until then clients are given the ports of the gates.
             for node in self.nodes:
                 with node.connect() as client:
                     client.config_set("cluster-announce-port", 0)

@@ -120,7 +120,8 @@ def test_what_the_readme_shows_is_what_is_printed(marker: str, program: list[str
     wanted = [_TIME.sub("TIME", line) for line in shown.splitlines()]
     assert wanted[0] in lines
     for want, line in zip(wanted, lines[lines.index(wanted[0]) :], strict=False):
-        assert line.startswith(want.removesuffix(" ...")) if want.endswith(" ...") else line == want
+        is_as_shown = line.startswith(want.removesuffix(" ...")) if want.endswith(" ...") else line == want
+        assert is_as_shown, f"README shows {want!r}, printed was {line!r}"
 
 
 def test_docker_commands_name_what_is_in_the_file() -> None:

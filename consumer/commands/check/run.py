@@ -118,6 +118,7 @@ def _topics(
     broker = topic_findings.of_broker(version, kafka.bootstrap_servers, len(present))
     try:
         selection = selected(settings, rules, schemas, recall_if_there)
+        present = kafka_client.topics(kafka)  # the selection may have topics that were created since
     except CdcError as error:
         return None, [broker, findings.of_error("topics", error)]
     found = [

@@ -150,6 +150,14 @@ def test_a_table_that_a_running_connector_captures_may_be_empty() -> None:
     assert Level.FAILURE in levels(("live_users",), "q.db.live_users")
 
 
+def test_topics_may_come_and_go_during_the_check() -> None:
+    """The topics are selected in one request to Kafka, their partitions are counted in another."""
+    settings = Kafka(topic_prefix="p")
+    selection = select(Known({f"p.db.{table}": 8 for table in RULES.captured()}), settings, RULES.captured())
+    found = [each.found for each in of_topics(selection, {"p.db.live_users": 8}, settings, RULES)]
+    assert found[: len(RULES.captured())].count("0 partitions") == len(RULES.captured()) - 1
+
+
 def test_without_heartbeats_nobody_notices_a_silent_connector() -> None:
     there, missing = of_heartbeats(["__debezium-heartbeat.p", "__debezium-heartbeat.q"], {"__debezium-heartbeat.p"})
     assert (there.level, missing.level) == (Level.OK, Level.WARNING)
