@@ -75,17 +75,22 @@ class Numbers:
             self._highest[sent.numbered_by] = sent.number
         elif sent.number[0] < highest[0]:
             self._have_fallen = True
-        if sent.is_timed and sent.ts_ms > self._latest.get(sent.numbered_by, ALWAYS):
+        if sent.ts_ms > self._latest.get(sent.numbered_by, ALWAYS):
             self._latest[sent.numbered_by] = sent.ts_ms
 
     def are_of_one_log(self, sent: SentChange) -> bool:
-        """Whether all numbers are of one server, never fell, and do not fall with this change.
+        """Whether all numbers are of one server, never fell, and neither number nor time falls with this change.
 
-        Then the change is newer than every change seen, wherever it may have been sent before.
+        Then the change is newer than every change seen, wherever it may have been sent before. The time counts too: in
+        MySQL's group replication each member takes GTIDs from a block of its own, so a higher number may be older.
         """
         highest = self._highest
-        is_next = sent.numbered_by in highest and sent.number[0] >= highest[sent.numbered_by][0]
-        return not highest or (len(highest) == 1 and is_next and not self._have_fallen)
+        if not highest:
+            return True
+        if len(highest) > 1 or sent.numbered_by not in highest or self._have_fallen:
+            return False
+        is_rising = sent.number[0] >= highest[sent.numbered_by][0]
+        return is_rising and sent.ts_ms >= self._latest[sent.numbered_by]
 
     def are_below(self, sent: SentChange) -> bool:
         """Whether the change is surely new: if it had been sent before, its number would have been seen."""
@@ -112,9 +117,9 @@ class LogOrder(NamedTuple):
 
     def may_be_before(self, other: LogOrder, clock_ms: int) -> bool:
         """Whether this change may be older than ``other``, if clocks differ by up to ``clock_ms``."""
-        return (
-            self.number < other.number if self.numbered_by == other.numbered_by else self.ts_ms - clock_ms < other.ts_ms
-        )
+        if self.numbered_by == other.numbered_by:
+            return self.number < other.number or self.ts_ms < other.ts_ms
+        return self.ts_ms - clock_ms < other.ts_ms
 
 
 class Doubts:

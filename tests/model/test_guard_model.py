@@ -60,3 +60,23 @@ def test_a_restart_behind_the_old_change() -> None:
     history.apply()
     history.kill(applied=0)
     history.teardown()
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["goes on", "another member"])
+def test_a_member_of_group_replication_has_higher_numbers_for_an_older_change(killed: bool) -> None:
+    """Found by the model: the old change counted as the newest, so the copy of the delete after it was refused."""
+    history = GuardMachine()
+    history.begin(kind=Kind.GROUP, is_counted=False, partitions=1)
+    history.commit(writer=1, values=[(0, 1)], took_s=0, is_compressed=False)
+    history._follow()
+    history.make_topic_anew()
+    history.commit(writer=0, values=[(0, None)], took_s=0, is_compressed=False)
+    history._follow()
+    history.failover(resent=0)
+    history.send_again(transactions=1)
+    if killed:
+        history.send(count=1)
+        history.poll(partition=0, count=1)
+        history.apply()
+        history.kill(applied=0)
+    history.teardown()
