@@ -46,12 +46,14 @@ class OpenTransaction:
     def goes_on_with(self, sent: SentChange, first: int) -> bool:
         """Whether a change is not a copy of the equal change at offset ``first``.
 
-        It is not a copy if its count is higher than all counts before. It is not a copy either if its place is not
-        before the latest change's place, and its old row image fits the row's latest image.
+        It is not a copy if its old row image fits the row's latest image, and its count is higher than all counts
+        before or its place is not before the latest change's place. The count alone is not enough: if Kafka Connect
+        was restarted in the middle of the transaction, a later copy of the remaining rows has higher counts.
         """
         if sent.transaction != self._transaction or first < self._began or sent.key not in self._rows:
             return False
-        return sent.count > self._count or (self._is_behind(sent) and continues(sent.before, self._rows[sent.key]))
+        is_later = sent.count > self._count or self._is_behind(sent)
+        return is_later and continues(sent.before, self._rows[sent.key])
 
     def _is_behind(self, sent: SentChange) -> bool:
         return sent.place >= self._place

@@ -73,7 +73,7 @@ class Numbers:
         highest = self._highest.get(sent.numbered_by)
         if highest is None or sent.number > highest:
             self._highest[sent.numbered_by] = sent.number
-        elif sent.number[0] < highest[0]:
+        elif sent.number < highest:
             self._have_fallen = True
         if sent.ts_ms > self._latest.get(sent.numbered_by, ALWAYS):
             self._latest[sent.numbered_by] = sent.ts_ms
@@ -89,7 +89,7 @@ class Numbers:
             return True
         if len(highest) > 1 or sent.numbered_by not in highest or self._have_fallen:
             return False
-        is_rising = sent.number[0] >= highest[sent.numbered_by][0]
+        is_rising = sent.number >= highest[sent.numbered_by]
         return is_rising and sent.ts_ms >= self._latest[sent.numbered_by]
 
     def are_below(self, sent: SentChange) -> bool:

@@ -11,9 +11,11 @@ from consumer.events.event import ChangeEvent, Operation, RowImage
 from consumer.events.position import SourcePosition
 
 Key: TypeAlias = tuple[object, ...]
-Number: TypeAlias = tuple[Any, int]
-"""Comparable only with numbers of the same ``numbered_by``. The first part is a number or a text."""
+Number: TypeAlias = Any
+"""A number or a text, comparable only with those of the same ``numbered_by``."""
 
+_HAVE_OLD_IMAGE = frozenset({Operation.UPDATE, Operation.DELETE})
+_NO_COLUMNS: RowImage = {}
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -25,10 +27,10 @@ class SentChange(msgspec.Struct, frozen=True):
     :class:`consumer.guard.open_transaction.OpenTransaction` tells these apart. The identity is a hash of 64 bits, valid
     only in this process.
 
-    ``number``: rises within ``numbered_by``. With GTIDs it is the number of the transaction and of the row in it, by
-    server or domain. Otherwise it is the place in the log. ``is_timed``: the source's times must rise too, because
-    another server's binlog has other places. ``is_number_exact``: False if the number may be too high, as in
-    PostgreSQL's first transaction after Debezium was started.
+    ``number``: rises within ``numbered_by``; only rows of one transaction have the same number. With GTIDs it is the
+    number of the transaction, by server or domain. Otherwise it is the place in the log. ``is_timed``: the source's
+    times must rise too, because another server's binlog has other places. ``is_number_exact``: False if the number may
+    be too high, as in PostgreSQL's first transaction after Debezium was started.
 
     ``transaction``: groups the rows of one database transaction. ``count``: Debezium's count of these rows, 0 if
     Debezium does not count. The count is not part of the identity: after a restart in the middle of a transaction
@@ -76,12 +78,14 @@ def sent_row(
     """As :func:`sent_change`, from the parts of a change. ``images``: the row before and after the change."""
     keys = tuple(key.values())
     before, after = images
+    if before is None and op in _HAVE_OLD_IMAGE:
+        before = _NO_COLUMNS  # the database does not send it
     is_in_wal = position.connector == "postgresql"
     is_global = not is_in_wal and bool(position.transaction)
     # In PostgreSQL's log every change of a row has a different place.
     content = 0 if is_in_wal else _hashed(after)
     place = "" if is_global else position.place
-    numbered_by, number = _numbered(position) if is_global else (position.connector, (position.order, 0))
+    numbered_by, number = _numbered(position) if is_global else (position.connector, position.order)
     return SentChange(
         identity=hash((table, op, position.transaction, place, position.ts_ms, _hashable(keys), content)),
         numbered_by=numbered_by,
@@ -130,7 +134,7 @@ def _numbered(position: SourcePosition) -> tuple[str, Number]:
     """Split a GTID: ``uuid:23`` or ``uuid:tag:23`` of MySQL, ``0-102-23`` of MariaDB."""
     gtid = position.transaction
     head, _, number = gtid.rpartition(":" if ":" in gtid else "-")
-    return head, (int(number) if number.isdecimal() else 0, position.count)
+    return head, int(number) if number.isdecimal() else 0
 
 
 def _hashable(key: tuple[object, ...]) -> tuple[object, ...]:

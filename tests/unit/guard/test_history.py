@@ -152,17 +152,6 @@ def test_a_number_that_begins_again_after_reset_master_is_new() -> None:
     assert firsts(history, reset) == [None] * 3
 
 
-def test_the_rows_of_one_transaction_are_told_apart_by_their_count() -> None:
-    history = fresh()
-    one = change(5, 0)
-    rows = [
-        replace(each, place=replace(each.place, offset=at), position=replace(each.position, count=at + 1))
-        for at, each in enumerate([one] * 3)
-    ]
-    assert firsts(history, rows) == [None] * 3
-    assert firsts(history, [again(each, 3 + at) for at, each in enumerate(rows)]) == [0, 0, 0]
-
-
 def rows_of_one(*values: int, first_count: int = 1, offset: int = 0, first_row: int = 0) -> list[ChangeEvent]:
     """Rows of one transaction, at places of their own, which Debezium counts from ``first_count`` on."""
     rows = []
@@ -170,6 +159,26 @@ def rows_of_one(*values: int, first_count: int = 1, offset: int = 0, first_row: 
         row = change(5, offset + at, before=before, after=after, pos=500 + first_row + at)
         rows.append(replace(row, position=replace(row.position, count=first_count + at)))
     return rows
+
+
+def test_equal_rows_of_one_transaction_are_told_apart() -> None:
+    history, rows = fresh(), rows_of_one(1, 2, 1, 2)
+    assert firsts(history, rows) == [None] * 3
+    assert firsts(history, [again(each, 3 + at) for at, each in enumerate(rows)]) == [0, 1, 0]
+
+
+def test_copies_with_higher_counts_than_their_first_records_are_recognised() -> None:
+    """Found by the model: sent once from the middle on, and then as a whole, the rest has higher counts."""
+    history, rows = fresh(), rows_of_one(1, 2, 3, 4)
+    rest = rows_of_one(2, 3, 4, first_row=1, offset=1)
+    assert firsts(history, [rows[0], *rest]) == [None] * 3
+    assert firsts(history, [again(each, 3 + at) for at, each in enumerate(rows)]) == [0, 1, 2]
+
+
+def test_an_equal_row_without_its_old_image_is_told_apart_by_its_count() -> None:
+    history = fresh()
+    rows = [replace(each, before=None) for each in rows_of_one(1, 2, 1, 2)]
+    assert firsts(history, rows) == [None] * 3
 
 
 @pytest.mark.parametrize("begins_anew", [False, True], ids=["the same member", "a new member"])
