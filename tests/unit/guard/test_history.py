@@ -145,6 +145,15 @@ def test_numbers_that_members_draw_from_blocks_rise_and_fall_and_are_new() -> No
     assert firsts(history, [again(each, 5 + at) for at, each in enumerate(mixed)]) == [0, 1, 2, 3, 4]
 
 
+def test_a_higher_number_from_another_members_block_may_be_older() -> None:
+    """The topic was created after it, so nobody knows whether it was sent: what follows it must be applied again."""
+    newest = change(1, 1, after=None, ts_ms=NOW_MS + 50_000)
+    history = fresh(TopicStub([newest], Coverage(NOW_MS + 40_000, 0)))
+    assert history.first_sent(newest) is None
+    assert history.first_sent(change(1001, 2, ts_ms=NOW_MS, written_ms=NOW_MS + 60_000)) is None
+    assert history.first_sent(again(newest, 3)) is None
+
+
 def test_a_number_that_begins_again_after_reset_master_is_new() -> None:
     history = fresh()
     firsts(history, TEN)
