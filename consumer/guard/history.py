@@ -111,7 +111,7 @@ class PartitionHistory:
         """As :meth:`first_sent`, for a streamed change in the form of the history."""
         memory = self._memory or self._begin(sent)
         first = self._found(sent, memory)
-        if first is not None and first < sent.offset and not self._is_new_all_the_same(sent, first):
+        if first is not None and first < sent.offset and not self._must_apply_again(sent, first):
             return first
         memory.put(sent.identity, sent.offset, sent.written_ms)
         self._numbers.count(sent)
@@ -191,15 +191,15 @@ class PartitionHistory:
         self._search = search
         return search, first
 
-    def _is_new_all_the_same(self, sent: SentChange, first: int) -> bool:
+    def _must_apply_again(self, sent: SentChange, first: int) -> bool:
         """Whether to apply a change although an equal one was sent at ``first``: either it is another change of the
         same transaction, or a change that may be older was accepted in between.
         """
-        if self._doubts.apply_to(sent, first):
+        if self._doubts.must_apply_again(sent, first):
             # Apply the later changes too that are sent again; otherwise the user would keep the values of this change.
             self._doubts.add(sent)
             return True
-        return self._open.goes_on_with(sent, first)
+        return self._open.is_new_change(sent, first)
 
 
 def _last(event: ChangeEvent) -> tuple[int, Key | None]:

@@ -43,7 +43,7 @@ class OpenTransaction:
         self._count = max(self._count, earlier._count)
         self._rows = earlier._rows | self._rows
 
-    def goes_on_with(self, sent: SentChange, first: int) -> bool:
+    def is_new_change(self, sent: SentChange, first: int) -> bool:
         """Whether a change is not a copy of the equal change at offset ``first``.
 
         It is not a copy if its old row image fits the row's latest image, and its count is higher than all counts

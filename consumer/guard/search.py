@@ -111,11 +111,11 @@ class LogOrder(NamedTuple):
         """The order of ``sent``."""
         return cls(sent.numbered_by, sent.number, sent.ts_ms)
 
-    def is_surely_behind(self, other: LogOrder) -> bool:
+    def is_surely_newer(self, other: LogOrder) -> bool:
         """Whether this change is surely newer than ``other``."""
         return self.numbered_by == other.numbered_by and self.number > other.number and self.ts_ms >= other.ts_ms
 
-    def may_be_before(self, other: LogOrder, clock_ms: int) -> bool:
+    def may_be_older(self, other: LogOrder, clock_ms: int) -> bool:
         """Whether this change may be older than ``other``, if clocks differ by up to ``clock_ms``."""
         if self.numbered_by == other.numbered_by:
             return self.number < other.number or self.ts_ms < other.ts_ms
@@ -141,14 +141,14 @@ class Doubts:
         for key, changes in others._of.items():
             self._of.setdefault(key, {}).update(changes)
 
-    def apply_to(self, sent: SentChange, first: int) -> bool:
+    def must_apply_again(self, sent: SentChange, first: int) -> bool:
         """Whether a change that may be older than ``sent`` was accepted after ``first``, the first offset of ``sent``.
 
         ``sent`` itself counts too: if its record is read again, the answer must be the same.
         """
         order = LogOrder.of(sent)
         return any(
-            first < offset <= sent.offset and not (doubtful is not None and doubtful.is_surely_behind(order))
+            first < offset <= sent.offset and not (doubtful is not None and doubtful.is_surely_newer(order))
             for offset, doubtful in self._of.get(sent.key, {}).items()
         )
 
@@ -246,9 +246,9 @@ class Search:
             self._firsts.setdefault(sent.identity, sent.offset)
         first = self._firsts.get(sent.identity, sent.offset)
         if first < sent.offset:
-            if self.doubts.apply_to(sent, first):
+            if self.doubts.must_apply_again(sent, first):
                 self.doubts.add(sent)
-        elif is_old and before is not None and order.may_be_before(before, self._clock_ms):
+        elif is_old and before is not None and order.may_be_older(before, self._clock_ms):
             self.doubts.add(sent)
             since_ms = sent.ts_ms - self._clock_ms
             if since_ms < self.since_ms:
