@@ -149,7 +149,7 @@ class PartitionHistory:
             first = memory.get(sent.identity)
             if first is None and since_ms < memory.since_ms and self._earlier is not None:
                 first = self._looked_up(sent, memory, self._earlier, since_ms)
-        if first is None and since_ms < self._sure_since_ms and not self._numbers.are_of_one_log(sent):
+        if first is None and since_ms < self._sure_since_ms and not self._numbers.are_of_one_log(sent, self._clock_ms):
             self._doubts.add(sent)
         return first
 

@@ -78,11 +78,12 @@ class Numbers:
         if sent.ts_ms > self._latest.get(sent.numbered_by, ALWAYS):
             self._latest[sent.numbered_by] = sent.ts_ms
 
-    def are_of_one_log(self, sent: SentChange) -> bool:
+    def are_of_one_log(self, sent: SentChange, clock_ms: int) -> bool:
         """Whether all numbers are of one server, never fell, and neither number nor time falls with this change.
 
         Then the change is newer than every change seen, wherever it may have been sent before. The time counts too: in
-        MySQL's group replication each member takes GTIDs from a block of its own, so a higher number may be older.
+        MySQL's group replication each member takes GTIDs from a block of its own, so a higher number may be older. But
+        transactions of one server that overlap have times that fall a little: up to ``clock_ms`` says nothing.
         """
         highest = self._highest
         if not highest:
@@ -90,7 +91,7 @@ class Numbers:
         if len(highest) > 1 or sent.numbered_by not in highest or self._have_fallen:
             return False
         is_rising = sent.number >= highest[sent.numbered_by]
-        return is_rising and sent.ts_ms >= self._latest[sent.numbered_by]
+        return is_rising and sent.ts_ms + clock_ms >= self._latest[sent.numbered_by]
 
     def are_below(self, sent: SentChange) -> bool:
         """Whether the change is surely new: if it had been sent before, its number would have been seen."""
@@ -118,7 +119,7 @@ class LogOrder(NamedTuple):
     def may_be_older(self, other: LogOrder, clock_ms: int) -> bool:
         """Whether this change may be older than ``other``, if clocks differ by up to ``clock_ms``."""
         if self.numbered_by == other.numbered_by:
-            return self.number < other.number or self.ts_ms < other.ts_ms
+            return self.number < other.number or self.ts_ms + clock_ms < other.ts_ms
         return self.ts_ms - clock_ms < other.ts_ms
 
 

@@ -102,7 +102,7 @@ class Routes:
         for errand in errands:
             node = errand.to or self._topology.owner(errand.slot)
             if node is None:
-                replies[errand.at] = redis.exceptions.SlotNotCoveredError(f"no master has slot {errand.slot}")
+                replies[errand.at] = redis.exceptions.ClusterDownError(f"no master has slot {errand.slot}")
             else:
                 loads.setdefault(node, []).append(errand)
         return loads

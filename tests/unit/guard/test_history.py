@@ -154,6 +154,15 @@ def test_a_higher_number_from_another_members_block_may_be_older() -> None:
     assert history.first_sent(again(newest, 3)) is None
 
 
+def test_a_tail_of_one_server_is_recognised_in_a_new_topic_though_its_times_fall_a_little() -> None:
+    """Transactions that overlap. The topic was created a moment before them."""
+    times = [NOW_MS + ms for ms in (40, 10, 50, 30)]
+    some = [change(number, number, ts_ms=ms, written_ms=NOW_MS + 60) for number, ms in enumerate(times)]
+    history = fresh(TopicStub(some, Coverage(NOW_MS, 0)))
+    assert firsts(history, some) == [None] * 4
+    assert firsts(history, [again(each, 4 + at) for at, each in enumerate(some)]) == [0, 1, 2, 3]
+
+
 def test_a_number_that_begins_again_after_reset_master_is_new() -> None:
     history = fresh()
     firsts(history, TEN)
