@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
 
@@ -12,17 +12,19 @@ import pytest
 import redis
 from msgspec.structs import replace
 
-from consumer.errors import ConfigError, Reconnected
+from consumer.errors import ConfigError, Reconnected, ServerUnavailable
 from consumer.events.record import Partition
 from consumer.mapping.keys import companion
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Names
 from consumer.planning.effect import Plan
-from consumer.settings.sections import Guard
+from consumer.settings.sections import Guard, Kafka
+from consumer.settings.sources import Settings
 from consumer.sink.cluster.plan_slots import SLOTS, slot, tags
 from consumer.sink.cluster.routes import Routes
+from consumer.sink.group_memory import recall
 from consumer.sink.redis_sink import RedisSink
-from consumer.sink.rights import wanted
+from consumer.sink.rights import database_key, wanted
 from tests.integration.redis.conftest import settings_of
 from tests.integration.redis.test_sink import BALANCE, CONFIG, PORTFOLIO, apply, plan_of
 from tests.support.redis_cluster import TestCluster
@@ -278,3 +280,25 @@ def test_enough_rights_are_enough(redis_url: str, client: ClusterClient) -> None
     finally:
         sink.close()
         client.execute_command("ACL", "DELUSER", "narrow")
+
+
+def test_a_slot_that_no_master_has_is_waited_for(
+    redis_url: str, redis_kind: TestCluster, client: ClusterClient
+) -> None:
+    """It ended a member that started while a master was away."""
+    settings = Settings(redis=settings_of(redis_url), kafka=Kafka(bootstrap_servers="nowhere:1", topic_prefix="p"))
+    number = slot(database_key(settings.kafka.group_id))
+    owner = redis_kind.master_of(database_key(settings.kafka.group_id))
+    with ExitStack() as exits:
+        nodes = [exits.enter_context(node.connect()) for node in redis_kind.nodes]
+        for node in nodes:
+            node.execute_command("CLUSTER", "DELSLOTS", number)
+        try:
+            with pytest.raises(ServerUnavailable):
+                recall(settings)
+        finally:
+            for node, connected in zip(redis_kind.nodes, nodes, strict=True):
+                if node is owner:
+                    connected.execute_command("CLUSTER", "ADDSLOTS", number)
+            eventually(redis_kind.is_whole, 60)
+    assert recall(settings) == frozenset()
