@@ -18,20 +18,24 @@ class OpenTransaction:
         self._place = ""
         self._count = 0
         self._began = 0
-        self._rows: dict[Key, RowImage | None] = {}
+        self._rows: dict[tuple[str, Key], RowImage | None] = {}
 
     def add(self, sent: SentChange) -> None:
         """Add a new change."""
         if sent.transaction != self._transaction:
             self._transaction, self._began, self._count, self._rows = sent.transaction, sent.offset, 0, {}
-        self._rows[sent.key] = sent.after
+        self._rows[sent.table, sent.key] = sent.after
         self._place = sent.place
         self._count = max(self._count, sent.count)
 
     def add_unless_copy(self, sent: SentChange) -> None:
-        """Add a change, unless its place is before the place of the latest change: then it is a copy."""
-        if sent.transaction != self._transaction or self._is_behind(sent):
+        """Add a change, unless its place is before the place of the latest change: then it may be a copy."""
+        if not self.is_before_latest(sent):
             self.add(sent)
+
+    def is_before_latest(self, sent: SentChange) -> bool:
+        """Whether the place of a row of this transaction is before the place of the latest row."""
+        return sent.transaction == self._transaction and not self._is_not_before(sent)
 
     def begin_with(self, earlier: OpenTransaction) -> None:
         """Add the changes of the same transaction in ``earlier``, which come directly before the changes added here."""
@@ -48,12 +52,16 @@ class OpenTransaction:
 
         It is not a copy if its old row image fits the row's latest image, and its count is higher than all counts
         before or its place is not before the latest change's place. The count alone is not enough: if Kafka Connect
-        was restarted in the middle of the transaction, a later copy of the remaining rows has higher counts.
+        was restarted in the middle of the transaction, a later copy of the remaining rows has higher counts. Without
+        an old image only the count can tell.
         """
-        if sent.transaction != self._transaction or first < self._began or sent.key not in self._rows:
+        row = sent.table, sent.key
+        if sent.transaction != self._transaction or first < self._began or row not in self._rows:
             return False
-        is_later = sent.count > self._count or self._is_behind(sent)
-        return is_later and continues(sent.before, self._rows[sent.key])
+        is_counted_later = sent.count > self._count
+        if sent.lacks_before:
+            return is_counted_later
+        return (is_counted_later or self._is_not_before(sent)) and continues(sent.before, self._rows[row])
 
-    def _is_behind(self, sent: SentChange) -> bool:
+    def _is_not_before(self, sent: SentChange) -> bool:
         return sent.place >= self._place

@@ -60,7 +60,7 @@ class EarlierRecords(Protocol):
 
 
 class Numbers:
-    """The highest number of each server or domain among the changes written since ``since_ms``."""
+    """The highest number and the latest time of each server or domain among the changes written since ``since_ms``."""
 
     def __init__(self) -> None:
         self.since_ms = ALWAYS
@@ -81,9 +81,9 @@ class Numbers:
     def are_of_one_log(self, sent: SentChange, clock_ms: int) -> bool:
         """Whether all numbers are of one server, never fell, and neither number nor time falls with this change.
 
-        Then the change is newer than every change seen, wherever it may have been sent before. The time counts too: in
-        MySQL's group replication each member takes GTIDs from a block of its own, so a higher number may be older. But
-        transactions of one server that overlap have times that fall a little: up to ``clock_ms`` says nothing.
+        Then the change is taken as newer than every change seen, wherever it may have been sent before. The time counts
+        too: in MySQL's group replication each member takes GTIDs from a block of its own, so a higher number may be
+        older. A time that is lower by up to ``clock_ms`` does not count as fallen: transactions of one server overlap.
         """
         highest = self._highest
         if not highest:
@@ -239,6 +239,7 @@ class Search:
         if sent.offset < self._judged:
             return
         self._judged = sent.offset + 1
+        is_before_latest = self.open.is_before_latest(sent)
         self.open.add_unless_copy(sent)
         order, before = LogOrder.of(sent), self._latest.get(sent.key)
         self._latest[sent.key] = order
@@ -249,7 +250,7 @@ class Search:
         if first < sent.offset:
             if self.doubts.must_apply_again(sent, first):
                 self.doubts.add(sent)
-        elif is_old and before is not None and order.may_be_older(before, self._clock_ms):
+        elif is_old and (is_before_latest or (before is not None and order.may_be_older(before, self._clock_ms))):
             self.doubts.add(sent)
             since_ms = sent.ts_ms - self._clock_ms
             if since_ms < self.since_ms:

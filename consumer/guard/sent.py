@@ -38,6 +38,7 @@ class SentChange(msgspec.Struct, frozen=True):
     """
 
     identity: int
+    table: str
     numbered_by: str
     number: Number
     is_number_exact: bool
@@ -51,6 +52,11 @@ class SentChange(msgspec.Struct, frozen=True):
     key: Key
     before: RowImage | None
     after: RowImage | None
+
+    @property
+    def lacks_before(self) -> bool:
+        """Whether the database does not send the old row image of this change."""
+        return self.before is not None and not self.before
 
 
 def sent_change(event: ChangeEvent) -> SentChange:
@@ -78,16 +84,17 @@ def sent_row(
     """As :func:`sent_change`, from the parts of a change. ``images``: the row before and after the change."""
     keys = tuple(key.values())
     before, after = images
-    if before is None and op in _HAVE_OLD_IMAGE:
-        before = _NO_COLUMNS  # the database does not send it
     is_in_wal = position.connector == "postgresql"
     is_global = not is_in_wal and bool(position.transaction)
+    if before is None and op in _HAVE_OLD_IMAGE and not is_in_wal:
+        before = _NO_COLUMNS  # the database does not send it
     # In PostgreSQL's log every change of a row has a different place.
     content = 0 if is_in_wal else _hashed(after)
     place = "" if is_global else position.place
     numbered_by, number = _numbered(position) if is_global else (position.connector, position.order)
     return SentChange(
         identity=hash((table, op, position.transaction, place, position.ts_ms, _hashable(keys), content)),
+        table=table,
         numbered_by=numbered_by,
         number=number,
         # If Debezium does not know the previous commit, the row's own place is used instead.

@@ -80,3 +80,25 @@ def test_a_member_of_group_replication_has_higher_numbers_for_an_older_change(ki
         history.apply()
         history.kill(applied=0)
     history.teardown()
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("is_counted", [False, True], ids=["uncounted", "counted"])
+def test_a_partition_is_added_within_a_transaction_and_a_member_restarts_between_two_copies(
+    kind: Kind, is_counted: bool
+) -> None:
+    """The first row lies in the new partition for the first time, behind the second one: it is doubtful."""
+    history = GuardMachine()
+    history.begin(kind=kind, is_counted=is_counted, partitions=1)
+    history.commit(writer=0, values=[(1, 1), (1, 2)], took_s=0, is_compressed=False)
+    history.interrupt(sent=1, transactions=0, noted=1)
+    history.poll(partition=0, count=9)
+    history.apply()
+    history.add_partition()
+    history._follow()
+    history.send_again(transactions=1)
+    history.interrupt(sent=1, transactions=0, noted=1)
+    history.poll(partition=1, count=9)
+    history.apply()
+    history.kill(applied=0)
+    history.teardown()

@@ -199,6 +199,23 @@ def test_an_equal_row_without_its_old_image_is_told_apart_by_its_count() -> None
     assert firsts(history, rows) == [None] * 3
 
 
+def test_rows_of_two_tables_of_one_topic_with_equal_keys_are_two_rows() -> None:
+    history = fresh()
+    first, second, _, last = rows_of_one(1, 2, 1, 9, 9)
+    other = replace(last, table="demo_users", place=replace(last.place, offset=2))
+    last = rows_of_one(1, 2, first_count=4, first_row=3, offset=3)[0]
+    assert firsts(history, [first, second, other, last]) == [None] * 4
+
+
+@pytest.mark.parametrize("is_in_wal", [False, True], ids=["mysql", "postgresql"])
+def test_the_latest_row_without_its_old_image_is_recognised_when_it_is_sent_again(is_in_wal: bool) -> None:
+    history = fresh()
+    some = [in_wal(100 * at, at, 100 * at - 50, transaction=at) if is_in_wal else change(at, at) for at in (1, 2)]
+    some = [replace(each, before=None) for each in some]
+    assert firsts(history, some) == [None] * 2
+    assert history.first_sent(again(some[1], 3)) == 2
+
+
 @pytest.mark.parametrize("begins_anew", [False, True], ids=["the same member", "a new member"])
 def test_a_row_that_is_first_sent_after_a_restart_within_its_transaction_is_new(begins_anew: bool) -> None:
     """Debezium counts it 1 like the first row, whose content it has (debezium/dbz#633). To refuse it would lose it."""
