@@ -126,7 +126,6 @@ class Topics:
         """The changes at these offsets, at most one of each partition."""
         wanted = {TopicPartition(part.topic, part.number): offset for part, offset in offsets.items()}
         found: dict[Partition, ChangeEvent] = {}
-        deadline = time.monotonic() + _SILENCE_S
         try:
             known = {part: offset for part, offset in wanted.items() if part in self._parts}
             # An offset may be after the end: of a topic that was deleted and created again.
@@ -136,7 +135,10 @@ class Topics:
             for part, offset in left.items():
                 self._consumer.resume(part)  # a pause survives a new assignment
                 self._consumer.seek(part, offset)
+            missing, deadline = len(left), time.monotonic() + _SILENCE_S
             while left:
+                if len(left) < missing:
+                    missing, deadline = len(left), time.monotonic() + _SILENCE_S
                 if time.monotonic() > deadline:
                     silent = ", ".join(sorted({part.topic for part in left}))
                     raise KafkaTimeoutError(f"no record of {silent} arrived for {_SILENCE_S:.0f} s")
