@@ -35,7 +35,7 @@ class OpenTransaction:
 
     def is_before_latest(self, sent: SentChange) -> bool:
         """Whether the place of a row of this transaction is before the place of the latest row."""
-        return sent.transaction == self._transaction and not self._is_not_before(sent)
+        return sent.transaction == self._transaction and sent.place < self._place
 
     def begin_with(self, earlier: OpenTransaction) -> None:
         """Add the changes of the same transaction in ``earlier``, which come directly before the changes added here."""
@@ -61,7 +61,4 @@ class OpenTransaction:
         is_counted_later = sent.count > self._count
         if sent.lacks_before:
             return is_counted_later
-        return (is_counted_later or self._is_not_before(sent)) and continues(sent.before, self._rows[row])
-
-    def _is_not_before(self, sent: SentChange) -> bool:
-        return sent.place >= self._place
+        return (is_counted_later or not self.is_before_latest(sent)) and continues(sent.before, self._rows[row])

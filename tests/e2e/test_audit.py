@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.process import CLI, command
+from tests.support.forked import base_environment
 from tests.support.redis_view import eventually
 from tests.support.stack.port import Ports
 from tests.support.stack.roster import DATABASES
@@ -47,7 +48,7 @@ def audit(system: System, *arguments: str, seconds: float = 240.0) -> subprocess
 
 def measured(system: System, folder: Path) -> tuple[subprocess.CompletedProcess[str], str]:
     """A whole audit, and what it took; its memory must not grow with the users."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
+    clean = base_environment()
     settings = {**clean, **system.environment, "CDC_DATABASE__URL": system.database.url, "CDC_AUDIT__PATIENCE_S": "60"}
     began = time.monotonic()
     with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err:
@@ -215,7 +216,7 @@ def gauges(port: int) -> dict[str, float]:
 def test_watching_exports_the_share_of_users_that_are_right(live: System, tmp_path: Path) -> None:
     live.redis.hset(config_key(WITNESS), "leverage", "999")
     port = Ports().take("metrics")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
+    clean = base_environment()
     settings = {
         "CDC_DATABASE__URL": live.database.url,
         "CDC_AUDIT__INTERVAL_S": "0.5",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -12,6 +11,7 @@ import pytest
 
 from consumer.events.value import money
 from tests.e2e.conftest import System
+from tests.support.forked import base_environment
 from tests.support.redis_view import eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -28,7 +28,7 @@ def test_redis_emptied_is_rebuilt_beside_the_running_consumer(live: System) -> N
         live.trading.insert("live_users", id=user, wallet_balance=user)
     live.passed(USERS[-1])
     live.redis.flushall()
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("CDC_")}
+    clean = base_environment()
     command = [str(Path(sys.executable).with_name("cdc-consumer")), "replay", "--rebuild", "--yes"]
     replay = subprocess.Popen(command, env=clean | dict(live.environment))
     turn = 0
