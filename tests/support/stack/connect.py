@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from consumer.source.connect.client import ConnectApi
@@ -37,12 +37,18 @@ class Connect(Server):
 
 
 def native(
-    place: Place, broker: Kafka, databases: Sequence[str], *, avro: bool = False, flush_interval_ms: int = 1_000
+    place: Place,
+    broker: Kafka,
+    databases: Sequence[str],
+    *,
+    avro: bool = False,
+    flush_interval_ms: int = 1_000,
+    option: Callable[[], Sequence[str]] = java.no_options,
 ) -> Connect:
     """A worker for connectors of ``databases``.
 
     ``flush_interval_ms`` is how often source offsets are kept: after a kill everything since then is
-    sent again, so a test that wants duplicates makes it long.
+    sent again, so a test that wants duplicates makes it long. ``option``: as of :func:`kafka.native`.
     """
     port = place.ports.take("connect")
 
@@ -55,7 +61,8 @@ def native(
         worker = settings(place.host, port, broker.bootstrap_servers, plugins, flush_interval_ms)
         file = java.properties(home / "connect.properties", worker)
         main = "org.apache.kafka.connect.cli.ConnectDistributed"
-        return Launch(java.command(home, kafka.libraries(place), main, str(file), heap_mb=1024))
+        command = java.command(home, kafka.libraries(place), main, str(file), heap_mb=1024, options=option())
+        return Launch(command)
 
     return Connect(Process(place, "connect", prepare), place.host, port)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.stack.machine import program
@@ -16,12 +17,22 @@ LOG4J = """<Configuration status="WARN">
 """
 
 
-def command(home: Path, libraries: Path, main: str, *arguments: str, heap_mb: int = 512) -> list[str]:
-    """Run class ``main`` with the jars of ``libraries``; ``home`` takes the logging configuration."""
+def no_options() -> Sequence[str]:
+    """No more options of Java than those that every server has."""
+    return ()
+
+
+def command(
+    home: Path, libraries: Path, main: str, *arguments: str, heap_mb: int = 512, options: Sequence[str] = ()
+) -> list[str]:
+    """Run class ``main`` with the jars of ``libraries``; ``home`` takes the logging configuration.
+
+    ``options``: more options of Java.
+    """
     logging = home / "log4j2.xml"
     logging.write_text(LOG4J)
     classes = ["-cp", f"{libraries}/*", main, *arguments]
-    return [program("java"), f"-Xmx{heap_mb}m", *FLAGS, f"-Dlog4j2.configurationFile={logging}", *classes]
+    return [program("java"), f"-Xmx{heap_mb}m", *FLAGS, *options, f"-Dlog4j2.configurationFile={logging}", *classes]
 
 
 def properties(path: Path, settings: dict[str, str]) -> Path:

@@ -6,6 +6,7 @@ import base64
 import shutil
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kafka import KafkaAdminClient
@@ -69,7 +70,8 @@ def libraries(place: Place) -> Path:
     return place.installation(f"kafka-{VERSION}", lambda into: place.maven.libraries(ARTIFACTS, into))
 
 
-def native(place: Place) -> Kafka:
+def native(place: Place, option: Callable[[], Sequence[str]] = java.no_options) -> Kafka:
+    """A broker with an empty data directory. ``option``: called before the first start, for more options of Java."""
     port, controller = place.ports.take("kafka"), place.ports.take("kafka-controller")
 
     def prepare() -> Launch:
@@ -78,7 +80,7 @@ def native(place: Place) -> Kafka:
         shutil.copytree(_formatted(place), home / "data")
         about = home / "data" / "meta.properties"
         about.write_text(about.read_text().replace(_FORMATTED_ID, _new_id()))
-        return Launch(java.command(home, libraries(place), "kafka.Kafka", str(file)))
+        return Launch(java.command(home, libraries(place), "kafka.Kafka", str(file), options=option()))
 
     return Kafka(Process(place, "kafka", prepare), place.host, port)
 

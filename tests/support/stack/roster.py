@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tests.support.stack import (
+    class_archive,
     connect,
     docker,
     kafka,
@@ -54,7 +55,7 @@ def servers(kind: str, place: Place, wanted: Wanted) -> dict[str, Server]:
 
 
 def _native(place: Place, wanted: Wanted) -> list[Server]:
-    broker = kafka.native(place)
+    broker = kafka.native(place, class_archive.option_of(place, "kafka"))
     found: list[Server] = [broker, *(NATIVE_DATABASES[name](place) for name in wanted.databases)]
     if "standalone" in wanted.redis:
         found.append(redis.native(place, wanted.redis_settings))
@@ -72,6 +73,7 @@ def _native(place: Place, wanted: Wanted) -> list[Server]:
                 wanted.databases,
                 avro=wanted.registry,
                 flush_interval_ms=wanted.flush_interval_ms,
+                option=class_archive.option_of(place, "connect"),
             )
         )
     return found
