@@ -51,9 +51,10 @@ class OpenTransaction:
         """Whether a change is not a copy of the equal change at offset ``first``.
 
         It is not a copy if its old row image fits the row's latest image, and its count is higher than all counts
-        before or its place is not before the latest change's place. The count alone is not enough: if Kafka Connect
-        was restarted in the middle of the transaction, a later copy of the remaining rows has higher counts. Without
-        an old image only the count can tell.
+        before or its place is behind the latest change's place. The count alone is not enough: if Kafka Connect was
+        restarted in the middle of the transaction, a later copy of the remaining rows has higher counts. Without an
+        old image only the count can tell. A transaction is in one binlog file, so a place in another file is a place
+        in another server's log, and tells nothing.
         """
         row = sent.table, sent.key
         if sent.transaction != self._transaction or first < self._began or row not in self._rows:
@@ -61,4 +62,8 @@ class OpenTransaction:
         is_counted_later = sent.count > self._count
         if sent.lacks_before:
             return is_counted_later
-        return (is_counted_later or not self.is_before_latest(sent)) and continues(sent.before, self._rows[row])
+        is_behind_latest = self._is_in_same_file(sent) and not self.is_before_latest(sent)
+        return (is_counted_later or is_behind_latest) and continues(sent.before, self._rows[row])
+
+    def _is_in_same_file(self, sent: SentChange) -> bool:
+        return sent.place.partition("/")[0] == self._place.partition("/")[0]

@@ -28,9 +28,9 @@ class SentChange(msgspec.Struct, frozen=True):
     only in this process.
 
     ``number``: rises within ``numbered_by``; only rows of one transaction have the same number. With GTIDs it is the
-    number of the transaction, by server or domain. Otherwise it is the place in the log. ``is_timed``: the source's
-    times must rise too, because another server's binlog has other places. ``is_number_exact``: False if the number may
-    be too high, as in PostgreSQL's first transaction after Debezium was started.
+    number of the transaction, by the server that wrote it. Otherwise it is the place in the log. ``is_timed``: the
+    source's times must rise too, because another server's binlog has other places. ``is_number_exact``: False if the
+    number may be too high, as in PostgreSQL's first transaction after Debezium was started.
 
     ``transaction``: groups the rows of one database transaction. ``count``: Debezium's count of these rows, 0 if
     Debezium does not count. The count is not part of the identity: after a restart in the middle of a transaction
@@ -138,10 +138,14 @@ def change_id(event: ChangeEvent) -> str:
 
 
 def _numbered(position: SourcePosition) -> tuple[str, Number]:
-    """Split a GTID: ``uuid:23`` or ``uuid:tag:23`` of MySQL, ``0-102-23`` of MariaDB."""
+    """Split a GTID: ``uuid:23`` or ``uuid:tag:23`` of MySQL, ``0-102-23`` of MariaDB.
+
+    The members of MySQL's group replication share one UUID, and each takes numbers from blocks of its own. So numbers
+    are compared only among the changes that one server wrote.
+    """
     gtid = position.transaction
     head, _, number = gtid.rpartition(":" if ":" in gtid else "-")
-    return head, int(number) if number.isdecimal() else 0
+    return f"{head}/{position.server}", int(number) if number.isdecimal() else 0
 
 
 def _hashable(key: tuple[object, ...]) -> tuple[object, ...]:

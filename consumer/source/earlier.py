@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kafka import TopicPartition
@@ -87,12 +87,21 @@ class KafkaEarlierRecords:
         numbers = client.partitions_for_topic(partition.topic) or {partition.number}
         parts = [TopicPartition(partition.topic, number) for number in sorted(numbers)]
         begins = beginning_offsets(client, parts)
-        # Only a partition that still begins at offset 0 shows when it was created.
-        firsts = {part: self._first_written_ms(part, begins[part]) for part in parts if begins[part] == 0}
-        created_ms = max(firsts.values(), default=0)
         own = TopicPartition(*partition)
         kept_ms = 0 if begins[own] == 0 else self._first_written_ms(own, begins[own])
-        return Coverage(created_ms, max(kept_ms, self._compacted_until_ms(partition.topic)))
+        laid_out_ms = self._laid_out_ms(parts, begins)
+        return Coverage(laid_out_ms, max(kept_ms, self._compacted_until_ms(partition.topic)))
+
+    def _laid_out_ms(self, parts: Sequence[TopicPartition], begins: Mapping[TopicPartition, int]) -> int:
+        """When the topic got its last partition, at the latest. Kafka adds partitions only behind the last one, so no
+        partition is younger. The first record shows it, unless it was removed: then that was long ago.
+        """
+        for part in reversed(parts):
+            if begins[part] > 0:
+                return 0
+            if first_ms := self._first_written_ms(part, 0):
+                return first_ms
+        return 0
 
     def _compacted_until_ms(self, topic: str) -> int:
         """Records written before this time may be compacted away; if the topic's settings can't be read, all may be."""

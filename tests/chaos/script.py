@@ -12,7 +12,9 @@ from random import Random
 
 from tests.support.stack.trading import Trading
 
-LIVE, DEMO = 24, 8
+LIVE, DEMO = 24, 16
+"""So many that the snapshot writes to each of the 8 partitions: a partition that is empty for long is a window of the
+guard (decision 23)."""
 _FEWEST, _MOST = 10, 40
 GENERAL, MONEY, ADMIN, GROUP = "user_updates", "balance_updates", "admin_user_updates", "group_updates"
 _OF_MONEY = (GENERAL, MONEY)

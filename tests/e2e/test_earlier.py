@@ -91,6 +91,15 @@ def test_a_topic_that_got_a_partition_tells_everything_since(topic: Topic, earli
     )
 
 
+def test_only_the_last_partition_shows_it_because_another_may_be_empty_for_long(
+    topic: Topic, earlier: KafkaEarlierRecords
+) -> None:
+    topic.make(partitions=3)
+    write(topic, range(60, 62), partition=0)
+    write(topic, range(5), partition=2)
+    assert earlier.coverage(topic.part).laid_out_ms == START_MS
+
+
 def test_where_the_oldest_records_were_deleted_the_first_one_left_tells_since_when(
     topic: Topic, earlier: KafkaEarlierRecords
 ) -> None:

@@ -102,3 +102,35 @@ def test_a_partition_is_added_within_a_transaction_and_a_member_restarts_between
     history.apply()
     history.kill(applied=0)
     history.teardown()
+
+
+@pytest.mark.parametrize("kind", [Kind.MYSQL, Kind.GROUP])
+def test_a_transaction_that_brings_a_row_back_is_sent_again_from_a_later_file_of_another_server(kind: Kind) -> None:
+    """Found by the model: each copy fits the row's latest image, and its place is higher."""
+    history = GuardMachine()
+    history.begin(kind=kind, is_counted=True, partitions=1)
+    history.rotate_log(files=1, server=1)
+    history.commit(writer=0, values=[(0, 1), (0, None)], took_s=0, is_compressed=False)
+    history._follow()
+    history.failover(resent=1)
+    history.teardown()
+
+
+def test_two_members_of_group_replication_change_a_user_within_the_difference_of_clocks() -> None:
+    """Found by the model: an insert, a delete by the other member, and an insert; copies of the last two come first
+    into a partition that was added since. The delete has the higher number of the group, and no lower time.
+    """
+    history = GuardMachine()
+    history.begin(kind=Kind.GROUP, is_counted=False, partitions=2)
+    history.add_partition()
+    history.clocks_are_set(clocks=[0, 1, 0])
+    history.make_topic_anew()
+    history.commit(writer=0, values=[(2, 1)], took_s=0, is_compressed=False)
+    history.commit(writer=1, values=[(2, None)], took_s=0, is_compressed=False)
+    history.failover(resent=0)
+    history.commit(writer=0, values=[(2, 1)], took_s=0, is_compressed=False)
+    history.add_partition()
+    history.refresh(user=0)
+    history.send_again(transactions=1)
+    history.send_again(transactions=1)
+    history.teardown()

@@ -227,9 +227,12 @@ class World:
                 self.layout_of.setdefault(change, self.layout)
 
     def _tells_rows_apart(self, transaction: Transaction) -> bool:
-        """Whether copies of rows with equal content can be known: by their places, in one server's log."""
+        """Whether copies of rows with equal content can be known: by their places in one server's log, or by the file
+        in which another server has the transaction.
+        """
         shares_place = transaction.is_compressed or self.kind is Kind.MARIADB
-        is_exact = self.is_counted and transaction not in self.interrupted
+        files = [file for server in self.servers for each, file, _ in server.log if each is transaction]
+        is_exact = self.is_counted and transaction not in self.interrupted and len(set(files)) == len(files)
         return not shares_place and (is_exact or not self._has_failed_over)
 
     _skipped: frozenset[Transaction] = frozenset()
