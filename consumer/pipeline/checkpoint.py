@@ -24,6 +24,7 @@ import structlog
 
 from consumer.errors import Emptied, Place, ServerUnavailable
 from consumer.events.record import Partition, SourceRecord
+from consumer.guard.history import NO_HISTORY, History
 from consumer.pipeline.protocols import Observer, Polled, Sink, Source, Start
 from consumer.pipeline.retry import KAFKA, REDIS, Outages, Retry
 from consumer.pipeline.watermark import Watermark
@@ -32,10 +33,15 @@ _log = structlog.get_logger(__name__)
 
 
 class Checkpoint:
-    """The watermarks of a source's partitions: in memory, in Redis and in Kafka."""
+    """The watermarks of a source's partitions: in memory, in Redis and in Kafka.
 
-    def __init__(self, sink: Sink, observer: Observer, outages: Outages) -> None:
+    ``history``: forgets a partition that is revoked or read from another offset. It must not rely on records that were
+    decided about and not applied.
+    """
+
+    def __init__(self, sink: Sink, observer: Observer, outages: Outages, history: History = NO_HISTORY) -> None:
         self._sink = sink
+        self._history = history
         self._observer = observer
         self._outages = outages
         self._watermark = Watermark()
@@ -176,6 +182,7 @@ class Checkpoint:
 
     def forget(self, partitions: Collection[Partition]) -> None:
         """The partitions are revoked, or are started again: forget their positions."""
+        self._history.forget(partitions)
         positions = self._watermark.positions()
         for part in partitions:
             if part in positions:
@@ -285,6 +292,7 @@ class Checkpoint:
     def _seek(self, source: Source, offsets: Mapping[Partition, int]) -> None:
         """The only call of the source's seek."""
         current = self._current(source)
+        self._history.forget(current.keys() & offsets.keys())
         source.seek({part: offset for part, offset in offsets.items() if part in current})
 
     def _is_published(self, record: SourceRecord) -> bool:

@@ -78,7 +78,7 @@ class Pipeline:
         self._linger_s = linger_s
         self._clock = clock
         self._outages = Outages(self._observer, repeat_s)
-        self._checkpoint = Checkpoint(sink, self._observer, self._outages)
+        self._checkpoint = Checkpoint(sink, self._observer, self._outages, history)
         self._completion = Completion(sink, rules, self._checkpoint, dead_letters, limit, self._observer, clock)
         self._recovery = Recovery(sink, self._checkpoint, self._observer, Reminder(repeat_s), rebuild)
         self._committed_at = self._asked_at = clock()
@@ -139,7 +139,6 @@ class Pipeline:
                 self._commit(self._source)
         finally:
             self._checkpoint.forget(partitions)
-            self._history.forget(partitions)
 
     def _run_once(self, source: Source, retried: Retry, should_stop: Callable[[], bool]) -> None:
         """Poll the next records and decide about them while Redis works on the batch in flight."""

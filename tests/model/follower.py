@@ -238,6 +238,8 @@ class Follower:
         # A kill before the commit, and then Redis without its last second: nobody knows that it was told.
         self.excused |= {user for part, at, user in self.uncommitted if at >= self.committed.get(part, 0)}
         self.redis = before.copy()
+        if self.member.histories is not None:
+            self.member.histories.forget([Partition(TOPIC, partition) for partition in old])
         for partition, at in old.items():
             there = self.redis.offsets.get(partition, 0)
             if there < at:

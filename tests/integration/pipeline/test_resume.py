@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from consumer.errors import ServerError, ServerUnavailable
 from consumer.events.record import Partition, SourceRecord
+from consumer.guard.history import Histories
 from consumer.mapping.reference import reference
 from consumer.pipeline.loop import Pipeline
 from consumer.pipeline.protocols import Applied
@@ -224,6 +225,21 @@ def test_done_records_are_committed_though_the_connection_was_lost_before(sink: 
     source = Interrupted(RECORDS[:4], {3: cut_when_a_commit_is_due})
     Pipeline(sink, reference(), commit_interval_s=1.0, clock=lambda: now[0]).run(source, lambda: source.is_at_end)
     assert source.offsets == {TOPIC: 4}
+
+
+def test_a_copy_is_applied_if_its_first_record_was_compacted_away_before_it_was_read_again(
+    sink: RedisSink, client: redis.Redis
+) -> None:
+    """Found by the model: the first record was decided about, and then dropped with the connection."""
+    copy = structs.replace(RECORDS[3], offset=4)
+
+    def compact() -> None:
+        source._records[3] = copy
+
+    source = Interrupted(RECORDS[:4], {3: lambda: cut_off(client), 4: compact})
+    histories = Histories(None, 5000)
+    Pipeline(sink, reference(), history=histories, commit_interval_s=0).run(source, lambda: source.is_at_end)
+    assert client.hget(CONFIG, "wallet_balance") == "10000.50"
 
 
 def test_redis_serves_again_only_when_it_does(sink: RedisSink) -> None:
