@@ -16,12 +16,38 @@ SOURCE = "admin_operation"
 """The reference deployment's name for the program that changed the row. Subscribers filter by it."""
 
 
+_encode = msgspec.json.Encoder().encode
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """The group before and after. ``old``: None if the old row image does not contain it."""
 
     old: str | None
     new: str
+
+
+class _Position(msgspec.Struct, gc=False):
+    table: str
+    lineage: str
+    order: str
+
+
+class _Message(msgspec.Struct, gc=False):
+    """The fields of a message, in their order. :mod:`consumer.planning.message_schema` says what each one means."""
+
+    event_id: str
+    event_type: str
+    user_id: int
+    user_type: str
+    updated_fields: Mapping[str, str]
+    group_changed: bool
+    old_group: str | None | msgspec.UnsetType
+    new_group: str | msgspec.UnsetType
+    timestamp: str
+    source: str
+    source_position: _Position
+    database_transaction_id: str | None
 
 
 def body(
@@ -39,22 +65,21 @@ def body(
     every channel and in every replay.
     """
     position = event.position
-    message: dict[str, object] = {
-        "event_id": f"{event.table}:{user.id}:{change_id(event)}",
-        "event_type": event_type,
-        "user_id": user.id,
-        "user_type": user.user_type,
-        "updated_fields": updated_fields,
-        "group_changed": group is not None,
-    }
-    if group is not None:
-        message |= {"old_group": group.old, "new_group": group.new}
-    message |= {
-        "timestamp": timestamp(position.ts_ms),
-        "source": SOURCE,
-        "source_position": {"table": event.table, "lineage": position.lineage, "order": position.order},
-        "database_transaction_id": event.transaction_id,
-    }
-    if details:
-        message |= details
-    return msgspec.json.encode(message).decode()
+    message = _Message(
+        f"{event.table}:{user.id}:{change_id(event)}",
+        event_type,
+        user.id,
+        user.user_type,
+        updated_fields,
+        group is not None,
+        msgspec.UNSET if group is None else group.old,
+        msgspec.UNSET if group is None else group.new,
+        timestamp(position.ts_ms),
+        SOURCE,
+        _Position(event.table, position.lineage, position.order),
+        event.transaction_id,
+    )
+    text = _encode(message).decode()
+    if not details:
+        return text
+    return f"{text[:-1]},{_encode(details).decode()[1:]}"  # no detail has the name of one of these fields
