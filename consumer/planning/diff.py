@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import compress
-from operator import ne
+from operator import getitem, itemgetter, ne
 from typing import NamedTuple
 
 import msgspec
@@ -13,11 +13,9 @@ import msgspec
 from consumer.errors import InvalidValue, MissingColumn
 from consumer.events.event import UNAVAILABLE, RowImage, TableSchema
 from consumer.events.value import NO_SCHEMA, Speller, speller
-from consumer.mapping.rules import UserTable
+from consumer.mapping.rules import Column, UserTable
 
 _ABSENT = object()
-_PLAIN = frozenset({str, int})
-"""Classes of raw values that can be cached. ``bool`` is excluded: True equals 1, but is not valid as text."""
 _MOST_KNOWN = 2048
 
 
@@ -44,44 +42,71 @@ class Diff(msgspec.Struct, frozen=True):
         return Diff(fields, tuple(dict.fromkeys((*self.outside, *later.outside))))
 
 
+class _Texts(dict[object, str]):
+    """The texts of a column's raw values of one class. The same amounts, groups and flags occur often."""
+
+    def __init__(self, spell: Speller, scale: int) -> None:
+        self._spell = spell
+        self._scale = scale
+
+    def __missing__(self, raw: object) -> str:
+        text = self._spell(raw, self._scale, NO_SCHEMA)
+        if len(self) >= _MOST_KNOWN:
+            self.clear()
+        self[raw] = text
+        return text
+
+
 class _Cell(NamedTuple):
     """A column in the form for the loops below.
 
-    ``default``: used for a column that is not in the row. ``null``: what Redis holds for NULL. ``known``: a cache of
-    the texts of raw values, for records without schema. The same amounts, groups and flags occur often.
+    ``at``: its place in the table. ``default``: used for a column that is not in the row. ``null``: what Redis holds
+    for NULL. ``texts``: for records without schema, by class of the raw value.
     """
 
+    at: int
     name: str
     field: str
     null: str
-    known: dict[object, str]
+    texts: Mapping[type, _Texts]
     spell: Speller
     scale: int
     default: str | None
     is_required: bool
 
 
+class _Cells:
+    """The columns of a table. ``raw_of`` gets the raw values of all columns from a row, if all are there."""
+
+    def __init__(self, table: UserTable) -> None:
+        self.all = tuple(_cell(at, each) for at, each in enumerate(table.columns))
+        self.of = {each.name: each for each in self.all}
+        self.fields = tuple(each.field for each in self.all)
+        self.raw_of = itemgetter(*(each.name for each in self.all)) if len(self.all) > 1 else None
+        self.texts_by_classes: dict[tuple[type, ...], tuple[_Texts, ...] | None] = {}
+
+    def texts_of(self, classes: tuple[type, ...]) -> tuple[_Texts, ...] | None:
+        """The texts of each column for raw values of these classes; None if a class can't be looked up."""
+        found = tuple(each.texts.get(one) for each, one in zip(self.all, classes, strict=True))
+        texts = tuple(each for each in found if each is not None)
+        self.texts_by_classes[classes] = texts if len(texts) == len(found) else None
+        return self.texts_by_classes[classes]
+
+
+def _cell(at: int, column: Column) -> _Cell:
+    spell, null = speller(column.kind), column.default or ""
+    texts = {
+        str: _Texts(spell, column.scale),
+        int: _Texts(spell, column.scale),
+        type(None): _Texts(spell, column.scale),
+    }
+    texts[type(None)][None] = null
+    return _Cell(at, column.name, column.field, null, texts, spell, column.scale, column.default, column.required)
+
+
 @lru_cache(maxsize=64)
-def _cells(table: UserTable) -> tuple[_Cell, ...]:
-    return tuple(
-        _Cell(
-            each.name,
-            each.field,
-            each.default or "",
-            {},
-            speller(each.kind),
-            each.scale,
-            each.default,
-            each.required,
-        )
-        for each in table.columns
-    )
-
-
-def _remember(cell: _Cell, raw: object, text: str) -> None:
-    if len(cell.known) > _MOST_KNOWN:
-        cell.known.clear()
-    cell.known[raw] = text
+def _cells(table: UserTable) -> _Cells:
+    return _Cells(table)
 
 
 class Image(NamedTuple):
@@ -108,22 +133,39 @@ def read_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
         InvalidValue: the value of a required column does not have the column's kind.
 
     """
+    cells = _cells(table)
+    fields = None if schema else _usual_image(row, cells)
+    return Image(fields, ()) if fields is not None else _any_image(row, table, schema)
+
+
+def _usual_image(row: RowImage, cells: _Cells) -> dict[str, str] | None:
+    """The fields of a row that has all columns, with values that can be read; None if it is another row."""
+    if cells.raw_of is None:
+        return None
+    try:
+        raw = cells.raw_of(row)
+        classes = tuple(map(type, raw))
+        texts = cells.texts_by_classes.get(classes) or cells.texts_of(classes)
+        return dict(zip(cells.fields, map(getitem, texts, raw))) if texts is not None else None  # noqa: B905  # equal
+    except (KeyError, InvalidValue):
+        return None
+
+
+def _any_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
     image: dict[str, str] = {}
     unreadable: tuple[str, ...] = ()
-    for cell in _cells(table):
-        raw = row.get(cell.name, _ABSENT)
-        if raw is None:
+    for cell in _cells(table).all:
+        value = row.get(cell.name, _ABSENT)
+        if value is None:
             image[cell.field] = cell.null
-        elif not schema and raw.__class__ in _PLAIN and (text := cell.known.get(raw)) is not None:
-            image[cell.field] = text  # the most frequent case: without the call below
-        elif raw is _ABSENT:
+        elif value is _ABSENT:
             if cell.is_required:
                 raise MissingColumn(f"not in the row image of {table.table}", field=cell.name)
             if cell.default is not None:
                 image[cell.field] = cell.default
-        elif raw is not UNAVAILABLE:
+        elif value is not UNAVAILABLE:
             try:
-                image[cell.field] = _spelled_value(raw, cell, schema)
+                image[cell.field] = _spelled_value(value, cell, schema)
             except InvalidValue:
                 if cell.is_required:
                     raise
@@ -147,9 +189,9 @@ def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchem
 
     """
     differing = _differing(before, after)
+    cells = [cell for name in differing if (cell := _cells(table).of.get(name)) is not None]
     fields: dict[str, Change] = {}
-    for cell in [each for each in _cells(table) if each.name in differing]:
-        differing.discard(cell.name)
+    for cell in sorted(cells) if len(cells) > 1 else cells:
         new, old = after[cell.name], before.get(cell.name, _ABSENT)
         if new is UNAVAILABLE:
             continue
@@ -162,11 +204,13 @@ def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchem
         old_value, is_known = _known(old, cell, schema)
         if not is_known or old_value != new_value:
             fields[cell.field] = Change(old_value, new_value, is_known)
-    if not differing:
+    if len(cells) == len(differing):
         return Diff(fields, ())
-    # In the row's order, because people read the list in the plan's reasons.
-    outside = (name for name in after if name in differing and after[name] is not UNAVAILABLE)
-    return Diff(fields, tuple(name for name in outside if table.is_outside(name)))
+    return Diff(fields, tuple(name for name in differing if _is_outside(name, after, table)))
+
+
+def _is_outside(name: str, after: RowImage, table: UserTable) -> bool:
+    return name not in _cells(table).of and after[name] is not UNAVAILABLE and table.is_outside(name)
 
 
 def _known(old: object, cell: _Cell, schema: TableSchema) -> tuple[str | None, bool]:
@@ -184,21 +228,17 @@ def _spelled(raw: object, cell: _Cell, schema: TableSchema) -> str | None:
 
 
 def _spelled_value(raw: object, cell: _Cell, schema: TableSchema) -> str:
-    is_plain = not schema and raw.__class__ in _PLAIN
-    if is_plain and (known := cell.known.get(raw)) is not None:
-        return known
     try:
-        text = cell.spell(raw, cell.scale, schema.get(cell.name, NO_SCHEMA))
+        if not schema and (texts := cell.texts.get(raw.__class__)) is not None:
+            return texts[raw]
+        return cell.spell(raw, cell.scale, schema.get(cell.name, NO_SCHEMA))
     except InvalidValue as error:
         error.field = cell.name
         raise
-    if is_plain:
-        _remember(cell, raw, text)
-    return text
 
 
-def _differing(before: RowImage, after: RowImage) -> set[str]:
-    """The columns whose raw values differ. Usually both rows have the same columns in the same order."""
-    if len(before) == len(after) and tuple(before) == tuple(after):
-        return set(compress(after, map(ne, after.values(), before.values())))
-    return {name for name, value in after.items() if before.get(name, _ABSENT) != value}
+def _differing(before: RowImage, after: RowImage) -> list[str]:
+    """The columns whose raw values differ, in the row's order. Usually both rows have the same columns in one order."""
+    if len(before) == len(after) and [*before] == [*after]:
+        return list(compress(after, map(ne, after.values(), before.values())))
+    return [name for name, value in after.items() if before.get(name, _ABSENT) != value]

@@ -42,7 +42,7 @@ class _Message(msgspec.Struct, gc=False):
     user_type: str
     updated_fields: Mapping[str, str]
     group_changed: bool
-    old_group: str | None | msgspec.UnsetType
+    old_group: str | msgspec.UnsetType | None
     new_group: str | msgspec.UnsetType
     timestamp: str
     source: str

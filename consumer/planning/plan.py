@@ -185,8 +185,8 @@ def _updated(
     case: _Case, before: RowImage, after: RowImage, details: Mapping[str, object], *, is_healing: bool = False
 ) -> Plan | Nothing:
     rules = case.rules
-    images = (before, after) if is_healing else (before, *case.event.between, after)
-    found = reduce(Diff.then, (diff(*pair, case.table, case.event.schema) for pair in pairwise(images)))
+    between = () if is_healing else case.event.between
+    found = _differences((before, *between, after), case)
     if not found.fields and not found.outside:
         return Nothing("no mapped column changed", case.unreadable)
     follows = _following(tuple(found.fields), found.outside, rules)
@@ -206,6 +206,14 @@ def _updated(
         reasons=follows.reasons,
         unreadable=case.unreadable,
     )
+
+
+def _differences(images: tuple[RowImage, ...], case: _Case) -> Diff:
+    """Every difference between two neighbouring row images, as one."""
+    table, schema = case.table, case.event.schema
+    if len(images) == 2:
+        return diff(*images, table, schema)
+    return reduce(Diff.then, (diff(*pair, table, schema) for pair in pairwise(images)))
 
 
 def _last_known(name: str, change: Change, case: _Case) -> str:
