@@ -11,7 +11,7 @@ from consumer.errors import InvalidValue, MissingColumn, Unsupported
 from consumer.events.event import ChangeEvent, Operation, RowImage, TableSchema
 from consumer.events.value import NO_SCHEMA, timestamp, whole_number
 from consumer.guard.version import Version
-from consumer.mapping.keys import UserId, render
+from consumer.mapping.keys import UserId, around, render
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.diff import Change, Diff, diff, is_whole, read_image
 from consumer.planning.effect import (
@@ -108,7 +108,7 @@ class _Case:
     bytes. ``is_complete``: the row was sent whole, also if some of its columns are ``unreadable``.
     """
 
-    __slots__ = ("event", "is_complete", "now", "rules", "table", "unreadable", "user", "whole")
+    __slots__ = ("_keys", "event", "is_complete", "now", "number", "rules", "table", "unreadable", "user", "whole")
 
     def __init__(self, event: ChangeEvent, after: RowImage, table: UserTable, user: UserId, rules: Rules) -> None:
         self.event = event
@@ -118,35 +118,58 @@ class _Case:
         self.whole, self.unreadable = read_image(after, table, event.schema)
         self.now = timestamp(event.position.ts_ms)
         self.is_complete = is_whole(after, table)
+        self.number = str(user.id)
+        self._keys = _keys(rules, table)
+
+    @property
+    def guard(self) -> str:
+        """The key of the guard."""
+        return self.number.join(self._keys.guard)
 
     @property
     def image(self) -> dict[str, str]:
         """The whole config hash without its time fields."""
-        return {"id": str(self.user.id), "user_type": self.user.user_type, **self.table.constants, **self.whole}
+        return {"id": self.number, "user_type": self.user.user_type, **self.table.constants, **self.whole}
 
     def upsert(self, changed: Fields, stamps: Fields) -> Upsert:
         """The write to the config hash. A row that was not sent whole does not create the hash."""
         whole = {**self.image, **stamps} if self.is_complete else {}
-        return Upsert(render(self.rules.names.config, self.user), {**changed, **stamps}, whole)
+        return Upsert(self.number.join(self._keys.config), {**changed, **stamps}, whole)
 
     def balance(self) -> Put | None:
-        if self.rules.balance_field not in self.whole:
+        value = self.whole.get(self.rules.balance_field)
+        if value is None:
             return None
-        key = render(self.rules.names.balance, self.user)
-        return Put(key, self.whole[self.rules.balance_field], self.rules.balance_ttl_s)
+        return Put(self.number.join(self._keys.balance), value, self.rules.balance_ttl_s)
 
     def portfolio(self, follows: _Follows, fields: Fields) -> Update | None:
         if not follows.mirrored:
             return None
         mirrored = {name: fields.get(name, self.now) for name in follows.mirrored}
-        return Update(render(self.rules.names.portfolio, self.user), mirrored)
+        return Update(self.number.join(self._keys.portfolio), mirrored)
+
+
+class _Keys(NamedTuple):
+    """The keys of the users of one table: the texts before and after the id."""
+
+    guard: tuple[str, ...]
+    config: tuple[str, ...]
+    balance: tuple[str, ...]
+    portfolio: tuple[str, ...]
+
+
+@lru_cache(maxsize=64)
+def _keys(rules: Rules, table: UserTable) -> _Keys:
+    names = rules.names
+    templates = (names.guard, names.config, names.balance, names.portfolio)
+    return _Keys(*(around(each, table.user_type) for each in templates))
 
 
 class _Follows(NamedTuple):
     """What follows from a change of a set of columns, in the mapping's order.
 
-    ``mirrored``: fields of the portfolio hash: changed fields and time fields. ``reasons``: the names of rules and
-    columns.
+    ``stamps``: the time fields of the config hash. ``mirrored``: fields of the portfolio hash: changed fields and time
+    fields. ``reasons``: the names of rules and columns.
     """
 
     stamps: tuple[str, ...]
@@ -167,7 +190,7 @@ def _following(fields: tuple[str, ...], outside: tuple[str, ...], rules: Rules) 
     pairs.append((rules.outside, outside))
     pairs = [(rule, columns) for rule, columns in pairs if columns]
     return _Follows(
-        stamps=_each_once(rule.stamps for rule, _ in pairs),
+        stamps=_each_once((*(rule.stamps for rule, _ in pairs), ("last_admin_update", "last_updated"))),
         mirrored=_each_once((*columns, *rule.portfolio_stamps) for rule, columns in pairs if rule.portfolio),
         clears=_each_once(rule.clears for rule, _ in pairs),
         channels=_each_once(rule.channels for rule, _ in pairs),
@@ -191,11 +214,11 @@ def _updated(
         return Nothing("no mapped column changed", case.unreadable)
     follows = _following(tuple(found.fields), found.outside, rules)
     changed = {name: _last_known(name, change, case) for name, change in found.fields.items()}
-    stamps = dict.fromkeys((*follows.stamps, "last_admin_update", "last_updated"), case.now)
+    stamps = dict.fromkeys(follows.stamps, case.now)
     return Plan(
         user=case.user,
         table=case.table.table,
-        guard=render(rules.names.guard, case.user),
+        guard=case.guard,
         version=Version.of(case.event, rules.epoch),
         extent=Extent.WHOLE if is_healing else Extent.CHANGED if case.is_complete else Extent.PART,
         config=case.upsert(case.image if is_healing else changed, stamps) if changed else None,
@@ -235,13 +258,11 @@ def _messages(
     if change is not None and not (change.old_known and change.old == change.new):
         group = Group((change.old or "") if change.old_known else None, changed[rules.group_field])
     general = body(case.event, case.user, event_type, changed, group, details)
-    messages = dict.fromkeys(follows.channels, general)
+    of_groups = rules.names.group_channel
     if group is None:
-        messages.pop(rules.names.group_channel, None)
-    elif rules.names.group_channel in messages:
-        of_group = body(case.event, case.user, "user_group_change", changed, group, details)
-        messages[rules.names.group_channel] = of_group
-    return tuple(Publish(channel, text) for channel, text in messages.items())
+        return tuple([Publish(channel, general) for channel in follows.channels if channel != of_groups])
+    of_group = body(case.event, case.user, "user_group_change", changed, group, details)
+    return tuple([Publish(channel, of_group if channel == of_groups else general) for channel in follows.channels])
 
 
 def _appeared(case: _Case) -> Plan:
@@ -255,7 +276,7 @@ def _appeared(case: _Case) -> Plan:
     return Plan(
         user=case.user,
         table=case.table.table,
-        guard=render(rules.names.guard, case.user),
+        guard=case.guard,
         version=Version.of(event, rules.epoch),
         mode=Mode.FILL if event.is_incremental else Mode.CHANGE,
         extent=Extent.WHOLE if case.is_complete else Extent.PART,
