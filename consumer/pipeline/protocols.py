@@ -163,7 +163,7 @@ class Sink(Protocol):
         """
         ...
 
-    def stop_at(self, offsets: Mapping[Partition, int]) -> None:
+    def store_stop_offsets(self, offsets: Mapping[Partition, int]) -> None:
         """Store the offsets at which lost partitions resume: a rebuild need not contain records from there on.
 
         Raises:
@@ -172,8 +172,8 @@ class Sink(Protocol):
         """
         ...
 
-    def go_on_with(self, partitions: Collection[Partition]) -> None:
-        """The partitions are read again: remove what :meth:`stop_at` stored.
+    def delete_stop_offsets(self, partitions: Collection[Partition]) -> None:
+        """The partitions are read again: remove what :meth:`store_stop_offsets` stored.
 
         Raises:
             ServerUnavailable, Reconnected: as :meth:`apply`.
@@ -181,7 +181,7 @@ class Sink(Protocol):
         """
         ...
 
-    def go_on(self) -> None:
+    def accept_new_connection(self) -> None:
         """After Reconnected: accept the new connection. The caller resumes at the offsets from :meth:`recall`."""
         ...
 
@@ -221,7 +221,7 @@ class DeadLetters(Protocol):
         ...
 
 
-class Step(msgspec.Struct, frozen=True):
+class RecordResult(msgspec.Struct, frozen=True):
     """One record, the decision about it, and Redis' answer if there was a plan.
 
     ``is_dead``: the record can't be applied. ``letter``: its dead letter, if it was written in this batch.
@@ -240,16 +240,16 @@ class Observer:
     def assigned(self, partitions: Sequence[Partition]) -> None:
         """The group has rebalanced, and these partitions were assigned to this member."""
 
-    def took(self, records: Sequence[SourceRecord]) -> None:
+    def batch_started(self, records: Sequence[SourceRecord]) -> None:
         """Work on a batch with these records begins."""
 
-    def stepped(self, steps: Sequence[Step]) -> None:
+    def records_done(self, results: Sequence[RecordResult]) -> None:
         """These records are done, in this order."""
 
     def waiting(self, error: ServerError, seconds: float) -> None:
         """Redis, Kafka's dead letter topic or the registry is unavailable; the next attempt is in ``seconds``."""
 
-    def resumed(self) -> None:
+    def servers_available(self) -> None:
         """All of these servers are available again."""
 
     def emptied(self, reason: str) -> None:
@@ -260,7 +260,7 @@ class Observer:
     def interrupted(self, error: ServerError, seconds: float) -> None:
         """The source can't be read; the next attempt is in ``seconds``."""
 
-    def continued(self) -> None:
+    def source_available(self) -> None:
         """The source can be read again."""
 
     def jumped(self, partition: Partition, wanted: int, to: int) -> None:
@@ -278,5 +278,5 @@ class Observer:
     def uncommitted(self, error: ServerError) -> None:
         """A commit failed; no record is lost by that."""
 
-    def looked(self, source: Source) -> None:
+    def tick(self, source: Source) -> None:
         """Called between polls, at most once a second."""

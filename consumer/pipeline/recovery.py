@@ -91,13 +91,13 @@ class Recovery:
 
         Nothing is applied from any partition. This is repeated, because Redis may be emptied again.
         """
-        stops = self._checkpoint.told
-        retry(REDIS, lambda: self._sink.stop_at(stops))
+        stops = self._checkpoint.published_up_to
+        retry(REDIS, lambda: self._sink.store_stop_offsets(stops))
         self._stopped_at = {**self._stopped_at, **stops}
 
     def _end(self, retry: Retry) -> None:
         if self._stopped_at:
-            retry(REDIS, lambda: self._sink.go_on_with(self._stopped_at))
+            retry(REDIS, lambda: self._sink.delete_stop_offsets(self._stopped_at))
             self._stopped_at = {}
         if self._reminder.is_on:
             lasted_s = round(self._reminder.lasted_s, 1)

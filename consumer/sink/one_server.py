@@ -74,14 +74,14 @@ class OneServer:
         (told,) = sound(self._script.call([("HGETALL", self._offsets)]))
         return group_offsets.known([fields_of(told)])
 
-    def stop_at(self, offsets: Mapping[Partition, int]) -> None:
+    def store_stop_offsets(self, offsets: Mapping[Partition, int]) -> None:
         self._is_kept(("HSET", self._stopped, *pairs_of(group_offsets.fields_of(offsets))))
 
-    def go_on_with(self, partitions: Collection[Partition]) -> None:
+    def delete_stop_offsets(self, partitions: Collection[Partition]) -> None:
         self._is_kept(("HDEL", self._stopped, *map(group_offsets.field_of, partitions)))
 
     def _is_kept(self, call: Call) -> bool:
         return all(group_offsets.is_kept(reply) for reply in sound(self._script.call([call])))
 
-    def go_on(self) -> None:
-        self._script.go_on()
+    def accept_new_connection(self) -> None:
+        self._script.accept_new_connection()

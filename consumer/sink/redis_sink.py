@@ -105,16 +105,16 @@ class RedisSink:
         with _translated():
             return self._servers.recall()
 
-    def stop_at(self, offsets: Mapping[Partition, int]) -> None:
+    def store_stop_offsets(self, offsets: Mapping[Partition, int]) -> None:
         with _translated():
-            self._servers.stop_at(offsets)
+            self._servers.store_stop_offsets(offsets)
 
-    def go_on_with(self, partitions: Collection[Partition]) -> None:
+    def delete_stop_offsets(self, partitions: Collection[Partition]) -> None:
         with _translated():
-            self._servers.go_on_with(partitions)
+            self._servers.delete_stop_offsets(partitions)
 
-    def go_on(self) -> None:
-        self._servers.go_on()
+    def accept_new_connection(self) -> None:
+        self._servers.accept_new_connection()
 
     def _send(self, wave: Sequence[_Numbered]) -> Answers:
         plans = [plan for _, plan in wave]

@@ -67,7 +67,7 @@ class Script:
         """Close the connection."""
         self._client.close()
 
-    def go_on(self) -> None:
+    def accept_new_connection(self) -> None:
         """After Reconnected: accept a new connection."""
         self._may_connect |= self._is_refused
         self._is_refused = False

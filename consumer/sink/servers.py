@@ -81,7 +81,7 @@ class Servers(Protocol):
         """
         ...
 
-    def stop_at(self, offsets: Mapping[Partition, int]) -> None:
+    def store_stop_offsets(self, offsets: Mapping[Partition, int]) -> None:
         """Store the offsets at which members have stopped, for a rebuild of Redis.
 
         Raises:
@@ -90,8 +90,8 @@ class Servers(Protocol):
         """
         ...
 
-    def go_on_with(self, partitions: Collection[Partition]) -> None:
-        """Remove the offsets that :meth:`stop_at` stored.
+    def delete_stop_offsets(self, partitions: Collection[Partition]) -> None:
+        """Remove the offsets that :meth:`store_stop_offsets` stored.
 
         Raises:
             Reconnected: what was applied may be lost.
@@ -99,6 +99,6 @@ class Servers(Protocol):
         """
         ...
 
-    def go_on(self) -> None:
+    def accept_new_connection(self) -> None:
         """After Reconnected: accept the new connection."""
         ...

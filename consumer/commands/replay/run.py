@@ -188,7 +188,7 @@ class _Run:
             if rebuilt and not self._retried(lambda: sink.remember(rebuilt, canary)):
                 raise RedisReplaced
             if stopped:
-                self._retried(lambda: sink.go_on_with(stopped))
+                self._retried(lambda: sink.delete_stop_offsets(stopped))
 
     def _remove_canary(self, canary: str) -> None:
         if canary:

@@ -332,7 +332,7 @@ class Worker:
             except Reconnected:
                 if self._retried(self._view.run) != self._run:
                     raise RedisReplaced from None
-                self._sink.go_on()
+                self._sink.accept_new_connection()
 
 
 def _with_ends(plans: Iterable[Plan], spans: Sequence[Span]) -> Iterator[Plan]:

@@ -20,10 +20,10 @@ from consumer.guard.history import Histories
 from consumer.mapping.rules import Rules
 from consumer.observability.metrics import Metrics
 from consumer.observability.probes import serve
+from consumer.pipeline.dead_letter_limit import Limit
 from consumer.pipeline.loop import Pipeline
-from consumer.pipeline.protocols import Rebuild, Step
+from consumer.pipeline.protocols import Rebuild, RecordResult
 from consumer.pipeline.retry import Reminder, retry, since
-from consumer.pipeline.tolerance import Limit
 from consumer.settings import extras
 from consumer.settings.sources import Settings
 from consumer.sink.group_memory import agree, recall, remember
@@ -85,14 +85,14 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
             retry(letters.reach, sleep=stop.wait, on_wait=log_wait, should_stop=stop)
         except ServerUnavailable:
             return  # told to stop before anything was read
-        observer.resumed()
+        observer.servers_available()
         exits.callback(source.close)
         earlier.keep_alive = lambda: source.idle(0.001)
         try:
             selection = _selection(settings, rules, schemas, stop, log_wait, reminder)
         except ServerUnavailable:
             return
-        observer.resumed()
+        observer.servers_available()
         tables.include(selection.tables, selection.topics)
         rules = replace(rules, databases=selection.databases)
         pipeline = Pipeline(
@@ -137,12 +137,12 @@ def _open_observer(settings: Settings, sink: RedisSink, tables: TopicTables, exi
     exits.callback(tracing.close)
 
     class Traced(Metrics):
-        def took(self, records: Sequence[SourceRecord]) -> None:
-            tracing.took(records)
+        def batch_started(self, records: Sequence[SourceRecord]) -> None:
+            tracing.batch_started(records)
 
-        def stepped(self, steps: Sequence[Step]) -> None:
-            super().stepped(steps)
-            tracing.stepped(steps)
+        def records_done(self, results: Sequence[RecordResult]) -> None:
+            super().records_done(results)
+            tracing.records_done(results)
 
     return Traced(index=sink.index_state, ready_lag_s=ready_lag_s, tables=tables)
 

@@ -87,7 +87,7 @@ def write(sink: RedisSink, plan: Plan) -> Applied:
     try:
         ((_, answer),) = sink.apply([plan])
     except Reconnected:
-        sink.go_on()
+        sink.accept_new_connection()
         ((_, answer),) = sink.apply([plan])
     if isinstance(answer, ServerError):
         raise answer

@@ -143,17 +143,17 @@ class ClusterServers:
         told = self._asked([("HGETALL", key) for key in self._offsets])
         return group_offsets.known([fields_of(each) for each in told])
 
-    def stop_at(self, offsets: Mapping[Partition, int]) -> None:
+    def store_stop_offsets(self, offsets: Mapping[Partition, int]) -> None:
         self._asked([("HSET", self._stopped, *pairs_of(group_offsets.fields_of(offsets)))])
 
-    def go_on_with(self, partitions: Collection[Partition]) -> None:
+    def delete_stop_offsets(self, partitions: Collection[Partition]) -> None:
         self._asked([("HDEL", self._stopped, *map(group_offsets.field_of, partitions))])
 
     def _are_kept(self, calls: Iterable[Call]) -> bool:
         return all(group_offsets.is_kept(reply) for reply in self._asked(list(calls)))
 
-    def go_on(self) -> None:
-        self._routes.go_on()
+    def accept_new_connection(self) -> None:
+        self._routes.accept_new_connection()
 
     def _write_states(self, steps: Sequence[_Step]) -> None:
         def call(step: _Step, *, is_brief: bool) -> tuple[int, Call]:

@@ -198,7 +198,7 @@ def test_a_connection_lost_to_one_node_is_told_and_the_others_work(
     with pytest.raises(Reconnected):
         sink.remember({PART: 42})
     assert client.get(BALANCE) == "1000.00"
-    sink.go_on()
+    sink.accept_new_connection()
     assert sink.recall() in ({PART: 41}, {PART: 42})
     assert apply(sink, plan_of("A deposit", 2))[0].is_accepted
 

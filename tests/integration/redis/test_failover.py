@@ -201,7 +201,7 @@ def test_writes_that_the_next_master_never_got_are_noticed(cluster: TestCluster,
 
     with pytest.raises(Reconnected):
         eventually(is_told, 30)
-    sink.go_on()
+    sink.accept_new_connection()
     assert sink.recall() == {part: 1}
     for plans in rounds[1:]:
         again = [replace(plan, messages=(), is_repeated=True) for plan in plans]

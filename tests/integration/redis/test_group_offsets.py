@@ -88,8 +88,8 @@ def test_one_part_that_was_emptied_is_enough(
 
 
 def test_where_members_have_stopped(sink: RedisSink, view: RedisView, client: redis.Redis) -> None:
-    sink.stop_at({ONE: 41, TWO: 7})
+    sink.store_stop_offsets({ONE: 41, TWO: 7})
     assert view.stopped("g") == {ONE: 41, TWO: 7}
-    sink.go_on_with([ONE])
+    sink.delete_stop_offsets([ONE])
     assert view.stopped("g") == {TWO: 7}
     assert sink.recall() == {}, "that is no progress"

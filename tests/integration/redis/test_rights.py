@@ -78,7 +78,7 @@ def test_enough_is_enough(client: redis.Redis, narrow: Redis, enough: str, askin
     answers = [answer for _, answer in sink.apply(plans)]
     assert [each for each in answers if isinstance(each, ServerError)] == []
     sink.remember({Partition("t", 0): 5})
-    sink.go_on()
+    sink.accept_new_connection()
     assert sink.recall() == {Partition("t", 0): 5}
     assert sink.is_reachable()
     sink.close()

@@ -73,7 +73,7 @@ def test_a_lost_connection_is_said_once_before_anything_is_done(
     assert client.get("user_balance:live:123") == "1000.00"
     with pytest.raises(Reconnected):
         sink.remember({PART: 42})
-    sink.go_on()
+    sink.accept_new_connection()
     assert sink.recall() == {PART: 41}
     assert apply(sink, plan_of("A deposit", 2))[0].is_accepted
     sink.close()
