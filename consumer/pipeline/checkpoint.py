@@ -83,9 +83,9 @@ class Checkpoint:
 
         Raises:
             Emptied: Redis has lost offsets.
-            ServerUnavailable, Reconnected: as :meth:`consumer.pipeline.protocols.Sink.recall`.
+            ServerUnavailable, Reconnected: as :meth:`consumer.pipeline.protocols.Sink.stored_offsets`.
         """
-        reached = retry(REDIS, self._sink.recall)
+        reached = retry(REDIS, self._sink.stored_offsets)
         self._forget_revoked(source)
         if self._watermark.positions().keys() - reached.keys():
             raise _emptied()
@@ -97,7 +97,7 @@ class Checkpoint:
             ServerUnavailable, Reconnected: as :meth:`look`.
         """
         self._start(source, retry)
-        reached = retry(REDIS, self._sink.recall)
+        reached = retry(REDIS, self._sink.stored_offsets)
         self._forget_revoked(source)
         self._lost = set(self._watermark.positions()) - reached.keys() - self._fresh.keys()
 
@@ -200,12 +200,12 @@ class Checkpoint:
         A partition for which Redis has no offset becomes :attr:`lost`.
 
         Raises:
-            ServerUnavailable, Reconnected: as :meth:`consumer.pipeline.protocols.Sink.recall`; call this again.
+            ServerUnavailable, Reconnected: as :meth:`consumer.pipeline.protocols.Sink.stored_offsets`; call this again.
 
         """
         self._may_be_behind = True
         self._sink.accept_new_connection()
-        reached = dict(retry(REDIS, self._sink.recall))
+        reached = dict(retry(REDIS, self._sink.stored_offsets))
         self._forget_revoked(source)
         positions, generations = self._watermark.positions(), self._watermark.generations()
         gone = positions.keys() - reached.keys()
@@ -223,7 +223,7 @@ class Checkpoint:
                 behind[part] = at
             self._watermark.start(part, at, generation=generations[part], is_committed=False)
         if begun:
-            retry(REDIS, lambda: self._sink.remember(begun))
+            retry(REDIS, lambda: self._sink.store_offsets(begun))
         self._may_be_behind = False
         self._log_reread(behind)
         self._start(source, retry)
@@ -237,7 +237,7 @@ class Checkpoint:
         if not fresh:
             return ()
         starts = retry(KAFKA, lambda: source.starts(fresh))
-        reached = retry(REDIS, self._sink.recall)
+        reached = retry(REDIS, self._sink.stored_offsets)
         now = source.assignment()  # the group may have rebalanced while servers were away
         fresh = [part for part in fresh if now.get(part) == generations[part]]
         behind = {}
@@ -259,7 +259,7 @@ class Checkpoint:
             if part in reached and reached[part] < oldest:
                 _log_unreachable(part, oldest - reached[part])
         known = [part for part in fresh if part not in self._lost]
-        retry(REDIS, lambda: self._sink.remember(self._started_at(known)))
+        retry(REDIS, lambda: self._sink.store_offsets(self._started_at(known)))
         _log_begun({part: starts[part] for part in fresh}, reached)
         if behind:
             self._seek(source, behind)

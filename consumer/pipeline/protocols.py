@@ -132,10 +132,10 @@ class Sink(Protocol):
         """
         ...
 
-    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
+    def store_offsets(self, offsets: Mapping[Partition, int], replay_key: str = "") -> bool:
         """Store the next offset of each partition beside the applied plans: if the data is lost, the offsets are too.
 
-        ``canary`` names a key that was created before a rebuild. With it, only offsets of unknown partitions are
+        ``replay_key`` names a key that was created before a rebuild. With it, only offsets of unknown partitions are
         stored. False: Redis was emptied since, and nothing was stored.
 
         Raises:
@@ -154,7 +154,7 @@ class Sink(Protocol):
         """
         ...
 
-    def recall(self) -> Mapping[Partition, int]:
+    def stored_offsets(self) -> Mapping[Partition, int]:
         """The offsets that Redis holds of each partition, stored by any member of the group.
 
         Raises:
@@ -182,7 +182,7 @@ class Sink(Protocol):
         ...
 
     def accept_new_connection(self) -> None:
-        """After Reconnected: accept the new connection. The caller resumes at the offsets from :meth:`recall`."""
+        """After Reconnected: accept the new connection. The caller resumes at the :meth:`stored_offsets`."""
         ...
 
 
@@ -194,7 +194,9 @@ class Rebuild(Protocol):
         ...
 
     def finished(self) -> tuple[str, Collection[int]]:
-        """The canary for :meth:`Sink.remember`, and the numbers of the finished partitions (for all topics together).
+        """The replay key for :meth:`Sink.store_offsets`, and the numbers of the finished partitions.
+
+        A number stands for the partitions of all topics.
 
         Raises:
             ServerError: the rebuild can't continue.

@@ -63,10 +63,10 @@ class Recovery:
 
     def _continue_rebuild(self, rebuild: Rebuild, lost: Mapping[Partition, int], retry: Retry) -> None:
         """Store the offsets of finished partitions in Redis; start the rebuild if lost partitions are not in it."""
-        canary, done = rebuild.finished() if self._rebuilding else ("", ())
+        replay_key, done = rebuild.finished() if self._rebuilding else ("", ())
         if ready := {part: at for part, at in lost.items() if part.number in done}:
             is_same = ready.items() <= self._rebuilding.items()
-            if is_same and retry(REDIS, lambda: self._sink.remember(ready, canary)):
+            if is_same and retry(REDIS, lambda: self._sink.store_offsets(ready, replay_key)):
                 return
             self._rebuilding = {}  # the assignment has changed, or Redis was emptied once more
         if not lost.items() <= self._rebuilding.items():

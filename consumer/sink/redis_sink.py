@@ -93,17 +93,17 @@ class RedisSink:
                 return
             answers = self._send(wave)
 
-    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
+    def store_offsets(self, offsets: Mapping[Partition, int], replay_key: str = "") -> bool:
         with _translated():
-            return self._servers.remember(offsets, canary)
+            return self._servers.store_offsets(offsets, replay_key)
 
     def advance(self, offsets: Mapping[Partition, int]) -> bool:
         with _translated():
             return self._servers.advance(offsets)
 
-    def recall(self) -> Mapping[Partition, int]:
+    def stored_offsets(self) -> Mapping[Partition, int]:
         with _translated():
-            return self._servers.recall()
+            return self._servers.stored_offsets()
 
     def store_stop_offsets(self, offsets: Mapping[Partition, int]) -> None:
         with _translated():
@@ -125,7 +125,7 @@ class RedisSink:
                 answers = self._servers.send(plans, found)
             except BaseException:
                 if prefixes:
-                    self._index.settle(prefixes, set(prefixes))
+                    self._index.close_windows(prefixes, set(prefixes))
                 raise
         return partial(self._received, plans, prefixes, answers)
 
@@ -141,7 +141,7 @@ class RedisSink:
                 cleared = {prefix for plan in accepted for prefix in plan.cleared.prefixes} if prefixes else cleared
             finally:
                 if prefixes:
-                    self._index.settle(prefixes, cleared)
+                    self._index.close_windows(prefixes, cleared)
         return found
 
 

@@ -52,10 +52,11 @@ class Servers(Protocol):
         """
         ...
 
-    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
-        """Store ``offsets`` beside the data that was applied before. With a ``canary``, store only unknown partitions.
+    def store_offsets(self, offsets: Mapping[Partition, int], replay_key: str = "") -> bool:
+        """Store ``offsets`` beside the data that was applied before. With a ``replay_key``, store only unknown
+        partitions.
 
-        False: the ``canary`` does not exist any more, and nothing was stored.
+        False: the ``replay_key`` does not exist any more, and nothing was stored.
 
         Raises:
             Reconnected: what was applied may be lost.
@@ -72,7 +73,7 @@ class Servers(Protocol):
         """
         ...
 
-    def recall(self) -> Mapping[Partition, int]:
+    def stored_offsets(self) -> Mapping[Partition, int]:
         """The stored offsets of the partitions that all servers know.
 
         Raises:

@@ -28,9 +28,9 @@ from consumer.planning.message import body
 from consumer.planning.read_row import ReadRow
 from consumer.planning.rebuild import rebuild_read
 from consumer.settings.sources import Settings
+from consumer.sink import group_databases
 from consumer.sink.client import translate
-from consumer.sink.drift import StoredKeys, compared
-from consumer.sink.group_memory import recall
+from consumer.sink.comparison import StoredKeys, differences_from_database
 from consumer.sink.keyspace import keyspace
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
@@ -137,7 +137,7 @@ class Health:
         plan = rebuild_read(read, table, self._rules)
         (stored,) = self._view.stored_keys([plan])
         fields = self._stored_fields(plan, stored)
-        found = list(compared(plan, stored, table, self._rules))
+        found = list(differences_from_database(plan, stored, table, self._rules))
         return consistency(user, read.image, fields, found, table, self._rules)
 
     def refresh(self, user_type: str, user_id: int, *, publishes: bool) -> dict[str, object]:
@@ -262,7 +262,7 @@ class _CaughtUpRows:
             self._close()
         if self._topics is None:
             schemas: Schemas = self._registry or NO_SCHEMAS
-            selection = selected(self._settings, self._rules, schemas, recall)
+            selection = selected(self._settings, self._rules, schemas, group_databases.load)
             self._has_no_topics = bool(selection.lacking)
             self._topics = Topics(self._settings.kafka, selection, schemas)
         return self._topics

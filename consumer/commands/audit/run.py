@@ -26,7 +26,7 @@ from consumer.observability.progress import Progress
 from consumer.planning.read_row import ReadRow
 from consumer.planning.rebuild import rebuild_read
 from consumer.settings.sources import Settings
-from consumer.sink.group_memory import recall
+from consumer.sink import group_databases
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
 from consumer.source.consumed_topics import selected
@@ -64,7 +64,7 @@ class Audit:
             self._database.reach()
             self._view = RedisView(settings.redis)
             opened.callback(self._view.close)
-            selection = selected(settings, rules, schemas, recall)
+            selection = selected(settings, rules, schemas, group_databases.load)
             self._rules = rules = replace(rules, databases=selection.databases)
             self._users = Users(self._database, self._view, rules, audit.page)
             self._topics = opened.enter_context(Topics(settings.kafka, selection, schemas))

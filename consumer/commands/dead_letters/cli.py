@@ -121,7 +121,7 @@ def replay(
     """
     from consumer.commands.dead_letters import report as letter_report
     from consumer.commands.dead_letters.actions import LetterActions
-    from consumer.sink.group_memory import recall
+    from consumer.sink import group_databases
     from consumer.source.consumed_topics import selected
 
     if dry_run and yes:
@@ -146,7 +146,7 @@ def replay(
 
     rules, schemas = rules_of(settings), schemas_of(settings)
     if not discard:  # as `run`, which does not apply rows of other databases
-        rules = replace(rules, databases=selected(settings, rules, schemas, recall).databases)
+        rules = replace(rules, databases=selected(settings, rules, schemas, group_databases.load).databases)
     actions = LetterActions(settings, rules, schemas, is_dry=is_dry, is_silent=not publish)
     if discard:
         actions.discard(choice.of(found_open), say)

@@ -16,7 +16,7 @@ from consumer.pipeline.letter_state import Outcome, Released, Unapplied
 from consumer.pipeline.protocols import Sink
 from consumer.planning.decision import decide_all, healing_plan
 from consumer.planning.effect import Mode, Plan, Update, Upsert
-from consumer.sink.drift import StoredKeys, differences, version_of
+from consumer.sink.comparison import StoredKeys, differences, version_of
 
 LOST = "Redis has a newer change, but the record's user was not known when it failed, so nobody was marked"
 _OTHER_TYPE = "{} is a key of another type"

@@ -13,7 +13,7 @@ from consumer.guard.state import GuardState
 from consumer.guard.version import Version, compare
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.change_times import time_fields
-from consumer.sink.drift import is_same_value
+from consumer.sink.comparison import is_same_value
 
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 

@@ -16,7 +16,7 @@ from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from consumer.mapping.keys import render
 from consumer.planning.plan_text import plan_text
-from consumer.sink.drift import SPELLING
+from consumer.sink.comparison import SPELLING
 
 
 def to_text(known: Explanation, last: int) -> str:

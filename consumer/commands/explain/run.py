@@ -19,7 +19,7 @@ from consumer.observability.progress import Progress
 from consumer.pipeline.letter_state import Choice
 from consumer.planning.diff import read_image
 from consumer.settings.sources import Settings
-from consumer.sink.group_memory import recall
+from consumer.sink import group_databases
 from consumer.sink.group_offsets import lost
 from consumer.sink.view import RedisView
 from consumer.source.bounds import Bound
@@ -49,7 +49,7 @@ def _explain(
 ) -> Explanation:
     (table,) = (each for each in rules.tables if each.user_type == user.user_type)
     stored_user = view.stored_user(user, rules)
-    selection = selected(settings, rules, schemas, recall)
+    selection = selected(settings, rules, schemas, group_databases.load)
     rules = replace(rules, databases=selection.databases)
     spans = spans_of(settings.kafka, selection, user, rules, stored_user.guard.versions, begin)
     with Progress(action="explain.progress", unit="offsets") as progress:

@@ -29,8 +29,8 @@ from consumer.pipeline.batch import batched
 from consumer.planning.effect import Plan
 from consumer.planning.rebuild import as_read, removal
 from consumer.settings.sources import Settings
-from consumer.sink.drift import Difference, version_of
-from consumer.sink.group_memory import recall
+from consumer.sink import group_databases
+from consumer.sink.comparison import Difference, version_of
 from consumer.sink.group_offsets import lost
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
@@ -94,10 +94,10 @@ def _selection(settings: Settings, rules: Rules, should_stop: Callable[[], bool]
             with suppress(ServerUnavailable):
                 registry.reach()
 
-        def remembered(settings: Settings) -> frozenset[str]:
-            return retried(lambda: recall(settings), should_stop, is_dry=is_dry)
+        def load_databases(settings: Settings) -> frozenset[str]:
+            return retried(lambda: group_databases.load(settings), should_stop, is_dry=is_dry)
 
-        found = selected(settings, rules, schemas, remembered)
+        found = selected(settings, rules, schemas, load_databases)
     if found.lacking:
         raise ConfigError("CDC_KAFKA__TOPICS", f"does not exist: {found.lacking}", allowed="topics of this cluster")
     say_if_uneven(found)
@@ -119,25 +119,27 @@ class _Run:
     progress: Progress = field(init=False)
 
     def replay_all(self) -> Summary:
-        canary = self._begin_or_resume()
+        replay_key = self._begin_or_resume()
         try:
-            found = self._replay_partitions(canary)
+            found = self._replay_partitions(replay_key)
         except BaseException:
             if self.order.resume is None:
-                self._remove_canary(canary)
+                self._remove_replay_key(replay_key)
             raise
-        if canary and not self._retried(lambda: self.view.lives(canary)):
+        if replay_key and not self._retried(lambda: self.view.replay_key_exists(replay_key)):
             raise RedisReplaced
-        if canary and self.order.is_whole:
-            self._store_offsets(canary)
-        self._remove_canary(canary)  # before end(): if killed in between, the replay starts again, and no key remains
+        if replay_key and self.order.is_whole:
+            self._store_offsets(replay_key)
+        self._remove_replay_key(
+            replay_key
+        )  # before end(): if killed in between, the replay starts again, and no key remains
         self.state.end()
         return found
 
     def _begin_or_resume(self) -> str:
-        """The name of the replay's canary key; "" for a dry run, which creates none.
+        """The name of the replay's replay key key; "" for a dry run, which creates none.
 
-        The ends are read after the canary exists, so that everything that Redis loses later is before the ends.
+        The ends are read after the replay key exists, so that everything that Redis loses later is before the ends.
         """
         before = self.state.target(self.identity)
         if self.order.is_dry:
@@ -145,13 +147,13 @@ class _Run:
                 self.state.begin(self.identity, _DRY, self._spans())
             return ""
         run = self._retried(self.view.run)
-        was, _, canary = before.rpartition(" ")
-        if canary and was == run and self._retried(lambda: self.view.lives(canary)):
-            return canary
-        canary = secrets.token_hex(8)
-        self._retried(lambda: self.view.set_canary(canary))
-        self.state.begin(self.identity, f"{run} {canary}", self._spans())
-        return canary
+        was, _, replay_key = before.rpartition(" ")
+        if replay_key and was == run and self._retried(lambda: self.view.replay_key_exists(replay_key)):
+            return replay_key
+        replay_key = secrets.token_hex(8)
+        self._retried(lambda: self.view.create_replay_key(replay_key))
+        self.state.begin(self.identity, f"{run} {replay_key}", self._spans())
+        return replay_key
 
     def _spans(self) -> list[Span]:
         spans = _spans(self.settings, self.rules, self.order, self.selection)
@@ -176,7 +178,7 @@ class _Run:
                 return stopped
             short_sleep(_POLL_S)
 
-    def _store_offsets(self, canary: str) -> None:
+    def _store_offsets(self, replay_key: str) -> None:
         """Store in Redis the offsets of rebuilt partitions that the group has read and that Redis had lost."""
         group = self.settings.kafka.group_id
         stopped = self._retried(lambda: self.view.stopped(group))
@@ -185,20 +187,20 @@ class _Run:
         rebuilt = {part: end for part, end in ends.items() if part in has_read}
         with closing(RedisSink(self.settings.redis, self.settings.guard, self.rules, group)) as sink:
             self._retried(sink.reach)
-            if rebuilt and not self._retried(lambda: sink.remember(rebuilt, canary)):
+            if rebuilt and not self._retried(lambda: sink.store_offsets(rebuilt, replay_key)):
                 raise RedisReplaced
             if stopped:
                 self._retried(lambda: sink.delete_stop_offsets(stopped))
 
-    def _remove_canary(self, canary: str) -> None:
-        if canary:
+    def _remove_replay_key(self, replay_key: str) -> None:
+        if replay_key:
             with suppress(ServerError):  # the key expires by itself, only later
-                self.view.remove_canary(canary)
+                self.view.remove_replay_key(replay_key)
 
     def _retried(self, attempt: Callable[[], _T]) -> _T:
         return retried(attempt, self.should_stop, is_dry=self.order.is_dry)
 
-    def _replay_partitions(self, canary: str) -> Summary:
+    def _replay_partitions(self, replay_key: str) -> Summary:
         order, spans = self.order, self.state.spans()
         wanted = Wanted(
             tuple(spans),
@@ -208,7 +210,7 @@ class _Run:
             frozenset(order.users) or None,
             max(_LEAST, order.memory // order.workers - _BASE),
             order.shown,
-            canary,
+            replay_key,
             self.selection.tables.pairs(self.selection.topics),
             frozenset(order.tables) or None,
             self._discarded(),

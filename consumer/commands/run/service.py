@@ -26,7 +26,7 @@ from consumer.pipeline.protocols import Rebuild, RecordResult
 from consumer.pipeline.retry import Reminder, retry, since
 from consumer.settings import extras
 from consumer.settings.sources import Settings
-from consumer.sink.group_memory import agree, recall, remember
+from consumer.sink import group_databases
 from consumer.sink.redis_sink import RedisSink
 from consumer.source.consumed_topics import say_if_uneven, selected
 from consumer.source.dead_letter_topic import DeadLetterTopic
@@ -184,14 +184,14 @@ def _selection(
 
 def _select_and_store(settings: Settings, rules: Rules, schemas: Schemas) -> Selection:
     """The topics to consume. The database is stored in Redis, for members that join the group later."""
-    found = selected(settings, rules, schemas, recall)
+    found = selected(settings, rules, schemas, group_databases.load)
     if found.lacking:
         return found
     if settings.source.database:
-        remember(settings, found.databases)
+        group_databases.store(settings, found.databases)
         return found
-    if agree(settings, found.databases) != found.databases:
-        return selected(settings, rules, schemas, recall)  # another member stored its database first
+    if group_databases.store_if_absent(settings, found.databases) != found.databases:
+        return selected(settings, rules, schemas, group_databases.load)  # another member stored its database first
     return found
 
 

@@ -66,7 +66,7 @@ def snapshot(
     """
     from consumer.commands.snapshot import run as incremental
     from consumer.commands.snapshot.request import told_json, told_text
-    from consumer.sink.group_memory import recall
+    from consumer.sink import group_databases
     from consumer.source.consumed_topics import selected
 
     settings = settings_of(
@@ -83,7 +83,7 @@ def snapshot(
     _refuse_contradictions(tables or [], where, users or [], authoritative=authoritative, stop=stop)
     audits = authoritative and _may_audit(settings)
     chosen = [_user(each) for each in users or []]
-    selection = selected(settings, rules, schemas_of(settings), recall) if tables or chosen else None
+    selection = selected(settings, rules, schemas_of(settings), group_databases.load) if tables or chosen else None
     if stop:
         incremental.end(settings, incremental.collections(selection, rules, tables or []) if selection else [])
         typer.echo("the stop was requested; a command that follows the snapshot will report it", err=True)

@@ -54,7 +54,7 @@ class Routes:
         for link in self._links.values():
             link.accept_new_connection()
 
-    def carry(self, calls: Sequence[tuple[int, Call]]) -> list[Any]:
+    def send_to_masters(self, calls: Sequence[tuple[int, Call]]) -> list[Any]:
         """Send calls, each with its slot, and answer the replies in order. Calls of one slot are carried out in order.
 
         A failure is an exception in the list: an error reply; redis.ConnectionError or a similar error if the call may

@@ -276,7 +276,7 @@ def test_dead_letters_with_held_offsets_are_neither_written_nor_counted_again(
 def test_a_partition_that_is_behind_leaves_the_others_as_they_are(sink: RedisSink, client: redis.Redis) -> None:
     """The offset of its dead letter stays held."""
     other = Partition(TOPIC.topic, 1)
-    sink.remember({other: 5})
+    sink.store_offsets({other: 5})
     late = [structs.replace(each, partition=1, offset=5 + at) for at, each in enumerate(texts("hhhhh"))]
     seen: list[int] = []
 

@@ -18,7 +18,7 @@ from consumer.planning.decision import decide
 from consumer.planning.effect import Mode, Plan
 from consumer.planning.read_row import ReadRow
 from consumer.planning.rebuild import rebuild_linked, rebuild_read, rebuild_user, removal
-from consumer.sink.drift import differences, would_apply
+from consumer.sink.comparison import differences, would_apply
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
 from tests.integration.redis.conftest import settings_of

@@ -20,7 +20,7 @@ from consumer.mapping.reference import reference
 from consumer.planning.effect import Plan
 from consumer.planning.read_row import ReadRow
 from consumer.planning.rebuild import rebuild_read
-from consumer.sink.drift import StoredKeys
+from consumer.sink.comparison import StoredKeys
 
 RULES = reference()
 TABLE = RULES.tables[0]

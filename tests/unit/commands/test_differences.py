@@ -13,7 +13,7 @@ from consumer.commands.explain.history import GroupProgress, trace
 from consumer.events.avro import NO_SCHEMAS
 from consumer.guard.state import GuardState
 from consumer.planning.diff import read_image
-from consumer.sink.drift import SPELLING, StoredKeys, compared
+from consumer.sink.comparison import SPELLING, StoredKeys, differences_from_database
 from tests.unit.commands.test_audit_findings import CONFIG, ROW, RULES, TABLE, USER, plan_of, right
 
 FULL = {**ROW, "wallet_balance": "10000.5", "is_active": 1}
@@ -58,7 +58,7 @@ def called(key: str, field: str) -> str:
 
 def by_api(there: StoredKeys) -> tuple[list[str], list[str]]:
     stored_user = StoredFields(there.config or {}, None, there.balance, 60)
-    found = list(compared(PLAN, there, TABLE, RULES))
+    found = list(differences_from_database(PLAN, there, TABLE, RULES))
     told = consistency(USER, FULL, stored_user, found, TABLE, RULES)
     lines = told["differences"]
     assert isinstance(lines, list)

@@ -50,13 +50,13 @@ class Answering:
             self.asked.append(plan.mode)
             yield at, self._answers.get(plan.mode, DONE)
 
-    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
+    def store_offsets(self, offsets: Mapping[Partition, int], replay_key: str = "") -> bool:
         return True
 
     def advance(self, offsets: Mapping[Partition, int]) -> bool:
         return True
 
-    def recall(self) -> Mapping[Partition, int]:
+    def stored_offsets(self) -> Mapping[Partition, int]:
         return {}
 
     def store_stop_offsets(self, offsets: Mapping[Partition, int]) -> None: ...
