@@ -22,8 +22,8 @@ from consumer.mapping.rules import Rules
 from consumer.planning.effect import Nothing, Plan
 from consumer.planning.join import NO_DETAILS, Details, Subject, join
 from consumer.planning.linked import DELETED, UnknownUserType, linked_change, plan_linked
+from consumer.planning.lone_tombstone import delete_of_lone_tombstone, is_of_lone_tombstone, published_if_user_exists
 from consumer.planning.mark import marks_unread
-from consumer.planning.orphan import if_there, is_orphaned, orphaned_delete
 from consumer.planning.plan import healing, plan, user_of
 
 _UNKNOWN_USER_TYPE = "the row's user type is not in the mapping"
@@ -156,8 +156,8 @@ def _new_change(
     """The change in a record; or a decision, if there is no change or it was sent before."""
     event = parse(record, schemas, rules.databases, placeholder=rules.placeholder)
     if isinstance(event, Tombstone):
-        orphan = orphaned_delete(record, tables.only(record.topic), rules, schemas, history)
-        return orphan or Decision(Outcome.IGNORED, "a tombstone: the delete came before it")
+        delete = delete_of_lone_tombstone(record, tables.only(record.topic), rules, schemas, history)
+        return delete or Decision(Outcome.IGNORED, "a tombstone: the delete came before it")
     if isinstance(event, Ignored):
         return Decision(Outcome.IGNORED, event.reason)
     if isinstance(event, OtherDatabase):
@@ -251,8 +251,8 @@ def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
         drifts = tuple(Drift(event.table, column, DriftKind.UNREADABLE) for column in planned.unreadable)
     if isinstance(planned, Nothing):
         return Decision(Outcome.NOTHING, planned.reason, event, table=event.table, drifts=drifts)
-    if is_orphaned(event):
-        planned = if_there(planned)
+    if is_of_lone_tombstone(event):
+        planned = published_if_user_exists(planned)
     reason = "; ".join(planned.reasons)
     return Decision(Outcome.PLANNED, reason, event, planned, details=details, table=event.table, drifts=drifts)
 

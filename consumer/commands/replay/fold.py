@@ -23,7 +23,7 @@ from consumer.events.event import ChangeEvent, Operation, OtherDatabase
 from consumer.events.position import Origin
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.history import Histories
-from consumer.guard.sent import sent_row
+from consumer.guard.streamed_change import streamed_change_of_row
 from consumer.guard.version import Version, compare
 from consumer.mapping.rules import Rules
 from consumer.planning.change_times import ChangeTimes
@@ -189,8 +189,10 @@ class UserFold:
         if seen.position.origin is not Origin.STREAMED:
             return self._history.first_copy(partition, record.value or b"", record.offset) is None
         key = key_of(record.key, self._schemas)
-        sent = sent_row(self._table.table, seen.op, key, seen.position, record.timestamp_ms, record.offset, seen.images)
-        return self._history.first_offset(partition, sent) is None
+        change = streamed_change_of_row(
+            self._table.table, seen.op, key, seen.position, record.timestamp_ms, record.offset, seen.images
+        )
+        return self._history.first_offset(partition, change) is None
 
     def plan(self, last: Last, topic: str, partition: int) -> Plan:
         """The plan that brings Redis to the user's last change.
