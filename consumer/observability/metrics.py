@@ -14,7 +14,7 @@ from consumer import __version__
 from consumer.errors import ServerError
 from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
-from consumer.mapping.columns import Drift, DriftKind
+from consumer.mapping.schema_drift import Drift, DriftKind
 from consumer.observability.batch_counts import KINDS, OUTCOMES, count_batch
 from consumer.observability.lag import Lag
 from consumer.observability.latency import Latency

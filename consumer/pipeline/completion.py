@@ -10,8 +10,8 @@ import structlog
 
 from consumer.errors import Halt, Reconnected, ServerError, ServerUnavailable
 from consumer.events.record import Partition
-from consumer.mapping.columns import ColumnWatch, DriftKind
 from consumer.mapping.rules import Rules
+from consumer.mapping.schema_drift import DriftKind, SchemaDrifts
 from consumer.pipeline.batch import Batch, InFlight
 from consumer.pipeline.checkpoint import Checkpoint
 from consumer.pipeline.dead_letter_limit import DeadLetterCounter, Limit, TooManyLetters
@@ -63,7 +63,7 @@ class Completion:
         self._checkpoint = checkpoint
         self._dead_letters = dead_letters
         self._observer = observer
-        self._columns = ColumnWatch(rules)
+        self._schema_drifts = SchemaDrifts(rules)
         self._databases = rules.databases
         self._dead_letter_counter = DeadLetterCounter(limit)
         self._logged_databases: set[tuple[str, str]] = set()
@@ -161,17 +161,17 @@ class Completion:
         self._checkpoint.finish((result.record for result in results if not result.is_dead), batch.generations)
         self._checkpoint.release_offsets(self._dead_letter_counter.ends_with_dead_letter)
         self._observer.records_done(results)
-        self._report_columns(results)
+        self._report_drifts(results)
         self._report_databases(results)
 
-    def _report_columns(self, results: Sequence[RecordResult]) -> None:
+    def _report_drifts(self, results: Sequence[RecordResult]) -> None:
         """Count unexpected columns, and log each once."""
         decisions = [result.decision for result in results if not result.is_dead]
         events = [each.event for each in decisions if each.event is not None]
         found = [drift for each in decisions for drift in each.drifts]
-        for drift, count in self._columns.counted(events, found).items():
+        for drift, count in self._schema_drifts.counted(events, found).items():
             self._observer.drifted(drift, count)
-            if self._columns.is_first(drift):
+            if self._schema_drifts.is_first(drift):
                 level, action, text = _DRIFTS[drift.kind]
                 _log.log(level, text, **action, table=drift.table, column=drift.column)
 

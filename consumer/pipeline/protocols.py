@@ -10,7 +10,7 @@ import msgspec
 from consumer.errors import ServerError
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.version import Verdict
-from consumer.mapping.columns import Drift
+from consumer.mapping.schema_drift import Drift
 from consumer.pipeline.dead_letter import DeadLetter
 from consumer.planning.decision import Decision
 from consumer.planning.effect import Plan

@@ -11,14 +11,14 @@ from msgspec.structs import replace
 
 from consumer.errors import Place, RecordError, UnknownTable, Unsupported
 from consumer.events.avro import NO_SCHEMAS, Schemas
-from consumer.events.decimals import spelled
+from consumer.events.decimals import with_decimal_schema
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent, Ignored, Operation, OtherDatabase, Tombstone
 from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.history import NO_HISTORY, History
-from consumer.mapping.columns import Drift, DriftKind
 from consumer.mapping.rules import Rules
+from consumer.mapping.schema_drift import Drift, DriftKind
 from consumer.planning.effect import Nothing, Plan
 from consumer.planning.join import NO_DETAILS, Details, Subject, join
 from consumer.planning.linked import DELETED, UnknownUserType, linked_change, plan_linked
@@ -171,13 +171,13 @@ def _new_change(
 
 def _subject_of(event: ChangeEvent, record: SourceRecord, rules: Rules) -> Subject | Decision:
     if (table := rules.table(event.table)) is not None:
-        event = spelled(_of_whole_table(event, record, table.table), table.money())
+        event = with_decimal_schema(_of_whole_table(event, record, table.table), table.money())
         return Subject(event, user_of(event, table))
     if (linked := rules.linked_table(event.table)) is not None:
         event = _of_whole_table(event, record, linked.table)
         if event.op is Operation.DELETE:
             return Decision(Outcome.NOTHING, DELETED, event, table=event.table)
-        event = spelled(event, linked.money())
+        event = with_decimal_schema(event, linked.money())
         change = linked_change(event, linked, rules)
         if isinstance(change, UnknownUserType):
             return Decision(Outcome.NOTHING, _UNKNOWN_USER_TYPE, event, table=event.table, drifts=change.drifts)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from consumer.mapping.keys import UserId, companion, render
+from consumer.mapping.keys import UserId, render, version_key_of
 from consumer.mapping.rules import Rules
 
 OFFSETS = "cdc:offsets:"
@@ -71,7 +71,7 @@ def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Nee
         yield Need(("CLUSTER", "SLOTS"))
         yield Need(("ASKING",))
         for user in _users(rules):
-            yield from _on(companion(render(rules.names.balance, user)), _GUARD)
+            yield from _on(version_key_of(render(rules.names.balance, user)), _GUARD)
         yield from _on(f"{OFFSETS}{{0}}:{group}", f"EXISTS {_OFFSETS}")
         yield from _on(f"{REPLAY_KEY}{{0}}:0", "EXISTS SET EXPIRE UNLINK")
     yield Need(("PING",))
@@ -124,7 +124,7 @@ def wanted(rules: Rules, group: str, *, has_functions: bool, is_cluster: bool = 
     commands = sorted({f"+{need.name}" for need in every} | {"+select"})  # SELECT: for a URL with a database
     names = rules.names
     templates = (names.guard, names.config, names.portfolio, names.balance, *rules.derived())
-    templates += (companion(names.balance),) if is_cluster else ()
+    templates += (version_key_of(names.balance),) if is_cluster else ()
     patterns = [*dict.fromkeys(_pattern(template) for template in templates), f"{OFFSETS}*", f"{REPLAY_KEY}*"]
     keys, heard = (f"~{each}" for each in patterns), (f"&{each}" for each in channels(rules))
     # Redis refuses to add patterns to an account that may use all keys or channels, so both are reset first.

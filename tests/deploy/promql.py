@@ -13,7 +13,7 @@ from consumer.commands.audit.finding import AuditResult
 from consumer.errors import ServerUnavailable
 from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
-from consumer.mapping.columns import Drift, DriftKind
+from consumer.mapping.schema_drift import Drift, DriftKind
 from consumer.observability.connector_states import ConnectorStates, WatchMetrics
 from consumer.observability.heartbeat import HeartbeatWatch
 from consumer.observability.metrics import Metrics

@@ -23,7 +23,7 @@ from consumer.events.avro import Schemas
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.observability.progress import Progress
-from consumer.planning.read_row import ReadRow
+from consumer.planning.database_row import DatabaseRow
 from consumer.planning.rebuild import rebuild_read
 from consumer.settings.sources import Settings
 from consumer.sink import group_databases
@@ -101,7 +101,7 @@ class Audit:
         self._check_again(list(differing_users.values()), result, say)
         return result
 
-    def _all_users(self, result: AuditResult, progress: Progress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
+    def _all_users(self, result: AuditResult, progress: Progress) -> Iterator[tuple[UserTable, list[DatabaseRow]]]:
         for table in self._order.of(self._rules):
             for rows in self._users.pages(table, self._order, progress):
                 result.users += sum(row.image is not None for row in rows)
@@ -109,7 +109,7 @@ class Audit:
         if self._order.checks_redis:
             yield from self._users.only_in_redis(self._order, progress)
 
-    def _differing(self, table: UserTable, rows: Iterable[ReadRow], result: AuditResult) -> list[DifferingUser]:
+    def _differing(self, table: UserTable, rows: Iterable[DatabaseRow], result: AuditResult) -> list[DifferingUser]:
         """The users with differences now."""
         plans = []
         for row in rows:

@@ -14,7 +14,7 @@ from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.observability.progress import Progress
 from consumer.pipeline.batch import batched
-from consumer.planning.read_row import ReadRow
+from consumer.planning.database_row import DatabaseRow
 from consumer.sink.view import RedisView
 
 _BEFORE_ALL = -(2**63)  # a negative key is no user's, and is reported
@@ -57,7 +57,7 @@ class Users:
         self._page = page
         self._place: SourcePosition = database.position()
 
-    def now(self, table: UserTable, number: int) -> ReadRow:
+    def now(self, table: UserTable, number: int) -> DatabaseRow:
         """The present row of one user.
 
         Raises:
@@ -65,9 +65,9 @@ class Users:
         """
         found = self._database.rows(table, number - 1, 1)
         image = found[0] if found and _key(table, found[0]) == number else None
-        return ReadRow(table.table, number, image, self._place)
+        return DatabaseRow(table.table, number, image, self._place)
 
-    def pages(self, table: UserTable, order: Order, progress: Progress) -> Iterator[list[ReadRow]]:
+    def pages(self, table: UserTable, order: Order, progress: Progress) -> Iterator[list[DatabaseRow]]:
         """The ordered users of ``table``, page by page.
 
         Raises:
@@ -82,12 +82,12 @@ class Users:
         progress.begin(table.table, order.sample or last)
         count = 0
         for images in self._sampled(table, last, order) if order.sample else self._in_order(table):
-            rows = [ReadRow(table.table, _key(table, image), image, self._place) for image in images]
+            rows = [DatabaseRow(table.table, _key(table, image), image, self._place) for image in images]
             count += len(rows)
             progress.advance(len(rows), count if order.sample else rows[-1].key)
             yield rows
 
-    def only_in_redis(self, order: Order, progress: Progress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
+    def only_in_redis(self, order: Order, progress: Progress) -> Iterator[tuple[UserTable, list[DatabaseRow]]]:
         """Users with a key in Redis and without a row in the database, page by page.
 
         Raises:
@@ -103,7 +103,7 @@ class Users:
                 gone = ids - self._database.existing(table, ids) if ids else ids
                 reported |= {UserId(user_type, each) for each in gone}
                 if gone:
-                    yield table, [ReadRow(table.table, each, None, self._place) for each in sorted(gone)]
+                    yield table, [DatabaseRow(table.table, each, None, self._place) for each in sorted(gone)]
 
     def _in_order(self, table: UserTable) -> Iterator[list[RowImage]]:
         after = _BEFORE_ALL

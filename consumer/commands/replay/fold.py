@@ -17,7 +17,7 @@ from msgspec import structs
 from consumer.commands.replay.partial_decoder import PartialDecoder, Seen
 from consumer.errors import Place, RecordError, UnknownTable
 from consumer.events.avro import Schemas
-from consumer.events.decimals import spelled
+from consumer.events.decimals import with_decimal_schema
 from consumer.events.envelope import key_of, parse
 from consumer.events.event import ChangeEvent, Operation, OtherDatabase
 from consumer.events.position import Origin
@@ -202,7 +202,7 @@ class UserFold:
         """
         money = self._table.money
         sources = (self._source(each, topic, partition) for each in last.records)
-        events = [spelled(event_of(source, self._rules, self._schemas), money()) for source in sources]
+        events = [with_decimal_schema(event_of(source, self._rules, self._schemas), money()) for source in sources]
         planned = rebuild_user(events, self._times.by_name(last.times), self._table, self._rules)
         return structs.replace(planned, version=last.version)
 
@@ -223,7 +223,7 @@ class UserFold:
                 return
             if not isinstance(parsed, ChangeEvent) or self._history.first_sent(parsed, value) is not None:
                 return
-            event = spelled(parsed, self._table.money())
+            event = with_decimal_schema(parsed, self._table.money())
             seen = self._seen(event)
         except RecordError as error:
             error.place = source.place

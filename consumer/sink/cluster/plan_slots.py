@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 from redis.crc import key_slot
 
-from consumer.mapping.keys import UserId, companion, render
+from consumer.mapping.keys import UserId, render, version_key_of
 from consumer.mapping.rules import Names
 from consumer.planning.effect import Invalidate, Plan, Remove
 
@@ -71,7 +71,7 @@ def by_slot(plan: Plan, derived: Sequence[str]) -> PlanBySlot:
     if string and slot(string) != version_slot:
         in_other_slot = replace(
             plan,
-            guard=companion(string),
+            guard=version_key_of(string),
             config=None,
             update=None,
             removed=Remove((string,)) if removed else None,

@@ -12,8 +12,8 @@ from msgspec import structs
 from consumer.errors import Halt, ServerError, ServerUnavailable
 from consumer.events.avro import AvroSchema, Schemas
 from consumer.events.record import Partition, SourceRecord
-from consumer.mapping.columns import Drift, DriftKind
 from consumer.mapping.reference import reference
+from consumer.mapping.schema_drift import Drift, DriftKind
 from consumer.pipeline.loop import Pipeline
 from consumer.pipeline.protocols import Applied, Observer, RecordResult
 from consumer.planning.effect import Plan

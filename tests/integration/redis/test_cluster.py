@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from consumer.errors import ConfigError, Reconnected, ServerUnavailable
 from consumer.events.record import Partition
-from consumer.mapping.keys import companion
+from consumer.mapping.keys import version_key_of
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Names
 from consumer.planning.effect import Plan
@@ -140,7 +140,7 @@ def test_a_version_that_outlived_the_balance(make: Callable[[], RedisSink], clie
     sink = make()
     apply(sink, deposit, group)
     expected = dump(client)
-    client.delete(BALANCE, companion(BALANCE))
+    client.delete(BALANCE, version_key_of(BALANCE))
     client.set("user_stats:live:123", "as it was before the deposit")
     with closing(Listener(client)) as listener:
         apply(sink, *(replace(plan, messages=(), is_repeated=True) for plan in (deposit, group)))

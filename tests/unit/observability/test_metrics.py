@@ -16,8 +16,8 @@ from consumer.errors import ConfigError, ServerUnavailable
 from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.version import Verdict
-from consumer.mapping.columns import Drift, DriftKind
 from consumer.mapping.reference import reference
+from consumer.mapping.schema_drift import Drift, DriftKind
 from consumer.observability.batch_counts import OUTCOMES
 from consumer.observability.metrics import Metrics
 from consumer.observability.probes import serve

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from consumer.mapping.keys import companion
+from consumer.mapping.keys import version_key_of
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Names
 from consumer.planning.decision import decide
@@ -48,8 +48,8 @@ def test_what_lies_together_is_one_part_with_its_messages() -> None:
 
 def test_the_companion_lies_beside() -> None:
     for key in ("user_balance:live:123", "balance:{live:123}", "odd{"):
-        assert slot(companion(key)) == slot(key)
-        assert companion(key) != key
+        assert slot(version_key_of(key)) == slot(key)
+        assert version_key_of(key) != key
 
 
 def test_keys_without_the_tag_lie_apart() -> None:
