@@ -92,7 +92,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class LetterResult:
     """The result for one record. ``why``: the reason, if the record stays open or if nothing follows from it."""
 
     unapplied: Unapplied

@@ -14,7 +14,7 @@ from consumer.errors import ServerUnavailable
 from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
 from consumer.mapping.schema_drift import Drift, DriftKind
-from consumer.observability.connector_states import ConnectorStates, WatchMetrics
+from consumer.observability.connector_metrics import ConnectorMetrics, WatchMetrics
 from consumer.observability.heartbeat import HeartbeatWatch
 from consumer.observability.metrics import Metrics
 from consumer.source.connect.failure import Kind
@@ -65,7 +65,7 @@ def watched() -> tuple[Metrics, WatchMetrics]:
     topic = "__debezium-heartbeat.trading"
     heartbeats = HeartbeatWatch(lambda: {topic: 1.0}, [topic], 30, lambda: 2.0)
     heartbeats.look()
-    states = ConnectorStates()
+    states = ConnectorMetrics()
     states.looked(found)
     metrics, watch = Metrics(), WatchMetrics()
     metrics.include(heartbeats, heartbeats.unready)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 
-from consumer.commands.explain.account import ReadValues, account
 from consumer.commands.explain.explanation import Explanation
 from consumer.commands.explain.history import GroupProgress, trace
 from consumer.commands.explain.topics import records_of, spans_of
+from consumer.commands.explain.user_values import ReadValues, user_values
 from consumer.errors import RecordError
 from consumer.events.avro import Schemas
 from consumer.events.record import Partition
@@ -70,7 +70,7 @@ def _explain(
     return Explanation(
         user=user,
         stored_user=stored_user,
-        account=account(read, history, stored_user.guard, table, rules),
+        user_values=user_values(read, history, stored_user.guard, table, rules),
         history=history,
         letters=tuple(letters),
         knows_database=settings.database.url is not None,

@@ -130,7 +130,7 @@ def _audited(
     """Whether an audit of the users that were read finds no differences; it reports them as `audit` does."""
     from consumer.commands.audit import finding as findings
     from consumer.commands.audit.run import Audit
-    from consumer.commands.audit.users import Order
+    from consumer.commands.audit.users import UserSelection
     from consumer.commands.shared.stop import Stop
     from consumer.observability.progress import Progress
 
@@ -140,9 +140,9 @@ def _audited(
 
     stop = Stop()
     stop.listen()
-    order = Order(tuple(users), () if users else tuple(scan.table for scan in scans))
+    user_selection = UserSelection(tuple(users), () if users else tuple(scan.table for scan in scans))
     with (
-        Audit(settings, rules, schemas_of(settings), order, stop) as audit,
+        Audit(settings, rules, schemas_of(settings), user_selection, stop) as audit,
         Progress(action="audit.progress", unit="users") as progress,
     ):
         result = audit.whole(say, progress)
