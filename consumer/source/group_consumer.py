@@ -19,7 +19,7 @@ from consumer.pipeline.policy import OTHER_DATABASE, failure, rule_for
 from consumer.pipeline.protocols import Observer, Start
 from consumer.pipeline.retry import REPEAT_S
 from consumer.settings.sections import Kafka
-from consumer.source.clients.handshake import shake_hands
+from consumer.source.clients.handshake import probe_broker
 from consumer.source.clients.kafka import failed, topics
 from consumer.source.clients.kafka import refused as refused_by
 from consumer.source.clients.kafka_python_member import KafkaPythonMember
@@ -181,7 +181,7 @@ class KafkaSource:
     def _cause(self) -> str:
         """Why a certificate or a password that worked before is refused now; "" if it is accepted."""
         try:
-            shake_hands(self._settings)
+            probe_broker(self._settings)
         except ConfigError as error:
             return str(error)
         return ""
