@@ -22,7 +22,7 @@ from consumer.guard.version import Verdict
 from consumer.mapping.reference import reference
 from consumer.observability.metrics import Metrics
 from consumer.observability.tracing import Tracing
-from consumer.pipeline.protocols import Applied, Step
+from consumer.pipeline.protocols import Applied, RecordResult
 from consumer.planning.decision import decide_all
 
 BATCH = 500
@@ -30,7 +30,7 @@ ROUNDS = 40
 _ANSWER = Applied(Verdict.NEWER, config_created=False, updated=None, cleared=2, receivers=1, stored="")
 
 
-def steps() -> tuple[Sequence[SourceRecord], Sequence[Step]]:
+def results() -> tuple[Sequence[SourceRecord], Sequence[RecordResult]]:
     """A batch of balance changes of many users, and the same once it is applied."""
     now_ms = int(time.time() * 1000)
     updates = islice(changes(2 * BATCH, BATCH, PARTITIONS), BATCH, None)
@@ -39,7 +39,9 @@ def steps() -> tuple[Sequence[SourceRecord], Sequence[Step]]:
         for offset, (partition, key, value) in enumerate(updates)
     ]
     decisions = decide_all(records, reference())
-    return records, [Step(record, decision, _ANSWER) for record, decision in zip(records, decisions, strict=True)]
+    return records, [
+        RecordResult(record, decision, _ANSWER) for record, decision in zip(records, decisions, strict=True)
+    ]
 
 
 def cost_us(work: Callable[[], object]) -> float:
@@ -59,15 +61,15 @@ class _Nowhere(SpanExporter):
 
 def main() -> None:
     """Print the costs."""
-    records, done = steps()
+    records, done = results()
     metrics, rules = Metrics(), reference()
     tracing = Tracing(_Nowhere(), "benchmark")
     header = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
     traced = [structs.replace(each, record=structs.replace(each.record, headers=(header,))) for each in done]
     print(f"deciding {cost_us(lambda: decide_all(records, rules)):6.2f} us a record")
-    print(f"metrics  {cost_us(lambda: metrics.stepped(done)):6.2f} us a record")
-    print(f"traces   {cost_us(lambda: tracing.stepped(traced)):6.2f} us a record that carries one")
-    print(f"         {cost_us(lambda: tracing.stepped(done)):6.2f} us a record that carries none")
+    print(f"metrics  {cost_us(lambda: metrics.records_done(done)):6.2f} us a record")
+    print(f"traces   {cost_us(lambda: tracing.records_done(traced)):6.2f} us a record that carries one")
+    print(f"         {cost_us(lambda: tracing.records_done(done)):6.2f} us a record that carries none")
     tracing.close()
 
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from benchmarks.envelopes import TABLE, changes
 from benchmarks.memory import TOPIC
 from benchmarks.meter import emptied
-from benchmarks.metrics import BATCH, ROUNDS, cost_us, steps
+from benchmarks.metrics import BATCH, ROUNDS, cost_us, results
 from benchmarks.system import PARTITIONS, System
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.codec import decode
@@ -39,7 +39,7 @@ def deciding() -> Iterator[tuple[str, float]]:
     rules = reference()
     table = rules.table(TABLE)
     assert table is not None
-    records, done = steps()
+    records, done = results()
     events = [event for event in map(parse, records) if isinstance(event, ChangeEvent)]
     images = [(event.before or {}, event.after or {}, event.schema) for event in events]
     values = [data for each in records for data in (each.value, each.key) if data is not None]
@@ -49,7 +49,7 @@ def deciding() -> Iterator[tuple[str, float]]:
     yield f"{PART}JSON, the envelope, its position", cost_us(lambda: [parse(each) for each in records])
     yield f"{PART}the whole row image", cost_us(lambda: [whole_image(new, table, schema) for _, new, schema in images])
     yield f"{PART}what differs", cost_us(lambda: [diff(old, new, table, schema) for old, new, schema in images])
-    yield "metrics", cost_us(lambda: metrics.stepped(done))
+    yield "metrics", cost_us(lambda: metrics.records_done(done))
 
 
 def carrying_out(system: System) -> Iterator[tuple[str, float]]:

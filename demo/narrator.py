@@ -10,7 +10,7 @@ from consumer.errors import ServerError
 from consumer.events.event import ChangeEvent
 from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import Rules
-from consumer.pipeline.protocols import Applied, Observer, Step
+from consumer.pipeline.protocols import Applied, Observer, RecordResult
 from demo import dump, story, wording
 from demo.dump import Dump, Movement
 from demo.screen import Screen
@@ -55,9 +55,9 @@ class Narrator(Observer):
         self.messages = 0
         self.problems: list[str] = []
 
-    def stepped(self, steps: Sequence[Step]) -> None:
-        for step in steps:
-            self._tell(step)
+    def records_done(self, results: Sequence[RecordResult]) -> None:
+        for result in results:
+            self._tell(result)
 
     def waiting(self, error: ServerError, seconds: float) -> None:
         raise RedisWentAway(f"the demo's Redis does not answer: {error.problem}")
@@ -66,21 +66,21 @@ class Narrator(Observer):
         """The headings of what came after the last record."""
         self._enter(len(self._chapters))
 
-    def _tell(self, step: Step) -> None:
-        event = step.decision.event
+    def _tell(self, result: RecordResult) -> None:
+        event = result.decision.event
         self.records += 1
         entered = event is not None and self._enter(story.number_of(event.position.order, self._chapters))
         if not entered:
             self._screen.gap()
-        self._came_in(step, event)
-        if step.decision.plan is None or step.applied is None or event is None:
+        self._came_in(result, event)
+        if result.decision.plan is None or result.applied is None or event is None:
             if event is not None:
-                self._screen.line("decided", f"nothing to do: {step.decision.reason}", "dim")
+                self._screen.line("decided", f"nothing to do: {result.decision.reason}", "dim")
             return
         self._screen.line("differed", wording.differed(event, self._rules))
-        for number, reason in enumerate(step.decision.plan.reasons):
+        for number, reason in enumerate(result.decision.plan.reasons):
             self._screen.line("" if number else "decided", wording.why(reason))
-        self._happened(step, step.applied)
+        self._happened(result, result.applied)
 
     def _enter(self, chapter: int) -> bool:
         """Begin a chapter if it is a new one; those before it that brought no record are told as well."""
@@ -93,19 +93,19 @@ class Narrator(Observer):
             self._next_chapter += 1
         return is_new
 
-    def _came_in(self, step: Step, event: ChangeEvent | None) -> None:
-        record = step.record
+    def _came_in(self, result: RecordResult, event: ChangeEvent | None) -> None:
+        record = result.record
         place = f"{record.topic} · partition {record.partition} · offset {record.offset}"
         if event is None:
-            self._screen.line("came in", f"{place} · nothing to do: {step.decision.reason}", "dim")
+            self._screen.line("came in", f"{place} · nothing to do: {result.decision.reason}", "dim")
             return
         row = event.key.get("id", "?")
         what = f"{wording.OPERATIONS.get(event.op, event.op)} {event.table}, id {row}"
         self._screen.line("came in", f"{place} · {what}", "cyan")
 
-    def _happened(self, step: Step, applied: Applied) -> None:
+    def _happened(self, result: RecordResult, applied: Applied) -> None:
         """What Redis answered, and what a look at its keys and an open subscription show."""
-        plan = step.decision.plan
+        plan = result.decision.plan
         if plan is None:
             return
         heard = self._subscriber.until_now()

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from consumer.errors import ServerError
 from consumer.guard.version import Verdict, Version, is_of_deleted
-from consumer.pipeline.protocols import Observer, Step
+from consumer.pipeline.protocols import Observer, RecordResult
 from demo.narrator import RedisWentAway
 from demo.screen import Screen
 
@@ -32,14 +32,14 @@ class CauseFinder(Observer):
         self._held: dict[str, str] = {}
         self.without_plan = 0
 
-    def stepped(self, steps: Sequence[Step]) -> None:
-        for step in steps:
-            if step.decision.plan is None or step.applied is None:
+    def records_done(self, results: Sequence[RecordResult]) -> None:
+        for result in results:
+            if result.decision.plan is None or result.applied is None:
                 self.without_plan += 1
                 continue
-            user = str(step.decision.plan.user)
-            self.said.setdefault(user, Counter())[step.applied.verdict] += 1
-            self._held[user] = step.applied.stored
+            user = str(result.decision.plan.user)
+            self.said.setdefault(user, Counter())[result.applied.verdict] += 1
+            self._held[user] = result.applied.stored
 
     def waiting(self, error: ServerError, seconds: float) -> None:
         raise RedisWentAway(f"the demo's Redis does not answer: {error.problem}")

@@ -28,7 +28,7 @@ from consumer.errors import AccessDenied, ConfigError
 from consumer.events.event import RowImage
 from consumer.events.position import SourcePosition
 from consumer.mapping.rules import UserTable
-from consumer.planning.read_row import ReadRow
+from consumer.planning.database_row import DatabaseRow
 from consumer.settings import extras
 from consumer.settings.sections import Database as Settings
 
@@ -95,7 +95,7 @@ class Database:
         with self._connected("the log's position") as connection:
             return self._log_of(connection).position(connection)
 
-    def row(self, user_table: UserTable, key: int) -> ReadRow:
+    def row(self, user_table: UserTable, key: int) -> DatabaseRow:
         """Read one row, and a position of the log: the row contains all changes that were committed before it.
 
         Raises:
@@ -114,9 +114,9 @@ class Database:
                 # Read after the position, cell by cell: like the row, the cells may contain later changes.
                 position, _ = self._log_of(connection).read(connection, statement((user_table.key,)))
                 found = cells(connection, statement, names)
-        return ReadRow(user_table.table, key, found, position)
+        return DatabaseRow(user_table.table, key, found, position)
 
-    def look_up(self, user_table: UserTable, key: int) -> ReadRow:
+    def look_up(self, user_table: UserTable, key: int) -> DatabaseRow:
         """Read one row without waiting. Its position is too late: compare with the row, but do not write it.
 
         Raises:
@@ -125,7 +125,7 @@ class Database:
         with self._reading(user_table) as connection:
             found = cells(connection, self._by_key(user_table, key), self._columns(connection, user_table))
             position = self._log_of(connection).position(connection)
-        return ReadRow(user_table.table, key, found, position)
+        return DatabaseRow(user_table.table, key, found, position)
 
     def rows(self, user_table: UserTable, after: int, limit: int) -> list[RowImage]:
         """At most ``limit`` rows with keys above ``after``, in the order of their keys.

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DataError
 
 from consumer.events.event import UNREADABLE, RowImage
-from consumer.planning.read_row import as_on_the_wire
+from consumer.planning.database_row import to_debezium_value
 
 Statement: TypeAlias = Callable[[Sequence[str]], Select[Any]]
 """Makes a statement that reads the given columns, always of the same rows."""
@@ -84,7 +84,7 @@ def is_unreadable(error: Exception) -> bool:
 
 def image(row: RowMapping) -> RowImage:
     """A row from the driver as a row image."""
-    return {str(name): as_on_the_wire(value) for name, value in row.items()}
+    return {str(name): to_debezium_value(value) for name, value in row.items()}
 
 
 def images(

@@ -30,7 +30,7 @@ _SPECIAL = re.compile(r"[+-]?(?:(?:POSITIVE_|NEGATIVE_)?INFINITY|INF|NAN)", re.I
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
-def spelled(event: ChangeEvent, money: Iterable[tuple[str, int]]) -> ChangeEvent:
+def with_decimal_schema(event: ChangeEvent, money: Iterable[tuple[str, int]]) -> ChangeEvent:
     """``event`` with a schema of its money columns, if they are in precise mode and the record has no schema.
 
     ``money``: the money columns, each with its scale.

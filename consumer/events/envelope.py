@@ -21,7 +21,7 @@ from consumer.events.event import (
 )
 from consumer.events.position import Origin, SourcePosition, from_source
 from consumer.events.record import SourceRecord
-from consumer.events.topic_tables import is_taken
+from consumer.events.topic_tables import is_consumed
 from consumer.events.value import whole_number
 
 _FLATTENED = (
@@ -73,7 +73,7 @@ def _parse(
         return Ignored("a logical decoding message, no row")
     source, table = _source(envelope)
     database = _database(source, is_needed=bool(databases))
-    if not is_taken(databases, database):
+    if not is_consumed(databases, database):
         # Checked before any row error is raised: faulty rows of other databases do not matter to this program.
         return OtherDatabase(database, table)
     if op is Operation.TRUNCATE:

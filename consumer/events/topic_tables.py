@@ -15,17 +15,17 @@ from typing import NamedTuple
 _UNSAFE = re.compile(r"[^a-zA-Z0-9._-]")
 
 
-class Named(NamedTuple):
+class TopicName(NamedTuple):
     """Database and table from the name of a topic in Debezium's form."""
 
     database: str
     table: str
 
 
-def named(topic: str, tables: Collection[str]) -> Named | None:
+def parse_topic_name(topic: str, tables: Collection[str]) -> TopicName | None:
     """Parse the name of ``topic``; None if it does not have the form ``<prefix>.<db or schema>.<one of tables>``."""
     parts = topic.rsplit(".", 2)
-    return Named(parts[1], parts[2]) if len(parts) == 3 and parts[2] in tables else None
+    return TopicName(parts[1], parts[2]) if len(parts) == 3 and parts[2] in tables else None
 
 
 def sanitized(database: str) -> str:
@@ -34,7 +34,7 @@ def sanitized(database: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def is_taken(databases: frozenset[str], database: str) -> bool:
+def is_consumed(databases: frozenset[str], database: str) -> bool:
     """Whether rows of ``database`` are applied if ``databases`` are consumed; empty: all rows are applied.
 
     Both arguments may contain names in the form of topic names.
@@ -66,7 +66,7 @@ class TopicTables:
     def of(self, topic: str) -> tuple[str, ...]:
         """The known tables of ``topic``, sorted by name; empty if nothing is known."""
         found = set(self._seen.get(topic, ()))
-        if (said := named(topic, self._captured)) is not None:
+        if (said := parse_topic_name(topic, self._captured)) is not None:
             found.add(said.table)
         return tuple(sorted(found))
 
@@ -84,7 +84,7 @@ class TopicTables:
         """The database of ``table`` in ``topic``, from rows that were read or the topic's name; "" if not known."""
         if seen := self._seen.get(topic, {}).get(table):
             return seen
-        said = named(topic, self._captured)
+        said = parse_topic_name(topic, self._captured)
         return said.database if said is not None and said.table == table else ""
 
     def include(self, other: TopicTables, topics: Iterable[str]) -> None:

@@ -19,7 +19,17 @@ from consumer.events.decimals import LONGEST, base64_bytes, is_special, unscaled
 from consumer.events.event import UNREADABLE, ColumnSchema, TableSchema
 from consumer.events.timestamps import time_text, timestamp
 
-__all__ = ["NO_SCHEMA", "Kind", "Speller", "canonical", "money", "of_column", "speller", "timestamp", "whole_number"]
+__all__ = [
+    "NO_SCHEMA",
+    "Canonicalizer",
+    "Kind",
+    "canonical",
+    "canonicalizer_of",
+    "money",
+    "of_column",
+    "timestamp",
+    "whole_number",
+]
 
 
 class Kind(StrEnum):
@@ -32,7 +42,7 @@ class Kind(StrEnum):
     BITS = "bits"
 
 
-Speller: TypeAlias = Callable[[object, int, ColumnSchema], str]
+Canonicalizer: TypeAlias = Callable[[object, int, ColumnSchema], str]
 """Arguments: the value, the scale of money if the record does not contain it, and the column's schema."""
 
 NO_SCHEMA = ColumnSchema()
@@ -65,12 +75,12 @@ def canonical(value: object, kind: Kind, scale: int, schema: ColumnSchema = NO_S
         InvalidValue: the value is not of this kind. The error does not repeat the value.
 
     """
-    return None if value is None else speller(kind)(value, scale, schema)
+    return None if value is None else canonicalizer_of(kind)(value, scale, schema)
 
 
-def speller(kind: Kind) -> Speller:
+def canonicalizer_of(kind: Kind) -> Canonicalizer:
     """:func:`canonical` of one kind, for values that are not NULL. Get it once, and call it for every row."""
-    return _SPELLERS[kind]
+    return _CANONICALIZERS[kind]
 
 
 def of_column(raw: object, name: str, kind: Kind, scale: int, columns: TableSchema) -> str | None:
@@ -224,7 +234,7 @@ def _invalid(value: object, problem: str) -> InvalidValue:
     return InvalidValue("the driver can't read it" if value is UNREADABLE else problem)
 
 
-_SPELLERS: dict[Kind, Speller] = {
+_CANONICALIZERS: dict[Kind, Canonicalizer] = {
     Kind.MONEY: _money,
     Kind.INTEGER: _integer,
     Kind.TEXT: _text,

@@ -19,8 +19,8 @@ from consumer.events.position import Origin
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.memory import Memory, NewestReads
 from consumer.guard.open_transaction import OpenTransaction
-from consumer.guard.search import ALWAYS, Doubts, EarlierRecords, Numbers, Search
-from consumer.guard.sent import Key, SentChange, sent_change
+from consumer.guard.search import ALWAYS, EarlierRecords, HighestNumbers, MaybeOlderChanges, Search
+from consumer.guard.streamed_change import Key, StreamedChange, streamed_change
 
 _REMEMBERED = 40_000
 _BEFORE = 100
@@ -42,7 +42,7 @@ class History(Protocol):
         """
         ...
 
-    def is_orphan(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
+    def is_delete_missing(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
         """Whether the delete of a tombstone is no longer in the topic, as after compaction.
 
         Raises:
@@ -61,7 +61,7 @@ class _NoHistory:
     def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         return None
 
-    def is_orphan(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
+    def is_delete_missing(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
         return False
 
     def forget(self, partitions: Iterable[Partition]) -> None:
@@ -87,93 +87,98 @@ class PartitionHistory:
         self._remembered = remembered
         self._memory: Memory | None = None
         self._search: Search | None = None
-        self._numbers = Numbers()
+        self._highest_numbers = HighestNumbers()
         self._reads = NewestReads()
         self._sure_since_ms = ALWAYS
         """A change of this time or later that is not found was not sent before."""
         self._open = OpenTransaction()
         self._last: tuple[int, Key | None] | None = None
         """The offset of the last change, and its key if it is a delete."""
-        self._doubts = Doubts()
+        self._maybe_older = MaybeOlderChanges()
 
     def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         """As :meth:`History.first_sent`."""
         self._last = _last(event)
         if event.position.origin is Origin.STREAMED:
-            return self.first_offset(sent_change(event))
+            return self.first_offset(streamed_change(event))
         return None if value is None else self.first_copy(value, event.place.offset)
 
     def first_copy(self, value: bytes, offset: int) -> int | None:
         """As :meth:`first_sent`, for a snapshot read of which only the record's value and offset are known."""
         return self._reads.first_offset(value, offset)
 
-    def first_offset(self, sent: SentChange) -> int | None:
+    def first_offset(self, change: StreamedChange) -> int | None:
         """As :meth:`first_sent`, for a streamed change in the form of the history."""
-        memory = self._memory or self._begin(sent)
-        first = self._found(sent, memory)
-        if first is not None and first < sent.offset and not self._must_apply_again(sent, first):
+        memory = self._memory or self._begin(change)
+        first = self._found(change, memory)
+        if first is not None and first < change.offset and not self._must_apply_again(change, first):
             return first
-        memory.put(sent.identity, sent.offset, sent.written_ms)
-        self._numbers.count(sent)
-        self._open.add(sent)
+        memory.put(change.identity, change.offset, change.written_ms)
+        self._highest_numbers.count(change)
+        self._open.add(change)
         return None
 
-    def is_orphan(self, offset: int, key: Key) -> bool:
-        """As :meth:`History.is_orphan`, for the tombstone at ``offset`` whose key has the values ``key``."""
+    def is_delete_missing(self, offset: int, key: Key) -> bool:
+        """As :meth:`History.is_delete_missing`, for the tombstone at ``offset`` whose key has the values ``key``."""
         if self._last is None and self._earlier is not None:
             for changes, _ in self._earlier.changes(self._partition, max(0, offset - _BEFORE), offset):
                 for event in changes:
                     self._last = _last(event)
         if self._last is not None and self._last[1] == key and self._last[0] < offset:
             return False
-        self._doubts.add_orphan(key, offset)
+        self._maybe_older.add_lone_tombstone(key, offset)
         return True
 
-    def _begin(self, sent: SentChange) -> Memory:
+    def _begin(self, change: StreamedChange) -> Memory:
         earlier = self._earlier
-        since_ms = ALWAYS if earlier is None or sent.offset == 0 else sent.written_ms
-        self._numbers.since_ms = since_ms
+        since_ms = ALWAYS if earlier is None or change.offset == 0 else change.written_ms
+        self._highest_numbers.since_ms = since_ms
         if earlier is not None:
-            laid_out_ms = earlier.coverage(self._partition).laid_out_ms if sent.offset == 0 else sent.written_ms
-            self._sure_since_ms = min(sent.written_ms, laid_out_ms)
-        self._memory = Memory(sent.offset, since_ms, self._remembered)
+            laid_out_ms = earlier.coverage(self._partition).laid_out_ms if change.offset == 0 else change.written_ms
+            self._sure_since_ms = min(change.written_ms, laid_out_ms)
+        self._memory = Memory(change.offset, since_ms, self._remembered)
         return self._memory
 
-    def _found(self, sent: SentChange, memory: Memory) -> int | None:
+    def _found(self, change: StreamedChange, memory: Memory) -> int | None:
         """The first offset at which the change was sent, maybe this record's own; None if it was not sent before."""
-        since_ms = sent.ts_ms - self._clock_ms
+        since_ms = change.ts_ms - self._clock_ms
         first = None
-        if since_ms >= self._numbers.since_ms and self._numbers.are_below(sent):
+        if since_ms >= self._highest_numbers.since_ms and self._highest_numbers.is_surely_new(change):
             self._search = None
         else:
-            first = memory.get(sent.identity)
+            first = memory.get(change.identity)
             if first is None and since_ms < memory.since_ms and self._earlier is not None:
-                first = self._looked_up(sent, memory, self._earlier, since_ms)
-        if first is None and since_ms < self._sure_since_ms and not self._numbers.are_of_one_log(sent, self._clock_ms):
-            self._doubts.add(sent)
+                first = self._looked_up(change, memory, self._earlier, since_ms)
+        if (
+            first is None
+            and since_ms < self._sure_since_ms
+            and not self._highest_numbers.are_of_one_log(change, self._clock_ms)
+        ):
+            self._maybe_older.add(change)
         return first
 
-    def _looked_up(self, sent: SentChange, memory: Memory, earlier: EarlierRecords, since_ms: int) -> int | None:
+    def _looked_up(self, change: StreamedChange, memory: Memory, earlier: EarlierRecords, since_ms: int) -> int | None:
         search, end = self._search, memory.begin_offset
         first = None
         if search is not None and search.since_ms <= since_ms:
-            first = search.find(sent.identity, earlier, end)
+            first = search.find(change.identity, earlier, end)
         if search is None or search.since_ms > since_ms or (first is None and search.has_dropped):
-            search, first = self._searched(sent, earlier, since_ms, end)
+            search, first = self._searched(change, earlier, since_ms, end)
         if search.is_at_end and not search.has_dropped:
             memory.reach_back(search.runs(), search.begin, search.since_ms)
-            self._numbers.since_ms = min(self._numbers.since_ms, search.since_ms)
+            self._highest_numbers.since_ms = min(self._highest_numbers.since_ms, search.since_ms)
             sure_since_ms = max(search.since_ms, *earlier.coverage(self._partition))
             self._sure_since_ms = min(self._sure_since_ms, sure_since_ms)
             self._search = None
         return first
 
     def _searched(
-        self, sent: SentChange, earlier: EarlierRecords, since_ms: int, end: int
+        self, change: StreamedChange, earlier: EarlierRecords, since_ms: int, end: int
     ) -> tuple[Search, int | None]:
         """Search the topic from ``since_ms`` on.
 
-        If the first record of a doubtful change may be before that, the search begins again at an earlier time.
+        If the first record of a change that may be older is before that time, the search begins again at an earlier
+        time.
         """
         complete_since_ms = max(earlier.coverage(self._partition)) + self._clock_ms
         begin = -1
@@ -181,25 +186,25 @@ class PartitionHistory:
             # Begin a little earlier than needed, because the next change may be a little older.
             begin_ms = since_ms - self._clock_ms
             before, begin = begin, earlier.offset_at(self._partition, begin_ms)
-            search = Search(self._partition, begin, begin_ms, self._numbers, self._clock_ms, complete_since_ms)
-            first = search.find(sent.identity, earlier, end)
+            search = Search(self._partition, begin, begin_ms, self._highest_numbers, self._clock_ms, complete_since_ms)
+            first = search.find(change.identity, earlier, end)
             if search.unknown_since_ms is None or begin == before:
                 break
             since_ms = search.unknown_since_ms
-        self._doubts.update(search.doubts)
+        self._maybe_older.update(search.maybe_older)
         self._open.begin_with(search.open)
         self._search = search
         return search, first
 
-    def _must_apply_again(self, sent: SentChange, first: int) -> bool:
+    def _must_apply_again(self, change: StreamedChange, first: int) -> bool:
         """Whether to apply a change although an equal one was sent at ``first``: either it is another change of the
         same transaction, or a change that may be older was accepted in between.
         """
-        if self._doubts.must_apply_again(sent, first):
+        if self._maybe_older.was_accepted_since(change, first):
             # Apply the later changes too that are sent again; otherwise the user would keep the values of this change.
-            self._doubts.add(sent)
+            self._maybe_older.add(change)
             return True
-        return self._open.is_new_change(sent, first)
+        return self._open.is_new_change(change, first)
 
 
 def _last(event: ChangeEvent) -> tuple[int, Key | None]:
@@ -218,18 +223,18 @@ class Histories:
         """As :meth:`History.first_sent`."""
         return self._history(Partition(event.place.topic, event.place.partition)).first_sent(event, value)
 
-    def first_offset(self, partition: Partition, sent: SentChange) -> int | None:
+    def first_offset(self, partition: Partition, change: StreamedChange) -> int | None:
         """As :meth:`PartitionHistory.first_offset`."""
-        return self._history(partition).first_offset(sent)
+        return self._history(partition).first_offset(change)
 
     def first_copy(self, partition: Partition, value: bytes, offset: int) -> int | None:
         """As :meth:`PartitionHistory.first_copy`."""
         return self._history(partition).first_copy(value, offset)
 
-    def is_orphan(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
-        """As :meth:`History.is_orphan`."""
+    def is_delete_missing(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
+        """As :meth:`History.is_delete_missing`."""
         history = self._history(Partition(tombstone.topic, tombstone.partition))
-        return history.is_orphan(tombstone.offset, tuple(key.values()))
+        return history.is_delete_missing(tombstone.offset, tuple(key.values()))
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:

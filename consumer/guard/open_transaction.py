@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consumer.events.event import RowImage
-from consumer.guard.sent import Key, SentChange, continues
+from consumer.guard.streamed_change import Key, StreamedChange, continues
 
 
 class OpenTransaction:
@@ -20,22 +20,22 @@ class OpenTransaction:
         self._began = 0
         self._rows: dict[tuple[str, Key], RowImage | None] = {}
 
-    def add(self, sent: SentChange) -> None:
+    def add(self, change: StreamedChange) -> None:
         """Add a new change."""
-        if sent.transaction != self._transaction:
-            self._transaction, self._began, self._count, self._rows = sent.transaction, sent.offset, 0, {}
-        self._rows[sent.table, sent.key] = sent.after
-        self._place = sent.place
-        self._count = max(self._count, sent.count)
+        if change.transaction != self._transaction:
+            self._transaction, self._began, self._count, self._rows = change.transaction, change.offset, 0, {}
+        self._rows[change.table, change.key] = change.after
+        self._place = change.place
+        self._count = max(self._count, change.count)
 
-    def add_unless_copy(self, sent: SentChange) -> None:
+    def add_unless_copy(self, change: StreamedChange) -> None:
         """Add a change, unless its place is before the place of the latest change: then it may be a copy."""
-        if not self.is_before_latest(sent):
-            self.add(sent)
+        if not self.is_before_latest(change):
+            self.add(change)
 
-    def is_before_latest(self, sent: SentChange) -> bool:
+    def is_before_latest(self, change: StreamedChange) -> bool:
         """Whether the place of a row of this transaction is before the place of the latest row."""
-        return sent.transaction == self._transaction and sent.place < self._place
+        return change.transaction == self._transaction and change.place < self._place
 
     def begin_with(self, earlier: OpenTransaction) -> None:
         """Add the changes of the same transaction in ``earlier``, which come directly before the changes added here."""
@@ -47,7 +47,7 @@ class OpenTransaction:
         self._count = max(self._count, earlier._count)
         self._rows = earlier._rows | self._rows
 
-    def is_new_change(self, sent: SentChange, first: int) -> bool:
+    def is_new_change(self, change: StreamedChange, first: int) -> bool:
         """Whether a change is not a copy of the equal change at offset ``first``.
 
         It is not a copy if its old row image fits the row's latest image, and its count is higher than all counts
@@ -56,14 +56,14 @@ class OpenTransaction:
         old image only the count can tell. A transaction is in one binlog file, so a place in another file is a place
         in another server's log, and tells nothing.
         """
-        row = sent.table, sent.key
-        if sent.transaction != self._transaction or first < self._began or row not in self._rows:
+        row = change.table, change.key
+        if change.transaction != self._transaction or first < self._began or row not in self._rows:
             return False
-        is_counted_later = sent.count > self._count
-        if sent.lacks_before:
+        is_counted_later = change.count > self._count
+        if change.lacks_before:
             return is_counted_later
-        is_behind_latest = self._is_in_same_file(sent) and not self.is_before_latest(sent)
-        return (is_counted_later or is_behind_latest) and continues(sent.before, self._rows[row])
+        is_behind_latest = self._is_in_same_file(change) and not self.is_before_latest(change)
+        return (is_counted_later or is_behind_latest) and continues(change.before, self._rows[row])
 
-    def _is_in_same_file(self, sent: SentChange) -> bool:
-        return sent.place.partition("/")[0] == self._place.partition("/")[0]
+    def _is_in_same_file(self, change: StreamedChange) -> bool:
+        return change.place.partition("/")[0] == self._place.partition("/")[0]

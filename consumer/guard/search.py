@@ -11,7 +11,7 @@ from consumer.events.position import Origin
 from consumer.events.record import Partition
 from consumer.guard.memory import Run
 from consumer.guard.open_transaction import OpenTransaction
-from consumer.guard.sent import Key, Number, SentChange, sent_change
+from consumer.guard.streamed_change import Key, Number, StreamedChange, streamed_change
 
 _SEARCHED = 1_000_000
 _RUN = 4096
@@ -59,7 +59,7 @@ class EarlierRecords(Protocol):
         ...
 
 
-class Numbers:
+class HighestNumbers:
     """The highest number and the latest time of each server or domain among the changes written since ``since_ms``."""
 
     def __init__(self) -> None:
@@ -68,17 +68,17 @@ class Numbers:
         self._highest: dict[str, Number] = {}
         self._latest: dict[str, int] = {}
 
-    def count(self, sent: SentChange) -> None:
+    def count(self, change: StreamedChange) -> None:
         """Count a change."""
-        highest = self._highest.get(sent.numbered_by)
-        if highest is None or sent.number > highest:
-            self._highest[sent.numbered_by] = sent.number
-        elif sent.number < highest:
+        highest = self._highest.get(change.numbered_by)
+        if highest is None or change.number > highest:
+            self._highest[change.numbered_by] = change.number
+        elif change.number < highest:
             self._have_fallen = True
-        if sent.ts_ms > self._latest.get(sent.numbered_by, ALWAYS):
-            self._latest[sent.numbered_by] = sent.ts_ms
+        if change.ts_ms > self._latest.get(change.numbered_by, ALWAYS):
+            self._latest[change.numbered_by] = change.ts_ms
 
-    def are_of_one_log(self, sent: SentChange, clock_ms: int) -> bool:
+    def are_of_one_log(self, change: StreamedChange, clock_ms: int) -> bool:
         """Whether all numbers are of one server, never fell, and neither number nor time falls with this change.
 
         Then the change is taken as newer than every change seen, wherever it may have been sent before. The time counts
@@ -88,16 +88,16 @@ class Numbers:
         highest = self._highest
         if not highest:
             return True
-        if len(highest) > 1 or sent.numbered_by not in highest or self._have_fallen:
+        if len(highest) > 1 or change.numbered_by not in highest or self._have_fallen:
             return False
-        is_rising = sent.number >= highest[sent.numbered_by]
-        return is_rising and sent.ts_ms + clock_ms >= self._latest[sent.numbered_by]
+        is_rising = change.number >= highest[change.numbered_by]
+        return is_rising and change.ts_ms + clock_ms >= self._latest[change.numbered_by]
 
-    def are_below(self, sent: SentChange) -> bool:
+    def is_surely_new(self, change: StreamedChange) -> bool:
         """Whether the change is surely new: if it had been sent before, its number would have been seen."""
-        highest = self._highest.get(sent.numbered_by)
-        is_above = sent.is_number_exact and (highest is None or sent.number > highest)
-        return is_above and (not sent.is_timed or sent.ts_ms > self._latest.get(sent.numbered_by, ALWAYS))
+        highest = self._highest.get(change.numbered_by)
+        is_above = change.is_number_exact and (highest is None or change.number > highest)
+        return is_above and (not change.is_timed or change.ts_ms > self._latest.get(change.numbered_by, ALWAYS))
 
 
 class LogOrder(NamedTuple):
@@ -108,9 +108,9 @@ class LogOrder(NamedTuple):
     ts_ms: int
 
     @classmethod
-    def of(cls, sent: SentChange) -> LogOrder:
-        """The order of ``sent``."""
-        return cls(sent.numbered_by, sent.number, sent.ts_ms)
+    def of(cls, change: StreamedChange) -> LogOrder:
+        """The order of ``change``."""
+        return cls(change.numbered_by, change.number, change.ts_ms)
 
     def is_surely_newer(self, other: LogOrder) -> bool:
         """Whether this change is surely newer than ``other``."""
@@ -123,34 +123,35 @@ class LogOrder(NamedTuple):
         return self.ts_ms - clock_ms < other.ts_ms
 
 
-class Doubts:
-    """Doubtful changes: accepted, but maybe older than a change sent before them. By user: offset and order of each."""
+class MaybeOlderChanges:
+    """Changes that were accepted, and may be older than a change before them. By user: offset and order of each."""
 
     def __init__(self) -> None:
         self._of: dict[Key, dict[int, LogOrder | None]] = {}
 
-    def add(self, sent: SentChange) -> None:
-        """Note that the doubtful change ``sent`` was accepted."""
-        self._of.setdefault(sent.key, {})[sent.offset] = LogOrder.of(sent)
+    def add(self, change: StreamedChange) -> None:
+        """Note that ``change``, which may be older, was accepted."""
+        self._of.setdefault(change.key, {})[change.offset] = LogOrder.of(change)
 
-    def add_orphan(self, key: Key, offset: int) -> None:
+    def add_lone_tombstone(self, key: Key, offset: int) -> None:
         """Note that the tombstone at ``offset`` deleted the user ``key``. The order of the delete is not known."""
         self._of.setdefault(key, {})[offset] = None
 
-    def update(self, others: Doubts) -> None:
+    def update(self, others: MaybeOlderChanges) -> None:
         """Add all of ``others``."""
         for key, changes in others._of.items():
             self._of.setdefault(key, {}).update(changes)
 
-    def must_apply_again(self, sent: SentChange, first: int) -> bool:
-        """Whether a change that may be older than ``sent`` was accepted after ``first``, the first offset of ``sent``.
+    def was_accepted_since(self, change: StreamedChange, first: int) -> bool:
+        """Whether a change that may be older than ``change`` was accepted after ``first``, the first offset of
+        ``change``.
 
-        ``sent`` itself counts too: if its record is read again, the answer must be the same.
+        ``change`` itself counts too: if its record is read again, the answer must be the same.
         """
-        order = LogOrder.of(sent)
+        order = LogOrder.of(change)
         return any(
-            first < offset <= sent.offset and not (doubtful is not None and doubtful.is_surely_newer(order))
-            for offset, doubtful in self._of.get(sent.key, {}).items()
+            first < offset <= change.offset and not (accepted is not None and accepted.is_surely_newer(order))
+            for offset, accepted in self._of.get(change.key, {}).items()
         )
 
 
@@ -170,7 +171,7 @@ class Search:
         partition: Partition,
         begin: int,
         since_ms: int,
-        numbers: Numbers,
+        highest_numbers: HighestNumbers,
         clock_ms: int,
         complete_since_ms: int,
     ) -> None:
@@ -180,15 +181,15 @@ class Search:
         self.has_dropped = False
         self._partition = partition
         self._next = begin
-        self._numbers = numbers
+        self._highest_numbers = highest_numbers
         self._runs: deque[Run] = deque()
         self._newest: dict[int, int] = {}
         self._newest_begins = (begin, since_ms)
-        self.doubts = Doubts()
+        self.maybe_older = MaybeOlderChanges()
         self.open = OpenTransaction()
         """The transaction that was open at the end of the searched records."""
         self.unknown_since_ms: int | None = None
-        """The first record of a doubtful change may be before ``begin``, from this time on; None: no such change."""
+        """The first record of a maybe older change may be before ``begin``, from this time on; None: no such change."""
         self._clock_ms = clock_ms
         self._complete_since_ms = complete_since_ms
         self._judged = begin
@@ -208,11 +209,11 @@ class Search:
             return first
         for changes, reached in earlier.changes(self._partition, self._next, end):
             found = None
-            for sent in _streamed(changes):
-                self._judge(sent)
-                self._hold(sent)
-                if found is None and sent.identity == identity:
-                    found = sent.offset
+            for change in _streamed(changes):
+                self._judge(change)
+                self._hold(change)
+                if found is None and change.identity == identity:
+                    found = change.offset
             self._next = reached
             if found is not None:
                 self._judge_rest(earlier, end)
@@ -226,33 +227,33 @@ class Search:
         begin = max(self._next, self._judged)
         if begin < end:
             for changes, _ in earlier.changes(self._partition, begin, end):
-                for sent in _streamed(changes):
-                    self._judge(sent)
+                for change in _streamed(changes):
+                    self._judge(change)
             self._judged = end
 
-    def _judge(self, sent: SentChange) -> None:
+    def _judge(self, change: StreamedChange) -> None:
         """Judge one record, once.
 
-        The record is doubtful if it was accepted although it may be older than an earlier record. A change that was
-        sent again and applied because of a doubtful record is doubtful too.
+        A record may be older if it was accepted although an earlier record may be newer. A change that was sent again
+        and applied because of such a record may be older too.
         """
-        if sent.offset < self._judged:
+        if change.offset < self._judged:
             return
-        self._judged = sent.offset + 1
-        is_before_latest = self.open.is_before_latest(sent)
-        self.open.add_unless_copy(sent)
-        order, before = LogOrder.of(sent), self._latest.get(sent.key)
-        self._latest[sent.key] = order
-        is_old = sent.ts_ms < self._complete_since_ms
+        self._judged = change.offset + 1
+        is_before_latest = self.open.is_before_latest(change)
+        self.open.add_unless_copy(change)
+        order, before = LogOrder.of(change), self._latest.get(change.key)
+        self._latest[change.key] = order
+        is_old = change.ts_ms < self._complete_since_ms
         if is_old:
-            self._firsts.setdefault(sent.identity, sent.offset)
-        first = self._firsts.get(sent.identity, sent.offset)
-        if first < sent.offset:
-            if self.doubts.must_apply_again(sent, first):
-                self.doubts.add(sent)
+            self._firsts.setdefault(change.identity, change.offset)
+        first = self._firsts.get(change.identity, change.offset)
+        if first < change.offset:
+            if self.maybe_older.was_accepted_since(change, first):
+                self.maybe_older.add(change)
         elif is_old and (is_before_latest or (before is not None and order.may_be_older(before, self._clock_ms))):
-            self.doubts.add(sent)
-            since_ms = sent.ts_ms - self._clock_ms
+            self.maybe_older.add(change)
+            since_ms = change.ts_ms - self._clock_ms
             if since_ms < self.since_ms:
                 known = self.unknown_since_ms
                 self.unknown_since_ms = since_ms if known is None else min(since_ms, known)
@@ -261,16 +262,16 @@ class Search:
         """All changes in memory."""
         return deque([*self._runs, Run(self._newest, *self._newest_begins)])
 
-    def _hold(self, sent: SentChange) -> None:
-        self._numbers.count(sent)
+    def _hold(self, change: StreamedChange) -> None:
+        self._highest_numbers.count(change)
         if len(self._newest) >= _RUN:
             self._runs.append(Run(self._newest, *self._newest_begins))
-            self._newest, self._newest_begins = {}, (sent.offset, sent.written_ms)
+            self._newest, self._newest_begins = {}, (change.offset, change.written_ms)
             if len(self._runs) * _RUN > _SEARCHED:
                 self._runs.popleft()
                 self.has_dropped = True
-        self._newest.setdefault(sent.identity, sent.offset)
+        self._newest.setdefault(change.identity, change.offset)
 
 
-def _streamed(changes: Sequence[ChangeEvent]) -> Iterator[SentChange]:
-    return (sent_change(event) for event in changes if event.position.origin is Origin.STREAMED)
+def _streamed(changes: Sequence[ChangeEvent]) -> Iterator[StreamedChange]:
+    return (streamed_change(event) for event in changes if event.position.origin is Origin.STREAMED)

@@ -121,11 +121,11 @@ def _unified(one: list[str], other: list[str], is_prefix: bool) -> tuple[int, in
 
 def render(template: str, user: UserId) -> str:
     """The key of ``user``."""
-    return str(user.id).join(around(template, user.user_type))
+    return str(user.id).join(parts_around_id(template, user.user_type))
 
 
 @lru_cache(maxsize=1024)
-def around(template: str, user_type: str) -> tuple[str, ...]:
+def parts_around_id(template: str, user_type: str) -> tuple[str, ...]:
     """The parts of a key before and after the id, for users of one type. An id between them gives the key."""
     return tuple(template.replace("<type>", user_type).split("<id>"))
 
@@ -148,7 +148,7 @@ def glob_of_text(text: str) -> str:
     return re.sub(r"([\\*?\[\]])", r"\\\1", text)
 
 
-def companion(key: str) -> str:
+def version_key_of(key: str) -> str:
     """On a cluster: the name of the key that holds the version of ``key``, in the same slot."""
     return f"{key}:v" if _has_tag(key) else f"{{{key}}}:v"
 

@@ -9,9 +9,9 @@ import httpx
 from pydantic import SecretStr
 
 from consumer.errors import ConfigError
-from consumer.net.tls import Files, Hello, SettingNames, context, refusal
+from consumer.net.tls import Files, ProbeRequest, SettingNames, context, refusal
 
-_PROBE = Hello(b"GET / HTTP/1.0\r\n\r\n", (b"HTTP/",))
+_PROBE = ProbeRequest(b"GET / HTTP/1.0\r\n\r\n", (b"HTTP/",))
 _ALLOWED = "http:// or https://"
 _NONE = Files()
 

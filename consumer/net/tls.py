@@ -34,7 +34,7 @@ class Files(NamedTuple):
         return cls(settings.ca, settings.certificate, settings.key)
 
 
-class Hello(NamedTuple):
+class ProbeRequest(NamedTuple):
     """A request in plain text that is safe to send to a server, and the possible beginnings of its answer."""
 
     request: bytes
@@ -147,7 +147,7 @@ def _refuse_unreadable(setting: str, path: Path | None) -> None:
         raise ConfigError(setting, f"{path}: {error.strerror}", allowed="a readable PEM file") from None
 
 
-class Renewed:
+class ReloadingContext:
     """Replaces an SSL context that a client keeps: reads the files for each connection, so they can be renewed."""
 
     def __init__(self, files: Files, names: SettingNames) -> None:
@@ -176,7 +176,7 @@ class Renewed:
 
 
 def refusal(
-    server: str, host: str, port: int, files: Files | None, names: SettingNames, hello: Hello
+    server: str, host: str, port: int, files: Files | None, names: SettingNames, probe: ProbeRequest
 ) -> ConfigError | None:
     """The TLS problem that prevents a connection with these settings; ``files`` is None without TLS.
 
@@ -186,14 +186,14 @@ def refusal(
         ConfigError: a file can't be used.
 
     """
-    fault = _examine(host, port, files, names, hello)
+    fault = _examine(host, port, files, names, probe)
     if fault is None:
         return None
     allowed = {NO_TLS: names.plain, ONLY_TLS: names.secured}.get(fault, fault.allowed)
     return ConfigError(getattr(names, fault.part), f"{server}: {fault.problem}", allowed=allowed, fix=fault.fix)
 
 
-def _examine(host: str, port: int, files: Files | None, names: SettingNames, hello: Hello) -> Fault | None:
+def _examine(host: str, port: int, files: Files | None, names: SettingNames, probe: ProbeRequest) -> Fault | None:
     if files is None:
         return ONLY_TLS if _answers_tls(host, port) else None
     verified = context(files, names)
@@ -207,7 +207,7 @@ def _examine(host: str, port: int, files: Files | None, names: SettingNames, hel
                 secured.recv(1)
     except OSError as error:
         found = _fault(error, has_certificate=files.certificate is not None)
-        return found or (NO_TLS if _answers_plain(host, port, hello) else None)
+        return found or (NO_TLS if _answers_plain(host, port, probe) else None)
     return None
 
 
@@ -239,10 +239,10 @@ def _answers_tls(host: str, port: int) -> bool:
         return False
 
 
-def _answers_plain(host: str, port: int, hello: Hello) -> bool:
+def _answers_plain(host: str, port: int, probe: ProbeRequest) -> bool:
     try:
         with socket.create_connection((host, port), _CONNECT_TIMEOUT_S) as plain:
-            plain.sendall(hello.request)
-            return plain.recv(64).startswith(hello.answer)
+            plain.sendall(probe.request)
+            return plain.recv(64).startswith(probe.answer)
     except OSError:
         return False

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from consumer.events.record import Partition
-from consumer.pipeline.protocols import Step
+from consumer.pipeline.protocols import RecordResult
 
 APPLIED, DEAD_LETTER, JOINED = "applied", "dead_letter", "joined"
 SENT_AGAIN, OTHER_DATABASE = "sent_again", "other_database"
@@ -34,42 +34,42 @@ class BatchCounts:
     reached_ms: dict[Partition, int] = field(default_factory=dict)
 
 
-def outcome_of(step: Step) -> str:
+def outcome_of(result: RecordResult) -> str:
     """One of ``OUTCOMES``."""
-    if step.is_dead:
+    if result.is_dead:
         return DEAD_LETTER
-    if (applied := step.applied) is not None:
+    if (applied := result.applied) is not None:
         return APPLIED if applied.is_accepted else applied.verdict.value
-    if step.decision.first_sent is not None:
+    if result.decision.first_sent is not None:
         return SENT_AGAIN
-    if step.decision.database:
+    if result.decision.database:
         return OTHER_DATABASE
-    return JOINED if step.decision.carrier is not None else step.decision.outcome.value
+    return JOINED if result.decision.carrier is not None else result.decision.outcome.value
 
 
-def count_batch(steps: Sequence[Step]) -> BatchCounts:
-    """Count ``steps``, which are in the order of each partition."""
+def count_batch(results: Sequence[RecordResult]) -> BatchCounts:
+    """Count ``results``, which are in the order of each partition."""
     found = BatchCounts()
-    last: dict[tuple[str, int], Step] = {}
-    for step in steps:
-        record, outcome = step.record, outcome_of(step)
-        table = step.decision.table or UNKNOWN
+    last: dict[tuple[str, int], RecordResult] = {}
+    for result in results:
+        record, outcome = result.record, outcome_of(result)
+        table = result.decision.table or UNKNOWN
         found.changes[table, outcome] += 1
-        last[record.topic, record.partition] = step
+        last[record.topic, record.partition] = result
         if outcome == APPLIED:
-            _count_applied(step, found)
-        elif step.letter is not None:
-            found.dead_letters[table, step.letter.reason] += 1
-    found.reached_ms = {Partition(*place): _time_ms(step) for place, step in last.items()}
+            _count_applied(result, found)
+        elif result.letter is not None:
+            found.dead_letters[table, result.letter.reason] += 1
+    found.reached_ms = {Partition(*place): _time_ms(result) for place, result in last.items()}
     return found
 
 
-def _count_applied(step: Step, found: BatchCounts) -> None:
-    plan, applied = step.decision.plan, step.applied
+def _count_applied(result: RecordResult, found: BatchCounts) -> None:
+    plan, applied = result.decision.plan, result.applied
     if plan is None or applied is None:
         return
     found.committed_ms.append(plan.version.ts_ms)
-    found.appended_ms.append(step.record.timestamp_ms)
+    found.appended_ms.append(result.record.timestamp_ms)
     effects = found.effects
     effects["config"] += applied.config_created is not None
     effects["balance"] += plan.balance is not None
@@ -79,7 +79,7 @@ def _count_applied(step: Step, found: BatchCounts) -> None:
     effects["publish"] += len(plan.messages)
 
 
-def _time_ms(step: Step) -> int:
+def _time_ms(result: RecordResult) -> int:
     """The source's time, or Kafka's if the record has none; UTC milliseconds."""
-    event = step.decision.event
-    return event.position.ts_ms if event is not None else step.record.timestamp_ms
+    event = result.decision.event
+    return event.position.ts_ms if event is not None else result.record.timestamp_ms

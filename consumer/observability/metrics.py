@@ -14,12 +14,12 @@ from consumer import __version__
 from consumer.errors import ServerError
 from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
-from consumer.mapping.columns import Drift, DriftKind
+from consumer.mapping.schema_drift import Drift, DriftKind
 from consumer.observability.batch_counts import KINDS, OUTCOMES, count_batch
 from consumer.observability.lag import Lag
 from consumer.observability.latency import Latency
 from consumer.observability.server_waits import ServerWaits
-from consumer.pipeline.protocols import Observer, Source, Step
+from consumer.pipeline.protocols import Observer, RecordResult, Source
 
 _ALIVE_WITHIN_S = 60.0
 _MOST_COLUMNS = 200
@@ -135,9 +135,9 @@ class Metrics(Observer, Collector):
         emptied = GaugeMetricFamily("cdc_redis_emptied", help_text, bool(self._emptied))
         yield from (records, seconds, assigned, paused, states, refused, emptied)
 
-    def stepped(self, steps: Sequence[Step]) -> None:
+    def records_done(self, results: Sequence[RecordResult]) -> None:
         now = self._active_at = self._clock()
-        found = count_batch(steps)
+        found = count_batch(results)
         for counter, counts in ((self._changes, found.changes), (self._dead, found.dead_letters)):
             for labels, count in counts.items():
                 counter.labels(*labels).inc(count)
@@ -161,7 +161,7 @@ class Metrics(Observer, Collector):
         self._count_retry(error)
         self._waits.began("pipeline", _label(error.server), self._active_at)
 
-    def resumed(self) -> None:
+    def servers_available(self) -> None:
         self._waits.ended("pipeline", self._clock())
 
     def emptied(self, reason: str) -> None:
@@ -173,7 +173,7 @@ class Metrics(Observer, Collector):
         self._count_retry(error)
         self._waits.began("source", _label(error.server), self._active_at)
 
-    def continued(self) -> None:
+    def source_available(self) -> None:
         self._waits.ended("source", self._clock())
 
     def jumped(self, partition: Partition, wanted: int, to: int) -> None:
@@ -189,7 +189,7 @@ class Metrics(Observer, Collector):
             self._columns.add(drift)
         counter.labels(drift.table, drift.column if drift in self._columns else "…").inc(count)
 
-    def looked(self, source: Source) -> None:
+    def tick(self, source: Source) -> None:
         self._active_at = self._clock()
         lags = source.lag()
         self._lag.looked(lags, self._active_at)

@@ -23,7 +23,7 @@ from consumer import __version__
 from consumer.events.event import ChangeEvent
 from consumer.events.record import SourceRecord
 from consumer.observability.batch_counts import APPLIED, outcome_of
-from consumer.pipeline.protocols import Step
+from consumer.pipeline.protocols import RecordResult
 
 _log = structlog.get_logger(__name__)
 _SHUTDOWN_S = 2.0
@@ -43,11 +43,11 @@ class Tracing:
         self._group = group
         self._began_ns = 0
 
-    def took(self, records: Sequence[SourceRecord]) -> None:
+    def batch_started(self, records: Sequence[SourceRecord]) -> None:
         """Work on a batch begins."""
         self._began_ns = time.time_ns()
 
-    def stepped(self, steps: Sequence[Step]) -> None:
+    def records_done(self, results: Sequence[RecordResult]) -> None:
         """The batch is done: create its spans."""
         ended_ns = time.time_ns()
         batch = self._tracer.start_span(
@@ -57,12 +57,12 @@ class Tracing:
             attributes={
                 **_SYSTEM,
                 "messaging.consumer.group.name": self._group,
-                "messaging.batch.message_count": len(steps),
+                "messaging.batch.message_count": len(results),
             },
         )
-        for step in steps:
-            if outcome_of(step) == APPLIED:
-                self._continue_trace(step, batch, ended_ns)
+        for result in results:
+            if outcome_of(result) == APPLIED:
+                self._continue_trace(result, batch, ended_ns)
         batch.end(ended_ns)
 
     def close(self) -> None:
@@ -75,18 +75,18 @@ class Tracing:
         finally:
             gives_up.cancel()
 
-    def _continue_trace(self, step: Step, batch: Span, ended_ns: int) -> None:
-        carrier = carried(step.record, step.decision.event, self._names)
+    def _continue_trace(self, result: RecordResult, batch: Span, ended_ns: int) -> None:
+        carrier = carried(result.record, result.decision.event, self._names)
         context = propagate.extract(carrier) if carrier else None
         if context is None or not trace.get_current_span(context).get_span_context().is_valid:
             return
         span = self._tracer.start_span(
-            f"process {step.record.topic}",
+            f"process {result.record.topic}",
             context,
             SpanKind.CONSUMER,
             start_time=self._began_ns,
             links=[Link(batch.get_span_context())],
-            attributes={**_SYSTEM, **_place(step.record), "db.collection.name": step.decision.table},
+            attributes={**_SYSTEM, **_place(result.record), "db.collection.name": result.decision.table},
         )
         span.end(ended_ns)
 

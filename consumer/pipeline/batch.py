@@ -15,8 +15,8 @@ from consumer.errors import CdcError, RecordError, Refused, ServerError, ServerU
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.version import Verdict
 from consumer.pipeline.dead_letter import DeadLetter
-from consumer.pipeline.protocols import Applied, Sink, Step
-from consumer.pipeline.tolerance import Judged, TooManyLetters
+from consumer.pipeline.dead_letter_limit import Judged, TooManyLetters
+from consumer.pipeline.protocols import Applied, RecordResult, Sink
 from consumer.planning.decision import Decision, Outcome
 from consumer.planning.effect import Mode, Plan
 
@@ -51,15 +51,15 @@ class Batch:
         self.end = len(self.records)
         self.errors = {at: each.error for at, each in enumerate(self.decisions) if each.error is not None}
 
-    def drop_stale(self, assignment: Mapping[Partition, int]) -> bool:
+    def drop_revoked(self, assignment: Mapping[Partition, int]) -> bool:
         """Drop records whose partition has another or no generation in ``assignment``; answers whether there are any.
 
         The member that has the partition now reads these records again.
         """
-        stale = {part for part, generation in self.generations.items() if assignment.get(part) != generation}
-        if stale:
-            self.dropped.update(at for at, record in enumerate(self.records) if Partition.of(record) in stale)
-        return bool(stale)
+        revoked = {part for part, generation in self.generations.items() if assignment.get(part) != generation}
+        if revoked:
+            self.dropped.update(at for at, record in enumerate(self.records) if Partition.of(record) in revoked)
+        return bool(revoked)
 
     def needed(self) -> set[int]:
         """The indexes of the plans that are needed by records that were not dropped."""
@@ -121,10 +121,10 @@ class Batch:
             f"Redis refused the change: {error.problem}", advice=error.advice, place=self.records[at].place
         )
 
-    def steps(self) -> list[Step]:
+    def results(self) -> list[RecordResult]:
         """The records that are done. A dead letter is done when it is acknowledged."""
         return [
-            Step(
+            RecordResult(
                 self.records[at],
                 self.decisions[at],
                 self.answers.get(at),
@@ -265,9 +265,9 @@ class InFlight:
         delivery = self.delivery
         return delivery.is_over and not (delivery.refused or delivery.halt or self.batch.errors or self.excess)
 
-    def drop_stale(self, assignment: Mapping[Partition, int]) -> None:
-        """As :meth:`Batch.drop_stale`; plans that only dropped records need are not tried again."""
-        if self.batch.drop_stale(assignment):
+    def drop_revoked(self, assignment: Mapping[Partition, int]) -> None:
+        """As :meth:`Batch.drop_revoked`; plans that only dropped records need are not tried again."""
+        if self.batch.drop_revoked(assignment):
             self.delivery.keep(self.batch.needed())
 
 

@@ -47,7 +47,7 @@ class Checkpoint:
         self._watermark = Watermark()
         self._may_be_behind = False
         """Redis is back and its offsets are not compared yet. Writing newer offsets now would hide what it lost."""
-        self._in_doubt: dict[Place, SourceRecord] = {}
+        self._held: dict[Place, SourceRecord] = {}
         self._fresh: dict[Partition, int] = {}
         """The first offset of partitions for which Redis has no offset yet, because nothing was applied before."""
         self._lost: set[Partition] = set()
@@ -59,9 +59,9 @@ class Checkpoint:
         """Revoked partitions: the group's offset at that time, and the offset below which everything was published."""
 
     @property
-    def is_in_doubt(self) -> bool:
+    def has_held_offsets(self) -> bool:
         """Whether there are dead letters whose offsets may not be committed yet."""
-        return bool(self._in_doubt)
+        return bool(self._held)
 
     @property
     def lost(self) -> Mapping[Partition, int]:
@@ -69,7 +69,7 @@ class Checkpoint:
         return {part: at for part, at in self._watermark.positions().items() if part in self._lost}
 
     @property
-    def told(self) -> Mapping[Partition, int]:
+    def published_up_to(self) -> Mapping[Partition, int]:
         """The offset of each partition below which everything was published."""
         return {part: max(at, self._published.get(part, 0)) for part, at in self._watermark.positions().items()}
 
@@ -83,10 +83,10 @@ class Checkpoint:
 
         Raises:
             Emptied: Redis has lost offsets.
-            ServerUnavailable, Reconnected: as :meth:`consumer.pipeline.protocols.Sink.recall`.
+            ServerUnavailable, Reconnected: as :meth:`consumer.pipeline.protocols.Sink.stored_offsets`.
         """
-        reached = retry(REDIS, self._sink.recall)
-        self._forget_stale(source)
+        reached = retry(REDIS, self._sink.stored_offsets)
+        self._forget_revoked(source)
         if self._watermark.positions().keys() - reached.keys():
             raise _emptied()
 
@@ -97,13 +97,13 @@ class Checkpoint:
             ServerUnavailable, Reconnected: as :meth:`look`.
         """
         self._start(source, retry)
-        reached = retry(REDIS, self._sink.recall)
-        self._forget_stale(source)
+        reached = retry(REDIS, self._sink.stored_offsets)
+        self._forget_revoked(source)
         self._lost = set(self._watermark.positions()) - reached.keys() - self._fresh.keys()
 
     def published(self, records: Sequence[SourceRecord]) -> frozenset[int]:
         """The indexes of the records whose messages were published before, or whose dead letter is acknowledged."""
-        if not self._published and not self._in_doubt:
+        if not self._published and not self._held:
             return frozenset()
         return frozenset(at for at, record in enumerate(records) if self._is_published(record))
 
@@ -139,16 +139,16 @@ class Checkpoint:
             if part in generations:
                 self._watermark.finish(part, offsets, generations[part])
 
-    def doubt(self, record: SourceRecord) -> None:
-        """The record's dead letter is acknowledged, but the topic may have too many of them."""
-        self._in_doubt[record.place] = record
+    def hold_offset(self, record: SourceRecord) -> None:
+        """Do not commit the record's offset yet: its dead letter is acknowledged, but the topic may have too many."""
+        self._held[record.place] = record
 
-    def trust(self, is_in_doubt: Callable[[str], bool] = lambda _: False) -> None:
-        """The offsets of dead letters may be committed, except for topics for which ``is_in_doubt`` is true."""
-        trusted = {place: record for place, record in self._in_doubt.items() if not is_in_doubt(record.topic)}
-        self.finish(trusted.values(), self._watermark.generations())
-        for place in trusted:
-            del self._in_doubt[place]
+    def release_offsets(self, is_still_held: Callable[[str], bool] = lambda _: False) -> None:
+        """The offsets of dead letters may be committed, except for topics for which ``is_still_held`` is true."""
+        released = {place: record for place, record in self._held.items() if not is_still_held(record.topic)}
+        self.finish(released.values(), self._watermark.generations())
+        for place in released:
+            del self._held[place]
 
     def commit(self, source: Source) -> None:
         """Write the offsets of what is done to Redis, then commit them to Kafka. If a server is away, do it later.
@@ -160,7 +160,7 @@ class Checkpoint:
         """
         if self._may_be_behind:
             return
-        self._forget_stale(source)
+        self._forget_revoked(source)
         offsets = {part: at for part, at in self._watermark.committable().items() if part not in self._lost}
         if not offsets and not self._outages.is_of(REDIS):
             return
@@ -192,9 +192,7 @@ class Checkpoint:
             self._published.pop(part, None)
             self._fresh.pop(part, None)
             self._lost.discard(part)
-        self._in_doubt = {
-            place: record for place, record in self._in_doubt.items() if Partition.of(record) not in partitions
-        }
+        self._held = {place: record for place, record in self._held.items() if Partition.of(record) not in partitions}
 
     def resume(self, source: Source, retry: Retry) -> None:
         """After a failure: resume each partition at the first record that is not done, or that Redis has lost.
@@ -202,13 +200,13 @@ class Checkpoint:
         A partition for which Redis has no offset becomes :attr:`lost`.
 
         Raises:
-            ServerUnavailable, Reconnected: as :meth:`consumer.pipeline.protocols.Sink.recall`; call this again.
+            ServerUnavailable, Reconnected: as :meth:`consumer.pipeline.protocols.Sink.stored_offsets`; call this again.
 
         """
         self._may_be_behind = True
-        self._sink.go_on()
-        reached = dict(retry(REDIS, self._sink.recall))
-        self._forget_stale(source)
+        self._sink.accept_new_connection()
+        reached = dict(retry(REDIS, self._sink.stored_offsets))
+        self._forget_revoked(source)
         positions, generations = self._watermark.positions(), self._watermark.generations()
         gone = positions.keys() - reached.keys()
         self._lost = set(gone - self._fresh.keys())
@@ -225,7 +223,7 @@ class Checkpoint:
                 behind[part] = at
             self._watermark.start(part, at, generation=generations[part], is_committed=False)
         if begun:
-            retry(REDIS, lambda: self._sink.remember(begun))
+            retry(REDIS, lambda: self._sink.store_offsets(begun))
         self._may_be_behind = False
         self._log_reread(behind)
         self._start(source, retry)
@@ -233,13 +231,13 @@ class Checkpoint:
 
     def _start(self, source: Source, retry: Retry) -> Collection[Partition]:
         """Start newly assigned partitions at Redis' offset; answers those where Redis' offset is below the group's."""
-        self._forget_stale(source)
+        self._forget_revoked(source)
         started, generations = self._watermark.generations(), source.assignment()
         fresh = [part for part in generations if part not in started]
         if not fresh:
             return ()
         starts = retry(KAFKA, lambda: source.starts(fresh))
-        reached = retry(REDIS, self._sink.recall)
+        reached = retry(REDIS, self._sink.stored_offsets)
         now = source.assignment()  # the group may have rebalanced while servers were away
         fresh = [part for part in fresh if now.get(part) == generations[part]]
         behind = {}
@@ -261,7 +259,7 @@ class Checkpoint:
             if part in reached and reached[part] < oldest:
                 _log_unreachable(part, oldest - reached[part])
         known = [part for part in fresh if part not in self._lost]
-        retry(REDIS, lambda: self._sink.remember(self._started_at(known)))
+        retry(REDIS, lambda: self._sink.store_offsets(self._started_at(known)))
         _log_begun({part: starts[part] for part in fresh}, reached)
         if behind:
             self._seek(source, behind)
@@ -270,11 +268,11 @@ class Checkpoint:
 
     def _published_of(self, lost: Collection[Partition]) -> dict[Partition, int]:
         """For partitions of ``lost``: the offset below which everything was published, if it is above the position."""
-        doubtful = {(Partition(place.topic, place.partition), place.offset) for place in self._in_doubt}
+        held = {(Partition(place.topic, place.partition), place.offset) for place in self._held}
         return {
             part: max(end, self._published.get(part, 0))
             for part, (end, open_offsets) in self._watermark.begun().items()
-            if part in lost and all((part, offset) in doubtful for offset in open_offsets)
+            if part in lost and all((part, offset) in held for offset in open_offsets)
         }
 
     def _started_at(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
@@ -285,9 +283,9 @@ class Checkpoint:
         assigned = source.assignment()
         return {part: at for part, at in self._watermark.generations().items() if assigned.get(part) == at}
 
-    def _forget_stale(self, source: Source) -> None:
-        if stale := self._watermark.generations().keys() - self._current(source).keys():
-            self.forget(stale)
+    def _forget_revoked(self, source: Source) -> None:
+        if revoked := self._watermark.generations().keys() - self._current(source).keys():
+            self.forget(revoked)
 
     def _seek(self, source: Source, offsets: Mapping[Partition, int]) -> None:
         """The only call of the source's seek."""
@@ -296,7 +294,7 @@ class Checkpoint:
         source.seek({part: offset for part, offset in offsets.items() if part in current})
 
     def _is_published(self, record: SourceRecord) -> bool:
-        return record.offset < self._published.get(Partition.of(record), 0) or record.place in self._in_doubt
+        return record.offset < self._published.get(Partition.of(record), 0) or record.place in self._held
 
     def _log_reread(self, behind: Mapping[Partition, int]) -> None:
         if behind:

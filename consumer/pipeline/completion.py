@@ -10,14 +10,14 @@ import structlog
 
 from consumer.errors import Halt, Reconnected, ServerError, ServerUnavailable
 from consumer.events.record import Partition
-from consumer.mapping.columns import ColumnWatch, DriftKind
 from consumer.mapping.rules import Rules
+from consumer.mapping.schema_drift import DriftKind, SchemaDrifts
 from consumer.pipeline.batch import Batch, InFlight
 from consumer.pipeline.checkpoint import Checkpoint
+from consumer.pipeline.dead_letter_limit import DeadLetterCounter, Limit, TooManyLetters
 from consumer.pipeline.policy import OTHER_DATABASE
-from consumer.pipeline.protocols import DeadLetters, Observer, Sink, Step
+from consumer.pipeline.protocols import DeadLetters, Observer, RecordResult, Sink
 from consumer.pipeline.retry import KAFKA, REDIS, Retry
-from consumer.pipeline.tolerance import Limit, Tolerance, TooManyLetters
 
 _log = structlog.get_logger(__name__)
 _MOST_LOGGED = 200
@@ -63,12 +63,12 @@ class Completion:
         self._checkpoint = checkpoint
         self._dead_letters = dead_letters
         self._observer = observer
-        self._columns = ColumnWatch(rules)
+        self._schema_drifts = SchemaDrifts(rules)
         self._databases = rules.databases
-        self._tolerance = Tolerance(limit)
+        self._dead_letter_counter = DeadLetterCounter(limit)
         self._logged_databases: set[tuple[str, str]] = set()
         self._clock = clock
-        self._doubted_at = clock()
+        self._held_at = clock()
 
     def complete(self, in_flight: InFlight, assignment: Callable[[], Mapping[Partition, int]], retried: Retry) -> None:
         """Wait for the answers, then write dead letters and record what is done.
@@ -83,7 +83,7 @@ class Completion:
         batch, delivery, excess = in_flight.batch, in_flight.delivery, in_flight.excess
 
         def attempt() -> None:
-            in_flight.drop_stale(assignment())
+            in_flight.drop_revoked(assignment())
             if not delivery.is_over:
                 delivery.attempt(self._sink)
 
@@ -93,19 +93,19 @@ class Completion:
         except Reconnected:
             # Plans with an answer are done, and their messages are not published again.
             batch.answers = delivery.answers
-            in_flight.drop_stale(assignment())
+            in_flight.drop_revoked(assignment())
             self._record(batch)
             raise
         batch.answers = delivery.answers
         batch.refuse(delivery.refused)
-        in_flight.drop_stale(assignment())
+        in_flight.drop_revoked(assignment())
         halt = delivery.halt
         if halt is None:
             if (later := self.excess(batch)) is not None:
                 excess, batch.end = later, later.begin
             halt = self._send_letters(in_flight, assignment, retried)
-        in_flight.drop_stale(assignment())
-        self._tolerance.count(batch.judged())
+        in_flight.drop_revoked(assignment())
+        self._dead_letter_counter.count(batch.judged())
         self._record(batch)
         if halt is not None:
             raise Halt(halt)
@@ -114,12 +114,12 @@ class Completion:
 
     def excess(self, batch: Batch) -> TooManyLetters | None:
         """The first record of the batch that exceeds the limit of dead letters; None if the limit is kept."""
-        return self._tolerance.excess(batch.judged()) if batch.errors else None
+        return self._dead_letter_counter.excess(batch.judged()) if batch.errors else None
 
-    def end_doubt_if_quiet(self) -> None:
+    def release_offsets_if_quiet(self) -> None:
         """Release the offsets of dead letters if no other dead letter came for some seconds."""
-        if self._checkpoint.is_in_doubt and self._clock() - self._doubted_at >= _QUIET_S:
-            self._checkpoint.trust()
+        if self._checkpoint.has_held_offsets and self._clock() - self._held_at >= _QUIET_S:
+            self._checkpoint.release_offsets()
 
     def _send_letters(
         self, in_flight: InFlight, assignment: Callable[[], Mapping[Partition, int]], retried: Retry
@@ -128,7 +128,7 @@ class Completion:
         batch, topic = in_flight.batch, self._dead_letters
 
         def send() -> None:
-            in_flight.drop_stale(assignment())
+            in_flight.drop_revoked(assignment())
             if topic is not None and (letters := batch.letters()):
                 topic.send(letters)
 
@@ -153,32 +153,32 @@ class Completion:
         return None
 
     def _record(self, batch: Batch) -> None:
-        steps = batch.steps()
-        for step in steps:
-            if step.is_dead:
-                self._checkpoint.doubt(step.record)
-                self._doubted_at = self._clock()
-        self._checkpoint.finish((step.record for step in steps if not step.is_dead), batch.generations)
-        self._checkpoint.trust(self._tolerance.is_in_doubt)
-        self._observer.stepped(steps)
-        self._report_columns(steps)
-        self._report_databases(steps)
+        results = batch.results()
+        for result in results:
+            if result.is_dead:
+                self._checkpoint.hold_offset(result.record)
+                self._held_at = self._clock()
+        self._checkpoint.finish((result.record for result in results if not result.is_dead), batch.generations)
+        self._checkpoint.release_offsets(self._dead_letter_counter.ends_with_dead_letter)
+        self._observer.records_done(results)
+        self._report_drifts(results)
+        self._report_databases(results)
 
-    def _report_columns(self, steps: Sequence[Step]) -> None:
+    def _report_drifts(self, results: Sequence[RecordResult]) -> None:
         """Count unexpected columns, and log each once."""
-        decisions = [step.decision for step in steps if not step.is_dead]
+        decisions = [result.decision for result in results if not result.is_dead]
         events = [each.event for each in decisions if each.event is not None]
         found = [drift for each in decisions for drift in each.drifts]
-        for drift, count in self._columns.counted(events, found).items():
+        for drift, count in self._schema_drifts.counted(events, found).items():
             self._observer.drifted(drift, count)
-            if self._columns.is_first(drift):
+            if self._schema_drifts.is_first(drift):
                 level, action, text = _DRIFTS[drift.kind]
                 _log.log(level, text, **action, table=drift.table, column=drift.column)
 
-    def _report_databases(self, steps: Sequence[Step]) -> None:
+    def _report_databases(self, results: Sequence[RecordResult]) -> None:
         """Log once for each topic and database that its rows are not applied; the metrics count all such rows."""
-        for step in steps:
-            found = step.record.topic, step.decision.database
+        for result in results:
+            found = result.record.topic, result.decision.database
             if not found[1] or found in self._logged_databases or len(self._logged_databases) >= _MOST_LOGGED:
                 continue
             self._logged_databases.add(found)
@@ -188,6 +188,6 @@ class Completion:
                 topic=found[0],
                 database=found[1],
                 consumed=", ".join(sorted(self._databases)),
-                first=str(step.record.place),
+                first=str(result.record.place),
                 advice=f"{OTHER_DATABASE}, and replay the topic from this record on",
             )

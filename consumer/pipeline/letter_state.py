@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from consumer.errors import Place
 from consumer.events.record import Header, SourceRecord
-from consumer.events.topic_tables import named
+from consumer.events.topic_tables import parse_topic_name
 from consumer.mapping.keys import UserId
 from consumer.pipeline.dead_letter import ADDED, CONNECT, DONE, OWN
 
@@ -92,7 +92,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class LetterResult:
     """The result for one record. ``why``: the reason, if the record stays open or if nothing follows from it."""
 
     unapplied: Unapplied
@@ -247,7 +247,7 @@ def _tables(topic: str, headers: Mapping[str, bytes | None]) -> tuple[str, ...]:
     if headers.get(name):
         return _parts(_text(headers, name))
     last = topic.rpartition(".")[2]
-    return (last,) if named(topic, (last,)) else ()
+    return (last,) if parse_topic_name(topic, (last,)) else ()
 
 
 def _parts(text: str) -> tuple[str, ...]:

@@ -16,10 +16,10 @@ from consumer.mapping.rules import Rules
 from consumer.pipeline.batch import ATTEMPTS, SIZE, Batch, Delivery, InFlight
 from consumer.pipeline.checkpoint import Checkpoint
 from consumer.pipeline.completion import Completion
+from consumer.pipeline.dead_letter_limit import NONE, Limit
 from consumer.pipeline.protocols import DeadLetters, Observer, Polled, Rebuild, Sink, Source
 from consumer.pipeline.recovery import Recovery
 from consumer.pipeline.retry import REGISTRY, REPEAT_S, Outages, Reminder, Retry, retry
-from consumer.pipeline.tolerance import NONE, Limit
 from consumer.planning.decision import Decision, decide_all, healing_plan
 from consumer.planning.mark import mark_refused
 
@@ -125,7 +125,7 @@ class Pipeline:
                 except (Reconnected, Emptied, ServerUnavailable):
                     # Drop the current records: they are read again, here, or after a stop by the next owner.
                     self._in_flight, must_resume = None, True
-            self._checkpoint.trust()
+            self._checkpoint.release_offsets()
         finally:
             self._finish_at_once()
             self._commit(source)
@@ -133,7 +133,7 @@ class Pipeline:
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """The group revokes the partitions: commit what is done, then forget them."""
         self._finish_at_once()
-        self._checkpoint.trust()
+        self._checkpoint.release_offsets()
         try:
             if self._source is not None:
                 self._commit(self._source)
@@ -151,12 +151,12 @@ class Pipeline:
         if admitted := self._checkpoint.admit(source, polled, retried):
             decisions = ahead if len(admitted) == len(polled.records) else None
             self._send_batch(source, Polled(admitted, polled.generations), decisions, retried)
-        self._completion.end_doubt_if_quiet()
+        self._completion.release_offsets_if_quiet()
         if self._in_flight is None:
             self._commit_if_due(source)
         if self._clock() - self._observed_at >= 1.0:
             self._observed_at = self._clock()
-            self._observer.looked(source)
+            self._observer.tick(source)
 
     def _poll(self, source: Source, retried: Retry, should_stop: Callable[[], bool]) -> Polled:
         """The next records; if they are few, also those that arrive within the linger time."""
@@ -189,11 +189,11 @@ class Pipeline:
     def _send_batch(self, source: Source, polled: Polled, decisions: list[Decision] | None, retried: Retry) -> None:
         """Send a batch; complete a small one at once."""
         records = polled.records
-        self._observer.took(records)
+        self._observer.batch_started(records)
         if decisions is None:
             decisions = retried(REGISTRY, lambda: self._decide(records))
         batch = Batch(records, decisions, self._group, self._checkpoint.published(records), polled.generations)
-        batch.drop_stale(source.assignment())
+        batch.drop_revoked(source.assignment())
         excess = self._completion.excess(batch)
         if excess is not None:
             batch.end = excess.begin

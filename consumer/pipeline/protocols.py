@@ -10,7 +10,7 @@ import msgspec
 from consumer.errors import ServerError
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.version import Verdict
-from consumer.mapping.columns import Drift
+from consumer.mapping.schema_drift import Drift
 from consumer.pipeline.dead_letter import DeadLetter
 from consumer.planning.decision import Decision
 from consumer.planning.effect import Plan
@@ -132,10 +132,10 @@ class Sink(Protocol):
         """
         ...
 
-    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
+    def store_offsets(self, offsets: Mapping[Partition, int], replay_key: str = "") -> bool:
         """Store the next offset of each partition beside the applied plans: if the data is lost, the offsets are too.
 
-        ``canary`` names a key that was created before a rebuild. With it, only offsets of unknown partitions are
+        ``replay_key`` names a key that was created before a rebuild. With it, only offsets of unknown partitions are
         stored. False: Redis was emptied since, and nothing was stored.
 
         Raises:
@@ -154,7 +154,7 @@ class Sink(Protocol):
         """
         ...
 
-    def recall(self) -> Mapping[Partition, int]:
+    def stored_offsets(self) -> Mapping[Partition, int]:
         """The offsets that Redis holds of each partition, stored by any member of the group.
 
         Raises:
@@ -163,7 +163,7 @@ class Sink(Protocol):
         """
         ...
 
-    def stop_at(self, offsets: Mapping[Partition, int]) -> None:
+    def store_stop_offsets(self, offsets: Mapping[Partition, int]) -> None:
         """Store the offsets at which lost partitions resume: a rebuild need not contain records from there on.
 
         Raises:
@@ -172,8 +172,8 @@ class Sink(Protocol):
         """
         ...
 
-    def go_on_with(self, partitions: Collection[Partition]) -> None:
-        """The partitions are read again: remove what :meth:`stop_at` stored.
+    def delete_stop_offsets(self, partitions: Collection[Partition]) -> None:
+        """The partitions are read again: remove what :meth:`store_stop_offsets` stored.
 
         Raises:
             ServerUnavailable, Reconnected: as :meth:`apply`.
@@ -181,8 +181,8 @@ class Sink(Protocol):
         """
         ...
 
-    def go_on(self) -> None:
-        """After Reconnected: accept the new connection. The caller resumes at the offsets from :meth:`recall`."""
+    def accept_new_connection(self) -> None:
+        """After Reconnected: accept the new connection. The caller resumes at the :meth:`stored_offsets`."""
         ...
 
 
@@ -194,7 +194,9 @@ class Rebuild(Protocol):
         ...
 
     def finished(self) -> tuple[str, Collection[int]]:
-        """The canary for :meth:`Sink.remember`, and the numbers of the finished partitions (for all topics together).
+        """The replay key for :meth:`Sink.store_offsets`, and the numbers of the finished partitions.
+
+        A number stands for the partitions of all topics.
 
         Raises:
             ServerError: the rebuild can't continue.
@@ -221,7 +223,7 @@ class DeadLetters(Protocol):
         ...
 
 
-class Step(msgspec.Struct, frozen=True):
+class RecordResult(msgspec.Struct, frozen=True):
     """One record, the decision about it, and Redis' answer if there was a plan.
 
     ``is_dead``: the record can't be applied. ``letter``: its dead letter, if it was written in this batch.
@@ -240,16 +242,16 @@ class Observer:
     def assigned(self, partitions: Sequence[Partition]) -> None:
         """The group has rebalanced, and these partitions were assigned to this member."""
 
-    def took(self, records: Sequence[SourceRecord]) -> None:
+    def batch_started(self, records: Sequence[SourceRecord]) -> None:
         """Work on a batch with these records begins."""
 
-    def stepped(self, steps: Sequence[Step]) -> None:
+    def records_done(self, results: Sequence[RecordResult]) -> None:
         """These records are done, in this order."""
 
     def waiting(self, error: ServerError, seconds: float) -> None:
         """Redis, Kafka's dead letter topic or the registry is unavailable; the next attempt is in ``seconds``."""
 
-    def resumed(self) -> None:
+    def servers_available(self) -> None:
         """All of these servers are available again."""
 
     def emptied(self, reason: str) -> None:
@@ -260,7 +262,7 @@ class Observer:
     def interrupted(self, error: ServerError, seconds: float) -> None:
         """The source can't be read; the next attempt is in ``seconds``."""
 
-    def continued(self) -> None:
+    def source_available(self) -> None:
         """The source can be read again."""
 
     def jumped(self, partition: Partition, wanted: int, to: int) -> None:
@@ -278,5 +280,5 @@ class Observer:
     def uncommitted(self, error: ServerError) -> None:
         """A commit failed; no record is lost by that."""
 
-    def looked(self, source: Source) -> None:
+    def tick(self, source: Source) -> None:
         """Called between polls, at most once a second."""

@@ -63,10 +63,10 @@ class Recovery:
 
     def _continue_rebuild(self, rebuild: Rebuild, lost: Mapping[Partition, int], retry: Retry) -> None:
         """Store the offsets of finished partitions in Redis; start the rebuild if lost partitions are not in it."""
-        canary, done = rebuild.finished() if self._rebuilding else ("", ())
+        replay_key, done = rebuild.finished() if self._rebuilding else ("", ())
         if ready := {part: at for part, at in lost.items() if part.number in done}:
             is_same = ready.items() <= self._rebuilding.items()
-            if is_same and retry(REDIS, lambda: self._sink.remember(ready, canary)):
+            if is_same and retry(REDIS, lambda: self._sink.store_offsets(ready, replay_key)):
                 return
             self._rebuilding = {}  # the assignment has changed, or Redis was emptied once more
         if not lost.items() <= self._rebuilding.items():
@@ -91,13 +91,13 @@ class Recovery:
 
         Nothing is applied from any partition. This is repeated, because Redis may be emptied again.
         """
-        stops = self._checkpoint.told
-        retry(REDIS, lambda: self._sink.stop_at(stops))
+        stops = self._checkpoint.published_up_to
+        retry(REDIS, lambda: self._sink.store_stop_offsets(stops))
         self._stopped_at = {**self._stopped_at, **stops}
 
     def _end(self, retry: Retry) -> None:
         if self._stopped_at:
-            retry(REDIS, lambda: self._sink.go_on_with(self._stopped_at))
+            retry(REDIS, lambda: self._sink.delete_stop_offsets(self._stopped_at))
             self._stopped_at = {}
         if self._reminder.is_on:
             lasted_s = round(self._reminder.lasted_s, 1)

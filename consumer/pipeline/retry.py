@@ -165,7 +165,7 @@ class Outages:
         reminder.is_over()
         _log.info(f"{server} is available again", **_ENDS[server], since=began, waited_s=waited_s)
         if not any(each.is_on for each in self._reminders.values()):
-            self._observer.resumed()
+            self._observer.servers_available()
 
 
 def since(reminder: Reminder) -> str:

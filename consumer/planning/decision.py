@@ -11,19 +11,19 @@ from msgspec.structs import replace
 
 from consumer.errors import Place, RecordError, UnknownTable, Unsupported
 from consumer.events.avro import NO_SCHEMAS, Schemas
-from consumer.events.decimals import spelled
+from consumer.events.decimals import with_decimal_schema
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent, Ignored, Operation, OtherDatabase, Tombstone
 from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.history import NO_HISTORY, History
-from consumer.mapping.columns import Drift, DriftKind
 from consumer.mapping.rules import Rules
+from consumer.mapping.schema_drift import Drift, DriftKind
 from consumer.planning.effect import Nothing, Plan
 from consumer.planning.join import NO_DETAILS, Details, Subject, join
 from consumer.planning.linked import DELETED, UnknownUserType, linked_change, plan_linked
+from consumer.planning.lone_tombstone import delete_of_lone_tombstone, is_of_lone_tombstone, published_if_user_exists
 from consumer.planning.mark import marks_unread
-from consumer.planning.orphan import if_there, is_orphaned, orphaned_delete
 from consumer.planning.plan import healing, plan, user_of
 
 _UNKNOWN_USER_TYPE = "the row's user type is not in the mapping"
@@ -156,8 +156,8 @@ def _new_change(
     """The change in a record; or a decision, if there is no change or it was sent before."""
     event = parse(record, schemas, rules.databases, placeholder=rules.placeholder)
     if isinstance(event, Tombstone):
-        orphan = orphaned_delete(record, tables.only(record.topic), rules, schemas, history)
-        return orphan or Decision(Outcome.IGNORED, "a tombstone: the delete came before it")
+        delete = delete_of_lone_tombstone(record, tables.only(record.topic), rules, schemas, history)
+        return delete or Decision(Outcome.IGNORED, "a tombstone: the delete came before it")
     if isinstance(event, Ignored):
         return Decision(Outcome.IGNORED, event.reason)
     if isinstance(event, OtherDatabase):
@@ -171,13 +171,13 @@ def _new_change(
 
 def _subject_of(event: ChangeEvent, record: SourceRecord, rules: Rules) -> Subject | Decision:
     if (table := rules.table(event.table)) is not None:
-        event = spelled(_of_whole_table(event, record, table.table), table.money())
+        event = with_decimal_schema(_of_whole_table(event, record, table.table), table.money())
         return Subject(event, user_of(event, table))
     if (linked := rules.linked_table(event.table)) is not None:
         event = _of_whole_table(event, record, linked.table)
         if event.op is Operation.DELETE:
             return Decision(Outcome.NOTHING, DELETED, event, table=event.table)
-        event = spelled(event, linked.money())
+        event = with_decimal_schema(event, linked.money())
         change = linked_change(event, linked, rules)
         if isinstance(change, UnknownUserType):
             return Decision(Outcome.NOTHING, _UNKNOWN_USER_TYPE, event, table=event.table, drifts=change.drifts)
@@ -251,8 +251,8 @@ def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
         drifts = tuple(Drift(event.table, column, DriftKind.UNREADABLE) for column in planned.unreadable)
     if isinstance(planned, Nothing):
         return Decision(Outcome.NOTHING, planned.reason, event, table=event.table, drifts=drifts)
-    if is_orphaned(event):
-        planned = if_there(planned)
+    if is_of_lone_tombstone(event):
+        planned = published_if_user_exists(planned)
     reason = "; ".join(planned.reasons)
     return Decision(Outcome.PLANNED, reason, event, planned, details=details, table=event.table, drifts=drifts)
 

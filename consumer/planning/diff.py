@@ -12,7 +12,7 @@ import msgspec
 
 from consumer.errors import InvalidValue, MissingColumn
 from consumer.events.event import UNAVAILABLE, RowImage, TableSchema
-from consumer.events.value import NO_SCHEMA, Speller, speller
+from consumer.events.value import NO_SCHEMA, Canonicalizer, canonicalizer_of
 from consumer.mapping.rules import Column, UserTable
 
 _ABSENT = object()
@@ -45,12 +45,12 @@ class Diff(msgspec.Struct, frozen=True):
 class _Texts(dict[object, str]):
     """The texts of a column's raw values of one class. The same amounts, groups and flags occur often."""
 
-    def __init__(self, spell: Speller, scale: int) -> None:
-        self._spell = spell
+    def __init__(self, canonicalize: Canonicalizer, scale: int) -> None:
+        self._canonicalize = canonicalize
         self._scale = scale
 
     def __missing__(self, raw: object) -> str:
-        text = self._spell(raw, self._scale, NO_SCHEMA)
+        text = self._canonicalize(raw, self._scale, NO_SCHEMA)
         if len(self) >= _MOST_KNOWN:
             self.clear()
         self[raw] = text
@@ -69,7 +69,7 @@ class _Cell(NamedTuple):
     field: str
     null: str
     texts: Mapping[type, _Texts]
-    spell: Speller
+    canonicalize: Canonicalizer
     scale: int
     default: str | None
     is_required: bool
@@ -94,14 +94,16 @@ class _Cells:
 
 
 def _cell(at: int, column: Column) -> _Cell:
-    spell, null = speller(column.kind), column.default or ""
+    canonicalize, null = canonicalizer_of(column.kind), column.default or ""
     texts = {
-        str: _Texts(spell, column.scale),
-        int: _Texts(spell, column.scale),
-        type(None): _Texts(spell, column.scale),
+        str: _Texts(canonicalize, column.scale),
+        int: _Texts(canonicalize, column.scale),
+        type(None): _Texts(canonicalize, column.scale),
     }
     texts[type(None)][None] = null
-    return _Cell(at, column.name, column.field, null, texts, spell, column.scale, column.default, column.required)
+    return _Cell(
+        at, column.name, column.field, null, texts, canonicalize, column.scale, column.default, column.required
+    )
 
 
 @lru_cache(maxsize=64)
@@ -165,7 +167,7 @@ def _any_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
                 image[cell.field] = cell.default
         elif value is not UNAVAILABLE:
             try:
-                image[cell.field] = _spelled_value(value, cell, schema)
+                image[cell.field] = _canonical_value(value, cell, schema)
             except InvalidValue:
                 if cell.is_required:
                     raise
@@ -196,7 +198,7 @@ def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchem
         if new is UNAVAILABLE:
             continue
         try:
-            new_value = _spelled(new, cell, schema)
+            new_value = _canonical(new, cell, schema)
         except InvalidValue:
             if cell.is_required:
                 raise
@@ -218,20 +220,20 @@ def _known(old: object, cell: _Cell, schema: TableSchema) -> tuple[str | None, b
     if old is _ABSENT or old is UNAVAILABLE:
         return None, False
     try:
-        return _spelled(old, cell, schema), True
+        return _canonical(old, cell, schema), True
     except InvalidValue:
         return None, False
 
 
-def _spelled(raw: object, cell: _Cell, schema: TableSchema) -> str | None:
-    return None if raw is None else _spelled_value(raw, cell, schema)
+def _canonical(raw: object, cell: _Cell, schema: TableSchema) -> str | None:
+    return None if raw is None else _canonical_value(raw, cell, schema)
 
 
-def _spelled_value(raw: object, cell: _Cell, schema: TableSchema) -> str:
+def _canonical_value(raw: object, cell: _Cell, schema: TableSchema) -> str:
     try:
         if not schema and (texts := cell.texts.get(raw.__class__)) is not None:
             return texts[raw]
-        return cell.spell(raw, cell.scale, schema.get(cell.name, NO_SCHEMA))
+        return cell.canonicalize(raw, cell.scale, schema.get(cell.name, NO_SCHEMA))
     except InvalidValue as error:
         error.field = cell.name
         raise

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from consumer.guard.version import Version
-from consumer.mapping.keys import UserId, around
+from consumer.mapping.keys import UserId, parts_around_id
 
 Fields: TypeAlias = Mapping[str, str]
 
@@ -79,8 +79,8 @@ _Around: TypeAlias = tuple[tuple[str, ...], ...]
 def _around_all(templates: tuple[str, ...], user_type: str) -> tuple[_Around, _Around]:
     """The parts before and after the id, for the keys and for the prefixes of the templates."""
     return (
-        tuple(around(each, user_type) for each in templates if not each.endswith("*")),
-        tuple(around(each[:-1], user_type) for each in templates if each.endswith("*")),
+        tuple(parts_around_id(each, user_type) for each in templates if not each.endswith("*")),
+        tuple(parts_around_id(each[:-1], user_type) for each in templates if each.endswith("*")),
     )
 
 

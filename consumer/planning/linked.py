@@ -11,9 +11,9 @@ from consumer.errors import InvalidValue, MissingColumn, Unsupported
 from consumer.events.event import ChangeEvent, Operation, RowImage, TableSchema
 from consumer.events.value import NO_SCHEMA, Kind, of_column, timestamp, whole_number
 from consumer.guard.version import Version
-from consumer.mapping.columns import Drift, DriftKind
 from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import LinkedTable, Rules
+from consumer.mapping.schema_drift import Drift, DriftKind
 from consumer.planning.effect import Fields, Invalidate, Mode, Nothing, Plan, Update
 
 _WHOLE = re.compile(r"-?[0-9]{1,20}")

@@ -9,7 +9,7 @@ import msgspec
 
 from consumer.events.event import ChangeEvent
 from consumer.events.value import timestamp
-from consumer.guard.sent import change_id
+from consumer.guard.streamed_change import change_id
 from consumer.mapping.keys import UserId
 
 SOURCE = "admin_operation"

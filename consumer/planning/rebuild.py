@@ -13,10 +13,10 @@ from consumer.guard.version import NOWHERE, Version
 from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.change_times import ChangeTimes, time_fields
+from consumer.planning.database_row import DatabaseRow
 from consumer.planning.effect import Extent, Invalidate, Mode, Plan, Remove
 from consumer.planning.linked import UnknownUserType, linked_change, plan_linked
 from consumer.planning.plan import plan, user_of
-from consumer.planning.read_row import ReadRow
 
 Times = Mapping[str, int]
 """The latest values of the time fields, in UTC milliseconds."""
@@ -68,7 +68,7 @@ def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, 
     )
 
 
-def rebuild_read(read: ReadRow, table: UserTable, rules: Rules, seen: str = "") -> Plan:
+def rebuild_read(row: DatabaseRow, table: UserTable, rules: Rules, seen: str = "") -> Plan:
     """The plan for a user from a row in the database; without a row, the plan that removes the user.
 
     ``seen``: the version in the guard, as text, before the row was read ("": no version). The plan is right if the
@@ -78,8 +78,8 @@ def rebuild_read(read: ReadRow, table: UserTable, rules: Rules, seen: str = "") 
         RecordError: the row can't be used.
     """
     times = ChangeTimes(rules)
-    event = read.event(table)
-    planned = rebuild_user([event], times.by_name(times.after(event.op, (), read.position, ())), table, rules)
+    event = row.event(table)
+    planned = rebuild_user([event], times.by_name(times.after(event.op, (), row.position, ())), table, rules)
     return as_read(planned, seen)
 
 

@@ -45,7 +45,7 @@ from consumer.settings.sections import (
     Source,
     Tracing,
 )
-from consumer.settings.variables import PREFIX, implied_settings, no_such, refuse_strangers, setting_names
+from consumer.settings.variables import PREFIX, implied_settings, no_such, refuse_unknown, setting_names
 
 
 class Settings(BaseSettings):
@@ -106,7 +106,7 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None, named
         ConfigError: the first wrong setting, and what is allowed there.
 
     """
-    refuse_strangers(os.environ, Settings, named)
+    refuse_unknown(os.environ, Settings, named)
     if file is not None and not file.is_file():
         raise ConfigError("CDC_CONFIG", f"no such file: {file}", allowed="a TOML file")
 

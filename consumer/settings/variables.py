@@ -45,7 +45,7 @@ PLACEHOLDERS = frozenset(
 )
 
 
-def refuse_strangers(environment: Mapping[str, str], model: type[BaseModel], more: Collection[str] = ()) -> None:
+def refuse_unknown(environment: Mapping[str, str], model: type[BaseModel], more: Collection[str] = ()) -> None:
     """Refuse a variable that is neither a setting nor a placeholder: it is probably a misspelt name.
 
     ``model``: the settings. ``more``: names that the files of this command mention.

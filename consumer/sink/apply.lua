@@ -7,8 +7,8 @@
 --       4... values; the shape names them by number, from 1
 -- The shape
 --       table, mode, extent (whole, changed or part)
---       share: '' for the whole plan. On a cluster a script reaches one slot only. There 'state' is what lies in the
---         guard's slot, 'beside' a balance in another slot, with a guard of its own, 'tell' the messages
+--       part: '' for the whole plan. On a cluster a script reaches one slot only. There 'version_slot' is what lies in the
+--         guard's slot, 'other_slot' a balance in another slot, with a guard of its own, 'messages' the messages
 --       changed, whole, update: field, number of its value, ...   gone: fields that a rebuilt hash must not have
 --       balance: number of its value, ttl: seconds   removed: how many keys   keep: the update's fields go to the guard
 --       messages: channel, number of its body, ...   guard_ttl: seconds the guard outlives a deleted user
@@ -20,7 +20,7 @@
 -- Reply  a change that was applied to a hash that existed: {keys cleared, subscribers reached, update, version before}
 --        else: verdict, config (-1 none, 0 updated, 1 created), update (-1 none, 0 absent, 1 updated), keys cleared,
 --        subscribers reached, the version before or '', how much a fill or a rebuild changed;
---        for 'state', if the rest is still to be done: the mode, and '1' if it was so before this call
+--        for 'version_slot', if the rest is still to be done: the mode, and '1' if it was so before this call
 
 local VALUES = 3 -- the value with number 1 is the argument behind this one
 local MOST_SHAPES = 1000
@@ -28,7 +28,7 @@ local shapes, kept_shapes = {}, 0
 
 -- What the functions below share; set anew at each call.
 local keys, args, shape, guard, field, version, change
-local mode, said, stored, before, mark, told, told_of, deleted, is_again
+local mode, said, stored, before, mark, pending, pending_version, deleted, is_again
 local config, balance, update, config_exists, update_exists, differed
 local sent, reached, cleared
 
@@ -38,7 +38,7 @@ local function shape_of(text)
   found = cjson.decode(text)
   if kept_shapes >= MOST_SHAPES then shapes, kept_shapes = {}, 0 end
   shapes[text], kept_shapes = found, kept_shapes + 1
-  found.mark, found.told = '!' .. found.table, '>' .. found.table
+  found.mark, found.pending = '!' .. found.table, '>' .. found.table
   local at = 2
   if #found.changed + #found.whole > 0 then found.config, at = at, at + 1 end
   if found.balance then found.balance_key, at = at, at + 1 end
@@ -209,18 +209,18 @@ end
 
 -- On a cluster: what lies in other slots is still to be written, and the messages are still to be sent.
 local function note_rest()
-  if shape.share == 'state' then redis.call('HSET', guard, shape.told, '0|' .. version) end
+  if shape.part == 'version_slot' then redis.call('HSET', guard, shape.pending, '0|' .. version) end
 end
 
 local function send_rest(is_due)
   if not is_due then return 0 end
-  sent = tonumber(string.match(told, '^%d+'))
+  sent = tonumber(string.match(pending, '^%d+'))
   local is_sent, failure = pcall(send)
   if not is_sent then
-    redis.call('HSET', guard, shape.told, sent .. '|' .. told_of)
+    redis.call('HSET', guard, shape.pending, sent .. '|' .. pending_version)
     return error_of(failure)
   end
-  redis.call('HDEL', guard, shape.told)
+  redis.call('HDEL', guard, shape.pending)
   return reached
 end
 
@@ -275,7 +275,7 @@ local function has_other_table()
 end
 
 local function set_expiry(has_others)
-  if shape.share == 'beside' or shape.removed > 0 then
+  if shape.part == 'other_slot' or shape.removed > 0 then
     redis.call('EXPIRE', guard, shape.guard_ttl)
   elseif deleted or (config and shape.extent ~= 'part' and not (config_exists and stored)) then
     redis.call('PERSIST', guard)
@@ -286,24 +286,24 @@ local function set_expiry(has_others)
 end
 
 local function answer(was_due)
-  if mode == 'change' and config_exists and not differed and said == 'newer' and shape.share == '' then
+  if mode == 'change' and config_exists and not differed and said == 'newer' and shape.part == '' then
     return {cleared, reached, update and (update_exists and 1 or 0) or -1, stored or ''}
   end
   local found = {said, config and (config_exists and 0 or #shape.whole > 0 and 1) or -1,
     update and (update_exists and 1 or 0) or -1, cleared, reached, stored or '', differed or 0}
-  if shape.share == 'state' then found[8], found[9] = mode, was_due and '1' or '' end
+  if shape.part == 'version_slot' then found[8], found[9] = mode, was_due and '1' or '' end
   return found
 end
 
 local function apply_plan()
-  local known = redis.pcall('HMGET', guard, field, shape.mark, shape.told)
+  local known = redis.pcall('HMGET', guard, field, shape.mark, shape.pending)
   if known.err then return known end
-  stored, mark, told = known[1], known[2], known[3]
+  stored, mark, pending = known[1], known[2], known[3]
   change, before, deleted = parsed(version), stored and parsed(stored), stored and string.sub(stored, -2) == '|d'
-  told_of = told and string.match(told, '|(.*)$') or ''
-  local was_due = told and shape.share ~= '' and is_of(told_of, change)
+  pending_version = pending and string.match(pending, '|(.*)$') or ''
+  local was_due = pending and shape.part ~= '' and is_of(pending_version, change)
 
-  if shape.share == 'tell' then return send_rest(was_due) end
+  if shape.part == 'messages' then return send_rest(was_due) end
   if mode == 'mark' then return set_mark() end
   if mark then
     -- A mark of a later record is not this plan's to heal.
@@ -315,7 +315,7 @@ local function apply_plan()
   end
   said = verdict()
   -- Rebuilding writes the change that stands there again, for that heals what others did to it since. What a change has
-  -- begun elsewhere, and has yet to tell, it finishes itself.
+  -- begun in other slots, and has not published yet, it finishes itself.
   is_again = mode == 'rebuild' and said == 'duplicate'
   if is_again and was_due then said, is_again = 'stale', false end
   local is_refused = said == 'stale' or said == 'duplicate' and not is_again
@@ -356,7 +356,7 @@ local function apply_plan()
   if is_again or string.sub(args[3], 1, 1) == '=' then new = string.gsub(stored or '', '|d$', '') end
   if new ~= '' and shape.removed > 0 then new = new .. '|d' end
   local has_others = shape.keep and has_other_table()
-  if told and shape.share == '' and is_of(told_of, change) then sent = tonumber(string.match(told, '^%d+')) end
+  if pending and shape.part == '' and is_of(pending_version, change) then sent = tonumber(string.match(pending, '^%d+')) end
   -- Of a user of whom no record was applied there is no version to keep.
   local taken = new ~= '' and redis.pcall('HSET', guard, field, new)
   if type(taken) == 'table' and taken.err then return taken end
@@ -364,14 +364,14 @@ local function apply_plan()
   if not is_done then
     if stored then redis.call('HSET', guard, field, stored) else redis.call('HDEL', guard, field) end
     -- Messages that were sent are not sent again when the plan is tried again.
-    if sent > 0 then redis.call('HSET', guard, shape.told, sent .. '|' .. version) end
+    if sent > 0 then redis.call('HSET', guard, shape.pending, sent .. '|' .. version) end
     return error_of(failure)
   end
   if mark and shape.extent == 'whole' then redis.call('HDEL', guard, shape.mark) end
-  if shape.share == 'state' then
+  if shape.part == 'version_slot' then
     note_rest()
-  elseif told and not is_again then
-    redis.call('HDEL', guard, shape.told)
+  elseif pending and not is_again then
+    redis.call('HDEL', guard, shape.pending)
   end
   set_expiry(has_others)
   return answer(was_due)

@@ -22,18 +22,18 @@ _CHANGED = 4
 """The number of parts of the reply to a change that was applied to an existing hash. Other replies have more."""
 
 
-class Share(StrEnum):
+class PlanPart(StrEnum):
     """Which part of a plan a call carries out.
 
-    On a cluster a script can use the keys of one slot only. STATE writes the keys in the slot of the version, and sets
-    a pending marker: the rest is still to be done. BESIDE writes a string in another slot, which has its own version.
-    TELL publishes the messages, then clears the pending marker.
+    On a cluster a script can use the keys of one slot only. VERSION_SLOT writes the keys in the slot of the version,
+    and sets a pending marker: the rest is still to be done. OTHER_SLOT writes a string in another slot, which has its
+    own version. MESSAGES publishes the messages, then clears the pending marker.
     """
 
     WHOLE = ""
-    STATE = "state"
-    BESIDE = "beside"
-    TELL = "tell"
+    VERSION_SLOT = "version_slot"
+    OTHER_SLOT = "other_slot"
+    MESSAGES = "messages"
 
 
 class Calls:
@@ -46,7 +46,7 @@ class Calls:
         self,
         plan: Plan,
         derived: Sequence[str] = (),
-        share: Share = Share.WHOLE,
+        part: PlanPart = PlanPart.WHOLE,
         mode: str = "",
         *,
         is_brief: bool = False,
@@ -78,12 +78,12 @@ class Calls:
         keys += [*removed, *plan.cleared.keys, *derived]
         expected = "" if plan.known_below is None else f"<{plan.known_below}"
         if plan.expected is not None:
-            expected = "" if share is Share.BESIDE else f"={plan.expected}"
+            expected = "" if part is PlanPart.OTHER_SLOT else f"={plan.expected}"
         shape = _shape(
             plan.table,
             mode or plan.mode,
             plan.extent,
-            share,
+            part,
             changed,
             whole,
             updated,
@@ -143,7 +143,7 @@ def _shape(
     table: str,
     mode: str,
     extent: str,
-    share: str,
+    part: str,
     changed: _Pairs,
     whole: _Pairs,
     update: _Pairs,
@@ -160,7 +160,7 @@ def _shape(
         "table": table,
         "mode": mode,
         "extent": extent,
-        "share": share,
+        "part": part,
         "changed": changed,
         "whole": whole,
         "update": update,

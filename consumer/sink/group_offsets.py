@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from consumer.events.record import Partition
-from consumer.sink.rights import CANARY, OFFSETS, STOPPED
+from consumer.sink.rights import OFFSETS, REPLAY_KEY, STOPPED
 
 
 def hash_of(group: str, part: str = "") -> str:
@@ -17,9 +17,9 @@ def hash_of(group: str, part: str = "") -> str:
     return f"{OFFSETS}{part}{group}"
 
 
-def canary_of(name: str, part: str = "") -> str:
+def replay_key_of(name: str, part: str = "") -> str:
     """A key in the slot of :func:`hash_of`. If the key is gone, this part was emptied after the key was created."""
-    return f"{CANARY}{part}{name}"
+    return f"{REPLAY_KEY}{part}{name}"
 
 
 def stopped_of(group: str) -> str:
@@ -32,9 +32,9 @@ def advance(key: str, fields: Mapping[str, int]) -> list[str | int]:
     return [1, key, "advance", *_flat(fields)]
 
 
-def remember(key: str, fields: Mapping[str, int], canary: str = "") -> list[str | int]:
-    """The script's call that stores offsets; with a ``canary`` only if that key exists, and only unknown ones."""
-    keys = [key, canary] if canary else [key]
+def store(key: str, fields: Mapping[str, int], replay_key: str = "") -> list[str | int]:
+    """The script's call that stores offsets; with a ``replay_key`` only if that key exists, and only unknown ones."""
+    keys = [key, replay_key] if replay_key else [key]
     return [len(keys), *keys, "remember", *_flat(fields)]
 
 

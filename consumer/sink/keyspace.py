@@ -14,7 +14,7 @@ from consumer.sink.client import address_of, ask, ask_one, connect
 from consumer.sink.cluster.plan_slots import slot, tags
 from consumer.sink.cluster.routes import Routes
 from consumer.sink.cluster.topology import Node, Topology
-from consumer.sink.script import Call, sound
+from consumer.sink.script import Call, raise_first_error
 
 _SCAN_COUNT = 1000
 _PARTS = 64
@@ -90,7 +90,7 @@ class ClusterKeyspace:
 
     def ask(self, questions: Sequence[Call]) -> list[Any]:
         with self._lock:
-            return self._routes.carry([(slot(str(question[1])), question) for question in questions])
+            return self._routes.send_to_masters([(slot(str(question[1])), question) for question in questions])
 
     def scan(self, pattern: str) -> Iterator[str]:
         self._topology.look()
@@ -98,7 +98,7 @@ class ClusterKeyspace:
             yield from self._topology.client(node).scan_iter(match=pattern, count=_SCAN_COUNT)
 
     def unlink(self, keys: Sequence[str]) -> None:
-        sound(self.ask([("UNLINK", key) for key in keys]))
+        raise_first_error(self.ask([("UNLINK", key) for key in keys]))
 
     def clients(self) -> Sequence[redis.Redis]:
         self._topology.look()

@@ -17,7 +17,7 @@ from consumer.sink.client import Server, ask_one, connect, translate
 from consumer.sink.index.key_index import TrackedIndex
 from consumer.sink.index.scan_index import KeyIndex, ScanIndex, is_tracked
 from consumer.sink.keyspace import OneKeyspace
-from consumer.sink.script import Call, Script, fields_of, pairs_of, sound
+from consumer.sink.script import Call, Script, fields_of, pairs_of, raise_first_error
 from consumer.sink.servers import Answers
 
 
@@ -62,26 +62,26 @@ class OneServer:
                 replies[at] = reply
         return [translate(reply) if isinstance(reply, Exception) else applied(reply) for reply in replies]
 
-    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
-        of_run = group_offsets.canary_of(canary) if canary else ""
-        return self._is_kept(group_offsets.remember(self._offsets, group_offsets.fields_of(offsets), of_run))
+    def store_offsets(self, offsets: Mapping[Partition, int], replay_key: str = "") -> bool:
+        of_run = group_offsets.replay_key_of(replay_key) if replay_key else ""
+        return self._is_kept(group_offsets.store(self._offsets, group_offsets.fields_of(offsets), of_run))
 
     def advance(self, offsets: Mapping[Partition, int]) -> bool:
         fields = group_offsets.fields_of(offsets)
         return self._is_kept(group_offsets.advance(self._offsets, fields) if fields else ("PING",))
 
-    def recall(self) -> Mapping[Partition, int]:
-        (told,) = sound(self._script.call([("HGETALL", self._offsets)]))
+    def stored_offsets(self) -> Mapping[Partition, int]:
+        (told,) = raise_first_error(self._script.call([("HGETALL", self._offsets)]))
         return group_offsets.known([fields_of(told)])
 
-    def stop_at(self, offsets: Mapping[Partition, int]) -> None:
+    def store_stop_offsets(self, offsets: Mapping[Partition, int]) -> None:
         self._is_kept(("HSET", self._stopped, *pairs_of(group_offsets.fields_of(offsets))))
 
-    def go_on_with(self, partitions: Collection[Partition]) -> None:
+    def delete_stop_offsets(self, partitions: Collection[Partition]) -> None:
         self._is_kept(("HDEL", self._stopped, *map(group_offsets.field_of, partitions)))
 
     def _is_kept(self, call: Call) -> bool:
-        return all(group_offsets.is_kept(reply) for reply in sound(self._script.call([call])))
+        return all(group_offsets.is_kept(reply) for reply in raise_first_error(self._script.call([call])))
 
-    def go_on(self) -> None:
-        self._script.go_on()
+    def accept_new_connection(self) -> None:
+        self._script.accept_new_connection()

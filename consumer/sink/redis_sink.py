@@ -93,28 +93,28 @@ class RedisSink:
                 return
             answers = self._send(wave)
 
-    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
+    def store_offsets(self, offsets: Mapping[Partition, int], replay_key: str = "") -> bool:
         with _translated():
-            return self._servers.remember(offsets, canary)
+            return self._servers.store_offsets(offsets, replay_key)
 
     def advance(self, offsets: Mapping[Partition, int]) -> bool:
         with _translated():
             return self._servers.advance(offsets)
 
-    def recall(self) -> Mapping[Partition, int]:
+    def stored_offsets(self) -> Mapping[Partition, int]:
         with _translated():
-            return self._servers.recall()
+            return self._servers.stored_offsets()
 
-    def stop_at(self, offsets: Mapping[Partition, int]) -> None:
+    def store_stop_offsets(self, offsets: Mapping[Partition, int]) -> None:
         with _translated():
-            self._servers.stop_at(offsets)
+            self._servers.store_stop_offsets(offsets)
 
-    def go_on_with(self, partitions: Collection[Partition]) -> None:
+    def delete_stop_offsets(self, partitions: Collection[Partition]) -> None:
         with _translated():
-            self._servers.go_on_with(partitions)
+            self._servers.delete_stop_offsets(partitions)
 
-    def go_on(self) -> None:
-        self._servers.go_on()
+    def accept_new_connection(self) -> None:
+        self._servers.accept_new_connection()
 
     def _send(self, wave: Sequence[_Numbered]) -> Answers:
         plans = [plan for _, plan in wave]
@@ -125,7 +125,7 @@ class RedisSink:
                 answers = self._servers.send(plans, found)
             except BaseException:
                 if prefixes:
-                    self._index.settle(prefixes, set(prefixes))
+                    self._index.close_windows(prefixes, set(prefixes))
                 raise
         return partial(self._received, plans, prefixes, answers)
 
@@ -141,7 +141,7 @@ class RedisSink:
                 cleared = {prefix for plan in accepted for prefix in plan.cleared.prefixes} if prefixes else cleared
             finally:
                 if prefixes:
-                    self._index.settle(prefixes, cleared)
+                    self._index.close_windows(prefixes, cleared)
         return found
 
 

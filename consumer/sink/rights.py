@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from consumer.mapping.keys import UserId, companion, render
+from consumer.mapping.keys import UserId, render, version_key_of
 from consumer.mapping.rules import Rules
 
 OFFSETS = "cdc:offsets:"
@@ -16,8 +16,8 @@ DATABASE = ":database"
 """The suffix of the key that holds the databases that a group consumes."""
 STOPPED = ":stopped"
 """The suffix of the key that holds where members stopped because Redis was emptied."""
-CANARY = "cdc:replay:"
-"""The prefix of the canary keys: if one is gone, a replay knows that Redis was emptied."""
+REPLAY_KEY = "cdc:replay:"
+"""The prefix of the replay key keys: if one is gone, a replay knows that Redis was emptied."""
 
 _GUARD = "HMGET HSET HDEL HKEYS HGETALL EXISTS EXPIRE PERSIST HGET"
 _OFFSETS = "HSET HSETNX HEXISTS HGETALL"
@@ -71,9 +71,9 @@ def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Nee
         yield Need(("CLUSTER", "SLOTS"))
         yield Need(("ASKING",))
         for user in _users(rules):
-            yield from _on(companion(render(rules.names.balance, user)), _GUARD)
+            yield from _on(version_key_of(render(rules.names.balance, user)), _GUARD)
         yield from _on(f"{OFFSETS}{{0}}:{group}", f"EXISTS {_OFFSETS}")
-        yield from _on(f"{CANARY}{{0}}:0", "EXISTS SET EXPIRE UNLINK")
+        yield from _on(f"{REPLAY_KEY}{{0}}:0", "EXISTS SET EXPIRE UNLINK")
     yield Need(("PING",))
     for user in _users(rules):
         names = rules.names
@@ -89,7 +89,7 @@ def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Nee
     yield from _on(f"{OFFSETS}{group}", _OFFSETS)
     yield from _on(f"{OFFSETS}{group}{STOPPED}", "HSET HGETALL HDEL")
     yield from _on(database_key(group), "HSET HSETNX HGET")
-    yield from _on(f"{CANARY}0", "EXISTS SET EXPIRE UNLINK")
+    yield from _on(f"{REPLAY_KEY}0", "EXISTS SET EXPIRE UNLINK")
     if any(template.endswith("*") for template in rules.derived()):
         yield Need(("SCAN", "0"))
     for channel in channels(rules):
@@ -124,8 +124,8 @@ def wanted(rules: Rules, group: str, *, has_functions: bool, is_cluster: bool = 
     commands = sorted({f"+{need.name}" for need in every} | {"+select"})  # SELECT: for a URL with a database
     names = rules.names
     templates = (names.guard, names.config, names.portfolio, names.balance, *rules.derived())
-    templates += (companion(names.balance),) if is_cluster else ()
-    patterns = [*dict.fromkeys(_pattern(template) for template in templates), f"{OFFSETS}*", f"{CANARY}*"]
+    templates += (version_key_of(names.balance),) if is_cluster else ()
+    patterns = [*dict.fromkeys(_pattern(template) for template in templates), f"{OFFSETS}*", f"{REPLAY_KEY}*"]
     keys, heard = (f"~{each}" for each in patterns), (f"&{each}" for each in channels(rules))
     # Redis refuses to add patterns to an account that may use all keys or channels, so both are reset first.
     return " ".join([*commands, "resetkeys", *keys, "resetchannels", *heard])

@@ -67,7 +67,7 @@ class Script:
         """Close the connection."""
         self._client.close()
 
-    def go_on(self) -> None:
+    def accept_new_connection(self) -> None:
         """After Reconnected: accept a new connection."""
         self._may_connect |= self._is_refused
         self._is_refused = False
@@ -206,7 +206,7 @@ def refusal_of_functions(client: redis.Redis) -> str | None:
     return None
 
 
-def sound(replies: Sequence[Any]) -> Sequence[Any]:
+def raise_first_error(replies: Sequence[Any]) -> Sequence[Any]:
     """The replies. If one of them is an error, the error is raised."""
     for reply in replies:
         if isinstance(reply, Exception):

@@ -52,10 +52,11 @@ class Servers(Protocol):
         """
         ...
 
-    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
-        """Store ``offsets`` beside the data that was applied before. With a ``canary``, store only unknown partitions.
+    def store_offsets(self, offsets: Mapping[Partition, int], replay_key: str = "") -> bool:
+        """Store ``offsets`` beside the data that was applied before. With a ``replay_key``, store only unknown
+        partitions.
 
-        False: the ``canary`` does not exist any more, and nothing was stored.
+        False: the ``replay_key`` does not exist any more, and nothing was stored.
 
         Raises:
             Reconnected: what was applied may be lost.
@@ -72,7 +73,7 @@ class Servers(Protocol):
         """
         ...
 
-    def recall(self) -> Mapping[Partition, int]:
+    def stored_offsets(self) -> Mapping[Partition, int]:
         """The stored offsets of the partitions that all servers know.
 
         Raises:
@@ -81,7 +82,7 @@ class Servers(Protocol):
         """
         ...
 
-    def stop_at(self, offsets: Mapping[Partition, int]) -> None:
+    def store_stop_offsets(self, offsets: Mapping[Partition, int]) -> None:
         """Store the offsets at which members have stopped, for a rebuild of Redis.
 
         Raises:
@@ -90,8 +91,8 @@ class Servers(Protocol):
         """
         ...
 
-    def go_on_with(self, partitions: Collection[Partition]) -> None:
-        """Remove the offsets that :meth:`stop_at` stored.
+    def delete_stop_offsets(self, partitions: Collection[Partition]) -> None:
+        """Remove the offsets that :meth:`store_stop_offsets` stored.
 
         Raises:
             Reconnected: what was applied may be lost.
@@ -99,6 +100,6 @@ class Servers(Protocol):
         """
         ...
 
-    def go_on(self) -> None:
+    def accept_new_connection(self) -> None:
         """After Reconnected: accept the new connection."""
         ...

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import ConfigError
-from consumer.net.tls import Files, Hello, SettingNames, context, refusal
+from consumer.net.tls import Files, ProbeRequest, SettingNames, context, refusal
 from consumer.settings.sections import Redis
 
-_BLAME = SettingNames("CDC_REDIS", "CDC_REDIS__URL", "CDC_REDIS__URL", "rediss://…", "redis://…")
-_HELLO = Hello(b"PING\r\n", (b"+", b"-"))
+_SETTING_NAMES = SettingNames("CDC_REDIS", "CDC_REDIS__URL", "CDC_REDIS__URL", "rediss://…", "redis://…")
+_PROBE = ProbeRequest(b"PING\r\n", (b"+", b"-"))
 _OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _LAX = ("ssl_cert_reqs", "ssl_check_hostname")
 
@@ -27,10 +27,10 @@ def options(server: Redis) -> dict[str, Any]:
     if not server.url.get_secret_value().partition("://")[0].startswith("rediss"):
         if any(files):
             problem = "is set, but CDC_REDIS__URL is not one of TLS"
-            setting = _BLAME.ca if server.ca else _BLAME.certificate
+            setting = _SETTING_NAMES.ca if server.ca else _SETTING_NAMES.certificate
             raise ConfigError(setting, problem, fix="a URL with rediss://…, or leave the file out")
         return {}
-    context(files, _BLAME)
+    context(files, _SETTING_NAMES)
     return {option: str(path) for option, path in zip(_OPTIONS, files, strict=True) if path is not None}
 
 
@@ -44,4 +44,4 @@ def refused(connection: Mapping[str, Any], *, is_secured: bool) -> ConfigError |
         return None
     ca, certificate, key = (Path(connection[each]) if connection.get(each) else None for each in _OPTIONS)
     files = Files(ca, certificate, key) if is_secured else None
-    return refusal(f"Redis at {host}:{port}", str(host), int(port), files, _BLAME, _HELLO)
+    return refusal(f"Redis at {host}:{port}", str(host), int(port), files, _SETTING_NAMES, _PROBE)

@@ -16,11 +16,11 @@ from consumer.planning.effect import Plan
 from consumer.settings.sections import Redis
 from consumer.sink import group_offsets
 from consumer.sink.client import at_start, translate
-from consumer.sink.drift import StoredKeys
+from consumer.sink.comparison import StoredKeys
 from consumer.sink.keyspace import keyspace, runs
 
 # Longer than an interruption of a replay should be. A replay that is continued later starts again.
-_CANARY_S = 7 * 86400
+_REPLAY_KEY_S = 7 * 86400
 
 
 class RedisView:
@@ -40,29 +40,29 @@ class RedisView:
         except redis.RedisError as error:
             raise at_start(error) from error
 
-    def set_canary(self, canary: str) -> None:
-        """Create the canary keys. If one is gone later, Redis was emptied since, or is another server.
+    def create_replay_key(self, replay_key: str) -> None:
+        """Create the replay key keys. If one is gone later, Redis was emptied since, or is another server.
 
         Raises:
             ServerError: as :meth:`stored_keys`.
         """
-        self._canary("SET", canary, "", "EX", str(_CANARY_S))
+        self._replay_key("SET", replay_key, "", "EX", str(_REPLAY_KEY_S))
 
-    def lives(self, canary: str) -> bool:
-        """Whether all canary keys still exist. Their TTL starts again.
-
-        Raises:
-            ServerError: as :meth:`stored_keys`.
-        """
-        return all(self._canary("EXPIRE", canary, str(_CANARY_S)))
-
-    def remove_canary(self, canary: str) -> None:
-        """Remove the canary keys.
+    def replay_key_exists(self, replay_key: str) -> bool:
+        """Whether all replay key keys still exist. Their TTL starts again.
 
         Raises:
             ServerError: as :meth:`stored_keys`.
         """
-        self._canary("UNLINK", canary)
+        return all(self._replay_key("EXPIRE", replay_key, str(_REPLAY_KEY_S)))
+
+    def remove_replay_key(self, replay_key: str) -> None:
+        """Remove the replay key keys.
+
+        Raises:
+            ServerError: as :meth:`stored_keys`.
+        """
+        self._replay_key("UNLINK", replay_key)
 
     def close(self) -> None:
         """Close the connections."""
@@ -135,9 +135,9 @@ class RedisView:
             except redis.RedisError as error:
                 raise translate(error, is_of_plan=False) from error
 
-    def _canary(self, command: str, canary: str, *arguments: str) -> list[Any]:
+    def _replay_key(self, command: str, replay_key: str, *arguments: str) -> list[Any]:
         """The replies for all parts of the slots, because one part may be emptied alone."""
-        keys = [group_offsets.canary_of(canary, part) for part in self._keys.parts]
+        keys = [group_offsets.replay_key_of(replay_key, part) for part in self._keys.parts]
         replies = self.ask([(command, key, *arguments) for key in keys])
         for reply in replies:
             if isinstance(reply, redis.RedisError):

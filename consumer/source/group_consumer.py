@@ -14,12 +14,12 @@ from kafka.errors import CommitFailedError, NoBrokersAvailable, NoOffsetForParti
 
 from consumer.errors import CdcError, ConfigError, ServerUnavailable
 from consumer.events.record import Partition, SourceRecord
-from consumer.pipeline.interruption import Interruption
+from consumer.pipeline.kafka_outage import KafkaOutage
 from consumer.pipeline.policy import OTHER_DATABASE, failure, rule_for
 from consumer.pipeline.protocols import Observer, Start
 from consumer.pipeline.retry import REPEAT_S
 from consumer.settings.sections import Kafka
-from consumer.source.clients.handshake import shake_hands
+from consumer.source.clients.handshake import probe_broker
 from consumer.source.clients.kafka import failed, topics
 from consumer.source.clients.kafka import refused as refused_by
 from consumer.source.clients.kafka_python_member import KafkaPythonMember
@@ -42,7 +42,7 @@ class KafkaSource:
         observer: Observer | None = None,
         repeat_s: float = REPEAT_S,
     ) -> None:
-        """Connect. ``tables``: the tables of the mapping. A lasting interruption is logged every ``repeat_s`` seconds.
+        """Connect. ``tables``: the tables of the mapping. A lasting outage is logged every ``repeat_s`` seconds.
 
         Raises:
             ConfigError: a broker answered, but refuses these settings.
@@ -53,7 +53,7 @@ class KafkaSource:
         self._tables = tables
         self._on_revoked = on_revoked
         self._observer = observer or Observer()
-        self._interruption = Interruption(self._observer, repeat_s=repeat_s)
+        self._kafka_outage = KafkaOutage(self._observer, repeat_s=repeat_s)
         self._has_joined = False
         self._repeat_s = repeat_s
         self._began_at = time.monotonic()
@@ -82,7 +82,7 @@ class KafkaSource:
         return self._poll(timeout_s)
 
     def _poll(self, timeout_s: float) -> list[SourceRecord]:
-        if (rest_s := self._interruption.rest_s) > 0:
+        if (rest_s := self._kafka_outage.rest_s) > 0:
             time.sleep(min(rest_s, timeout_s))
             return []
         try:
@@ -143,17 +143,17 @@ class KafkaSource:
         found = failed(error)
         if not isinstance(found, ServerUnavailable):
             raise found from None
-        self._interruption.failed(found, self._cause() if is_setting else "")
+        self._kafka_outage.failed(found, self._cause() if is_setting else "")
 
     def _check_connection(self) -> None:
         """While brokers are away the client polls without an error, so the connection is checked here."""
         # Joining takes some time; but if it takes long, there is no connection to the coordinator.
         is_joining = not self._has_joined and time.monotonic() - self._began_at < self._repeat_s
         if is_joining or self._member.is_connected():
-            self._interruption.worked()
+            self._kafka_outage.worked()
         else:
             away = failure("Kafka", NoBrokersAvailable(), "no connection to the group's coordinator")
-            self._interruption.unconnected(away, self._cause)
+            self._kafka_outage.unconnected(away, self._cause)
 
     def _check_topics(self) -> None:
         """Every few seconds: report new topics of another database with the same prefix."""
@@ -181,7 +181,7 @@ class KafkaSource:
     def _cause(self) -> str:
         """Why a certificate or a password that worked before is refused now; "" if it is accepted."""
         try:
-            shake_hands(self._settings)
+            probe_broker(self._settings)
         except ConfigError as error:
             return str(error)
         return ""
@@ -202,7 +202,7 @@ class KafkaSource:
             if not isinstance(found, ServerUnavailable):
                 raise found from None
             if rule_for(error).is_setting:  # heartbeats are refused too, and the client does not report that
-                self._interruption.failed(found, self._cause())
+                self._kafka_outage.failed(found, self._cause())
             else:
                 self._observer.uncommitted(found)
             # A commit that timed out may still succeed later; that is harmless, because its offsets are correct.

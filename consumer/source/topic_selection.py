@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from consumer.errors import ConfigError
-from consumer.events.topic_tables import TopicTables, is_taken, named, sanitized
+from consumer.events.topic_tables import TopicTables, is_consumed, parse_topic_name, sanitized
 
 _DATABASE = "CDC_SOURCE__DATABASE"
 _TOPICS = "CDC_KAFKA__TOPICS"
@@ -98,7 +98,7 @@ def candidates(present: Iterable[str], settings: Naming, tables: Sequence[str]) 
 
 def is_routed(topic: str, tables: Collection[str]) -> bool:
     """Whether the name of ``topic`` does not contain table and database, because a transform in Connect changed it."""
-    return named(topic, tables) is None
+    return parse_topic_name(topic, tables) is None
 
 
 def to_look_at(known: Known, settings: Naming, tables: Sequence[str]) -> list[str]:
@@ -124,7 +124,7 @@ def select(known: Known, settings: Naming, tables: Sequence[str]) -> Selection:
     databases = known.explicit or known.remembered or _databases(found, known, settings, tables)
     seen = TopicTables(tables)
     for row in known.rows:
-        if is_taken(databases, row.database):
+        if is_consumed(databases, row.database):
             seen.see(row.topic, row.table, row.database)
     if settings.topics:
         lacking = ", ".join(sorted(set(settings.topics) - set(found)))
@@ -154,8 +154,8 @@ def refused(present: Iterable[str], settings: Naming, tables: Sequence[str], dat
     """
     if settings.topics:
         return []
-    names = ((topic, named(topic, tables)) for topic in candidates(present, settings, tables))
-    return [topic for topic, name in names if name is not None and not is_taken(databases, name.database)]
+    names = ((topic, parse_topic_name(topic, tables)) for topic in candidates(present, settings, tables))
+    return [topic for topic, name in names if name is not None and not is_consumed(databases, name.database)]
 
 
 def _decisive(found: Sequence[str], known: Known) -> list[str]:
@@ -167,7 +167,7 @@ def _databases(topics: Sequence[str], known: Known, settings: Naming, tables: Se
     """The databases to consume if neither the settings nor the group say it; empty if nothing is known."""
     decisive = _decisive(topics, known)
     by_topic = {topic: frozenset(row.database for row in known.rows if row.topic == topic) for topic in decisive}
-    names = {topic: name.database for topic in decisive if (name := named(topic, tables)) is not None}
+    names = {topic: name.database for topic in decisive if (name := parse_topic_name(topic, tables)) is not None}
     found = frozenset().union(*by_topic.values(), *({name} for topic, name in names.items() if not by_topic[topic]))
     if settings.topics:
         # A setting with topic names in Debezium's form names the databases too.
@@ -177,7 +177,7 @@ def _databases(topics: Sequence[str], known: Known, settings: Naming, tables: Se
         return found
     if len(found) > 1:
         raise _ambiguous(found, decisive, f"name the one to consume; or all of them, and {_TOPICS}")
-    if found and not any(is_taken(found, name) for name in names.values()):
+    if found and not any(is_consumed(found, name) for name in names.values()):
         joined, (database,) = ", ".join(decisive), found
         raise ConfigError(
             _TOPICS, f"{joined}: the rows are of the database {database}", fix="set the names of these topics"
@@ -186,7 +186,7 @@ def _databases(topics: Sequence[str], known: Known, settings: Naming, tables: Se
 
 
 def _is_as_named(rows: frozenset[str], name: str) -> bool:
-    return all(is_taken(frozenset((name,)), database) for database in rows)
+    return all(is_consumed(frozenset((name,)), database) for database in rows)
 
 
 def _ambiguous(databases: Iterable[str], topics: Iterable[str], fix: str) -> ConfigError:

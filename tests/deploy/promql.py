@@ -13,13 +13,13 @@ from consumer.commands.audit.finding import AuditResult
 from consumer.errors import ServerUnavailable
 from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
-from consumer.mapping.columns import Drift, DriftKind
-from consumer.observability.connector_states import ConnectorStates, WatchMetrics
+from consumer.mapping.schema_drift import Drift, DriftKind
+from consumer.observability.connector_metrics import ConnectorMetrics, WatchMetrics
 from consumer.observability.heartbeat import HeartbeatWatch
 from consumer.observability.metrics import Metrics
 from consumer.source.connect.failure import Kind
 from consumer.source.connect.status import ConnectorStatus, Present
-from tests.unit.observability.test_batch_counts import applied, dead, step
+from tests.unit.observability.test_batch_counts import applied, dead, result
 from tests.unit.observability.test_metrics import look
 
 OF_THE_SCRAPE = frozenset(("job", "instance"))
@@ -40,7 +40,7 @@ class Asked:
 def eventful() -> Metrics:
     """The metrics of a program to which everything has happened."""
     metrics = Metrics(index=lambda: "warm", tables=TopicTables(["live_users"]))
-    metrics.stepped([step(0, applied()), dead(1)])
+    metrics.records_done([result(0, applied()), dead(1)])
     metrics.waiting(ServerUnavailable("Redis", "no"), 1.0)
     metrics.assigned([])
     metrics.jumped(Partition("t", 0), 1, 2)
@@ -65,7 +65,7 @@ def watched() -> tuple[Metrics, WatchMetrics]:
     topic = "__debezium-heartbeat.trading"
     heartbeats = HeartbeatWatch(lambda: {topic: 1.0}, [topic], 30, lambda: 2.0)
     heartbeats.look()
-    states = ConnectorStates()
+    states = ConnectorMetrics()
     states.looked(found)
     metrics, watch = Metrics(), WatchMetrics()
     metrics.include(heartbeats, heartbeats.unready)

@@ -161,7 +161,7 @@ def test_a_broker_that_is_away_is_waited_for(
 
         def is_ready() -> bool:
             member.poll()
-            metrics.looked(member.source)
+            metrics.tick(member.source)
             return metrics.is_ready()
 
         member.read([0])

@@ -16,7 +16,7 @@ from consumer.guard.version import Verdict
 from consumer.mapping.reference import reference
 from consumer.planning.effect import Plan
 from consumer.settings.sources import Settings
-from consumer.sink.group_memory import recall
+from consumer.sink import group_databases
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
 from consumer.source.consumed_topics import selected
@@ -57,7 +57,7 @@ def mending(live: System) -> Iterator[Mender]:
     with (
         closing(Database(settings.database)) as database,
         closing(RedisView(settings.redis)) as view,
-        Topics(settings.kafka, selected(settings, RULES, NO_SCHEMAS, recall), NO_SCHEMAS) as topics,
+        Topics(settings.kafka, selected(settings, RULES, NO_SCHEMAS, group_databases.load), NO_SCHEMAS) as topics,
         closing(RedisSink(settings.redis, settings.guard, RULES)) as sink,
     ):
         sink.reach()

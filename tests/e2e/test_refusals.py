@@ -85,7 +85,7 @@ def test_refused_at_run_time_is_waited_out(
 
         def is_ready() -> bool:
             member.poll()
-            metrics.looked(member.source)
+            metrics.tick(member.source)
             return metrics.is_ready()
 
         member.read([0])

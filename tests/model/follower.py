@@ -173,7 +173,7 @@ class Follower:
         for record in records:
             if record.event is None:
                 place = Partition(TOPIC, record.partition)
-                if histories is not None and histories._history(place).is_orphan(record.offset, (record.user,)):
+                if histories is not None and histories._history(place).is_delete_missing(record.offset, (record.user,)):
                     found.append(replace(record, event=_removal(record)))
             elif history.first_sent(record.event) is None:
                 found.append(record)

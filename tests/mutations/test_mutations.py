@@ -30,7 +30,7 @@ def test_every_rule_that_must_be_noticed_is_taken_away() -> None:
         "the place to go on from",
         "the whole-image rule",
         "the publish-last order",
-        "the release of dead letters",
+        "applying dead letters again",
         "one database",
         "the tables of a topic",
     }

@@ -12,7 +12,7 @@ from consumer.events.value import Kind
 from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.diff import read_image
-from consumer.sink.drift import SPELLING, Difference, is_same_value
+from consumer.sink.comparison import SPELLING, Difference, is_same_value
 
 OWNED = ("wallet_balance", "leverage", "margin", "account_number", "group", "status", "is_active")
 _NUMBERS = (Kind.MONEY, Kind.INTEGER, Kind.BITS)

@@ -23,14 +23,14 @@ from consumer.guard.version import Verdict
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.pipeline.protocols import Applied
+from consumer.planning.database_row import DatabaseRow
 from consumer.planning.effect import Plan, Publish
 from consumer.planning.message import body
-from consumer.planning.read_row import ReadRow
 from consumer.planning.rebuild import rebuild_read
 from consumer.settings.sources import Settings
+from consumer.sink import group_databases
 from consumer.sink.client import translate
-from consumer.sink.drift import StoredKeys, compared
-from consumer.sink.group_memory import recall
+from consumer.sink.comparison import StoredKeys, differences_from_database
 from consumer.sink.keyspace import keyspace
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
@@ -131,14 +131,14 @@ class Health:
             RecordError: the row can't be used.
         """
         user, table = UserId(user_type, user_id), self._tables[user_type]
-        read = self._database.look_up(table, user_id)
-        if read.image is None:
+        row = self._database.look_up(table, user_id)
+        if row.image is None:
             raise UnknownUser
-        plan = rebuild_read(read, table, self._rules)
+        plan = rebuild_read(row, table, self._rules)
         (stored,) = self._view.stored_keys([plan])
         fields = self._stored_fields(plan, stored)
-        found = list(compared(plan, stored, table, self._rules))
-        return consistency(user, read.image, fields, found, table, self._rules)
+        found = list(differences_from_database(plan, stored, table, self._rules))
+        return consistency(user, row.image, fields, found, table, self._rules)
 
     def refresh(self, user_type: str, user_id: int, *, publishes: bool) -> dict[str, object]:
         """Write the database's row of a user, after the consumer has reached the position of the read.
@@ -199,11 +199,11 @@ class Health:
         )
         return {"user_id": user.id, "user_type": user.user_type, "refreshed_fields": typed(whole, table)}
 
-    def _messages(self, read: ReadRow, table: UserTable, whole: Mapping[str, str]) -> tuple[Publish, ...]:
+    def _messages(self, row: DatabaseRow, table: UserTable, whole: Mapping[str, str]) -> tuple[Publish, ...]:
         """Only the script knows which fields changed, so the message contains every mapped field."""
-        user = UserId(table.user_type, read.key)
+        user = UserId(table.user_type, row.key)
         fields = {column.field: whole[column.field] for column in table.columns if column.field in whole}
-        message = body(read.event(table), user, "admin_user_update", fields)
+        message = body(row.event(table), user, "admin_user_update", fields)
         return (Publish(self._rules.names.lifecycle_channel, message),)
 
 
@@ -262,7 +262,7 @@ class _CaughtUpRows:
             self._close()
         if self._topics is None:
             schemas: Schemas = self._registry or NO_SCHEMAS
-            selection = selected(self._settings, self._rules, schemas, recall)
+            selection = selected(self._settings, self._rules, schemas, group_databases.load)
             self._has_no_topics = bool(selection.lacking)
             self._topics = Topics(self._settings.kafka, selection, schemas)
         return self._topics

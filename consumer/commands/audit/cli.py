@@ -32,7 +32,7 @@ from consumer.errors import ConfigError, ServerError
 
 if TYPE_CHECKING:
     from consumer.commands.audit.finding import Finding
-    from consumer.commands.audit.users import Order
+    from consumer.commands.audit.users import UserSelection
     from consumer.mapping.rules import Rules
 
 
@@ -70,7 +70,7 @@ def audit(
     from consumer.commands.audit import finding as findings
     from consumer.commands.audit.exported import AuditMetrics
     from consumer.commands.audit.run import Audit
-    from consumer.commands.audit.users import Order
+    from consumer.commands.audit.users import UserSelection
     from consumer.commands.audit.watch import watch as watch_for_ever
     from consumer.commands.shared.stop import Stop
     from consumer.observability.probes import serve
@@ -80,8 +80,8 @@ def audit(
     if sample and seed is None:
         seed = secrets.randbelow(2**32)
     named = tuple(user_of(each, "--user", rules) for each in users or ())
-    order = Order(named, tuple(tables or ()), sample, repair, seed)
-    _check(order, rules)
+    user_selection = UserSelection(named, tuple(tables or ()), sample, repair, seed)
+    _check(user_selection, rules)
     stop = Stop()
     stop.listen()
 
@@ -93,13 +93,13 @@ def audit(
         metrics = AuditMetrics()
         end = serve(settings.metrics, metrics, lambda: True)
         try:
-            watch_for_ever(settings, rules, schemas_of(settings), order, metrics, say, stop)
+            watch_for_ever(settings, rules, schemas_of(settings), user_selection, metrics, say, stop)
         finally:
             end()
     else:
         try:
             with (
-                Audit(settings, rules, schemas_of(settings), order, stop) as one,
+                Audit(settings, rules, schemas_of(settings), user_selection, stop) as one,
                 Progress(action="audit.progress", unit="users") as progress,
             ):
                 result = one.whole(say, progress)
@@ -114,16 +114,16 @@ def audit(
         raise typer.Exit(130)
 
 
-def _check(order: Order, rules: Rules) -> None:
+def _check(user_selection: UserSelection, rules: Rules) -> None:
     known = [table.table for table in rules.tables]
-    if unknown := set(order.tables) - set(known):
+    if unknown := set(user_selection.tables) - set(known):
         raise ConfigError("--table", f"not a user table: {min(unknown)}", allowed=", ".join(known))
-    types = {table.user_type for table in order.of(rules)}
-    if others := [str(user) for user in order.users if user.user_type not in types]:
+    types = {table.user_type for table in user_selection.of(rules)}
+    if others := [str(user) for user in user_selection.users if user.user_type not in types]:
         raise ConfigError(
             "--user", f"{others[0]} is in none of the tables of --table", fix="name users of the tables of --table"
         )
-    if order.users and order.sample:
+    if user_selection.users and user_selection.sample:
         raise ConfigError("--sample", "--user is given too", fix="give one of --user and --sample")
-    if order.seed is not None and not order.sample:
+    if user_selection.seed is not None and not user_selection.sample:
         raise ConfigError("--seed", "there is no sample", fix="give --sample too")

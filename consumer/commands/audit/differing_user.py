@@ -9,7 +9,7 @@ from enum import StrEnum
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.effect import Plan
-from consumer.sink.drift import SPELLING, StoredKeys, compared
+from consumer.sink.comparison import SPELLING, StoredKeys, differences_from_database
 
 
 class Shape(StrEnum):
@@ -63,7 +63,7 @@ def user_differences(plan: Plan, stored: StoredKeys, table: UserTable, rules: Ru
 
 
 def _differences(plan: Plan, stored: StoredKeys, table: UserTable, rules: Rules) -> Iterator[UserDifference]:
-    for each in compared(plan, stored, table, rules):
+    for each in differences_from_database(plan, stored, table, rules):
         if each.key in stored.others:
             yield UserDifference(Shape.TYPE, each.key)
         elif each.key in stored.present:

@@ -13,7 +13,7 @@ from consumer.commands.audit.cause import WHY, Cause
 from consumer.commands.audit.differing_user import Shape, UserDifference
 from consumer.events.value import timestamp
 from consumer.mapping.keys import UserId
-from consumer.sink.drift import SPELLING
+from consumer.sink.comparison import SPELLING
 
 
 @dataclass(frozen=True, slots=True)

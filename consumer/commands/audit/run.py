@@ -14,7 +14,7 @@ import structlog
 from consumer.commands.audit.differing_user import DifferingUser, UserDifference, user_differences
 from consumer.commands.audit.evidence import CauseFinder
 from consumer.commands.audit.finding import AuditResult, Finding
-from consumer.commands.audit.users import Order, Users
+from consumer.commands.audit.users import Users, UserSelection
 from consumer.commands.shared.catch_up import CatchUpLimits, wait_for_catch_up
 from consumer.commands.shared.refresh import Refresher, SeenRow, write
 from consumer.database.reader import Database
@@ -23,10 +23,10 @@ from consumer.events.avro import Schemas
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.observability.progress import Progress
-from consumer.planning.read_row import ReadRow
+from consumer.planning.database_row import DatabaseRow
 from consumer.planning.rebuild import rebuild_read
 from consumer.settings.sources import Settings
-from consumer.sink.group_memory import recall
+from consumer.sink import group_databases
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
 from consumer.source.consumed_topics import selected
@@ -43,17 +43,22 @@ Say = Callable[[Sequence[Finding]], None]
 
 
 class Audit:
-    """Compares users, and corrects them if ordered. A context manager: it closes its connections at the end."""
+    """Compares users, and corrects them if told to. A context manager: it closes its connections at the end."""
 
     def __init__(
-        self, settings: Settings, rules: Rules, schemas: Schemas, order: Order, should_stop: Callable[[], bool]
+        self,
+        settings: Settings,
+        rules: Rules,
+        schemas: Schemas,
+        user_selection: UserSelection,
+        should_stop: Callable[[], bool],
     ) -> None:
         """Connect.
 
         Raises:
             ConfigError, ServerUnavailable: a server can't be reached, or refuses.
         """
-        self._order = order
+        self._user_selection = user_selection
         self._should_stop = should_stop
         audit = settings.audit
         self._limits = CatchUpLimits(audit.settle_s, audit.patience_s)
@@ -64,13 +69,13 @@ class Audit:
             self._database.reach()
             self._view = RedisView(settings.redis)
             opened.callback(self._view.close)
-            selection = selected(settings, rules, schemas, recall)
+            selection = selected(settings, rules, schemas, group_databases.load)
             self._rules = rules = replace(rules, databases=selection.databases)
             self._users = Users(self._database, self._view, rules, audit.page)
             self._topics = opened.enter_context(Topics(settings.kafka, selection, schemas))
             self._cause_finder = CauseFinder(settings, rules, self._view, self._topics)
             self._refresher = Refresher(self._database, self._view, self._topics, rules, self._limits)
-            if order.repairs:
+            if user_selection.repairs:
                 self._sink = RedisSink(settings.redis, settings.guard, rules)
                 opened.callback(self._sink.close)
                 self._sink.reach()
@@ -83,12 +88,12 @@ class Audit:
         self._opened.close()
 
     def whole(self, say: Say, progress: Progress) -> AuditResult:
-        """Audit everything in the order, once; less if told to stop.
+        """Audit all selected users, once; less if told to stop.
 
         Raises:
             ServerUnavailable, ServerError: from a server; earlier findings remain valid.
         """
-        result = AuditResult(seed=self._order.seed)
+        result = AuditResult(seed=self._user_selection.seed)
         self._cause_finder.begin()
         differing_users: dict[UserId, DifferingUser] = {}
         for table, rows in self._all_users(result, progress):
@@ -101,15 +106,15 @@ class Audit:
         self._check_again(list(differing_users.values()), result, say)
         return result
 
-    def _all_users(self, result: AuditResult, progress: Progress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
-        for table in self._order.of(self._rules):
-            for rows in self._users.pages(table, self._order, progress):
+    def _all_users(self, result: AuditResult, progress: Progress) -> Iterator[tuple[UserTable, list[DatabaseRow]]]:
+        for table in self._user_selection.of(self._rules):
+            for rows in self._users.pages(table, self._user_selection, progress):
                 result.users += sum(row.image is not None for row in rows)
                 yield table, rows
-        if self._order.checks_redis:
-            yield from self._users.only_in_redis(self._order, progress)
+        if self._user_selection.checks_redis:
+            yield from self._users.only_in_redis(self._user_selection, progress)
 
-    def _differing(self, table: UserTable, rows: Iterable[ReadRow], result: AuditResult) -> list[DifferingUser]:
+    def _differing(self, table: UserTable, rows: Iterable[DatabaseRow], result: AuditResult) -> list[DifferingUser]:
         """The users with differences now."""
         plans = []
         for row in rows:
@@ -128,7 +133,7 @@ class Audit:
         now = time.time_ns() // 1_000_000
         pairs = zip(plans, self._view.stored_keys(plans), strict=True)
         found = [(plan.user, user_differences(plan, keys, table, self._rules), plan.removed) for plan, keys in pairs]
-        if self._order.users:
+        if self._user_selection.users:
             result.nobody += [user for user, differences, removed in found if removed is not None and not differences]
         return [DifferingUser(user, table, differences, now) for user, differences, _ in found if differences]
 

@@ -14,14 +14,14 @@ from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.observability.progress import Progress
 from consumer.pipeline.batch import batched
-from consumer.planning.read_row import ReadRow
+from consumer.planning.database_row import DatabaseRow
 from consumer.sink.view import RedisView
 
 _BEFORE_ALL = -(2**63)  # a negative key is no user's, and is reported
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class UserSelection:
     """Which users to compare: all of ``tables`` (empty: of every table), named ones, or ``sample`` random users of each
     table. ``seed`` decides the sample.
     """
@@ -57,7 +57,7 @@ class Users:
         self._page = page
         self._place: SourcePosition = database.position()
 
-    def now(self, table: UserTable, number: int) -> ReadRow:
+    def now(self, table: UserTable, number: int) -> DatabaseRow:
         """The present row of one user.
 
         Raises:
@@ -65,35 +65,37 @@ class Users:
         """
         found = self._database.rows(table, number - 1, 1)
         image = found[0] if found and _key(table, found[0]) == number else None
-        return ReadRow(table.table, number, image, self._place)
+        return DatabaseRow(table.table, number, image, self._place)
 
-    def pages(self, table: UserTable, order: Order, progress: Progress) -> Iterator[list[ReadRow]]:
-        """The ordered users of ``table``, page by page.
+    def pages(self, table: UserTable, user_selection: UserSelection, progress: Progress) -> Iterator[list[DatabaseRow]]:
+        """The selected users of ``table``, page by page.
 
         Raises:
             ServerError: as :meth:`consumer.database.reader.Database.rows`.
         """
-        if order.users:
-            named = [user.id for user in order.users if user.user_type == table.user_type]
+        if user_selection.users:
+            named = [user.id for user in user_selection.users if user.user_type == table.user_type]
             if named:
                 yield [self.now(table, each) for each in named]
             return
         last = self._last_key(table)
-        progress.begin(table.table, order.sample or last)
+        progress.begin(table.table, user_selection.sample or last)
         count = 0
-        for images in self._sampled(table, last, order) if order.sample else self._in_order(table):
-            rows = [ReadRow(table.table, _key(table, image), image, self._place) for image in images]
+        for images in self._sampled(table, last, user_selection) if user_selection.sample else self._in_order(table):
+            rows = [DatabaseRow(table.table, _key(table, image), image, self._place) for image in images]
             count += len(rows)
-            progress.advance(len(rows), count if order.sample else rows[-1].key)
+            progress.advance(len(rows), count if user_selection.sample else rows[-1].key)
             yield rows
 
-    def only_in_redis(self, order: Order, progress: Progress) -> Iterator[tuple[UserTable, list[ReadRow]]]:
+    def only_in_redis(
+        self, user_selection: UserSelection, progress: Progress
+    ) -> Iterator[tuple[UserTable, list[DatabaseRow]]]:
         """Users with a key in Redis and without a row in the database, page by page.
 
         Raises:
             ServerError: from the database, or from Redis.
         """
-        tables = {table.user_type: table for table in order.of(self._rules)}
+        tables = {table.user_type: table for table in user_selection.of(self._rules)}
         progress.begin("users in Redis", None)
         reported: set[UserId] = set()  # a user has several keys
         in_redis = (user for user in self._view.users(self._rules) if user.user_type in tables)
@@ -103,7 +105,7 @@ class Users:
                 gone = ids - self._database.existing(table, ids) if ids else ids
                 reported |= {UserId(user_type, each) for each in gone}
                 if gone:
-                    yield table, [ReadRow(table.table, each, None, self._place) for each in sorted(gone)]
+                    yield table, [DatabaseRow(table.table, each, None, self._place) for each in sorted(gone)]
 
     def _in_order(self, table: UserTable) -> Iterator[list[RowImage]]:
         after = _BEFORE_ALL
@@ -111,11 +113,11 @@ class Users:
             yield images
             after = _key(table, images[-1])
 
-    def _sampled(self, table: UserTable, last: int | None, order: Order) -> Iterator[list[RowImage]]:
+    def _sampled(self, table: UserTable, last: int | None, user_selection: UserSelection) -> Iterator[list[RowImage]]:
         if last is None:
             return
-        chance = random.Random(f"{order.seed} {table.table}")  # noqa: S311  # not for security
-        sample = Sample(last, order.sample, chance)
+        chance = random.Random(f"{user_selection.seed} {table.table}")  # noqa: S311  # not for security
+        sample = Sample(last, user_selection.sample, chance)
         while keys := sample.draw():
             taken = sample.take(keys, self._database.existing(table, keys))
             found = [image for key in taken for image in self._database.rows(table, key - 1, 1)]

@@ -13,7 +13,7 @@ from consumer.commands.audit.differing_user import UserDifference
 from consumer.commands.audit.exported import AuditMetrics
 from consumer.commands.audit.finding import Finding
 from consumer.commands.audit.run import Audit, Say
-from consumer.commands.audit.users import Order
+from consumer.commands.audit.users import UserSelection
 from consumer.errors import ServerError
 from consumer.events.avro import Schemas
 from consumer.mapping.keys import UserId
@@ -54,7 +54,7 @@ def watch(
     settings: Settings,
     rules: Rules,
     schemas: Schemas,
-    order: Order,
+    user_selection: UserSelection,
     metrics: AuditMetrics,
     say: Say,
     should_stop: Callable[[], bool],
@@ -68,11 +68,11 @@ def watch(
     for number in count():
         if should_stop():
             return
-        if order.seed is not None and number:  # each round takes another sample
-            order = replace(order, seed=order.seed + 1)
+        if user_selection.seed is not None and number:  # each round takes another sample
+            user_selection = replace(user_selection, seed=user_selection.seed + 1)
         began = time.monotonic()
         try:
-            with Audit(settings, rules, schemas, order, should_stop) as audit:
+            with Audit(settings, rules, schemas, user_selection, should_stop) as audit:
                 result = audit.whole(
                     lambda found: say(known.fresh(found)),
                     Progress(action="audit.progress", unit="users", is_shown=False),

@@ -18,8 +18,8 @@ from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.mapping.rules import Rules
 from consumer.settings.sources import Settings
 from consumer.sink import client as redis_client
+from consumer.sink import group_databases
 from consumer.sink.address import Kind
-from consumer.sink.group_memory import recall_if_there
 from consumer.sink.keyspace import Keyspace, keyspace
 from consumer.sink.rights import wanted
 from consumer.source.clients import kafka as kafka_client
@@ -117,7 +117,7 @@ def _topics(
         return None, [findings.of_error("kafka", error, "start it, or correct CDC_KAFKA__BOOTSTRAP_SERVERS")]
     broker = topic_findings.of_broker(version, kafka.bootstrap_servers, len(present))
     try:
-        selection = selected(settings, rules, schemas, recall_if_there)
+        selection = selected(settings, rules, schemas, group_databases.load_if_reachable)
         present = kafka_client.topics(kafka)  # the selection may have topics that were created since
     except CdcError as error:
         return None, [broker, findings.of_error("topics", error)]

@@ -13,8 +13,8 @@ from consumer.events.avro import MAGIC, Schemas
 from consumer.events.codec import decode
 from consumer.events.event import Operation
 from consumer.events.record import SourceRecord
-from consumer.mapping.columns import ColumnWatch, DriftKind
 from consumer.mapping.rules import Rules
+from consumer.mapping.schema_drift import DriftKind, SchemaDrifts
 from consumer.pipeline.policy import OTHER_DATABASE
 from consumer.planning.decision import Decision, Outcome, decide
 
@@ -147,7 +147,7 @@ _DRIFTS = {
 
 def _columns(subject: str, seen: Sequence[_Seen], rules: Rules) -> Iterator[Finding]:
     events = [each.decision.event for each in seen if each.decision.event is not None]
-    drifts = ColumnWatch(rules).counted(events, [drift for each in seen for drift in each.decision.drifts])
+    drifts = SchemaDrifts(rules).counted(events, [drift for each in seen for drift in each.decision.drifts])
     for kind, (text, advice) in _DRIFTS.items():
         if columns := sorted(drift.column for drift in drifts if drift.kind is kind):
             yield warning(subject, text.format(", ".join(columns)), advice)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from consumer.commands.check.findings import Finding, failure, ok, warning
-from consumer.events.topic_tables import named, sanitized
+from consumer.events.topic_tables import parse_topic_name, sanitized
 from consumer.mapping.rules import Rules
 from consumer.pipeline.policy import OTHER_DATABASE
 from consumer.source.topic_selection import Naming, Selection, is_routed
@@ -85,7 +85,7 @@ def of_topics(
     advice = "check that the connector runs and captures the table; Debezium creates a topic with the table's first row"
     if settings.topics:
         for topic in sorted(set(settings.topics) - set(selection.topics)):
-            name = named(topic, rules.captured())
+            name = parse_topic_name(topic, rules.captured())
             table = name.table if name is not None else ""
             if table in captured and topic.startswith(f"{settings.topic_prefix}."):
                 yield _no_row_yet(topic, table)

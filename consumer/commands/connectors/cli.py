@@ -149,7 +149,7 @@ def watch(
     """
     from consumer.commands.connectors import watch as watching
     from consumer.commands.shared.stop import Stop
-    from consumer.observability.connector_states import WatchMetrics
+    from consumer.observability.connector_metrics import WatchMetrics
     from consumer.observability.probes import serve
 
     settings = settings_of(config_file, prefix=topic_prefix, connect_url=connect_url, metrics_port=metrics_port)

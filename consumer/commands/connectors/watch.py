@@ -10,7 +10,7 @@ import structlog
 from consumer.commands.connectors.restarts import Attempts, Step, decide
 from consumer.errors import ConfigError, ServerError
 from consumer.observability.connect_log import ConnectLog, with_prefix
-from consumer.observability.connector_states import WatchMetrics
+from consumer.observability.connector_metrics import WatchMetrics
 from consumer.pipeline.retry import REPEAT_S, backoff_s
 from consumer.source.connect.client import ConnectApi
 from consumer.source.connect.failure import Failure, Kind

@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from consumer.commands.dead_letters.release import foreseen, release
+from consumer.commands.dead_letters.reapply import predicted, reapply
 from consumer.events.avro import Schemas
 from consumer.mapping.rules import Rules
 from consumer.pipeline.batch import batched
-from consumer.pipeline.letter_state import Outcome, Released, Unapplied
+from consumer.pipeline.letter_state import LetterResult, Outcome, Unapplied
 from consumer.settings.sources import Settings
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
 from consumer.source.letter_reader import write_notes
 
-Say = Callable[[Sequence[Released]], None]
+Say = Callable[[Sequence[LetterResult]], None]
 """Is called with results after their notes are written."""
 
 
@@ -30,7 +30,7 @@ class LetterActions:
     is_dry: bool
     is_silent: bool
 
-    def release(self, chosen: Sequence[Unapplied], say: Say) -> None:
+    def reapply(self, chosen: Sequence[Unapplied], say: Say) -> None:
         """Apply what can be applied, in the given order.
 
         Redis is written first, then the note. If the command is interrupted in between, the next one applies the record
@@ -46,13 +46,13 @@ class LetterActions:
             with closing(RedisView(self.settings.redis)) as view:
                 view.run()  # raises if the server is away or refuses
                 for part in batched(chosen):
-                    say(foreseen(part, view, self.rules, self.schemas))
+                    say(predicted(part, view, self.rules, self.schemas))
             return
         sink = RedisSink(self.settings.redis, self.settings.guard, self.rules, self.settings.kafka.group_id)
         with closing(sink):
             sink.reach()
             for part in batched(chosen):
-                self._write_notes(release(part, sink, self.rules, self.schemas, is_silent=self.is_silent), say)
+                self._write_notes(reapply(part, sink, self.rules, self.schemas, is_silent=self.is_silent), say)
 
     def discard(self, chosen: Sequence[Unapplied], say: Say) -> None:
         """Discard records: note that they are handled.
@@ -61,13 +61,13 @@ class LetterActions:
             ServerUnavailable, ServerError: from Kafka.
         """
         for part in batched(chosen):
-            results = [Released(each, Outcome.DISCARDED) for each in part]
+            results = [LetterResult(each, Outcome.DISCARDED) for each in part]
             if self.is_dry:
                 say(results)
             else:
                 self._write_notes(results, say)
 
-    def _write_notes(self, results: Sequence[Released], say: Say) -> None:
+    def _write_notes(self, results: Sequence[LetterResult], say: Say) -> None:
         done = [(each.unapplied, each.outcome) for each in results if each.is_done]
         write_notes(self.settings.kafka, self.settings.dead_letter_topic, done)
         say(results)

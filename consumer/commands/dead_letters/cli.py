@@ -31,7 +31,7 @@ from consumer.mapping.keys import UserId
 from consumer.settings import sources as config
 
 if TYPE_CHECKING:
-    from consumer.pipeline.letter_state import Choice, LetterStates, Released, Unapplied
+    from consumer.pipeline.letter_state import Choice, LetterResult, LetterStates, Unapplied
 
 letters = typer.Typer(name="dead-letters", help="Records that could not be applied.", no_args_is_help=True)
 
@@ -84,7 +84,7 @@ def show(
 ) -> None:
     """Show one record with its headers and problems. Columns whose values the mapping does not use are hidden."""
     from consumer.commands.dead_letters import report as letter_report
-    from consumer.commands.dead_letters.hidden import visible
+    from consumer.commands.dead_letters.redacted import visible
 
     settings = settings_of(config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id)
     rules = rules_of(settings)
@@ -121,7 +121,7 @@ def replay(
     """
     from consumer.commands.dead_letters import report as letter_report
     from consumer.commands.dead_letters.actions import LetterActions
-    from consumer.sink.group_memory import recall
+    from consumer.sink import group_databases
     from consumer.source.consumed_topics import selected
 
     if dry_run and yes:
@@ -137,21 +137,21 @@ def replay(
     states = _read(settings)
     _placed(places or (), states, may_be_done=True)
     found_open = states.open()
-    results: list[Released] = []
+    results: list[LetterResult] = []
 
-    def say(found: Sequence[Released]) -> None:
+    def say(found: Sequence[LetterResult]) -> None:
         results.extend(found)
         for each in found:
-            typer.echo((letter_report.released_json if as_json else letter_report.released_text)(each))
+            typer.echo((letter_report.result_json if as_json else letter_report.result_text)(each))
 
     rules, schemas = rules_of(settings), schemas_of(settings)
     if not discard:  # as `run`, which does not apply rows of other databases
-        rules = replace(rules, databases=selected(settings, rules, schemas, recall).databases)
+        rules = replace(rules, databases=selected(settings, rules, schemas, group_databases.load).databases)
     actions = LetterActions(settings, rules, schemas, is_dry=is_dry, is_silent=not publish)
     if discard:
         actions.discard(choice.of(found_open), say)
     else:
-        actions.release(choice.of(found_open), say)
+        actions.reapply(choice.of(found_open), say)
     prefix = "would be: " if is_dry else ""
     typer.echo(f"{prefix}{letter_report.summary(results)}", err=True)
     if is_dry and not dry_run:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from consumer.events.value import timestamp
-from consumer.pipeline.letter_state import Letter, Outcome, Released, Unapplied
+from consumer.pipeline.letter_state import Letter, LetterResult, Outcome, Unapplied
 
 COLUMNS = ("place", "written", "reason", "user", "times", "why")
 
@@ -59,26 +59,26 @@ def shown_text(unapplied: Unapplied, record: Mapping[str, Any]) -> str:
     return "\n".join(_lines(_shown(unapplied, record)))
 
 
-def released_json(released: Released) -> str:
+def result_json(result: LetterResult) -> str:
     """One JSON object on one line."""
     return _encoded(
         {
-            "place": str(released.unapplied.place),
-            "outcome": released.outcome,
-            "why": released.why,
-            "advice": released.advice,
+            "place": str(result.unapplied.place),
+            "outcome": result.outcome,
+            "why": result.why,
+            "advice": result.advice,
         }
     )
 
 
-def released_text(released: Released) -> str:
+def result_text(result: LetterResult) -> str:
     """One line, and a second one if there is advice."""
-    why = f": {released.why}" if released.why else ""
-    advice = f"\n  what to do: {released.advice}" if released.advice else ""
-    return f"{released.outcome:<10} {released.unapplied.place}{why}{advice}"
+    why = f": {result.why}" if result.why else ""
+    advice = f"\n  what to do: {result.advice}" if result.advice else ""
+    return f"{result.outcome:<10} {result.unapplied.place}{why}{advice}"
 
 
-def summary(results: Sequence[Released]) -> str:
+def summary(results: Sequence[LetterResult]) -> str:
     """The number of records with each outcome."""
     counts = {each: sum(1 for result in results if result.outcome is each) for each in Outcome}
     return ", ".join(f"{count} {each}" for each, count in counts.items() if count) or "nothing to do"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from consumer.commands.explain.account import Account, Note
 from consumer.commands.explain.history import ChangeOutcome, History
+from consumer.commands.explain.user_values import Note, UserValues
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Names
 from consumer.pipeline.letter_state import Unapplied
@@ -23,7 +23,7 @@ class Explanation:
 
     user: UserId
     stored_user: StoredUser
-    account: Account
+    user_values: UserValues
     history: History
     letters: tuple[Unapplied, ...]
     knows_database: bool
@@ -70,11 +70,11 @@ class Explanation:
         return self.knows_database and not self.is_in_database and not self._kept()
 
     def _of_values(self) -> list[str]:
-        account = self.account
+        user_values = self.user_values
         found = {
-            "not as in the database": account.wrong(),
-            "changed by hand, or by another program": account.noted(Note.BY_HAND),
-            "written before, and gone": account.noted(Note.GONE),
+            "not as in the database": user_values.wrong(),
+            "changed by hand, or by another program": user_values.noted(Note.BY_HAND),
+            "written before, and gone": user_values.noted(Note.GONE),
         }
         return [f"{what}: {', '.join(dict.fromkeys(names))}" for what, names in found.items() if names]
 

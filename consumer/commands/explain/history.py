@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from msgspec import structs
 
-from consumer.commands.explain.written import Written
+from consumer.commands.explain.written_values import Written
 from consumer.errors import Place, RecordError
 from consumer.events.avro import Schemas
 from consumer.events.event import Operation

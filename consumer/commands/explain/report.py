@@ -7,16 +7,16 @@ from typing import Any
 
 import msgspec
 
-from consumer.commands.explain.account import Note, Value
 from consumer.commands.explain.explanation import Explanation
 from consumer.commands.explain.history import Change, ChangeOutcome
-from consumer.commands.explain.written import Setting
+from consumer.commands.explain.user_values import Note, Value
+from consumer.commands.explain.written_values import WrittenValue
 from consumer.events.value import timestamp
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from consumer.mapping.keys import render
 from consumer.planning.plan_text import plan_text
-from consumer.sink.drift import SPELLING
+from consumer.sink.comparison import SPELLING
 
 
 def to_text(known: Explanation, last: int) -> str:
@@ -25,7 +25,7 @@ def to_text(known: Explanation, last: int) -> str:
 
 
 def _lines(known: Explanation, last: int) -> Iterator[str]:
-    names, user, account, stored_user = known.names, known.user, known.account, known.stored_user
+    names, user, user_values, stored_user = known.names, known.user, known.user_values, known.stored_user
     yield str(user)
     problems = known.problems()
     yield from (f"  ! {each}" for each in problems)
@@ -33,22 +33,22 @@ def _lines(known: Explanation, last: int) -> Iterator[str]:
         yield "  the user is neither in the database nor in Redis"
     elif not problems:
         yield "  no problem was found"
-    if spelled := account.spelled():
+    if spelled := user_values.spelled():
         yield f"  the {SPELLING}: {', '.join(spelled)}"
     if not known.knows_database:
         yield "  the database was not asked: CDC_DATABASE__URL is not set"
     yield ""
     yield f"config  {render(names.config, user)}{'' if stored_user.config is not None else '  does not exist'}"
-    yield from _values(account.config)
-    if account.others:
-        yield f"  fields of other programs: {', '.join(account.others)}"
+    yield from _values(user_values.config)
+    if user_values.others:
+        yield f"  fields of other programs: {', '.join(user_values.others)}"
     ttl = f"  expires in {stored_user.ttl_s} s" if stored_user.ttl_s is not None else ""
     yield f"balance  {render(names.balance, user)}{ttl if stored_user.balance is not None else '  does not exist'}"
-    if account.balance is not None:
-        yield from _values([account.balance])
+    if user_values.balance is not None:
+        yield from _values([user_values.balance])
     missing = "" if stored_user.portfolio is not None else "  does not exist: its owner has not created it"
     yield f"portfolio  {render(names.portfolio, user)}{missing}"
-    yield from _values(account.portfolio)
+    yield from _values(user_values.portfolio)
     yield f"version  {render(names.guard, user)}{'' if stored_user.guard.versions else '  none is stored'}"
     yield from _guard(stored_user.guard)
     yield from _changes("not applied yet", known.history.of(ChangeOutcome.PENDING))
@@ -74,13 +74,13 @@ def _values(values: Sequence[Value]) -> Iterator[str]:
 
 
 def _origin(value: Value) -> str:
-    setting = value.setting
-    if setting is None:
+    written = value.written
+    if written is None:
         return str(value.note)
-    text = f"{_place(setting.version)}  {timestamp(setting.version.ts_ms)}  {'; '.join(setting.reasons)}"
+    text = f"{_place(written.version)}  {timestamp(written.version.ts_ms)}  {'; '.join(written.reasons)}"
     if value.note is Note.AS_WRITTEN:
         return text
-    return f"{value.note}: {_shown(setting.value)} was written by {text}"
+    return f"{value.note}: {_shown(written.value)} was written by {text}"
 
 
 def _guard(guard: GuardState) -> Iterator[str]:
@@ -126,19 +126,21 @@ def to_json(known: Explanation, last: int) -> str:
     """One JSON object."""
     guard, stored_user = known.stored_user.guard, known.stored_user
     shown = known.history.changes[-last:] if last else ()
-    balance = known.account.balance
+    balance = known.user_values.balance
     return msgspec.json.encode(
         {
             "user": str(known.user),
             "problems": known.problems(),
-            "spelled_another_way": known.account.spelled(),
+            "spelled_another_way": known.user_values.spelled(),
             "in_database": known.is_in_database if known.knows_database else None,
-            "config": [_value_json(each) for each in known.account.config] if stored_user.config is not None else None,
-            "fields_of_others": known.account.others,
+            "config": [_value_json(each) for each in known.user_values.config]
+            if stored_user.config is not None
+            else None,
+            "fields_of_others": known.user_values.others,
             "balance": None if balance is None else _value_json(balance) | {"ttl_s": stored_user.ttl_s},
             "portfolio": None
             if stored_user.portfolio is None
-            else [_value_json(each) for each in known.account.portfolio],
+            else [_value_json(each) for each in known.user_values.portfolio],
             "versions": {
                 table: _version_json(version) | {"deleted": table in guard.deleted}
                 for table, version in guard.versions.items()
@@ -166,16 +168,16 @@ def _value_json(value: Value) -> dict[str, Any]:
         "database": value.database,
         "difference": SPELLING if value.is_spelled else "another value" if value.is_wrong else None,
         "note": value.note,
-        "set_by": None if value.setting is None else _setting_json(value.setting),
+        "set_by": None if value.written is None else _written_json(value.written),
     }
 
 
-def _setting_json(setting: Setting) -> dict[str, Any]:
+def _written_json(written: WrittenValue) -> dict[str, Any]:
     return {
-        "table": setting.table,
-        "value": setting.value,
-        "because": setting.reasons,
-        **_version_json(setting.version),
+        "table": written.table,
+        "value": written.value,
+        "because": written.reasons,
+        **_version_json(written.version),
     }
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 
-from consumer.commands.explain.account import ReadValues, account
 from consumer.commands.explain.explanation import Explanation
 from consumer.commands.explain.history import GroupProgress, trace
 from consumer.commands.explain.topics import records_of, spans_of
+from consumer.commands.explain.user_values import ReadValues, user_values
 from consumer.errors import RecordError
 from consumer.events.avro import Schemas
 from consumer.events.record import Partition
@@ -19,7 +19,7 @@ from consumer.observability.progress import Progress
 from consumer.pipeline.letter_state import Choice
 from consumer.planning.diff import read_image
 from consumer.settings.sources import Settings
-from consumer.sink.group_memory import recall
+from consumer.sink import group_databases
 from consumer.sink.group_offsets import lost
 from consumer.sink.view import RedisView
 from consumer.source.bounds import Bound
@@ -49,7 +49,7 @@ def _explain(
 ) -> Explanation:
     (table,) = (each for each in rules.tables if each.user_type == user.user_type)
     stored_user = view.stored_user(user, rules)
-    selection = selected(settings, rules, schemas, recall)
+    selection = selected(settings, rules, schemas, group_databases.load)
     rules = replace(rules, databases=selection.databases)
     spans = spans_of(settings.kafka, selection, user, rules, stored_user.guard.versions, begin)
     with Progress(action="explain.progress", unit="offsets") as progress:
@@ -70,7 +70,7 @@ def _explain(
     return Explanation(
         user=user,
         stored_user=stored_user,
-        account=account(read, history, stored_user.guard, table, rules),
+        user_values=user_values(read, history, stored_user.guard, table, rules),
         history=history,
         letters=tuple(letters),
         knows_database=settings.database.url is not None,

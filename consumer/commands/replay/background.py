@@ -75,7 +75,7 @@ class _Run:
     should_stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _canary: str = ""
+    _replay_key: str = ""
     _done: frozenset[int] = frozenset()
     _error: BaseException | None = None
 
@@ -86,7 +86,7 @@ class _Run:
         with self._lock:
             if self._error is not None:
                 raise self._error
-            return self._canary, self._done
+            return self._replay_key, self._done
 
     def _run_until_done(self) -> None:
         try:
@@ -103,16 +103,21 @@ class _Run:
                 self._error = error
 
     def _rebuild_all(self) -> None:
-        """Rebuild one partition number after the other. The results are valid while the canary exists."""
-        canary = secrets.token_hex(8)
+        """Rebuild one partition number after the other. The results are valid while the replay key exists."""
+        replay_key = secrets.token_hex(8)
         with closing(RedisView(self.settings.redis)) as view:
-            self._retried(lambda: view.set_canary(canary))
+            self._retried(lambda: view.create_replay_key(replay_key))
         with self._lock:
-            self._canary, self._done = canary, frozenset()
+            self._replay_key, self._done = replay_key, frozenset()
         names = sorted({part.topic for part in self.ends})
         spans = self._retried(lambda: resolve(self.settings.kafka, names, Beginning(), Offsets(self.ends)))
         wanted = Wanted(
-            tuple(spans), is_rebuild=True, is_dry=False, memory=_MEMORY, canary=canary, tables=tuple(self.tables)
+            tuple(spans),
+            is_rebuild=True,
+            is_dry=False,
+            memory=_MEMORY,
+            replay_key=replay_key,
+            tables=tuple(self.tables),
         )
         worker = Worker(self.settings, self.rules, wanted, self._report, self.should_stop.is_set)
         try:

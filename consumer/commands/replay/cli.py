@@ -59,7 +59,7 @@ def replay(
     A rebuild reads from the beginning to the end, unless --from or --to are given.
     """
     from consumer.commands.replay import summary as replay_summary
-    from consumer.commands.replay.order import Order
+    from consumer.commands.replay.options import ReplayOptions
     from consumer.commands.replay.run import replay as carried_out
     from consumer.commands.replay.worker import Interrupted
     from consumer.commands.shared.stop import Stop
@@ -80,7 +80,7 @@ def replay(
         redis_url=redis_url,
     )
     rules = rules_of(settings)
-    order = Order(
+    options = ReplayOptions(
         bound_of(begin or "beginning", "--from"),
         bound_of(end or "end", "--to"),
         tuple(tables or ()),
@@ -97,12 +97,12 @@ def replay(
     stop = Stop()
     stop.listen(spawns=workers > 1)
     try:
-        found = carried_out(settings, rules, order, stop)
+        found = carried_out(settings, rules, options, stop)
     except Interrupted:
         kept = "the same command resumes it" if resume else "the progress is lost, because --resume FILE was not given"
         typer.echo(f"cdc-consumer: interrupted; {kept}", err=True)
         raise typer.Exit(130) from None
     way, shown = "rebuild" if rebuild else "apply", replay_summary.to_json if as_json else replay_summary.to_text
-    typer.echo(shown(found, way, is_dry=order.is_dry))
+    typer.echo(shown(found, way, is_dry=options.is_dry))
     if found.unusable:
         raise typer.Exit(1)

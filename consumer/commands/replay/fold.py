@@ -17,13 +17,13 @@ from msgspec import structs
 from consumer.commands.replay.partial_decoder import PartialDecoder, Seen
 from consumer.errors import Place, RecordError, UnknownTable
 from consumer.events.avro import Schemas
-from consumer.events.decimals import spelled
+from consumer.events.decimals import with_decimal_schema
 from consumer.events.envelope import key_of, parse
 from consumer.events.event import ChangeEvent, Operation, OtherDatabase
 from consumer.events.position import Origin
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.history import Histories
-from consumer.guard.sent import sent_row
+from consumer.guard.streamed_change import streamed_change_of_row
 from consumer.guard.version import Version, compare
 from consumer.mapping.rules import Rules
 from consumer.planning.change_times import ChangeTimes
@@ -189,8 +189,10 @@ class UserFold:
         if seen.position.origin is not Origin.STREAMED:
             return self._history.first_copy(partition, record.value or b"", record.offset) is None
         key = key_of(record.key, self._schemas)
-        sent = sent_row(self._table.table, seen.op, key, seen.position, record.timestamp_ms, record.offset, seen.images)
-        return self._history.first_offset(partition, sent) is None
+        change = streamed_change_of_row(
+            self._table.table, seen.op, key, seen.position, record.timestamp_ms, record.offset, seen.images
+        )
+        return self._history.first_offset(partition, change) is None
 
     def plan(self, last: Last, topic: str, partition: int) -> Plan:
         """The plan that brings Redis to the user's last change.
@@ -200,7 +202,7 @@ class UserFold:
         """
         money = self._table.money
         sources = (self._source(each, topic, partition) for each in last.records)
-        events = [spelled(event_of(source, self._rules, self._schemas), money()) for source in sources]
+        events = [with_decimal_schema(event_of(source, self._rules, self._schemas), money()) for source in sources]
         planned = rebuild_user(events, self._times.by_name(last.times), self._table, self._rules)
         return structs.replace(planned, version=last.version)
 
@@ -221,7 +223,7 @@ class UserFold:
                 return
             if not isinstance(parsed, ChangeEvent) or self._history.first_sent(parsed, value) is not None:
                 return
-            event = spelled(parsed, self._table.money())
+            event = with_decimal_schema(parsed, self._table.money())
             seen = self._seen(event)
         except RecordError as error:
             error.place = source.place

@@ -10,7 +10,7 @@ from consumer.commands.replay.fold import Last, Read, Rejections, Store, event_o
 from consumer.commands.replay.partial_decoder import LinkedPartialDecoder
 from consumer.errors import Place, RecordError
 from consumer.events.avro import Schemas
-from consumer.events.decimals import spelled
+from consumer.events.decimals import with_decimal_schema
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent, Operation
 from consumer.events.position import Origin
@@ -65,7 +65,7 @@ class LinkedFold:
                 return
             if self._history.first_sent(event, record.value) is not None:
                 return
-            planned = rebuild_linked(spelled(event, self._table.money()), self._rules)
+            planned = rebuild_linked(with_decimal_schema(event, self._table.money()), self._rules)
         except RecordError as error:
             error.place = source.place
             self.rejections.add(error, None)
@@ -83,7 +83,7 @@ class LinkedFold:
         """The plan that brings Redis to the user's last row that is done."""
         ((offset, key, value),) = last.records
         event = event_of(SourceRecord(topic, partition, offset, 0, key, value), self._rules, self._schemas)
-        planned = rebuild_linked(spelled(event, self._table.money()), self._rules)
+        planned = rebuild_linked(with_decimal_schema(event, self._table.money()), self._rules)
         assert planned is not None  # it had a plan when it was folded
         return structs.replace(planned, version=last.version)
 

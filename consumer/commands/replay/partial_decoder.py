@@ -15,7 +15,7 @@ from consumer.errors import RecordError
 from consumer.events.envelope import scope_of
 from consumer.events.event import PLACEHOLDER, Operation, RowImage, TableSchema
 from consumer.events.position import SourcePosition, from_source
-from consumer.events.topic_tables import is_taken
+from consumer.events.topic_tables import is_consumed
 from consumer.events.value import Kind, of_column
 from consumer.mapping.rules import LinkedTable, UserTable
 
@@ -65,7 +65,7 @@ class PartialDecoder:
                 return None
             if self._databases:
                 database = envelope.source.get(scope_of(envelope.source))
-                if not isinstance(database, str) or not is_taken(self._databases, database):
+                if not isinstance(database, str) or not is_consumed(self._databases, database):
                     return None
             number = row.get(self._table.key)
             if type(number) is not int or number < 0:

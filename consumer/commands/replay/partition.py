@@ -13,7 +13,7 @@ from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent, OtherDatabase
 from consumer.events.record import SourceRecord
-from consumer.events.topic_tables import is_taken, named
+from consumer.events.topic_tables import is_consumed, parse_topic_name
 from consumer.guard.history import Histories
 from consumer.guard.search import EarlierRecords
 from consumer.mapping.keys import UserId
@@ -111,8 +111,8 @@ class PartitionFold:
         Raises:
             ServerError: from the schemas (only for Avro).
         """
-        name = named(topic, self._captured)
-        if name is None or not is_taken(self._folding.rules.databases, name.database):
+        name = parse_topic_name(topic, self._captured)
+        if name is None or not is_consumed(self._folding.rules.databases, name.database):
             for record in records:
                 self._add_by_content(topic, record)
             return

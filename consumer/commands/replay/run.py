@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import structlog
 
-from consumer.commands.replay.order import Order, check, identity
+from consumer.commands.replay.options import ReplayOptions, check, identity
 from consumer.commands.replay.processes import Task, in_processes
 from consumer.commands.replay.state import ReplayState
 from consumer.commands.replay.summary import Summary
@@ -29,8 +29,8 @@ from consumer.pipeline.batch import batched
 from consumer.planning.effect import Plan
 from consumer.planning.rebuild import as_read, removal
 from consumer.settings.sources import Settings
-from consumer.sink.drift import Difference, version_of
-from consumer.sink.group_memory import recall
+from consumer.sink import group_databases
+from consumer.sink.comparison import Difference, version_of
 from consumer.sink.group_offsets import lost
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
@@ -53,23 +53,23 @@ _POLL_S, _STOPS_WITHIN_S = 0.2, 3.0
 _T = TypeVar("_T")
 
 
-def replay(settings: Settings, rules: Rules, order: Order, should_stop: Callable[[], bool]) -> Summary:
-    """Carry out ``order``.
+def replay(settings: Settings, rules: Rules, options: ReplayOptions, should_stop: Callable[[], bool]) -> Summary:
+    """Replay with ``options``.
 
     Raises:
-        ConfigError: the order is not possible.
-        Interrupted: told to stop; the progress is in the order's file.
+        ConfigError: the options are not possible.
+        Interrupted: told to stop; the progress is in the file of the options.
         ServerError: a server refuses.
     """
-    check(order, rules)
-    selection = _selection(settings, rules, should_stop, is_dry=order.is_dry)
+    check(options, rules)
+    selection = _selection(settings, rules, should_stop, is_dry=options.is_dry)
     rules = replace(rules, databases=selection.databases)
-    wanted = identity(settings, rules, order, kafka_client.cluster_id(settings.kafka))
-    state = ReplayState(order.resume)
+    wanted = identity(settings, rules, options, kafka_client.cluster_id(settings.kafka))
+    state = ReplayState(options.resume)
     try:
         view = RedisView(settings.redis)
         try:
-            run = _Run(settings, rules, order, wanted, selection, view, state, should_stop)
+            run = _Run(settings, rules, options, wanted, selection, view, state, should_stop)
             while True:
                 try:
                     return run.replay_all()
@@ -94,10 +94,10 @@ def _selection(settings: Settings, rules: Rules, should_stop: Callable[[], bool]
             with suppress(ServerUnavailable):
                 registry.reach()
 
-        def remembered(settings: Settings) -> frozenset[str]:
-            return retried(lambda: recall(settings), should_stop, is_dry=is_dry)
+        def load_databases(settings: Settings) -> frozenset[str]:
+            return retried(lambda: group_databases.load(settings), should_stop, is_dry=is_dry)
 
-        found = selected(settings, rules, schemas, remembered)
+        found = selected(settings, rules, schemas, load_databases)
     if found.lacking:
         raise ConfigError("CDC_KAFKA__TOPICS", f"does not exist: {found.lacking}", allowed="topics of this cluster")
     say_if_uneven(found)
@@ -110,7 +110,7 @@ class _Run:
 
     settings: Settings
     rules: Rules
-    order: Order
+    options: ReplayOptions
     identity: Mapping[str, str]
     selection: Selection
     view: RedisView
@@ -119,48 +119,50 @@ class _Run:
     progress: Progress = field(init=False)
 
     def replay_all(self) -> Summary:
-        canary = self._begin_or_resume()
+        replay_key = self._begin_or_resume()
         try:
-            found = self._replay_partitions(canary)
+            found = self._replay_partitions(replay_key)
         except BaseException:
-            if self.order.resume is None:
-                self._remove_canary(canary)
+            if self.options.resume is None:
+                self._remove_replay_key(replay_key)
             raise
-        if canary and not self._retried(lambda: self.view.lives(canary)):
+        if replay_key and not self._retried(lambda: self.view.replay_key_exists(replay_key)):
             raise RedisReplaced
-        if canary and self.order.is_whole:
-            self._store_offsets(canary)
-        self._remove_canary(canary)  # before end(): if killed in between, the replay starts again, and no key remains
+        if replay_key and self.options.is_whole:
+            self._store_offsets(replay_key)
+        self._remove_replay_key(
+            replay_key
+        )  # before end(): if killed in between, the replay starts again, and no key remains
         self.state.end()
         return found
 
     def _begin_or_resume(self) -> str:
-        """The name of the replay's canary key; "" for a dry run, which creates none.
+        """The name of the replay's replay key key; "" for a dry run, which creates none.
 
-        The ends are read after the canary exists, so that everything that Redis loses later is before the ends.
+        The ends are read after the replay key exists, so that everything that Redis loses later is before the ends.
         """
         before = self.state.target(self.identity)
-        if self.order.is_dry:
+        if self.options.is_dry:
             if not before:
                 self.state.begin(self.identity, _DRY, self._spans())
             return ""
         run = self._retried(self.view.run)
-        was, _, canary = before.rpartition(" ")
-        if canary and was == run and self._retried(lambda: self.view.lives(canary)):
-            return canary
-        canary = secrets.token_hex(8)
-        self._retried(lambda: self.view.set_canary(canary))
-        self.state.begin(self.identity, f"{run} {canary}", self._spans())
-        return canary
+        was, _, replay_key = before.rpartition(" ")
+        if replay_key and was == run and self._retried(lambda: self.view.replay_key_exists(replay_key)):
+            return replay_key
+        replay_key = secrets.token_hex(8)
+        self._retried(lambda: self.view.create_replay_key(replay_key))
+        self.state.begin(self.identity, f"{run} {replay_key}", self._spans())
+        return replay_key
 
     def _spans(self) -> list[Span]:
-        spans = _spans(self.settings, self.rules, self.order, self.selection)
+        spans = _spans(self.settings, self.rules, self.options, self.selection)
         stopped: Mapping[Partition, int] = {}
-        if self.order.is_whole:
+        if self.options.is_whole:
             # Records from there on are applied and published by the member that waits until Redis is rebuilt.
             stopped = self._stops()
             spans = [_up_to(span, stopped) for span in spans]
-        _warn_if_ahead(self.settings, spans, self.order, stopped)
+        _warn_if_ahead(self.settings, spans, self.options, stopped)
         return spans
 
     def _stops(self) -> Mapping[Partition, int]:
@@ -176,7 +178,7 @@ class _Run:
                 return stopped
             short_sleep(_POLL_S)
 
-    def _store_offsets(self, canary: str) -> None:
+    def _store_offsets(self, replay_key: str) -> None:
         """Store in Redis the offsets of rebuilt partitions that the group has read and that Redis had lost."""
         group = self.settings.kafka.group_id
         stopped = self._retried(lambda: self.view.stopped(group))
@@ -185,32 +187,32 @@ class _Run:
         rebuilt = {part: end for part, end in ends.items() if part in has_read}
         with closing(RedisSink(self.settings.redis, self.settings.guard, self.rules, group)) as sink:
             self._retried(sink.reach)
-            if rebuilt and not self._retried(lambda: sink.remember(rebuilt, canary)):
+            if rebuilt and not self._retried(lambda: sink.store_offsets(rebuilt, replay_key)):
                 raise RedisReplaced
             if stopped:
-                self._retried(lambda: sink.go_on_with(stopped))
+                self._retried(lambda: sink.delete_stop_offsets(stopped))
 
-    def _remove_canary(self, canary: str) -> None:
-        if canary:
+    def _remove_replay_key(self, replay_key: str) -> None:
+        if replay_key:
             with suppress(ServerError):  # the key expires by itself, only later
-                self.view.remove_canary(canary)
+                self.view.remove_replay_key(replay_key)
 
     def _retried(self, attempt: Callable[[], _T]) -> _T:
-        return retried(attempt, self.should_stop, is_dry=self.order.is_dry)
+        return retried(attempt, self.should_stop, is_dry=self.options.is_dry)
 
-    def _replay_partitions(self, canary: str) -> Summary:
-        order, spans = self.order, self.state.spans()
+    def _replay_partitions(self, replay_key: str) -> Summary:
+        options, spans = self.options, self.state.spans()
         wanted = Wanted(
             tuple(spans),
-            order.is_rebuild,
-            order.is_dry,
-            order.publishes,
-            frozenset(order.users) or None,
-            max(_LEAST, order.memory // order.workers - _BASE),
-            order.shown,
-            canary,
+            options.is_rebuild,
+            options.is_dry,
+            options.publishes,
+            frozenset(options.users) or None,
+            max(_LEAST, options.memory // options.workers - _BASE),
+            options.shown,
+            replay_key,
             self.selection.tables.pairs(self.selection.topics),
-            frozenset(order.tables) or None,
+            frozenset(options.tables) or None,
             self._discarded(),
         )
         numbers = sorted({span.partition for span in spans})
@@ -220,16 +222,16 @@ class _Run:
         )
         with Progress(action="replay.progress", unit="offsets") as self.progress:
             self.progress.begin("replay", max(0, left))
-            if order.workers > 1:
+            if options.workers > 1:
                 parts = (self.settings, self.rules, wanted, tasks, self._report, self.should_stop)
-                in_processes(order.workers, *parts)
+                in_processes(options.workers, *parts)
             else:
                 self._replay_here(wanted, tasks)
         total = Summary()
         for number in numbers:
-            total.include(self.state.summary(number) or Summary(), order.shown)
-        total.not_found = sorted(set(order.users) - total.found)
-        if order.is_whole:
+            total.include(self.state.summary(number) or Summary(), options.shown)
+        total.not_found = sorted(set(options.users) - total.found)
+        if options.is_whole:
             self._find_orphans(spans, total)
         return total
 
@@ -270,8 +272,8 @@ class _Run:
         orphans = []
         for plan, key in self._orphans(tables, ends):
             orphans.append(plan)
-            total.differ(Difference("orphan", key), self.order.shown)
-        if not self.order.prunes or self.order.is_dry or not orphans:
+            total.differ(Difference("orphan", key), self.options.shown)
+        if not self.options.prunes or self.options.is_dry or not orphans:
             return
         if total.unusable or total.given_up:
             _log.warning("orphans stay: one may be the user of an unusable record", action="replay.not_pruned")
@@ -308,12 +310,12 @@ class _Run:
                     yield as_read(plan, stored.version), stored.present[0]
 
 
-def _spans(settings: Settings, rules: Rules, order: Order, selection: Selection) -> list[Span]:
-    names = selection.carrying(order.tables or rules.captured())
-    spans = resolve(settings.kafka, names, order.begin, order.end)
+def _spans(settings: Settings, rules: Rules, options: ReplayOptions, selection: Selection) -> list[Span]:
+    names = selection.carrying(options.tables or rules.captured())
+    spans = resolve(settings.kafka, names, options.begin, options.end)
     users = {each.table for each in rules.tables}
     cut = [span for span in spans if span.begin and selection.tables.may_carry(span.topic, users)]
-    if order.prunes and cut:
+    if options.prunes and cut:
         problem = f"the first records of {cut[0].topic}[{cut[0].partition}] were deleted: users there may be missing"
         fix = "remove --prune: only a topic that is complete, or compacted from its first record on, has all users"
         raise ConfigError("--prune", problem, fix=fix)
@@ -325,9 +327,11 @@ def _up_to(span: Span, stopped: Mapping[Partition, int]) -> Span:
     return Span(span.topic, span.partition, span.begin, max(span.begin, min(end, span.end)))
 
 
-def _warn_if_ahead(settings: Settings, spans: Sequence[Span], order: Order, stopped: Mapping[Partition, int]) -> None:
+def _warn_if_ahead(
+    settings: Settings, spans: Sequence[Span], options: ReplayOptions, stopped: Mapping[Partition, int]
+) -> None:
     """Warn of changes that the replay applies before the live consumer: that then does not publish them."""
-    if order.is_dry or order.publishes:
+    if options.is_dry or options.publishes:
         return
     at = {**committed(settings.kafka), **stopped}
     ahead = sum(

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 import msgspec
 
-from consumer.sink.drift import Difference
+from consumer.sink.comparison import Difference
 
 _SHOWN_REJECTIONS = 20
 # The unit of the counts, by the way of the replay.

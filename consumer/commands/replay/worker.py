@@ -28,7 +28,7 @@ from consumer.planning.decision import decide_all, healing_plan
 from consumer.planning.effect import Mode, Plan
 from consumer.planning.mark import mark_refused
 from consumer.settings.sources import Settings
-from consumer.sink.drift import differences, would_apply
+from consumer.sink.comparison import differences, would_apply
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
 from consumer.source.bounds import Span
@@ -52,7 +52,7 @@ class Wanted:
     """What to replay, and how. ``users``: texts such as ``live:123``; None: all.
 
     ``memory``: bytes that one worker's folds may use. ``shown``: the number of keys whose differences are reported.
-    ``canary``: the key whose loss shows that Redis was emptied; "" in a dry run. ``tables``: pairs of a topic and a
+    ``replay_key``: the key whose loss shows that Redis was emptied; "" in a dry run. ``tables``: pairs of a topic and a
     table that it is known to contain. ``of_tables``: only rows of these tables are replayed; None: all. ``settled``:
     the places of records whose dead letters were discarded.
     """
@@ -64,7 +64,7 @@ class Wanted:
     users: frozenset[str] | None = None
     memory: int = 2**28
     shown: int = 20
-    canary: str = ""
+    replay_key: str = ""
     tables: tuple[tuple[str, str], ...] = ()
     of_tables: frozenset[str] | None = None
     settled: frozenset[Place] = frozenset()
@@ -193,7 +193,7 @@ class Worker:
         finally:
             budget.close()
             second_budget.close()
-        self._check_canary()
+        self._check_replay_key()
         self._report(Finished(number, summary, users))
 
     def _apply(self, number: int, reached: dict[str, int], summary: Summary) -> None:
@@ -204,13 +204,13 @@ class Worker:
                 self._decide(some, summary)
                 summary.records += len(some)
                 at[span.topic] = some[-1].offset + 1
-                self._check_canary()
+                self._check_replay_key()
                 self._report(Reached(number, dict(at), summary))
         self._report(Finished(number, summary))
 
-    def _check_canary(self) -> None:
-        canary = self._wanted.canary
-        if canary and not self._retried(lambda: self._view.lives(canary)):
+    def _check_replay_key(self) -> None:
+        replay_key = self._wanted.replay_key
+        if replay_key and not self._retried(lambda: self._view.replay_key_exists(replay_key)):
             raise RedisReplaced
 
     def _decide(self, records: Sequence[SourceRecord], summary: Summary) -> None:
@@ -332,7 +332,7 @@ class Worker:
             except Reconnected:
                 if self._retried(self._view.run) != self._run:
                     raise RedisReplaced from None
-                self._sink.go_on()
+                self._sink.accept_new_connection()
 
 
 def _with_ends(plans: Iterable[Plan], spans: Sequence[Span]) -> Iterator[Plan]:

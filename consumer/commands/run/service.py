@@ -20,13 +20,13 @@ from consumer.guard.history import Histories
 from consumer.mapping.rules import Rules
 from consumer.observability.metrics import Metrics
 from consumer.observability.probes import serve
+from consumer.pipeline.dead_letter_limit import Limit
 from consumer.pipeline.loop import Pipeline
-from consumer.pipeline.protocols import Rebuild, Step
+from consumer.pipeline.protocols import Rebuild, RecordResult
 from consumer.pipeline.retry import Reminder, retry, since
-from consumer.pipeline.tolerance import Limit
 from consumer.settings import extras
 from consumer.settings.sources import Settings
-from consumer.sink.group_memory import agree, recall, remember
+from consumer.sink import group_databases
 from consumer.sink.redis_sink import RedisSink
 from consumer.source.consumed_topics import say_if_uneven, selected
 from consumer.source.dead_letter_topic import DeadLetterTopic
@@ -85,14 +85,14 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
             retry(letters.reach, sleep=stop.wait, on_wait=log_wait, should_stop=stop)
         except ServerUnavailable:
             return  # told to stop before anything was read
-        observer.resumed()
+        observer.servers_available()
         exits.callback(source.close)
         earlier.keep_alive = lambda: source.idle(0.001)
         try:
             selection = _selection(settings, rules, schemas, stop, log_wait, reminder)
         except ServerUnavailable:
             return
-        observer.resumed()
+        observer.servers_available()
         tables.include(selection.tables, selection.topics)
         rules = replace(rules, databases=selection.databases)
         pipeline = Pipeline(
@@ -137,12 +137,12 @@ def _open_observer(settings: Settings, sink: RedisSink, tables: TopicTables, exi
     exits.callback(tracing.close)
 
     class Traced(Metrics):
-        def took(self, records: Sequence[SourceRecord]) -> None:
-            tracing.took(records)
+        def batch_started(self, records: Sequence[SourceRecord]) -> None:
+            tracing.batch_started(records)
 
-        def stepped(self, steps: Sequence[Step]) -> None:
-            super().stepped(steps)
-            tracing.stepped(steps)
+        def records_done(self, results: Sequence[RecordResult]) -> None:
+            super().records_done(results)
+            tracing.records_done(results)
 
     return Traced(index=sink.index_state, ready_lag_s=ready_lag_s, tables=tables)
 
@@ -184,14 +184,14 @@ def _selection(
 
 def _select_and_store(settings: Settings, rules: Rules, schemas: Schemas) -> Selection:
     """The topics to consume. The database is stored in Redis, for members that join the group later."""
-    found = selected(settings, rules, schemas, recall)
+    found = selected(settings, rules, schemas, group_databases.load)
     if found.lacking:
         return found
     if settings.source.database:
-        remember(settings, found.databases)
+        group_databases.store(settings, found.databases)
         return found
-    if agree(settings, found.databases) != found.databases:
-        return selected(settings, rules, schemas, recall)  # another member stored its database first
+    if group_databases.store_if_absent(settings, found.databases) != found.databases:
+        return selected(settings, rules, schemas, group_databases.load)  # another member stored its database first
     return found
 
 

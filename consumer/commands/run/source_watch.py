@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from consumer.commands.run import connectors as follow
+from consumer.commands.run import connector_readiness
 from consumer.commands.run.background import every
 from consumer.observability import heartbeat as watch
 from consumer.observability.metrics import Metrics
@@ -27,10 +27,10 @@ def watch_source(settings: Settings, tables: Sequence[str], metrics: Metrics, ex
     exits.callback(every(watch.LOOK_S, heartbeats.look, "heartbeats", reader.close))
     if "url" not in settings.connect.model_fields_set:
         return
-    connectors = follow.ConnectorStatesWatch(
-        ConnectApi(settings.connect, timeout=follow.TIMEOUT_S),
+    connectors = connector_readiness.ConnectorReadiness(
+        ConnectApi(settings.connect, timeout=connector_readiness.TIMEOUT_S),
         settings.kafka.topic_prefix,
         repeat_s=settings.log.repeat_s,
     )
     metrics.include(connectors.states, connectors.unready)
-    exits.callback(every(follow.LOOK_S, connectors.look, "connectors", connectors.close))
+    exits.callback(every(connector_readiness.LOOK_S, connectors.look, "connectors", connectors.close))

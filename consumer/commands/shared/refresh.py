@@ -11,8 +11,8 @@ from consumer.errors import Place, Reconnected, ServerError, ServerUnavailable
 from consumer.guard.version import Version
 from consumer.mapping.rules import Rules, UserTable
 from consumer.pipeline.protocols import Applied
+from consumer.planning.database_row import DatabaseRow
 from consumer.planning.effect import Plan
-from consumer.planning.read_row import ReadRow
 from consumer.planning.rebuild import rebuild_read
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
@@ -23,7 +23,7 @@ from consumer.source.topic_ends import Topics
 class SeenRow:
     """A row, and the plan that writes it, if the version in Redis is still the one from before the read."""
 
-    row: ReadRow
+    row: DatabaseRow
     plan: Plan
 
 
@@ -65,7 +65,7 @@ class Refresher:
         """
         return wait_for_catch_up(self._database, self._topics, self._limits, should_stop)
 
-    def _refuse_older(self, row: ReadRow, seen: str) -> None:
+    def _refuse_older(self, row: DatabaseRow, seen: str) -> None:
         try:
             version = Version.from_text(seen)
         except ValueError:
@@ -87,7 +87,7 @@ def write(sink: RedisSink, plan: Plan) -> Applied:
     try:
         ((_, answer),) = sink.apply([plan])
     except Reconnected:
-        sink.go_on()
+        sink.accept_new_connection()
         ((_, answer),) = sink.apply([plan])
     if isinstance(answer, ServerError):
         raise answer

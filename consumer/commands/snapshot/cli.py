@@ -66,7 +66,7 @@ def snapshot(
     """
     from consumer.commands.snapshot import run as incremental
     from consumer.commands.snapshot.request import told_json, told_text
-    from consumer.sink.group_memory import recall
+    from consumer.sink import group_databases
     from consumer.source.consumed_topics import selected
 
     settings = settings_of(
@@ -83,7 +83,7 @@ def snapshot(
     _refuse_contradictions(tables or [], where, users or [], authoritative=authoritative, stop=stop)
     audits = authoritative and _may_audit(settings)
     chosen = [_user(each) for each in users or []]
-    selection = selected(settings, rules, schemas_of(settings), recall) if tables or chosen else None
+    selection = selected(settings, rules, schemas_of(settings), group_databases.load) if tables or chosen else None
     if stop:
         incremental.end(settings, incremental.collections(selection, rules, tables or []) if selection else [])
         typer.echo("the stop was requested; a command that follows the snapshot will report it", err=True)
@@ -130,7 +130,7 @@ def _audited(
     """Whether an audit of the users that were read finds no differences; it reports them as `audit` does."""
     from consumer.commands.audit import finding as findings
     from consumer.commands.audit.run import Audit
-    from consumer.commands.audit.users import Order
+    from consumer.commands.audit.users import UserSelection
     from consumer.commands.shared.stop import Stop
     from consumer.observability.progress import Progress
 
@@ -140,9 +140,9 @@ def _audited(
 
     stop = Stop()
     stop.listen()
-    order = Order(tuple(users), () if users else tuple(scan.table for scan in scans))
+    user_selection = UserSelection(tuple(users), () if users else tuple(scan.table for scan in scans))
     with (
-        Audit(settings, rules, schemas_of(settings), order, stop) as audit,
+        Audit(settings, rules, schemas_of(settings), user_selection, stop) as audit,
         Progress(action="audit.progress", unit="users") as progress,
     ):
         result = audit.whole(say, progress)

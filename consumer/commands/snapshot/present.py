@@ -11,7 +11,7 @@ from consumer.mapping.rules import Names
 from consumer.pipeline.batch import batched
 from consumer.sink.client import translate
 from consumer.sink.keyspace import Keyspace
-from consumer.sink.script import sound
+from consumer.sink.script import raise_first_error
 
 _BATCH_SIZE = 1000
 
@@ -26,7 +26,7 @@ def users(keys: Keyspace, names: Names, user_type: str) -> Iterator[UserId]:
         yield from _named(keys, names.config, user_type)
         versioned = _named(keys, names.guard, user_type)
         for part in batched(versioned, _BATCH_SIZE):
-            found = sound(keys.ask([("EXISTS", render(names.config, user)) for user in part]))
+            found = raise_first_error(keys.ask([("EXISTS", render(names.config, user)) for user in part]))
             yield from (user for user, exists in zip(part, found, strict=True) if not exists)
     except redis.RedisError as error:
         raise translate(error, is_of_plan=False) from error
@@ -47,7 +47,7 @@ def versions(keys: Keyspace, names: Names, found: Sequence[UserId], table: str) 
         ServerUnavailable, ServerError: from Redis.
     """
     try:
-        kept = sound(keys.ask([("HGET", render(names.guard, user), table) for user in found]))
+        kept = raise_first_error(keys.ask([("HGET", render(names.guard, user), table) for user in found]))
         unknown = [user for user, text in zip(found, kept, strict=True) if not text]
         written = _with_keys(keys, names, unknown)
     except redis.RedisError as error:
@@ -58,5 +58,5 @@ def versions(keys: Keyspace, names: Names, found: Sequence[UserId], table: str) 
 def _with_keys(keys: Keyspace, names: Names, users: Sequence[UserId]) -> set[UserId]:
     """The users with at least one key."""
     checked = [(user, each) for user in users for each in (names.config, names.portfolio, names.balance)]
-    answers = sound(keys.ask([("EXISTS", render(each, user)) for user, each in checked]))
+    answers = raise_first_error(keys.ask([("EXISTS", render(each, user)) for user, each in checked]))
     return {user for (user, _), exists in zip(checked, answers, strict=True) if exists}

@@ -13,7 +13,7 @@ from consumer.commands.snapshot import present
 from consumer.commands.snapshot.marks import mark_users
 from consumer.commands.snapshot.request import Notification, Scan, SnapshotProgress, execute, notification, stop
 from consumer.errors import CdcError, ConfigError, ServerError, ServerUnavailable
-from consumer.events.topic_tables import is_taken
+from consumer.events.topic_tables import is_consumed
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.settings.sources import Settings
@@ -48,7 +48,7 @@ def collections(selection: Selection, rules: Rules, tables: Sequence[str]) -> li
 def _collection(table: str, selection: Selection, rules: Rules) -> str:
     database, _, name = table.rpartition(".")
     if database and name in rules.captured():
-        if not is_taken(selection.databases, database):
+        if not is_consumed(selection.databases, database):
             consumed = ", ".join(sorted(selection.databases))
             raise ConfigError("TABLE", f"{table}: rows of {database} are not applied", allowed=f"tables of {consumed}")
         return table
@@ -71,7 +71,7 @@ def topic_of(scan: Scan, selection: Selection) -> str:
     """
     found = [topic for topic in selection.topics if scan.table in selection.tables.of(topic)]
     database = scan.collection.rpartition(".")[0]
-    if len(found) != 1 or not is_taken(selection.databases, database):
+    if len(found) != 1 or not is_consumed(selection.databases, database):
         raise ConfigError(
             "TABLE", f"no consumed topic contains {scan.collection}", fix="name a table whose topic is consumed"
         )

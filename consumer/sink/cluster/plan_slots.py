@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 from redis.crc import key_slot
 
-from consumer.mapping.keys import UserId, companion, render
+from consumer.mapping.keys import UserId, render, version_key_of
 from consumer.mapping.rules import Names
 from consumer.planning.effect import Invalidate, Plan, Remove
 
@@ -25,7 +25,7 @@ def slot(key: str) -> int:
     return int(key_slot(key.encode(errors="surrogateescape")))
 
 
-def is_apart(names: Names, template: str) -> bool:
+def is_in_other_slot(names: Names, template: str) -> bool:
     """Whether a user's key is in another slot than the user's version."""
     user = UserId("a", 1)
     return slot(render(template, user)) != slot(render(names.guard, user))
@@ -35,38 +35,43 @@ def is_apart(names: Names, template: str) -> bool:
 class PlanBySlot:
     """A plan divided by slots.
 
-    ``state``: the plan for the slot ``home``; it has the messages only if :attr:`is_whole`. ``beside``: the plan for
-    the balance, if that is in another slot, ``beside_slot``. ``cleared``: keys to clear in other slots.
+    ``in_version_slot``: the plan for the version's slot; it has the messages only if :attr:`is_whole`.
+    ``in_other_slot``: the plan for the balance, if that is in another slot, ``other_slot``. ``cleared``: keys to clear
+    in other slots.
     """
 
-    home: int
-    state: Plan
-    beside: Plan | None = None
-    beside_slot: int = -1
+    version_slot: int
+    in_version_slot: Plan
+    in_other_slot: Plan | None = None
+    other_slot: int = -1
     cleared: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
-        """Whether all keys are in the slot ``home``."""
-        return self.beside is None and not self.cleared
+        """Whether all keys are in the slot of the version."""
+        return self.in_other_slot is None and not self.cleared
 
 
 def by_slot(plan: Plan, derived: Sequence[str]) -> PlanBySlot:
     """Divide a plan by slots. ``derived``: the existing keys of the plan's prefixes."""
-    home = slot(plan.guard)
+    version_slot = slot(plan.guard)
     cleared = (*plan.cleared.keys, *derived)
     removed = plan.removed.keys if plan.removed is not None else ()
-    near = tuple(key for key in cleared if slot(key) == home)
-    far = tuple(key for key in cleared if slot(key) != home)
-    string = plan.balance.key if plan.balance is not None else next((key for key in removed if slot(key) != home), "")
-    if not far and (not string or slot(string) == home):
-        return PlanBySlot(home, replace(plan, cleared=Invalidate(near)))
+    near = tuple(key for key in cleared if slot(key) == version_slot)
+    far = tuple(key for key in cleared if slot(key) != version_slot)
+    string = (
+        plan.balance.key
+        if plan.balance is not None
+        else next((key for key in removed if slot(key) != version_slot), "")
+    )
+    if not far and (not string or slot(string) == version_slot):
+        return PlanBySlot(version_slot, replace(plan, cleared=Invalidate(near)))
     balance = plan.balance
-    beside: Plan | None = None
-    if string and slot(string) != home:
-        beside = replace(
+    in_other_slot: Plan | None = None
+    if string and slot(string) != version_slot:
+        in_other_slot = replace(
             plan,
-            guard=companion(string),
+            guard=version_key_of(string),
             config=None,
             update=None,
             removed=Remove((string,)) if removed else None,
@@ -74,17 +79,19 @@ def by_slot(plan: Plan, derived: Sequence[str]) -> PlanBySlot:
             messages=(),
         )
         balance, removed = None, tuple(key for key in removed if key != string)
-    if beside is not None and beside.removed is not None and plan.expected == "":
+    if in_other_slot is not None and in_other_slot.removed is not None and plan.expected == "":
         # No record of this user was applied, so there is no version to compare with.
-        beside, far = None, (*far, string)
-    state = replace(
+        in_other_slot, far = None, (*far, string)
+    in_version_slot = replace(
         plan,
         balance=balance,
         removed=Remove(removed) if removed else None,
         cleared=Invalidate(near),
         messages=(),
     )
-    return PlanBySlot(home, state, beside, slot(string) if beside is not None else -1, far)
+    return PlanBySlot(
+        version_slot, in_version_slot, in_other_slot, slot(string) if in_other_slot is not None else -1, far
+    )
 
 
 def tags(count: int) -> tuple[str, ...]:

@@ -49,12 +49,12 @@ class Routes:
         for link in self._links.values():
             link.close()
 
-    def go_on(self) -> None:
+    def accept_new_connection(self) -> None:
         """After Reconnected: accept the new connections."""
         for link in self._links.values():
-            link.go_on()
+            link.accept_new_connection()
 
-    def carry(self, calls: Sequence[tuple[int, Call]]) -> list[Any]:
+    def send_to_masters(self, calls: Sequence[tuple[int, Call]]) -> list[Any]:
         """Send calls, each with its slot, and answer the replies in order. Calls of one slot are carried out in order.
 
         A failure is an exception in the list: an error reply; redis.ConnectionError or a similar error if the call may

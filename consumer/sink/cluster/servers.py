@@ -1,6 +1,6 @@
 """Applies plans to a Redis Cluster in steps. Each step runs on all nodes at once. A plan that failed is resumed.
 
-1. A script writes the state in the slot of the user's version, and sets a pending marker: the rest is still to be done.
+1. A script writes the keys in the slot of the user's version, and sets a pending marker: the rest is still to be done.
 2. In other slots, the balance is written and the derived keys are cleared.
 3. A script publishes the messages, then clears the pending marker. So they are published once, by the first process
    that calls the script.
@@ -26,15 +26,15 @@ from consumer.pipeline.protocols import Applied
 from consumer.planning.effect import Mode, Plan
 from consumer.settings.sections import Guard, Redis
 from consumer.sink import group_offsets
-from consumer.sink.call import Calls, Share, applied, is_asked_for_more, may_be_brief, mode_left
+from consumer.sink.call import Calls, PlanPart, applied, is_asked_for_more, may_be_brief, mode_left
 from consumer.sink.client import Server, ask, at_start, translate
-from consumer.sink.cluster.plan_slots import PlanBySlot, by_slot, is_apart, slot
+from consumer.sink.cluster.plan_slots import PlanBySlot, by_slot, is_in_other_slot, slot
 from consumer.sink.cluster.routes import Routes
 from consumer.sink.cluster.topology import Topology
 from consumer.sink.index.cluster_index import ClusterIndex
 from consumer.sink.index.scan_index import KeyIndex, ScanIndex, is_tracked
 from consumer.sink.keyspace import ClusterKeyspace
-from consumer.sink.script import Call, fields_of, pairs_of, sound
+from consumer.sink.script import Call, fields_of, pairs_of, raise_first_error
 from consumer.sink.servers import Answers
 
 
@@ -91,7 +91,7 @@ class ClusterServers:
 
     def reach(self) -> Server:
         for template in (self._names.config, self._names.portfolio):
-            if is_apart(self._names, template):
+            if is_in_other_slot(self._names, template):
                 raise ConfigError(
                     "CDC_MAPPING",
                     f"on a cluster {template} would lie apart from {self._names.guard}, and can't be written with it",
@@ -118,18 +118,18 @@ class ClusterServers:
         for plan in plans:
             derived = [key for prefix in plan.cleared.prefixes for key in found.get(prefix, ())]
             steps.append(_Step(plan, by_slot(plan, derived)))
-        self._write_states(steps)
-        self._write_beside([step for step in steps if step.goes_on])
+        self._write_version_slots(steps)
+        self._write_other_slots([step for step in steps if step.goes_on])
         self._clear([step for step in steps if step.goes_on and step.clears])
-        self._tell([step for step in steps if step.goes_on and step.is_noted])
+        self._publish([step for step in steps if step.goes_on and step.is_noted])
         answers = [step.answer for step in steps]
         return [answer for answer in answers if answer is not None]
 
-    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
+    def store_offsets(self, offsets: Mapping[Partition, int], replay_key: str = "") -> bool:
         fields = group_offsets.fields_of(offsets)
-        of_runs = [group_offsets.canary_of(canary, part) if canary else "" for part in self._keys.parts]
+        of_runs = [group_offsets.replay_key_of(replay_key, part) if replay_key else "" for part in self._keys.parts]
         return self._are_kept(
-            group_offsets.remember(key, fields, of_run) for key, of_run in zip(self._offsets, of_runs, strict=True)
+            group_offsets.store(key, fields, of_run) for key, of_run in zip(self._offsets, of_runs, strict=True)
         )
 
     def advance(self, offsets: Mapping[Partition, int]) -> bool:
@@ -138,28 +138,28 @@ class ClusterServers:
             group_offsets.advance(key, fields) if fields else ("EXISTS", key) for key in self._offsets
         )
 
-    def recall(self) -> Mapping[Partition, int]:
+    def stored_offsets(self) -> Mapping[Partition, int]:
         # A partition that some nodes do not know counts as unknown: those nodes were emptied.
         told = self._asked([("HGETALL", key) for key in self._offsets])
         return group_offsets.known([fields_of(each) for each in told])
 
-    def stop_at(self, offsets: Mapping[Partition, int]) -> None:
+    def store_stop_offsets(self, offsets: Mapping[Partition, int]) -> None:
         self._asked([("HSET", self._stopped, *pairs_of(group_offsets.fields_of(offsets)))])
 
-    def go_on_with(self, partitions: Collection[Partition]) -> None:
+    def delete_stop_offsets(self, partitions: Collection[Partition]) -> None:
         self._asked([("HDEL", self._stopped, *map(group_offsets.field_of, partitions))])
 
     def _are_kept(self, calls: Iterable[Call]) -> bool:
         return all(group_offsets.is_kept(reply) for reply in self._asked(list(calls)))
 
-    def go_on(self) -> None:
-        self._routes.go_on()
+    def accept_new_connection(self) -> None:
+        self._routes.accept_new_connection()
 
-    def _write_states(self, steps: Sequence[_Step]) -> None:
+    def _write_version_slots(self, steps: Sequence[_Step]) -> None:
         def call(step: _Step, *, is_brief: bool) -> tuple[int, Call]:
             parts = step.parts
-            share = Share.WHOLE if parts.is_whole else Share.STATE
-            return parts.home, self._calls.of(parts.state, share=share, is_brief=is_brief)
+            part = PlanPart.WHOLE if parts.is_whole else PlanPart.VERSION_SLOT
+            return parts.version_slot, self._calls.of(parts.in_version_slot, part=part, is_brief=is_brief)
 
         told = self._carried([(step, call(step, is_brief=may_be_brief(step.plan))) for step in steps])
         if asked := [step for step, reply in told if is_asked_for_more(reply)]:
@@ -174,11 +174,17 @@ class ClusterServers:
                 # The version still exists, but the rest of the plan may be lost on other nodes: write it again.
                 step.mode, step.is_due = step.plan.mode, True
 
-    def _write_beside(self, steps: Sequence[_Step]) -> None:
+    def _write_other_slots(self, steps: Sequence[_Step]) -> None:
         calls = [
-            (step, (step.parts.beside_slot, self._calls.of(step.parts.beside, share=Share.BESIDE, mode=step.mode)))
+            (
+                step,
+                (
+                    step.parts.other_slot,
+                    self._calls.of(step.parts.in_other_slot, part=PlanPart.OTHER_SLOT, mode=step.mode),
+                ),
+            )
             for step in steps
-            if step.parts.beside is not None
+            if step.parts.in_other_slot is not None
         ]
         for step, reply in self._carried(calls):
             _join(step, applied(reply))
@@ -191,12 +197,12 @@ class ClusterServers:
             if isinstance(step.answer, Applied):
                 step.answer = replace(step.answer, cleared=step.answer.cleared + count)
 
-    def _tell(self, steps: Sequence[_Step]) -> None:
+    def _publish(self, steps: Sequence[_Step]) -> None:
         def call(step: _Step) -> tuple[int, Call]:
             plan = step.plan
             messages = plan.messages if step.clears else ()
             said = Plan(plan.user, plan.table, plan.guard, plan.version, plan.mode, messages=messages)
-            return step.parts.home, self._calls.of(said, share=Share.TELL)
+            return step.parts.version_slot, self._calls.of(said, part=PlanPart.MESSAGES)
 
         for step, receivers in self._carried([(step, call(step)) for step in steps]):
             if isinstance(step.answer, Applied):
@@ -204,34 +210,34 @@ class ClusterServers:
 
     def _carried(self, calls: Sequence[tuple[_Step, tuple[int, Call]]]) -> list[tuple[_Step, Any]]:
         """Each step whose call succeeded, with the reply. The other steps get the failure as their answer."""
-        replies = self._routes.carry([call for _, call in calls])
-        sound = []
+        replies = self._routes.send_to_masters([call for _, call in calls])
+        succeeded = []
         for (step, _), reply in zip(calls, replies, strict=True):
             if isinstance(reply, ServerError):
                 step.answer = reply
             elif isinstance(reply, Exception):
                 step.answer = translate(reply)
             else:
-                sound.append((step, reply))
-        return sound
+                succeeded.append((step, reply))
+        return succeeded
 
     def _asked(self, calls: Sequence[Call]) -> Sequence[Any]:
         """The replies. The slot is that of the first key, which follows the command's name or the number of keys."""
-        return sound(self._routes.carry([(slot(str(call[1])), call) for call in calls]))
+        return raise_first_error(self._routes.send_to_masters([(slot(str(call[1])), call) for call in calls]))
 
 
 _OLD = (Verdict.STALE, Verdict.DUPLICATE)
 
 
-def _join(step: _Step, beside: Applied) -> None:
-    """Add the balance's answer to the answer of the state."""
-    state = step.answer
-    if not isinstance(state, Applied):
+def _join(step: _Step, of_other_slot: Applied) -> None:
+    """Add the answer from the balance's slot to the answer from the version's slot."""
+    answer = step.answer
+    if not isinstance(answer, Applied):
         return
-    verdict = state.verdict
-    if verdict is Verdict.DUPLICATE and beside.differed and not step.plan.is_repeated:
+    verdict = answer.verdict
+    if verdict is Verdict.DUPLICATE and of_other_slot.differed and not step.plan.is_repeated:
         verdict = Verdict.HEALED if step.mode == Mode.REBUILD else Verdict.NEWER
-    step.answer = replace(state, verdict=verdict, differed=state.differed + beside.differed)
+    step.answer = replace(answer, verdict=verdict, differed=answer.differed + of_other_slot.differed)
 
 
 def _weakness(server: Server) -> tuple[bool, list[int]]:

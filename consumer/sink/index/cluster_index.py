@@ -54,22 +54,22 @@ class ClusterIndex:
                 found[prefix] += tuple(keys)
         return found
 
-    def settle(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
+    def close_windows(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
         for index in self._asked:
-            index.settle(prefixes, accepted)
+            index.close_windows(prefixes, accepted)
 
     def _follow(self) -> None:
         masters = self._topology.masters
-        owed: set[str] = set()
+        prefixes_to_clear: set[str] = set()
         for node in self._indexes.keys() - set(masters):
             index = self._indexes.pop(node)
             index.stop()
-            owed |= index.owed()
+            prefixes_to_clear |= index.prefixes_to_clear()
         for node in masters:
             if node not in self._indexes:
                 keys = NodeKeyspace(self._keys, self._topology, node)
                 index = TrackedIndex(self._topology.client(node), self._heads, keys=keys, limit=self._limit)
                 # Keys of these prefixes may have been written there since the last batch without a report.
-                index.owe(owed | set(self._last))
+                index.add_prefixes_to_clear(prefixes_to_clear | set(self._last))
                 index.start()
                 self._indexes[node] = index

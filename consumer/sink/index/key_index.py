@@ -5,8 +5,8 @@ write under the prefix on a separate connection. While the index is cold, lost o
 users of a batch.
 
 A key that another program writes between the look-up and the script would be missed. So a look-up opens a window for
-its prefixes, and :meth:`TrackedIndex.settle`, called after the script's answer, closes it. Keys that were written
-inside the window are cleared too, unless the plan was refused.
+its prefixes, and :meth:`TrackedIndex.close_windows`, called after the script's answer, closes it. Keys that were
+written inside the window are cleared too, unless the plan was refused.
 
 The server reports writes before the script no later than it sends the script's answer. So the program then sends a PING
 on the tracking connection, and the answer to the PING ends the window.
@@ -81,7 +81,7 @@ class TrackedIndex:
         self._again_s = again_s
         self._checks: list[tuple[str, str]] = []
         self._check_at = 0.0
-        self._unsettled: set[str] = set()
+        self._prefixes_to_clear: set[str] = set()
         self._warm = False
         self._is_lost = False
         self._is_full = False
@@ -104,14 +104,14 @@ class TrackedIndex:
         """Tell the thread to stop, without waiting for it."""
         self._stop.set()
 
-    def owe(self, prefixes: Collection[str]) -> None:
+    def add_prefixes_to_clear(self, prefixes: Collection[str]) -> None:
         """Call this before :meth:`start`: the first pass clears the keys of these prefixes."""
-        self._unsettled.update(prefixes)
+        self._prefixes_to_clear.update(prefixes)
 
-    def owed(self) -> set[str]:
+    def prefixes_to_clear(self) -> set[str]:
         """The prefixes that may still have keys that must be cleared."""
         with self._lock:
-            return self._unsettled | set(self._names.open)
+            return self._prefixes_to_clear | set(self._names.open)
 
     @property
     def is_warm(self) -> bool:
@@ -128,7 +128,7 @@ class TrackedIndex:
                 return self._names.look_up(prefixes)
         return self._scan.matching(prefixes)
 
-    def settle(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
+    def close_windows(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
         with self._lock:
             if self._warm and all(prefix in self._names.open for prefix in prefixes):
                 try:
@@ -136,7 +136,7 @@ class TrackedIndex:
                     return
                 except redis.RedisError:
                     self._forget()
-        self._scan.settle(prefixes, accepted)
+        self._scan.close_windows(prefixes, accepted)
 
     def _follow(self) -> None:
         while not self._stop.is_set():
@@ -167,7 +167,7 @@ class TrackedIndex:
             is_news = not self._is_full
             self._is_full = True
             self._forget()
-            unsettled = set(self._unsettled)
+            to_clear = set(self._prefixes_to_clear)
         if is_news:
             _log.warning(
                 "more wildcard keys than are kept track of, scanning until they are fewer",
@@ -176,24 +176,24 @@ class TrackedIndex:
                 advice="raise CDC_REDIS__TRACKED_KEYS; a million keys take up to 100 MB",
             )
         with suppress(redis.RedisError):  # the next pass tries it again
-            ScanIndex(self._keys, self._heads).settle((), unsettled)
+            ScanIndex(self._keys, self._heads).close_windows((), to_clear)
             self._clear_late()
             with self._lock:
-                self._unsettled -= unsettled
+                self._prefixes_to_clear -= to_clear
 
     def _connect(self) -> None:
         self._tracking = Tracking(self._client, self._heads, self._told)
         self._tracking.open()
         for prefix, key in split(self._scan.keys(), self._heads):
             with self._lock:
-                if prefix in self._unsettled:
+                if prefix in self._prefixes_to_clear:
                     self._names.late.append(key)
                 else:
                     self._names.found(prefix, key)
             self._stay_within()
         self._clear_late()
         with self._lock:
-            self._unsettled.clear()
+            self._prefixes_to_clear.clear()
             self._warm = True
             is_news, self._is_lost, self._is_full = self._is_lost or self._is_full, False, False
         tell = _log.info if is_news else _log.debug
@@ -271,7 +271,7 @@ class TrackedIndex:
         Prefixes with open windows may have keys that were not reported. The first pass of the next connection clears
         them.
         """
-        self._unsettled |= self._names.forget()
+        self._prefixes_to_clear |= self._names.forget()
         self._warm = False
         self._awaited.clear()
         self._checks.clear()

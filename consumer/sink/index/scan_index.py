@@ -31,7 +31,7 @@ class KeyIndex(Protocol):
         """
         ...
 
-    def settle(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
+    def close_windows(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
         """Close the windows of ``prefixes``, the same as in the look-up, after the script has answered or failed.
 
         Keys that were written inside the windows of ``accepted`` are cleared. The plans of the other prefixes changed
@@ -57,7 +57,7 @@ class ScanIndex:
     def __init__(self, keys: Keyspace, heads: Sequence[str]) -> None:
         self._keys = keys
         self._heads = heads
-        self._owed: set[str] = set()
+        self._prefixes_to_clear: set[str] = set()
         """Prefixes that still have to be cleared, because a pass failed."""
 
     @property
@@ -71,14 +71,14 @@ class ScanIndex:
                 found[prefix].append(key)
         return found
 
-    def settle(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
-        self._owed.update(accepted)
-        if not self._owed:
+    def close_windows(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
+        self._prefixes_to_clear.update(accepted)
+        if not self._prefixes_to_clear:
             return
-        late = [key for keys in self.matching(sorted(self._owed)).values() for key in keys]
+        late = [key for keys in self.matching(sorted(self._prefixes_to_clear)).values() for key in keys]
         if late:
             self._keys.unlink(late)
-        self._owed.clear()
+        self._prefixes_to_clear.clear()
 
     def start(self) -> None:
         """Does nothing: each look-up scans."""

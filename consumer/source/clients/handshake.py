@@ -19,10 +19,10 @@ from kafka.protocol.sasl_handshake import SaslHandshakeRequest
 from kafka.sasl import get_sasl_mechanism
 
 from consumer.errors import ConfigError
-from consumer.net.tls import Files, Hello, SettingNames, context, refusal
+from consumer.net.tls import Files, ProbeRequest, SettingNames, context, refusal
 from consumer.settings.sections import Kafka, Security
 
-BLAME = SettingNames(
+SETTING_NAMES = SettingNames(
     "CDC_KAFKA__SECURITY",
     "CDC_KAFKA__BOOTSTRAP_SERVERS",
     "CDC_KAFKA__SECURITY__PROTOCOL",
@@ -34,7 +34,7 @@ BLAME = SettingNames(
 _ANSWER_S = 3.0
 _UNSUPPORTED_MECHANISM = 33
 # SaslHandshake (key 17, version 1), correlation 1, no client id, mechanism "?". The answer begins with its length.
-_PROBE = Hello(b"\0\0\0\r\0\x11\0\x01\0\0\0\x01\xff\xff\0\x01?", (b"\0\0\0",))
+_PROBE = ProbeRequest(b"\0\0\0\r\0\x11\0\x01\0\0\0\x01\xff\xff\0\x01?", (b"\0\0\0",))
 
 
 def files(security: Security) -> Files | None:
@@ -42,7 +42,7 @@ def files(security: Security) -> Files | None:
     return Files.of(security) if security.protocol.endswith("SSL") else None
 
 
-def shake_hands(settings: Kafka) -> None:
+def probe_broker(settings: Kafka) -> None:
     """Log in at the first broker that answers, to check the connection's settings.
 
     Raises:
@@ -69,12 +69,12 @@ def _connect(host: str, port: int, security: Security) -> None:
                 connection.request(MetadataRequest[1]([]))
     except (OSError, KafkaError, ValueError) as error:
         # ValueError: SCRAM's server signature is wrong, so the server does not know the password.
-        if (found := refusal(broker, host, port, tls, BLAME, _PROBE)) is not None:
+        if (found := refusal(broker, host, port, tls, SETTING_NAMES, _PROBE)) is not None:
             raise found from None
         if not security.protocol.startswith("SASL") and (offered := _mechanisms(host, port, security)):
             wanted = "SASL_SSL" if tls else "SASL_PLAINTEXT"
             problem = f"{broker}: it requires a user and a password ({', '.join(offered)})"
-            raise ConfigError(BLAME.protocol, problem, allowed=wanted) from None
+            raise ConfigError(SETTING_NAMES.protocol, problem, allowed=wanted) from None
         raise OSError(type(error).__name__) from None
 
 
@@ -83,10 +83,10 @@ def _log_in(connection: _Connection, broker: str, security: Security) -> None:
     if answer.error_code == _UNSUPPORTED_MECHANISM:
         offered = ", ".join(answer.enabled_mechanisms)
         problem = f"{broker}: it does not support {security.mechanism}"
-        raise ConfigError(f"{BLAME.files}__MECHANISM", problem, allowed=offered)
+        raise ConfigError(f"{SETTING_NAMES.files}__MECHANISM", problem, allowed=offered)
     if answer.error_code:
         plain = security.protocol.removeprefix("SASL_")
-        raise ConfigError(BLAME.protocol, f"{broker}: it does not use a user and password", allowed=plain)
+        raise ConfigError(SETTING_NAMES.protocol, f"{broker}: it does not use a user and password", allowed=plain)
     secret = security.password.get_secret_value() if security.password else ""
     mechanism = get_sasl_mechanism(security.mechanism)(
         sasl_plain_username=security.user, sasl_plain_password=secret, sasl_mechanism=security.mechanism
@@ -95,7 +95,9 @@ def _log_in(connection: _Connection, broker: str, security: Security) -> None:
         answer = connection.request(SaslAuthenticateRequest[0](mechanism.auth_bytes()))
         if answer.error_code:
             problem = f"{broker}: it does not accept this user and password ({security.mechanism})"
-            raise ConfigError(f"{BLAME.files}__PASSWORD", problem, fix="set the password of CDC_KAFKA__SECURITY__USER")
+            raise ConfigError(
+                f"{SETTING_NAMES.files}__PASSWORD", problem, fix="set the password of CDC_KAFKA__SECURITY__USER"
+            )
         mechanism.receive(answer.auth_bytes)
 
 
@@ -113,7 +115,7 @@ class _Connection:
 
     def __init__(self, host: str, port: int, security: Security) -> None:
         self._protocol = KafkaProtocol(client_id="cdc-consumer")
-        trusted = None if (tls := files(security)) is None else context(tls, BLAME)
+        trusted = None if (tls := files(security)) is None else context(tls, SETTING_NAMES)
         self._socket = socket.create_connection((host, port), _ANSWER_S)
         if trusted is not None:
             try:

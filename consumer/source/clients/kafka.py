@@ -16,10 +16,10 @@ from kafka.errors import KafkaError, NoBrokersAvailable, UnknownTopicOrPartition
 
 from consumer.errors import ConfigError, ServerError
 from consumer.events.record import SourceRecord
-from consumer.net.tls import Renewed
+from consumer.net.tls import ReloadingContext
 from consumer.pipeline.policy import Action, failure, rule_for
 from consumer.settings.sections import Kafka
-from consumer.source.clients.handshake import BLAME, files, shake_hands
+from consumer.source.clients.handshake import SETTING_NAMES, files, probe_broker
 
 _REQUEST_TIMEOUT_MS = 10_000
 _METADATA_REQUESTS = 3
@@ -141,7 +141,7 @@ def open_producer(settings: Kafka, **options: Any) -> KafkaProducer:
 
 
 def _opened(settings: Kafka, attempt: Callable[[], _T]) -> _T:
-    shake_hands(settings)
+    probe_broker(settings)
     return _translated(settings, attempt)
 
 
@@ -185,7 +185,7 @@ def _connection(settings: Kafka) -> dict[str, Any]:
         "sasl_mechanism": security.mechanism if security.protocol.startswith("SASL") else None,
         "sasl_plain_username": security.user,
         "sasl_plain_password": security.password.get_secret_value() if security.password else None,
-        "ssl_context": Renewed(tls, BLAME) if (tls := files(security)) else None,
+        "ssl_context": ReloadingContext(tls, SETTING_NAMES) if (tls := files(security)) else None,
     }
 
 

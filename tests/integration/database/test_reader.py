@@ -17,8 +17,8 @@ from consumer.events.event import Operation
 from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Column
+from consumer.planning.database_row import DatabaseRow
 from consumer.planning.diff import whole_image
-from consumer.planning.read_row import ReadRow
 from consumer.planning.rebuild import rebuild_read
 from consumer.settings.sections import Database as Settings
 from tests.support.stack.registration import Database as Server
@@ -42,7 +42,7 @@ FULL = {
 }
 
 
-def image(read: ReadRow) -> Mapping[str, str]:
+def image(read: DatabaseRow) -> Mapping[str, str]:
     assert read.image is not None
     return whole_image(read.image, LIVE, {})
 

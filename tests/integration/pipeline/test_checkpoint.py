@@ -157,7 +157,7 @@ class Scene:
 
 
 class Sink(RedisSink):
-    """The scene's Redis. ``recalls_in_vain`` of its answers to :meth:`recall` are lost, and where the scene
+    """The scene's Redis. ``recalls_in_vain`` of its answers to :meth:`stored_offsets` are lost, and where the scene
     ``loses_answers`` those to the next plans, which it applies, and the connection with them.
     """
 
@@ -174,8 +174,8 @@ class Sink(RedisSink):
             raise ServerUnavailable("Redis", "no answer")
         return answers
 
-    def recall(self) -> Mapping[Partition, int]:
-        found = super().recall()
+    def stored_offsets(self) -> Mapping[Partition, int]:
+        found = super().stored_offsets()
         if self._scene.recalls_in_vain:
             self._scene.recalls_in_vain -= 1
             raise ServerUnavailable("Redis", "no answer")

@@ -14,9 +14,9 @@ from consumer.errors import Halt, ServerError, ServerUnavailable
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
 from consumer.pipeline.dead_letter import DeadLetter
+from consumer.pipeline.dead_letter_limit import Limit
 from consumer.pipeline.loop import Pipeline
 from consumer.pipeline.protocols import Applied
-from consumer.pipeline.tolerance import Limit
 from consumer.planning.effect import Plan
 from consumer.sink.redis_sink import RedisSink
 from consumer.source.recording import RecordedSource
@@ -80,8 +80,8 @@ def test_a_bad_record_is_a_dead_letter_and_the_others_are_applied(
     assert [(letter.record, *map(str, letter.users), letter.group) for letter in kept.letters] == [
         (records("ddx")[2], "live:123", "g")
     ]
-    assert sorted(step.record.offset for step in seen.steps) == [0, 1, 2, 3, 4]
-    assert [step.letter is not None for step in sorted(seen.steps, key=lambda each: each.record.offset)] == [
+    assert sorted(result.record.offset for result in seen.results) == [0, 1, 2, 3, 4]
+    assert [result.letter is not None for result in sorted(seen.results, key=lambda each: each.record.offset)] == [
         False,
         False,
         True,
@@ -155,7 +155,7 @@ def test_the_offset_waits_for_the_acknowledgement(sink: RedisSink) -> None:
     away = [ServerUnavailable("Kafka", "no acknowledgement") for _ in range(3)]
     source, kept, seen = RecordedSource(records("dxd")), Kept(away), Seen()
     pipeline = Pipeline(sink, reference(), dead_letters=kept, limit=SOME, observer=seen)
-    pipeline.run(source, lambda: len(seen.steps) == 3)
+    pipeline.run(source, lambda: len(seen.results) == 3)
     assert kept.offsets == [1]
     assert len(seen.waits) == 3
     assert source.offsets == {TOPIC: 3}
@@ -229,7 +229,7 @@ def test_an_error_that_nobody_knows_is_a_dead_letter_after_some_attempts(sink: R
     source, kept, seen = RecordedSource(records("ddd")), Kept(), Seen()
     spoilt = Unexplained(sink, [1])
     pipeline = Pipeline(spoilt, reference(), dead_letters=kept, limit=SOME, attempts=3, observer=seen)
-    pipeline.run(source, lambda: len(seen.steps) == 3)
+    pipeline.run(source, lambda: len(seen.results) == 3)
     assert spoilt.tries == 3
     assert len(seen.waits) == 2
     (letter,) = kept.letters

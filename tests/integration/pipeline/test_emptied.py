@@ -28,7 +28,7 @@ from tests.support.redis_view import Listener
 from tests.unit.commands.test_fold import Memory as Store
 
 RULES = reference()
-CANARY = "a canary of the test"
+REPLAY_KEY = "a key of the test"
 TOPIC, OTHER = Partition("t.trading.live_users", 0), Partition("t.trading.live_users", 1)
 RECORDS = [
     SourceRecord(TOPIC.topic, 0, offset, 1, key, value) for offset, (_, key, value) in enumerate(changes(5, 2, 1))
@@ -90,7 +90,7 @@ class Folded:
         self.starts.append(dict(ends))
         self._left = self._waits
         with_view = RedisView(self._scene.settings)
-        with_view.set_canary(CANARY)
+        with_view.create_replay_key(REPLAY_KEY)
         with_view.close()
         for number in {part.number for part in ends}:
             fold = PartitionFold(number, {part.topic: () for part in ends}, Folding(RULES, earlier=None), Store)
@@ -104,8 +104,8 @@ class Folded:
             self.during.pop(0)()
         if self._left:
             self._left -= 1
-            return CANARY, ()
-        return CANARY, {part.number for part in self.starts[-1]}
+            return REPLAY_KEY, ()
+        return REPLAY_KEY, {part.number for part in self.starts[-1]}
 
     def stop(self) -> None:
         self.stops += 1
@@ -220,7 +220,7 @@ def test_it_is_noticed_without_any_change_and_nothing_is_applied_until_an_operat
         """As ``replay --rebuild`` does: up to where the member waits, known to Redis only then."""
         seen.append((scene.client.hgetall("cdc:offsets:g:stopped"), scene.state()))
         operator.start({TOPIC: 3})
-        assert scene.other.remember({TOPIC: 3}, CANARY)
+        assert scene.other.store_offsets({TOPIC: 3}, REPLAY_KEY)
 
     lines = scene.run(
         *(scene.send(3), nothing, nothing, scene.client.flushall, nothing, nothing, nothing, nothing),

@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 from consumer.events.record import SourceRecord
 from consumer.guard.history import Histories
 from consumer.mapping import file as mapping
-from consumer.mapping.columns import Drift, DriftKind
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
+from consumer.mapping.schema_drift import Drift, DriftKind
+from consumer.pipeline.dead_letter_limit import NONE, Limit
 from consumer.pipeline.loop import Pipeline
-from consumer.pipeline.tolerance import NONE, Limit
 from consumer.sink.redis_sink import RedisSink
 from consumer.source.recording import RecordedSource, read
 from tests.integration.pipeline.test_dead_letters import Kept

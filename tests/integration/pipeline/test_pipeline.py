@@ -12,10 +12,10 @@ from msgspec import structs
 from consumer.errors import Halt, ServerError, ServerUnavailable
 from consumer.events.avro import AvroSchema, Schemas
 from consumer.events.record import Partition, SourceRecord
-from consumer.mapping.columns import Drift, DriftKind
 from consumer.mapping.reference import reference
+from consumer.mapping.schema_drift import Drift, DriftKind
 from consumer.pipeline.loop import Pipeline
-from consumer.pipeline.protocols import Applied, Observer, Step
+from consumer.pipeline.protocols import Applied, Observer, RecordResult
 from consumer.planning.effect import Plan
 from consumer.sink.redis_sink import RedisSink
 from consumer.source.recording import RecordedSource
@@ -30,18 +30,18 @@ class Seen(Observer):
     """Keeps what it is told."""
 
     def __init__(self) -> None:
-        self.steps: list[Step] = []
+        self.results: list[RecordResult] = []
         self.waits: list[float] = []
         self.resumes = 0
         self.drifts: Counter[Drift] = Counter()
 
-    def stepped(self, steps: Sequence[Step]) -> None:
-        self.steps += steps
+    def records_done(self, results: Sequence[RecordResult]) -> None:
+        self.results += results
 
     def waiting(self, error: ServerError, seconds: float) -> None:
         self.waits.append(seconds)
 
-    def resumed(self) -> None:
+    def servers_available(self) -> None:
         self.resumes += 1
 
     def drifted(self, drift: Drift, count: int) -> None:
@@ -69,7 +69,7 @@ def test_what_was_applied_is_committed(sink: RedisSink, client: redis.Redis) -> 
     source, seen = RecordedSource(deposits(10), step=3), Seen()
     run_all(source, sink, seen)
     assert source.offsets == {TOPIC: 10}
-    assert [step.record.offset for step in seen.steps] == list(range(10))
+    assert [result.record.offset for result in seen.results] == list(range(10))
     assert client.get("user_balance:live:123") == "10000.50"
 
 
@@ -80,7 +80,7 @@ def test_a_bad_record_halts_and_everything_before_it_is_committed(sink: RedisSin
     with pytest.raises(Halt, match=r"live_users\[0\]@6: 7 bytes that are not JSON"):
         run_all(source, sink, seen)
     assert source.offsets == {TOPIC: 6}
-    assert [step.record.offset for step in seen.steps] == list(range(6))
+    assert [result.record.offset for result in seen.results] == list(range(6))
 
 
 def test_a_refused_plan_halts_at_its_record(sink: RedisSink, client: redis.Redis) -> None:
@@ -108,13 +108,13 @@ def test_a_refusal_of_more_than_a_plan_halts_and_what_has_no_answer_is_not_commi
     with pytest.raises(Halt, match="MOVED"):
         run_all(source, RefusingSink(sink, 2), seen)
     assert source.offsets == {TOPIC: 2}
-    assert [step.record.offset for step in seen.steps] == [0, 1]
+    assert [result.record.offset for result in seen.results] == [0, 1]
 
 
 def test_redis_away_is_waited_for_with_growing_pauses(sink: RedisSink) -> None:
     away: list[Exception] = [ServerUnavailable("Redis", "refused") for _ in range(5)]
     source, seen = RecordedSource(deposits(3)), Seen()
-    Pipeline(FailingSink(sink, away), reference(), observer=seen).run(source, lambda: len(seen.steps) == 3)
+    Pipeline(FailingSink(sink, away), reference(), observer=seen).run(source, lambda: len(seen.results) == 3)
     assert source.offsets == {TOPIC: 3}
     assert len(seen.waits) == 5
     assert seen.waits[-1] > seen.waits[0]
@@ -147,7 +147,7 @@ def test_a_registry_away_is_waited_for_and_nothing_is_lost(sink: RedisSink, clie
     away: list[Exception] = [ServerUnavailable("schema registry", "refused") for _ in range(4)]
     source, seen = RecordedSource(records), Seen()
     schemas = FailingSchemas(taken.schemas, away)
-    Pipeline(sink, reference(), schemas=schemas, observer=seen).run(source, lambda: len(seen.steps) == 4)
+    Pipeline(sink, reference(), schemas=schemas, observer=seen).run(source, lambda: len(seen.results) == 4)
     assert source.offsets == {TOPIC: 4}
     assert (len(seen.waits), seen.resumes) == (4, 1)
     assert client.hget("user:{live:1}:config", "group") == "VIP"

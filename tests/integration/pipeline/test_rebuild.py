@@ -14,8 +14,8 @@ from consumer.events.record import SourceRecord
 from consumer.guard.history import Histories
 from consumer.mapping.reference import reference
 from consumer.pipeline.dead_letter import DeadLetter
+from consumer.pipeline.dead_letter_limit import Limit
 from consumer.pipeline.loop import Pipeline
-from consumer.pipeline.tolerance import Limit
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.redis_sink import RedisSink
 from consumer.source.recording import RecordedSource

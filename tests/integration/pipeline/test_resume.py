@@ -247,7 +247,7 @@ def test_redis_serves_again_only_when_it_does(sink: RedisSink) -> None:
     away = FailingSink(sink, [ServerUnavailable("Redis", "away") for _ in range(3)])
     source, seen = RecordedSource(RECORDS), Seen()
     with capture_logs() as lines:
-        Pipeline(away, reference(), commit_interval_s=0, observer=seen).run(source, lambda: len(seen.steps) == 5)
+        Pipeline(away, reference(), commit_interval_s=0, observer=seen).run(source, lambda: len(seen.results) == 5)
     assert actions(lines) == ["redis.waiting", "redis.resumed"]
     assert seen.resumes == 1
 
@@ -262,7 +262,9 @@ def test_dead_letters_that_are_safe_are_not_written_again(sink: RedisSink, clien
     assert source.offsets == {TOPIC: 5}
 
 
-def test_dead_letters_in_doubt_are_neither_written_nor_counted_again(sink: RedisSink, client: redis.Redis) -> None:
+def test_dead_letters_with_held_offsets_are_neither_written_nor_counted_again(
+    sink: RedisSink, client: redis.Redis
+) -> None:
     kept = Kept()
     source = Interrupted(texts("dxxdd"), {3: lambda: cut_off(client)})
     pipeline = Pipeline(sink, reference(), dead_letters=kept, limit=SOME, commit_interval_s=0)
@@ -272,9 +274,9 @@ def test_dead_letters_in_doubt_are_neither_written_nor_counted_again(sink: Redis
 
 
 def test_a_partition_that_is_behind_leaves_the_others_as_they_are(sink: RedisSink, client: redis.Redis) -> None:
-    """Its dead letter stays in doubt."""
+    """The offset of its dead letter stays held."""
     other = Partition(TOPIC.topic, 1)
-    sink.remember({other: 5})
+    sink.store_offsets({other: 5})
     late = [structs.replace(each, partition=1, offset=5 + at) for at, each in enumerate(texts("hhhhh"))]
     seen: list[int] = []
 

@@ -16,8 +16,8 @@ from consumer.events.record import Partition, SourceRecord
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
 from consumer.observability.batch_counts import count_batch
+from consumer.pipeline.dead_letter_limit import Limit
 from consumer.pipeline.loop import Pipeline
-from consumer.pipeline.tolerance import Limit
 from consumer.sink.redis_sink import RedisSink
 from consumer.source import recording
 from consumer.source.recording import RecordedSource
@@ -63,7 +63,10 @@ def test_rows_of_a_restored_backup_are_neither_applied_nor_published(
     assert client.get("user_balance:live:7") == "1000.00"
     assert [body["updated_fields"]["wallet_balance"] for _, body in listener.heard(7)] == ["1000.00"]
     assert kept.letters == [], "what is another's is no fault of a row"
-    assert dict(count_batch(seen.steps).changes) == {("live_users", "applied"): 1, ("live_users", "other_database"): 1}
+    assert dict(count_batch(seen.results).changes) == {
+        ("live_users", "applied"): 1,
+        ("live_users", "other_database"): 1,
+    }
     listener.close()
 
 
@@ -110,7 +113,7 @@ def test_what_could_not_be_read_in_a_routed_topic_is_healed_by_the_next_change(
     assert client.hget("cdc:{live:7}", "!live_users") is None
     assert [(each.users, each.tables) for each in kept.letters] == [(kept.letters[0].users, ("live_users",))]
     assert [str(user) for user in kept.letters[0].users] == ["live:7"]
-    assert dict(count_batch(seen.steps).dead_letters) == {("live_users", "undecodable"): 1}
+    assert dict(count_batch(seen.results).dead_letters) == {("live_users", "undecodable"): 1}
 
 
 def test_of_a_topic_with_several_tables_the_user_is_marked_in_each(sink: RedisSink, client: redis.Redis) -> None:

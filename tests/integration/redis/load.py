@@ -89,7 +89,7 @@ class Load:
             except ServerUnavailable:
                 pass
             except Reconnected:
-                self._sink.go_on()
+                self._sink.accept_new_connection()
                 again = [replace(plan, messages=(), is_repeated=True) for plan in self._done]
                 left = [plan for at, plan in enumerate(left) if at not in answered and not plan.is_repeated]
                 # The last rounds: as far back as a second of a busy program reaches.
@@ -131,11 +131,11 @@ def _named(message: Publish, event_id: str) -> Publish:
 def expected(sink: RedisSink, client: Client, rounds: int) -> dict[str, bytes]:
     """What stands there when nothing happens: the first round and the last."""
     client.flushall()
-    sink.go_on()
+    sink.accept_new_connection()
     for number in (1, rounds):
         with suppress(Reconnected):
             list(sink.apply(plans_of(number)))
-        sink.go_on()
+        sink.accept_new_connection()
         list(sink.apply(plans_of(number)))
     return dump(client)
 

@@ -14,15 +14,15 @@ from msgspec.structs import replace
 
 from consumer.errors import ConfigError, Reconnected, ServerUnavailable
 from consumer.events.record import Partition
-from consumer.mapping.keys import companion
+from consumer.mapping.keys import version_key_of
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Names
 from consumer.planning.effect import Plan
 from consumer.settings.sections import Guard, Kafka
 from consumer.settings.sources import Settings
+from consumer.sink import group_databases
 from consumer.sink.cluster.plan_slots import SLOTS, slot, tags
 from consumer.sink.cluster.routes import Routes
-from consumer.sink.group_memory import recall
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.rights import database_key, wanted
 from tests.integration.redis.conftest import settings_of
@@ -58,19 +58,19 @@ def make(redis_url: str, client: redis.Redis) -> Iterator[Callable[[], RedisSink
 
 def at_step(monkeypatch: pytest.MonkeyPatch, number: int, *, is_done: bool, act: Callable[[], None]) -> None:
     """Do ``act`` at a step of the next plan, before it or, if it ``is_done``, before its replies are read."""
-    carry = Routes.carry
+    send_to_masters = Routes.send_to_masters
     left = [number]
 
     def watched(self: Routes, calls: Sequence[tuple[int, Any]]) -> list[Any]:
         left[0] -= 1
         if left[0] == 0 and not is_done:
             act()
-        replies = carry(self, calls)
+        replies = send_to_masters(self, calls)
         if left[0] == 0 and is_done:
             act()
         return replies
 
-    monkeypatch.setattr(Routes, "carry", watched)
+    monkeypatch.setattr(Routes, "send_to_masters", watched)
 
 
 def crash() -> None:
@@ -140,7 +140,7 @@ def test_a_version_that_outlived_the_balance(make: Callable[[], RedisSink], clie
     sink = make()
     apply(sink, deposit, group)
     expected = dump(client)
-    client.delete(BALANCE, companion(BALANCE))
+    client.delete(BALANCE, version_key_of(BALANCE))
     client.set("user_stats:live:123", "as it was before the deposit")
     with closing(Listener(client)) as listener:
         apply(sink, *(replace(plan, messages=(), is_repeated=True) for plan in (deposit, group)))
@@ -163,26 +163,26 @@ def remembered(client: ClusterClient) -> dict[str, Mapping[str, str]]:
 
 def test_every_part_of_the_slots_remembers(make: Callable[[], RedisSink], client: ClusterClient) -> None:
     sink = make()
-    sink.remember({PART: 41, OTHER: 7})
-    sink.remember({PART: 42})
+    sink.store_offsets({PART: 41, OTHER: 7})
+    sink.store_offsets({PART: 42})
     assert list(remembered(client).values()) == [{"t.db.live_users:3": "42", "u:0": "7"}] * 64
-    assert sink.recall() == {PART: 42, OTHER: 7}
+    assert sink.stored_offsets() == {PART: 42, OTHER: 7}
 
 
 def test_what_one_shard_lost_counts(make: Callable[[], RedisSink], client: ClusterClient) -> None:
     sink = make()
-    sink.remember({PART: 42, OTHER: 7})
+    sink.store_offsets({PART: 42, OTHER: 7})
     client.hset(next(reversed(remembered(client))), "t.db.live_users:3", "40")
-    assert sink.recall() == {PART: 40, OTHER: 7}
+    assert sink.stored_offsets() == {PART: 40, OTHER: 7}
 
 
 def test_a_shard_that_was_emptied_is_told_from_one_that_is_behind(
     make: Callable[[], RedisSink], client: ClusterClient
 ) -> None:
     sink = make()
-    sink.remember({PART: 42})
+    sink.store_offsets({PART: 42})
     client.delete(next(iter(remembered(client))))
-    assert sink.recall() == {}
+    assert sink.stored_offsets() == {}
 
 
 def test_a_connection_lost_to_one_node_is_told_and_the_others_work(
@@ -190,16 +190,16 @@ def test_a_connection_lost_to_one_node_is_told_and_the_others_work(
 ) -> None:
     sink = make()
     apply(sink, plan_of("A new live user", 1))
-    sink.remember({PART: 41})
+    sink.store_offsets({PART: 41})
     with redis_kind.master_of(CONFIG).connect() as node:
         node.client_kill_filter(_type="normal", skipme=True)
     with pytest.raises(Reconnected):
         list(sink.apply([plan_of("A deposit", 2)]))
     with pytest.raises(Reconnected):
-        sink.remember({PART: 42})
+        sink.store_offsets({PART: 42})
     assert client.get(BALANCE) == "1000.00"
-    sink.go_on()
-    assert sink.recall() in ({PART: 41}, {PART: 42})
+    sink.accept_new_connection()
+    assert sink.stored_offsets() in ({PART: 41}, {PART: 42})
     assert apply(sink, plan_of("A deposit", 2))[0].is_accepted
 
 
@@ -274,8 +274,8 @@ def test_enough_rights_are_enough(redis_url: str, client: ClusterClient) -> None
         sink.reach()
         client.set("financial_summary:live:123:day", "x")
         assert all(each.is_accepted for each in apply(sink, plan_of("A deposit", 1), plan_of("A deleted user", 2)))
-        sink.remember({PART: 5})
-        assert sink.recall() == {PART: 5}
+        sink.store_offsets({PART: 5})
+        assert sink.stored_offsets() == {PART: 5}
         assert not client.exists("financial_summary:live:123:day")
     finally:
         sink.close()
@@ -295,10 +295,10 @@ def test_a_slot_that_no_master_has_is_waited_for(
             node.execute_command("CLUSTER", "DELSLOTS", number)
         try:
             with pytest.raises(ServerUnavailable):
-                recall(settings)
+                group_databases.load(settings)
         finally:
             for node, connected in zip(redis_kind.nodes, nodes, strict=True):
                 if node is owner:
                     connected.execute_command("CLUSTER", "ADDSLOTS", number)
             eventually(redis_kind.is_whole, 60)
-    assert recall(settings) == frozenset()
+    assert group_databases.load(settings) == frozenset()

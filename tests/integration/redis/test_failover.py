@@ -183,13 +183,13 @@ def test_writes_that_the_next_master_never_got_are_noticed(cluster: TestCluster,
     replica = cluster.replica_of(master)
     rounds = [plans_of(number) for number in range(1, 4)]
     list(sink.apply(rounds[0]))
-    sink.remember({part: 1})
+    sink.store_offsets({part: 1})
     with master.connect() as client:
         client.wait(1, 5000)
         replica.send(signal.SIGSTOP)
         client.client_kill_filter(_type="replica")
     list(sink.apply(rounds[1]))
-    sink.remember({part: 2})
+    sink.store_offsets({part: 2})
     master.end()
     replica.send(signal.SIGCONT)
 
@@ -201,8 +201,8 @@ def test_writes_that_the_next_master_never_got_are_noticed(cluster: TestCluster,
 
     with pytest.raises(Reconnected):
         eventually(is_told, 30)
-    sink.go_on()
-    assert sink.recall() == {part: 1}
+    sink.accept_new_connection()
+    assert sink.stored_offsets() == {part: 1}
     for plans in rounds[1:]:
         again = [replace(plan, messages=(), is_repeated=True) for plan in plans]
         answers = [answer for _, answer in sink.apply(again)]

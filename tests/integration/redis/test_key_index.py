@@ -69,7 +69,7 @@ def test_a_key_written_inside_the_window_is_cleared(
     index.matching([MINE])
     client.set(f"{MINE}late", "x")
     client.set("financial_summary:live:11:late", "x")
-    index.settle([MINE], [MINE])
+    index.close_windows([MINE], [MINE])
     eventually(lambda: not client.exists(f"{MINE}late"))
     assert client.exists("financial_summary:live:11:late")
     index.close()
@@ -87,7 +87,7 @@ def test_a_refused_plan_clears_nothing_and_its_keys_are_still_known(
     index.matching([MINE])
     client.set(f"{MINE}late", "x")
     time.sleep(0.1)
-    index.settle([MINE], ())
+    index.close_windows([MINE], ())
     time.sleep(0.1)
     assert client.exists(f"{MINE}day", f"{MINE}late") == 2
     assert set(index.matching([MINE])[MINE]) == {f"{MINE}day", f"{MINE}late"}
@@ -96,7 +96,7 @@ def test_a_refused_plan_clears_nothing_and_its_keys_are_still_known(
 
 def test_a_key_written_after_the_window_stays(client: redis.Redis, tracked: TrackedIndex) -> None:
     tracked.matching([MINE])
-    tracked.settle([MINE], [MINE])
+    tracked.close_windows([MINE], [MINE])
     time.sleep(0.2)
     client.set(f"{MINE}fresh", "x")
     time.sleep(0.2)
@@ -123,7 +123,7 @@ def test_flushing_the_server_empties_the_index(client: redis.Redis, tracked: Tra
 def names(index: TrackedIndex) -> set[str]:
     """What is known of one user, for a change that is refused."""
     found = set(index.matching([MINE])[MINE])
-    index.settle([MINE], ())
+    index.close_windows([MINE], ())
     return found
 
 
@@ -173,7 +173,7 @@ def test_more_keys_than_are_kept_track_of_are_scanned_for(client: redis.Redis) -
         eventually(lambda: not index.is_warm)
         assert index.state == "full"
         assert len(index.matching([MINE])[MINE]) == 6
-        index.settle([MINE], [MINE])
+        index.close_windows([MINE], [MINE])
         eventually(lambda: not client.keys(f"{MINE}*"))
         eventually(lambda: index.state == "warm")
     told = [line["action"] for line in lines if line["log_level"] != "debug"]

@@ -14,11 +14,11 @@ from consumer.events.position import Origin, SourcePosition
 from consumer.guard.version import Verdict
 from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
+from consumer.planning.database_row import DatabaseRow
 from consumer.planning.decision import decide
 from consumer.planning.effect import Mode, Plan
-from consumer.planning.read_row import ReadRow
 from consumer.planning.rebuild import rebuild_linked, rebuild_read, rebuild_user, removal
-from consumer.sink.drift import differences, would_apply
+from consumer.sink.comparison import differences, would_apply
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
 from tests.integration.redis.conftest import settings_of
@@ -80,7 +80,7 @@ def read(row: RowImage | None, seen: str) -> Plan:
     """The plan of a row that was read in the database while the version ``seen`` stood there."""
     place = "0000000009/00000000000000001100/0000000000"
     position = SourcePosition("mysql", "1", f"{place}/0000000000", place, LATER, Origin.SNAPSHOT)
-    return rebuild_read(ReadRow("live_users", 123, row, position), TABLE, RULES, seen)
+    return rebuild_read(DatabaseRow("live_users", 123, row, position), TABLE, RULES, seen)
 
 
 def kept(client: redis.Redis) -> str:

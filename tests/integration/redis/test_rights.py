@@ -77,9 +77,9 @@ def test_enough_is_enough(client: redis.Redis, narrow: Redis, enough: str, askin
     client.set("financial_summary:live:7:today", "x")
     answers = [answer for _, answer in sink.apply(plans)]
     assert [each for each in answers if isinstance(each, ServerError)] == []
-    sink.remember({Partition("t", 0): 5})
-    sink.go_on()
-    assert sink.recall() == {Partition("t", 0): 5}
+    sink.store_offsets({Partition("t", 0): 5})
+    sink.accept_new_connection()
+    assert sink.stored_offsets() == {Partition("t", 0): 5}
     assert sink.is_reachable()
     sink.close()
 

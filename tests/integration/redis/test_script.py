@@ -65,25 +65,25 @@ def test_a_lost_connection_is_said_once_before_anything_is_done(
     sink = RedisSink(Redis(url=SecretStr(redis_url), tracking=tracking), Guard(), reference(), "g")
     sink.reach()
     apply(sink, plan_of("A new live user", 1))
-    sink.remember({PART: 41})
+    sink.store_offsets({PART: 41})
     client.client_kill_filter(_type="normal", skipme=True)
     for _ in range(2):
         with pytest.raises(Reconnected):
             list(sink.apply([plan_of("A deposit", 2)]))
     assert client.get("user_balance:live:123") == "1000.00"
     with pytest.raises(Reconnected):
-        sink.remember({PART: 42})
-    sink.go_on()
-    assert sink.recall() == {PART: 41}
+        sink.store_offsets({PART: 42})
+    sink.accept_new_connection()
+    assert sink.stored_offsets() == {PART: 41}
     assert apply(sink, plan_of("A deposit", 2))[0].is_accepted
     sink.close()
 
 
 def test_each_group_remembers_for_itself(redis_url: str, client: redis.Redis) -> None:
     one, other = (RedisSink(Redis(url=SecretStr(redis_url)), Guard(), reference(), group) for group in ("a", "b"))
-    one.remember({PART: 41, Partition("u", 0): 7})
-    one.remember({PART: 42})
-    assert one.recall() == {PART: 42, Partition("u", 0): 7}
-    assert other.recall() == {}
+    one.store_offsets({PART: 41, Partition("u", 0): 7})
+    one.store_offsets({PART: 42})
+    assert one.stored_offsets() == {PART: 42, Partition("u", 0): 7}
+    assert other.stored_offsets() == {}
     one.close()
     other.close()

@@ -90,7 +90,7 @@ def refusals(sink: RedisSink, plans: list[Plan]) -> list[object]:
     except ServerUnavailable as error:
         return [error]
     except Reconnected:
-        sink.go_on()
+        sink.accept_new_connection()
         return refusals(sink, plans)
 
 
@@ -109,7 +109,7 @@ def apply_until_done(sink: RedisSink, plans: list[Plan]) -> list[Applied]:
         except ServerUnavailable:
             return False
         except Reconnected:
-            sink.go_on()
+            sink.accept_new_connection()
             return False
         return len(answers) == len(plans)
 

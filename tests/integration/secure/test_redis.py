@@ -49,7 +49,7 @@ def test_wildcard_keys_are_followed(servers: RedisServers, authority: Authority)
                     pipeline.set(f"{mine}{number}", "x")
                     pipeline.set(f"financial_summary:live:{number + 2}:day", "x")
                     pipeline.execute()
-                index.settle([mine], [mine])
+                index.close_windows([mine], [mine])
             eventually(lambda: not other.keys(f"{mine}*"))
             assert index.is_warm
             assert set(index.matching(["financial_summary:live:2001:"]).values()) == {

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.net.tls import Files, Renewed
-from consumer.source.clients.handshake import BLAME
+from consumer.net.tls import Files, ReloadingContext
+from consumer.source.clients.handshake import SETTING_NAMES
 from tests.integration.secure.authority import Authority
 from tests.support.stack.port import HOST
 
@@ -32,9 +32,9 @@ def hung_up() -> Iterator[socket.socket]:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_server_that_hangs_up(hung_up: socket.socket, authority: Authority) -> None:
     with pytest.raises(ssl.SSLError, match="reset"):
-        Renewed(Files(authority.file), BLAME).wrap_socket(hung_up, server_hostname=HOST)
+        ReloadingContext(Files(authority.file), SETTING_NAMES).wrap_socket(hung_up, server_hostname=HOST)
 
 
 def test_a_file_that_is_gone(hung_up: socket.socket, tmp_path: Path) -> None:
     with pytest.raises(ssl.SSLError, match="CDC_KAFKA__SECURITY__CA"):
-        Renewed(Files(tmp_path / "none"), BLAME).wrap_socket(hung_up, server_hostname=HOST)
+        ReloadingContext(Files(tmp_path / "none"), SETTING_NAMES).wrap_socket(hung_up, server_hostname=HOST)

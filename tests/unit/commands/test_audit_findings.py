@@ -17,10 +17,10 @@ from consumer.events.event import RowImage
 from consumer.events.position import Origin, SourcePosition
 from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
+from consumer.planning.database_row import DatabaseRow
 from consumer.planning.effect import Plan
-from consumer.planning.read_row import ReadRow
 from consumer.planning.rebuild import rebuild_read
-from consumer.sink.drift import StoredKeys
+from consumer.sink.comparison import StoredKeys
 
 RULES = reference()
 TABLE = RULES.tables[0]
@@ -52,7 +52,7 @@ SURE = Evidence(
 
 
 def plan_of(row: RowImage | None) -> Plan:
-    return rebuild_read(ReadRow(TABLE.table, 7, row, PLACE), TABLE, RULES)
+    return rebuild_read(DatabaseRow(TABLE.table, 7, row, PLACE), TABLE, RULES)
 
 
 def user_differences(plan: Plan, stored: StoredKeys) -> frozenset[UserDifference]:

@@ -8,12 +8,12 @@ from consumer.commands.api.comparison import StoredFields, consistency
 from consumer.commands.audit.cause import Cause
 from consumer.commands.audit.differing_user import Shape, user_differences
 from consumer.commands.audit.finding import AuditResult, Finding, to_text
-from consumer.commands.explain.account import ReadValues, account
 from consumer.commands.explain.history import GroupProgress, trace
+from consumer.commands.explain.user_values import ReadValues, user_values
 from consumer.events.avro import NO_SCHEMAS
 from consumer.guard.state import GuardState
 from consumer.planning.diff import read_image
-from consumer.sink.drift import SPELLING, StoredKeys, compared
+from consumer.sink.comparison import SPELLING, StoredKeys, differences_from_database
 from tests.unit.commands.test_audit_findings import CONFIG, ROW, RULES, TABLE, USER, plan_of, right
 
 FULL = {**ROW, "wallet_balance": "10000.5", "is_active": 1}
@@ -58,7 +58,7 @@ def called(key: str, field: str) -> str:
 
 def by_api(there: StoredKeys) -> tuple[list[str], list[str]]:
     stored_user = StoredFields(there.config or {}, None, there.balance, 60)
-    found = list(compared(PLAN, there, TABLE, RULES))
+    found = list(differences_from_database(PLAN, there, TABLE, RULES))
     told = consistency(USER, FULL, stored_user, found, TABLE, RULES)
     lines = told["differences"]
     assert isinstance(lines, list)
@@ -75,7 +75,7 @@ def by_explain(there: StoredKeys) -> tuple[list[str], list[str]]:
         for hash_ in (there.config, there.update)
     ]
     history = trace([], USER, RULES, NO_SCHEMAS, GroupProgress({}, {}))
-    found = account(
+    found = user_values(
         ReadValues(stored_user[0], stored_user[1], there.balance, image), history, GuardState(), TABLE, RULES
     )
     return sorted(found.wrong()), sorted(found.spelled())
@@ -99,7 +99,7 @@ def test_a_field_that_the_database_has_no_column_for_should_not_be_there() -> No
     fields, _ = read_image(row, TABLE, {})
     history = trace([], USER, RULES, NO_SCHEMAS, GroupProgress({}, {}))
     stored_user = ReadValues({"country_id": "44"}, None, None, fields, frozenset({"country_id"}))
-    assert "country_id" in account(stored_user, history, GuardState(), TABLE, RULES).wrong()
+    assert "country_id" in user_values(stored_user, history, GuardState(), TABLE, RULES).wrong()
 
 
 def test_a_user_of_whom_a_value_is_written_another_way_is_right() -> None:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from consumer.commands.explain.account import Account, Note, ReadValues, account
 from consumer.commands.explain.explanation import Explanation
 from consumer.commands.explain.history import ChangeOutcome, GroupProgress, History, trace
 from consumer.commands.explain.report import to_json, to_text
+from consumer.commands.explain.user_values import Note, ReadValues, UserValues, user_values
 from consumer.errors import Place
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.position import Origin
@@ -63,13 +63,13 @@ def traced(found: list[SourceRecord], read: int, stored: Version | None) -> Hist
     return trace(found, USER, RULES, NO_SCHEMAS, GroupProgress({Partition(TOPIC, 0): read}, versions))
 
 
-def accounted(history: History, guard: Version | None, config: Mapping[str, str], **there: str) -> Account:
+def values_of(history: History, guard: Version | None, config: Mapping[str, str], **there: str) -> UserValues:
     state = GuardState({} if guard is None else {TABLE.table: guard})
     found = ReadValues(dict(config), None, there.get("balance"), None)
-    return account(found, history, state, TABLE, RULES)
+    return user_values(found, history, state, TABLE, RULES)
 
 
-def noted(found: Account) -> dict[str, Note]:
+def noted(found: UserValues) -> dict[str, Note]:
     return {each.name: each.note for each in found.config}
 
 
@@ -80,14 +80,14 @@ def test_each_field_has_the_change_that_set_it_last(tmp_path: Path) -> None:
         (1, ChangeOutcome.APPLIED),
         (3, ChangeOutcome.APPLIED),
     ]
-    settings = history.written.config
-    assert {name: settings[name].version.offset for name in ("group", "leverage", "wallet_balance")} == {
+    values = history.written.config
+    assert {name: values[name].version.offset for name in ("group", "leverage", "wallet_balance")} == {
         "group": 0,
         "leverage": 1,
         "wallet_balance": 3,
     }
-    assert settings["leverage"].value == "200"
-    assert settings["last_balance_update"].value == "2024-01-15T11:00:00.000Z"
+    assert values["leverage"].value == "200"
+    assert values["last_balance_update"].value == "2024-01-15T11:00:00.000Z"
     assert history.written.balance is not None
     assert history.written.balance.value == "20.00"
 
@@ -145,7 +145,7 @@ def test_a_deleted_user_keeps_nothing(tmp_path: Path) -> None:
 
 def test_a_value_that_no_change_wrote_was_changed_by_hand(tmp_path: Path) -> None:
     history = traced(records(tmp_path), 4, version(3))
-    found = accounted(history, version(3), {"group": "GOLD", "leverage": "200", "nickname": "x"}, balance="20.00")
+    found = values_of(history, version(3), {"group": "GOLD", "leverage": "200", "nickname": "x"}, balance="20.00")
     notes = noted(found)
     assert (notes["group"], notes["leverage"], notes["margin"]) == (Note.BY_HAND, Note.AS_WRITTEN, Note.GONE)
     assert found.others == ("nickname",)
@@ -156,13 +156,13 @@ def test_a_value_that_no_change_wrote_was_changed_by_hand(tmp_path: Path) -> Non
 def test_a_version_that_the_topics_do_not_tell_wrote_what_they_do_not(tmp_path: Path) -> None:
     """The changes that were applied last are not in the topics any more, or not in the range that was read."""
     history = traced(records(tmp_path), 10, version(9))
-    notes = noted(accounted(history, version(9), {"group": "GOLD", "leverage": "200"}))
+    notes = noted(values_of(history, version(9), {"group": "GOLD", "leverage": "200"}))
     assert (notes["group"], notes["leverage"]) == (Note.BEYOND, Note.AS_WRITTEN)
 
 
 def test_without_records_nothing_is_known(tmp_path: Path) -> None:
     history = traced([], 0, None)
-    assert noted(accounted(history, None, {"group": "GOLD"})) == {"group": Note.UNTOLD}
+    assert noted(values_of(history, None, {"group": "GOLD"})) == {"group": Note.UNTOLD}
 
 
 def explanation(folder: Path, *, in_database: bool = True) -> Explanation:
@@ -175,7 +175,7 @@ def explanation(folder: Path, *, in_database: bool = True) -> Explanation:
     return Explanation(
         user=USER,
         stored_user=StoredUser(config, None, "10.00", 60, guard),
-        account=account(there, history, guard, TABLE, RULES),
+        user_values=user_values(there, history, guard, TABLE, RULES),
         history=history,
         letters=(),
         knows_database=True,
@@ -191,7 +191,7 @@ def test_problems_come_first(tmp_path: Path) -> None:
         "  ! not as in the database: wallet_balance, group, balance",
         "  ! changed by hand, or by another program: group",
         "  ! written before, and gone: "
-        + ", ".join(each.name for each in explanation(tmp_path).account.config if each.note is Note.GONE),
+        + ", ".join(each.name for each in explanation(tmp_path).user_values.config if each.note is Note.GONE),
     ]
     assert "records that the consumer has not reached: 1" in text
     assert "  group                    'GOLD'  !! database 'VIP'" in text
@@ -215,7 +215,7 @@ def test_what_is_left_of_a_user_is_wrong_and_nobody_is_not(tmp_path: Path) -> No
     assert "the database has no such user, but Redis does: balance string, portfolio hash" in left.problems()
     history = traced([], 0, None)
     nothing = StoredUser(None, None, None, None, GuardState({}))
-    nobody = replace(known, stored_user=nothing, history=history, account=Account((), (), None, ()))
+    nobody = replace(known, stored_user=nothing, history=history, user_values=UserValues((), (), None, ()))
     assert nobody.problems() == []
     assert "  the user is neither in the database nor in Redis" in to_text(nobody, 1).splitlines()
 
@@ -225,7 +225,7 @@ def test_a_wrong_balance_is_told_without_a_hash_and_a_portfolio_by_its_name(tmp_
     guard = GuardState({TABLE.table: version(3)})
     database = {"wallet_balance": "20.00", "group": "VIP"}
     there = ReadValues(None, {"wallet_balance": "5.00", "equity": "2"}, "0.01", database)
-    found = account(there, history, guard, TABLE, RULES)
+    found = user_values(there, history, guard, TABLE, RULES)
     assert found.wrong() == ["portfolio.wallet_balance", "balance"]
     assert found.noted(Note.GONE) == []
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from consumer.commands.explain.account import Note, ReadValues, account
 from consumer.commands.explain.history import ChangeOutcome, GroupProgress, History, trace
 from consumer.commands.explain.report import to_json, to_text
+from consumer.commands.explain.user_values import Note, ReadValues, user_values
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
@@ -25,10 +25,10 @@ from tests.unit.commands.test_explain import (
     TABLE,
     TOPIC,
     USER,
-    accounted,
     explanation,
     noted,
     records,
+    values_of,
     version,
 )
 
@@ -73,7 +73,7 @@ def test_a_read_that_only_fills_is_lost_by_nobody(tmp_path: Path) -> None:
         ChangeOutcome.APPLIED,
         ChangeOutcome.FILLED,
     ]
-    found = accounted(history, version(3), {"leverage": "200", "last_updated": UPDATED_AT}, balance="20.00")
+    found = values_of(history, version(3), {"leverage": "200", "last_updated": UPDATED_AT}, balance="20.00")
     assert noted(found)["leverage"] is Note.AS_WRITTEN
     assert noted(found)["last_updated"] is Note.AS_WRITTEN
     waiting = traced(life(tmp_path, READ.format(leverage=200)), 4, version(3))
@@ -83,11 +83,11 @@ def test_a_read_that_only_fills_is_lost_by_nobody(tmp_path: Path) -> None:
 def test_what_a_read_filled_is_as_written(tmp_path: Path) -> None:
     """The balance string had expired, and the read made it anew."""
     history = traced(life(tmp_path, READ.format(leverage=250)), 5, version(3))
-    found = accounted(history, version(3), {"leverage": "250", "last_updated": UPDATED_AT}, balance="20.00")
+    found = values_of(history, version(3), {"leverage": "250", "last_updated": UPDATED_AT}, balance="20.00")
     (leverage,) = [each for each in found.config if each.name == "leverage"]
     assert leverage.note is Note.AS_WRITTEN
-    assert leverage.setting is not None
-    assert leverage.setting.version.offset == 4
+    assert leverage.written is not None
+    assert leverage.written.version.offset == 4
 
 
 @pytest.mark.parametrize("more", ["", LATER])
@@ -101,7 +101,7 @@ def test_a_read_of_a_marked_user_writes_everything(tmp_path: Path, more: str) ->
     )
     stamp = "2024-01-15T13:00:00.000Z" if more else READ_AT
     notes = noted(
-        accounted(history, last, {"leverage": "300", "group": "GOLD" if more else "VIP", "last_updated": stamp})
+        values_of(history, last, {"leverage": "300", "group": "GOLD" if more else "VIP", "last_updated": stamp})
     )
     assert {notes[name] for name in ("leverage", "group", "last_updated")} == {Note.AS_WRITTEN}
 
@@ -126,13 +126,13 @@ def test_what_a_repair_wrote_is_changed_by_nobodys_hand(tmp_path: Path) -> None:
     history = traced(life(tmp_path), 4, version(3))
     there = ReadValues({"leverage": "7"}, None, None, {"leverage": "7"})
     state = GuardState({TABLE.table: version(3)})
-    assert noted(account(there, history, state, TABLE, RULES))["leverage"] is Note.BEYOND
+    assert noted(user_values(there, history, state, TABLE, RULES))["leverage"] is Note.BEYOND
 
 
 def test_a_repair_writes_when_it_was(tmp_path: Path) -> None:
     history = traced(life(tmp_path), 4, version(3))
     for stamp, note in ((READ_AT, Note.BEYOND), ("2024-01-15T09:00:00.000Z", Note.BY_HAND), ("soon", Note.BY_HAND)):
-        found = accounted(history, version(3), {"last_updated": stamp, "last_balance_update": UPDATED_AT})
+        found = values_of(history, version(3), {"last_updated": stamp, "last_balance_update": UPDATED_AT})
         assert noted(found)["last_updated"] is note
         assert noted(found)["last_balance_update"] is Note.AS_WRITTEN
 

@@ -10,7 +10,7 @@ from msgspec import structs
 from consumer.commands.replay.partial_decoder import LinkedPartialDecoder, PartialDecoder
 from consumer.errors import RecordError
 from consumer.events.avro import KnownSchemas
-from consumer.events.decimals import spelled
+from consumer.events.decimals import with_decimal_schema
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent, Operation
 from consumer.mapping.reference import reference
@@ -43,7 +43,7 @@ def test_of_real_records_it_says_what_reading_them_whole_says(file: Path) -> Non
             assert isinstance(event, ChangeEvent)
             assert (seen.user, seen.op, seen.position) == (str(user_of(event, table)), event.op, event.position)
             if event.op is Operation.UPDATE:
-                event = spelled(event, table.money())
+                event = with_decimal_schema(event, table.money())
                 assert event.after is not None
                 changed = diff(event.before or {}, event.after, table, event.schema).fields
                 assert list(seen.changed) == list(changed)

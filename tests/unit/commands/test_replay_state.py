@@ -11,7 +11,7 @@ from consumer.commands.replay.state import ReplayState, packed
 from consumer.commands.replay.summary import Summary
 from consumer.errors import ConfigError
 from consumer.mapping.keys import UserId
-from consumer.sink.drift import Difference
+from consumer.sink.comparison import Difference
 from consumer.source.bounds import Span
 
 SPANS = [Span("t", 0, 0, 9), Span("t", 1, 3, 7)]

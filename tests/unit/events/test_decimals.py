@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from consumer.events.record import SourceRecord
-from consumer.mapping.columns import ColumnWatch, Drift, DriftKind
 from consumer.mapping.reference import reference
+from consumer.mapping.schema_drift import Drift, DriftKind, SchemaDrifts
 from consumer.planning.decision import Decision, Outcome, decide
 from tests.support.scenario import load_all
 
@@ -117,7 +117,7 @@ def test_what_is_no_amount_says_so(text: str) -> None:
 def test_the_scale_of_precise_decimals_is_told_to_be_assumed() -> None:
     found = decide(record(ZERO, ZERO | {"wallet_balance": "Bf2CIA=="}), reference())
     assert found.event is not None
-    assert ColumnWatch(reference()).counted([found.event])[Drift("live_users", "", DriftKind.SCALE)] == 1
+    assert SchemaDrifts(reference()).counted([found.event])[Drift("live_users", "", DriftKind.SCALE)] == 1
 
 
 def test_text_among_base64_is_refused() -> None:

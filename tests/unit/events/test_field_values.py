@@ -22,9 +22,9 @@ from consumer.events.event import UNAVAILABLE, ChangeEvent, ColumnSchema, Tombst
 from consumer.events.record import SourceRecord
 from consumer.events.value import Kind
 from consumer.mapping import file as mapping
-from consumer.mapping.columns import Drift, DriftKind
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
+from consumer.mapping.schema_drift import Drift, DriftKind
 from consumer.planning.decision import Decision, Outcome, decide
 from consumer.planning.diff import Change, diff
 from consumer.planning.effect import Plan

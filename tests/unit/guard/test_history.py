@@ -16,7 +16,7 @@ from consumer.guard import search as module
 from consumer.guard.history import Histories, PartitionHistory
 from consumer.guard.memory import Memory, NewestReads
 from consumer.guard.search import Coverage
-from consumer.guard.sent import change_id, sent_change
+from consumer.guard.streamed_change import change_id, streamed_change
 
 PART = Partition("trading.trading.live_users", 0)
 CLOCK_MS = 1000
@@ -400,33 +400,33 @@ def test_of_a_topic_that_got_partitions_what_lay_elsewhere_makes_what_follows_co
     assert firsts(history, [second, again(first, 1), again(second, 2)]) == [None, None, None]
 
 
-def test_a_tombstone_behind_its_delete_is_no_orphan() -> None:
+def test_a_tombstone_behind_its_delete_is_not_alone() -> None:
     history = fresh()
     delete = change(1, 0, after=None)
     assert history.first_sent(delete) is None
-    assert not history.is_orphan(1, (7,))
-    assert history.is_orphan(2, (8,))
+    assert not history.is_delete_missing(1, (7,))
+    assert history.is_delete_missing(2, (8,))
 
 
-def test_a_tombstone_behind_a_delete_that_is_sent_again_is_no_orphan() -> None:
+def test_a_tombstone_behind_a_delete_that_is_sent_again_is_not_alone() -> None:
     history = fresh()
     delete, back = change(1, 0, after=None), change(2, 2, before=None)
     firsts(history, [delete, back])
     assert history.first_sent(again(delete, 3)) == 0
-    assert not history.is_orphan(4, (7,))
+    assert not history.is_delete_missing(4, (7,))
 
 
 def test_the_first_tombstone_after_a_restart_is_looked_up() -> None:
     delete = change(1, 8, after=None)
-    assert not fresh(TopicStub([delete])).is_orphan(9, (7,))
-    assert fresh(TopicStub([change(1, 8)])).is_orphan(9, (7,))
+    assert not fresh(TopicStub([delete])).is_delete_missing(9, (7,))
+    assert fresh(TopicStub([change(1, 8)])).is_delete_missing(9, (7,))
 
 
-def test_what_is_sent_again_behind_an_orphan_brings_the_user_back() -> None:
+def test_what_is_sent_again_behind_a_lone_tombstone_brings_the_user_back() -> None:
     history = fresh()
     insert = change(1, 0, before=None)
     firsts(history, [insert, change(2, 1, user=8)])
-    assert history.is_orphan(2, (7,))
+    assert history.is_delete_missing(2, (7,))
     assert history.first_sent(again(insert, 3)) is None
 
 
@@ -435,7 +435,7 @@ def test_each_partition_has_a_history_of_its_own_until_it_is_taken_away() -> Non
     other = replace(TEN[0], place=Place(PART.topic, 1, 5))
     assert [histories.first_sent(each) for each in (TEN[0], other, again(TEN[0], 1))] == [None, None, 0]
     tombstone = SourceRecord(PART.topic, 1, 6, NOW_MS, b'{"id":9}', None)
-    assert histories.is_orphan(tombstone, {"id": 9})
+    assert histories.is_delete_missing(tombstone, {"id": 9})
     histories.forget([PART])
     assert histories.first_sent(again(TEN[0], 1)) is None
 
@@ -482,8 +482,8 @@ def test_two_changes_have_two_identities() -> None:
         change(1, 0, gtid=False),
         change(1, 0, gtid=False, pos=101),
     ]
-    assert len({sent_change(each).identity for each in events}) == len(events)
-    assert sent_change(change(1, 0, counted=False)).identity == sent_change(change(1, 0)).identity
+    assert len({streamed_change(each).identity for each in events}) == len(events)
+    assert streamed_change(change(1, 0, counted=False)).identity == streamed_change(change(1, 0)).identity
 
 
 def test_a_copy_of_a_read_is_known_by_its_bytes() -> None:

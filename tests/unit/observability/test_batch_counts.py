@@ -12,7 +12,7 @@ from consumer.guard.version import Verdict
 from consumer.mapping.reference import reference
 from consumer.observability.batch_counts import OUTCOMES, count_batch, outcome_of
 from consumer.pipeline.dead_letter import DeadLetter
-from consumer.pipeline.protocols import Applied, Step
+from consumer.pipeline.protocols import Applied, RecordResult
 from consumer.planning.decision import decide_all
 from tests.support.scenario import load_all
 
@@ -24,19 +24,19 @@ def applied(verdict: Verdict = Verdict.NEWER) -> Applied:
     return Applied(verdict, config_created=False, updated=True, cleared=3, receivers=1, stored="")
 
 
-def step(offset: int, answer: Applied | None) -> Step:
+def result(offset: int, answer: Applied | None) -> RecordResult:
     record = DEPOSIT.record(offset)
     (decision,) = decide_all([record], reference())
-    return Step(record, decision, answer)
+    return RecordResult(record, decision, answer)
 
 
-def dead(offset: int, *, is_told: bool = False) -> Step:
+def dead(offset: int, *, is_told: bool = False) -> RecordResult:
     record = structs.replace(DEPOSIT.record(offset), value=b"no JSON")
     (decision,) = decide_all([record], reference())
     assert decision.error is not None
     letter = None if is_told else DeadLetter(record, decision.error, (), "group")
     # The mark of the user was applied; the record was not.
-    return Step(record, decision, applied(), is_dead=True, letter=letter)
+    return RecordResult(record, decision, applied(), is_dead=True, letter=letter)
 
 
 def test_every_outcome_has_its_word() -> None:
@@ -49,21 +49,21 @@ def test_every_outcome_has_its_word() -> None:
     found = [
         outcome_of(each)
         for each in (
-            *(step(0, applied(verdict)) for verdict in (Verdict.NEWER, Verdict.DUPLICATE, Verdict.STALE)),
-            Step(same, again, None),
-            Step(same, joined, None),
-            Step(same, nothing, None),
-            Step(tombstone, ignored, None),
+            *(result(0, applied(verdict)) for verdict in (Verdict.NEWER, Verdict.DUPLICATE, Verdict.STALE)),
+            RecordResult(same, again, None),
+            RecordResult(same, joined, None),
+            RecordResult(same, nothing, None),
+            RecordResult(tombstone, ignored, None),
             dead(0),
-            Step(same, other, None),
+            RecordResult(same, other, None),
         )
     ]
     assert found == list(OUTCOMES)
-    assert outcome_of(step(0, applied(Verdict.HEALED))) == "applied"
+    assert outcome_of(result(0, applied(Verdict.HEALED))) == "applied"
 
 
 def test_a_batch_is_counted_by_table_and_outcome() -> None:
-    batch = [step(0, applied()), step(1, applied()), step(2, applied(Verdict.STALE)), dead(3)]
+    batch = [result(0, applied()), result(1, applied()), result(2, applied(Verdict.STALE)), dead(3)]
     found = count_batch(batch)
     assert found.changes == {
         ("live_users", "applied"): 2,
@@ -80,7 +80,7 @@ def test_a_letter_counts_once_though_its_record_is_read_again() -> None:
 
 
 def test_effects_and_times_are_those_of_what_was_applied() -> None:
-    batch = [step(0, applied()), step(1, applied(Verdict.DUPLICATE))]
+    batch = [result(0, applied()), result(1, applied(Verdict.DUPLICATE))]
     plan = batch[0].decision.plan
     assert plan is not None
     found = count_batch(batch)
@@ -91,21 +91,21 @@ def test_effects_and_times_are_those_of_what_was_applied() -> None:
 
 
 def test_an_update_of_a_hash_that_is_not_there_is_no_effect() -> None:
-    assert count_batch([step(0, structs.replace(applied(), updated=False))]).effects["update"] == 0
+    assert count_batch([result(0, structs.replace(applied(), updated=False))]).effects["update"] == 0
 
 
 def test_what_debezium_sends_again_is_counted_and_has_no_effect() -> None:
     first = DEPOSIT.record(0)
     again = structs.replace(first, offset=1, timestamp_ms=first.timestamp_ms + 60_000)
     decisions = decide_all([first, again], reference(), history=Histories(None, 0))
-    found = count_batch([Step(first, decisions[0], applied()), Step(again, decisions[1], None)])
+    found = count_batch([RecordResult(first, decisions[0], applied()), RecordResult(again, decisions[1], None)])
     assert found.changes == {("live_users", "applied"): 1, ("live_users", "sent_again"): 1}
     assert found.effects["config"] == 1
     assert found.committed_ms == [first.timestamp_ms - 7], "it was not committed again"
 
 
 def test_a_partition_is_as_far_as_its_last_record_by_the_sources_time() -> None:
-    first, last = step(0, applied()), dead(3)
+    first, last = result(0, applied()), dead(3)
     assert first.decision.event is not None
     assert count_batch([first]).reached_ms == {USERS: first.decision.event.position.ts_ms}
     assert count_batch([first, last]).reached_ms == {USERS: last.record.timestamp_ms}, "it can't be read"

@@ -16,15 +16,15 @@ from consumer.errors import ConfigError, ServerUnavailable
 from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.version import Verdict
-from consumer.mapping.columns import Drift, DriftKind
 from consumer.mapping.reference import reference
+from consumer.mapping.schema_drift import Drift, DriftKind
 from consumer.observability.batch_counts import OUTCOMES
 from consumer.observability.metrics import Metrics
 from consumer.observability.probes import serve
-from consumer.pipeline.protocols import Source, Step
+from consumer.pipeline.protocols import RecordResult, Source
 from consumer.settings.sections import Metrics as Settings
 from tests.support.stack.port import Ports
-from tests.unit.observability.test_batch_counts import applied, dead, step
+from tests.unit.observability.test_batch_counts import applied, dead, result
 
 USERS, DEMO = Partition("trading.trading.live_users", 0), Partition("trading.trading.demo_users", 3)
 AWAY = ServerUnavailable("Redis", "no answer", cause="ConnectionError")
@@ -49,7 +49,7 @@ class _Source:
 
 def look(metrics: Metrics, **lag: int) -> None:
     parts = {"users": USERS, "demo": DEMO}
-    metrics.looked(cast(Source, _Source({parts[name]: left for name, left in lag.items()})))
+    metrics.tick(cast(Source, _Source({parts[name]: left for name, left in lag.items()})))
 
 
 def scraped(metrics: Metrics) -> dict[str, dict[tuple[str, ...], float]]:
@@ -73,9 +73,9 @@ def metrics(clock: _Clock) -> Metrics:
 
 
 def test_batches_add_up(metrics: Metrics) -> None:
-    metrics.stepped([step(0, applied()), step(1, applied(Verdict.STALE)), dead(2)])
-    again = step(3, None)
-    metrics.stepped([Step(again.record, structs.replace(again.decision, first_sent=0), None)])
+    metrics.records_done([result(0, applied()), result(1, applied(Verdict.STALE)), dead(2)])
+    again = result(3, None)
+    metrics.records_done([RecordResult(again.record, structs.replace(again.decision, first_sent=0), None)])
     found = scraped(metrics)
     assert found["cdc_changes_total"] == {
         ("applied", "live_users"): 1,
@@ -88,12 +88,12 @@ def test_batches_add_up(metrics: Metrics) -> None:
 
 
 def test_a_latency_falls_into_every_bucket_from_its_own_on(metrics: Metrics, clock: _Clock) -> None:
-    plan = step(0, applied()).decision.plan
+    plan = result(0, applied()).decision.plan
     assert plan is not None
     clock.now = plan.version.ts_ms / 1000 + 0.03
-    metrics.stepped([step(0, applied())])
+    metrics.records_done([result(0, applied())])
     clock.now += 7
-    metrics.stepped([step(1, applied())])
+    metrics.records_done([result(1, applied())])
     found = scraped(metrics)
     buckets = found["cdc_commit_to_redis_seconds_bucket"]
     assert [buckets[(bound,)] for bound in ("0.025", "0.05", "5.0", "10.0", "+Inf")] == [0, 1, 1, 2, 2]
@@ -104,7 +104,7 @@ def test_a_latency_falls_into_every_bucket_from_its_own_on(metrics: Metrics, clo
 
 def test_a_source_whose_clock_is_ahead_took_no_time(metrics: Metrics, clock: _Clock) -> None:
     clock.now = 0.0
-    metrics.stepped([step(0, applied())])
+    metrics.records_done([result(0, applied())])
     assert scraped(metrics)["cdc_commit_to_redis_seconds_bucket"][("0.001",)] == 1
 
 
@@ -140,9 +140,9 @@ def test_retries_are_counted_by_server_and_cause_and_pauses_in_seconds(metrics: 
     clock.now += 3
     metrics.waiting(ServerUnavailable("Redis", "OOM …", cause="OOM"), 1.0)
     clock.now += 2
-    metrics.resumed()
+    metrics.servers_available()
     metrics.waiting(ServerUnavailable("registry at http://r", "answers 503"), 1.0)
-    metrics.resumed()
+    metrics.servers_available()
     metrics.uncommitted(ServerUnavailable("Kafka", "timed out", cause="KafkaTimeoutError"))
     metrics.interrupted(ServerUnavailable("Kafka", "gone", cause="NoBrokersAvailable"), 1.0)
     clock.now += 4
@@ -193,12 +193,12 @@ def test_ready_with_partitions_with_servers_and_not_too_far_behind(metrics: Metr
     assert metrics.is_ready()
     metrics.waiting(AWAY, 1.0)
     assert metrics.unready() == "waiting for redis"
-    metrics.resumed()
+    metrics.servers_available()
     metrics.interrupted(ServerUnavailable("Kafka", "gone"), 1.0)
     assert metrics.unready() == "waiting for kafka"
-    metrics.resumed()
+    metrics.servers_available()
     assert not metrics.is_ready(), "reading is another matter"
-    metrics.continued()
+    metrics.source_available()
     assert metrics.is_ready()
     look(metrics, users=3)
     clock.now += 61
@@ -268,7 +268,7 @@ def test_an_emptied_redis_is_a_metric_and_the_first_reason_not_to_be_ready(metri
     assert metrics.unready() == "Redis was emptied, waiting for a command"
     assert scraped(metrics)["cdc_redis_emptied"] == {(): 1}
     metrics.emptied("")
-    metrics.resumed()
+    metrics.servers_available()
     assert metrics.is_ready()
     assert scraped(metrics)["cdc_redis_emptied"] == {(): 0}
 

@@ -21,9 +21,9 @@ from consumer.guard.version import Verdict
 from consumer.mapping.reference import reference
 from consumer.observability import tracing as tracing_module
 from consumer.observability.tracing import Tracing, _LoggingExporter
-from consumer.pipeline.protocols import Step
+from consumer.pipeline.protocols import RecordResult
 from consumer.settings.sources import load
-from tests.unit.observability.test_batch_counts import applied, dead, step
+from tests.unit.observability.test_batch_counts import applied, dead, result
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEADER = ("traceparent", f"00-{TRACE}-{PARENT}-01".encode())
@@ -34,10 +34,10 @@ class _Spans:
         self.exporter = InMemorySpanExporter()
         self.tracing = Tracing(self.exporter, "group")
 
-    def of(self, steps: Sequence[Step]) -> tuple[ReadableSpan, ...]:
+    def of(self, results: Sequence[RecordResult]) -> tuple[ReadableSpan, ...]:
         """The spans of a batch, that of the batch last."""
-        self.tracing.took([each.record for each in steps])
-        self.tracing.stepped(steps)
+        self.tracing.batch_started([each.record for each in results])
+        self.tracing.records_done(results)
         self.tracing._provider.force_flush()
         spans = self.exporter.get_finished_spans()
         self.exporter.clear()
@@ -51,12 +51,12 @@ def spans() -> Iterator[_Spans]:
     found.tracing.close()
 
 
-def traced(made: Step) -> Step:
+def traced(made: RecordResult) -> RecordResult:
     return structs.replace(made, record=structs.replace(made.record, headers=(HEADER,)))
 
 
 def test_a_batch_is_a_span(spans: _Spans) -> None:
-    (batch,) = spans.of([step(0, applied()), step(1, applied())])
+    (batch,) = spans.of([result(0, applied()), result(1, applied())])
     assert batch.name == "process batch"
     assert batch.kind is SpanKind.CONSUMER
     assert batch.parent is None
@@ -68,7 +68,7 @@ def test_a_batch_is_a_span(spans: _Spans) -> None:
 
 
 def test_an_applied_change_continues_the_trace_that_it_carries(spans: _Spans) -> None:
-    change, batch = spans.of([step(0, applied()), traced(step(1, applied()))])
+    change, batch = spans.of([result(0, applied()), traced(result(1, applied()))])
     assert change.name == "process trading.trading.live_users"
     assert change.context is not None
     assert change.parent is not None
@@ -87,13 +87,13 @@ def test_an_applied_change_continues_the_trace_that_it_carries(spans: _Spans) ->
 
 
 def test_what_was_not_applied_or_carries_no_valid_trace_has_none(spans: _Spans) -> None:
-    broken = step(2, applied())
+    broken = result(2, applied())
     broken = structs.replace(broken, record=structs.replace(broken.record, headers=(("traceparent", b"00-nothing"),)))
-    assert len(spans.of([traced(step(0, applied(Verdict.STALE))), traced(dead(1)), broken])) == 1
+    assert len(spans.of([traced(result(0, applied(Verdict.STALE))), traced(dead(1)), broken])) == 1
 
 
 def test_a_trace_that_its_beginner_did_not_sample_is_not_exported(spans: _Spans) -> None:
-    made = step(0, applied())
+    made = result(0, applied())
     unsampled = structs.replace(made.record, headers=(("traceparent", f"00-{TRACE}-{PARENT}-00".encode()),))
     assert [span.name for span in spans.of([structs.replace(made, record=unsampled)])] == ["process batch"]
 

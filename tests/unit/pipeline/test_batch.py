@@ -50,20 +50,20 @@ class Answering:
             self.asked.append(plan.mode)
             yield at, self._answers.get(plan.mode, DONE)
 
-    def remember(self, offsets: Mapping[Partition, int], canary: str = "") -> bool:
+    def store_offsets(self, offsets: Mapping[Partition, int], replay_key: str = "") -> bool:
         return True
 
     def advance(self, offsets: Mapping[Partition, int]) -> bool:
         return True
 
-    def recall(self) -> Mapping[Partition, int]:
+    def stored_offsets(self) -> Mapping[Partition, int]:
         return {}
 
-    def stop_at(self, offsets: Mapping[Partition, int]) -> None: ...
+    def store_stop_offsets(self, offsets: Mapping[Partition, int]) -> None: ...
 
-    def go_on_with(self, partitions: Collection[Partition]) -> None: ...
+    def delete_stop_offsets(self, partitions: Collection[Partition]) -> None: ...
 
-    def go_on(self) -> None: ...
+    def accept_new_connection(self) -> None: ...
 
 
 def test_what_is_read_again_is_done_again_and_told_nobody() -> None:
@@ -76,12 +76,12 @@ def test_records_of_an_older_assignment_are_neither_tried_nor_done() -> None:
     batch = batch_of(deposits((0, 1), (1, 1), (0, 2)), {0: 1, 1: 1})
     in_flight = InFlight(batch, delivery_of(batch), None)
     topic = batch.records[0].topic
-    in_flight.drop_stale({Partition(topic, 0): 1, Partition(topic, 1): 2})
+    in_flight.drop_revoked({Partition(topic, 0): 1, Partition(topic, 1): 2})
     sink = Answering()
     in_flight.delivery.attempt(sink)
     batch.answers = in_flight.delivery.answers
     assert len(sink.asked) == 2
-    assert [step.record.place for step in batch.steps()] == [batch.records[0].place, batch.records[2].place]
+    assert [result.record.place for result in batch.results()] == [batch.records[0].place, batch.records[2].place]
     assert list(batch.judged()) == [0, 2]
 
 
@@ -89,20 +89,20 @@ def test_answers_to_what_was_dropped_since_are_taken_and_count_for_nothing() -> 
     batch = batch_of(deposits((0, 1)), {0: 1})
     in_flight, sink = InFlight(batch, delivery_of(batch), None), Answering()
     in_flight.delivery.begin(sink)
-    in_flight.drop_stale({})
+    in_flight.drop_revoked({})
     over = [in_flight.delivery.is_over]  # nothing else may be asked of the sink before the answers are taken
     in_flight.delivery.attempt(sink)
     over.append(in_flight.delivery.is_over)
     assert over == [False, True]
     assert in_flight.delivery.answers == {}
-    assert batch.steps() == []
+    assert batch.results() == []
 
 
 def test_a_dead_letter_of_an_older_assignment_is_not_written() -> None:
     bad = replace(DEPOSIT.record(1), value=b"no JSON")
     batch = batch_of([bad], {0: 1})
     assert len(batch.letters()) == 1
-    assert batch.drop_stale({Partition(bad.topic, 0): 2})
+    assert batch.drop_revoked({Partition(bad.topic, 0): 2})
     assert batch.letters() == []
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from consumer.mapping.keys import companion
+from consumer.mapping.keys import version_key_of
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Names
 from consumer.planning.decision import decide
 from consumer.planning.effect import Plan
-from consumer.sink.cluster.plan_slots import SLOTS, by_slot, is_apart, slot, tags
+from consumer.sink.cluster.plan_slots import SLOTS, by_slot, is_in_other_slot, slot, tags
 from tests.support.scenario import load_all
 
 PLANS = [
@@ -29,34 +29,34 @@ def test_every_key_is_in_one_part_and_every_part_in_one_slot() -> None:
     assert len(PLANS) > 20
     for plan in PLANS:
         parts = by_slot(plan, ["financial_summary:live:123:day", "{live:123}:near"])
-        beside = keys(parts.beside) if parts.beside else []
-        every = [*keys(parts.state), *beside, *parts.cleared]
+        in_other_slot = keys(parts.in_other_slot) if parts.in_other_slot else []
+        every = [*keys(parts.in_version_slot), *in_other_slot, *parts.cleared]
         assert sorted(every) == sorted([*keys(plan), "financial_summary:live:123:day", "{live:123}:near"])
-        assert {slot(key) for key in [plan.guard, *keys(parts.state)]} == {parts.home}
-        if parts.beside is not None:
-            assert {slot(key) for key in [parts.beside.guard, *beside]} == {parts.beside_slot}
-            assert parts.beside.version == plan.version
+        assert {slot(key) for key in [plan.guard, *keys(parts.in_version_slot)]} == {parts.version_slot}
+        if parts.in_other_slot is not None:
+            assert {slot(key) for key in [parts.in_other_slot.guard, *in_other_slot]} == {parts.other_slot}
+            assert parts.in_other_slot.version == plan.version
 
 
 def test_what_lies_together_is_one_part_with_its_messages() -> None:
     plan = next(plan for plan in PLANS if plan.messages)
     here = replace(plan, balance=None, removed=None, cleared=replace(plan.cleared, keys=("{live:123}:x",)))
     assert by_slot(here, ()).is_whole
-    assert by_slot(here, ()).state.messages == plan.messages
-    assert by_slot(here, ["elsewhere"]).state.messages == ()
+    assert by_slot(here, ()).in_version_slot.messages == plan.messages
+    assert by_slot(here, ["elsewhere"]).in_version_slot.messages == ()
 
 
 def test_the_companion_lies_beside() -> None:
     for key in ("user_balance:live:123", "balance:{live:123}", "odd{"):
-        assert slot(companion(key)) == slot(key)
-        assert companion(key) != key
+        assert slot(version_key_of(key)) == slot(key)
+        assert version_key_of(key) != key
 
 
 def test_keys_without_the_tag_lie_apart() -> None:
     names = Names()
-    assert not is_apart(names, names.config)
-    assert is_apart(names, names.balance)
-    assert is_apart(names, "user:<type>:<id>:config")
+    assert not is_in_other_slot(names, names.config)
+    assert is_in_other_slot(names, names.balance)
+    assert is_in_other_slot(names, "user:<type>:<id>:config")
 
 
 def test_a_tag_in_every_part() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from consumer.commands.dead_letters.hidden import HIDDEN, digest, visible
+from consumer.commands.dead_letters.redacted import REDACTED, digest, visible
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
@@ -39,15 +39,15 @@ def test_owned_columns_are_shown_and_all_others_hidden() -> None:
     found = shown(changed(after=row(password=SECRET, email=SECRET, view_password=None, wallet_balance="7.5")))
     after = found["value"]["after"]
     assert (after["wallet_balance"], after["id"]) == ("7.5", 123)
-    assert (after["password"], after["email"], after["view_password"]) == (HIDDEN,) * 3
+    assert (after["password"], after["email"], after["view_password"]) == (REDACTED,) * 3
     assert found["value"]["op"] == "u"
     assert found["value_problem"] == ""
     assert found["key"] == {"id": 123}
 
 
 def test_an_owned_column_that_holds_more_than_a_value_is_hidden() -> None:
-    assert shown(changed(after=row(wallet_balance={"a": SECRET})))["value"]["after"]["wallet_balance"] == HIDDEN
-    assert shown(changed(after=row(wallet_balance=[SECRET])))["value"]["after"]["wallet_balance"] == HIDDEN
+    assert shown(changed(after=row(wallet_balance={"a": SECRET})))["value"]["after"]["wallet_balance"] == REDACTED
+    assert shown(changed(after=row(wallet_balance=[SECRET])))["value"]["after"]["wallet_balance"] == REDACTED
 
 
 def test_of_the_source_only_where_it_stood_is_shown() -> None:
@@ -63,7 +63,7 @@ def test_a_linked_row_shows_what_the_mapping_reads() -> None:
     after = {"id": 1, "user_id": 5, "status": "completed", "transaction_id": "T1", "metadata": SECRET}
     found = shown(changed(source=source, before=None, after=after))
     assert found["value"]["before"] is None
-    assert found["value"]["after"] == {**after, "metadata": HIDDEN}
+    assert found["value"]["after"] == {**after, "metadata": REDACTED}
 
 
 @pytest.mark.parametrize(
@@ -94,5 +94,5 @@ def test_keys_and_headers_that_may_hold_anything_are_not_shown() -> None:
     found = shown(structs.replace(DEPOSIT, key=b"hunter2", headers=(("trace", b"hunter2"), ("no", None))))
     assert found["key"] == digest(b"hunter2")
     assert found["headers"] == {"trace": digest(b"hunter2"), "no": "null"}
-    assert shown(structs.replace(DEPOSIT, key=b'{"id":1,"name":"hunter2"}'))["key"] == {"id": 1, "name": HIDDEN}
+    assert shown(structs.replace(DEPOSIT, key=b'{"id":1,"name":"hunter2"}'))["key"] == {"id": 1, "name": REDACTED}
     assert shown(structs.replace(DEPOSIT, key=None, value=None))["value"] == "null"

@@ -16,7 +16,7 @@ _ALIVE_WITHIN_S = 120.0
 STATES = (RUNNING, FAILED, "PAUSED", "STOPPED", "UNASSIGNED", "RESTARTING", "DESTROYED")
 
 
-class ConnectorStates(Collector):
+class ConnectorMetrics(Collector):
     """The states at the last check, and the number of failures of each connector. Other threads may collect."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class WatchMetrics:
         self._clock = clock
         self._checked_at = clock()
         self._problem = "Kafka Connect was not asked yet"
-        self.states = ConnectorStates()
+        self.states = ConnectorMetrics()
         self.registry.register(self.states)
         self.restarts = Counter(
             "cdc_connector_restarts",

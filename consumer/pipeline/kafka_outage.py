@@ -18,7 +18,7 @@ _GRACE_S = 3.0
 _STABLE_S = 3.0
 
 
-class Interruption:
+class KafkaOutage:
     """Knows since when reading fails and when to try again. While reading works it logs nothing; else it logs the
     reason every ``repeat_s`` seconds.
     """
@@ -75,7 +75,7 @@ class Interruption:
         self._reminder.is_over()
         self._failures, self._last_cause = 0, ""
         _log.info("Kafka can be read again", action="kafka.resumed", waited_s=round(waited, 1))
-        self._observer.continued()
+        self._observer.source_available()
 
     def _begin(self, error: ServerError, pause: float, cause: str) -> None:
         self._working_since = None

@@ -17,10 +17,10 @@ from consumer.settings.sources import Settings
 from consumer.sink.client import at_start
 from consumer.sink.keyspace import keyspace
 from consumer.sink.rights import database_key
-from consumer.sink.script import sound
+from consumer.sink.script import raise_first_error
 
 
-def recall(settings: Settings) -> frozenset[str]:
+def load(settings: Settings) -> frozenset[str]:
     """The databases that the group consumes; empty if nothing is stored.
 
     Raises:
@@ -30,30 +30,30 @@ def recall(settings: Settings) -> frozenset[str]:
     return _names(found)
 
 
-def recall_if_there(settings: Settings) -> frozenset[str]:
+def load_if_reachable(settings: Settings) -> frozenset[str]:
     """The databases that the group consumed before; empty if Redis can't be asked, which is reported elsewhere."""
     try:
-        return recall(settings)
+        return load(settings)
     except CdcError:
         return frozenset()
 
 
-def agree(settings: Settings, databases: frozenset[str]) -> frozenset[str]:
+def store_if_absent(settings: Settings, databases: frozenset[str]) -> frozenset[str]:
     """Store ``databases``, unless another member has stored others; answers what is stored.
 
     Raises:
-        ServerUnavailable, ConfigError: as :func:`recall`.
+        ServerUnavailable, ConfigError: as :func:`load`.
     """
     place = _place(settings)
     _, found = _ask(settings, [("HSETNX", *place, _text(databases)), ("HGET", *place)])
     return _names(found)
 
 
-def remember(settings: Settings, databases: frozenset[str]) -> None:
+def store(settings: Settings, databases: frozenset[str]) -> None:
     """Store the databases of the settings; they replace what was stored before.
 
     Raises:
-        ServerUnavailable, ConfigError: as :func:`recall`.
+        ServerUnavailable, ConfigError: as :func:`load`.
     """
     _ask(settings, [("HSET", *_place(settings), _text(databases))])
 
@@ -66,7 +66,7 @@ def _place(settings: Settings) -> tuple[str, str]:
 def _ask(settings: Settings, questions: Sequence[tuple[str, ...]]) -> Sequence[Any]:
     try:
         with closing(keyspace(settings.redis)) as keys:
-            return sound(keys.ask(questions))
+            return raise_first_error(keys.ask(questions))
     except redis.RedisError as error:
         raise at_start(error) from error
 

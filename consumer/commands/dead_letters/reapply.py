@@ -12,11 +12,11 @@ from consumer.guard.version import Verdict, Version, compare
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
 from consumer.pipeline.batch import Batch, Delivery
-from consumer.pipeline.letter_state import Outcome, Released, Unapplied
+from consumer.pipeline.letter_state import LetterResult, Outcome, Unapplied
 from consumer.pipeline.protocols import Sink
 from consumer.planning.decision import decide_all, healing_plan
 from consumer.planning.effect import Mode, Plan, Update, Upsert
-from consumer.sink.drift import StoredKeys, differences, version_of
+from consumer.sink.comparison import StoredKeys, differences, version_of
 
 LOST = "Redis has a newer change, but the record's user was not known when it failed, so nobody was marked"
 _OTHER_TYPE = "{} is a key of another type"
@@ -34,8 +34,8 @@ class View(Protocol):
         ...
 
 
-def foreseen(chosen: Sequence[Unapplied], view: View, rules: Rules, schemas: Schemas) -> list[Released]:
-    """The outcomes that :func:`release` would have now.
+def predicted(chosen: Sequence[Unapplied], view: View, rules: Rules, schemas: Schemas) -> list[LetterResult]:
+    """The outcomes that :func:`reapply` would have now.
 
     Raises:
         ServerUnavailable, ServerError: from Redis, or from ``schemas``.
@@ -54,7 +54,7 @@ def foreseen(chosen: Sequence[Unapplied], view: View, rules: Rules, schemas: Sch
         plan, row = plans[at], (plans[at].guard, plans[at].table)
         verdict = _expected_verdict(plan, stored_keys[at], applied.get(row), guards[at])
         if not isinstance(verdict, Verdict):
-            results.append(Released(each, Outcome.STAYS, verdict))
+            results.append(LetterResult(each, Outcome.STAYS, verdict))
             continue
         if verdict.is_accepted:
             applied[row] = plan.version
@@ -86,9 +86,9 @@ def _is_kept(part: Upsert | Update) -> bool:
     return isinstance(part, Update) and part.is_kept
 
 
-def release(
+def reapply(
     chosen: Sequence[Unapplied], sink: Sink, rules: Rules, schemas: Schemas, *, is_silent: bool = False
-) -> list[Released]:
+) -> list[LetterResult]:
     """Apply records in the given order; ``is_silent``: publish no messages.
 
     A record that fails again marks no user: the mark was set at its first failure, and may have moved since to a later
@@ -116,27 +116,29 @@ def _batch(chosen: Sequence[Unapplied], rules: Rules, schemas: Schemas, is_silen
     return Batch(records, decide_all(records, rules, schemas), "", range(len(records)) if is_silent else ())
 
 
-def _result(batch: Batch, each: Unapplied, at: int, rules: Rules, halt: CdcError | None) -> Released:
+def _result(batch: Batch, each: Unapplied, at: int, rules: Rules, halt: CdcError | None) -> LetterResult:
     if at in batch.errors:
         cause = batch.cause(at)
-        return Released(each, Outcome.STAYS, _without_place(cause), cause.advice)
+        return LetterResult(each, Outcome.STAYS, _without_place(cause), cause.advice)
     answer, plan = batch.answer(at), batch.plan(at)
     if plan is None:
-        return Released(each, Outcome.NOTHING, batch.decisions[at].reason)
+        return LetterResult(each, Outcome.NOTHING, batch.decisions[at].reason)
     if answer is None:
-        return Released(each, Outcome.STAYS, str(halt), halt.advice) if halt else Released(each, Outcome.APPLIED)
+        return (
+            LetterResult(each, Outcome.STAYS, str(halt), halt.advice) if halt else LetterResult(each, Outcome.APPLIED)
+        )
     return _outcome(each, plan, answer.verdict, rules)
 
 
-def _outcome(each: Unapplied, plan: Plan, verdict: Verdict, rules: Rules) -> Released:
+def _outcome(each: Unapplied, plan: Plan, verdict: Verdict, rules: Rules) -> LetterResult:
     if verdict.is_accepted:
-        return Released(each, Outcome.APPLIED)
+        return LetterResult(each, Outcome.APPLIED)
     if verdict is Verdict.DUPLICATE:
-        return Released(each, Outcome.REPEATED)
+        return LetterResult(each, Outcome.REPEATED)
     if not each.last.users and rules.table(plan.table) is not None:
         advice = f"cdc-consumer snapshot --user {plan.user} --authoritative, then discard it here"
-        return Released(each, Outcome.STAYS, LOST, advice)
-    return Released(each, Outcome.SUPERSEDED)
+        return LetterResult(each, Outcome.STAYS, LOST, advice)
+    return LetterResult(each, Outcome.SUPERSEDED)
 
 
 def _without_place(error: CdcError) -> str:

@@ -11,7 +11,7 @@ import redis
 from msgspec import structs
 from pydantic import SecretStr
 
-from consumer.commands.dead_letters.release import LOST, foreseen, release
+from consumer.commands.dead_letters.reapply import LOST, predicted, reapply
 from consumer.errors import ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import SourceRecord
@@ -52,9 +52,9 @@ def outcomes(
     """What became of them, which a dry run before foresaw, and touched nothing."""
     before = dump(client)
     with closing(view_of(client)) as view:
-        expected = [each.outcome for each in foreseen(found, view, rules, NO_SCHEMAS)]
+        expected = [each.outcome for each in predicted(found, view, rules, NO_SCHEMAS)]
     assert dump(client) == before
-    became = [each.outcome for each in release(found, sink, rules, NO_SCHEMAS, is_silent=is_silent)]
+    became = [each.outcome for each in reapply(found, sink, rules, NO_SCHEMAS, is_silent=is_silent)]
     assert became == expected
     return became
 
@@ -121,7 +121,7 @@ def test_what_fails_again_stays_and_moves_no_mark(sink: RedisSink, client: redis
     lost = structs.replace(record("A deposit", 0), value=b"no JSON")
     found = followed(sink, lost, structs.replace(record("A deposit", 1), value=b"no JSON"))
     before = dump(client)
-    (first,) = release(found[:1], sink, RULES, NO_SCHEMAS)
+    (first,) = reapply(found[:1], sink, RULES, NO_SCHEMAS)
     assert (first.outcome, first.is_done) == (Outcome.STAYS, False)
     assert first.why == "7 bytes that are not JSON"
     assert dump(client) == before, "the mark is the second one's"
@@ -133,7 +133,7 @@ def test_redis_refuses_it_again(sink: RedisSink, client: redis.Redis) -> None:
     found = refused(sink, client, record("A deposit", 0))
     client.set(CONFIG, "no hash again")
     assert outcomes(found, sink, client) == [Outcome.STAYS]
-    (result,) = release(found, sink, RULES, NO_SCHEMAS)
+    (result,) = reapply(found, sink, RULES, NO_SCHEMAS)
     assert result.why == f"Redis refused the change: WRONGTYPE {CONFIG} is no hash"
 
 
@@ -154,7 +154,7 @@ def test_where_nobody_was_marked_being_past_it_is_not_enough(sink: RedisSink, cl
     followed(sink, record("The group", 1))
     (letter,) = lost.letters
     readable = Unapplied((replace(letter, record=good),))
-    (result,) = release([readable], sink, RULES, NO_SCHEMAS)
+    (result,) = reapply([readable], sink, RULES, NO_SCHEMAS)
     assert (result.outcome, result.why) == (Outcome.STAYS, LOST)
     assert "snapshot --user live:123 --authoritative" in result.advice
 
@@ -163,7 +163,7 @@ def test_a_record_from_which_nothing_follows_is_done(sink: RedisSink) -> None:
     (lost,) = followed(sink, structs.replace(record("A deposit", 0), value=b"no JSON"))
     (letter,) = lost.letters
     tombstone = Unapplied((replace(letter, record=structs.replace(letter.record, value=None)),))
-    (result,) = release([tombstone], sink, RULES, NO_SCHEMAS)
+    (result,) = reapply([tombstone], sink, RULES, NO_SCHEMAS)
     assert (result.outcome, result.is_done) == (Outcome.NOTHING, True)
 
 
@@ -173,11 +173,11 @@ def test_what_is_foreseen_says_which_key_is_in_the_way(sink: RedisSink, client: 
     client.delete(GUARD, CONFIG)
     client.set(CONFIG, "no hash")
     with closing(view_of(client)) as view:
-        first, _ = foreseen(found, view, RULES, NO_SCHEMAS)
+        first, _ = predicted(found, view, RULES, NO_SCHEMAS)
         assert first.why == f"{CONFIG} is a key of another type"
         client.delete(CONFIG)
         client.hset(GUARD, "live_users", "junk")
-        first, _ = foreseen(found, view, RULES, NO_SCHEMAS)
+        first, _ = predicted(found, view, RULES, NO_SCHEMAS)
         assert first.why == f"the version of live_users in {GUARD} can't be read"
 
 
@@ -198,5 +198,5 @@ def test_a_dead_read_of_a_snapshot_fills(sink: RedisSink, client: redis.Redis) -
 def test_redis_away_in_between_and_once_more(sink: RedisSink, client: redis.Redis) -> None:
     found = refused(sink, client, record("A deposit", 0))
     with pytest.raises(ServerUnavailable):
-        release(found, FailingSink(sink, [ServerUnavailable("Redis", "away")]), RULES, NO_SCHEMAS)
+        reapply(found, FailingSink(sink, [ServerUnavailable("Redis", "away")]), RULES, NO_SCHEMAS)
     assert outcomes(found, sink, client) == [Outcome.APPLIED]

@@ -21,7 +21,7 @@ CONNECTOR = "kafka"
 """Used instead of the database's connector, if a change is known only from Kafka."""
 
 
-def orphaned_delete(
+def delete_of_lone_tombstone(
     record: SourceRecord, table_name: str, rules: Rules, schemas: Schemas, history: History
 ) -> ChangeEvent | None:
     """The delete for a tombstone; None if the delete itself is in the topic, or if the tombstone is of no user.
@@ -33,7 +33,7 @@ def orphaned_delete(
     """
     table = rules.table(table_name)
     key = key_of(record.key, schemas)
-    if table is None or not key or not history.is_orphan(record, key):
+    if table is None or not key or not history.is_delete_missing(record, key):
         return None
     with suppress(RecordError):
         user_in(key, table)
@@ -53,11 +53,11 @@ def orphaned_delete(
     return None
 
 
-def is_orphaned(event: ChangeEvent) -> bool:
+def is_of_lone_tombstone(event: ChangeEvent) -> bool:
     """Whether ``event`` was made from a tombstone."""
     return event.position.connector == CONNECTOR
 
 
-def if_there(plan: Plan) -> Plan:
+def published_if_user_exists(plan: Plan) -> Plan:
     """``plan``, but without messages if Redis has no key of the user: in a compacted topic most tombstones are old."""
     return replace(plan, mode=Mode.REBUILD)

@@ -16,7 +16,7 @@ from consumer.events.codec import decode
 from consumer.events.record import Header, SourceRecord
 from consumer.mapping.rules import LinkedTable, Rules, UserTable
 
-HIDDEN = "***"
+REDACTED = "***"
 _HASH_DIGITS = 16
 # The position of the change in the database's log. A source block may contain more, such as the SQL statement.
 _SOURCE = (
@@ -108,11 +108,11 @@ def _envelope(value: Mapping[str, Any], names: frozenset[str]) -> Mapping[str, o
 
 
 def _row(row: Mapping[object, object], names: frozenset[str]) -> Mapping[str, object]:
-    return {str(name): _scalar(value) if name in names else HIDDEN for name, value in row.items()}
+    return {str(name): _scalar(value) if name in names else REDACTED for name, value in row.items()}
 
 
 def _scalar(value: object) -> object:
     """A value of a simple type; nested values may contain anything and are hidden."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    return str(value) if isinstance(value, Decimal) else HIDDEN
+    return str(value) if isinstance(value, Decimal) else REDACTED

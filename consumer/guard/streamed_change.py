@@ -1,4 +1,4 @@
-"""A streamed change in the form of the history: which parts stay the same if Debezium sends the change again."""
+"""A streamed change as the history needs it: which parts stay the same if Debezium sends the change again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NO_COLUMNS: RowImage = {}
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
-class SentChange(msgspec.Struct, frozen=True):
+class StreamedChange(msgspec.Struct, frozen=True):
     """A record with a streamed change.
 
     ``identity``: the same in every record with this change, also after a failover. Different changes have different
@@ -59,9 +59,9 @@ class SentChange(msgspec.Struct, frozen=True):
         return self.before is not None and not self.before
 
 
-def sent_change(event: ChangeEvent) -> SentChange:
+def streamed_change(event: ChangeEvent) -> StreamedChange:
     """The streamed change ``event`` in the form of the history."""
-    return sent_row(
+    return streamed_change_of_row(
         event.table,
         event.op,
         event.key,
@@ -72,7 +72,7 @@ def sent_change(event: ChangeEvent) -> SentChange:
     )
 
 
-def sent_row(
+def streamed_change_of_row(
     table: str,
     op: Operation,
     key: RowImage,
@@ -80,8 +80,8 @@ def sent_row(
     written_ms: int,
     offset: int,
     images: tuple[RowImage | None, RowImage | None],
-) -> SentChange:
-    """As :func:`sent_change`, from the parts of a change. ``images``: the row before and after the change."""
+) -> StreamedChange:
+    """As :func:`streamed_change`, from the parts of a change. ``images``: the row before and after the change."""
     keys = tuple(key.values())
     before, after = images
     is_in_wal = position.connector == "postgresql"
@@ -92,7 +92,7 @@ def sent_row(
     content = 0 if is_in_wal else _hashed(after)
     place = "" if is_global else position.place
     numbered_by, number = _numbered(position) if is_global else (position.connector, position.order)
-    return SentChange(
+    return StreamedChange(
         identity=hash((table, op, position.transaction, place, position.ts_ms, _hashable(keys), content)),
         table=table,
         numbered_by=numbered_by,

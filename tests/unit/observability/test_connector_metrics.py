@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from consumer.commands.connectors.watch import ConnectorWatch, once, watch
-from consumer.commands.run.connectors import ConnectorStatesWatch
+from consumer.commands.run.connector_readiness import ConnectorReadiness
 from consumer.errors import ConfigError
-from consumer.observability.connector_states import WatchMetrics
+from consumer.observability.connector_metrics import WatchMetrics
 from consumer.source.connect.client import ConnectApi
 from consumer.source.connect.failure import Kind
 from consumer.source.connect.status import ConnectorStatus
@@ -71,7 +71,7 @@ class _Run:
 
     def __init__(self, connect: _Connect) -> None:
         self.connect = connect
-        self.watch = ConnectorStatesWatch(connect.api, "trading", lambda: connect.now)
+        self.watch = ConnectorReadiness(connect.api, "trading", lambda: connect.now)
         self.registry = CollectorRegistry()
         self.registry.register(self.watch.states)
 

@@ -37,7 +37,7 @@ class Drift:
     kind: DriftKind
 
 
-class ColumnWatch:
+class SchemaDrifts:
     """Finds drifts. Each set of columns is compared once: a table's columns only change with an ALTER TABLE."""
 
     def __init__(self, rules: Rules) -> None:

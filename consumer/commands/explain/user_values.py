@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from consumer.commands.explain.history import ChangeOutcome, History
-from consumer.commands.explain.written import Setting
+from consumer.commands.explain.written_values import WrittenValue
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version, compare
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.change_times import time_fields
-from consumer.sink.drift import is_same_value
+from consumer.sink.comparison import is_same_value
 
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 
@@ -44,7 +44,7 @@ class Value:
     name: str
     redis: str | None
     database: str | None
-    setting: Setting | None
+    written: WrittenValue | None
     note: Note
     is_compared: bool = False
     is_spelled: bool = False
@@ -56,7 +56,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class UserValues:
     """All values of a user. ``others``: names of fields in the config hash that this program does not write."""
 
     config: tuple[Value, ...]
@@ -98,57 +98,57 @@ class ReadValues:
     lacking: frozenset[str] = frozenset()
 
 
-def account(read: ReadValues, history: History, guard: GuardState, table: UserTable, rules: Rules) -> Account:
+def user_values(read: ReadValues, history: History, guard: GuardState, table: UserTable, rules: Rules) -> UserValues:
     """Explain each value of a user of ``table``."""
-    written = history.written
+    all_written = history.written
     is_beyond = _is_beyond(guard.versions.get(table.table), history, table.table)
     database = read.database or {}
 
     times = {name for names in time_fields(rules) for name in names}
 
-    def value(name: str, redis: str | None, setting: Setting | None, field: str = "") -> Value:
+    def value(name: str, redis: str | None, written: WrittenValue | None, field: str = "") -> Value:
         in_database = database.get(field or name)
         is_compared = in_database is not None or name in read.lacking
         is_spelled = (
             redis != in_database and is_compared and is_same_value(field or name, redis, in_database, table, rules)
         )
         # A repair writes its own time, which the database does not contain.
-        is_later = name in times and setting is not None and _is_later(redis, setting.value)
-        note = _note(redis, in_database, setting, is_beyond or is_later)
-        return Value(name, redis, in_database, setting, note, is_compared, is_spelled)
+        is_later = name in times and written is not None and _is_later(redis, written.value)
+        note = _note(redis, in_database, written, is_beyond or is_later)
+        return Value(name, redis, in_database, written, note, is_compared, is_spelled)
 
     in_redis = read.config or {}
     owned = _owned(table, rules)
     config = tuple(
-        value(name, in_redis.get(name), written.of_field(name, in_redis.get(name)))
+        value(name, in_redis.get(name), all_written.of_field(name, in_redis.get(name)))
         for name in owned
-        if name in in_redis or (read.config is not None and (name in database or name in written.config))
+        if name in in_redis or (read.config is not None and (name in database or name in all_written.config))
     )
     portfolio: tuple[Value, ...] = ()
     if read.portfolio is not None:
         _, stamps = time_fields(rules)
         mirrored = [name for each in rules.consequences if each.portfolio for name in sorted(each.fields)]
         portfolio = tuple(
-            value(name, read.portfolio.get(name), written.portfolio.get(name))
+            value(name, read.portfolio.get(name), all_written.portfolio.get(name))
             for name in dict.fromkeys((*mirrored, *stamps))
             if name in read.portfolio  # another program owns this hash: it need not have all fields
         )
     balance = None
     if read.balance is not None:
-        balance = value("", read.balance, written.of_balance(read.balance), rules.balance_field)
-    return Account(config, portfolio, balance, tuple(sorted(in_redis.keys() - set(owned))))
+        balance = value("", read.balance, all_written.of_balance(read.balance), rules.balance_field)
+    return UserValues(config, portfolio, balance, tuple(sorted(in_redis.keys() - set(owned))))
 
 
-def _note(redis: str | None, database: str | None, setting: Setting | None, is_beyond: bool) -> Note:
-    if setting is None:
+def _note(redis: str | None, database: str | None, written: WrittenValue | None, is_beyond: bool) -> Note:
+    if written is None:
         return Note.BEYOND if is_beyond else Note.UNTOLD
-    if redis == setting.value:
+    if redis == written.value:
         return Note.AS_WRITTEN
     if is_beyond or (redis is not None and redis == database):
         return Note.BEYOND
     if redis is None:
         return Note.GONE
-    return Note.UNTOLD if setting.only_if_missing else Note.BY_HAND
+    return Note.UNTOLD if written.only_if_missing else Note.BY_HAND
 
 
 def _is_later(redis: str | None, written: str) -> bool:

@@ -9,7 +9,7 @@ import structlog
 
 from consumer.errors import CdcError
 from consumer.observability.connect_log import ConnectLog, with_prefix
-from consumer.observability.connector_states import ConnectorStates
+from consumer.observability.connector_metrics import ConnectorMetrics
 from consumer.pipeline.retry import REPEAT_S
 from consumer.source.connect.client import ConnectApi
 from consumer.source.connect.failure import failure_of
@@ -21,7 +21,7 @@ TIMEOUT_S = 5.0
 _DOWN = (FAILED, "PAUSED", "STOPPED")
 
 
-class ConnectorStatesWatch:
+class ConnectorReadiness:
     """Watches the connectors of Connect whose ``topic.prefix`` is ``prefix``.
 
     If Connect can't be asked, that is logged and is no reason for not ready: heartbeats show whether changes
@@ -36,7 +36,7 @@ class ConnectorStatesWatch:
         self._clock = clock
         self._down: dict[str, tuple[str, float]] = {}
         self._connect_log = ConnectLog(repeat_s)
-        self.states = ConnectorStates()
+        self.states = ConnectorMetrics()
 
     def look(self) -> None:
         """Ask Connect once."""

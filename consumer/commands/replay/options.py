@@ -1,4 +1,4 @@
-"""The order for a replay, the check whether it is possible, and the identity of a replay that is resumed."""
+"""The options of a replay, the check whether it is possible, and the identity of a replay that is resumed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from consumer.source.bounds import Beginning, Bound, End, check_order
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ReplayOptions:
     """The options of a replay. ``memory``: for all workers together, in bytes."""
 
     begin: Bound
@@ -39,30 +39,30 @@ class Order:
         return self.is_rebuild and not (self.tables or self.users) and (self.begin, self.end) == (Beginning(), End())
 
 
-def check(order: Order, rules: Rules) -> None:
-    """Refuse an order that is not possible, or that does nothing.
+def check(options: ReplayOptions, rules: Rules) -> None:
+    """Refuse options that are not possible, or that do nothing.
 
     Raises:
         ConfigError: names the option.
     """
-    if unknown := set(order.tables) - set(rules.captured()):
+    if unknown := set(options.tables) - set(rules.captured()):
         raise ConfigError("--table", f"not a table of the mapping: {min(unknown)}", allowed=", ".join(rules.captured()))
-    for text in order.users:
+    for text in options.users:
         try:
             user = UserId.from_text(text)
             if str(user) != text:
                 raise ValueError(f"should be {user}")
         except ValueError as error:
             raise ConfigError("--user", f"{text!r} {error}", allowed="a type and a number, such as live:123") from None
-        _check_type(user, order.tables, rules)
-    check_order(order.begin, order.end)
-    if order.prunes and not order.is_whole:
+        _check_type(user, options.tables, rules)
+    check_order(options.begin, options.end)
+    if options.prunes and not options.is_whole:
         raise ConfigError(
             "--prune",
             "a part of the log does not show who is missing in it",
             fix="give --rebuild without a range and without filters",
         )
-    if order.publishes and (order.is_rebuild or order.is_dry):
+    if options.publishes and (options.is_rebuild or options.is_dry):
         fix = "remove --rebuild, and give --yes"
         raise ConfigError("--publish", "a rebuild and a dry run publish nothing", fix=fix)
 
@@ -83,23 +83,23 @@ def _check_type(user: UserId, tables: Sequence[str], rules: Rules) -> None:
         raise ConfigError("--user", f"{user} is in none of --table {', '.join(tables)}", fix=fix)
 
 
-def identity(settings: Settings, rules: Rules, order: Order, cluster: str) -> dict[str, str]:
+def identity(settings: Settings, rules: Rules, options: ReplayOptions, cluster: str) -> dict[str, str]:
     """The parts that must be equal to resume a replay, with names that an operator knows.
 
     ``cluster``: the id of the Kafka cluster.
     """
     flags = {
-        "--rebuild": order.is_rebuild,
-        "--prune": order.prunes,
-        "--yes": not order.is_dry,
-        "--publish": order.publishes,
+        "--rebuild": options.is_rebuild,
+        "--prune": options.prunes,
+        "--yes": not options.is_dry,
+        "--publish": options.publishes,
         "CDC_SOURCE__ACCEPT_MISSING_BEFORE": rules.accept_missing_before,
     }
     parts = {
-        "--from": str(order.begin),
-        "--to": str(order.end),
-        "--table": ", ".join(sorted(order.tables)),
-        "--user": ", ".join(sorted(order.users)),
+        "--from": str(options.begin),
+        "--to": str(options.end),
+        "--table": ", ".join(sorted(options.tables)),
+        "--user": ", ".join(sorted(options.users)),
         "--mapping": hashlib.sha256(to_toml(rules).encode()).hexdigest()[:16],
         "CDC_GUARD__EPOCH": str(rules.epoch),
         "CDC_GUARD__CLOCK_MS": str(settings.guard.clock_ms),

@@ -54,11 +54,11 @@ def would_apply(plan: Plan, stored: StoredKeys) -> bool:
         return plan.expected == stored.version
     verdict = compare(plan.version, version_of(stored))
     if verdict is Verdict.STALE:
-        return is_known(plan, stored)
+        return overwrites_newer_version(plan, stored)
     return verdict is Verdict.NEWER or plan.mode is Mode.REBUILD
 
 
-def is_known(plan: Plan, stored: StoredKeys) -> bool:
+def overwrites_newer_version(plan: Plan, stored: StoredKeys) -> bool:
     """Whether a rebuild writes although the guard has a newer version.
 
     It does so if the rebuild has already read the record of that version, and one of two things is true: the record is
@@ -77,7 +77,7 @@ def is_known(plan: Plan, stored: StoredKeys) -> bool:
 
 def differences(plan: Plan, stored: StoredKeys) -> Iterator[Difference]:
     """What a rebuild would change if the guard accepts it, key by key."""
-    is_again = compare(plan.version, version_of(stored)) is Verdict.DUPLICATE or is_known(plan, stored)
+    is_again = compare(plan.version, version_of(stored)) is Verdict.DUPLICATE or overwrites_newer_version(plan, stored)
     only_fills = plan.version.origin is Origin.INCREMENTAL and plan.expected is None and not is_again
     for key in stored.others:
         yield Difference("another type", key)
@@ -98,7 +98,7 @@ def differences(plan: Plan, stored: StoredKeys) -> Iterator[Difference]:
             yield Difference("field differs" if update.is_kept else "portfolio differs", update.key, fields)
 
 
-def compared(plan: Plan, stored: StoredKeys, table: UserTable, rules: Rules) -> Iterator[Difference]:
+def differences_from_database(plan: Plan, stored: StoredKeys, table: UserTable, rules: Rules) -> Iterator[Difference]:
     """How Redis differs from the database, as audit, API and ``explain`` report it. ``plan``: the rebuild of the row.
 
     As :func:`differences`, with two exceptions. Fields with the same value in another form are a separate difference of

@@ -9,7 +9,7 @@ from consumer.planning.effect import Mode, Plan
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class WrittenValue:
     """The change that wrote a value last. ``only_if_missing``: a read row, which did not overwrite existing values."""
 
     value: str
@@ -27,18 +27,18 @@ class Written:
     balance string. The read wrote such a value if it was missing, or if the user was marked then.
     """
 
-    config: dict[str, Setting] = field(default_factory=dict)
-    portfolio: dict[str, Setting] = field(default_factory=dict)
-    balance: Setting | None = None
-    removed: Setting | None = None
-    filled: dict[str, Setting] = field(default_factory=dict)
-    balance_filled: Setting | None = None
+    config: dict[str, WrittenValue] = field(default_factory=dict)
+    portfolio: dict[str, WrittenValue] = field(default_factory=dict)
+    balance: WrittenValue | None = None
+    removed: WrittenValue | None = None
+    filled: dict[str, WrittenValue] = field(default_factory=dict)
+    balance_filled: WrittenValue | None = None
 
     def take(self, plan: Plan, is_update: bool, portfolio: str) -> None:
         """Add an applied plan. ``is_update``: the hash existed before; if not, all fields were written."""
 
-        def by(value: str) -> Setting:
-            return Setting(value, plan.table, plan.version, plan.reasons)
+        def by(value: str) -> WrittenValue:
+            return WrittenValue(value, plan.table, plan.version, plan.reasons)
 
         if plan.mode is Mode.FILL:
             self.removed = None
@@ -66,8 +66,8 @@ class Written:
     def fill(self, plan: Plan) -> None:
         """Add a plan that wrote only missing values; which ones were missing is not known."""
 
-        def by(value: str) -> Setting:
-            return Setting(value, plan.table, plan.version, plan.reasons, only_if_missing=True)
+        def by(value: str) -> WrittenValue:
+            return WrittenValue(value, plan.table, plan.version, plan.reasons, only_if_missing=True)
 
         fields = dict(plan.config.whole) if plan.config is not None else {}
         fields |= plan.update.fields if plan.update is not None else {}
@@ -81,16 +81,16 @@ class Written:
         elif plan.balance is not None:
             self.balance_filled = by(plan.balance.value)
 
-    def of_field(self, name: str, redis: str | None) -> Setting | None:
+    def of_field(self, name: str, redis: str | None) -> WrittenValue | None:
         """The change that set the field ``name`` of the config hash; ``redis``: its present value."""
-        return _later_setting(self.config.get(name), self.filled.get(name), redis)
+        return _later_value(self.config.get(name), self.filled.get(name), redis)
 
-    def of_balance(self, redis: str | None) -> Setting | None:
+    def of_balance(self, redis: str | None) -> WrittenValue | None:
         """The change that set the balance string; ``redis``: its present value."""
-        return _later_setting(self.balance, self.balance_filled, redis)
+        return _later_value(self.balance, self.balance_filled, redis)
 
 
-def _later_setting(written: Setting | None, filled: Setting | None, redis: str | None) -> Setting | None:
+def _later_value(written: WrittenValue | None, filled: WrittenValue | None, redis: str | None) -> WrittenValue | None:
     """The read row if the present value is its value and not the value of the change before; else the change."""
     is_read = filled is not None and filled.value == redis and (written is None or written.value != redis)
     return filled if is_read else written

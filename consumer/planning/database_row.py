@@ -16,7 +16,7 @@ _ZERO_DATE = "0000-00-00"
 
 
 @dataclass(frozen=True, slots=True)
-class ReadRow:
+class DatabaseRow:
     """One row, read from the database. ``image``: None if there is no such row.
 
     Every change of the row that was committed before ``position`` is in the image. The image may already
@@ -43,7 +43,7 @@ class ReadRow:
         )
 
 
-def as_on_the_wire(value: object) -> object:
+def to_debezium_value(value: object) -> object:
     """Convert a driver's value to the value in a change event, so that both become the same text in Redis.
 
     As in Debezium, times without a zone are UTC, and a date of zeros, which MySQL allows, is NULL. Bytes in UTF-8

@@ -36,7 +36,7 @@ class TooManyLetters(NamedTuple):
 
 
 @dataclass(slots=True)
-class Run:
+class TopicCounts:
     """The last records of one topic."""
 
     recent: deque[bool]
@@ -52,11 +52,11 @@ class Run:
 
 
 @dataclass(slots=True)
-class Tolerance:
+class DeadLetterCounter:
     """Counts topic by topic, so that a table with only bad records is noticed beside a table with good ones."""
 
     limit: Limit
-    _topics: dict[str, Run] = field(default_factory=dict)
+    _topics: dict[str, TopicCounts] = field(default_factory=dict)
 
     def excess(self, records: Judged) -> TooManyLetters | None:
         """The first of ``records`` that would exceed the limit, or None; nothing is counted yet."""
@@ -83,12 +83,12 @@ class Tolerance:
         for topic, is_bad in records.values():
             self.add(topic, is_bad)
 
-    def is_in_doubt(self, topic: str) -> bool:
+    def ends_with_dead_letter(self, topic: str) -> bool:
         """Whether the topic's last record was a dead letter: the next records may show that all are."""
         return topic in self._topics and self._topics[topic].in_a_row > 0
 
-    def add(self, topic: str, is_bad: bool) -> Run:
+    def add(self, topic: str, is_bad: bool) -> TopicCounts:
         """Count one record."""
-        seen = self._topics.setdefault(topic, Run(deque(maxlen=self.limit.window)))
+        seen = self._topics.setdefault(topic, TopicCounts(deque(maxlen=self.limit.window)))
         seen.add(is_bad)
         return seen

@@ -1,11 +1,11 @@
-"""An order that can't do anything is refused, and what makes it the same order again."""
+"""Options that can do nothing are refused, and what makes them the same replay again."""
 
 from __future__ import annotations
 
 import pytest
 from pydantic import SecretStr
 
-from consumer.commands.replay.order import Order, check, identity
+from consumer.commands.replay.options import ReplayOptions, check, identity
 from consumer.errors import ConfigError
 from consumer.mapping.reference import reference
 from consumer.settings import sources as config
@@ -26,13 +26,13 @@ RULES = reference()
 )
 def test_a_user_whom_nothing_can_match_is_refused(users: tuple[str, ...], tables: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError) as refusal:
-        check(Order(Beginning(), End(), tables, users), RULES)
+        check(ReplayOptions(Beginning(), End(), tables, users), RULES)
     assert refusal.value.field == "--user"
 
 
 def test_a_user_whom_one_of_the_tables_can_match_is_not() -> None:
-    check(Order(Beginning(), End(), ("demo_users", "user_transactions"), ("live:7",)), RULES)
-    check(Order(Beginning(), End(), (), ("live:7", "demo:7")), RULES)
+    check(ReplayOptions(Beginning(), End(), ("demo_users", "user_transactions"), ("live:7",)), RULES)
+    check(ReplayOptions(Beginning(), End(), (), ("live:7", "demo:7")), RULES)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,9 @@ def test_a_user_whom_one_of_the_tables_can_match_is_not() -> None:
 )
 def test_of_redis_the_database_counts_and_no_address(url: str, database: str) -> None:
     settings = config.Settings.model_construct(**(dict(config.load({}, None)) | {"redis": Redis(url=SecretStr(url))}))
-    found = identity(settings, RULES, Order(Beginning(), End(), ("live_users",), ("live:2", "live:1")), "cluster 1")
+    found = identity(
+        settings, RULES, ReplayOptions(Beginning(), End(), ("live_users",), ("live:2", "live:1")), "cluster 1"
+    )
     assert found["the database of CDC_REDIS__URL"] == database
     assert "secret" not in str(found)
     assert (found["--user"], found["--from"], found["the Kafka cluster"]) == (
