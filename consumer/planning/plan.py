@@ -11,7 +11,7 @@ from consumer.errors import InvalidValue, MissingColumn, Unsupported
 from consumer.events.event import ChangeEvent, Operation, RowImage, TableSchema
 from consumer.events.value import NO_SCHEMA, timestamp, whole_number
 from consumer.guard.version import Version
-from consumer.mapping.keys import UserId, around, render
+from consumer.mapping.keys import UserId, parts_around_id, render
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.diff import Change, Diff, diff, is_whole, read_image
 from consumer.planning.effect import (
@@ -162,7 +162,7 @@ class _Keys(NamedTuple):
 def _keys(rules: Rules, table: UserTable) -> _Keys:
     names = rules.names
     templates = (names.guard, names.config, names.balance, names.portfolio)
-    return _Keys(*(around(each, table.user_type) for each in templates))
+    return _Keys(*(parts_around_id(each, table.user_type) for each in templates))
 
 
 class _Follows(NamedTuple):
