@@ -38,6 +38,7 @@ _NO_UNIT = (
 )
 
 
+@lru_cache(maxsize=4096)
 def timestamp(ms: int) -> str:
     """UTC milliseconds as ``2024-01-15T10:30:00.000Z``.
 

@@ -112,10 +112,14 @@ def _cells(table: UserTable) -> _Cells:
 
 
 class Image(NamedTuple):
-    """A row's fields in Redis form. ``unreadable``: columns whose value does not have the column's kind."""
+    """A row's fields in Redis form.
+
+    ``unreadable``: columns whose value does not have the column's kind. ``is_whole``: as :func:`is_whole`.
+    """
 
     fields: dict[str, str]
     unreadable: tuple[str, ...]
+    is_whole: bool
 
 
 def whole_image(row: RowImage, table: UserTable, schema: TableSchema) -> dict[str, str]:
@@ -137,7 +141,7 @@ def read_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
     """
     cells = _cells(table)
     fields = None if schema else _usual_image(row, cells)
-    return Image(fields, ()) if fields is not None else _any_image(row, table, schema)
+    return Image(fields, (), True) if fields is not None else _any_image(row, table, schema)
 
 
 def _usual_image(row: RowImage, cells: _Cells) -> dict[str, str] | None:
@@ -172,7 +176,7 @@ def _any_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
                 if cell.is_required:
                     raise
                 unreadable += (cell.name,)
-    return Image(image, unreadable)
+    return Image(image, unreadable, is_whole(row, table))
 
 
 def is_whole(row: RowImage, table: UserTable) -> bool:

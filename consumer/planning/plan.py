@@ -13,7 +13,7 @@ from consumer.events.value import NO_SCHEMA, timestamp, whole_number
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId, parts_around_id, render
 from consumer.mapping.rules import Rules, UserTable
-from consumer.planning.diff import Change, Diff, diff, is_whole, read_image
+from consumer.planning.diff import Change, Diff, diff, read_image
 from consumer.planning.effect import (
     Extent,
     Fields,
@@ -115,9 +115,8 @@ class _Case:
         self.table = table
         self.user = user
         self.rules = rules
-        self.whole, self.unreadable = read_image(after, table, event.schema)
+        self.whole, self.unreadable, self.is_complete = read_image(after, table, event.schema)
         self.now = timestamp(event.position.ts_ms)
-        self.is_complete = is_whole(after, table)
         self.number = str(user.id)
         self._keys = _keys(rules, table)
 

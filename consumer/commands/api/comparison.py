@@ -34,7 +34,7 @@ def consistency(
     user: UserId, image: RowImage, stored: StoredFields, found: list[Difference], table: UserTable, rules: Rules
 ) -> dict[str, object]:
     """The data of a consistency call; ``found``: the differences between Redis and the database."""
-    wanted, unreadable = read_image(image, table, {})
+    wanted, unreadable, _ = read_image(image, table, {})
     balance = wanted.get(rules.balance_field)
     differs = [each for each in found if each.kind != SPELLING]
     return {

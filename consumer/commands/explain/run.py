@@ -110,7 +110,7 @@ def _image(
     if not found or str(found[0][table.key]) != str(user.id):
         return None, nothing, (), ""
     try:
-        fields, unreadable = read_image(found[0], table, {})
+        fields, unreadable, _ = read_image(found[0], table, {})
     except RecordError as error:
         return None, nothing, (), str(error)
     lacking = {column.field for column in table.columns if column.name not in unreadable} - fields.keys()

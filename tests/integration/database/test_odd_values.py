@@ -67,7 +67,7 @@ def test_a_date_that_is_none_costs_its_column_alone(reader: Database, trading: T
     trading.insert("live_users", id=8, wallet_balance=2000, copytrading_alloted_time="2026-01-02 03:04:05")
     for row in (reader.row(LIVE, 7).image, reader.look_up(LIVE, 7).image, *reader.rows(LIVE, 6, 1)):
         assert row is not None
-        fields, unreadable = read_image(row, LIVE, {})
+        fields, unreadable, _ = read_image(row, LIVE, {})
         assert fields["wallet_balance"] == "1000.00"
         assert unreadable == ("copytrading_alloted_time",)
     assert images(reader, LIVE)[8]["copytrading_alloted_time"] == "2026-01-02T03:04:05.000Z"

@@ -68,7 +68,7 @@ def by_api(there: StoredKeys) -> tuple[list[str], list[str]]:
 
 
 def by_explain(there: StoredKeys) -> tuple[list[str], list[str]]:
-    fields, _ = read_image(FULL, TABLE, {})
+    fields, _, _ = read_image(FULL, TABLE, {})
     image = {"id": "7", "user_type": "live", **TABLE.constants, **fields}
     stored_user = [
         None if hash_ is None else {name: text for name, text in hash_.items() if text is not None}
@@ -96,7 +96,7 @@ def test_a_field_that_the_database_has_no_column_for_should_not_be_there() -> No
     assert [(odd.field, odd.is_there, odd.should_be) for odd in user_differences(plan, there, TABLE, RULES)] == [
         ("country_id", "44", None)
     ]
-    fields, _ = read_image(row, TABLE, {})
+    fields, _, _ = read_image(row, TABLE, {})
     history = trace([], USER, RULES, NO_SCHEMAS, GroupProgress({}, {}))
     stored_user = ReadValues({"country_id": "44"}, None, None, fields, frozenset({"country_id"}))
     assert "country_id" in user_values(stored_user, history, GuardState(), TABLE, RULES).wrong()
