@@ -61,7 +61,7 @@ def replay(
     from consumer.commands.replay import summary as replay_summary
     from consumer.commands.replay.options import ReplayOptions
     from consumer.commands.replay.run import replay as carried_out
-    from consumer.commands.replay.worker import Interrupted
+    from consumer.commands.replay.work import Interrupted
     from consumer.commands.shared.stop import Stop
     from consumer.source.bounds import parse_size
 

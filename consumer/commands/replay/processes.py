@@ -11,7 +11,8 @@ from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
 from consumer.commands.replay.summary import Summary
-from consumer.commands.replay.worker import Finished, Interrupted, Reached, Read, RedisReplaced, Report, Wanted, Worker
+from consumer.commands.replay.work import Finished, Interrupted, Reached, Read, RedisReplaced, Report, Wanted
+from consumer.commands.replay.worker import Worker
 from consumer.commands.shared.stop import Stop
 from consumer.errors import CdcError, ServerError
 from consumer.mapping.rules import Rules

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
-import structlog
 from msgspec import structs
 
 from consumer.commands.replay.partition import Folding, PartitionFold, counts
+from consumer.commands.replay.server_waits import log_silence, retried
 from consumer.commands.replay.state import packed
 from consumer.commands.replay.store import MemoryLimit
 from consumer.commands.replay.summary import Summary, UserCounts
-from consumer.errors import Place, Reconnected, ServerUnavailable
+from consumer.commands.replay.work import Finished, Interrupted, Reached, Read, RedisReplaced, Report, Wanted
+from consumer.errors import Place, Reconnected
 from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import TopicTables
@@ -23,7 +23,6 @@ from consumer.guard.version import Verdict
 from consumer.mapping.rules import Rules
 from consumer.pipeline.batch import Batch, Delivery, batched
 from consumer.pipeline.protocols import Applied
-from consumer.pipeline.retry import retry
 from consumer.planning.decision import decide_all, healing_plan
 from consumer.planning.effect import Mode, Plan
 from consumer.planning.mark import mark_refused
@@ -36,8 +35,6 @@ from consumer.source.earlier import KafkaEarlierRecords
 from consumer.source.range_reader import read
 from consumer.source.registry import Registry
 
-_log = structlog.get_logger(__name__)
-_DRY_WAIT_S = 10.0
 _T = TypeVar("_T")
 
 OTHERS = "of a database that is not consumed, left out"
@@ -45,69 +42,6 @@ TOMBSTONE, NOTHING = "tombstones", "nothing of their own to write: no effect, of
 NEWER, OLD, RIGHT = "newer in Redis, left alone", "applied before, or older than what is in Redis", "right already"
 
 TO_WRITE = "would be written"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What to replay, and how. ``users``: texts such as ``live:123``; None: all.
-
-    ``memory``: bytes that one worker's folds may use. ``shown``: the number of keys whose differences are reported.
-    ``replay_key``: the key whose loss shows that Redis was emptied; "" in a dry run. ``tables``: pairs of a topic and a
-    table that it is known to contain. ``of_tables``: only rows of these tables are replayed; None: all. ``settled``:
-    the places of records whose dead letters were discarded.
-    """
-
-    spans: tuple[Span, ...]
-    is_rebuild: bool
-    is_dry: bool
-    publishes: bool = False
-    users: frozenset[str] | None = None
-    memory: int = 2**28
-    shown: int = 20
-    replay_key: str = ""
-    tables: tuple[tuple[str, str], ...] = ()
-    of_tables: frozenset[str] | None = None
-    settled: frozenset[Place] = frozenset()
-
-    def of(self, number: int) -> list[Span]:
-        """The ranges of one partition number."""
-        return [span for span in self.spans if span.partition == number]
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Report: this number of offsets was read."""
-
-    offsets: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """Report: in a partition number everything before these offsets, by topic, is done."""
-
-    number: int
-    offsets: dict[str, int]
-    summary: Summary
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """Report: a partition number is finished. ``users``: its users in the log, as :func:`packed`."""
-
-    number: int
-    summary: Summary
-    users: dict[str, bytes] = field(default_factory=dict)
-
-
-Report: TypeAlias = Callable[[Read | Reached | Finished], None]
-
-
-class Interrupted(Exception):
-    """The replay was told to stop; the progress is kept."""
-
-
-class RedisReplaced(Exception):
-    """Redis was restarted or emptied: acknowledged writes may be lost."""
 
 
 class Worker:
@@ -354,40 +288,3 @@ def _outcome(answer: Applied) -> str:
 
 def _place(plan: Plan) -> Place:
     return Place(plan.version.topic, plan.version.partition, plan.version.offset)
-
-
-def retried(attempt: Callable[[], _T], should_stop: Callable[[], bool], *, is_dry: bool = False) -> _T:
-    """Call ``attempt`` until its server is available, and answer its result.
-
-    Raises:
-        Interrupted: told to stop while the server is away.
-        ServerUnavailable: the server stays away, and this is a dry run.
-    """
-    try:
-        return retry(attempt, sleep=short_sleep, on_wait=log_wait, should_stop=limited(should_stop, is_dry=is_dry))
-    except ServerUnavailable as error:
-        if should_stop():
-            raise Interrupted from None
-        problem = f"{error.problem}; a dry run waits only {_DRY_WAIT_S:g} s"
-        raise ServerUnavailable(error.server, problem, error.advice, error.cause) from None
-
-
-def limited(should_stop: Callable[[], bool], *, is_dry: bool) -> Callable[[], bool]:
-    """When to stop waiting for a server: a dry run gives up after some seconds, as it leaves nothing unfinished."""
-    until = time.monotonic() + _DRY_WAIT_S
-    return lambda: should_stop() or (is_dry and time.monotonic() > until)
-
-
-def log_wait(error: ServerUnavailable, seconds: float) -> None:
-    """Log that a server is waited for."""
-    _log.warning("waiting for a server", action="replay.waiting", error=str(error), again_in_s=round(seconds, 1))
-
-
-def log_silence(seconds: float) -> None:
-    """Log that Kafka is waited for; its client retries by itself."""
-    _log.warning("waiting for a server", action="replay.waiting", error=f"Kafka: no record came for {seconds:.0f} s")
-
-
-def short_sleep(seconds: float) -> None:
-    """Sleep for at most one second, so that a stop is noticed soon."""
-    time.sleep(min(seconds, 1.0))

@@ -11,7 +11,7 @@ import pytest
 
 from consumer.commands.replay import processes
 from consumer.commands.replay.summary import Summary
-from consumer.commands.replay.worker import Interrupted, Wanted
+from consumer.commands.replay.work import Interrupted, Wanted
 from consumer.mapping.reference import reference
 from consumer.settings.sources import Settings, load
 from consumer.source.bounds import Span
