@@ -17,6 +17,8 @@ from consumer.events import avro
 from consumer.events.avro import Schemas
 from consumer.events.event import ColumnSchema, TableSchema
 
+SCHEMA_FIRST = b'{"schema"'
+"""How JsonConverter's values with a schema begin."""
 _NO_SCHEMA: TableSchema = {}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _EXPECTED = "expected: Kafka Connect's JsonConverter, with or without schemas, or Avro in Confluent's format"
@@ -74,14 +76,14 @@ def decode(data: bytes, schemas: Schemas) -> Decoded:
             raise Undecodable(_JSON_SCHEMA, advice=_EXPECTED)
         return Decoded(*avro.decode(data, schemas))
     try:
-        if data[:9] == b'{"schema"':
+        if data.startswith(SCHEMA_FIRST):
             with suppress(msgspec.ValidationError):  # a row with a column "schema", not a schema around a payload
                 wrapped = _json_with_schema.decode(data)
-                return Decoded(wrapped.payload, _row_schema(bytes(wrapped.schema)))
+                return Decoded(wrapped.payload, row_schema(bytes(wrapped.schema)))
         value = _json.decode(data)
         if isinstance(value, dict) and value.keys() == {"schema", "payload"}:
             return Decoded(
-                value["payload"], _row_schema(_encode(value["schema"]))
+                value["payload"], row_schema(_encode(value["schema"]))
             )  # other order or spaces than Connect writes
         return Decoded(value, _NO_SCHEMA)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -105,7 +107,7 @@ def _is_json(data: bytes) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _row_schema(raw: bytes) -> TableSchema:
+def row_schema(raw: bytes) -> TableSchema:
     """The columns' types from the Connect schema of an envelope or key, which is long and the same in every record."""
     try:
         fields = _json_schema.decode(raw).fields

@@ -19,9 +19,10 @@ from consumer.events.event import (
     TableSchema,
     Tombstone,
 )
-from consumer.events.position import Origin, SourcePosition, from_source
+from consumer.events.position import Origin, SourcePosition, from_source, in_binlog, in_wal
 from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import is_consumed
+from consumer.events.usual_envelope import Source, Transaction, usual_envelope
 from consumer.events.value import whole_number
 
 _FLATTENED = (
@@ -50,7 +51,8 @@ def parse(
 
     """
     try:
-        return _parse(record, schemas, databases, placeholder)
+        found = _usual_change(record, schemas, databases, placeholder)
+        return found if found is not None else _parse(record, schemas, databases, placeholder)
     except RecordError as error:
         error.place = record.place
         raise
@@ -87,7 +89,8 @@ def _parse(
         raise NotAnEnvelope(f"no row image for op {op}", field="after")
     if placeholder.encode() in record.value:
         before, after = _with_unavailable(before, after, placeholder)
-    position = from_source(source, envelope.get("transaction"))
+    block = envelope.get("transaction")
+    position = from_source(source, block)
     return ChangeEvent(
         table=table,
         op=op,
@@ -95,12 +98,60 @@ def _parse(
         before=before,
         after=after,
         position=position,
-        transaction_id=_transaction(envelope, position),
+        transaction_id=_transaction(block.get("id") if isinstance(block, dict) else None, position),
         place=record.place,
         schema=decoded.columns,
         written_ms=record.timestamp_ms,
         database=database,
     )
+
+
+def _usual_change(
+    record: SourceRecord, schemas: Schemas, databases: frozenset[str], placeholder: str
+) -> ChangeEvent | OtherDatabase | None:
+    """The change in a record of the usual form; None if it is another record, or if something is missing."""
+    value = record.value
+    if value is None or (found := usual_envelope(value)) is None:
+        return None
+    envelope, columns = found
+    source, op = envelope.source, _OPERATIONS[envelope.op]
+    before: RowImage | None = envelope.before
+    after: RowImage | None = envelope.after
+    database = source.schema if source.connector == "postgresql" else source.db
+    if not database or (after is None and op is not Operation.DELETE):
+        return None
+    if not is_consumed(databases, database):
+        return OtherDatabase(database, source.table)
+    position = _usual_position(source, envelope.transaction)
+    if position is None:
+        return None
+    if placeholder.encode() in value:
+        before, after = _with_unavailable(before, after, placeholder)
+    transaction = envelope.transaction
+    return ChangeEvent(
+        source.table,
+        op,
+        key_of(record.key, schemas),
+        before,
+        after,
+        position,
+        _transaction(transaction.id if transaction is not None else None, position),
+        record.place,
+        columns,
+        (),
+        database,
+        record.timestamp_ms,
+    )
+
+
+def _usual_position(source: Source, transaction: Transaction | None) -> SourcePosition | None:
+    count = max(0, transaction.total_order or 0) if transaction is not None else 0
+    if source.connector == "postgresql":
+        return in_wal(source.sequence, source.txId, source.ts_ms, source.snapshot, count)
+    if source.pos is None or source.row is None or source.server_id is None:
+        return None
+    at = source.file, source.pos, source.row
+    return in_binlog(source.connector, at, source.server_id, source.gtid or "", source.ts_ms, source.snapshot, count)
 
 
 def _source(envelope: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
@@ -192,13 +243,11 @@ def _with_whole_numbers(key: RowImage, columns: TableSchema) -> RowImage:
     return key if not decimals else {**key, **{name: whole_number(key[name], columns[name]) for name in decimals}}
 
 
-def _transaction(envelope: Mapping[str, Any], position: SourcePosition) -> str | None:
-    """The database transaction's id: from Debezium's transaction metadata, otherwise from the source block.
+def _transaction(found: object, position: SourcePosition) -> str | None:
+    """The database transaction's id: ``found`` in Debezium's transaction metadata, otherwise from the source block.
 
     On PostgreSQL the metadata has ``txId:lsn``, with another lsn in each row. So only the txId is used.
     """
-    block = envelope.get("transaction")
-    found = block.get("id") if isinstance(block, dict) else None
     if position.connector != "postgresql":
         found = found or position.transaction
     elif isinstance(found, str):

@@ -64,39 +64,52 @@ def from_source(source: Mapping[str, object], transaction: object = None) -> Sou
         NotAnEnvelope: a part that orders changes is missing.
 
     """
-    connector = source.get("connector")
+    connector, count = source.get("connector"), _count(transaction)
+    snapshot = source.get("snapshot")
     if connector == "postgresql":
-        return _in_wal(source, transaction)
+        number = source.get("txId")
+        tx_id = number if isinstance(number, int) else None
+        return in_wal(source.get("sequence"), tx_id, _number(source, "ts_ms"), snapshot, count)
     if connector in ("mysql", "mariadb"):
-        return _in_binlog(str(connector), source, transaction)
+        gtid = source.get("gtid")
+        return in_binlog(
+            str(connector),
+            (source.get("file"), _number(source, "pos"), _number(source, "row")),
+            _number(source, "server_id"),
+            gtid if isinstance(gtid, str) else "",
+            _number(source, "ts_ms"),
+            snapshot,
+            count,
+        )
     raise NotAnEnvelope(
         "names no known connector", field="source.connector", advice="MySQL, MariaDB and PostgreSQL are understood"
     )
 
 
-def _in_binlog(connector: str, source: Mapping[str, object], transaction: object) -> SourcePosition:
-    """The position from file, offset, row, and Debezium's count of the transaction's rows.
+def in_binlog(
+    connector: str,
+    at: tuple[object, int, int],
+    server_id: int,
+    gtid: str,
+    ts_ms: int,
+    snapshot: object,
+    count: int,
+) -> SourcePosition:
+    """The position from ``at`` (file, offset, row) and from Debezium's count of the transaction's rows.
 
     Rows may share a file offset: on MariaDB from 11.4 all rows of a transaction (unless ``binlog_legacy_event_pos`` is
     on), on MySQL all rows of a compressed transaction. Then only the count tells them apart.
+
+    Raises:
+        NotAnEnvelope: the file's name has no number.
     """
-    file = source.get("file")
+    file, offset, row = at
     number = _file_number(file) if isinstance(file, str) else ""
     if not number:
         raise NotAnEnvelope("a binlog file name with a number is missing", field="source.file")
-    place = f"{number}/{_number(source, 'pos'):020d}/{_number(source, 'row'):010d}"
-    count = _count(transaction)
-    gtid = source.get("gtid")
-    return SourcePosition(
-        connector=connector,
-        server=str(_number(source, "server_id")),
-        order=f"{place}/{count:010d}",
-        place=place,
-        ts_ms=_number(source, "ts_ms"),
-        origin=_origin(source.get("snapshot")),
-        transaction=gtid if isinstance(gtid, str) else "",
-        count=count,
-    )
+    place = f"{number}/{offset:020d}/{row:010d}"
+    order = f"{place}/{count:010d}"
+    return SourcePosition(connector, str(server_id), order, place, ts_ms, _origin(snapshot), gtid, count)
 
 
 @lru_cache(maxsize=256)
@@ -112,7 +125,7 @@ def _count(transaction: object) -> int:
     return count if isinstance(count, int) and count > 0 else 0
 
 
-def _in_wal(source: Mapping[str, object], transaction: object) -> SourcePosition:
+def in_wal(sequence: object, tx_id: int | None, ts_ms: int, snapshot: object, count: int) -> SourcePosition:
     """The position from ``sequence``: the LSN of the previous commit, then the row's own LSN.
 
     ``lsn`` alone does not always rise. Debezium sends the rows of a transaction when it commits. A transaction that
@@ -120,23 +133,18 @@ def _in_wal(source: Mapping[str, object], transaction: object) -> SourcePosition
 
     In the first transaction after the connector's start, Debezium does not know the previous commit. Then, and for a
     snapshot read, the row's own LSN is used instead.
+
+    Raises:
+        NotAnEnvelope: ``sequence`` is not such a pair.
     """
-    sequence = source.get("sequence")
     found = _SEQUENCE.fullmatch(sequence.replace(" ", "")) if isinstance(sequence, str) else None
     if found is None:
         raise NotAnEnvelope("the pair of log positions is missing", field="source.sequence")
     before, own = found.groups()
-    number, count = source.get("txId"), _count(transaction)
-    return SourcePosition(
-        connector="postgresql",
-        server="0",
-        order=f"{int(before or own):020d}/{int(own):020d}/{count:010d}",
-        place=f"{int(own):020d}",
-        ts_ms=_number(source, "ts_ms"),
-        origin=_origin(source.get("snapshot")),
-        transaction=str(number) if isinstance(number, int) else "",
-        count=count,
-    )
+    place = f"{int(own):020d}"
+    order = f"{int(before or own):020d}/{place}/{count:010d}"
+    transaction = "" if tx_id is None else str(tx_id)
+    return SourcePosition("postgresql", "0", order, place, ts_ms, _origin(snapshot), transaction, count)
 
 
 def _origin(snapshot: object) -> Origin:
