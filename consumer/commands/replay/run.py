@@ -139,12 +139,11 @@ class _Run:
 
         The ends are read after the canary exists, so that everything that Redis loses later is before the ends.
         """
-        before = self.state.target(self.identity)
+        before, run = self.state.target(self.identity), self._retried(self.view.run)
         if self.order.is_dry:
             if not before:
                 self.state.begin(self.identity, _DRY, self._spans())
             return ""
-        run = self._retried(self.view.run)
         was, _, canary = before.rpartition(" ")
         if canary and was == run and self._retried(lambda: self.view.lives(canary)):
             return canary
