@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import urllib.error
 import urllib.request
@@ -13,6 +14,7 @@ import pytest
 from kafka import TopicPartition
 
 from tests.e2e.conftest import WITNESS, System
+from tests.e2e.feed import Feed, deposit
 from tests.e2e.process import Process, command
 from tests.support.redis_view import eventually
 from tests.support.stack.port import Ports
@@ -137,6 +139,34 @@ def test_waits_for_servers_and_topics_that_come_later(system: System) -> None:
             eventually(lambda: system.config(WITNESS), 30)
     finally:
         system.stack.redis.start()
+
+
+def test_what_it_waits_for_is_said_again(feed: Feed) -> None:
+    """At the start, and later; the setting says how often."""
+    often = {"CDC_LOG__REPEAT_S": "0.5", "CDC_LOG__FORMAT": "json"}
+
+    def said(process: Process, action: str) -> list[str]:
+        """Since when, of each line."""
+        lines = [line for line in process.said().splitlines() if f'"{action}"' in line and line.endswith("}")]
+        return [str(json.loads(line).get("since")) for line in lines]
+
+    feed.stack.redis.freeze()
+    try:
+        with feed.running(**often, CDC_REDIS__TIMEOUT_MS="200") as process:
+            eventually(lambda: len(said(process, "start.waiting")) >= 3, 30)
+            assert len(set(said(process, "start.waiting"))) == 1
+            feed.stack.redis.thaw()
+            eventually(lambda: "run.following" in process.said(), 30)
+            feed.send(deposit(1, 0))
+            eventually(lambda: feed.committed() == 1, 30)
+            feed.stack.redis.freeze()
+            eventually(lambda: len(said(process, "redis.waiting")) >= 3, 30)
+            assert len(set(said(process, "redis.waiting"))) == 1
+            feed.stack.redis.thaw()
+            eventually(lambda: said(process, "redis.resumed"), 30)
+            assert len(said(process, "redis.resumed")) == 1
+    finally:
+        feed.stack.redis.thaw()
 
 
 def test_redis_away_for_a_while_loses_nothing(system: System) -> None:
