@@ -32,7 +32,7 @@ class Rule:
 
     ``is_setting``: at the start, before the server has accepted this client, the failure is a wrong setting and ends
     the program with exit code 2. Later it is a change at the server; the program waits if ``action`` is a retry.
-    ``is_package``: a package is not installed. No start mends that, so it ends the program with exit code 2 at any time.
+    ``is_package``: a package is not installed. No start mends that: exit code 2 at any time.
     """
 
     action: Action

@@ -94,5 +94,7 @@ def test_the_consumer_brings_the_watch_along() -> None:
     """And each ends alone: a watch that is stopped, or that can't start, leaves the consumer as it is."""
     assert WATCH.name in SETTINGS["Wants"].split()
     for settings, other in ((SETTINGS, WATCH), (dict(_lines(WATCH)), UNIT)):
-        bound = [name for name in ("Requires", "Requisite", "BindsTo", "PartOf") if other.name in settings.get(name, "")]
+        bound = [
+            name for name in ("Requires", "Requisite", "BindsTo", "PartOf") if other.name in settings.get(name, "")
+        ]
         assert bound == []

@@ -129,7 +129,7 @@ def poison(system: System, user_id: int) -> None:
 
 
 def planted(system: System) -> dict[str, str]:
-    """Differences of eight kinds: the cause that an audit should find, by user."""
+    """Differences of nine kinds: the cause that an audit should find, by user."""
     ids = iter(range(FIRST, FIRST + USERS))
     redis, expected = system.redis, {}
 
@@ -149,10 +149,16 @@ def planted(system: System) -> dict[str, str]:
     with unlogged(system) as tables:
         for each in some("not_sent"):
             tables.update("live_users", each, leverage=7)
-        for each in some("dead_letter"):
+        lost = some("dead_letter")
+        for each in lost:
             tables.update("live_users", each, leverage=8)
             poison(system, each)
             eventually(lambda each=each: redis.hexists(f"cdc:{{live:{each}}}", "!live_users"), 60)  # type: ignore[misc]
+        discarded = lost[:2]
+        chosen = [word for each in discarded for word in ("--user", f"live:{each}")]
+        ran = command(system.environment, "dead-letters", "replay", *chosen, "--discard", "--yes")
+        assert ran.returncode == 0, ran.stderr
+        expected.update({f"live:{each}": "given_up" for each in discarded})
         for each in range(STRANGE, STRANGE + EACH):
             tables.insert("live_users", id=each, wallet_balance=1)
             expected[f"live:{each}"] = "never_seen"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import subprocess
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from tests.support.stack.port import Ports
 
 pytestmark = pytest.mark.stack
 CHANGES, USERS = 5000, 50
+RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks.md"
 
 
 def test_three_settings_follow_a_prefix_that_somebody_else_chose(system: System, tmp_path: Path) -> None:
@@ -167,6 +171,47 @@ def test_what_it_waits_for_is_said_again(feed: Feed) -> None:
             assert len(said(process, "redis.resumed")) == 1
     finally:
         feed.stack.redis.thaw()
+
+
+@pytest.mark.one_redis
+def test_another_mapping_by_the_runbook(system: System, tmp_path: Path) -> None:
+    """Its steps in their order; the command that removes the old keys is the page's own."""
+    names = {
+        "user:{<type>:<id>}:config": "trader:{<type>:<id>}:config",
+        "user_balance:<type>:<id>": "money:<type>:<id>",
+    }
+    old, new = ("user:*:config", "user_balance:*"), ("trader:*:config", "money:*")
+
+    def count(patterns: Sequence[str]) -> list[int]:
+        return [len(system.redis.keys(each)) for each in patterns]
+
+    with system.running():
+        eventually(lambda: count(old) == [2, 2])
+    mapping = command({}, "mapping").stdout
+    for before, after in names.items():
+        assert f'"{before}"' in mapping
+        mapping = mapping.replace(f'"{before}"', f'"{after}"')
+    file = tmp_path / "new.toml"
+    file.write_text(mapping)
+    assert command({}, "mapping", "--mapping", str(file)).returncode == 0
+    changed = {"CDC_MAPPING": str(file), "CDC_DATABASE__URL": system.database.url, "CDC_AUDIT__SETTLE_S": "0.5"}
+    with system.running(**changed):
+        for arguments, wanted in ((("--rebuild",), [0, 0]), (("--rebuild", "--yes"), [2, 2])):
+            ran = command({**system.environment, **changed}, "replay", *arguments)
+            assert (ran.returncode, count(new)) == (0, wanted), ran.stderr
+        system.trading.update("live_users", WITNESS, wallet_balance=5)
+        eventually(lambda: system.redis.get(f"money:live:{WITNESS}") == "5.00")
+        assert system.balance(WITNESS) == "0.00", "the old key stays, and nothing changes it"
+        section = RUNBOOKS.read_text().partition("\n## Another mapping\n")[2].partition("\n## ")[0]
+        (line,) = re.findall(r"`(redis-cli --scan [^`]*)`", " ".join(section.split()))
+        at = system.redis.get_connection_kwargs()
+        line = line.replace("redis-cli", f"redis-cli -h {at['host']} -p {at['port']}")
+        for each in old:
+            shell = ["/bin/sh", "-c", line.replace("OLD:*", each)]
+            subprocess.run(shell, check=True, timeout=30, capture_output=True)
+        assert (count(old), count(new)) == ([0, 0], [2, 2])
+        ran = command({**system.environment, **changed}, "audit")
+        assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_redis_away_for_a_while_loses_nothing(system: System) -> None:
