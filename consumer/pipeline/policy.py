@@ -32,12 +32,14 @@ class Rule:
 
     ``is_setting``: at the start, before the server has accepted this client, the failure is a wrong setting and ends
     the program with exit code 2. Later it is a change at the server; the program waits if ``action`` is a retry.
+    ``is_package``: a package is not installed. No start mends that: exit code 2 at any time.
     """
 
     action: Action
     advice: str
     names: tuple[str, ...]
     is_setting: bool = False
+    is_package: bool = False
 
 
 def _retry(advice: str, names: str, *, is_setting: bool = False) -> Rule:
@@ -48,8 +50,8 @@ def _dead_letter(advice: str, names: str) -> Rule:
     return Rule(Action.DEAD_LETTER, advice, tuple(names.split()))
 
 
-def _halt(advice: str, names: str, *, is_setting: bool = False) -> Rule:
-    return Rule(Action.HALT, advice, tuple(names.split()), is_setting)
+def _halt(advice: str, names: str, *, is_setting: bool = False, is_package: bool = False) -> Rule:
+    return Rule(Action.HALT, advice, tuple(names.split()), is_setting, is_package)
 
 
 _REPORT = "a bug in this program or in one of its libraries: start the program again, and report the log line"
@@ -122,6 +124,8 @@ _KAFKA = (
     _halt(
         f"install the packages for compressed topics: {advice('codecs')}",
         "kafka.UnsupportedCodecError kafka.UnsupportedCompressionTypeError",
+        is_setting=True,
+        is_package=True,
     ),
     _halt(
         "correct the settings under CDC_KAFKA; the members of a group need the same program and settings",

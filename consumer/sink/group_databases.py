@@ -15,7 +15,7 @@ import redis
 from consumer.errors import CdcError
 from consumer.settings.sources import Settings
 from consumer.sink.client import at_start
-from consumer.sink.keyspace import keyspace
+from consumer.sink.keyspace import keyspace, runs
 from consumer.sink.rights import database_key
 from consumer.sink.script import raise_first_error
 
@@ -66,6 +66,7 @@ def _place(settings: Settings) -> tuple[str, str]:
 def _ask(settings: Settings, questions: Sequence[tuple[str, ...]]) -> Sequence[Any]:
     try:
         with closing(keyspace(settings.redis)) as keys:
+            runs(keys)  # for most commands this is the first contact: it says what in the URL is wrong
             return raise_first_error(keys.ask(questions))
     except redis.RedisError as error:
         raise at_start(error) from error

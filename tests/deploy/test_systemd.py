@@ -88,3 +88,13 @@ def test_the_watch_uses_the_same_program_and_file_and_a_port_of_its_own() -> Non
     assert watch["EnvironmentFile"] == SETTINGS["EnvironmentFile"]
     assert "CDC_CONNECT__URL" in variables
     assert watch["RestartPreventExitStatus"] == "2"
+
+
+def test_the_consumer_brings_the_watch_along() -> None:
+    """And each ends alone: a watch that is stopped, or that can't start, leaves the consumer as it is."""
+    assert WATCH.name in SETTINGS["Wants"].split()
+    for settings, other in ((SETTINGS, WATCH), (dict(_lines(WATCH)), UNIT)):
+        bound = [
+            name for name in ("Requires", "Requisite", "BindsTo", "PartOf") if other.name in settings.get(name, "")
+        ]
+        assert bound == []

@@ -83,6 +83,33 @@ def test_an_emptied_redis_is_rebuilt_in_one_way_that_is_written_in_one_place() -
         assert "--from beginning --to end --rebuild" not in page.read_text(encoding="utf-8"), page.name
 
 
+def test_no_page_sets_offsets_back_for_an_emptied_redis() -> None:
+    """That publishes everything again. The page about topics that are lost does it, and is about no emptied Redis."""
+    sections = [
+        (page, part) for page in pages() for part in re.split(r"^#+ ", page.read_text(encoding="utf-8"), flags=re.M)
+    ]
+    backward = re.compile(r"--reset-offsets(?! --to-latest)|DEL cdc:offsets|--shift-by")
+    assert [page.name for page, part in sections if backward.search(part)] == ["runbooks.md"]
+    emptied = [(page.name, part) for page, part in sections if "emptied" in part and page.name != "CHANGELOG.md"]
+    assert emptied
+    assert [name for name, part in emptied if backward.search(part)] == []
+
+
+def test_nobody_is_sent_to_an_index() -> None:
+    """The project is on none, so anybody could register its name there."""
+    sent = re.compile(r"\bpip3? install\b[^\n|;&]*[\s'\"]cdc[-_]consumer(?=[\s'\"\[`=<>~;]|$)", re.MULTILINE)
+    assert sent.search("pip install --upgrade 'cdc-consumer[mysql]'")
+    assert not sent.search("pip install './cdc_consumer-VERSION-py3-none-any.whl[mysql]'")
+    endings = {".md", ".py", ".toml", ".yaml", ".yml", ".service", ".env", ".sh", ".lua", ".txt", ".json", ""}
+    places = [PROJECT / ".ci", *(each for each in PROJECT.iterdir() if not each.name.startswith("."))]
+    files = [
+        file for place in places for file in (place, *place.rglob("*")) if file.suffix in endings and file.is_file()
+    ]
+    assert {PROJECT / "README.md", PROJECT / "Dockerfile", PROJECT / "consumer" / "errors.py"} <= set(files)
+    texts = {file: file.read_text(encoding="utf-8", errors="replace") for file in files if file != Path(__file__)}
+    assert [str(file.relative_to(PROJECT)) for file, text in texts.items() if sent.search(text)] == []
+
+
 def blocks_of_commands(text: str) -> list[str]:
     """The indented lines of a page."""
     return [line.strip() for line in text.splitlines() if line.startswith("    ")]

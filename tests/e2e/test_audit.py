@@ -129,7 +129,7 @@ def poison(system: System, user_id: int) -> None:
 
 
 def planted(system: System) -> dict[str, str]:
-    """Differences of eight kinds: the cause that an audit should find, by user."""
+    """Differences of nine kinds: the cause that an audit should find, by user."""
     ids = iter(range(FIRST, FIRST + USERS))
     redis, expected = system.redis, {}
 
@@ -149,10 +149,16 @@ def planted(system: System) -> dict[str, str]:
     with unlogged(system) as tables:
         for each in some("not_sent"):
             tables.update("live_users", each, leverage=7)
-        for each in some("dead_letter"):
+        lost = some("dead_letter")
+        for each in lost:
             tables.update("live_users", each, leverage=8)
             poison(system, each)
             eventually(lambda each=each: redis.hexists(f"cdc:{{live:{each}}}", "!live_users"), 60)  # type: ignore[misc]
+        discarded = lost[:2]
+        chosen = [word for each in discarded for word in ("--user", f"live:{each}")]
+        ran = command(system.environment, "dead-letters", "replay", *chosen, "--discard", "--yes")
+        assert ran.returncode == 0, ran.stderr
+        expected.update({f"live:{each}": "given_up" for each in discarded})
         for each in range(STRANGE, STRANGE + EACH):
             tables.insert("live_users", id=each, wallet_balance=1)
             expected[f"live:{each}"] = "never_seen"
@@ -275,6 +281,13 @@ def test_keys_far_apart_keys_of_nobody_and_what_only_redis_has(live: System) -> 
     assert (ran.returncode, "50 users compared, 0 wrong" in ran.stderr + ran.stdout) == (0, True), ran.stderr
     ran = audit(live, "--sample", "1000", "--table", "live_users")
     assert f"{len(ids) + 1} users compared, 0 wrong" in ran.stderr + ran.stdout, "the witness too"
+    for each in (*ids, WITNESS):
+        redis.hset(config_key(each), "leverage", "999")
+    users, seed = sampled(live)
+    assert len(users) == 10
+    assert sampled(live, "--seed", str(seed)) == (users, seed), "a seed takes the same users again"
+    for each in (*ids, WITNESS):
+        redis.hset(config_key(each), "leverage", "100")
     redis.hset(f"user:{{live:{STRANGE}}}:portfolio", "equity", "1")
     redis.delete("cdc:{live:5}")
     redis.set("cdc:{live:5}", "text")
@@ -287,6 +300,14 @@ def test_keys_far_apart_keys_of_nobody_and_what_only_redis_has(live: System) -> 
     ran = audit(live, "--table", "live_users")
     assert ran.returncode == 1
     assert ran.stderr.count("audit.unusable") == 1
+
+
+def sampled(system: System, *arguments: str) -> tuple[set[str], int]:
+    """Ten users of whom all are wrong, and the seed that is told."""
+    settings = {"CDC_DATABASE__URL": system.database.url, "CDC_AUDIT__SETTLE_S": "0.2"}
+    options = ("--json", "--sample", "10", "--table", "live_users", *arguments)
+    findings, summary = found(command({**system.environment, **settings}, "audit", *options, seconds=120))
+    return {each["user"] for each in findings}, summary["seed"]
 
 
 def test_what_somebody_else_wrote_and_nobody_can_read(live: System) -> None:

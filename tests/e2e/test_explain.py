@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from kafka import KafkaProducer
 
 from tests.e2e.conftest import WITNESS, System
-from tests.e2e.process import command
+from tests.e2e.process import CLI, command
+from tests.support.forked import base_environment
 from tests.support.redis_view import eventually
 
 pytestmark = pytest.mark.stack
@@ -107,6 +112,28 @@ def test_a_user_whom_nobody_knows(system: System) -> None:
     ran = command(system.environment, "explain", "31337")
     assert ran.returncode == 2
     assert "live:123" in ran.stderr
+    shown = on_a_terminal(system, "explain", "live:31337")
+    assert "explain" in shown, "the bar has the command's own name"
+    assert "replay" not in shown
+
+
+def on_a_terminal(system: System, *arguments: str) -> str:
+    """What a person sees beside the output."""
+    person, terminal = pty.openpty()
+    environment = {**base_environment(), **system.environment, "TERM": "xterm", "COLUMNS": "100"}
+    try:
+        ran = subprocess.run(
+            [CLI, *arguments], env=environment, stdout=subprocess.PIPE, stderr=terminal, timeout=60, check=False
+        )
+    finally:
+        os.close(terminal)
+    shown = b""
+    with suppress(OSError):  # at the end of what is shown
+        while part := os.read(person, 65536):
+            shown += part
+    os.close(person)
+    assert ran.returncode == 0, shown
+    return shown.decode()
 
 
 def settled(system: System, *arguments: str) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from consumer.errors import ServerError, ServerUnavailable
+from consumer.errors import ConfigError, ServerError, ServerUnavailable
 from consumer.observability.metrics import Metrics
-from tests.e2e.process import Process
+from tests.e2e.feed import deposit
+from tests.e2e.process import Process, command
 from tests.e2e.topic import EITHER_CLIENT, Topic
 from tests.support.redis_view import eventually, offset_keys
 from tests.support.stack import Stack
@@ -132,14 +134,41 @@ def test_a_codec_that_is_not_installed_halts_and_never_hangs(topic: Topic, monke
     monkeypatch.setattr("kafka.codec.has_zstd", lambda: False)
     with topic.member() as member:
         for _ in range(2):
-            with pytest.raises(ServerError, match="UnsupportedCodecError") as halt:
+            with pytest.raises(ConfigError, match="UnsupportedCodecError") as halt:
                 eventually(member.poll)
-            assert not isinstance(halt.value, ServerUnavailable)
-            assert "pip install '.[codecs]'" in halt.value.advice
+            assert "pip install '.[codecs]'" in halt.value.fix
         assert member.offsets == [0, 1]
         assert member.source.commit({topic.part: 2})
         monkeypatch.undo()
         member.read([0, 1, 2])
+
+
+def test_a_codec_that_is_not_installed_ends_the_program_with_2(topic: Topic, stack: Stack, tmp_path: Path) -> None:
+    """As every missing package; what came before the record is done."""
+    topic.make()
+    with topic.producer() as producer:
+        for record in (deposit(1, 0), deposit(2, 1)):
+            producer.send(topic.name, key=record.key, value=record.value).get(10)
+    topic.send(1, compression="zstd")
+    (tmp_path / "sitecustomize.py").write_text("import kafka.codec\nkafka.codec.has_zstd = lambda: False\n")
+    environment = topic.environment() | {
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}",
+        "CDC_REDIS__URL": stack.redis.url,
+        "CDC_SOURCE__DATABASE": "trading",
+    }
+    process = Process(environment, tmp_path / "log")
+    try:
+        assert process.wait(60) == 2, process.said()
+    finally:
+        process.close()
+    ran = command(environment, "replay", "--rebuild")
+    assert ran.returncode == 2, ran.stderr
+    for said in (process.said(), ran.stderr):
+        (sentence,) = (line for line in said.splitlines() if line.startswith("cdc-consumer: "))
+        assert "UnsupportedCodecError" in sentence
+        assert "pip install '.[codecs]'" in sentence
+        assert "Traceback" not in said
+    assert topic.committed() == 2
 
 
 @EITHER_CLIENT

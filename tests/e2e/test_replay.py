@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,22 @@ def test_it_ends_where_compaction_left_nothing_to_read(ground: Ground) -> None:
     assert ground.replayed(*gap, "--rebuild")["counts"] == {}
     assert ground.replayed(*ALL, "--rebuild", "--yes")["counts"] == {"created": 4}
     assert ground.redis.hget("user:{demo:3}:config", "leverage") == "39"
+
+
+def test_a_hash_is_mended_where_only_a_read_was_applied(ground: Ground) -> None:
+    """The guard holds the read of a snapshot, which lies behind the user's last change."""
+    read = replace(DEPOSIT, operation="incremental", before=None)
+    ground.send([of_user(DEPOSIT, 3, 0), of_user(read, 3, 1)])
+    assert ground.replayed("--from", f"{ground.topic()}:0:1", "--to", "end", "--yes")["records"] == 1
+    right, guard = ground.config(3), ground.redis.hgetall("cdc:{live:3}")
+    assert str(guard["live_users"]).startswith("0|i|")
+    ground.redis.delete("user:{live:3}:config")
+    assert ground.replayed("--rebuild", "--yes")["counts"] == {"created": 1}
+    assert right.items() <= ground.config(3).items()
+    ground.redis.hset("user:{live:3}:config", "leverage", "999")
+    assert ground.replayed("--rebuild", "--yes")["counts"] == {"corrected": 1}
+    assert right.items() <= ground.config(3).items()
+    assert ground.redis.hgetall("cdc:{live:3}") == guard
 
 
 def test_records_that_can_not_be_used_are_named_and_the_rest_goes_on(ground: Ground) -> None:

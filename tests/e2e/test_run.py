@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
+import subprocess
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,12 +17,14 @@ import pytest
 from kafka import TopicPartition
 
 from tests.e2e.conftest import WITNESS, System
+from tests.e2e.feed import Feed, deposit
 from tests.e2e.process import Process, command
 from tests.support.redis_view import eventually
 from tests.support.stack.port import Ports
 
 pytestmark = pytest.mark.stack
 CHANGES, USERS = 5000, 50
+RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks.md"
 
 
 def test_three_settings_follow_a_prefix_that_somebody_else_chose(system: System, tmp_path: Path) -> None:
@@ -137,6 +143,75 @@ def test_waits_for_servers_and_topics_that_come_later(system: System) -> None:
             eventually(lambda: system.config(WITNESS), 30)
     finally:
         system.stack.redis.start()
+
+
+def test_what_it_waits_for_is_said_again(feed: Feed) -> None:
+    """At the start, and later; the setting says how often."""
+    often = {"CDC_LOG__REPEAT_S": "0.5", "CDC_LOG__FORMAT": "json"}
+
+    def said(process: Process, action: str) -> list[str]:
+        """Since when, of each line."""
+        lines = [line for line in process.said().splitlines() if f'"{action}"' in line and line.endswith("}")]
+        return [str(json.loads(line).get("since")) for line in lines]
+
+    feed.stack.redis.freeze()
+    try:
+        with feed.running(**often, CDC_REDIS__TIMEOUT_MS="200") as process:
+            eventually(lambda: len(said(process, "start.waiting")) >= 3, 30)
+            assert len(set(said(process, "start.waiting"))) == 1
+            feed.stack.redis.thaw()
+            eventually(lambda: "run.following" in process.said(), 30)
+            feed.send(deposit(1, 0))
+            eventually(lambda: feed.committed() == 1, 30)
+            feed.stack.redis.freeze()
+            eventually(lambda: len(said(process, "redis.waiting")) >= 3, 30)
+            assert len(set(said(process, "redis.waiting"))) == 1
+            feed.stack.redis.thaw()
+            eventually(lambda: said(process, "redis.resumed"), 30)
+            assert len(said(process, "redis.resumed")) == 1
+    finally:
+        feed.stack.redis.thaw()
+
+
+@pytest.mark.one_redis
+def test_another_mapping_by_the_runbook(system: System, tmp_path: Path) -> None:
+    """Its steps in their order; the command that removes the old keys is the page's own."""
+    names = {
+        "user:{<type>:<id>}:config": "trader:{<type>:<id>}:config",
+        "user_balance:<type>:<id>": "money:<type>:<id>",
+    }
+    old, new = ("user:*:config", "user_balance:*"), ("trader:*:config", "money:*")
+
+    def count(patterns: Sequence[str]) -> list[int]:
+        return [len(system.redis.keys(each)) for each in patterns]
+
+    with system.running():
+        eventually(lambda: count(old) == [2, 2])
+    mapping = command({}, "mapping").stdout
+    for before, after in names.items():
+        assert f'"{before}"' in mapping
+        mapping = mapping.replace(f'"{before}"', f'"{after}"')
+    file = tmp_path / "new.toml"
+    file.write_text(mapping)
+    assert command({}, "mapping", "--mapping", str(file)).returncode == 0
+    changed = {"CDC_MAPPING": str(file), "CDC_DATABASE__URL": system.database.url, "CDC_AUDIT__SETTLE_S": "0.5"}
+    with system.running(**changed):
+        for arguments, wanted in ((("--rebuild",), [0, 0]), (("--rebuild", "--yes"), [2, 2])):
+            ran = command({**system.environment, **changed}, "replay", *arguments)
+            assert (ran.returncode, count(new)) == (0, wanted), ran.stderr
+        system.trading.update("live_users", WITNESS, wallet_balance=5)
+        eventually(lambda: system.redis.get(f"money:live:{WITNESS}") == "5.00")
+        assert system.balance(WITNESS) == "0.00", "the old key stays, and nothing changes it"
+        section = RUNBOOKS.read_text().partition("\n## Another mapping\n")[2].partition("\n## ")[0]
+        (line,) = re.findall(r"`(redis-cli --scan [^`]*)`", " ".join(section.split()))
+        at = system.redis.get_connection_kwargs()
+        line = line.replace("redis-cli", f"redis-cli -h {at['host']} -p {at['port']}")
+        for each in old:
+            shell = ["/bin/sh", "-c", line.replace("OLD:*", each)]
+            subprocess.run(shell, check=True, timeout=30, capture_output=True)
+        assert (count(old), count(new)) == ([0, 0], [2, 2])
+        ran = command({**system.environment, **changed}, "audit")
+        assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_redis_away_for_a_while_loses_nothing(system: System) -> None:

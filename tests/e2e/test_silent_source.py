@@ -132,6 +132,8 @@ def test_a_database_that_restarts_under_load_is_followed_again(system: System, d
         restarted, refused = told(watch, "connector.restarted"), told(watch, "connector.refused")
     print(f"\n{database.name}: seconds until changes go on: {seconds}; restarts of the task: {len(restarted)}")
     assert refused == []
+    if database.name == "mysql":  # a stop always fails its task (connect/README.md); the others may connect again
+        assert restarted, "the task did not fail, or something else restarted it"
 
 
 def change_password(database: Database, password: str) -> None:

@@ -69,6 +69,7 @@ class Audit:
             self._database.reach()
             self._view = RedisView(settings.redis)
             opened.callback(self._view.close)
+            self._view.run()
             selection = selected(settings, rules, schemas, group_databases.load)
             self._rules = rules = replace(rules, databases=selection.databases)
             self._users = Users(self._database, self._view, rules, audit.page)

@@ -45,9 +45,9 @@ def warning(subject: str, found: str, advice: str = "") -> Finding:
     return Finding(Level.WARNING, subject, found, advice)
 
 
-def failure(subject: str, found: str, advice: str = "") -> Finding:
+def failure(subject: str, found: str, advice: str = "", *, is_setting: bool = False) -> Finding:
     """The program can't work, or its results would be wrong."""
-    return Finding(Level.FAILURE, subject, found, advice)
+    return Finding(Level.FAILURE, subject, found, advice, is_setting)
 
 
 def of_error(subject: str, error: CdcError, advice: str = "") -> Finding:

@@ -63,7 +63,8 @@ def of_place(mode: str, role: str, cluster_state: str, *, is_cluster: bool) -> I
     ``is_cluster``: the URL is for a cluster.
     """
     if mode == "cluster" and not is_cluster:
-        yield failure("redis cluster", "the server is a node of a cluster", "set CDC_REDIS__URL=redis+cluster://…")
+        advice = "set CDC_REDIS__URL=redis+cluster://…"
+        yield failure("redis cluster", "the server is a node of a cluster", advice, is_setting=True)
     elif mode == "cluster" and cluster_state == "ok":
         yield ok("redis cluster", "its cluster_state is ok")
     elif mode == "cluster" and not cluster_state:
@@ -71,9 +72,8 @@ def of_place(mode: str, role: str, cluster_state: str, *, is_cluster: bool) -> I
     elif mode == "cluster":
         yield failure("redis cluster", f"its cluster_state is {cluster_state}", "check its nodes: CLUSTER NODES")
     elif mode != "standalone":
-        yield failure(
-            "redis mode", f"the server runs as {mode}, which stores no keys", "set CDC_REDIS__URL to a server with data"
-        )
+        advice = "set CDC_REDIS__URL to a server with data"
+        yield failure("redis mode", f"the server runs as {mode}, which stores no keys", advice, is_setting=True)
     if role != "master":
         yield failure(
             "redis role", "the server is a replica, which accepts no writes", "set CDC_REDIS__URL to its master"

@@ -48,6 +48,7 @@ def _explain(
     settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound, view: RedisView
 ) -> Explanation:
     (table,) = (each for each in rules.tables if each.user_type == user.user_type)
+    view.run()  # raises if the server is away or refuses
     stored_user = view.stored_user(user, rules)
     selection = selected(settings, rules, schemas, group_databases.load)
     rules = replace(rules, databases=selection.databases)

@@ -139,16 +139,15 @@ class _Run:
         return found
 
     def _begin_or_resume(self) -> str:
-        """The name of the replay's replay key key; "" for a dry run, which creates none.
+        """The name of the replay's replay key; "" for a dry run, which creates none.
 
         The ends are read after the replay key exists, so that everything that Redis loses later is before the ends.
         """
-        before = self.state.target(self.identity)
+        before, run = self.state.target(self.identity), self._retried(self.view.run)
         if self.options.is_dry:
             if not before:
                 self.state.begin(self.identity, _DRY, self._spans())
             return ""
-        run = self._retried(self.view.run)
         was, _, replay_key = before.rpartition(" ")
         if replay_key and was == run and self._retried(lambda: self.view.replay_key_exists(replay_key)):
             return replay_key

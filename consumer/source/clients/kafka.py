@@ -161,7 +161,13 @@ def _translated(settings: Kafka, attempt: Callable[[], _T]) -> _T:
 
 
 def failed(error: Exception) -> ServerError:
-    """A client's exception as one of this program's errors; the error's class gives the action."""
+    """A client's exception as one of this program's errors; the error's class gives the action.
+
+    Raises:
+        ConfigError: a package is not installed.
+    """
+    if (rule := rule_for(error)).is_package:
+        raise ConfigError("CDC_KAFKA", str(error), fix=rule.advice)
     # The text of other exceptions may contain data.
     problem = str(error) if isinstance(error, (KafkaError, OSError)) else type(error).__name__
     return failure("Kafka", error, problem or type(error).__name__)

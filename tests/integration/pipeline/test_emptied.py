@@ -121,7 +121,7 @@ class Scene:
         self.listener = Listener(client)
         self.group = Group(partitions=[TOPIC])
         self.told = Told()
-        self.clock_s = 0.0
+        self.clock_s, self.step_s = 0.0, 0.4
         self.is_stopped = False
 
     def close(self) -> None:
@@ -130,7 +130,7 @@ class Scene:
         self.listener.close()
 
     def clock(self) -> float:
-        self.clock_s += 0.4
+        self.clock_s += self.step_s
         return self.clock_s
 
     def run(
@@ -235,6 +235,28 @@ def test_it_is_noticed_without_any_change_and_nothing_is_applied_until_an_operat
     assert set((scene.ids() - before).values()) == {1}
     assert scene.told.reasons == [f"Redis was emptied, waiting for {REBUILD}", ""]
     assert not scene.client.exists("cdc:offsets:g:stopped")
+
+
+def test_it_is_noticed_within_two_seconds(scene: Scene) -> None:
+    """By the loop's own clock, while nothing comes: a poll without records takes 0.2 s."""
+    scene.step_s = 0.0
+    moments: list[float] = []
+
+    def turn() -> None:
+        scene.clock_s += 0.2
+
+    def emptied() -> None:
+        turn()
+        scene.client.flushall()
+        moments.append(scene.clock_s)
+
+    def noticed() -> None:
+        moments.append(scene.clock_s)
+        scene.stop()
+
+    scene.run(scene.send(3), *[turn] * 6, emptied, *[turn] * 30, pauses=[noticed])
+    began, ended = moments
+    assert ended - began < 2
 
 
 def test_a_rebuild_leaves_to_the_member_what_it_has_not_told_of_its_other_partitions(scene: Scene) -> None:

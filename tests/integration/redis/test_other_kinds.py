@@ -8,11 +8,24 @@ from contextlib import contextmanager
 import pytest
 
 from tests.e2e.process import command
+from tests.e2e.topic import Topic
 from tests.support.redis_sentinel import SERVICE, TestSentinel
 from tests.support.redis_server import RedisServer, program
+from tests.support.stack import Stack
 from tests.support.stack.port import Ports
+from tests.support.stack.registration import Database
 
 COMMANDS = [("run",), ("api",), ("check",)]
+# The commands that ask Kafka or the database first. The first of them do not ask Redis for the group's database.
+DATABASE_KNOWN = {"CDC_SOURCE__DATABASE": "trading"}
+AFTER_OTHERS: list[tuple[dict[str, str], tuple[str, ...]]] = [
+    (DATABASE_KNOWN, ("audit",)),
+    (DATABASE_KNOWN, ("explain", "live:1")),
+    (DATABASE_KNOWN, ("replay", "--rebuild")),
+    ({}, ("replay", "--rebuild", "--yes")),
+    ({}, ("dead-letters", "replay", "--all")),
+    ({}, ("snapshot", "live_users", "--authoritative")),
+]
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +71,15 @@ def said(arguments: tuple[str, ...], url: str) -> str:
         "CDC_API__TOKEN": "0123456789abcdef0123456789abcdef",
         "CDC_METRICS__PORT": "0",
     }
+    return refused(environment, arguments)
+
+
+def refused(environment: dict[str, str], arguments: tuple[str, ...]) -> str:
+    """What a command says that ends with exit code 2."""
     ran = command(environment, *arguments, seconds=100)
     text = ran.stderr + ran.stdout
-    assert ran.returncode == 2 or (arguments == ("check",) and ran.returncode), text
-    assert "CDC_REDIS__URL" in text, text
+    assert ran.returncode == 2, f"{arguments}: {text}"
+    assert "CDC_REDIS__URL" in text, f"{arguments}: {text}"
     return text
 
 
@@ -91,6 +109,31 @@ def test_a_single_server_that_is_a_node(arguments: tuple[str, ...], node: RedisS
 
 def test_a_single_server_that_is_a_sentinel(service: TestSentinel) -> None:
     assert "the server is a sentinel" in said(("run",), service.sentinel.url)
+
+
+@pytest.fixture
+def others(stack: Stack, topic_prefix: str, database: Database) -> Iterator[dict[str, str]]:
+    """Settings of a Kafka with a topic and of a database: Redis alone is wrong."""
+    topic = Topic(stack, topic_prefix)
+    topic.make()
+    yield {**topic.environment(), "CDC_DATABASE__URL": database.url}
+    topic.close()
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("case", ["database", "sentinels", "cluster", "node"])
+def test_a_command_that_asks_other_servers_first(
+    case: str, others: dict[str, str], plain: RedisServer, node: RedisServer
+) -> None:
+    """They ended with exit code 1, and `replay --yes` waited for ever."""
+    url, problem = {
+        "database": (plain.url.replace("/0", "/99"), "refused database 99"),
+        "sentinels": (f"redis+sentinel://127.0.0.1:{plain.port}/{SERVICE}/0", "the server is no sentinel"),
+        "cluster": (f"redis+cluster://127.0.0.1:{plain.port}/", "the server is no node of a cluster"),
+        "node": (node.url, "the server is a node of a cluster"),
+    }[case]
+    for known, arguments in AFTER_OTHERS:
+        assert problem in refused({**others, **known, "CDC_REDIS__URL": url}, arguments)
 
 
 @pytest.mark.parametrize("path", ["abc", "1/2", "-1"])

@@ -9,6 +9,7 @@ import pytest
 import redis
 from msgspec import structs
 
+from consumer.commands.replay.worker import _with_ends
 from consumer.events.event import ChangeEvent, RowImage
 from consumer.events.position import Origin, SourcePosition
 from consumer.guard.version import Verdict
@@ -21,6 +22,7 @@ from consumer.planning.rebuild import rebuild_linked, rebuild_read, rebuild_user
 from consumer.sink.comparison import differences, would_apply
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
+from consumer.source.bounds import Span
 from tests.integration.redis.conftest import settings_of
 from tests.integration.redis.test_sink import AT, BALANCE, CONFIG, PORTFOLIO, apply, plan_of, scenario
 from tests.support.redis_view import Listener, dump, eventually
@@ -269,7 +271,11 @@ def of_read(offset: int) -> Plan:
 
 def folded(offset: int, known_below: int | None) -> Plan:
     """What a rebuild says that has read its partition up to there."""
-    return structs.replace(rebuilt("A deposit", offset), known_below=known_below)
+    plan = rebuilt("A deposit", offset)
+    if known_below is None:
+        return plan
+    (plan,) = _with_ends([plan], [Span(plan.version.topic, plan.version.partition, 0, known_below)])
+    return plan
 
 
 @pytest.mark.parametrize("damage", ["missing", "wrong"])

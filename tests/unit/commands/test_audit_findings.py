@@ -11,6 +11,7 @@ import pytest
 from consumer.commands.audit.cause import WHY, Cause, Evidence, cause_of
 from consumer.commands.audit.differing_user import DifferingUser, Shape, UserDifference
 from consumer.commands.audit.differing_user import user_differences as differences_of_table
+from consumer.commands.audit.exported import AuditMetrics
 from consumer.commands.audit.finding import AuditResult, Finding, summary_json, summary_text, to_json, to_text
 from consumer.commands.audit.watch import Known
 from consumer.events.event import RowImage
@@ -182,6 +183,11 @@ def test_an_orphan_counts_among_the_users() -> None:
     assert (told["users"], told["wrong"], told["orphans"], told["share_right"]) == (2, 1, 1, 0.5)
     assert "2 users compared, 1 wrong (50.000000% right)" in summary_text(result)
     assert "1  of them only in Redis" in summary_text(result)
+    metrics = AuditMetrics()
+    metrics.done(result, 1, 2)
+    values = metrics.registry.get_sample_value
+    assert (values("cdc_audit_users"), values("cdc_audit_consistency_ratio")) == (2, 0.5)
+    assert values("cdc_audit_users_wrong", {"cause": "foreign"}) == 1
 
 
 def test_nothing_to_compare_is_right() -> None:

@@ -18,6 +18,7 @@ NOWHERE = {"CDC_DATABASE__URL": "mysql://reader:hunter2@127.0.0.1:1/trading"}
         (("audit", "--user", "vip:7"), NOWHERE, "no table holds users of the type vip"),
         (("audit", "--user", "demo:7", "--table", "live_users"), NOWHERE, "demo:7 is in none of the tables of --table"),
         (("audit", "--user", "live:7", "--sample", "5"), NOWHERE, "one of --user and --sample"),
+        (("audit", "--seed", "7"), NOWHERE, "--seed: there is no sample"),
         (("explain", "live:-7"), NOWHERE, "should look like live:123"),
         (("explain", "live:7", "--from", "yesterday"), NOWHERE, "can't be read: 'yesterday'"),
     ],

@@ -35,7 +35,22 @@ def test_both_ways_give_the_same_event_of_every_recorded_record(file: Path, monk
     assert [[answers(record, databases) for databases in DATABASES] for record in records] == usual
 
 
-ODD = (None, "", "x", -1, 0, True, 1.5, 2**63, 10**20, [], {}, "incremental", "false", msgspec.UNSET)
+ODD: tuple[object, ...] = (
+    None,
+    "",
+    "x",
+    -1,
+    0,
+    True,
+    1.5,
+    2**63,
+    10**20,
+    [],
+    {},
+    "incremental",
+    "false",
+    msgspec.UNSET,
+)
 
 
 def paths(value: object, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -18,7 +18,7 @@ from consumer.observability.connector_metrics import WatchMetrics
 from consumer.source.connect.client import ConnectApi
 from consumer.source.connect.failure import Kind
 from consumer.source.connect.status import ConnectorStatus
-from tests.unit.source.test_connector_failure import MYSQL_IS_AWAY, MYSQL_LOGIN
+from tests.unit.source.test_connector_failure import MYSQL_IS_AWAY, MYSQL_LOGIN, MYSQL_LOST
 
 PASSWORD = "hunter2"
 OURS = {"topic.prefix": "trading", "connector.class": "X", "database.password": PASSWORD}
@@ -173,6 +173,21 @@ def test_a_refusal_is_one_sentence_with_the_runbook_and_without_secrets(connect:
     labels = {"connector": "trading-mysql", "cause": "login"}
     assert metrics.registry.get_sample_value("cdc_connector_refused", labels) == 1
     assert connect.restarts == []
+
+
+def test_a_lost_log_is_refused_with_its_own_runbook(connect: _Connect) -> None:
+    connect.fail(MYSQL_LOST)
+    metrics = WatchMetrics()
+    watched = ConnectorWatch(connect.api, "trading", (), metrics)
+    with capture_logs() as lines:
+        for now in range(5):
+            watched.look(float(now), float)
+    (line,) = lines
+    assert (line["action"], line["reason"]) == ("connector.refused", Kind.LOST)
+    assert "docs/runbooks.md, The connector failed, 2" in line["advice"]
+    labels = {"connector": "trading-mysql", "cause": "lost"}
+    assert metrics.registry.get_sample_value("cdc_connector_refused", labels) == 1
+    assert once_done(connect) == ([], {"trading-mysql": Kind.LOST})
 
 
 def test_restarts_are_counted_and_told(connect: _Connect) -> None:

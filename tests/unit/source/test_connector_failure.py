@@ -33,6 +33,10 @@ MYSQL_LOGIN = """io.debezium.DebeziumException: Error reading MySQL variables: A
 	at io.debezium.connector.binlog.jdbc.BinlogConnectorConnection.querySystemVariables(BinlogConnectorConnection.java)
 Caused by: java.sql.SQLException: Access denied for user 'debezium'@'127.0.0.1' (using password: YES)
 """
+MYSQL_LOST = (
+    f"{STOPPED}\nCaused by: io.debezium.DebeziumException: Cannot replicate because the master purged required "
+    "binary logs. Replicate the missing transactions from elsewhere Error code: 1236; SQLSTATE: HY000."
+)
 MARIADB_LOGIN = """io.debezium.DebeziumException: Error reading MySQL variables: (conn=30) Access denied for user 'd'
 Caused by: java.sql.SQLInvalidAuthorizationSpecException: (conn=30) Access denied for user 'debezium'@'127.0.0.1'
 """
@@ -100,10 +104,7 @@ def test_a_refused_account(trace: str) -> None:
             "io.debezium.DebeziumException: The connector is trying to read change stream starting at Offset[…], but "
             "this is no longer available on the server. Reconfigure the connector to use a snapshot mode when needed."
         ),
-        (
-            f"{STOPPED}\nCaused by: io.debezium.DebeziumException: Cannot replicate because the master purged required "
-            "binary logs. Replicate the missing transactions from elsewhere Error code: 1236; SQLSTATE: HY000."
-        ),
+        MYSQL_LOST,
         "io.debezium.DebeziumException: Could not find first log file name in binary log index file Error code: 1236",
         (
             "io.debezium.DebeziumException: could not find next log; Error: connecting slave requested to start from "
