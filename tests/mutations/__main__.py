@@ -1,4 +1,4 @@
-"""``python -m tests.mutations``: take each rule away in turn, and say which tests noticed.
+"""``python -m tests.mutations``: take each rule away in turn, and say which test noticed first.
 
 Exit code 1 if a mutant survives: a test is missing.
 """
@@ -22,7 +22,9 @@ def main() -> int:
     """Answers the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("--only", default="", help="mutations whose rule or title contains this")
-    only = parser.parse_args().only
+    parser.add_argument("--every-test", action="store_true", help="name every test that notices, which takes hours")
+    given = parser.parse_args()
+    only, stops_at_first = given.only, not given.every_test
     suite = load()
     chosen = [each for each in suite.mutations if only in f"{each.rule}: {each.title}"]
     if not chosen:
@@ -32,7 +34,7 @@ def main() -> int:
         return 1
     survivors = 0
     for mutation in chosen:
-        noticed = caught(suite, mutation)
+        noticed = caught(suite, mutation, stops_at_first=stops_at_first)
         survivors += not noticed
         print(f"{mutation.rule}: {mutation.title}", flush=True)
         for test in noticed or ["SURVIVED: no test noticed"]:
@@ -41,13 +43,17 @@ def main() -> int:
     return int(bool(survivors))
 
 
-def caught(suite: Suite, mutation: Mutation | None) -> list[str]:
-    """The tests that fail with the mutation; without one, those that fail anyway."""
+def caught(suite: Suite, mutation: Mutation | None, *, stops_at_first: bool = False) -> list[str]:
+    """The tests that fail with the mutation; without one, those that fail anyway.
+
+    ``stops_at_first``: answer only the first.
+    """
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder, "project")
         copy(project, mutation)
         # From the copy's own folder, so that it is the copy's package that is imported.
         command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider"]
+        command += ["-x"] if stops_at_first else ["-n", "2"]
         ended = subprocess.run(
             [*command, "-k", suite.select, *suite.tests], cwd=project, capture_output=True, text=True, check=False
         )
