@@ -137,9 +137,8 @@ def test_docker_commands_name_what_is_in_the_file() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_installation_in_the_readme_gives_a_program_that_works(tmp_path: Path) -> None:
+def test_the_installation_in_the_readme_gives_a_program_that_works(programs: Path, tmp_path: Path) -> None:
     """The built package, in an environment of its own: not the source tree that the other tests see."""
-    programs = installed(tmp_path)
     recording = PROJECT / "demo" / "recordings" / "trading.jsonl.gz"
     ran = _there(programs, tmp_path, "plan", "--json", str(recording))
     assert ran.returncode == 0, ran.stderr

@@ -21,7 +21,7 @@ import redis
 from consumer.settings.variables import placeholders
 from consumer.source.connect.client import load_connector
 from tests.docs.markdown import PROJECT, blocks
-from tests.docs.test_readme import INSTALL, README, commands, installed
+from tests.docs.test_readme import INSTALL, README, commands
 from tests.support.redis_view import eventually
 from tests.support.stack.port import Ports
 from tests.support.stack.registration import delete_topics
@@ -175,7 +175,7 @@ class Reader:
 
 @pytest.fixture
 def reader(
-    stack: Stack, trading: Trading, redis_client: redis.Redis, topic_prefix: str, tmp_path: Path
+    stack: Stack, trading: Trading, redis_client: redis.Redis, topic_prefix: str, programs: Path
 ) -> Iterator[Reader]:
     """Afterwards the accounts, the connector and its topics are gone."""
     mysql, own = stack.mysql, {"connector": f"c_{topic_prefix}", "reader": f"r_{topic_prefix}"}
@@ -199,7 +199,7 @@ def reader(
         "CDC_API__PORT": str(ports.take("api")),
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CDC_", "PYTHON"))}
-    person = Reader(stack, trading, redis_client, installed(tmp_path), known, inherited | shared)
+    person = Reader(stack, trading, redis_client, programs, known, inherited | shared)
     try:
         yield person
     finally:
