@@ -51,7 +51,7 @@ class OpenTransaction:
         """Whether a change is not a copy of the equal change at offset ``first``.
 
         It is not a copy if its old row image fits the row's latest image, and its count is higher than all counts
-        before or its place is behind the latest change's place. The count alone is not enough: if Kafka Connect was
+        before or its place is not before the latest change's place. The count alone is not enough: if Kafka Connect was
         restarted in the middle of the transaction, a later copy of the remaining rows has higher counts. Without an
         old image only the count can tell. A transaction is in one binlog file, so a place in another file is a place
         in another server's log, and tells nothing.

@@ -236,6 +236,7 @@ class Checkpoint:
         fresh = [part for part in generations if part not in started]
         if not fresh:
             return ()
+        self._history.forget(fresh)  # it may hold records that were dropped before the partition was revoked
         starts = retry(KAFKA, lambda: source.starts(fresh))
         reached = retry(REDIS, self._sink.stored_offsets)
         now = source.assignment()  # the group may have rebalanced while servers were away

@@ -76,30 +76,32 @@ class _Cell(NamedTuple):
 
 
 class _Cells:
-    """The columns of a table. ``raw_of`` gets the raw values of all columns from a row, if all are there."""
+    """The columns of a table. ``raw_of`` gets the raw values of all columns from a row, if all are there.
+
+    It is None for a table with one column.
+    """
 
     def __init__(self, table: UserTable) -> None:
         self.all = tuple(_cell(at, each) for at, each in enumerate(table.columns))
         self.of = {each.name: each for each in self.all}
         self.fields = tuple(each.field for each in self.all)
         self.raw_of = itemgetter(*(each.name for each in self.all)) if len(self.all) > 1 else None
-        self.texts_by_classes: dict[tuple[type, ...], tuple[_Texts, ...] | None] = {}
+        self._by_classes: dict[tuple[type, ...], tuple[_Texts, ...] | None] = {}
 
     def texts_of(self, classes: tuple[type, ...]) -> tuple[_Texts, ...] | None:
         """The texts of each column for raw values of these classes; None if a class can't be looked up."""
-        found = tuple(each.texts.get(one) for each, one in zip(self.all, classes, strict=True))
-        texts = tuple(each for each in found if each is not None)
-        self.texts_by_classes[classes] = texts if len(texts) == len(found) else None
-        return self.texts_by_classes[classes]
+        if classes not in self._by_classes:
+            found = [each.texts.get(one) for each, one in zip(self.all, classes, strict=True)]
+            texts = tuple([each for each in found if each is not None])
+            if len(self._by_classes) >= _MOST_KNOWN:
+                self._by_classes.clear()
+            self._by_classes[classes] = texts if len(texts) == len(found) else None
+        return self._by_classes[classes]
 
 
 def _cell(at: int, column: Column) -> _Cell:
     canonicalize, null = canonicalizer_of(column.kind), column.default or ""
-    texts = {
-        str: _Texts(canonicalize, column.scale),
-        int: _Texts(canonicalize, column.scale),
-        type(None): _Texts(canonicalize, column.scale),
-    }
+    texts = {each: _Texts(canonicalize, column.scale) for each in (str, int, bool, type(None))}
     texts[type(None)][None] = null
     return _Cell(
         at, column.name, column.field, null, texts, canonicalize, column.scale, column.default, column.required
@@ -151,7 +153,7 @@ def _usual_image(row: RowImage, cells: _Cells) -> dict[str, str] | None:
     try:
         raw = cells.raw_of(row)
         classes = tuple(map(type, raw))
-        texts = cells.texts_by_classes.get(classes) or cells.texts_of(classes)
+        texts = cells.texts_of(classes)
         return dict(zip(cells.fields, map(getitem, texts, raw))) if texts is not None else None  # noqa: B905  # equal
     except (KeyError, InvalidValue):
         return None

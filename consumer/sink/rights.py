@@ -17,7 +17,7 @@ DATABASE = ":database"
 STOPPED = ":stopped"
 """The suffix of the key that holds where members stopped because Redis was emptied."""
 REPLAY_KEY = "cdc:replay:"
-"""The prefix of the replay key keys: if one is gone, a replay knows that Redis was emptied."""
+"""The prefix of a replay's keys: if one is gone, a replay knows that Redis was emptied."""
 
 _GUARD = "HMGET HSET HDEL HKEYS HGETALL EXISTS EXPIRE PERSIST HGET"
 _OFFSETS = "HSET HSETNX HEXISTS HGETALL"

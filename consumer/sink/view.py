@@ -41,7 +41,9 @@ class RedisView:
             raise at_start(error) from error
 
     def create_replay_key(self, replay_key: str) -> None:
-        """Create the replay key keys. If one is gone later, Redis was emptied since, or is another server.
+        """Create the keys of a replay, one for each part of the slots.
+
+        If one is gone later, Redis was emptied since, or is another server.
 
         Raises:
             ServerError: as :meth:`stored_keys`.
@@ -49,7 +51,7 @@ class RedisView:
         self._replay_key("SET", replay_key, "", "EX", str(_REPLAY_KEY_S))
 
     def replay_key_exists(self, replay_key: str) -> bool:
-        """Whether all replay key keys still exist. Their TTL starts again.
+        """Whether all keys of the replay still exist. Their TTL starts again.
 
         Raises:
             ServerError: as :meth:`stored_keys`.
@@ -57,7 +59,7 @@ class RedisView:
         return all(self._replay_key("EXPIRE", replay_key, str(_REPLAY_KEY_S)))
 
     def remove_replay_key(self, replay_key: str) -> None:
-        """Remove the replay key keys.
+        """Remove the keys of the replay.
 
         Raises:
             ServerError: as :meth:`stored_keys`.

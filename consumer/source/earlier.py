@@ -93,13 +93,13 @@ class KafkaEarlierRecords:
         return Coverage(laid_out_ms, max(kept_ms, self._compacted_until_ms(partition.topic)))
 
     def _laid_out_ms(self, parts: Sequence[TopicPartition], begins: Mapping[TopicPartition, int]) -> int:
-        """When the topic got its last partition, at the latest. Kafka adds partitions only behind the last one, so no
-        partition is younger. The first record shows it, unless it was removed: then that was long ago.
+        """When the topic got its last partition, at the latest: when the first record there was written.
+
+        Kafka adds partitions only behind the last one, so no partition is younger. If the last partitions have no
+        records, this is the time of the last partition that has one.
         """
         for part in reversed(parts):
-            if begins[part] > 0:
-                return 0
-            if first_ms := self._first_written_ms(part, 0):
+            if first_ms := self._first_written_ms(part, begins[part]):
                 return first_ms
         return 0
 

@@ -100,6 +100,15 @@ def test_only_the_last_partition_shows_it_because_another_may_be_empty_for_long(
     assert earlier.coverage(topic.part).laid_out_ms == START_MS
 
 
+def test_the_last_partition_may_have_lost_its_oldest_records(topic: Topic, earlier: KafkaEarlierRecords) -> None:
+    """Retention removes records of a busy partition, while an older record of a quiet one stays."""
+    topic.make(partitions=2)
+    write(topic, range(1), partition=0)
+    write(topic, range(60, 65), partition=1)
+    topic.delete_before(3, partition=1)
+    assert earlier.coverage(topic.part).laid_out_ms == START_MS + 63_000
+
+
 def test_where_the_oldest_records_were_deleted_the_first_one_left_tells_since_when(
     topic: Topic, earlier: KafkaEarlierRecords
 ) -> None:

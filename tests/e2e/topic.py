@@ -63,10 +63,10 @@ class Topic:
             admin.delete_topics([self.name])
         eventually(lambda: not self._exists())
 
-    def delete_before(self, offset: int) -> None:
+    def delete_before(self, offset: int, partition: int = 0) -> None:
         """What retention does."""
         with self._admin() as admin:
-            admin.delete_records({TopicPartition(self.name, 0): offset})
+            admin.delete_records({TopicPartition(self.name, partition): offset})
 
     def send(self, count: int, partition: int = 0, compression: str | None = None) -> None:
         with self.producer(compression) as producer:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 
 from consumer.errors import RecordError
+from consumer.events.codec import SCHEMA_FIRST
 from consumer.events.envelope import scope_of
 from consumer.events.event import PLACEHOLDER, Operation, RowImage, TableSchema
 from consumer.events.position import SourcePosition, from_source
@@ -19,7 +20,6 @@ from consumer.events.topic_tables import is_consumed
 from consumer.events.value import Kind, of_column
 from consumer.mapping.rules import LinkedTable, UserTable
 
-_SCHEMA = b'{"schema"'
 _OPERATIONS = {each.value: each for each in (Operation.CREATE, Operation.UPDATE, Operation.DELETE, Operation.READ)}
 _ABSENT = msgspec.UNSET
 _NO_SCHEMA: TableSchema = {}
@@ -54,7 +54,7 @@ class PartialDecoder:
 
     def __call__(self, value: bytes) -> Seen | None:
         """The parts that a fold needs, or None if the record must be decoded as a whole."""
-        is_wrapped = value[:9] == _SCHEMA
+        is_wrapped = value.startswith(SCHEMA_FIRST)
         if self._placeholder in value:
             return None
         try:
@@ -109,7 +109,7 @@ class LinkedPartialDecoder:
     def __call__(self, value: bytes) -> bool:
         """Whether the row may have become done; False is certain."""
         try:
-            envelope = self._wrapped(value).payload if value[:9] == _SCHEMA else self._plain(value)
+            envelope = self._wrapped(value).payload if value.startswith(SCHEMA_FIRST) else self._plain(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return True  # decoding the whole record reports the problem
         after, before = envelope.after, envelope.before

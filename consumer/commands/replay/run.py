@@ -132,16 +132,15 @@ class _Run:
             raise RedisReplaced
         if replay_key and self.options.is_whole:
             self._store_offsets(replay_key)
-        self._remove_replay_key(
-            replay_key
-        )  # before end(): if killed in between, the replay starts again, and no key remains
+        # Before end(): if the program is killed in between, the replay starts again, and no key remains.
+        self._remove_replay_key(replay_key)
         self.state.end()
         return found
 
     def _begin_or_resume(self) -> str:
-        """The name of the replay's replay key; "" for a dry run, which creates none.
+        """The token of the replay's keys; "" for a dry run, which creates none.
 
-        The ends are read after the replay key exists, so that everything that Redis loses later is before the ends.
+        The ends are read after the keys exist, so that everything that Redis loses later is before the ends.
         """
         before, run = self.state.target(self.identity), self._retried(self.view.run)
         if self.options.is_dry:

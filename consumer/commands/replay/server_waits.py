@@ -25,7 +25,7 @@ def retried(attempt: Callable[[], _T], should_stop: Callable[[], bool], *, is_dr
         ServerUnavailable: the server stays away, and this is a dry run.
     """
     try:
-        return retry(attempt, sleep=short_sleep, on_wait=log_wait, should_stop=limited(should_stop, is_dry=is_dry))
+        return retry(attempt, sleep=short_sleep, on_wait=_log_wait, should_stop=_limited(should_stop, is_dry=is_dry))
     except ServerUnavailable as error:
         if should_stop():
             raise Interrupted from None
@@ -33,13 +33,13 @@ def retried(attempt: Callable[[], _T], should_stop: Callable[[], bool], *, is_dr
         raise ServerUnavailable(error.server, problem, error.advice, error.cause) from None
 
 
-def limited(should_stop: Callable[[], bool], *, is_dry: bool) -> Callable[[], bool]:
+def _limited(should_stop: Callable[[], bool], *, is_dry: bool) -> Callable[[], bool]:
     """When to stop waiting for a server: a dry run gives up after some seconds, as it leaves nothing unfinished."""
     until = time.monotonic() + _DRY_WAIT_S
     return lambda: should_stop() or (is_dry and time.monotonic() > until)
 
 
-def log_wait(error: ServerUnavailable, seconds: float) -> None:
+def _log_wait(error: ServerUnavailable, seconds: float) -> None:
     """Log that a server is waited for."""
     _log.warning("waiting for a server", action="replay.waiting", error=str(error), again_in_s=round(seconds, 1))
 

@@ -1,4 +1,4 @@
-"""What a worker of a replay is asked to do, and what it reports."""
+"""What a worker of a replay is asked to do, and what it reports and raises."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Report: a partition number is finished. ``users``: its users in the log, as :func:`packed`."""
+    """Report: a partition number is finished.
+
+    ``users``: its users in the log, as :func:`consumer.commands.replay.state.packed`.
+    """
 
     number: int
     summary: Summary

@@ -9,6 +9,7 @@ from msgspec import structs
 from structlog.testing import capture_logs
 
 from consumer.errors import ServerError, ServerUnavailable
+from consumer.events.event import ChangeEvent
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.history import Histories
 from consumer.mapping.reference import reference
@@ -240,6 +241,36 @@ def test_a_copy_is_applied_if_its_first_record_was_compacted_away_before_it_was_
     histories = Histories(None, 5000)
     Pipeline(sink, reference(), history=histories, commit_interval_s=0).run(source, lambda: source.is_at_end)
     assert client.hget(CONFIG, "wallet_balance") == "10000.50"
+
+
+def test_a_copy_is_applied_if_its_first_record_was_dropped_with_its_partition(
+    sink: RedisSink, client: redis.Redis
+) -> None:
+    """The partition is revoked while the topic can't be searched, and given back. Then the record is compacted away."""
+
+    class GivenBack(RecordedSource):
+        generation = 1
+
+        def assignment(self) -> Mapping[Partition, int]:
+            return {TOPIC: self.generation}
+
+        def compact(self) -> None:
+            self._records[0] = structs.replace(RECORDS[0], offset=1)
+            self._next = 0
+
+    class Away(Histories):
+        def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
+            if source.generation == 1:
+                pipeline.revoked([TOPIC])
+                source.generation = 2
+                source.compact()
+                raise ServerUnavailable("Kafka", "away")
+            return super().first_sent(event, value)
+
+    source = GivenBack(RECORDS[:1])
+    pipeline = Pipeline(sink, reference(), history=Away(None, 5000), commit_interval_s=0)
+    pipeline.run(source, lambda: source.generation == 2 and source.is_at_end)
+    assert client.exists(CONFIG)
 
 
 def test_redis_serves_again_only_when_it_does(sink: RedisSink) -> None:
