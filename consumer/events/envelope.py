@@ -87,8 +87,7 @@ def _parse(
     before, after = _image(envelope, "before"), _image(envelope, "after")
     if after is None and op is not Operation.DELETE:
         raise NotAnEnvelope(f"no row image for op {op}", field="after")
-    if placeholder.encode() in record.value:
-        before, after = _with_unavailable(before, after, placeholder)
+    before, after = _with_unavailable(record.value, before, after, placeholder)
     block = envelope.get("transaction")
     position = from_source(source, block)
     return ChangeEvent(
@@ -115,9 +114,8 @@ def _usual_change(
         return None
     envelope, columns = found
     source, op = envelope.source, _OPERATIONS[envelope.op]
-    before: RowImage | None = envelope.before
     after: RowImage | None = envelope.after
-    database = source.schema if source.connector == "postgresql" else source.db
+    database: str | None = getattr(source, scope_of(source.connector))
     if not database or (after is None and op is not Operation.DELETE):
         return None
     if not is_consumed(databases, database):
@@ -125,22 +123,20 @@ def _usual_change(
     position = _usual_position(source, envelope.transaction)
     if position is None:
         return None
-    if placeholder.encode() in value:
-        before, after = _with_unavailable(before, after, placeholder)
+    before, after = _with_unavailable(value, envelope.before, after, placeholder)
     transaction = envelope.transaction
     return ChangeEvent(
-        source.table,
-        op,
-        key_of(record.key, schemas),
-        before,
-        after,
-        position,
-        _transaction(transaction.id if transaction is not None else None, position),
-        record.place,
-        columns,
-        (),
-        database,
-        record.timestamp_ms,
+        table=source.table,
+        op=op,
+        key=key_of(record.key, schemas),
+        before=before,
+        after=after,
+        position=position,
+        transaction_id=_transaction(transaction.id if transaction is not None else None, position),
+        place=record.place,
+        schema=columns,
+        written_ms=record.timestamp_ms,
+        database=database,
     )
 
 
@@ -166,7 +162,7 @@ def _source(envelope: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
 
 
 def _database(source: Mapping[str, Any], *, is_needed: bool) -> str:
-    scope = scope_of(source)
+    scope = scope_of(source.get("connector"))
     found = source.get(scope)
     if isinstance(found, str) and found:
         return found
@@ -175,9 +171,9 @@ def _database(source: Mapping[str, Any], *, is_needed: bool) -> str:
     return ""
 
 
-def scope_of(source: Mapping[str, Any]) -> str:
+def scope_of(connector: object) -> str:
     """The field of a source block that distinguishes tables of the same name: the database's or the schema's name."""
-    return "schema" if source.get("connector") == "postgresql" else "db"
+    return "schema" if connector == "postgresql" else "db"
 
 
 def _no_object(value: object) -> NotAnEnvelope:
@@ -216,9 +212,11 @@ def _image(envelope: Mapping[str, Any], name: str) -> RowImage | None:
 
 
 def _with_unavailable(
-    before: RowImage | None, after: RowImage | None, placeholder: str
+    record: bytes, before: RowImage | None, after: RowImage | None, placeholder: str
 ) -> tuple[RowImage | None, RowImage | None]:
     """Replace Debezium's placeholder. The value is unchanged, so the new row gets the old row's value if it has one."""
+    if placeholder.encode() not in record:
+        return before, after
     old = {} if before is None else before
     old = {name: UNAVAILABLE if value == placeholder else value for name, value in old.items()}
     new = {} if after is None else after

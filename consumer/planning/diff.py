@@ -90,13 +90,15 @@ class _Cells:
 
     def texts_of(self, classes: tuple[type, ...]) -> tuple[_Texts, ...] | None:
         """The texts of each column for raw values of these classes; None if a class can't be looked up."""
-        if classes not in self._by_classes:
+        try:
+            return self._by_classes[classes]
+        except KeyError:
             found = [each.texts.get(one) for each, one in zip(self.all, classes, strict=True)]
-            texts = tuple([each for each in found if each is not None])
-            if len(self._by_classes) >= _MOST_KNOWN:
-                self._by_classes.clear()
-            self._by_classes[classes] = texts if len(texts) == len(found) else None
-        return self._by_classes[classes]
+        texts = tuple([each for each in found if each is not None])
+        if len(self._by_classes) >= _MOST_KNOWN:
+            self._by_classes.clear()
+        self._by_classes[classes] = known = texts if len(texts) == len(found) else None
+        return known
 
 
 def _cell(at: int, column: Column) -> _Cell:

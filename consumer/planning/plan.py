@@ -258,10 +258,8 @@ def _messages(
         group = Group((change.old or "") if change.old_known else None, changed[rules.group_field])
     general = body(case.event, case.user, event_type, changed, group, details)
     of_groups = rules.names.group_channel
-    if group is None:
+    if group is None or of_groups not in follows.channels:
         return tuple([Publish(channel, general) for channel in follows.channels if channel != of_groups])
-    if of_groups not in follows.channels:
-        return tuple([Publish(channel, general) for channel in follows.channels])
     of_group = body(case.event, case.user, "user_group_change", changed, group, details)
     return tuple([Publish(channel, of_group if channel == of_groups else general) for channel in follows.channels])
 

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import structlog
 
-from consumer.commands.replay.server_waits import retried
 from consumer.commands.replay.summary import Summary
+from consumer.commands.replay.waiting import retried
 from consumer.commands.replay.work import Finished, Interrupted, RedisReplaced, Wanted
 from consumer.commands.replay.worker import Worker
 from consumer.events.record import Partition

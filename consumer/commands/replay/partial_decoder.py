@@ -64,7 +64,7 @@ class PartialDecoder:
             if op is None or row is None or envelope.source.get("table") != self._table.table:
                 return None
             if self._databases:
-                database = envelope.source.get(scope_of(envelope.source))
+                database = envelope.source.get(scope_of(envelope.source.get("connector")))
                 if not isinstance(database, str) or not is_consumed(self._databases, database):
                     return None
             number = row.get(self._table.key)

@@ -15,9 +15,9 @@ import structlog
 
 from consumer.commands.replay.options import ReplayOptions, check, identity
 from consumer.commands.replay.processes import Task, in_processes
-from consumer.commands.replay.server_waits import retried, short_sleep
 from consumer.commands.replay.state import ReplayState
 from consumer.commands.replay.summary import Summary
+from consumer.commands.replay.waiting import retried, short_sleep
 from consumer.commands.replay.work import Finished, Reached, Read, RedisReplaced, Wanted
 from consumer.commands.replay.worker import Worker
 from consumer.errors import ConfigError, Place, ServerError, ServerUnavailable

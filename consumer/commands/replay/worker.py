@@ -9,10 +9,10 @@ from typing import TypeVar
 from msgspec import structs
 
 from consumer.commands.replay.partition import Folding, PartitionFold, counts
-from consumer.commands.replay.server_waits import log_silence, retried
 from consumer.commands.replay.state import packed
 from consumer.commands.replay.store import MemoryLimit
 from consumer.commands.replay.summary import Summary, UserCounts
+from consumer.commands.replay.waiting import log_silence, retried
 from consumer.commands.replay.work import Finished, Interrupted, Reached, Read, RedisReplaced, Report, Wanted
 from consumer.errors import Place, Reconnected
 from consumer.events.avro import NO_SCHEMAS, Schemas
