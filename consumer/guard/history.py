@@ -204,7 +204,7 @@ class PartitionHistory:
             # Apply the later changes too that are sent again; otherwise the user would keep the values of this change.
             self._maybe_older.add(change)
             return True
-        return self._open.is_new_change(change, first)
+        return self._open.is_new_change(change, first) or self._open.was_doubtful_since(change, first)
 
 
 def _last(event: ChangeEvent) -> tuple[int, Key | None]:

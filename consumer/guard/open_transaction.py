@@ -19,18 +19,30 @@ class OpenTransaction:
         self._count = 0
         self._began = 0
         self._rows: dict[tuple[str, Key], RowImage | None] = {}
+        self._firsts: dict[int, int] = {}
+        """The first offset of each change, by identity."""
+        self._doubtful: dict[tuple[str, Key], int] = {}
+        """The offset of each row's last change that counts as new and may be a copy."""
 
     def add(self, change: StreamedChange) -> None:
         """Add a new change."""
+        row = change.table, change.key
         if change.transaction != self._transaction:
-            self._transaction, self._began, self._count, self._rows = change.transaction, change.offset, 0, {}
-        self._rows[change.table, change.key] = change.after
+            self._transaction, self._began, self._count = change.transaction, change.offset, 0
+            self._rows, self._firsts, self._doubtful = {}, {}, {}
+        first = self._firsts.setdefault(change.identity, change.offset)
+        if first < change.offset and change.count <= self._count and change.place <= self._place:
+            self._doubtful[row] = change.offset
+        self._rows[row] = change.after
         self._place = change.place
         self._count = max(self._count, change.count)
 
     def add_unless_copy(self, change: StreamedChange) -> None:
-        """Add a change, unless its place is before the place of the latest change: then it may be a copy."""
-        if not self.is_before_latest(change):
+        """Add a change, unless it is a copy, or may be one because its place is before the latest change's place."""
+        if self.is_before_latest(change):
+            return
+        first = self._firsts.get(change.identity) if change.transaction == self._transaction else None
+        if first is None or first == change.offset or self.is_new_change(change, first):
             self.add(change)
 
     def is_before_latest(self, change: StreamedChange) -> bool:
@@ -46,6 +58,18 @@ class OpenTransaction:
         self._began = earlier._began
         self._count = max(self._count, earlier._count)
         self._rows = earlier._rows | self._rows
+        self._firsts |= earlier._firsts
+        self._doubtful = earlier._doubtful | self._doubtful
+
+    def was_doubtful_since(self, change: StreamedChange, first: int) -> bool:
+        """Whether a change of this row that may be a copy counted as new after ``first``, the first offset of
+        ``change``.
+
+        Then the later rows of the transaction must be applied again too, if they are sent again. The doubt ends with
+        the next transaction: Debezium sends a transaction again to its end before it sends the next one.
+        """
+        doubtful = self._doubtful.get((change.table, change.key))
+        return change.transaction == self._transaction and doubtful is not None and first < doubtful <= change.offset
 
     def is_new_change(self, change: StreamedChange, first: int) -> bool:
         """Whether a change is not a copy of the equal change at offset ``first``.
