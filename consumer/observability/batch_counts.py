@@ -70,13 +70,13 @@ def _count_applied(result: RecordResult, found: BatchCounts) -> None:
         return
     found.committed_ms.append(plan.version.ts_ms)
     found.appended_ms.append(result.record.timestamp_ms)
-    effects = found.effects
+    effects, shape = found.effects, plan.shape
     effects["config"] += applied.config_created is not None
-    effects["balance"] += plan.balance is not None
+    effects["balance"] += bool(shape.balance)
     effects["update"] += applied.updated is True
-    effects["remove"] += plan.removed is not None
+    effects["remove"] += bool(shape.removed)
     effects["clear"] += applied.cleared
-    effects["publish"] += len(plan.messages)
+    effects["publish"] += len(shape.channels)
 
 
 def _time_ms(result: RecordResult) -> int:

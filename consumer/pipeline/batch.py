@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
-from msgspec.structs import replace
-
 from consumer.errors import CdcError, RecordError, Refused, ServerError, ServerUnavailable, UnknownReply
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.version import Verdict
@@ -18,7 +16,8 @@ from consumer.pipeline.dead_letter import DeadLetter
 from consumer.pipeline.dead_letter_limit import Judged, TooManyLetters
 from consumer.pipeline.protocols import Applied, RecordResult, Sink
 from consumer.planning.decision import Decision, Outcome
-from consumer.planning.effect import Mode, Plan
+from consumer.planning.effect import Plan
+from consumer.planning.shape import Mode
 
 SIZE = 500
 """The number of records about which a command decides together, as ``run`` does by default. Records of one database
@@ -81,7 +80,7 @@ class Batch:
 
     def unpublished(self, at: int, plan: Plan) -> Plan:
         """``plan`` without its messages, if they were published before."""
-        return replace(plan, messages=(), is_repeated=True) if at in self.published else plan
+        return plan.repeated() if at in self.published else plan
 
     def refuse(self, refused: Mapping[int, Refused]) -> None:
         """Redis will always refuse these plans: mark all records that depend on them as not applicable."""

@@ -6,15 +6,15 @@ its data again at once reads the new state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from consumer.guard.version import Version
-from consumer.mapping.keys import UserId, parts_around_id
+from consumer.mapping.keys import UserId, render
+from consumer.planning.shape import TIME, Assigned, Extent, Mode, Shape, changed_shape
 
 Fields: TypeAlias = Mapping[str, str]
 
@@ -67,21 +67,8 @@ class Invalidate(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, user: UserId, templates: tuple[str, ...]) -> Invalidate:
         """The derived keys of ``user``. A template that ends with ``*`` means all keys with that prefix."""
-        keys, prefixes = _around_all(templates, user.user_type)
-        number = str(user.id)
-        return cls(tuple([number.join(each) for each in keys]), tuple([number.join(each) for each in prefixes]))
-
-
-_Around: TypeAlias = tuple[tuple[str, ...], ...]
-
-
-@lru_cache(maxsize=1024)
-def _around_all(templates: tuple[str, ...], user_type: str) -> tuple[_Around, _Around]:
-    """The parts before and after the id, for the keys and for the prefixes of the templates."""
-    return (
-        tuple(parts_around_id(each, user_type) for each in templates if not each.endswith("*")),
-        tuple(parts_around_id(each[:-1], user_type) for each in templates if each.endswith("*")),
-    )
+        keys = tuple(render(each, user) for each in templates if not each.endswith("*"))
+        return cls(keys, tuple(render(each[:-1], user) for each in templates if each.endswith("*")))
 
 
 class Publish(msgspec.Struct, frozen=True):
@@ -89,33 +76,6 @@ class Publish(msgspec.Struct, frozen=True):
 
     channel: str
     body: str
-
-
-class Mode(StrEnum):
-    """How a plan treats the data in Redis.
-
-    CHANGE overwrites older data. FILL writes only what is missing: for reads whose position is not reliable. MARK
-    writes no data of the user. It notes in the guard that a change of the user could not be applied. REBUILD writes the
-    whole user, also if the stored version is equal to the plan's. It deletes derived keys only if the write changed
-    something. In REBUILD, an incremental read only fills, as in FILL.
-    """
-
-    CHANGE = "change"
-    FILL = "fill"
-    MARK = "mark"
-    REBUILD = "rebuild"
-
-
-class Extent(StrEnum):
-    """How much of the user a plan writes. For a marked user, a plan must write everything.
-
-    WHOLE writes the whole row. CHANGED writes what differs, of a row that was sent whole. PART writes what it can, of a
-    row that was not sent whole.
-    """
-
-    WHOLE = "whole"
-    CHANGED = "changed"
-    PART = "part"
 
 
 class Nothing(msgspec.Struct, frozen=True):
@@ -128,27 +88,111 @@ class Nothing(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """The effects of one change on one user.
 
-    ``reasons``: the rules that caused the effects, for people. ``is_repeated``: the plan was applied before, and part
-    of the result may be lost. ``expected``: set if the data was read from the database. The plan is applied only if the
+    ``values``: by name, as :class:`Shape` names them. ``time``: the source's time of the change, as text, so that a
+    replay writes the same bytes. ``bodies``: the messages. ``is_repeated``: the plan was applied before, and part of
+    the result may be lost. ``expected``: set if the data was read from the database. The plan is applied only if the
     guard still holds this version, as text ("": no version); the version stays there. ``unreadable``: optional columns
     whose value can't be read; their fields do not change. ``known_below``: a rebuild has read its partition up to this
     offset, so it has seen every version below.
+
+    The properties show the same as effects, for people and for comparisons.
     """
 
     user: UserId
-    table: str
-    guard: str
+    shape: Shape
     version: Version
-    mode: Mode = Mode.CHANGE
-    extent: Extent = Extent.PART
-    config: Upsert | None = None
-    balance: Put | None = None
-    update: Update | None = None
-    removed: Remove | None = None
-    cleared: Invalidate = msgspec.field(default_factory=Invalidate)
-    messages: tuple[Publish, ...] = ()
-    reasons: tuple[str, ...] = ()
+    values: Fields = {}
+    time: str = ""
+    bodies: tuple[str, ...] = ()
     is_repeated: bool = False
     expected: str | None = None
     known_below: int | None = None
     unreadable: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> str:
+        """The user's table, or the linked table."""
+        return self.shape.table
+
+    @property
+    def mode(self) -> Mode:
+        """How the plan treats the data in Redis."""
+        return self.shape.mode
+
+    @property
+    def extent(self) -> Extent:
+        """How much of the user the plan writes."""
+        return self.shape.extent
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The rules that caused the effects, for people."""
+        return self.shape.reasons
+
+    @property
+    def guard(self) -> str:
+        """The key of the guard."""
+        return self.key(self.shape.guard)
+
+    @property
+    def config(self) -> Upsert | None:
+        """The write to the config hash."""
+        shape = self.shape
+        if not shape.config:
+            return None
+        return Upsert(self.key(shape.config), self._fields(shape.changed), self._fields(shape.whole), shape.gone)
+
+    @property
+    def balance(self) -> Put | None:
+        """The write to the balance string."""
+        shape = self.shape
+        if not shape.balance:
+            return None
+        return Put(self.key(shape.balance), self.values[shape.balance_value], shape.balance_ttl_s)
+
+    @property
+    def update(self) -> Update | None:
+        """The write to a hash that something else creates."""
+        shape = self.shape
+        return Update(self.key(shape.update), self._fields(shape.updated), shape.is_kept) if shape.updated else None
+
+    @property
+    def removed(self) -> Remove | None:
+        """The keys of a deleted user."""
+        return Remove(tuple(map(self.key, self.shape.removed))) if self.shape.removed else None
+
+    @property
+    def cleared(self) -> Invalidate:
+        """The derived keys."""
+        return Invalidate.of(self.user, self.shape.cleared)
+
+    @property
+    def prefixes(self) -> Sequence[str]:
+        """The prefixes of the derived keys that are cleared by prefix."""
+        return [self.key(each[:-1]) for each in self.shape.wildcards]
+
+    @property
+    def messages(self) -> tuple[Publish, ...]:
+        """One message for each channel."""
+        return tuple(Publish(channel, self.bodies[at]) for channel, at in self.shape.channels)
+
+    def key(self, template: str) -> str:
+        """The user's key, from its template."""
+        return render(template, self.user)
+
+    def publishing(self, messages: Sequence[Publish]) -> Plan:
+        """The plan with other messages."""
+        channels = tuple((each.channel, at) for at, each in enumerate(messages))
+        shape = changed_shape(self.shape, channels=channels)
+        return replace(self, shape=shape, bodies=tuple(each.body for each in messages))
+
+    def repeated(self) -> Plan:
+        """The plan without its messages, for a plan that was applied before."""
+        return replace(self.publishing(()), is_repeated=True)
+
+    def in_mode(self, mode: Mode) -> Plan:
+        """The plan in another mode."""
+        return replace(self, shape=changed_shape(self.shape, mode=mode))
+
+    def _fields(self, assigned: Assigned) -> Fields:
+        return {name: self.time if source == TIME else self.values[source] for name, source in assigned}

@@ -11,10 +11,11 @@ from consumer.errors import InvalidValue, MissingColumn, Unsupported
 from consumer.events.event import ChangeEvent, Operation, RowImage, TableSchema
 from consumer.events.value import NO_SCHEMA, Kind, of_column, timestamp, whole_number
 from consumer.guard.version import Version
-from consumer.mapping.keys import UserId, render
+from consumer.mapping.keys import UserId
 from consumer.mapping.rules import LinkedTable, Rules
 from consumer.mapping.schema_drift import Drift, DriftKind
-from consumer.planning.effect import Fields, Invalidate, Mode, Nothing, Plan, Update
+from consumer.planning.effect import Fields, Nothing, Plan
+from consumer.planning.shape import Mode, Shape, shared
 
 _WHOLE = re.compile(r"-?[0-9]{1,20}")
 
@@ -93,17 +94,19 @@ def plan_linked(event: ChangeEvent, table: LinkedTable, change: LinkedChange, ru
         return Nothing(_WHY_NOTHING[change.turn])
     if not change.fields and not table.clears:
         return Nothing("it enriches the message of the same database transaction, and changes nothing itself")
-    return Plan(
-        user=change.user,
+    shape = Shape(
         table=table.table,
-        guard=render(rules.names.guard, change.user),
-        version=Version.of(event, rules.epoch),
+        user_type=change.user.user_type,
+        guard=rules.names.guard,
         mode=Mode.FILL if event.is_incremental else Mode.CHANGE,
         # The user's own row may create the hash later: either of the two rows may be read first.
-        update=Update(render(rules.names.config, change.user), change.fields, is_kept=True) if change.fields else None,
-        cleared=Invalidate.of(change.user, table.clears),
+        update=rules.names.config,
+        updated=tuple((name, name) for name in change.fields),
+        is_kept=bool(change.fields),
+        cleared=table.clears,
         reasons=(f"{table.table}: {change.turn}",),
     )
+    return Plan(change.user, shared(shape), Version.of(event, rules.epoch), change.fields)
 
 
 def _turn(event: ChangeEvent, table: LinkedTable) -> LinkedEffect:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from msgspec.structs import replace
-
 from consumer.errors import RecordError
 from consumer.events.avro import Schemas
 from consumer.events.envelope import key_of
@@ -14,8 +12,9 @@ from consumer.events.position import Origin, SourcePosition
 from consumer.events.record import SourceRecord
 from consumer.guard.history import History
 from consumer.mapping.rules import Rules
-from consumer.planning.effect import Mode, Plan
+from consumer.planning.effect import Plan
 from consumer.planning.plan import user_in
+from consumer.planning.shape import Mode
 
 CONNECTOR = "kafka"
 """Used instead of the database's connector, if a change is known only from Kafka."""
@@ -60,4 +59,4 @@ def is_of_lone_tombstone(event: ChangeEvent) -> bool:
 
 def published_if_user_exists(plan: Plan) -> Plan:
     """``plan``, but without messages if Redis has no key of the user: in a compacted topic most tombstones are old."""
-    return replace(plan, mode=Mode.REBUILD)
+    return plan.in_mode(Mode.REBUILD)

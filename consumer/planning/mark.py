@@ -15,10 +15,11 @@ from consumer.events.event import ChangeEvent
 from consumer.events.position import Origin
 from consumer.events.record import SourceRecord
 from consumer.guard.version import Version
-from consumer.mapping.keys import UserId, render
+from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
-from consumer.planning.effect import Mode, Plan
+from consumer.planning.effect import Plan
 from consumer.planning.plan import user_in
+from consumer.planning.shape import Mode, Shape, shared
 
 
 def marks_unread(
@@ -69,11 +70,12 @@ def mark(user: UserId, table: str, place: Place, rules: Rules) -> Plan:
     Only the place counts. If a later record of the row was applied already, nothing needs healing. A record before the
     place does not heal.
     """
-    return Plan(
-        user=user,
+    shape = Shape(
         table=table,
-        guard=render(rules.names.guard, user),
-        version=Version(rules.epoch, Origin.STREAMED, 0, 0, place.topic, place.partition, place.offset),
+        user_type=user.user_type,
+        guard=rules.names.guard,
         mode=Mode.MARK,
-        reasons=(f"not whole since {place}",),
+        reasons=("a change could not be applied",),
     )
+    version = Version(rules.epoch, Origin.STREAMED, 0, 0, place.topic, place.partition, place.offset)
+    return Plan(user, shared(shape), version)

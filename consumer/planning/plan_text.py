@@ -11,7 +11,8 @@ from consumer.events.event import Operation
 from consumer.events.record import SourceRecord
 from consumer.mapping.rules import MESSAGE_FIELDS
 from consumer.planning.decision import Decision
-from consumer.planning.effect import Fields, Mode, Plan, Publish
+from consumer.planning.effect import Fields, Plan, Publish
+from consumer.planning.shape import Mode
 
 _OPERATIONS = {
     Operation.CREATE: "insert",

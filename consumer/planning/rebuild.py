@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from msgspec.structs import replace
 
@@ -10,13 +11,14 @@ from consumer.events.event import UNAVAILABLE, ChangeEvent, Operation, RowImage
 from consumer.events.position import Origin
 from consumer.events.value import timestamp
 from consumer.guard.version import NOWHERE, Version
-from consumer.mapping.keys import UserId, render
+from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.change_times import ChangeTimes, time_fields
 from consumer.planning.database_row import DatabaseRow
-from consumer.planning.effect import Extent, Invalidate, Mode, Plan, Remove
+from consumer.planning.effect import Plan
 from consumer.planning.linked import UnknownUserType, linked_change, plan_linked
 from consumer.planning.plan import plan, user_of
+from consumer.planning.shape import Extent, Mode, Shape, changed_shape, shared
 
 Times = Mapping[str, int]
 """The latest values of the time fields, in UTC milliseconds."""
@@ -35,35 +37,38 @@ def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, 
     if last.op is Operation.DELETE:
         removal = plan(last, table, user, rules)
         assert isinstance(removal, Plan)  # a delete always has a plan
-        return replace(removal, mode=Mode.REBUILD, messages=())
+        return removal.publishing(()).in_mode(Mode.REBUILD)
     # Plan the row as a snapshot read, which writes the whole row and publishes nothing.
     position = replace(last.position, origin=Origin.SNAPSHOT)
     read = replace(last, op=Operation.READ, before=None, after=_merged(events), position=position)
     planned = plan(read, table, user, rules)
     assert isinstance(planned, Plan)  # so has a read
-    assert planned.config is not None
-    in_config, in_portfolio = time_fields(rules)
     stamps = {name: timestamp(ms) for name, ms in times.items()}
-    image = {name: value for name, value in planned.config.changed.items() if name not in in_config}
-    whole = image | {name: text for name, text in stamps.items() if name in in_config}
-    is_whole = planned.extent is Extent.WHOLE
-    update = planned.update
-    if update is not None:
-        # Some times are not known, if the log begins after the change that set them.
-        fields = {name: value for name, value in update.fields.items() if name not in in_portfolio}
-        update = replace(update, fields=fields | {name: stamps[name] for name in in_portfolio if name in stamps})
-    owned = (column.field for column in table.columns if column.name not in planned.unreadable)
-    return replace(
-        planned,
-        version=Version.of(last, rules.epoch),
+    owned = tuple(column.field for column in table.columns if column.name not in planned.unreadable)
+    missing = tuple(name for name in owned if name not in planned.values)
+    shape = _rebuilt_shape(planned.shape, rules, tuple(stamps), missing)
+    return replace(planned, shape=shape, version=Version.of(last, rules.epoch), values={**planned.values, **stamps})
+
+
+@lru_cache(maxsize=4096)
+def _rebuilt_shape(read: Shape, rules: Rules, stamps: tuple[str, ...], missing: tuple[str, ...]) -> Shape:
+    """The shape of a rebuild, from the shape of a snapshot read of the row.
+
+    ``stamps``: the time fields whose values are known; the log may begin after the change that set another.
+    ``missing``: fields of the table that the row does not have.
+    """
+    in_config, in_portfolio = time_fields(rules)
+    image = tuple(each for each in read.changed if each[0] not in in_config)
+    whole = (*image, *((name, name) for name in stamps if name in in_config))
+    updated = tuple(each for each in read.updated if each[0] not in in_portfolio)
+    is_whole = read.extent is Extent.WHOLE
+    return changed_shape(
+        read,
         mode=Mode.REBUILD,
-        config=replace(
-            planned.config,
-            changed=image,
-            whole=whole if is_whole else {},
-            gone=tuple(name for name in owned if name not in image) if is_whole else (),
-        ),
-        update=update,
+        changed=image,
+        whole=whole if is_whole else (),
+        gone=missing if is_whole else (),
+        updated=(*updated, *((name, name) for name in in_portfolio if name in stamps)) if read.update else (),
         reasons=("rebuilt",),
     )
 
@@ -106,7 +111,7 @@ def rebuild_linked(event: ChangeEvent, rules: Rules) -> Plan | None:
     planned = plan_linked(event, table, change, rules)
     if not isinstance(planned, Plan) or planned.update is None:
         return None
-    return replace(planned, mode=Mode.REBUILD)
+    return planned.in_mode(Mode.REBUILD)
 
 
 def removal(user: UserId, table: str, seen: str, rules: Rules) -> Plan:
@@ -115,18 +120,17 @@ def removal(user: UserId, table: str, seen: str, rules: Rules) -> Plan:
     It is applied only if the guard still holds the version ``seen``, as text ("": no version).
     """
     names = rules.names
-    planned = Plan(
-        user=user,
+    shape = Shape(
         table=table,
-        guard=render(names.guard, user),
-        version=NOWHERE,
+        user_type=user.user_type,
+        guard=names.guard,
         mode=Mode.REBUILD,
         extent=Extent.WHOLE,
-        removed=Remove(tuple(render(each, user) for each in (names.config, names.balance, names.portfolio))),
-        cleared=Invalidate.of(user, rules.derived()),
+        removed=(names.config, names.balance, names.portfolio),
+        cleared=rules.derived(),
         reasons=("an orphan",),
     )
-    return as_read(planned, seen)
+    return as_read(Plan(user, shared(shape), NOWHERE), seen)
 
 
 def _merged(events: Iterable[ChangeEvent]) -> RowImage:

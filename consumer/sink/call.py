@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
-from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import msgspec
 
 from consumer.guard.version import Verdict
+from consumer.mapping.keys import parts_around_id
 from consumer.pipeline.protocols import Applied
-from consumer.planning.effect import Extent, Plan, Publish
+from consumer.planning.effect import Plan
+from consumer.planning.shape import TIME, Assigned, Extent, Shape
 from consumer.settings.sections import Guard
 
-_Pairs: TypeAlias = tuple[str | int, ...]
-"""Names of fields or channels, each followed by the number of its value."""
+_MOST_KNOWN = 4096
 _PLAIN = 7
 """The number of parts of a reply if nothing is left to do. Else the mode, and whether the rest was due, follow."""
 _CHANGED = 4
@@ -36,11 +36,25 @@ class PlanPart(StrEnum):
     MESSAGES = "messages"
 
 
+class _Call(NamedTuple):
+    """What all calls for plans of one shape have in common.
+
+    ``text``: the shape as JSON, without keys and values. ``keys``: the texts before and after the id. ``values``: the
+    names of the values that are sent. ``has_time``: the time of the change is sent behind them.
+    """
+
+    text: str
+    keys: tuple[tuple[str, ...], ...]
+    values: tuple[str, ...]
+    has_time: bool
+
+
 class Calls:
     """Encodes plans as calls of the script, with the settings of the guard."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard_ttl = str(guard.tombstone_ttl_s)
+        self._known: dict[tuple[Shape, str, str, bool], _Call] = {}
 
     def of(
         self,
@@ -56,123 +70,68 @@ class Calls:
         ``derived``: keys to clear in addition to those that the plan names. ``mode``: replaces the plan's mode, unless
         "". ``is_brief``: leave out the whole image; the script asks for it if needed (:func:`is_asked_for_more`).
         """
-        values = _Values(is_brief)
-        keys = [plan.guard]
-        changed: _Pairs = ()
-        whole: _Pairs = ()
-        updated: _Pairs = ()
-        gone: tuple[str, ...] = ()
-        balance, ttl = 0, ""
-        if plan.config is not None:
-            keys.append(plan.config.key)
-            changed = values.of(plan.config.changed)
-            whole = () if is_brief else values.of(plan.config.whole)
-            gone = plan.config.gone
-        if plan.balance is not None:
-            keys.append(plan.balance.key)
-            balance, ttl = values.number("", plan.balance.value), str(plan.balance.ttl_s)
-        if plan.update is not None:
-            keys.append(plan.update.key)
-            updated = values.of(plan.update.fields)
-        removed = plan.removed.keys if plan.removed is not None else ()
-        keys += [*removed, *plan.cleared.keys, *derived]
-        expected = "" if plan.known_below is None else f"<{plan.known_below}"
-        if plan.expected is not None:
-            expected = "" if part is PlanPart.OTHER_SLOT else f"={plan.expected}"
-        shape = _shape(
-            plan.table,
-            mode or plan.mode,
-            plan.extent,
-            part,
-            changed,
-            whole,
-            updated,
-            gone,
-            balance,
-            ttl,
-            len(removed),
-            plan.update is not None and plan.update.is_kept,
-            values.of_messages(plan.messages),
-            self._guard_ttl,
-        )
-        return [len(keys), *keys, shape, plan.version.to_text(), expected, *values.all]
+        known = plan.shape, part, mode, is_brief
+        call = self._known.get(known) or self._prepared(known)
+        number, values = str(plan.user.id), plan.values
+        words: list[str | int] = [number.join(each) for each in call.keys]
+        if derived:
+            words += derived
+        words.insert(0, len(words))
+        words += call.text, plan.version.to_text(), _condition(plan, part)
+        words += [values[each] for each in call.values]
+        if call.has_time:
+            words.append(plan.time)
+        words += plan.bodies
+        return words
+
+    def _prepared(self, known: tuple[Shape, str, str, bool]) -> _Call:
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        found = self._known[known] = _prepared(*known, self._guard_ttl)
+        return found
 
 
-class _Values:
-    """The values of a call, numbered from 1.
-
-    In a short call, equal values are sent once. In a whole image, values may be equal by chance, and each such pattern
-    would be another shape. So there a value is sent once only if the same field has it again.
-    """
-
-    __slots__ = ("_is_short", "_numbers", "all")
-
-    def __init__(self, is_short: bool) -> None:
-        self._is_short = is_short
-        self._numbers: dict[str, int] = {}
-        self.all: list[str] = []
-
-    def number(self, name: str, value: str) -> int:
-        """The number of ``value``, which is a value of the field ``name``."""
-        by = value if self._is_short else name
-        number = self._numbers.get(by)
-        if number is None or self.all[number - 1] != value:
-            self.all.append(value)
-            number = self._numbers[by] = len(self.all)
-        return number
-
-    def of(self, fields: Mapping[str, str]) -> _Pairs:
-        """Each field, and the number of its value."""
-        number = self.number
-        return tuple([part for name, value in fields.items() for part in (name, number(name, value))])
-
-    def of_messages(self, messages: Sequence[Publish]) -> _Pairs:
-        """Each channel, and the number of its body. Most changes send the same body to several channels."""
-        found: list[str | int] = []
-        body = ""
-        for message in messages:
-            if message.body != body:
-                body = message.body
-                self.all.append(body)
-            found += (message.channel, len(self.all))
-        return tuple(found)
+def _condition(plan: Plan, part: PlanPart) -> str:
+    """What must be true of the guard, as ``apply.lua`` describes it."""
+    if plan.expected is not None:
+        return "" if part is PlanPart.OTHER_SLOT else f"={plan.expected}"
+    return "" if plan.known_below is None else f"<{plan.known_below}"
 
 
-@lru_cache(maxsize=1000)
-def _shape(
-    table: str,
-    mode: str,
-    extent: str,
-    part: str,
-    changed: _Pairs,
-    whole: _Pairs,
-    update: _Pairs,
-    gone: tuple[str, ...],
-    balance: int,
-    ttl: str,
-    removed: int,
-    keep: bool,
-    messages: _Pairs,
-    guard_ttl: str,
-) -> str:
-    """What the script does, as JSON without keys and values. Cached, because a system has few different shapes."""
-    shape: dict[str, object] = {
-        "table": table,
-        "mode": mode,
-        "extent": extent,
+def _prepared(shape: Shape, part: str, mode: str, is_brief: bool, guard_ttl: str) -> _Call:
+    whole = () if is_brief else shape.whole
+    balance = ((shape.balance, shape.balance_value),) if shape.balance else ()
+    assigned = (*shape.changed, *whole, *shape.updated, *balance)
+    names = tuple(dict.fromkeys(source for _, source in assigned if source != TIME))
+    has_time = any(source == TIME for _, source in assigned)
+    numbers = {name: at for at, name in enumerate((*names, TIME) if has_time else names, start=1)}
+
+    def numbered(fields: Assigned) -> list[str | int]:
+        return [word for field, source in fields for word in (field, numbers[source])]
+
+    templates = [shape.guard]
+    templates += [shape.config] if shape.changed or whole else []
+    templates += [shape.balance] if shape.balance else []
+    templates += [shape.update] if shape.updated else []
+    templates += [*shape.removed, *(each for each in shape.cleared if not each.endswith("*"))]
+    text: dict[str, object] = {
+        "table": shape.table,
+        "mode": mode or shape.mode,
+        "extent": shape.extent,
         "part": part,
-        "changed": changed,
-        "whole": whole,
-        "update": update,
-        "gone": gone,
-        "removed": removed,
-        "keep": keep,
-        "messages": messages,
+        "changed": numbered(shape.changed),
+        "whole": numbered(whole),
+        "update": numbered(shape.updated),
+        "gone": shape.gone,
+        "removed": len(shape.removed),
+        "keep": shape.is_kept,
+        "messages": [word for channel, at in shape.channels for word in (channel, len(numbers) + 1 + at)],
         "guard_ttl": guard_ttl,
     }
-    if balance:
-        shape |= {"balance": balance, "ttl": ttl}
-    return msgspec.json.encode(shape).decode()
+    if shape.balance:
+        text |= {"balance": numbers[shape.balance_value], "ttl": str(shape.balance_ttl_s)}
+    keys = tuple(parts_around_id(each, shape.user_type) for each in templates)
+    return _Call(msgspec.json.encode(text).decode(), keys, names, has_time)
 
 
 def may_be_brief(plan: Plan) -> bool:

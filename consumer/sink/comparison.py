@@ -10,7 +10,8 @@ from consumer.events.position import Origin
 from consumer.events.value import Kind, canonical
 from consumer.guard.version import Verdict, Version, compare
 from consumer.mapping.rules import Rules, UserTable
-from consumer.planning.effect import Mode, Plan
+from consumer.planning.effect import Plan
+from consumer.planning.shape import Mode
 
 Row = Mapping[str, str | None]
 

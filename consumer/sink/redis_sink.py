@@ -13,9 +13,11 @@ import structlog
 from consumer.errors import Reconnected, Refused, ServerError, ServerUnavailable
 from consumer.events.record import Partition
 from consumer.guard.version import Verdict
+from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
 from consumer.pipeline.protocols import Applied
-from consumer.planning.effect import Mode, Plan
+from consumer.planning.effect import Plan
+from consumer.planning.shape import Mode
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.address import Kind
 from consumer.sink.client import address_of, translate
@@ -83,11 +85,11 @@ class RedisSink:
                     anew = answer
                     continue
                 if isinstance(answer, ServerError) or answer.verdict is Verdict.UNHEALED:
-                    blocked.add((plan.guard, plan.table))
+                    blocked.add((plan.user, plan.table))
                 yield number, answer
             if anew is not None:
                 raise anew
-            waiting = [(number, plan) for number, plan in waiting if (plan.guard, plan.table) not in blocked]
+            waiting = [(number, plan) for number, plan in waiting if (plan.user, plan.table) not in blocked]
             wave, waiting = _first_of_each_user(waiting)
             if not wave:
                 return
@@ -118,7 +120,7 @@ class RedisSink:
 
     def _send(self, wave: Sequence[_Numbered]) -> Answers:
         plans = [plan for _, plan in wave]
-        prefixes = [prefix for plan in plans for prefix in plan.cleared.prefixes]
+        prefixes = [prefix for plan in plans for prefix in plan.prefixes]
         with _translated():
             found = self._index.matching(prefixes) if prefixes else {}
             try:
@@ -138,7 +140,7 @@ class RedisSink:
                 found = answers()
                 told = zip(plans, found, strict=True)
                 accepted = (plan for plan, answer in told if _may_have_cleared(plan, answer))
-                cleared = {prefix for plan in accepted for prefix in plan.cleared.prefixes} if prefixes else cleared
+                cleared = {prefix for plan in accepted for prefix in plan.prefixes} if prefixes else cleared
             finally:
                 if prefixes:
                     self._index.close_windows(prefixes, cleared)
@@ -162,16 +164,16 @@ def _first_of_each_user(
     A later plan of a user and table is sent only after the earlier one was acknowledged. If the earlier one failed, the
     guard would accept the later one and refuse the retry as old. Then what only the earlier one writes would be lost.
     """
-    first: dict[tuple[str, str], tuple[int, Plan]] = {}
+    first: dict[tuple[UserId, str], tuple[int, Plan]] = {}
     rest = []
     for numbered in waiting:
-        version = numbered[1].guard, numbered[1].table
+        version = numbered[1].user, numbered[1].table
         if version in first:
             rest.append(numbered)
         else:
             first[version] = numbered
     # Plans without messages first: who hears of a deposit then finds the fields of its transaction in Redis.
-    return sorted(first.values(), key=lambda numbered: bool(numbered[1].messages)), rest
+    return sorted(first.values(), key=lambda numbered: bool(numbered[1].shape.channels)), rest
 
 
 def _may_have_cleared(plan: Plan, answer: Applied | ServerError) -> bool:

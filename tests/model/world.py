@@ -158,6 +158,9 @@ class World:
         self.ambiguous: set[int] = set()
         self.interrupted: set[Transaction] = set()
         """Within which the connector was killed."""
+        self.may_be_lost: set[int] = set()
+        """Users with a transaction that brings a row back and is not counted. The connector was killed within it, and
+        reads another server's log. Decision 23 names this window."""
         self.began_ms = START_MS - 60_000
         """When the logs began."""
         self._made = 2
@@ -266,6 +269,9 @@ class World:
     def failover(self, resent: int) -> None:
         """The connector reads another server's log, from behind what it has sent, or from a little before."""
         self.primary = (self.primary + 1) % len(self.servers)
+        if not self.is_counted:
+            cut = [each for each in self.interrupted - self.sent if each.is_ambiguous]
+            self.may_be_lost |= {change.user for each in cut for change in each.changes}
         log = [each for each, _, _ in self.reads.log[: self.at]]
         self.reads = self.servers[self.primary]
         known = set(log[: len(log) - resent] if resent else log) & self.sent

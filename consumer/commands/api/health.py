@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 import redis
 import structlog
-from msgspec.structs import replace
 
 from consumer.commands.api.comparison import StoredFields, consistency, typed
 from consumer.commands.api.nodes import NodeCounts
@@ -161,7 +160,7 @@ class Health:
             whole = dict(seen.plan.config.whole) if seen.plan.config is not None else {}
             plan = seen.plan
             if publishes and seen.row.image is not None:
-                plan = replace(plan, messages=self._messages(seen.row, table, whole))
+                plan = plan.publishing(self._messages(seen.row, table, whole))
             applied = self._writer.apply(plan)
             if applied.is_accepted or applied.verdict is Verdict.DUPLICATE:
                 return self._refreshed(user, table, seen, whole, applied)

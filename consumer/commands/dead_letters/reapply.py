@@ -15,7 +15,8 @@ from consumer.pipeline.batch import Batch, Delivery
 from consumer.pipeline.letter_state import LetterResult, Outcome, Unapplied
 from consumer.pipeline.protocols import Sink
 from consumer.planning.decision import decide_all, healing_plan
-from consumer.planning.effect import Mode, Plan, Update, Upsert
+from consumer.planning.effect import Plan, Update, Upsert
+from consumer.planning.shape import Mode
 from consumer.sink.comparison import StoredKeys, differences, version_of
 
 LOST = "Redis has a newer change, but the record's user was not known when it failed, so nobody was marked"

@@ -11,8 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from msgspec import structs
-
 from consumer.commands.explain.written_values import Written
 from consumer.errors import Place, RecordError
 from consumer.events.avro import Schemas
@@ -26,9 +24,10 @@ from consumer.guard.version import Verdict, Version, compare
 from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import Rules
 from consumer.planning.decision import Decision, Outcome, decide_all, healing_plan
-from consumer.planning.effect import Extent, Mode, Plan
+from consumer.planning.effect import Plan
 from consumer.planning.linked import LinkedChange, linked_change
 from consumer.planning.plan import user_of
+from consumer.planning.shape import Extent, Mode
 
 _BATCH_GAP_MS = 1000
 
@@ -182,7 +181,7 @@ class _Tracer:
         if plan.table in self._marked and self._rules.table(plan.table) is not None:
             plan = healing_plan(decision, self._rules)
         if plan.mode is Mode.FILL and self._writes_whole(plan):
-            plan = structs.replace(plan, mode=Mode.CHANGE)
+            plan = plan.in_mode(Mode.CHANGE)
         return Change(record, decision, self._outcome(record, decision, plan), plan)
 
     def _writes_whole(self, plan: Plan) -> bool:

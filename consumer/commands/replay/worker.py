@@ -24,8 +24,9 @@ from consumer.mapping.rules import Rules
 from consumer.pipeline.batch import Batch, Delivery, batched
 from consumer.pipeline.protocols import Applied
 from consumer.planning.decision import decide_all, healing_plan
-from consumer.planning.effect import Mode, Plan
+from consumer.planning.effect import Plan
 from consumer.planning.mark import mark_refused
+from consumer.planning.shape import Mode
 from consumer.settings.sources import Settings
 from consumer.sink.comparison import differences, would_apply
 from consumer.sink.redis_sink import RedisSink

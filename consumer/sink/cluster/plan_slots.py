@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from msgspec.structs import replace
 from redis.crc import key_slot
 
-from consumer.mapping.keys import UserId, render, version_key_of
+from consumer.mapping.keys import version_key_of
 from consumer.mapping.rules import Names
-from consumer.planning.effect import Invalidate, Plan, Remove
+from consumer.planning.effect import Plan
+from consumer.planning.shape import Shape, Templates, changed_shape, shared
 
 SLOTS = 16_384
 
@@ -27,21 +30,66 @@ def slot(key: str) -> int:
 
 def is_in_other_slot(names: Names, template: str) -> bool:
     """Whether a user's key is in another slot than the user's version."""
-    user = UserId("a", 1)
-    return slot(render(template, user)) != slot(render(names.guard, user))
+    return not _is_near(template, names.guard)
+
+
+def _is_near(template: str, guard: str) -> bool:
+    """Whether the keys of both templates are always in one slot: they have the same hash tag."""
+    return template == guard or ("" != _tag(template) == _tag(guard))
+
+
+def _tag(template: str) -> str:
+    return template.partition("{")[2].partition("}")[0]
+
+
+class _Split(NamedTuple):
+    """A shape divided by slots: the part in the version's slot, the balance's part, and the keys to clear elsewhere.
+
+    ``string``: the template of the balance, if it is in another slot.
+    """
+
+    near: Shape
+    other: Shape | None
+    string: str
+    far: Templates
+
+
+@lru_cache(maxsize=4096)
+def _split(shape: Shape) -> _Split:
+    far = tuple(each for each in shape.cleared if not each.endswith("*") and not _is_near(each, shape.guard))
+    strings = (shape.balance, *shape.removed) if shape.balance else shape.removed
+    string = next((each for each in strings if not _is_near(each, shape.guard)), "")
+    near = changed_shape(shape, cleared=tuple(each for each in shape.cleared if each not in far))
+    if not string:
+        return _Split(near, None, "", far)
+    other = changed_shape(
+        shape,
+        guard=version_key_of(string),
+        config="",
+        changed=(),
+        whole=(),
+        update="",
+        updated=(),
+        removed=(string,) if shape.removed else (),
+        cleared=(),
+        channels=(),
+    )
+    removed = tuple(each for each in shape.removed if each != string)
+    return _Split(changed_shape(near, balance="", balance_value="", removed=removed), other, string, far)
 
 
 @dataclass(frozen=True, slots=True)
 class PlanBySlot:
     """A plan divided by slots.
 
-    ``in_version_slot``: the plan for the version's slot; it has the messages only if :attr:`is_whole`.
-    ``in_other_slot``: the plan for the balance, if that is in another slot, ``other_slot``. ``cleared``: keys to clear
-    in other slots.
+    ``in_version_slot``: the plan for the version's slot, with the existing keys ``derived`` to clear there; it has the
+    messages only if :attr:`is_whole`. ``in_other_slot``: the plan for the balance, if that is in another slot,
+    ``other_slot``. ``cleared``: keys to clear in other slots.
     """
 
     version_slot: int
     in_version_slot: Plan
+    derived: tuple[str, ...] = ()
     in_other_slot: Plan | None = None
     other_slot: int = -1
     cleared: tuple[str, ...] = ()
@@ -55,42 +103,36 @@ class PlanBySlot:
 def by_slot(plan: Plan, derived: Sequence[str]) -> PlanBySlot:
     """Divide a plan by slots. ``derived``: the existing keys of the plan's prefixes."""
     version_slot = slot(plan.guard)
-    cleared = (*plan.cleared.keys, *derived)
-    removed = plan.removed.keys if plan.removed is not None else ()
-    near = tuple(key for key in cleared if slot(key) == version_slot)
-    far = tuple(key for key in cleared if slot(key) != version_slot)
-    string = (
-        plan.balance.key
-        if plan.balance is not None
-        else next((key for key in removed if slot(key) != version_slot), "")
-    )
-    if not far and (not string or slot(string) == version_slot):
-        return PlanBySlot(version_slot, replace(plan, cleared=Invalidate(near)))
-    balance = plan.balance
-    in_other_slot: Plan | None = None
-    if string and slot(string) != version_slot:
-        in_other_slot = replace(
-            plan,
-            guard=version_key_of(string),
-            config=None,
-            update=None,
-            removed=Remove((string,)) if removed else None,
-            cleared=Invalidate(),
-            messages=(),
-        )
-        balance, removed = None, tuple(key for key in removed if key != string)
-    if in_other_slot is not None and in_other_slot.removed is not None and plan.expected == "":
+    near, other, string, far = _split(plan.shape)
+    near_keys = tuple(key for key in derived if slot(key) == version_slot)
+    far_keys = (*map(plan.key, far), *(key for key in derived if key not in near_keys))
+    if other is None and not far_keys:
+        return PlanBySlot(version_slot, replace(plan, shape=near), near_keys)
+    in_version_slot = replace(plan, shape=near).publishing(())
+    if other is None:
+        return PlanBySlot(version_slot, in_version_slot, near_keys, cleared=far_keys)
+    if other.removed and plan.expected == "":
         # No record of this user was applied, so there is no version to compare with.
-        in_other_slot, far = None, (*far, string)
-    in_version_slot = replace(
-        plan,
-        balance=balance,
-        removed=Remove(removed) if removed else None,
-        cleared=Invalidate(near),
-        messages=(),
-    )
-    return PlanBySlot(
-        version_slot, in_version_slot, in_other_slot, slot(string) if in_other_slot is not None else -1, far
+        return PlanBySlot(version_slot, in_version_slot, near_keys, cleared=(*far_keys, plan.key(string)))
+    in_other_slot = replace(plan, shape=other, bodies=())
+    return PlanBySlot(version_slot, in_version_slot, near_keys, in_other_slot, slot(plan.key(string)), far_keys)
+
+
+def only_messages(plan: Plan) -> Plan:
+    """The part of a plan that publishes."""
+    return replace(plan, shape=_only_messages(plan.shape))
+
+
+@lru_cache(maxsize=4096)
+def _only_messages(shape: Shape) -> Shape:
+    return shared(
+        Shape(
+            table=shape.table,
+            user_type=shape.user_type,
+            guard=shape.guard,
+            mode=shape.mode,
+            channels=shape.channels,
+        )
     )
 
 

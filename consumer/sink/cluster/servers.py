@@ -23,12 +23,13 @@ from consumer.events.record import Partition
 from consumer.guard.version import Verdict
 from consumer.mapping.rules import Rules
 from consumer.pipeline.protocols import Applied
-from consumer.planning.effect import Mode, Plan
+from consumer.planning.effect import Plan
+from consumer.planning.shape import Mode
 from consumer.settings.sections import Guard, Redis
 from consumer.sink import group_offsets
 from consumer.sink.call import Calls, PlanPart, applied, is_asked_for_more, may_be_brief, mode_left
 from consumer.sink.client import Server, ask, at_start, translate
-from consumer.sink.cluster.plan_slots import PlanBySlot, by_slot, is_in_other_slot, slot
+from consumer.sink.cluster.plan_slots import PlanBySlot, by_slot, is_in_other_slot, only_messages, slot
 from consumer.sink.cluster.routes import Routes
 from consumer.sink.cluster.topology import Topology
 from consumer.sink.index.cluster_index import ClusterIndex
@@ -65,7 +66,7 @@ class _Step:
         Always after a change, for a deleted user, and if the rest was already due. Else only if something differed, or
         if a fill found no version.
         """
-        is_removed = self.plan.removed is not None
+        is_removed = bool(self.plan.shape.removed)
         if self.mode == Mode.CHANGE or is_removed or self.is_due or not isinstance(self.answer, Applied):
             return True
         return bool(self.answer.differed) or (self.mode == Mode.FILL and not self.answer.stored)
@@ -116,7 +117,7 @@ class ClusterServers:
     def _answers(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> list[Applied | ServerError]:
         steps = []
         for plan in plans:
-            derived = [key for prefix in plan.cleared.prefixes for key in found.get(prefix, ())]
+            derived = [key for prefix in plan.prefixes for key in found.get(prefix, ())]
             steps.append(_Step(plan, by_slot(plan, derived)))
         self._write_version_slots(steps)
         self._write_other_slots([step for step in steps if step.goes_on])
@@ -159,7 +160,7 @@ class ClusterServers:
         def call(step: _Step, *, is_brief: bool) -> tuple[int, Call]:
             parts = step.parts
             part = PlanPart.WHOLE if parts.is_whole else PlanPart.VERSION_SLOT
-            return parts.version_slot, self._calls.of(parts.in_version_slot, part=part, is_brief=is_brief)
+            return parts.version_slot, self._calls.of(parts.in_version_slot, parts.derived, part, is_brief=is_brief)
 
         told = self._carried([(step, call(step, is_brief=may_be_brief(step.plan))) for step in steps])
         if asked := [step for step, reply in told if is_asked_for_more(reply)]:
@@ -200,9 +201,8 @@ class ClusterServers:
     def _publish(self, steps: Sequence[_Step]) -> None:
         def call(step: _Step) -> tuple[int, Call]:
             plan = step.plan
-            messages = plan.messages if step.clears else ()
-            said = Plan(plan.user, plan.table, plan.guard, plan.version, plan.mode, messages=messages)
-            return step.parts.version_slot, self._calls.of(said, part=PlanPart.MESSAGES)
+            said = plan if step.clears else plan.publishing(())
+            return step.parts.version_slot, self._calls.of(only_messages(said), part=PlanPart.MESSAGES)
 
         for step, receivers in self._carried([(step, call(step)) for step in steps]):
             if isinstance(step.answer, Applied):

@@ -18,6 +18,7 @@ from consumer.pipeline.dead_letter_limit import Limit
 from consumer.pipeline.loop import Pipeline
 from consumer.pipeline.protocols import Applied
 from consumer.planning.effect import Plan
+from consumer.planning.shape import changed_shape
 from consumer.sink.redis_sink import RedisSink
 from consumer.source.recording import RecordedSource
 from tests.integration.pipeline.test_pipeline import TOPIC, Seen
@@ -218,10 +219,10 @@ class Unexplained(RedisSink):
         return super().apply([self._spoilt(plan) for plan in plans])
 
     def _spoilt(self, plan: Plan) -> Plan:
-        if plan.balance is None or plan.version.offset not in self._offsets:
+        if not plan.shape.balance or plan.version.offset not in self._offsets:
             return plan
         self.tries += 1
-        return structs.replace(plan, balance=structs.replace(plan.balance, ttl_s=0))
+        return structs.replace(plan, shape=changed_shape(plan.shape, balance_ttl_s=0))
 
 
 def test_an_error_that_nobody_knows_is_a_dead_letter_after_some_attempts(sink: RedisSink, client: redis.Redis) -> None:

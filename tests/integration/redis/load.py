@@ -90,7 +90,7 @@ class Load:
                 pass
             except Reconnected:
                 self._sink.accept_new_connection()
-                again = [replace(plan, messages=(), is_repeated=True) for plan in self._done]
+                again = [plan.repeated() for plan in self._done]
                 left = [plan for at, plan in enumerate(left) if at not in answered and not plan.is_repeated]
                 # The last rounds: as far back as a second of a busy program reaches.
                 left = [*again[-10 * len(USERS) :], *left]
@@ -109,19 +109,8 @@ def plans_of(number: int) -> list[Plan]:
 
 def _plan(user_id: int, number: int) -> Plan:
     plan = plan_for(user_id, "A deposit", number)
-    assert plan.config is not None
-    assert plan.balance is not None
-    value, event_id = f"{number}.00", f"{user_id}/{number}"
-    return replace(
-        plan,
-        config=replace(
-            plan.config,
-            changed={**plan.config.changed, "wallet_balance": value},
-            whole={**plan.config.whole, "wallet_balance": value},
-        ),
-        balance=replace(plan.balance, value=value),
-        messages=tuple(_named(message, event_id) for message in plan.messages),
-    )
+    plan = replace(plan, values={**plan.values, "wallet_balance": f"{number}.00"})
+    return plan.publishing([_named(message, f"{user_id}/{number}") for message in plan.messages])
 
 
 def _named(message: Publish, event_id: str) -> Publish:

@@ -122,8 +122,7 @@ def test_a_process_that_was_frozen_between_two_steps_changes_nothing(
 ) -> None:
     """Its successor does that plan again and the next ones, and then the first wakes up."""
     first, later = plan_of("A deposit", 1), plan_of("A deposit", 2)
-    assert later.balance is not None
-    later = replace(later, balance=replace(later.balance, value="7.00"), messages=())
+    later = replace(later, values={**later.values, "wallet_balance": "7.00"}).publishing(())
     sink, successor = make(), make()
     with closing(Listener(client)) as listener:
         with monkeypatch.context() as patch:
@@ -143,7 +142,7 @@ def test_a_version_that_outlived_the_balance(make: Callable[[], RedisSink], clie
     client.delete(BALANCE, version_key_of(BALANCE))
     client.set("user_stats:live:123", "as it was before the deposit")
     with closing(Listener(client)) as listener:
-        apply(sink, *(replace(plan, messages=(), is_repeated=True) for plan in (deposit, group)))
+        apply(sink, *(plan.repeated() for plan in (deposit, group)))
         assert dump(client) == expected
         assert listener.heard() == []
 

@@ -10,7 +10,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from consumer.errors import Reconnected, ServerUnavailable
 from consumer.events.record import Partition
@@ -204,7 +203,7 @@ def test_writes_that_the_next_master_never_got_are_noticed(cluster: TestCluster,
     sink.accept_new_connection()
     assert sink.stored_offsets() == {part: 1}
     for plans in rounds[1:]:
-        again = [replace(plan, messages=(), is_repeated=True) for plan in plans]
+        again = [plan.repeated() for plan in plans]
         answers = [answer for _, answer in sink.apply(again)]
         assert all(isinstance(answer, Applied) for answer in answers)
     master.start()

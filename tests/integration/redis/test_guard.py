@@ -15,7 +15,8 @@ from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
 from consumer.pipeline.protocols import Applied
 from consumer.planning.decision import decide
-from consumer.planning.effect import Mode, Plan
+from consumer.planning.effect import Plan
+from consumer.planning.shape import Mode, Shape
 from consumer.settings.sections import Guard
 from consumer.sink.redis_sink import RedisSink
 from tests.integration.redis.conftest import settings_of
@@ -23,10 +24,11 @@ from tests.integration.redis.test_sink import BALANCE, CONFIG, apply, plan_of, s
 from tests.unit.guard.test_version import OLD, versions
 
 GUARD = "cdc:{live:123}"
+SHAPE = Shape(table="live_users", user_type="live", guard="cdc:{<type>:<id>}")
 
 
 def _plan(version: Version) -> Plan:
-    return Plan(user=UserId("live", 1), table="live_users", guard="cdc:{live:1}", version=version)
+    return Plan(UserId("live", 1), SHAPE, version)
 
 
 def _texts(version: Version) -> list[str]:
@@ -50,7 +52,7 @@ def test_the_script_says_what_the_rule_says(
     client.delete("cdc:{live:1}")
     client.hset("cdc:{live:1}", "live_users", text)
     client.hset("cdc:{live:1}", "user_transactions", "another table's")
-    ((_, answer),) = sink.apply([structs.replace(_plan(candidate), mode=mode)])
+    ((_, answer),) = sink.apply([_plan(candidate).in_mode(mode)])
     assert isinstance(answer, Applied)
     before = Version.from_text(stored)
     expected = compare(candidate, before)
@@ -116,9 +118,8 @@ def test_a_row_read_in_the_database_is_written_only_where_no_change_came_since(
     seen = client.hget(GUARD, "live_users")
     assert isinstance(seen, str)
     client.hset(CONFIG, "wallet_balance", "1.00")
-    read = structs.replace(
-        plan_of("A deposit", 50), mode=Mode.REBUILD, messages=(), expected=seen, version=Version.from_text(seen)
-    )
+    rebuilt = plan_of("A deposit", 50).in_mode(Mode.REBUILD).publishing(())
+    read = structs.replace(rebuilt, expected=seen, version=Version.from_text(seen))
     assert apply(sink, read)[0].verdict is Verdict.HEALED
     assert (client.hget(CONFIG, "wallet_balance"), client.hget(GUARD, "live_users")) == ("10000.50", seen)
     client.hset(CONFIG, "wallet_balance", "1.00")

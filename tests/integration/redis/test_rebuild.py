@@ -17,8 +17,9 @@ from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
 from consumer.planning.database_row import DatabaseRow
 from consumer.planning.decision import decide
-from consumer.planning.effect import Mode, Plan
+from consumer.planning.effect import Plan
 from consumer.planning.rebuild import rebuild_linked, rebuild_read, rebuild_user, removal
+from consumer.planning.shape import Mode, changed_shape
 from consumer.sink.comparison import differences, would_apply
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
@@ -264,9 +265,15 @@ def test_a_balance_of_another_type_is_put_right(sink: RedisSink, client: redis.R
 def of_read(offset: int) -> Plan:
     """A row that an incremental snapshot read, where nothing stood before."""
     plan = plan_of("A deposit", offset)
-    return structs.replace(
-        plan, mode=Mode.FILL, version=structs.replace(plan.version, origin=Origin.INCREMENTAL), messages=()
-    )
+    read = structs.replace(plan, version=structs.replace(plan.version, origin=Origin.INCREMENTAL))
+    return read.in_mode(Mode.FILL).publishing(())
+
+
+def with_config_of(plan: Plan, other: Plan) -> Plan:
+    """``plan``, but it writes what ``other`` writes to the config hash."""
+    there = other.shape
+    shape = changed_shape(plan.shape, changed=there.changed, whole=there.whole, gone=there.gone)
+    return structs.replace(plan, shape=shape, values=other.values)
 
 
 def folded(offset: int, known_below: int | None) -> Plan:
@@ -285,7 +292,7 @@ def test_a_hash_is_mended_also_where_the_guard_holds_a_read_of_the_database(
     """The read lies behind the user's last change, so the rebuild was taken for older and left the user alone."""
     plan = rebuilt("A deposit", 5)
     assert plan.config is not None
-    apply(sink, structs.replace(of_read(9), config=plan.config))
+    apply(sink, with_config_of(of_read(9), plan))
     right, stood = client.hgetall(CONFIG), client.hgetall(GUARD)
     assert str(stood["live_users"]).startswith("0|i|")
     if damage == "missing":
@@ -331,7 +338,7 @@ def test_a_dry_run_says_the_same(
     plan = folded(5, known_below)
     assert plan.config is not None
     first = of_read(9) if is_read else plan_of("A deposit", 9)
-    apply(sink, structs.replace(first, config=plan.config))
+    apply(sink, with_config_of(first, plan))
     if has_hash:
         client.hset(CONFIG, "group", "by hand")
     else:

@@ -17,7 +17,8 @@ from consumer.guard.version import Verdict
 from consumer.mapping.reference import reference
 from consumer.pipeline.protocols import Applied
 from consumer.planning.decision import decide
-from consumer.planning.effect import Invalidate, Mode, Plan, Publish
+from consumer.planning.effect import Plan, Publish
+from consumer.planning.shape import Mode, changed_shape
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.redis_sink import RedisSink
 from tests.integration.redis.conftest import WITHOUT_CLUSTER, is_cluster, settings_of
@@ -101,7 +102,7 @@ def test_a_wildcard_key_that_is_no_text_goes_too(sink: RedisSink, client: redis.
     client.set(b"financial_summary:live:123:\xff", "stale")
 
     def cleared() -> bool:
-        apply(sink, structs.replace(plan_of("A deposit", 1), mode=Mode.REBUILD))
+        apply(sink, plan_of("A deposit", 1).in_mode(Mode.REBUILD))
         client.hdel(CONFIG, "wallet_balance")  # or the next would find nothing to do
         return not client.exists(b"financial_summary:live:123:\xff")
 
@@ -111,7 +112,7 @@ def test_a_wildcard_key_that_is_no_text_goes_too(sink: RedisSink, client: redis.
 def test_a_wildcard_key_written_since_the_start_goes_too(sink: RedisSink, client: redis.Redis) -> None:
     for offset in range(1, 30):
         client.set(f"financial_summary:live:123:{offset}", "stale")
-        apply(sink, structs.replace(plan_of("A deposit", offset), messages=()))
+        apply(sink, plan_of("A deposit", offset).publishing(()))
         eventually(lambda: not client.keys("financial_summary:live:123:*"))
 
 
@@ -280,8 +281,8 @@ def test_out_of_memory_is_temporary_and_writes_nothing(sink: RedisSink, client: 
 @WITHOUT_CLUSTER
 def test_a_refused_publish_counts_as_not_applied(sink: RedisSink, client: redis.Redis) -> None:
     """The guard is put back, so that the message is sent when the plan is tried again."""
-    plan = structs.replace(plan_of("A deposit", 1), messages=(Publish("a\0", "x" * 10),))
-    broken = structs.replace(plan, cleared=Invalidate(keys=("user_stats:live:123",)))
+    plan = plan_of("A deposit", 1).publishing([Publish("a\0", "x" * 10)])
+    broken = structs.replace(plan, shape=changed_shape(plan.shape, cleared=("user_stats:<type>:<id>",)))
     client.execute_command("ACL", "SETUSER", "default", "resetchannels")
     try:
         answers = dict(sink.apply([broken]))

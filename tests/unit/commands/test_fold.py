@@ -16,7 +16,8 @@ from consumer.events.event import ChangeEvent
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.search import Coverage, EarlierRecords
 from consumer.mapping.reference import reference
-from consumer.planning.effect import Extent, Mode, Plan
+from consumer.planning.effect import Plan
+from consumer.planning.shape import Extent, Mode
 from tests.support.scenario import Change, load_all
 
 RULES = reference()

@@ -14,7 +14,8 @@ from consumer.commands.replay.summary import Summary, UserCounts, to_text
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
-from consumer.planning.effect import Mode, Plan
+from consumer.planning.effect import Plan
+from consumer.planning.shape import Mode
 from consumer.source import recording
 from tests.support.scenario import load_all
 from tests.unit.commands.test_fold import Memory

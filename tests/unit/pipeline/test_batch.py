@@ -14,8 +14,9 @@ from consumer.mapping.reference import reference
 from consumer.pipeline.batch import Batch, Delivery, InFlight
 from consumer.pipeline.protocols import Applied, Polled
 from consumer.planning.decision import decide_all
-from consumer.planning.effect import Mode, Plan
+from consumer.planning.effect import Plan
 from consumer.planning.mark import mark_refused
+from consumer.planning.shape import Mode
 from tests.support.scenario import load_all
 
 RULES = reference()

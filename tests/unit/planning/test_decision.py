@@ -12,7 +12,7 @@ from consumer.events.record import SourceRecord
 from consumer.guard.history import Histories
 from consumer.mapping.reference import reference
 from consumer.planning.decision import Decision, Outcome, decide, decide_all
-from consumer.planning.effect import Mode
+from consumer.planning.shape import Mode
 from tests.support.scenario import load_all
 
 RULES = reference()

@@ -9,7 +9,8 @@ from msgspec import structs
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
 from consumer.planning.decision import Decision, Outcome, decide, decide_all, healing_plan
-from consumer.planning.effect import Extent, Mode, Plan
+from consumer.planning.effect import Plan
+from consumer.planning.shape import Extent, Mode
 from tests.support.scenario import load_all
 
 RULES = reference()

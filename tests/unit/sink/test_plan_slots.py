@@ -9,6 +9,7 @@ from consumer.mapping.reference import reference
 from consumer.mapping.rules import Names
 from consumer.planning.decision import decide
 from consumer.planning.effect import Plan
+from consumer.planning.shape import changed_shape
 from consumer.sink.cluster.plan_slots import SLOTS, by_slot, is_in_other_slot, slot, tags
 from tests.support.scenario import load_all
 
@@ -30,9 +31,9 @@ def test_every_key_is_in_one_part_and_every_part_in_one_slot() -> None:
     for plan in PLANS:
         parts = by_slot(plan, ["financial_summary:live:123:day", "{live:123}:near"])
         in_other_slot = keys(parts.in_other_slot) if parts.in_other_slot else []
-        every = [*keys(parts.in_version_slot), *in_other_slot, *parts.cleared]
+        every = [*keys(parts.in_version_slot), *parts.derived, *in_other_slot, *parts.cleared]
         assert sorted(every) == sorted([*keys(plan), "financial_summary:live:123:day", "{live:123}:near"])
-        assert {slot(key) for key in [plan.guard, *keys(parts.in_version_slot)]} == {parts.version_slot}
+        assert {slot(key) for key in [plan.guard, *keys(parts.in_version_slot), *parts.derived]} == {parts.version_slot}
         if parts.in_other_slot is not None:
             assert {slot(key) for key in [parts.in_other_slot.guard, *in_other_slot]} == {parts.other_slot}
             assert parts.in_other_slot.version == plan.version
@@ -40,7 +41,7 @@ def test_every_key_is_in_one_part_and_every_part_in_one_slot() -> None:
 
 def test_what_lies_together_is_one_part_with_its_messages() -> None:
     plan = next(plan for plan in PLANS if plan.messages)
-    here = replace(plan, balance=None, removed=None, cleared=replace(plan.cleared, keys=("{live:123}:x",)))
+    here = replace(plan, shape=changed_shape(plan.shape, balance="", removed=(), cleared=("{<type>:<id>}:x",)))
     assert by_slot(here, ()).is_whole
     assert by_slot(here, ()).in_version_slot.messages == plan.messages
     assert by_slot(here, ["elsewhere"]).in_version_slot.messages == ()

@@ -1,0 +1,108 @@
+"""What all plans of one kind have in common: keys, fields, channels and reasons.
+
+A system has only a few different sets of columns that change together. So a shape is worked out once for each, and is
+shared by its plans. A plan adds only the user, the version and the values.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import lru_cache
+from typing import TypeAlias
+
+import msgspec
+
+Assigned: TypeAlias = tuple[tuple[str, str], ...]
+"""Fields of a hash, each with the name of its value in the plan, or ``TIME``."""
+Templates: TypeAlias = tuple[str, ...]
+TIME = ""
+"""Instead of the name of a value: the field gets the source's time of the change."""
+_MOST_SHAPES = 4096
+
+
+class Mode(StrEnum):
+    """How a plan treats the data in Redis.
+
+    CHANGE overwrites older data. FILL writes only what is missing: for reads whose position is not reliable. MARK
+    writes no data of the user. It notes in the guard that a change of the user could not be applied. REBUILD writes the
+    whole user, also if the stored version is equal to the plan's. It deletes derived keys only if the write changed
+    something. In REBUILD, an incremental read only fills, as in FILL.
+    """
+
+    CHANGE = "change"
+    FILL = "fill"
+    MARK = "mark"
+    REBUILD = "rebuild"
+
+
+class Extent(StrEnum):
+    """How much of the user a plan writes. For a marked user, a plan must write everything.
+
+    WHOLE writes the whole row. CHANGED writes what differs, of a row that was sent whole. PART writes what it can, of a
+    row that was not sent whole.
+    """
+
+    WHOLE = "whole"
+    CHANGED = "changed"
+    PART = "part"
+
+
+class Shape(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """What all plans of one kind have in common. Keys are templates; "" is a key that is not written.
+
+    ``changed``: what the config hash gets if it exists, ``whole``: if it does not exist; without ``whole`` it is not
+    created. ``gone``: fields that the config hash must not have. ``balance_value``: the name of the balance's value.
+    ``update``: a hash that something else creates; it gets the fields ``updated`` only if it exists. ``is_kept``: store
+    these fields in the guard too. ``removed``: the keys of a deleted user. ``cleared``: derived keys; a ``*`` at the
+    end means all keys with that prefix. ``channels``: each with the place of its message in the plan. ``reasons``: the
+    rules that caused the effects, for people.
+
+    Shapes are compared by identity. :func:`shared` gives one object for equal shapes.
+    """
+
+    table: str
+    user_type: str
+    guard: str
+    mode: Mode = Mode.CHANGE
+    extent: Extent = Extent.PART
+    config: str = ""
+    changed: Assigned = ()
+    whole: Assigned = ()
+    gone: tuple[str, ...] = ()
+    balance: str = ""
+    balance_value: str = ""
+    balance_ttl_s: int = 0
+    update: str = ""
+    updated: Assigned = ()
+    is_kept: bool = False
+    removed: Templates = ()
+    cleared: Templates = ()
+    channels: tuple[tuple[str, int], ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    wildcards: Templates = ()
+    """The templates of ``cleared`` that mean all keys with a prefix."""
+
+    def __post_init__(self) -> None:
+        wildcards = tuple(each for each in self.cleared if each.endswith("*"))
+        msgspec.structs.force_setattr(self, "wildcards", wildcards)
+
+
+_shapes: dict[tuple[object, ...], Shape] = {}
+
+
+def shared(shape: Shape) -> Shape:
+    """The one object for all shapes that are equal to ``shape``."""
+    if len(_shapes) >= _MOST_SHAPES:
+        _shapes.clear()
+    return _shapes.setdefault(msgspec.structs.astuple(shape), shape)
+
+
+def changed_shape(shape: Shape, **parts: object) -> Shape:
+    """``shape`` with other parts."""
+    return _changed_shape(shape, tuple(parts.items()))
+
+
+@lru_cache(maxsize=_MOST_SHAPES)
+def _changed_shape(shape: Shape, parts: tuple[tuple[str, object], ...]) -> Shape:
+    return shared(msgspec.structs.replace(shape, **dict(parts)))
