@@ -108,7 +108,7 @@ class Refused(ServerError):
     """A server will always refuse this plan or record, but accepts others: a dead letter."""
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """The topic, partition and offset of a record in Kafka."""
 
     topic: str

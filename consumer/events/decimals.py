@@ -13,13 +13,13 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from msgspec.structs import replace
 
 from consumer.errors import InvalidValue
-from consumer.events.event import ChangeEvent, ColumnSchema, TableSchema
+from consumer.events.event import ChangeEvent, ColumnSchema, RowImage, TableSchema
 
 LONGEST = 80
 """The largest number of characters of an amount, and of its decimals."""
@@ -30,12 +30,12 @@ _SPECIAL = re.compile(r"[+-]?(?:(?:POSITIVE_|NEGATIVE_)?INFINITY|INF|NAN)", re.I
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
-def with_decimal_schema(event: ChangeEvent, money: Iterable[tuple[str, int]]) -> ChangeEvent:
+def with_decimal_schema(event: ChangeEvent, money: Sequence[tuple[str, int]]) -> ChangeEvent:
     """``event`` with a schema of its money columns, if they are in precise mode and the record has no schema.
 
     ``money``: the money columns, each with its scale.
     """
-    if event.schema:
+    if event.schema or _has_point(event.after, money):
         return event
     columns: list[tuple[str, int]] = []
     is_precise = False
@@ -52,6 +52,16 @@ def with_decimal_schema(event: ChangeEvent, money: Iterable[tuple[str, int]]) ->
         return event
     schema: TableSchema = {column: ColumnSchema(_DECIMAL, scale, is_assumed=True) for column, scale in columns}
     return replace(event, schema=schema)
+
+
+def _has_point(row: RowImage | None, money: Sequence[tuple[str, int]]) -> bool:
+    """Whether an amount has a point. Then all amounts are text, because base64 has no point."""
+    if row is not None:
+        for column, _ in money:
+            value = row.get(column)
+            if isinstance(value, str) and "." in value:
+                return True
+    return False
 
 
 def _texts(event: ChangeEvent, column: str) -> Iterator[str]:

@@ -22,7 +22,7 @@ from consumer.events.event import (
 from consumer.events.position import Origin, SourcePosition, from_source, in_binlog, in_wal
 from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import is_consumed
-from consumer.events.usual_envelope import Source, Transaction, usual_envelope
+from consumer.events.usual_envelope import Source, Transaction, usual_envelope, usual_key
 from consumer.events.value import whole_number
 
 _FLATTENED = (
@@ -228,6 +228,8 @@ def key_of(key: bytes | None, schemas: Schemas) -> RowImage:
     """The columns of a record's key; empty if it is absent or can't be read (the row image has the columns too)."""
     if key is None:
         return {}
+    if (usual := usual_key(key)) is not None:
+        return usual
     try:
         decoded = decode(key, schemas)
         return _with_whole_numbers(decoded.payload, decoded.columns) if isinstance(decoded.payload, dict) else {}

@@ -61,7 +61,7 @@ class ColumnSchema(msgspec.Struct, frozen=True):
 TableSchema: TypeAlias = Mapping[str, ColumnSchema]
 
 
-class ChangeEvent(msgspec.Struct, frozen=True):
+class ChangeEvent(msgspec.Struct, frozen=True, gc=False):
     """One committed change of one row.
 
     ``before``: the old row image; None if there is none (insert, snapshot read). ``after``: the new row image; None if

@@ -30,7 +30,7 @@ class Origin(StrEnum):
     INCREMENTAL = "i"
 
 
-class SourcePosition(msgspec.Struct, frozen=True):
+class SourcePosition(msgspec.Struct, frozen=True, gc=False):
     """A place in a database's log.
 
     ``order``: text that sorts in the order of this server's log; its numbers are padded to a fixed width. ``place``:

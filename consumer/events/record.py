@@ -32,7 +32,7 @@ class Partition(NamedTuple):
         return cls(record.topic, record.partition)
 
 
-class SourceRecord(msgspec.Struct, frozen=True):
+class SourceRecord(msgspec.Struct, frozen=True, gc=False):
     """One Kafka record. ``timestamp_ms``: the timestamp from the broker or the producer, UTC milliseconds."""
 
     topic: str

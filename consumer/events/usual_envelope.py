@@ -59,6 +59,7 @@ class _WithSchema(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(Envelope).decode
+_decode_key = msgspec.json.Decoder(dict[str, int | str]).decode
 _decode_with_schema = msgspec.json.Decoder(_WithSchema).decode
 
 
@@ -70,4 +71,12 @@ def usual_envelope(value: bytes) -> tuple[Envelope, TableSchema] | None:
             return wrapped.payload, row_schema(bytes(wrapped.schema))
         return (_decode(value), _NO_SCHEMA) if value.startswith(b"{") else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def usual_key(key: bytes) -> dict[str, int | str] | None:
+    """The columns of a key of the usual form: JSON without a schema; None if it is another key."""
+    try:
+        return _decode_key(key)
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None

@@ -102,6 +102,8 @@ def whole_number(value: object, schema: ColumnSchema = NO_SCHEMA) -> int:
     Raises:
         InvalidValue: the value is not such a number.
     """
+    if type(value) is int and 0 <= value < _ID_LIMIT:
+        return value
     number: object = value
     if isinstance(value, str | bytes) and schema.scale is not None:
         number = int(_whole(base64_bytes(value) if isinstance(value, str) else value, schema))

@@ -19,7 +19,7 @@ _NO_COLUMNS: RowImage = {}
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
-class StreamedChange(msgspec.Struct, frozen=True):
+class StreamedChange(msgspec.Struct, frozen=True, gc=False):
     """A record with a streamed change.
 
     ``identity``: the same in every record with this change, also after a failover. Different changes have different
@@ -84,31 +84,32 @@ def streamed_change_of_row(
     """As :func:`streamed_change`, from the parts of a change. ``images``: the row before and after the change."""
     keys = tuple(key.values())
     before, after = images
-    is_in_wal = position.connector == "postgresql"
-    is_global = not is_in_wal and bool(position.transaction)
+    connector, transaction, place = position.connector, position.transaction, position.place
+    is_in_wal = connector == "postgresql"
+    is_global = not is_in_wal and bool(transaction)
     if before is None and op in _HAVE_OLD_IMAGE and not is_in_wal:
         before = _NO_COLUMNS  # the database does not send it
     # In PostgreSQL's log every change of a row has a different place.
     content = 0 if is_in_wal else _hashed(after)
-    place = "" if is_global else position.place
-    numbered_by, number = _numbered(position) if is_global else (position.connector, position.order)
+    numbered_by, number = _numbered(position) if is_global else (connector, position.order)
+    named_by = "" if is_global else place
     return StreamedChange(
-        identity=hash((table, op, position.transaction, place, position.ts_ms, _hashable(keys), content)),
-        table=table,
-        numbered_by=numbered_by,
-        number=number,
+        hash((table, op, transaction, named_by, position.ts_ms, _hashable(keys), content)),
+        table,
+        numbered_by,
+        number,
         # If Debezium does not know the previous commit, the row's own place is used instead.
-        is_number_exact=not (is_in_wal and position.order.startswith(position.place)),
-        is_timed=not is_global and not is_in_wal,
-        transaction=position.transaction or position.place.rpartition("/")[0] or position.place,
-        count=position.count,
-        place=position.place,
-        ts_ms=position.ts_ms,
-        written_ms=written_ms,
-        offset=offset,
-        key=keys,
-        before=before,
-        after=after,
+        not (is_in_wal and position.order.startswith(place)),
+        not is_global and not is_in_wal,
+        transaction or place.rpartition("/")[0] or place,
+        position.count,
+        place,
+        position.ts_ms,
+        written_ms,
+        offset,
+        keys,
+        before,
+        after,
     )
 
 
@@ -149,6 +150,8 @@ def _numbered(position: SourcePosition) -> tuple[str, Number]:
 
 
 def _hashable(key: tuple[object, ...]) -> tuple[object, ...]:
+    if len(key) == 1 and isinstance(key[0], int | str):
+        return key
     return tuple(each if isinstance(each, int | str) else str(each) for each in key)
 
 

@@ -19,7 +19,7 @@ _WRITTEN = "t:"
 _OLD_ORIGINS = {"f": Origin.STREAMED, "q": Origin.SNAPSHOT}
 
 
-class Version(msgspec.Struct, frozen=True):
+class Version(msgspec.Struct, frozen=True, gc=False):
     """What the guard stores of a change.
 
     ``epoch``: set by the operator; a change with a higher epoch is newer, whatever its offset. ``written_ms``: Kafka's

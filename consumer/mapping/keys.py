@@ -19,7 +19,7 @@ _RUNS = re.compile(r"<id>|[0-9]+|(?:(?!<id>)[^0-9])+")
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
 
 
-class UserId(msgspec.Struct, frozen=True, order=True):
+class UserId(msgspec.Struct, frozen=True, order=True, gc=False):
     """A user. Ids are unique within a user type: ``live:1`` and ``demo:1`` are two users."""
 
     user_type: str

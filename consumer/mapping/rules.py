@@ -7,7 +7,7 @@ key or channel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -68,9 +68,9 @@ class UserTable:
     __hash__ = object.__hash__
     """By identity, so that results computed from a table can be cached by it."""
 
-    def money(self) -> Iterator[tuple[str, int]]:
+    def money(self) -> tuple[tuple[str, int], ...]:
         """The money columns, each with its scale."""
-        return ((column.name, column.scale) for column in self.columns if column.kind is Kind.MONEY)
+        return _money_columns(self)
 
     def is_outside(self, column: str) -> bool:
         """Whether a change of ``column``, which has no field, is published."""
@@ -116,9 +116,9 @@ class LinkedTable:
     other_types: frozenset[str] = frozenset()
     partitions: tuple[str, ...] = ()
 
-    def money(self) -> Iterator[tuple[str, int]]:
+    def money(self) -> tuple[tuple[str, int], ...]:
         """The money columns, each with its scale."""
-        return ((each.column, each.scale) for each in self.enriches if each.kind is Kind.MONEY)
+        return tuple((each.column, each.scale) for each in self.enriches if each.kind is Kind.MONEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +207,11 @@ class Rules:
     def wildcards(self) -> tuple[str, ...]:
         """The prefixes of the derived keys that are cleared by prefix, such as ``financial_summary:``."""
         return tuple(template.partition("<")[0] for template in self.derived() if template.endswith("*"))
+
+
+@lru_cache(maxsize=64)
+def _money_columns(table: UserTable) -> tuple[tuple[str, int], ...]:
+    return tuple((column.name, column.scale) for column in table.columns if column.kind is Kind.MONEY)
 
 
 @lru_cache(maxsize=1024)

@@ -90,7 +90,7 @@ class Source(Protocol):
         ...
 
 
-class Applied(msgspec.Struct, frozen=True):
+class Applied(msgspec.Struct, frozen=True, gc=False):
     """Redis' answer to a plan.
 
     ``config_created``: None if the plan wrote no config hash. ``updated``: None if the plan had nothing for a hash that
@@ -223,7 +223,7 @@ class DeadLetters(Protocol):
         ...
 
 
-class RecordResult(msgspec.Struct, frozen=True):
+class RecordResult(msgspec.Struct, frozen=True, gc=False):
     """One record, the decision about it, and Redis' answer if there was a plan.
 
     ``is_dead``: the record can't be applied. ``letter``: its dead letter, if it was written in this batch.

@@ -40,7 +40,7 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """The decision about one record.
 
     ``event``: set if the record was parsed. ``plan``: set if there is something to apply. ``error``: set if the record
@@ -94,12 +94,12 @@ def decide_all(
     subjects = {at: each for at, each in enumerate(found) if isinstance(each, Subject)}
     decisions = {at: each for at, each in enumerate(found) if isinstance(each, Decision)}
     joined = join(subjects)
-    for at, change in joined.changes.items():
+    for at, event in joined.changes.items():
         subject = subjects[at]
-        if change.event is not subject.event:
-            subject = replace(subject, event=change.event)
-        decisions[at] = _planned(subject, change.details, rules)
-    broken = {at for at in joined.changes if decisions[at].outcome is Outcome.REJECTED}
+        if event is not subject.event:
+            subject = replace(subject, event=event)
+        decisions[at] = _planned(subject, joined.details.get(at, NO_DETAILS), rules)
+    broken = {at for at in joined.carriers.values() if at in decisions and decisions[at].outcome is Outcome.REJECTED}
     for at, carrier in joined.carriers.items():
         last = carrier
         while last in joined.carriers:
@@ -112,7 +112,12 @@ def decide_all(
             reason = f"part of {records[carrier].place}: one database transaction"
             event = subjects[at].event
             decisions[at] = Decision(Outcome.NOTHING, reason, event, carrier=carrier, table=event.table)
-    return [_with_table(decisions[at], record, known, rules, schemas) for at, record in enumerate(records)]
+    return [
+        decision
+        if (decision := decisions[at]).table and decision.outcome is not Outcome.REJECTED
+        else _with_table(decision, record, known, rules, schemas)
+        for at, record in enumerate(records)
+    ]
 
 
 def first_database(records: Sequence[SourceRecord], schemas: Schemas) -> frozenset[str]:
@@ -253,7 +258,7 @@ def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
         return Decision(Outcome.NOTHING, planned.reason, event, table=event.table, drifts=drifts)
     if is_of_lone_tombstone(event):
         planned = published_if_user_exists(planned)
-    reason = "; ".join(planned.reasons)
+    reason = planned.shape.reason
     return Decision(Outcome.PLANNED, reason, event, planned, details=details, table=event.table, drifts=drifts)
 
 

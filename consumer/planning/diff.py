@@ -19,7 +19,7 @@ _ABSENT = object()
 _MOST_KNOWN = 2048
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """The old and new canonical value of a field. None is NULL. ``old_known``: False if the old value is not known."""
 
     old: str | None
@@ -27,7 +27,7 @@ class Change(msgspec.Struct, frozen=True):
     old_known: bool = True
 
 
-class Diff(msgspec.Struct, frozen=True):
+class Diff(msgspec.Struct, frozen=True, gc=False):
     """``fields``: changed fields. ``outside``: changed columns without a field whose change is published."""
 
     fields: Mapping[str, Change]
@@ -199,14 +199,15 @@ def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchem
 
     """
     differing = _differing(before, after)
-    cells = [cell for name in differing if (cell := _cells(table).of.get(name)) is not None]
+    of = _cells(table).of
+    cells = [of[name] for name in differing if name in of]
     fields: dict[str, Change] = {}
     for cell in sorted(cells) if len(cells) > 1 else cells:
         new, old = after[cell.name], before.get(cell.name, _ABSENT)
         if new is UNAVAILABLE:
             continue
         try:
-            new_value = _canonical(new, cell, schema)
+            new_value = None if new is None else _canonical_value(new, cell, schema)
         except InvalidValue:
             if cell.is_required:
                 raise
@@ -216,11 +217,8 @@ def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchem
             fields[cell.field] = Change(old_value, new_value, is_known)
     if len(cells) == len(differing):
         return Diff(fields, ())
-    return Diff(fields, tuple(name for name in differing if _is_outside(name, after, table)))
-
-
-def _is_outside(name: str, after: RowImage, table: UserTable) -> bool:
-    return name not in _cells(table).of and after[name] is not UNAVAILABLE and table.is_outside(name)
+    others = (name for name in differing if name not in of and after[name] is not UNAVAILABLE)
+    return Diff(fields, tuple(name for name in others if table.is_outside(name)))
 
 
 def _known(old: object, cell: _Cell, schema: TableSchema) -> tuple[str | None, bool]:
@@ -228,13 +226,9 @@ def _known(old: object, cell: _Cell, schema: TableSchema) -> tuple[str | None, b
     if old is _ABSENT or old is UNAVAILABLE:
         return None, False
     try:
-        return _canonical(old, cell, schema), True
+        return None if old is None else _canonical_value(old, cell, schema), True
     except InvalidValue:
         return None, False
-
-
-def _canonical(raw: object, cell: _Cell, schema: TableSchema) -> str | None:
-    return None if raw is None else _canonical_value(raw, cell, schema)
 
 
 def _canonical_value(raw: object, cell: _Cell, schema: TableSchema) -> str:

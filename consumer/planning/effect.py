@@ -85,7 +85,7 @@ class Nothing(msgspec.Struct, frozen=True):
     unreadable: tuple[str, ...] = ()
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """The effects of one change on one user.
 
     ``values``: by name, as :class:`Shape` names them. ``time``: the source's time of the change, as text, so that a
@@ -169,7 +169,7 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def prefixes(self) -> Sequence[str]:
         """The prefixes of the derived keys that are cleared by prefix."""
-        return [self.key(each[:-1]) for each in self.shape.wildcards]
+        return [str(self.user.id).join(each) for each in self.shape.prefixes]
 
     @property
     def messages(self) -> tuple[Publish, ...]:

@@ -23,7 +23,7 @@ Details = Mapping[str, object]
 NO_DETAILS: Details = {}
 
 
-class Subject(msgspec.Struct, frozen=True):
+class Subject(msgspec.Struct, frozen=True, gc=False):
     """An event with the user it is about; ``linked`` is None for the user's own row."""
 
     event: ChangeEvent
@@ -31,18 +31,14 @@ class Subject(msgspec.Struct, frozen=True):
     linked: LinkedChange | None = None
 
 
-class Joined(msgspec.Struct, frozen=True):
-    """An event to plan, which may be joined from several events, and its details from linked rows."""
-
-    event: ChangeEvent
-    details: Details = NO_DETAILS
-
-
 @dataclass(frozen=True, slots=True)
 class Join:
-    """``changes``: the events to plan, by index. ``carriers``: by index, the later event with the joined change."""
+    """``changes``: the events to plan, by index; an event may be joined from several. ``details``: from linked rows, by
+    the index of an event. ``carriers``: by index, the later event with the joined change.
+    """
 
-    changes: Mapping[int, Joined]
+    changes: Mapping[int, ChangeEvent]
+    details: Mapping[int, Details]
     carriers: Mapping[int, int]
 
 
@@ -54,24 +50,25 @@ def join(subjects: Mapping[int, Subject]) -> Join:
             # By row, because Debezium may have sent a row twice.
             rows = told.setdefault((each.event.transaction_id, each.user), {})
             rows[each.event.table, each.linked.key] = each.linked.details
-    changes: dict[int, Joined] = {}
+    changes: dict[int, ChangeEvent] = {}
+    details: dict[int, Details] = {}
     carriers: dict[int, int] = {}
     last: dict[tuple[str, str, UserId], int] = {}
     for at, each in subjects.items():
-        if each.linked is not None or not each.event.transaction_id:
-            changes[at] = Joined(each.event)
-            continue
-        where = (each.event.transaction_id, each.event.table, each.user)
         event = each.event
-        earlier = last.get(where)
-        if earlier is not None and (one := _one_change(changes[earlier].event, event)) is not None:
-            del changes[earlier]
-            carriers[earlier] = at
-            event = one
-        last[where] = at
-        linked = told.get((each.event.transaction_id, each.user)) if told else None
-        changes[at] = Joined(event, _details(list(linked.values())) if linked else NO_DETAILS)
-    return Join(changes, carriers)
+        transaction = event.transaction_id
+        if transaction and each.linked is None:
+            where = (transaction, event.table, each.user)
+            earlier = last.get(where)
+            if earlier is not None and (one := _one_change(changes[earlier], event)) is not None:
+                del changes[earlier]
+                carriers[earlier] = at
+                event = one
+            last[where] = at
+            if told and (linked := told.get((transaction, each.user))):
+                details[at] = _details(list(linked.values()))
+        changes[at] = event
+    return Join(changes, details, carriers)
 
 
 def _one_change(earlier: ChangeEvent, later: ChangeEvent) -> ChangeEvent | None:

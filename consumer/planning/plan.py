@@ -124,9 +124,12 @@ def _updated(
     if not found.fields and not found.outside:
         return Nothing("no mapped column changed", case.unreadable)
     values = case.image
-    if not values.keys() >= found.fields.keys():
-        values = {**{name: _last_known(name, change, case) for name, change in found.fields.items()}, **values}
-    changed = {name: values[name] for name in found.fields}
+    try:
+        changed = {name: values[name] for name in found.fields}
+    except KeyError:
+        known = {name: _last_known(name, change, case) for name, change in found.fields.items()}
+        values = {**known, **values}
+        changed = {name: values[name] for name in found.fields}
     group = _changed_group(found, changed, rules)
     extent = Extent.WHOLE if is_healing else Extent.CHANGED if case.is_complete else Extent.PART
     columns = tuple(changed), found.outside, tuple(case.fields)

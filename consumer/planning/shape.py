@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from consumer.mapping.keys import parts_around_id
+
 Assigned: TypeAlias = tuple[tuple[str, str], ...]
 """Fields of a hash, each with the name of its value in the plan, or ``TIME``."""
 Templates: TypeAlias = tuple[str, ...]
@@ -80,12 +82,16 @@ class Shape(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     channels: tuple[tuple[str, int], ...] = ()
     reasons: tuple[str, ...] = ()
 
-    wildcards: Templates = ()
-    """The templates of ``cleared`` that mean all keys with a prefix."""
+    reason: str = ""
+    """The reasons as one text."""
+    prefixes: tuple[tuple[str, ...], ...] = ()
+    """The prefixes among ``cleared``: the texts before and after the id."""
 
     def __post_init__(self) -> None:
-        wildcards = tuple(each for each in self.cleared if each.endswith("*"))
-        msgspec.structs.force_setattr(self, "wildcards", wildcards)
+        wildcards = (each[:-1] for each in self.cleared if each.endswith("*"))
+        prefixes = tuple(parts_around_id(each, self.user_type) for each in wildcards)
+        msgspec.structs.force_setattr(self, "prefixes", prefixes)
+        msgspec.structs.force_setattr(self, "reason", "; ".join(self.reasons))
 
 
 _shapes: dict[tuple[object, ...], Shape] = {}

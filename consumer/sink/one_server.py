@@ -47,8 +47,7 @@ class OneServer:
         self._script.close()
         self._client.close()
 
-    def send(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> Answers:
-        derived = [[key for prefix in plan.prefixes for key in found.get(prefix, ())] for plan in plans]
+    def send(self, plans: Sequence[Plan], derived: Sequence[Sequence[str]]) -> Answers:
         self._script.send(
             [self._calls.of(plan, keys, is_brief=may_be_brief(plan)) for plan, keys in zip(plans, derived, strict=True)]
         )

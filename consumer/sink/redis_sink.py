@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from typing import TypeAlias
 
 import redis
@@ -120,27 +121,29 @@ class RedisSink:
 
     def _send(self, wave: Sequence[_Numbered]) -> Answers:
         plans = [plan for _, plan in wave]
-        prefixes = [prefix for plan in plans for prefix in plan.prefixes]
+        by_plan = [plan.prefixes for plan in plans]
+        prefixes = list(chain.from_iterable(by_plan))
         with _translated():
             found = self._index.matching(prefixes) if prefixes else {}
             try:
-                answers = self._servers.send(plans, found)
+                answers = self._servers.send(plans, [[key for each in some for key in found[each]] for some in by_plan])
             except BaseException:
                 if prefixes:
                     self._index.close_windows(prefixes, set(prefixes))
                 raise
-        return partial(self._received, plans, prefixes, answers)
+        return partial(self._received, plans, by_plan, answers)
 
     def _received(
-        self, plans: Sequence[Plan], prefixes: Sequence[str], answers: Answers
+        self, plans: Sequence[Plan], by_plan: Sequence[Sequence[str]], answers: Answers
     ) -> Sequence[Applied | ServerError]:
+        prefixes = list(chain.from_iterable(by_plan))
         cleared = set(prefixes)  # until the answers are known: they may be lost although the plans were applied
         with _translated():
             try:
                 found = answers()
-                told = zip(plans, found, strict=True)
-                accepted = (plan for plan, answer in told if _may_have_cleared(plan, answer))
-                cleared = {prefix for plan in accepted for prefix in plan.prefixes} if prefixes else cleared
+                if prefixes:
+                    told = zip(plans, by_plan, found, strict=True)
+                    cleared = {each for plan, some, answer in told if _may_have_cleared(plan, answer) for each in some}
             finally:
                 if prefixes:
                     self._index.close_windows(prefixes, cleared)

@@ -40,8 +40,9 @@ class Servers(Protocol):
         """Close the connections."""
         ...
 
-    def send(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> Answers:
-        """Send plans, no two of them of one user and table. ``found``: the existing keys of each prefix to clear.
+    def send(self, plans: Sequence[Plan], derived: Sequence[Sequence[str]]) -> Answers:
+        """Send plans, no two of them of one user and table. ``derived``: for each plan, the existing keys of its
+        prefixes, which are to be cleared.
 
         The caller must read the answers before any other call. The work may begin only then. If only some of the plans
         failed, their answer is the error, which may be Reconnected.

@@ -122,9 +122,9 @@ class GuardMachine(RuleBasedStateMachine):
     def add_partition(self) -> None:
         # Connect and the consumer take some seconds to notice, and between partitions times decide.
         self.world.now_ms += 30 * _SECOND
-        # What lies unread is looked up by a member that finds the topic with one partition more.
+        # What is not read, or is read again because Redis lost it, is judged by a member that finds one partition more.
         for partition, records in enumerate(self.world.topic.partitions):
-            read = self.follower.committed.get(partition, 0)
+            read = min(at.get(partition, 0) for at in (self.follower.committed, self.follower.redis.offsets))
             self._excuse({each.user for at, each in records.items() if at >= read})
         self.world.add_partition()
         self.world.now_ms += 30 * _SECOND

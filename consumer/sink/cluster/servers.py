@@ -111,14 +111,11 @@ class ClusterServers:
         self._routes.close()
         self._keys.close()
 
-    def send(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> Answers:
-        return partial(self._answers, plans, found)
+    def send(self, plans: Sequence[Plan], derived: Sequence[Sequence[str]]) -> Answers:
+        return partial(self._answers, plans, derived)
 
-    def _answers(self, plans: Sequence[Plan], found: Mapping[str, Sequence[str]]) -> list[Applied | ServerError]:
-        steps = []
-        for plan in plans:
-            derived = [key for prefix in plan.prefixes for key in found.get(prefix, ())]
-            steps.append(_Step(plan, by_slot(plan, derived)))
+    def _answers(self, plans: Sequence[Plan], derived: Sequence[Sequence[str]]) -> list[Applied | ServerError]:
+        steps = [_Step(plan, by_slot(plan, keys)) for plan, keys in zip(plans, derived, strict=True)]
         self._write_version_slots(steps)
         self._write_other_slots([step for step in steps if step.goes_on])
         self._clear([step for step in steps if step.goes_on and step.clears])
