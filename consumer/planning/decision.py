@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 
@@ -87,37 +87,46 @@ def decide_all(
         ServerError: from ``schemas`` (only for Avro) or from ``history``; the same records may be decided again.
     """
     known = TopicTables(rules.captured()) if tables is None else tables
-    found = [_subject(record, rules, schemas, known, history) for record in records]
-    for record, each in zip(records, found, strict=True):
-        if each.event is not None:
-            known.see(record.topic, each.event.table, each.event.database)
-    subjects = {at: each for at, each in enumerate(found) if isinstance(each, Subject)}
-    decisions = {at: each for at, each in enumerate(found) if isinstance(each, Decision)}
+    subjects: dict[int, Subject] = {}
+    decisions: list[Decision] = []
+    for at, record in enumerate(records):
+        # Each change is planned at once, while its row is in the processor's caches. Few are joined and planned again.
+        found = _subject(record, rules, schemas, known, history)
+        if isinstance(found, Subject):
+            subjects[at] = found
+            found = _planned(found, NO_DETAILS, rules)
+        decisions.append(found)
+        if found.event is not None:
+            known.see(record.topic, found.event.table, found.event.database)
+    _join(subjects, decisions, records, rules)
+    for at, decision in enumerate(decisions):
+        if not decision.table or decision.outcome is Outcome.REJECTED:
+            decisions[at] = _with_table(decision, records[at], known, rules, schemas)
+    return decisions
+
+
+def _join(
+    subjects: Mapping[int, Subject], decisions: list[Decision], records: Sequence[SourceRecord], rules: Rules
+) -> None:
+    """Plan again what is joined with other changes of its transaction."""
     joined = join(subjects)
-    for at, event in joined.changes.items():
-        subject = subjects[at]
-        if event is not subject.event:
-            subject = replace(subject, event=event)
-        decisions[at] = _planned(subject, joined.details.get(at, NO_DETAILS), rules)
-    broken = {at for at in joined.carriers.values() if at in decisions and decisions[at].outcome is Outcome.REJECTED}
+    alone = {at: decisions[at] for at in joined.carriers}
+    for at in joined.events.keys() | joined.details.keys():
+        event = joined.events.get(at, subjects[at].event)
+        planned = _planned(replace(subjects[at], event=event), joined.details.get(at, NO_DETAILS), rules)
+        # If one of the joined changes can't be used, each stays planned by itself, so that only that one is rejected.
+        if at not in joined.events or planned.outcome is not Outcome.REJECTED:
+            decisions[at] = planned
     for at, carrier in joined.carriers.items():
         last = carrier
         while last in joined.carriers:
             last = joined.carriers[last]
-        if last in broken:
-            # One of the joined changes can't be used: plan each by itself, so that only that one is rejected.
-            decisions[at] = _planned(subjects[at], NO_DETAILS, rules)
-            decisions[last] = _planned(subjects[last], NO_DETAILS, rules)
-        else:
+        if last in joined.events and decisions[last].event is joined.events[last]:
             reason = f"part of {records[carrier].place}: one database transaction"
             event = subjects[at].event
             decisions[at] = Decision(Outcome.NOTHING, reason, event, carrier=carrier, table=event.table)
-    return [
-        decision
-        if (decision := decisions[at]).table and decision.outcome is not Outcome.REJECTED
-        else _with_table(decision, record, known, rules, schemas)
-        for at, record in enumerate(records)
-    ]
+        else:
+            decisions[at] = alone[at]
 
 
 def first_database(records: Sequence[SourceRecord], schemas: Schemas) -> frozenset[str]:

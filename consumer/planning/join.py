@@ -33,11 +33,11 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """``changes``: the events to plan, by index; an event may be joined from several. ``details``: from linked rows, by
-    the index of an event. ``carriers``: by index, the later event with the joined change.
+    """``events``: by index, the event that several were joined to. ``details``: by index, from linked rows.
+    ``carriers``: by index, the later event with the joined change.
     """
 
-    changes: Mapping[int, ChangeEvent]
+    events: Mapping[int, ChangeEvent]
     details: Mapping[int, Details]
     carriers: Mapping[int, int]
 
@@ -50,25 +50,28 @@ def join(subjects: Mapping[int, Subject]) -> Join:
             # By row, because Debezium may have sent a row twice.
             rows = told.setdefault((each.event.transaction_id, each.user), {})
             rows[each.event.table, each.linked.key] = each.linked.details
-    changes: dict[int, ChangeEvent] = {}
+    events: dict[int, ChangeEvent] = {}
     details: dict[int, Details] = {}
     carriers: dict[int, int] = {}
     last: dict[tuple[str, str, UserId], int] = {}
     for at, each in subjects.items():
         event = each.event
         transaction = event.transaction_id
-        if transaction and each.linked is None:
-            where = (transaction, event.table, each.user)
-            earlier = last.get(where)
-            if earlier is not None and (one := _one_change(changes[earlier], event)) is not None:
-                del changes[earlier]
+        if not transaction or each.linked is not None:
+            continue
+        where = (transaction, event.table, each.user)
+        earlier = last.get(where)
+        if earlier is not None:
+            before = events.get(earlier) or subjects[earlier].event
+            if (one := _one_change(before, event)) is not None:
+                events.pop(earlier, None)
+                details.pop(earlier, None)
                 carriers[earlier] = at
-                event = one
-            last[where] = at
-            if told and (linked := told.get((transaction, each.user))):
-                details[at] = _details(list(linked.values()))
-        changes[at] = event
-    return Join(changes, details, carriers)
+                events[at] = one
+        last[where] = at
+        if told and (linked := told.get((transaction, each.user))):
+            details[at] = _details(list(linked.values()))
+    return Join(events, details, carriers)
 
 
 def _one_change(earlier: ChangeEvent, later: ChangeEvent) -> ChangeEvent | None:
