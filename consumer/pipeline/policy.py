@@ -103,9 +103,13 @@ _KAFKA = (
         is_setting=True,
     ),
     _retry(
+        "the broker is starting; if it stays so, use brokers of Kafka 2.1 or later",
+        "kafka.IncompatibleBrokerVersion",
+    ),
+    _retry(
         "set the protocol, login and certificates that the listener requires: CDC_KAFKA__SECURITY__…",
         """kafka.SaslAuthenticationFailedError kafka.UnsupportedSaslMechanismError kafka.IllegalSaslStateError
-        kafka.SecurityDisabledError kafka.UnacceptableCredentialError kafka.IncompatibleBrokerVersion
+        kafka.SecurityDisabledError kafka.UnacceptableCredentialError
         kafka.DelegationTokenAuthDisabledError kafka.DelegationTokenNotFoundError
         kafka.DelegationTokenOwnerMismatchError kafka.DelegationTokenRequestNotAllowedError
         kafka.DelegationTokenExpiredError kafka.InvalidPrincipalTypeError

@@ -94,8 +94,8 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
     """Redis' answer to a plan.
 
     ``config_created``: None if the plan wrote no config hash. ``updated``: None if the plan had nothing for a hash that
-    is only updated if it exists, False if that hash did not exist. ``stored``: the guard's version before, or "".
-    ``differed``: how many fields and keys a fill or a rebuild changed.
+    is only updated if it exists, False if that hash did not exist. ``stored``: the guard's version before a plan that
+    is no usual change, or "". ``differed``: how many fields and keys a fill or a rebuild changed.
     """
 
     verdict: Verdict
@@ -103,7 +103,7 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
     updated: bool | None
     cleared: int
     receivers: int
-    stored: str
+    stored: str = ""
     differed: int = 0
 
     @property

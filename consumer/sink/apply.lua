@@ -17,13 +17,15 @@
 -- cluster also that the keys in other slots are still to be written.
 -- A plan of extent changed comes without the whole image, for the hash most often exists. If it does not, the reply is
 -- 'absent', nothing was done, and the plan comes again with the image.
--- Reply  a change that was applied to a hash that existed: {keys cleared, subscribers reached, update, version before}
+-- Reply  a change that was applied to a hash that existed: one number, of the subscribers reached, the keys cleared and
+--        the update (0 absent, 1 updated, 2 none)
 --        else: verdict, config (-1 none, 0 updated, 1 created), update (-1 none, 0 absent, 1 updated), keys cleared,
 --        subscribers reached, the version before or '', how much a fill or a rebuild changed;
 --        for 'version_slot', if the rest is still to be done: the mode, and '1' if it was so before this call
 
 local VALUES = 3 -- the value with number 1 is the argument behind this one
 local MOST_SHAPES = 1000
+local MOST_CLEARED = 100000 -- the number that is the usual reply has room for fewer keys
 local shapes, kept_shapes = {}, 0
 
 -- What the functions below share; set anew at each call.
@@ -71,6 +73,15 @@ local function compare(new, old)
   return new.offset == old.offset and 'duplicate' or 'stale'
 end
 
+-- Most changes are the next ones of their partition. To see this takes a fraction of what comparing takes.
+local NEXT = '^(%d+)|%a|[^|]*|[^|]*|%d+|([^|]*|%d+)|(%d+)$'
+
+local function is_next()
+  local epoch, partition, offset = string.match(version, NEXT)
+  local old_epoch, old_partition, old_offset = string.match(stored, NEXT)
+  return epoch == old_epoch and partition == old_partition and tonumber(offset) > tonumber(old_offset)
+end
+
 local function is_of(text, new)
   local old = parsed(text)
   return old and old.partition == new.partition and old.offset == new.offset
@@ -92,10 +103,11 @@ local function send()
   end
 end
 
+local words = {} -- one table for all calls: making one takes longer than filling it
+
 local function set_fields(key, fields)
-  local words = {}
   for i = 1, #fields, 2 do words[i], words[i + 1] = fields[i], args[VALUES + fields[i + 1]] end
-  redis.call('HSET', key, unpack(words))
+  redis.call('HSET', key, unpack(words, 1, #fields))
 end
 
 -- How many of the fields were missing, and are there now.
@@ -286,8 +298,9 @@ local function set_expiry(has_others)
 end
 
 local function answer(was_due)
-  if mode == 'change' and config_exists and not differed and said == 'newer' and shape.part == '' then
-    return {cleared, reached, update and (update_exists and 1 or 0) or -1, stored or ''}
+  local is_usual = mode == 'change' and config_exists and not differed and said == 'newer' and shape.part == ''
+  if is_usual and cleared < MOST_CLEARED then
+    return (reached * MOST_CLEARED + cleared) * 3 + (update and (update_exists and 1 or 0) or 2)
   end
   local found = {said, config and (config_exists and 0 or #shape.whole > 0 and 1) or -1,
     update and (update_exists and 1 or 0) or -1, cleared, reached, stored or '', differed or 0}
@@ -295,10 +308,65 @@ local function answer(was_due)
   return found
 end
 
+-- Carries out a plan that the guard accepts.
+local function apply_newer(was_due)
+  config, balance, update = keys[shape.config], keys[shape.balance_key], keys[shape.update_key]
+  config_exists = hash_exists(config)
+  update_exists = hash_exists(update, shape.keep) -- fields that are kept in the guard wait there until the hash is made
+  if config and not config_exists and #shape.whole == 0 and shape.extent == 'changed' then return plain_reply('absent') end
+
+  if mode == 'fill' and stored then
+    differed = fill()
+    if differed > 0 then clear_and_send() else said = 'duplicate' end
+    note_rest()
+    return answer(was_due)
+  end
+  if mode == 'rebuild' then
+    differed = differences()
+    if is_again and differed == 0 and not mark then
+      note_rest()
+      return answer(was_due)
+    end
+    if is_again then said = 'healed' end
+  end
+
+  -- The guard goes first: where memory is short, it is this write that is refused, with nothing written yet. If a later
+  -- step fails the old guard is put back, so that the plan counts as not applied and can be tried again.
+  local new = version
+  if is_again or args[3] ~= '' and string.sub(args[3], 1, 1) == '=' then new = string.gsub(stored or '', '|d$', '') end
+  if new ~= '' and shape.removed > 0 then new = new .. '|d' end
+  local has_others = shape.keep and has_other_table()
+  if pending and shape.part == '' and is_of(pending_version, change) then sent = tonumber(string.match(pending, '^%d+')) end
+  -- Of a user of whom no record was applied there is no version to keep.
+  local taken = new ~= '' and redis.pcall('HSET', guard, field, new)
+  if type(taken) == 'table' and taken.err then return taken end
+  local is_done, failure = pcall(carry_out)
+  if not is_done then
+    if stored then redis.call('HSET', guard, field, stored) else redis.call('HDEL', guard, field) end
+    -- Messages that were sent are not sent again when the plan is tried again.
+    if sent > 0 then redis.call('HSET', guard, shape.pending, sent .. '|' .. version) end
+    return error_of(failure)
+  end
+  if mark and shape.extent == 'whole' then redis.call('HDEL', guard, shape.mark) end
+  if shape.part == 'version_slot' then
+    note_rest()
+  elseif pending and not is_again then
+    redis.call('HDEL', guard, shape.pending)
+  end
+  set_expiry(has_others)
+  return answer(was_due)
+end
+
 local function apply_plan()
   local known = redis.pcall('HMGET', guard, field, shape.mark, shape.pending)
   if known.err then return known end
   stored, mark, pending = known[1], known[2], known[3]
+  is_again = false
+  local is_usual = stored and mode == 'change' and args[3] == '' and not (mark or pending) and shape.part ~= 'messages'
+  if is_usual and is_next() then
+    said, deleted = 'newer', false
+    return apply_newer(false)
+  end
   change, before, deleted = parsed(version), stored and parsed(stored), stored and string.sub(stored, -2) == '|d'
   pending_version = pending and string.match(pending, '|(.*)$') or ''
   local was_due = pending and shape.part ~= '' and is_of(pending_version, change)
@@ -329,52 +397,7 @@ local function apply_plan()
   end
   if is_refused then return plain_reply(said) end
   if mark and shape.extent == 'changed' then return plain_reply('unhealed') end
-
-  config, balance, update = keys[shape.config], keys[shape.balance_key], keys[shape.update_key]
-  config_exists = hash_exists(config)
-  update_exists = hash_exists(update, shape.keep) -- fields that are kept in the guard wait there until the hash is made
-  if config and not config_exists and #shape.whole == 0 and shape.extent == 'changed' then return plain_reply('absent') end
-
-  if mode == 'fill' and stored then
-    differed = fill()
-    if differed > 0 then clear_and_send() else said = 'duplicate' end
-    note_rest()
-    return answer(was_due)
-  end
-  if mode == 'rebuild' then
-    differed = differences()
-    if is_again and differed == 0 and not mark then
-      note_rest()
-      return answer(was_due)
-    end
-    if is_again then said = 'healed' end
-  end
-
-  -- The guard goes first: where memory is short, it is this write that is refused, with nothing written yet. If a later
-  -- step fails the old guard is put back, so that the plan counts as not applied and can be tried again.
-  local new = version
-  if is_again or string.sub(args[3], 1, 1) == '=' then new = string.gsub(stored or '', '|d$', '') end
-  if new ~= '' and shape.removed > 0 then new = new .. '|d' end
-  local has_others = shape.keep and has_other_table()
-  if pending and shape.part == '' and is_of(pending_version, change) then sent = tonumber(string.match(pending, '^%d+')) end
-  -- Of a user of whom no record was applied there is no version to keep.
-  local taken = new ~= '' and redis.pcall('HSET', guard, field, new)
-  if type(taken) == 'table' and taken.err then return taken end
-  local is_done, failure = pcall(carry_out)
-  if not is_done then
-    if stored then redis.call('HSET', guard, field, stored) else redis.call('HDEL', guard, field) end
-    -- Messages that were sent are not sent again when the plan is tried again.
-    if sent > 0 then redis.call('HSET', guard, shape.pending, sent .. '|' .. version) end
-    return error_of(failure)
-  end
-  if mark and shape.extent == 'whole' then redis.call('HDEL', guard, shape.mark) end
-  if shape.part == 'version_slot' then
-    note_rest()
-  elseif pending and not is_again then
-    redis.call('HDEL', guard, shape.pending)
-  end
-  set_expiry(has_others)
-  return answer(was_due)
+  return apply_newer(was_due)
 end
 
 -- How far a group is: keys are its hash, [a key that is gone if Redis was emptied meanwhile]; args are 'advance' or 'remember',

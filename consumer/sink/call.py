@@ -18,8 +18,9 @@ from consumer.settings.sections import Guard
 _MOST_KNOWN = 4096
 _PLAIN = 7
 """The number of parts of a reply if nothing is left to do. Else the mode, and whether the rest was due, follow."""
-_CHANGED = 4
-"""The number of parts of the reply to a change that was applied to an existing hash. Other replies have more."""
+_MOST_CLEARED = 100_000
+_NO_UPDATE = 2
+"""Both are in the number that is the reply to a change that was applied to an existing hash."""
 
 
 class PlanPart(StrEnum):
@@ -144,11 +145,12 @@ def is_asked_for_more(reply: Any) -> bool:
     return isinstance(reply, list) and reply[0] == "absent"
 
 
-def applied(reply: Sequence[Any]) -> Applied:
+def applied(reply: Sequence[Any] | int) -> Applied:
     """The script's reply as the plan's answer; more parts of the reply are ignored."""
-    if len(reply) == _CHANGED:
-        cleared, receivers, updated, stored = reply
-        return Applied(Verdict.NEWER, False, None if updated < 0 else bool(updated), cleared, receivers, stored)
+    if isinstance(reply, int):
+        counts, updated = divmod(reply, 3)
+        receivers, cleared = divmod(counts, _MOST_CLEARED)
+        return Applied(Verdict.NEWER, False, None if updated == _NO_UPDATE else bool(updated), cleared, receivers)
     verdict, config, updated, cleared, receivers, stored, differed = reply[:_PLAIN]
     return Applied(
         Verdict(verdict),
@@ -161,6 +163,8 @@ def applied(reply: Sequence[Any]) -> Applied:
     )
 
 
-def mode_left(reply: Sequence[Any]) -> tuple[str, bool] | None:
+def mode_left(reply: Sequence[Any] | int) -> tuple[str, bool] | None:
     """The mode for the rest of a plan, and whether it was due before; None if the reply has no such parts."""
+    if isinstance(reply, int):
+        return None
     return (reply[_PLAIN], bool(reply[_PLAIN + 1])) if len(reply) > _PLAIN else None

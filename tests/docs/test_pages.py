@@ -137,7 +137,8 @@ def test_every_channel_and_event_type_is_described() -> None:
     every = (*rules.consequences, rules.profile, rules.outside)
     channels = {channel for each in every for channel in each.channels} | {rules.names.lifecycle_channel}
     described = {cell for (cell,) in rows(DOCS / "events.md", 1)}
-    source = (PROJECT / "consumer" / "planning" / "plan.py").read_text()
+    planning = PROJECT / "consumer" / "planning"
+    source = "".join((planning / name).read_text() for name in ("plan.py", "user_shapes.py"))
     types = set(re.findall(r'"(\w+_(?:change|update|created|deleted))"', source)) - {"last_admin_update"}
     assert len(types) == 5
     assert channels | types <= described

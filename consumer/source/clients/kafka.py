@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError, NoBrokersAvailable, UnknownTopicOrPartitionError
+from kafka.errors import IncompatibleBrokerVersion, KafkaError, NoBrokersAvailable, UnknownTopicOrPartitionError
 
 from consumer.errors import ConfigError, ServerError
 from consumer.events.record import SourceRecord
@@ -76,7 +76,7 @@ def topics(settings: Kafka) -> Mapping[str, int]:
         with open_admin(settings) as admin:
             return {each["topic"]: len(each["partitions"]) for each in admin.describe_topics()}
 
-    return _translated(settings, describe)
+    return translated(settings, describe)
 
 
 def committed_topics(settings: Kafka) -> frozenset[str]:
@@ -91,7 +91,7 @@ def committed_topics(settings: Kafka) -> frozenset[str]:
             found = admin.list_consumer_group_offsets(settings.group_id)
             return frozenset(part.topic for part, offset in found.items() if offset.offset >= 0)
 
-    return _translated(settings, describe)
+    return translated(settings, describe)
 
 
 def cluster_id(settings: Kafka) -> str:
@@ -105,7 +105,7 @@ def cluster_id(settings: Kafka) -> str:
         with open_admin(settings) as admin:
             return str(admin.describe_cluster()["cluster_id"])
 
-    return _translated(settings, describe)
+    return translated(settings, describe)
 
 
 @contextmanager
@@ -142,12 +142,23 @@ def open_producer(settings: Kafka, **options: Any) -> KafkaProducer:
 
 def _opened(settings: Kafka, attempt: Callable[[], _T]) -> _T:
     probe_broker(settings)
-    return _translated(settings, attempt)
+    return translated(settings, attempt)
 
 
-def _translated(settings: Kafka, attempt: Callable[[], _T]) -> _T:
+def translated(settings: Kafka, attempt: Callable[[], _T]) -> _T:
+    """The answer of ``attempt``, with the client's exceptions as this program's errors.
+
+    Raises:
+        ServerUnavailable, ServerError: a broker is away, or refuses.
+        ConfigError: a setting is wrong.
+    """
     try:
         return attempt()
+    except IncompatibleBrokerVersion as error:
+        # The client says this of a wrong password, of a listener with another protocol, and of a broker that is
+        # starting. The first request tells them apart.
+        probe_broker(settings)
+        raise failure("Kafka", error, str(error)) from None
     except NoBrokersAvailable as error:
         raise failure("Kafka", error, f"no broker answers at {settings.bootstrap_servers}") from None
     except (AssertionError, ValueError, TypeError) as error:
@@ -177,7 +188,6 @@ def refused(settings: Kafka, error: Exception) -> ConfigError:
     """As :func:`failed`, for failures at the start that are due to a setting."""
     rule = rule_for(error)
     if rule.action is Action.RETRY:
-        # The client raises IncompatibleBrokerVersion for a wrong password and for a listener with another protocol.
         problem = f"the broker at {settings.bootstrap_servers} refused: {error}"
         return ConfigError("CDC_KAFKA__SECURITY", problem, fix=rule.advice)
     return ConfigError("CDC_KAFKA", str(error), fix=rule.advice)
