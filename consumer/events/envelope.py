@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from consumer.errors import NotAnEnvelope, RecordError, Unsupported
+from consumer.errors import NotAnEnvelope, Place, RecordError, Unsupported
 from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.events.codec import decode
 from consumer.events.event import (
@@ -115,28 +115,29 @@ def _usual_change(
     envelope, columns = found
     source, op = envelope.source, _OPERATIONS[envelope.op]
     after: RowImage | None = envelope.after
-    database: str | None = getattr(source, scope_of(source.connector))
+    database = source.schema if source.connector == "postgresql" else source.db
     if not database or (after is None and op is not Operation.DELETE):
         return None
-    if not is_consumed(databases, database):
+    if databases and not is_consumed(databases, database):
         return OtherDatabase(database, source.table)
-    position = _usual_position(source, envelope.transaction)
+    transaction = envelope.transaction
+    position = _usual_position(source, transaction)
     if position is None:
         return None
     before, after = _with_unavailable(value, envelope.before, after, placeholder)
-    transaction = envelope.transaction
     return ChangeEvent(
-        table=source.table,
-        op=op,
-        key=key_of(record.key, schemas),
-        before=before,
-        after=after,
-        position=position,
-        transaction_id=_transaction(transaction.id if transaction is not None else None, position),
-        place=record.place,
-        schema=columns,
-        written_ms=record.timestamp_ms,
-        database=database,
+        source.table,
+        op,
+        key_of(record.key, schemas),
+        before,
+        after,
+        position,
+        _transaction(transaction.id if transaction is not None else None, position),
+        Place(record.topic, record.partition, record.offset),
+        columns,
+        (),
+        database,
+        record.timestamp_ms,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
@@ -11,7 +12,7 @@ import structlog
 from consumer.errors import Halt, Reconnected, ServerError, ServerUnavailable
 from consumer.events.record import Partition
 from consumer.mapping.rules import Rules
-from consumer.mapping.schema_drift import DriftKind, SchemaDrifts
+from consumer.mapping.schema_drift import Drift, DriftKind
 from consumer.pipeline.batch import Batch, InFlight
 from consumer.pipeline.checkpoint import Checkpoint
 from consumer.pipeline.dead_letter_limit import DeadLetterCounter, Limit, TooManyLetters
@@ -63,7 +64,7 @@ class Completion:
         self._checkpoint = checkpoint
         self._dead_letters = dead_letters
         self._observer = observer
-        self._schema_drifts = SchemaDrifts(rules)
+        self._logged_drifts: set[Drift] = set()
         self._databases = rules.databases
         self._dead_letter_counter = DeadLetterCounter(limit)
         self._logged_databases: set[tuple[str, str]] = set()
@@ -166,12 +167,11 @@ class Completion:
 
     def _report_drifts(self, results: Sequence[RecordResult]) -> None:
         """Count unexpected columns, and log each once."""
-        decisions = [result.decision for result in results if not result.is_dead]
-        events = [each.event for each in decisions if each.event is not None]
-        found = [drift for each in decisions for drift in each.drifts]
-        for drift, count in self._schema_drifts.counted(events, found).items():
+        found = Counter(drift for each in results if not each.is_dead for drift in each.decision.drifts)
+        for drift, count in found.items():
             self._observer.drifted(drift, count)
-            if self._schema_drifts.is_first(drift):
+            if drift not in self._logged_drifts:
+                self._logged_drifts.add(drift)
                 level, action, text = _DRIFTS[drift.kind]
                 _log.log(level, text, **action, table=drift.table, column=drift.column)
 

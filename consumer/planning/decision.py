@@ -18,7 +18,7 @@ from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.history import NO_HISTORY, History
 from consumer.mapping.rules import Rules
-from consumer.mapping.schema_drift import Drift, DriftKind
+from consumer.mapping.schema_drift import Drift, DriftKind, drifts_of
 from consumer.planning.effect import Nothing, Plan
 from consumer.planning.join import NO_DETAILS, Details, Subject, join
 from consumer.planning.linked import DELETED, UnknownUserType, linked_change, plan_linked
@@ -49,7 +49,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     image. There are several if the record may be of several tables. ``details``: data from linked rows of the same
     database transaction. ``table``: the captured table of the record, "" if it is not known. ``database``: the record's
     database, only if it is not consumed. ``first_sent``: the offset of the first record with the same change, if
-    Debezium sent the change again. ``drifts``: columns whose value can't be used.
+    Debezium sent the change again. ``drifts``: what is unexpected about the columns.
     """
 
     outcome: Outcome
@@ -95,9 +95,11 @@ def decide_all(
         if isinstance(found, Subject):
             subjects[at] = found
             found = _planned(found, NO_DETAILS, rules)
+        if (event := found.event) is not None:
+            known.see(record.topic, event.table, event.database)
+            if drifts := drifts_of(event, rules):
+                found = replace(found, drifts=(*found.drifts, *drifts))
         decisions.append(found)
-        if found.event is not None:
-            known.see(record.topic, found.event.table, found.event.database)
     _join(subjects, decisions, records, rules)
     for at, decision in enumerate(decisions):
         if not decision.table or decision.outcome is Outcome.REJECTED:
@@ -114,6 +116,7 @@ def _join(
     for at in joined.events.keys() | joined.details.keys():
         event = joined.events.get(at, subjects[at].event)
         planned = _planned(replace(subjects[at], event=event), joined.details.get(at, NO_DETAILS), rules)
+        planned = replace(planned, drifts=decisions[at].drifts)
         # If one of the joined changes can't be used, each stays planned by itself, so that only that one is rejected.
         if at not in joined.events or planned.outcome is not Outcome.REJECTED:
             decisions[at] = planned
@@ -123,8 +126,8 @@ def _join(
             last = joined.carriers[last]
         if last in joined.events and decisions[last].event is joined.events[last]:
             reason = f"part of {records[carrier].place}: one database transaction"
-            event = subjects[at].event
-            decisions[at] = Decision(Outcome.NOTHING, reason, event, carrier=carrier, table=event.table)
+            event, drifts = subjects[at].event, alone[at].drifts
+            decisions[at] = Decision(Outcome.NOTHING, reason, event, carrier=carrier, table=event.table, drifts=drifts)
         else:
             decisions[at] = alone[at]
 

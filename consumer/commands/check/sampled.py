@@ -14,7 +14,7 @@ from consumer.events.codec import decode
 from consumer.events.event import Operation
 from consumer.events.record import SourceRecord
 from consumer.mapping.rules import Rules
-from consumer.mapping.schema_drift import DriftKind, SchemaDrifts
+from consumer.mapping.schema_drift import DriftKind
 from consumer.pipeline.policy import OTHER_DATABASE
 from consumer.planning.decision import Decision, Outcome, decide
 
@@ -46,7 +46,7 @@ def of_sample(topic: str, records: Sequence[SourceRecord], rules: Rules, schemas
         *_rejected(subject, seen),
         *_of_other_databases(subject, seen),
         *_formats(subject, seen),
-        *_columns(subject, seen, rules),
+        *_columns(subject, seen),
     ]
     if found:
         yield from found
@@ -145,9 +145,8 @@ _DRIFTS = {
 }
 
 
-def _columns(subject: str, seen: Sequence[_Seen], rules: Rules) -> Iterator[Finding]:
-    events = [each.decision.event for each in seen if each.decision.event is not None]
-    drifts = SchemaDrifts(rules).counted(events, [drift for each in seen for drift in each.decision.drifts])
+def _columns(subject: str, seen: Sequence[_Seen]) -> Iterator[Finding]:
+    drifts = {drift for each in seen for drift in each.decision.drifts}
     for kind, (text, advice) in _DRIFTS.items():
         if columns := sorted(drift.column for drift in drifts if drift.kind is kind):
             yield warning(subject, text.format(", ".join(columns)), advice)
