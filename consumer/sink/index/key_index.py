@@ -17,6 +17,7 @@ a plan that failed finds its keys again.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import deque
@@ -87,6 +88,7 @@ class TrackedIndex:
         self._is_full = False
         self._tracking = Tracking(client, heads, self._told)
         self._stop = threading.Event()
+        self._waker, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._follow, name="key-index", daemon=True)
 
     def start(self) -> None:
@@ -99,10 +101,13 @@ class TrackedIndex:
         self.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=2 * READ_TIMEOUT_S)
+        else:
+            self._woken.close()
 
     def stop(self) -> None:
         """Tell the thread to stop, without waiting for it."""
         self._stop.set()
+        self._waker.close()  # the other end can be read then, and the thread does not wait any longer
 
     def add_prefixes_to_clear(self, prefixes: Collection[str]) -> None:
         """Call this before :meth:`start`: the first pass clears the keys of these prefixes."""
@@ -161,6 +166,7 @@ class TrackedIndex:
             finally:
                 self._tracking.close()
             self._stop.wait(pause_s)
+        self._woken.close()
 
     def _give_up_for_now(self) -> None:
         with self._lock:
@@ -203,7 +209,7 @@ class TrackedIndex:
         """Read one push (handled by :meth:`_told`), or the answer to the oldest request."""
         with self._lock:
             has_news = self._tracking.has_news()
-        has_news = has_news or self._tracking.wait()
+        has_news = has_news or self._tracking.wait(self._woken.fileno())
         with self._lock:
             if has_news:
                 if (answer := self._tracking.read()) is not None:

@@ -46,11 +46,12 @@ class Tracking:
         """Whether there is something to read now."""
         return bool(self._connection.can_read(timeout=0))
 
-    def wait(self) -> bool:
-        """Wait for something to read, at most :data:`READ_TIMEOUT_S` seconds."""
+    def wait(self, stop: int) -> bool:
+        """Wait for something to read, at most :data:`READ_TIMEOUT_S` seconds, or until the descriptor ``stop`` has."""
         waiting = select.poll()
+        waiting.register(stop, select.POLLIN)
         waiting.register(self._connection._sock, select.POLLIN)  # noqa: SLF001  # the client's own wait also reads
-        return bool(waiting.poll(READ_TIMEOUT_S * 1000))
+        return any(ready != stop for ready, _ in waiting.poll(READ_TIMEOUT_S * 1000))
 
     def read(self) -> object:
         """The answer to the oldest request, also an error reply; None for a push or an incomplete answer."""
