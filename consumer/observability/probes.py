@@ -15,6 +15,9 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from consumer.errors import ConfigError
 from consumer.settings.sections import Metrics as Settings
 
+_POLL_S = 0.1
+"""How long the listener may need to notice that it is to stop."""
+
 
 class Watched(Protocol):
     """The metrics and probe states to serve."""
@@ -71,7 +74,7 @@ def serve(settings: Settings, watched: Watched, is_reachable: Callable[[], bool]
 
     with listening("CDC_METRICS", settings.host, settings.port, "a free port, or 0"):
         server = make_server(settings.host, settings.port, app, _Server, _Quiet)
-    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(_POLL_S,), name="metrics", daemon=True)
     thread.start()
 
     def stop() -> None:
