@@ -92,13 +92,12 @@ class PartitionHistory:
         self._sure_since_ms = ALWAYS
         """A change of this time or later that is not found was not sent before."""
         self._open = OpenTransaction()
-        self._last: tuple[int, Key | None] | None = None
-        """The offset of the last change, and its key if it is a delete."""
+        self._last: ChangeEvent | None = None
         self._maybe_older = MaybeOlderChanges()
 
     def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         """As :meth:`History.first_sent`."""
-        self._last = _last(event)
+        self._last = event
         if event.position.origin is Origin.STREAMED:
             return self.first_offset(streamed_change(event))
         return None if value is None else self.first_copy(value, event.place.offset)
@@ -109,7 +108,7 @@ class PartitionHistory:
 
     def first_offset(self, change: StreamedChange) -> int | None:
         """As :meth:`first_sent`, for a streamed change in the form of the history."""
-        memory = self._memory or self._begin(change)
+        memory = self._memory if self._memory is not None else self._begin(change)
         first = self._found(change, memory)
         if first is not None and first < change.offset and not self._must_apply_again(change, first):
             return first
@@ -123,8 +122,9 @@ class PartitionHistory:
         if self._last is None and self._earlier is not None:
             for changes, _ in self._earlier.changes(self._partition, max(0, offset - _BEFORE), offset):
                 for event in changes:
-                    self._last = _last(event)
-        if self._last is not None and self._last[1] == key and self._last[0] < offset:
+                    self._last = event
+        last = self._last
+        if last is not None and last.after is None and tuple(last.key.values()) == key and last.place.offset < offset:
             return False
         self._maybe_older.add_lone_tombstone(key, offset)
         return True
@@ -207,21 +207,17 @@ class PartitionHistory:
         return self._open.is_new_change(change, first) or self._open.was_doubtful_since(change, first)
 
 
-def _last(event: ChangeEvent) -> tuple[int, Key | None]:
-    return event.place.offset, tuple(event.key.values()) if event.after is None else None
-
-
 class Histories:
     """The history of each partition that is read. A history begins at the first offset that was read."""
 
     def __init__(self, earlier: EarlierRecords | None, clock_ms: int) -> None:
         self._earlier = earlier
         self._clock_ms = clock_ms
-        self._of: dict[Partition, PartitionHistory] = {}
+        self._of: dict[tuple[str, int], PartitionHistory] = {}
 
     def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         """As :meth:`History.first_sent`."""
-        return self._history(Partition(event.place.topic, event.place.partition)).first_sent(event, value)
+        return self._history((event.place.topic, event.place.partition)).first_sent(event, value)
 
     def first_offset(self, partition: Partition, change: StreamedChange) -> int | None:
         """As :meth:`PartitionHistory.first_offset`."""
@@ -240,8 +236,9 @@ class Histories:
         for partition in partitions:
             self._of.pop(partition, None)
 
-    def _history(self, partition: Partition) -> PartitionHistory:
+    def _history(self, partition: tuple[str, int]) -> PartitionHistory:
         found = self._of.get(partition)
         if found is None:
-            found = self._of[partition] = PartitionHistory(partition, self._earlier, self._clock_ms)
+            found = PartitionHistory(Partition(*partition), self._earlier, self._clock_ms)
+            self._of[partition] = found
         return found
