@@ -16,7 +16,17 @@ from benchmarks.aims import BARE_READ, BARE_SCRIPT
 from benchmarks.debezium_server import Unavailable
 from benchmarks.envelopes import TABLE, changes
 from benchmarks.meter import BROKER, CONSUMER, NotDone, emptied
-from benchmarks.system import CONFLUENT, KAFKA_PYTHON, PARTITIONS, Program, System, ours, straightforward, without
+from benchmarks.system import (
+    CONFLUENT,
+    KAFKA_PYTHON,
+    PARTITIONS,
+    Program,
+    System,
+    ceiling,
+    ours,
+    straightforward,
+    without,
+)
 
 Line = dict[str, Any]
 """One line of a table: its name, and either its numbers or, under ``lacking``, why there are none."""
@@ -45,7 +55,7 @@ FULL = Size(
     script_calls=50_000,
     script_rounds=3,
     latency_s=20.0,
-    rates=(100, 1000),
+    rates=(100, 1000, 10_000),
     keys=(1_000, 10_000, 100_000, 1_000_000),
     by_index=20_000,
     by_scan=2_000,
@@ -72,7 +82,7 @@ def throughput(system: System, size: Size) -> Iterator[Line]:
     prefix = system.backlog(changes(size.changes, size.users, PARTITIONS))
     # The inserts, the start of the process, its joining of the group: none of it is what is asked.
     begin = max(size.users, size.changes // 5)
-    for program in (ours(), ours(CONFLUENT), straightforward()):
+    for program in (ours(), ours(CONFLUENT), straightforward(), ceiling(KAFKA_PYTHON), ceiling(CONFLUENT)):
         yield _line(program.name, partial(_drain, system, program, prefix, 1, begin, size.changes), program.lacking)
     for client in (KAFKA_PYTHON, CONFLUENT):
         yield _line(BARE_READ[client], partial(_bare_read, system, client, prefix, size.changes), without(client))

@@ -58,6 +58,11 @@ def straightforward() -> Program:
     return Program("json + redis-py", [sys.executable, "-m", "benchmarks.straightforward"], {})
 
 
+def ceiling(client: str) -> Program:
+    """The least that a consumer can take, with this client."""
+    return Program(f"ceiling loop, {client}", [sys.executable, "-m", "benchmarks.ceiling", client], {}, without(client))
+
+
 def without(client: str) -> str:
     """Why a Kafka client can't be used here, or "" if it can."""
     if client == CONFLUENT and find_spec("confluent_kafka") is None:
