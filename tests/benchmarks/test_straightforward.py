@@ -48,7 +48,7 @@ def test_it_leaves_the_same_keys_as_this_program(client: redis.Redis, sink: Redi
     assert len(plain) == 5
 
 
-@pytest.mark.parametrize("redis_kind", ["machine"], indirect=True, scope="session")  # the other has no functions
+@pytest.mark.parametrize("redis_binary", ["machine"], indirect=True, scope="session")  # the other has no functions
 def test_so_does_the_ceiling_loop_where_a_hash_exists(client: redis.Redis) -> None:
     client.function_load(ceiling.LIBRARY, replace=True)
     settings = client.connection_pool.connection_kwargs
