@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.aims import STRAIGHTFORWARD, aims
-from benchmarks.svg import Axis, Series, plot
+from benchmarks.svg import Axis, Series, bars, plot
 
 Results = Mapping[str, Any]
 """As a run writes them: ``machine``, and one entry for each part that was run."""
@@ -53,16 +53,20 @@ def _throughput(results: Results) -> str:
     lines = results.get("throughput", [])
     base = next((line["per_s"] for line in lines if line["name"] == STRAIGHTFORWARD and "per_s" in line), None)
     rows = [_line(line, base) for line in lines]
-    head = ("", "changes/s", "times json + redis-py", "consumer µs", "Redis µs", "broker µs", "consumer MB")
-    about = "µs are processor time a change, MB the most that was resident."
+    head = ("", "changes/s", "times json + redis-py", "consumer µs", "Redis µs", "broker µs", "all µs", "consumer MB")
+    about = (
+        "µs are processor time a change: of the consumer, of Redis, of the broker, and of all three, which is what a"
+        " machine's cores limit. MB are the most that was resident. ![throughput](throughput.svg)"
+    )
     return _section(head, rows, about)
 
 
 def _line(line: Mapping[str, Any], base: float | None) -> Sequence[str]:
     if "per_s" not in line:
-        return line["name"], f"left out: {line['lacking']}", "", "", "", "", ""
+        return line["name"], f"left out: {line['lacking']}", "", "", "", "", "", ""
     cpu, resident = line["cpu_us"], line["resident"]
     times = [f"{cpu[role]:.1f}" if role in cpu else "" for role in ("consumer", "Redis", "broker")]
+    times.append(f"{sum(cpu.values()):.1f}")
     memory = f"{resident['consumer'] / 2**20:.0f}" if "consumer" in resident else ""
     return line["name"], f"{line['per_s']:,.0f}", f"{line['per_s'] / base:.2f}" if base else "", *times, memory
 
@@ -72,7 +76,7 @@ def _stages(results: Results) -> str:
     about = (
         "Microseconds of the consumer's processor time for a change, each stage by itself; what begins with … is part"
         " of the stage above. Reading is *bare read* in the table above; what is left of a change there is bookkeeping,"
-        " and caches that other stages have emptied."
+        " and caches that other stages have emptied. ![stages](stages.svg)"
     )
     return _section(("stage", "µs"), rows, about)
 
@@ -115,7 +119,7 @@ def _scaling(results: Results) -> str:
 
 def _debezium(results: Results) -> str:
     rows = [_line(line, None) for line in results.get("debezium", [])]
-    head = ("", "changes/s", "", "its µs", "Redis µs", "", "its MB")
+    head = ("", "changes/s", "", "its µs", "Redis µs", "", "all µs", "its MB")
     about = "From the binlog to a Redis stream, as it is: the plain transport, with nothing decided."
     return _section(head, rows, about)
 
@@ -123,6 +127,10 @@ def _debezium(results: Results) -> str:
 def plots(results: Results) -> dict[str, str]:
     """SVG by file name."""
     found = {}
+    if rates := [(line["name"], line["per_s"]) for line in results.get("throughput", []) if "per_s" in line]:
+        found["throughput.svg"] = bars(rates, "changes/s")
+    if stages := [(line["name"], line["us"]) for line in results.get("stages", [])]:
+        found["stages.svg"] = bars(stages, "µs")
     if curves := [
         Series(f"{line['name']}, {at['per_s']}/s", tuple((x, 100 * share) for x, share in at["curve"]))
         for line in results.get("latency", [])

@@ -1,4 +1,4 @@
-"""A line plot as SVG, for a page of results: small enough not to need a library. Pure."""
+"""A line plot and a bar plot as SVG, for a page of results: small enough not to need a library. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from html import escape
 
 _WIDTH, _HEIGHT = 720, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 700, 20, 340
+_BAR, _NAMES, _VALUES = 26, 250, 110
 _FONT = 'font-family="sans-serif" font-size="12"'
 _COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#8d5a97", "#c77d0a", "#555555")
 
@@ -64,6 +65,21 @@ def plot(series: Sequence[Series], x: Axis, y: Axis) -> str:
         points = " ".join(f"{across(at):.1f},{up(high):.1f}" for at, high in each.points)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts.append(_text(_LEFT + 12, _TOP + 16 + 16 * number, each.name, "start", colour))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def bars(values: Sequence[tuple[str, float]], unit: str) -> str:
+    """One bar for each named value, with the value behind it."""
+    height, most = _TOP + _BAR * len(values), max(value for _, value in values)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" {_FONT}>',
+        f'<rect width="{_WIDTH}" height="{height}" fill="white"/>',
+    ]
+    for number, (name, value) in enumerate(values):
+        top, width = _TOP / 2 + _BAR * number, (_RIGHT - _NAMES - _VALUES) * value / most
+        parts.append(f'<rect x="{_NAMES}" y="{top}" width="{width:.1f}" height="{_BAR - 8}" fill="{_COLOURS[0]}"/>')
+        parts.append(_text(_NAMES - 8, top + 13, name, "end"))
+        parts.append(_text(_NAMES + width + 6, top + 13, f"{value:,.0f} {unit}", "start"))
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

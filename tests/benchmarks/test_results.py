@@ -11,7 +11,7 @@ from benchmarks.aims import BARE_READ, BARE_SCRIPT, CEILING, OURS, STRAIGHTFORWA
 from benchmarks.distribution import curve, quantile
 from benchmarks.envelopes import changes
 from benchmarks.results_page import page, plots, table
-from benchmarks.svg import Axis, Series, plot
+from benchmarks.svg import Axis, Series, bars, plot
 
 
 def results(**parts: object) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def test_a_table_is_markdown() -> None:
 def test_the_page_has_each_part_and_why_one_is_left_out() -> None:
     lacking = {"name": "Debezium Server", "lacking": "needs Java 21 or later"}
     text = page({**EVERYTHING, "debezium": [lacking]})
-    assert f"| {OURS['kafka-python']} | 21,000 | 2.10 | 30.0 | 20.0 |  | 100 |" in text
+    assert f"| {OURS['kafka-python']} | 21,000 | 2.10 | 30.0 | 20.0 |  | 50.0 | 100 |" in text
     assert "| 100,000 | 110 | 9,000 |" in text
     assert "left out: needs Java 21 or later" in text
     assert "**not met**" in text
@@ -131,10 +131,12 @@ def test_parts_that_were_not_run_are_not_on_the_page() -> None:
 
 def test_each_plot_is_svg_with_a_line_for_each_series() -> None:
     pictures = plots(EVERYTHING)
-    assert pictures.keys() == {"latency.svg", "scaling.svg", "wildcards.svg"}
+    assert pictures.keys() == {"latency.svg", "scaling.svg", "stages.svg", "throughput.svg", "wildcards.svg"}
     assert {name: len(drawn(text)) for name, text in pictures.items()} == {
         "latency.svg": 1,
         "scaling.svg": 1,
+        "stages.svg": 0,
+        "throughput.svg": 0,
         "wildcards.svg": 2,
     }
 
@@ -151,3 +153,11 @@ def test_points_of_a_plot_lie_within_it(is_log: bool) -> None:
 def test_envelopes_are_of_the_size_that_they_say() -> None:
     updates = [each.value for each in changes(300, 100, 4)][100:]
     assert all(1450 < len(value) < 1550 for value in updates)
+
+
+def test_a_bar_is_as_long_as_its_value() -> None:
+    picture = ElementTree.fromstring(bars([("one", 10.0), ("two", 5.0), ("<three>", 0.0)], "µs"))  # noqa: S314  # made here
+    _, *found = picture.findall("{*}rect")
+    widths = [float(each.attrib["width"]) for each in found]
+    assert widths == [widths[0], widths[0] / 2, 0.0]
+    assert [each.text for each in picture.findall("{*}text")][-2:] == ["<three>", "0 µs"]
