@@ -197,8 +197,8 @@ class PartitionHistory:
         return search, first
 
     def _must_apply_again(self, change: StreamedChange, first: int) -> bool:
-        """Whether to apply a change although an equal one was sent at ``first``: either it is another change of the
-        same transaction, or a change that may be older was accepted in between.
+        """Whether to apply a change although an equal one was sent at ``first``: it is another change of the same
+        transaction, or a change that may be older, or may be a copy, was accepted in between.
         """
         if self._maybe_older.was_accepted_since(change, first):
             # Apply the later changes too that are sent again; otherwise the user would keep the values of this change.

@@ -150,9 +150,10 @@ def glob_of_text(text: str) -> str:
 
 def version_key_of(key: str) -> str:
     """On a cluster: the name of the key that holds the version of ``key``, in the same slot."""
-    return f"{key}:v" if _has_tag(key) else f"{{{key}}}:v"
+    return f"{key}:v" if hash_tag(key) else f"{{{key}}}:v"
 
 
-def _has_tag(key: str) -> bool:
-    _, brace, rest = key.partition("{")
-    return bool(brace) and rest.find("}") > 0
+def hash_tag(key: str) -> str:
+    """The part of a key or template that decides its slot in a Redis Cluster; "" if the whole key does."""
+    tag, brace, _ = key.partition("{")[2].partition("}")
+    return tag if brace else ""

@@ -1,8 +1,8 @@
 """The mapping's data types: which Redis writes and messages follow from a change of which column.
 
-A *field* is a column's name in the config hash; usually both names are equal. :mod:`consumer.planning.plan` reads this
-data. :mod:`consumer.mapping.reference` is the reference mapping. No module outside this package names a table, column,
-key or channel.
+A *field* is a column's name in the config hash; usually both names are equal. :mod:`consumer.planning.user_shapes`
+reads this data. :mod:`consumer.mapping.reference` is the reference mapping. No module outside this package names a
+table, column, key or channel.
 """
 
 from __future__ import annotations

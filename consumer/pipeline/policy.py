@@ -103,7 +103,7 @@ _KAFKA = (
         is_setting=True,
     ),
     _retry(
-        "the broker is starting; if it stays so, use brokers of Kafka 2.1 or later",
+        "wait until the broker has started; if the error stays, use brokers of Kafka 2.1 or later",
         "kafka.IncompatibleBrokerVersion",
     ),
     _retry(

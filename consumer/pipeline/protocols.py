@@ -94,8 +94,9 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
     """Redis' answer to a plan.
 
     ``config_created``: None if the plan wrote no config hash. ``updated``: None if the plan had nothing for a hash that
-    is only updated if it exists, False if that hash did not exist. ``stored``: the guard's version before a plan that
-    is no usual change, or "". ``differed``: how many fields and keys a fill or a rebuild changed.
+    is only updated if it exists, False if that hash did not exist. ``stored``: the version that the guard held before;
+    "" if it held none, or if the script did not send it, as for a usual change. ``differed``: how many fields and keys
+    a fill or a rebuild changed.
     """
 
     verdict: Verdict
@@ -223,7 +224,7 @@ class DeadLetters(Protocol):
         ...
 
 
-class RecordResult(msgspec.Struct, frozen=True, gc=False):
+class RecordResult(msgspec.Struct, frozen=True):
     """One record, the decision about it, and Redis' answer if there was a plan.
 
     ``is_dead``: the record can't be applied. ``letter``: its dead letter, if it was written in this batch.

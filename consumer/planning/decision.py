@@ -40,7 +40,7 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
 
 
-class Decision(msgspec.Struct, frozen=True, gc=False):
+class Decision(msgspec.Struct, frozen=True):
     """The decision about one record.
 
     ``event``: set if the record was parsed. ``plan``: set if there is something to apply. ``error``: set if the record
@@ -90,16 +90,17 @@ def decide_all(
     subjects: dict[int, Subject] = {}
     decisions: list[Decision] = []
     for at, record in enumerate(records):
-        # Each change is planned at once, while its row is in the processor's caches. Few are joined and planned again.
+        # Each change is planned at once, while its row is in the processor's caches. What is joined is planned again.
         found = _subject(record, rules, schemas, known, history)
         if isinstance(found, Subject):
             subjects[at] = found
             found = _planned(found, NO_DETAILS, rules)
-        if (event := found.event) is not None:
-            known.see(record.topic, event.table, event.database)
-            if drifts := drifts_of(event, rules):
-                found = replace(found, drifts=(*found.drifts, *drifts))
+        if found.event is not None and (drifts := drifts_of(found.event, rules)):
+            found = replace(found, drifts=(*found.drifts, *drifts))
         decisions.append(found)
+    for record, decision in zip(records, decisions, strict=True):
+        if (event := decision.event) is not None:
+            known.see(record.topic, event.table, event.database)
     _join(subjects, decisions, records, rules)
     for at, decision in enumerate(decisions):
         if not decision.table or decision.outcome is Outcome.REJECTED:
@@ -110,26 +111,27 @@ def decide_all(
 def _join(
     subjects: Mapping[int, Subject], decisions: list[Decision], records: Sequence[SourceRecord], rules: Rules
 ) -> None:
-    """Plan again what is joined with other changes of its transaction."""
+    """Plan again what is joined with other changes of its transaction.
+
+    If one of the joined changes can't be used, each stays planned by itself, so that only that one is rejected.
+    """
     joined = join(subjects)
-    alone = {at: decisions[at] for at in joined.carriers}
+    broken = set()
     for at in joined.events.keys() | joined.details.keys():
         event = joined.events.get(at, subjects[at].event)
         planned = _planned(replace(subjects[at], event=event), joined.details.get(at, NO_DETAILS), rules)
-        planned = replace(planned, drifts=decisions[at].drifts)
-        # If one of the joined changes can't be used, each stays planned by itself, so that only that one is rejected.
-        if at not in joined.events or planned.outcome is not Outcome.REJECTED:
-            decisions[at] = planned
+        if at in joined.events and planned.outcome is Outcome.REJECTED:
+            broken.add(at)
+        else:
+            decisions[at] = replace(planned, drifts=decisions[at].drifts)
     for at, carrier in joined.carriers.items():
         last = carrier
         while last in joined.carriers:
             last = joined.carriers[last]
-        if last in joined.events and decisions[last].event is joined.events[last]:
+        if last not in broken:
             reason = f"part of {records[carrier].place}: one database transaction"
-            event, drifts = subjects[at].event, alone[at].drifts
+            event, drifts = subjects[at].event, decisions[at].drifts
             decisions[at] = Decision(Outcome.NOTHING, reason, event, carrier=carrier, table=event.table, drifts=drifts)
-        else:
-            decisions[at] = alone[at]
 
 
 def first_database(records: Sequence[SourceRecord], schemas: Schemas) -> frozenset[str]:

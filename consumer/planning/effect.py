@@ -1,4 +1,4 @@
-"""Effects: each is one Redis action as data. A plan is the effects of one change of one user, in order.
+"""A plan: what one change of one user does in Redis. Its effects, each one Redis action, are shown as data.
 
 The type of an effect decides its order: first state, then invalidations, then messages. So a subscriber that computes
 its data again at once reads the new state.
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId, render
-from consumer.planning.shape import TIME, Assigned, Extent, Mode, Shape, changed_shape
+from consumer.planning.shape import TIME, Assigned, Extent, Mode, PlanShape, changed_shape
 
 Fields: TypeAlias = Mapping[str, str]
 
@@ -64,12 +64,6 @@ class Invalidate(msgspec.Struct, frozen=True):
     keys: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
 
-    @classmethod
-    def of(cls, user: UserId, templates: tuple[str, ...]) -> Invalidate:
-        """The derived keys of ``user``. A template that ends with ``*`` means all keys with that prefix."""
-        keys = tuple(render(each, user) for each in templates if not each.endswith("*"))
-        return cls(keys, tuple(render(each[:-1], user) for each in templates if each.endswith("*")))
-
 
 class Publish(msgspec.Struct, frozen=True):
     """Send ``body`` to the subscribers of ``channel``."""
@@ -88,7 +82,7 @@ class Nothing(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True, gc=False):
     """The effects of one change on one user.
 
-    ``values``: by name, as :class:`Shape` names them. ``time``: the source's time of the change, as text, so that a
+    ``values``: by name, as :class:`PlanShape` names them. ``time``: the source's time of the change, as text, so that a
     replay writes the same bytes. ``bodies``: the messages. ``is_repeated``: the plan was applied before, and part of
     the result may be lost. ``expected``: set if the data was read from the database. The plan is applied only if the
     guard still holds this version, as text ("": no version); the version stays there. ``unreadable``: optional columns
@@ -99,7 +93,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     """
 
     user: UserId
-    shape: Shape
+    shape: PlanShape
     version: Version
     values: Fields = {}
     time: str = ""
@@ -164,7 +158,8 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     @property
     def cleared(self) -> Invalidate:
         """The derived keys."""
-        return Invalidate.of(self.user, self.shape.cleared)
+        keys = tuple(self.key(each) for each in self.shape.cleared if not each.endswith("*"))
+        return Invalidate(keys, tuple(self.prefixes))
 
     @property
     def prefixes(self) -> Sequence[str]:

@@ -33,8 +33,8 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """``events``: by index, the event that several were joined to. ``details``: by index, from linked rows.
-    ``carriers``: by index, the later event with the joined change.
+    """``events``: the joined events, by the index of the last record. ``details``: from linked rows, by index.
+    ``carriers``: for a record whose change was joined into a later one, the index of that record.
     """
 
     events: Mapping[int, ChangeEvent]

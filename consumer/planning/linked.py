@@ -15,7 +15,7 @@ from consumer.mapping.keys import UserId
 from consumer.mapping.rules import LinkedTable, Rules
 from consumer.mapping.schema_drift import Drift, DriftKind
 from consumer.planning.effect import Fields, Nothing, Plan
-from consumer.planning.shape import Mode, Shape, shared
+from consumer.planning.shape import Mode, PlanShape, shared
 
 _WHOLE = re.compile(r"-?[0-9]{1,20}")
 
@@ -94,7 +94,7 @@ def plan_linked(event: ChangeEvent, table: LinkedTable, change: LinkedChange, ru
         return Nothing(_WHY_NOTHING[change.turn])
     if not change.fields and not table.clears:
         return Nothing("it enriches the message of the same database transaction, and changes nothing itself")
-    shape = Shape(
+    shape = PlanShape(
         table=table.table,
         user_type=change.user.user_type,
         guard=rules.names.guard,

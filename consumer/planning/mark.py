@@ -19,7 +19,7 @@ from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.effect import Plan
 from consumer.planning.plan import user_in
-from consumer.planning.shape import Mode, Shape, shared
+from consumer.planning.shape import Mode, PlanShape, shared
 
 
 def marks_unread(
@@ -70,7 +70,7 @@ def mark(user: UserId, table: str, place: Place, rules: Rules) -> Plan:
     Only the place counts. If a later record of the row was applied already, nothing needs healing. A record before the
     place does not heal.
     """
-    shape = Shape(
+    shape = PlanShape(
         table=table,
         user_type=user.user_type,
         guard=rules.names.guard,

@@ -15,7 +15,7 @@ from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.diff import Change, Diff, diff, read_image
 from consumer.planning.effect import Fields, Nothing, Plan
 from consumer.planning.message import Group, body
-from consumer.planning.shape import Extent, Shape
+from consumer.planning.shape import Extent, PlanShape
 from consumer.planning.user_shapes import appeared_shape, deleted_shape, updated_shape
 
 _NO_DETAILS: Mapping[str, object] = {}
@@ -109,7 +109,7 @@ class _Case:
         self.image = {"id": str(user.id), "user_type": user.user_type, **table.constants, **self.fields}
         self.now = timestamp(event.position.ts_ms)
 
-    def plan(self, shape: Shape, values: Fields, bodies: tuple[str, ...]) -> Plan:
+    def plan(self, shape: PlanShape, values: Fields, bodies: tuple[str, ...]) -> Plan:
         """The plan of this shape for the user."""
         version = Version.of(self.event, self.rules.epoch)
         return Plan(self.user, shape, version, values, self.now, bodies, unreadable=self.unreadable)
@@ -123,13 +123,10 @@ def _updated(
     found = _differences((before, *between, after), case)
     if not found.fields and not found.outside:
         return Nothing("no mapped column changed", case.unreadable)
-    values = case.image
-    try:
-        changed = {name: values[name] for name in found.fields}
-    except KeyError:
-        known = {name: _last_known(name, change, case) for name, change in found.fields.items()}
-        values = {**known, **values}
-        changed = {name: values[name] for name in found.fields}
+    values: Fields = case.image
+    if missing := found.fields.keys() - values.keys():
+        values = {**values, **{name: _last_known(name, found.fields[name], case) for name in missing}}
+    changed = {name: values[name] for name in found.fields}
     group = _changed_group(found, changed, rules)
     extent = Extent.WHOLE if is_healing else Extent.CHANGED if case.is_complete else Extent.PART
     columns = tuple(changed), found.outside, tuple(case.fields)

@@ -18,7 +18,8 @@ from consumer.planning.database_row import DatabaseRow
 from consumer.planning.effect import Plan
 from consumer.planning.linked import UnknownUserType, linked_change, plan_linked
 from consumer.planning.plan import plan, user_of
-from consumer.planning.shape import Extent, Mode, Shape, changed_shape, shared
+from consumer.planning.shape import Extent, Mode, PlanShape, changed_shape
+from consumer.planning.user_shapes import deleted_shape
 
 Times = Mapping[str, int]
 """The latest values of the time fields, in UTC milliseconds."""
@@ -51,10 +52,10 @@ def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, 
 
 
 @lru_cache(maxsize=4096)
-def _rebuilt_shape(read: Shape, rules: Rules, stamps: tuple[str, ...], missing: tuple[str, ...]) -> Shape:
+def _rebuilt_shape(read: PlanShape, rules: Rules, stamps: tuple[str, ...], missing: tuple[str, ...]) -> PlanShape:
     """The shape of a rebuild, from the shape of a snapshot read of the row.
 
-    ``stamps``: the time fields whose values are known; the log may begin after the change that set another.
+    ``stamps``: the time fields whose values are known. The log may no longer have the change that set another one.
     ``missing``: fields of the table that the row does not have.
     """
     in_config, in_portfolio = time_fields(rules)
@@ -68,7 +69,7 @@ def _rebuilt_shape(read: Shape, rules: Rules, stamps: tuple[str, ...], missing: 
         changed=image,
         whole=whole if is_whole else (),
         gone=missing if is_whole else (),
-        updated=(*updated, *((name, name) for name in in_portfolio if name in stamps)) if read.update else (),
+        updated=(*updated, *((name, name) for name in in_portfolio if name in stamps)) if read.updated else (),
         reasons=("rebuilt",),
     )
 
@@ -119,18 +120,11 @@ def removal(user: UserId, table: str, seen: str, rules: Rules) -> Plan:
 
     It is applied only if the guard still holds the version ``seen``, as text ("": no version).
     """
-    names = rules.names
-    shape = Shape(
-        table=table,
-        user_type=user.user_type,
-        guard=names.guard,
-        mode=Mode.REBUILD,
-        extent=Extent.WHOLE,
-        removed=(names.config, names.balance, names.portfolio),
-        cleared=rules.derived(),
-        reasons=("an orphan",),
-    )
-    return as_read(Plan(user, shared(shape), NOWHERE), seen)
+    user_table = rules.table(table)
+    assert user_table is not None  # only rows of user tables are looked for
+    deleted = deleted_shape(rules, user_table)
+    shape = changed_shape(deleted, mode=Mode.REBUILD, channels=(), reasons=("an orphan",))
+    return as_read(Plan(user, shape, NOWHERE), seen)
 
 
 def _merged(events: Iterable[ChangeEvent]) -> RowImage:

@@ -1,6 +1,6 @@
 """What all plans of one kind have in common: keys, fields, channels and reasons.
 
-A system has only a few different sets of columns that change together. So a shape is worked out once for each, and is
+A system has only a few different sets of columns that change together. So a shape is computed once for each, and is
 shared by its plans. A plan adds only the user, the version and the values.
 """
 
@@ -49,7 +49,7 @@ class Extent(StrEnum):
     PART = "part"
 
 
-class Shape(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class PlanShape(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """What all plans of one kind have in common. Keys are templates; "" is a key that is not written.
 
     ``changed``: what the config hash gets if it exists, ``whole``: if it does not exist; without ``whole`` it is not
@@ -59,7 +59,7 @@ class Shape(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     end means all keys with that prefix. ``channels``: each with the place of its message in the plan. ``reasons``: the
     rules that caused the effects, for people.
 
-    Shapes are compared by identity. :func:`shared` gives one object for equal shapes.
+    Shapes are compared by identity. :func:`shared` usually gives one object for equal shapes.
     """
 
     table: str
@@ -94,21 +94,24 @@ class Shape(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         msgspec.structs.force_setattr(self, "reason", "; ".join(self.reasons))
 
 
-_shapes: dict[tuple[object, ...], Shape] = {}
+_shapes: dict[tuple[object, ...], PlanShape] = {}
 
 
-def shared(shape: Shape) -> Shape:
-    """The one object for all shapes that are equal to ``shape``."""
+def shared(shape: PlanShape) -> PlanShape:
+    """The one object for all shapes that are equal to ``shape``.
+
+    The table is emptied when it is full. Then equal shapes may be two objects, and are only prepared again.
+    """
     if len(_shapes) >= _MOST_SHAPES:
         _shapes.clear()
     return _shapes.setdefault(msgspec.structs.astuple(shape), shape)
 
 
-def changed_shape(shape: Shape, **parts: object) -> Shape:
+def changed_shape(shape: PlanShape, **parts: object) -> PlanShape:
     """``shape`` with other parts."""
     return _changed_shape(shape, tuple(parts.items()))
 
 
 @lru_cache(maxsize=_MOST_SHAPES)
-def _changed_shape(shape: Shape, parts: tuple[tuple[str, object], ...]) -> Shape:
+def _changed_shape(shape: PlanShape, parts: tuple[tuple[str, object], ...]) -> PlanShape:
     return shared(msgspec.structs.replace(shape, **dict(parts)))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from consumer.events.event import Operation
 from consumer.mapping.rules import Consequence, Rules, UserTable
-from consumer.planning.shape import TIME, Assigned, Extent, Mode, Shape, shared
+from consumer.planning.shape import TIME, Assigned, Extent, Mode, PlanShape, shared
 
 _MOST_KNOWN = 4096
 
@@ -20,7 +20,7 @@ class Updated(NamedTuple):
     ``event_types``: of each message. ``is_financial``: an amount of money changed.
     """
 
-    shape: Shape
+    shape: PlanShape
     event_types: tuple[str, ...]
     is_financial: bool
 
@@ -45,7 +45,7 @@ def updated_shape(
     channels, event_types = _messages(rules, fields, outside, applied, is_group_changed)
     image = _image(table, row)
     changed = image if extent is Extent.WHOLE else fields
-    shape = Shape(
+    shape = PlanShape(
         table=table.table,
         user_type=table.user_type,
         guard=rules.names.guard,
@@ -68,14 +68,14 @@ def updated_shape(
 @lru_cache(maxsize=_MOST_KNOWN)
 def appeared_shape(
     rules: Rules, table: UserTable, op: Operation, row: tuple[str, ...], is_incremental: bool, is_complete: bool
-) -> Shape:
+) -> PlanShape:
     """The shape for an insert or a snapshot read of a row with the fields ``row``."""
     is_read = op is Operation.READ
     stamps = _at_change(("last_updated",) if is_read else ("last_admin_update", "last_updated"))
     image = (*_own(_image(table, row)), *stamps)
     applied = () if is_incremental else _applied(rules, row, ())
     return shared(
-        Shape(
+        PlanShape(
             table=table.table,
             user_type=table.user_type,
             guard=rules.names.guard,
@@ -97,11 +97,11 @@ def appeared_shape(
 
 
 @lru_cache(maxsize=_MOST_KNOWN)
-def deleted_shape(rules: Rules, table: UserTable) -> Shape:
+def deleted_shape(rules: Rules, table: UserTable) -> PlanShape:
     """The shape for a delete."""
     names = rules.names
     return shared(
-        Shape(
+        PlanShape(
             table=table.table,
             user_type=table.user_type,
             guard=names.guard,

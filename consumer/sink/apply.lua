@@ -25,7 +25,7 @@
 
 local VALUES = 3 -- the value with number 1 is the argument behind this one
 local MOST_SHAPES = 1000
-local MOST_CLEARED = 100000 -- the number that is the usual reply has room for fewer keys
+local MOST_CLEARED = 100000 -- the usual reply is one number, which has no room for more; call.py has the same number
 local shapes, kept_shapes = {}, 0
 
 -- What the functions below share; set anew at each call.
@@ -73,7 +73,8 @@ local function compare(new, old)
   return new.offset == old.offset and 'duplicate' or 'stale'
 end
 
--- Most changes are the next ones of their partition. To see this takes a fraction of what comparing takes.
+-- Most changes are the next change of their partition. This check is much cheaper than compare, and answers true only
+-- if compare answers 'newer'.
 local NEXT = '^(%d+)|%a|[^|]*|[^|]*|%d+|([^|]*|%d+)|(%d+)$'
 
 local function is_next()
@@ -103,7 +104,8 @@ local function send()
   end
 end
 
-local words = {} -- one table for all calls: making one takes longer than filling it
+-- One table for all calls, because a new table costs more than filling this one. Only the first words are read.
+local words = {}
 
 local function set_fields(key, fields)
   for i = 1, #fields, 2 do words[i], words[i + 1] = fields[i], args[VALUES + fields[i + 1]] end

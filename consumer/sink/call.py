@@ -12,15 +12,16 @@ from consumer.guard.version import Verdict
 from consumer.mapping.keys import parts_around_id
 from consumer.pipeline.protocols import Applied
 from consumer.planning.effect import Plan
-from consumer.planning.shape import TIME, Assigned, Extent, Shape
+from consumer.planning.shape import TIME, Assigned, Extent, PlanShape
 from consumer.settings.sections import Guard
 
 _MOST_KNOWN = 4096
 _PLAIN = 7
 """The number of parts of a reply if nothing is left to do. Else the mode, and whether the rest was due, follow."""
+# The usual reply is one number: (subscribers * 100000 + cleared keys) * 3 + update. apply.lua has the same numbers.
 _MOST_CLEARED = 100_000
+_UPDATES = 3
 _NO_UPDATE = 2
-"""Both are in the number that is the reply to a change that was applied to an existing hash."""
 
 
 class PlanPart(StrEnum):
@@ -37,7 +38,7 @@ class PlanPart(StrEnum):
     MESSAGES = "messages"
 
 
-class _Call(NamedTuple):
+class _Prepared(NamedTuple):
     """What all calls for plans of one shape have in common.
 
     ``text``: the shape as JSON, without keys and values. ``keys``: the texts before and after the id. ``values``: the
@@ -55,7 +56,7 @@ class Calls:
 
     def __init__(self, guard: Guard) -> None:
         self._guard_ttl = str(guard.tombstone_ttl_s)
-        self._known: dict[tuple[Shape, str, str, bool], _Call] = {}
+        self._known: dict[tuple[PlanShape, str, str, bool], _Prepared] = {}
 
     def of(
         self,
@@ -71,8 +72,8 @@ class Calls:
         ``derived``: keys to clear in addition to those that the plan names. ``mode``: replaces the plan's mode, unless
         "". ``is_brief``: leave out the whole image; the script asks for it if needed (:func:`is_asked_for_more`).
         """
-        known = plan.shape, part, mode, is_brief
-        call = self._known.get(known) or self._prepared(known)
+        key = plan.shape, part, mode, is_brief
+        call = self._known.get(key) or self._prepared_for(key)
         number, values = str(plan.user.id), plan.values
         words: list[str | int] = [number.join(each) for each in call.keys]
         if derived:
@@ -85,10 +86,10 @@ class Calls:
         words += plan.bodies
         return words
 
-    def _prepared(self, known: tuple[Shape, str, str, bool]) -> _Call:
+    def _prepared_for(self, key: tuple[PlanShape, str, str, bool]) -> _Prepared:
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        found = self._known[known] = _prepared(*known, self._guard_ttl)
+        found = self._known[key] = _prepare(*key, self._guard_ttl)
         return found
 
 
@@ -99,7 +100,7 @@ def _condition(plan: Plan, part: PlanPart) -> str:
     return "" if plan.known_below is None else f"<{plan.known_below}"
 
 
-def _prepared(shape: Shape, part: str, mode: str, is_brief: bool, guard_ttl: str) -> _Call:
+def _prepare(shape: PlanShape, part: str, mode: str, is_brief: bool, guard_ttl: str) -> _Prepared:
     whole = () if is_brief else shape.whole
     balance = ((shape.balance, shape.balance_value),) if shape.balance else ()
     assigned = (*shape.changed, *whole, *shape.updated, *balance)
@@ -132,7 +133,7 @@ def _prepared(shape: Shape, part: str, mode: str, is_brief: bool, guard_ttl: str
     if shape.balance:
         text |= {"balance": numbers[shape.balance_value], "ttl": str(shape.balance_ttl_s)}
     keys = tuple(parts_around_id(each, shape.user_type) for each in templates)
-    return _Call(msgspec.json.encode(text).decode(), keys, names, has_time)
+    return _Prepared(msgspec.json.encode(text).decode(), keys, names, has_time)
 
 
 def may_be_brief(plan: Plan) -> bool:
@@ -148,7 +149,7 @@ def is_asked_for_more(reply: Any) -> bool:
 def applied(reply: Sequence[Any] | int) -> Applied:
     """The script's reply as the plan's answer; more parts of the reply are ignored."""
     if isinstance(reply, int):
-        counts, updated = divmod(reply, 3)
+        counts, updated = divmod(reply, _UPDATES)
         receivers, cleared = divmod(counts, _MOST_CLEARED)
         return Applied(Verdict.NEWER, False, None if updated == _NO_UPDATE else bool(updated), cleared, receivers)
     verdict, config, updated, cleared, receivers, stored, differed = reply[:_PLAIN]

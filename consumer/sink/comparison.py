@@ -66,13 +66,12 @@ def overwrites_newer_version(plan: Plan, stored: StoredKeys) -> bool:
     an incremental snapshot read, or the config hash is gone.
     """
     version = version_of(stored)
-    if version is None or plan.known_below is None or plan.removed is not None:
+    if version is None or plan.known_below is None or plan.shape.removed:
         return False
     mine = plan.version
     if (version.epoch, version.topic, version.partition) != (mine.epoch, mine.topic, mine.partition):
         return False
-    is_missing = plan.config is not None and bool(plan.config.whole) and stored.config is None
-    is_gone = is_missing and (plan.config is None or plan.config.key not in stored.others)
+    is_gone = bool(plan.shape.whole) and stored.config is None and plan.key(plan.shape.config) not in stored.others
     return version.offset < plan.known_below and (version.origin is Origin.INCREMENTAL or is_gone)
 
 
@@ -90,8 +89,8 @@ def differences(plan: Plan, stored: StoredKeys) -> Iterator[Difference]:
                 yield Difference("missing hash", config.key, _fields({}, config.whole))
         elif fields := _fields(stored.config, dict(config.changed) | dict.fromkeys(config.gone), only_fills):
             yield Difference("field differs", config.key, fields)
-    if plan.balance is not None and stored.balance not in (None, plan.balance.value) and not only_fills:
-        yield Difference("balance differs", plan.balance.key, (("", stored.balance, plan.balance.value),))
+    if (balance := plan.balance) is not None and stored.balance not in (None, balance.value) and not only_fills:
+        yield Difference("balance differs", balance.key, (("", stored.balance, balance.value),))
     if (update := plan.update) is not None and stored.update is not None:
         owned = update.fields if config is None else {name: config.changed.get(name) for name in config.changed}
         wanted = {name: value for name, value in update.fields.items() if name in owned}

@@ -204,14 +204,13 @@ def _pairs(reply: Any) -> dict[str, str] | None:
 
 def _questions(plan: Plan) -> list[tuple[str, ...]]:
     asked: list[tuple[str, ...]] = [("HGET", plan.guard, plan.table)]
-    if plan.config is not None:
-        asked += [("TYPE", plan.config.key), ("HMGET", plan.config.key, *plan.config.changed, *plan.config.gone)]
-    if plan.balance is not None:
-        asked += [("TYPE", plan.balance.key), ("GET", plan.balance.key)]
-    if plan.update is not None:
-        asked += [("TYPE", plan.update.key), ("HMGET", plan.update.key, *plan.update.fields)]
-    asked += [("EXISTS", key) for key in (plan.removed.keys if plan.removed is not None else ())]
-    return asked
+    if (config := plan.config) is not None:
+        asked += [("TYPE", config.key), ("HMGET", config.key, *config.changed, *config.gone)]
+    if (balance := plan.balance) is not None:
+        asked += [("TYPE", balance.key), ("GET", balance.key)]
+    if (update := plan.update) is not None:
+        asked += [("TYPE", update.key), ("HMGET", update.key, *update.fields)]
+    return asked + [("EXISTS", key) for key in _removed(plan)]
 
 
 def _stored(plan: Plan, replies: list[Any]) -> StoredKeys:
@@ -221,19 +220,21 @@ def _stored(plan: Plan, replies: list[Any]) -> StoredKeys:
     if isinstance(version, Exception):
         others.append(plan.guard)
     config = balance = update = None
-    if plan.config is not None:
-        names = (*plan.config.changed, *plan.config.gone)
-        config = _hash(plan.config.key, names, next(answers), next(answers), others)
-    if plan.balance is not None:
+    if (upsert := plan.config) is not None:
+        config = _hash(upsert.key, (*upsert.changed, *upsert.gone), next(answers), next(answers), others)
+    if (put := plan.balance) is not None:
         kind, value = next(answers), next(answers)
         balance = value if kind == "string" else None
-        others += [plan.balance.key] if kind not in ("string", "none") else []
-    if plan.update is not None:
-        update = _hash(plan.update.key, tuple(plan.update.fields), next(answers), next(answers), others)
-    keys = plan.removed.keys if plan.removed is not None else ()
-    present = tuple(key for key in keys if next(answers) == 1)
+        others += [put.key] if kind not in ("string", "none") else []
+    if (changed := plan.update) is not None:
+        update = _hash(changed.key, tuple(changed.fields), next(answers), next(answers), others)
+    present = tuple(key for key in _removed(plan) if next(answers) == 1)
     text = version if isinstance(version, str) else ""
     return StoredKeys(text, config, balance, update, present, tuple(others))
+
+
+def _removed(plan: Plan) -> tuple[str, ...]:
+    return plan.removed.keys if plan.removed is not None else ()
 
 
 def _hash(key: str, names: Sequence[str], kind: str, values: Any, others: list[str]) -> dict[str, str | None] | None:

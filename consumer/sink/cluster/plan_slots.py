@@ -15,10 +15,10 @@ from typing import NamedTuple
 from msgspec.structs import replace
 from redis.crc import key_slot
 
-from consumer.mapping.keys import version_key_of
+from consumer.mapping.keys import hash_tag, version_key_of
 from consumer.mapping.rules import Names
 from consumer.planning.effect import Plan
-from consumer.planning.shape import Shape, Templates, changed_shape, shared
+from consumer.planning.shape import PlanShape, Templates, changed_shape, shared
 
 SLOTS = 16_384
 
@@ -35,11 +35,7 @@ def is_in_other_slot(names: Names, template: str) -> bool:
 
 def _is_near(template: str, guard: str) -> bool:
     """Whether the keys of both templates are always in one slot: they have the same hash tag."""
-    return template == guard or ("" != _tag(template) == _tag(guard))
-
-
-def _tag(template: str) -> str:
-    return template.partition("{")[2].partition("}")[0]
+    return template == guard or ("" != hash_tag(template) == hash_tag(guard))
 
 
 class _Split(NamedTuple):
@@ -48,14 +44,14 @@ class _Split(NamedTuple):
     ``string``: the template of the balance, if it is in another slot.
     """
 
-    near: Shape
-    other: Shape | None
+    near: PlanShape
+    other: PlanShape | None
     string: str
     far: Templates
 
 
 @lru_cache(maxsize=4096)
-def _split(shape: Shape) -> _Split:
+def _split(shape: PlanShape) -> _Split:
     far = tuple(each for each in shape.cleared if not each.endswith("*") and not _is_near(each, shape.guard))
     strings = (shape.balance, *shape.removed) if shape.balance else shape.removed
     string = next((each for each in strings if not _is_near(each, shape.guard)), "")
@@ -68,8 +64,10 @@ def _split(shape: Shape) -> _Split:
         config="",
         changed=(),
         whole=(),
+        gone=(),
         update="",
         updated=(),
+        is_kept=False,
         removed=(string,) if shape.removed else (),
         cleared=(),
         channels=(),
@@ -124,9 +122,9 @@ def only_messages(plan: Plan) -> Plan:
 
 
 @lru_cache(maxsize=4096)
-def _only_messages(shape: Shape) -> Shape:
+def _only_messages(shape: PlanShape) -> PlanShape:
     return shared(
-        Shape(
+        PlanShape(
             table=shape.table,
             user_type=shape.user_type,
             guard=shape.guard,

@@ -107,7 +107,7 @@ class TrackedIndex:
     def stop(self) -> None:
         """Tell the thread to stop, without waiting for it."""
         self._stop.set()
-        self._waker.close()  # the other end can be read then, and the thread does not wait any longer
+        self._waker.close()  # makes the other end readable, which wakes the thread
 
     def add_prefixes_to_clear(self, prefixes: Collection[str]) -> None:
         """Call this before :meth:`start`: the first pass clears the keys of these prefixes."""

@@ -47,7 +47,10 @@ class Tracking:
         return bool(self._connection.can_read(timeout=0))
 
     def wait(self, stop: int) -> bool:
-        """Wait for something to read, at most :data:`READ_TIMEOUT_S` seconds, or until the descriptor ``stop`` has."""
+        """Wait until the connection has something to read, at most :data:`READ_TIMEOUT_S` seconds.
+
+        Ends earlier if the descriptor ``stop`` becomes readable. Answers whether the connection has something to read.
+        """
         waiting = select.poll()
         waiting.register(stop, select.POLLIN)
         waiting.register(self._connection._sock, select.POLLIN)  # noqa: SLF001  # the client's own wait also reads

@@ -155,7 +155,7 @@ def translated(settings: Kafka, attempt: Callable[[], _T]) -> _T:
     try:
         return attempt()
     except IncompatibleBrokerVersion as error:
-        # The client says this of a wrong password, of a listener with another protocol, and of a broker that is
+        # The client raises this for a wrong password, for a listener with another protocol, and for a broker that is
         # starting. The first request tells them apart.
         probe_broker(settings)
         raise failure("Kafka", error, str(error)) from None

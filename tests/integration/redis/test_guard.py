@@ -16,7 +16,7 @@ from consumer.mapping.reference import reference
 from consumer.pipeline.protocols import Applied
 from consumer.planning.decision import decide
 from consumer.planning.effect import Plan
-from consumer.planning.shape import Mode, Shape
+from consumer.planning.shape import Mode, PlanShape
 from consumer.settings.sections import Guard
 from consumer.sink.redis_sink import RedisSink
 from tests.integration.redis.conftest import settings_of
@@ -24,7 +24,7 @@ from tests.integration.redis.test_sink import BALANCE, CONFIG, apply, plan_of, s
 from tests.unit.guard.test_version import OLD, versions
 
 GUARD = "cdc:{live:123}"
-SHAPE = Shape(table="live_users", user_type="live", guard="cdc:{<type>:<id>}")
+SHAPE = PlanShape(table="live_users", user_type="live", guard="cdc:{<type>:<id>}")
 
 
 def _plan(version: Version) -> Plan:

@@ -13,7 +13,7 @@ from consumer.guard.version import Version
 from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
 from consumer.planning.effect import Plan
-from consumer.planning.shape import Mode, Shape
+from consumer.planning.shape import Mode, PlanShape
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.call import Calls
 from consumer.sink.redis_sink import RedisSink
@@ -23,7 +23,7 @@ from tests.integration.redis.test_sink import apply, plan_of
 
 pytestmark = [*ONE_SERVER]
 
-SHAPE = Shape(table="live_users", user_type="live", guard="cdc:{<type>:<id>}", mode=Mode.MARK)
+SHAPE = PlanShape(table="live_users", user_type="live", guard="cdc:{<type>:<id>}", mode=Mode.MARK)
 USER = Plan(UserId("live", 1), SHAPE, Version(0, Origin.STREAMED, 0, 0, "t", 0, 7))
 PING: list[Call] = [Calls(Guard()).of(USER)]
 PART = Partition("t.db.live_users", 3)

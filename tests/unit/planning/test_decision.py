@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import re
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -113,3 +116,29 @@ def test_a_change_has_one_name_whatever_it_is_read_together_with(is_counted: boo
     assert together[0].carrier == 1
     assert event_id(together[1]) == event_id(alone)
     assert event_id(decide(records[0], RULES)) != event_id(alone)
+
+
+def test_a_rejected_record_is_not_kept_when_it_is_done() -> None:
+    """The error's traceback holds the frames of its batch: together with the decision they are a reference cycle."""
+    bad = structs.replace(DEPOSIT.record(3), value=b"{}")
+    error = weakref.ref(decide_all([DEPOSIT.record(2), bad], RULES)[1].error or Exception())
+    gc.collect()
+    assert error() is None
+
+
+def test_an_update_stays_by_itself_if_the_delete_of_its_transaction_can_not_be_used() -> None:
+    """The delete's time is outside the years that a message can say."""
+    update, delete = (counted(each, at) for at, each in enumerate((DEPOSIT.record(3), DELETED.record(4)), start=1))
+    year = b'"ts_ms":' + str(10**15).encode()
+    late = structs.replace(delete, value=re.sub(rb'"ts_ms":\d+', year, delete.value or b""))
+    alone, rejected = decide_all([update, late], RULES)
+    assert rejected.outcome is Outcome.REJECTED
+    assert alone.outcome is Outcome.PLANNED
+
+
+def test_a_tombstone_is_not_read_with_what_later_records_of_its_batch_show() -> None:
+    """In a topic whose tables are not known yet it may be of any table."""
+    routed = structs.replace(DEPOSIT.record(3), topic="users")
+    gone = tombstone(structs.replace(DELETED.record(9), topic="users"), 9)
+    _, found = decide_all([routed, gone], RULES, history=Histories(None, 5000))
+    assert found.outcome is Outcome.IGNORED

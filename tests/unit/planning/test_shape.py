@@ -5,7 +5,7 @@ from __future__ import annotations
 from consumer.mapping.reference import reference
 from consumer.planning.decision import decide
 from consumer.planning.effect import Plan
-from consumer.planning.shape import Mode, Shape, changed_shape, shared
+from consumer.planning.shape import Mode, PlanShape, changed_shape, shared
 from consumer.settings.sections import Guard
 from consumer.sink.call import Calls, PlanPart
 from tests.support.scenario import load_all
@@ -32,7 +32,7 @@ def test_equal_changes_have_one_shape() -> None:
 
 
 def test_equal_shapes_are_one_object() -> None:
-    one, other = (Shape(table="live_users", user_type="live", guard="cdc:{<type>:<id>}") for _ in range(2))
+    one, other = (PlanShape(table="live_users", user_type="live", guard="cdc:{<type>:<id>}") for _ in range(2))
     assert one != other
     assert shared(one) is shared(other)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
-from consumer.mapping.keys import version_key_of
+from consumer.mapping.keys import UserId, render, version_key_of
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Names
 from consumer.planning.decision import decide
@@ -62,3 +63,11 @@ def test_keys_without_the_tag_lie_apart() -> None:
 
 def test_a_tag_in_every_part() -> None:
     assert [slot(f"x{{{tag}}}") * 64 // SLOTS for tag in tags(64)] == list(range(64))
+
+
+@pytest.mark.parametrize(
+    "template", ["user:{<type>:<id>}:x", "user:<type>:<id>", "x:{<type>:<id>", "x:{}<type>:<id>", "{a}{<type>:<id>}"]
+)
+def test_what_is_near_is_in_the_slot_of_the_version(template: str) -> None:
+    names, user = Names(), UserId("live", 123)
+    assert is_in_other_slot(names, template) == (slot(render(template, user)) != slot(render(names.guard, user)))
