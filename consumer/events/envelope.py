@@ -115,7 +115,7 @@ def _usual_change(
     envelope, columns = found
     source, op = envelope.source, _OPERATIONS[envelope.op]
     after: RowImage | None = envelope.after
-    database = source.schema if source.connector == "postgresql" else source.db
+    database = source.database
     if not database or (after is None and op is not Operation.DELETE):
         return None
     if databases and not is_consumed(databases, database):

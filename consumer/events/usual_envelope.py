@@ -35,6 +35,11 @@ class Source(msgspec.Struct, gc=False):
     sequence: str | None = None
     txId: int | None = None  # noqa: N815  # Debezium's name
 
+    @property
+    def database(self) -> str | None:
+        """What distinguishes tables of the same name: the schema on PostgreSQL, else the database."""
+        return self.schema if self.connector == "postgresql" else self.db
+
 
 class Transaction(msgspec.Struct, gc=False):
     """The parts of a ``transaction`` block that are read."""

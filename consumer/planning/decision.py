@@ -20,7 +20,7 @@ from consumer.guard.history import NO_HISTORY, History
 from consumer.mapping.rules import Rules
 from consumer.mapping.schema_drift import Drift, DriftKind, drifts_of
 from consumer.planning.effect import Nothing, Plan
-from consumer.planning.join import NO_DETAILS, Details, Subject, join
+from consumer.planning.join import Details, Subject, join
 from consumer.planning.linked import DELETED, UnknownUserType, linked_change, plan_linked
 from consumer.planning.lone_tombstone import delete_of_lone_tombstone, is_of_lone_tombstone, published_if_user_exists
 from consumer.planning.mark import marks_unread
@@ -94,7 +94,7 @@ def decide_all(
         found = _subject(record, rules, schemas, known, history)
         if isinstance(found, Subject):
             subjects[at] = found
-            found = _planned(found, NO_DETAILS, rules)
+            found = _planned(found, rules)
         if found.event is not None and (drifts := drifts_of(found.event, rules)):
             found = replace(found, drifts=(*found.drifts, *drifts))
         decisions.append(found)
@@ -111,19 +111,21 @@ def decide_all(
 def _join(
     subjects: Mapping[int, Subject], decisions: list[Decision], records: Sequence[SourceRecord], rules: Rules
 ) -> None:
-    """Plan again what is joined with other changes of its transaction.
+    """Plan joined changes as one, and add details from linked rows.
 
     If one of the joined changes can't be used, each stays planned by itself, so that only that one is rejected.
     """
     joined = join(subjects)
     broken = set()
-    for at in joined.events.keys() | joined.details.keys():
-        event = joined.events.get(at, subjects[at].event)
-        planned = _planned(replace(subjects[at], event=event), joined.details.get(at, NO_DETAILS), rules)
-        if at in joined.events and planned.outcome is Outcome.REJECTED:
+    for at, event in joined.events.items():
+        planned = _planned(replace(subjects[at], event=event), rules)
+        if planned.outcome is Outcome.REJECTED:
             broken.add(at)
         else:
             decisions[at] = replace(planned, drifts=decisions[at].drifts)
+    for at, details in joined.details.items():
+        if at not in broken and (single := decisions[at].plan) is not None:
+            decisions[at] = replace(decisions[at], plan=single.with_details(details), details=details)
     for at, carrier in joined.carriers.items():
         last = carrier
         while last in joined.carriers:
@@ -154,7 +156,7 @@ def healing_plan(decision: Decision, rules: Rules) -> Plan:
     table = rules.table(event.table) if event is not None else None
     assert event is not None  # only plans of user tables have marks
     assert table is not None
-    return healing(event, table, user_of(event, table), rules, decision.details)
+    return healing(event, table, user_of(event, table), rules).with_details(decision.details)
 
 
 def _subject(
@@ -252,12 +254,12 @@ def _advice_of_unknown(event: ChangeEvent) -> str:
     )
 
 
-def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
+def _planned(subject: Subject, rules: Rules) -> Decision:
     event = subject.event
     try:
         planned: Plan | Nothing
         if (table := rules.table(event.table)) is not None:
-            planned = plan(event, table, subject.user, rules, details)
+            planned = plan(event, table, subject.user, rules)
         else:
             linked = rules.linked_table(event.table)
             assert linked is not None  # a subject's table is a user table or a linked table
@@ -273,7 +275,7 @@ def _planned(subject: Subject, details: Details, rules: Rules) -> Decision:
     if is_of_lone_tombstone(event):
         planned = published_if_user_exists(planned)
     reason = planned.shape.reason
-    return Decision(Outcome.PLANNED, reason, event, planned, details=details, table=event.table, drifts=drifts)
+    return Decision(Outcome.PLANNED, reason, event, planned, table=event.table, drifts=drifts)
 
 
 def _rejected(error: RecordError, place: Place, event: ChangeEvent | None, rules: Rules) -> Decision:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId, render
+from consumer.planning.message import with_details
 from consumer.planning.shape import TIME, Assigned, Extent, Mode, PlanShape, changed_shape
 
 Fields: TypeAlias = Mapping[str, str]
@@ -180,6 +181,12 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         channels = tuple((each.channel, at) for at, each in enumerate(messages))
         shape = changed_shape(self.shape, channels=channels)
         return replace(self, shape=shape, bodies=tuple(each.body for each in messages))
+
+    def with_details(self, details: Mapping[str, object]) -> Plan:
+        """The plan with details from linked rows in its messages, if it changes an amount of money."""
+        if not details or not self.shape.is_financial:
+            return self
+        return replace(self, bodies=tuple(with_details(body, details) for body in self.bodies))
 
     def repeated(self) -> Plan:
         """The plan without its messages, for a plan that was applied before."""

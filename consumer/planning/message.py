@@ -56,13 +56,11 @@ def body(
     event_type: str,
     updated_fields: Mapping[str, str],
     group: Group | None = None,
-    details: Mapping[str, object] | None = None,
 ) -> str:
     """One message as JSON text.
 
     ``updated_fields``: only fields of the config hash, in Redis form, because the admin app writes them into the hash
-    unchanged. ``details``: from linked rows of the same database transaction. A change has the same ``event_id`` on
-    every channel and in every replay.
+    unchanged. A change has the same ``event_id`` on every channel and in every replay.
     """
     position = event.position
     message = _Message(
@@ -79,7 +77,9 @@ def body(
         _Position(event.table, position.lineage, position.order),
         event.transaction_id,
     )
-    text = _encode(message).decode()
-    if not details:
-        return text
-    return f"{text[:-1]},{_encode(details).decode()[1:]}"  # no detail has the name of one of these fields
+    return _encode(message).decode()
+
+
+def with_details(text: str, details: Mapping[str, object]) -> str:
+    """The message ``text`` with details from linked rows of the same database transaction."""
+    return f"{text[:-1]},{_encode(details).decode()[1:]}"  # no detail has the name of one of the message's fields

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import reduce
 from itertools import pairwise
 
@@ -18,7 +17,6 @@ from consumer.planning.message import Group, body
 from consumer.planning.shape import Extent, PlanShape
 from consumer.planning.user_shapes import appeared_shape, deleted_shape, updated_shape
 
-_NO_DETAILS: Mapping[str, object] = {}
 _NO_COLUMNS: TableSchema = {}
 
 
@@ -46,10 +44,8 @@ def user_in(row: RowImage, table: UserTable, schema: TableSchema = _NO_COLUMNS) 
         raise
 
 
-def plan(
-    event: ChangeEvent, table: UserTable, user: UserId, rules: Rules, details: Mapping[str, object] = _NO_DETAILS
-) -> Plan | Nothing:
-    """The plan for a change of ``user``'s row. ``details``: from linked rows, for messages about a change of money.
+def plan(event: ChangeEvent, table: UserTable, user: UserId, rules: Rules) -> Plan | Nothing:
+    """The plan for a change of ``user``'s row.
 
     Raises:
         MissingColumn, InvalidValue, Unsupported: the row images can't be used; the error names the column.
@@ -67,12 +63,10 @@ def plan(
             advice=f"on PostgreSQL: ALTER TABLE {event.table} REPLICA IDENTITY FULL; or accept that every owned"
             " column counts as changed then, with CDC_SOURCE__ACCEPT_MISSING_BEFORE=true",
         )
-    return _updated(case, before, event.after, details)
+    return _updated(case, before, event.after)
 
 
-def healing(
-    event: ChangeEvent, table: UserTable, user: UserId, rules: Rules, details: Mapping[str, object] = _NO_DETAILS
-) -> Plan:
+def healing(event: ChangeEvent, table: UserTable, user: UserId, rules: Rules) -> Plan:
     """The plan of the first good change after a change that could not be applied.
 
     It is not known what that change changed. So every column counts as changed: the plan writes the whole image,
@@ -85,7 +79,7 @@ def healing(
         planned = plan(event, table, user, rules)
     else:
         case = _Case(event, event.after, table, user, rules)
-        planned = _updated(case, {}, event.after, details, is_healing=True)
+        planned = _updated(case, {}, event.after, is_healing=True)
     assert isinstance(planned, Plan)  # every column counts as changed
     return planned
 
@@ -115,9 +109,7 @@ class _Case:
         return Plan(self.user, shape, version, values, self.now, bodies, unreadable=self.unreadable)
 
 
-def _updated(
-    case: _Case, before: RowImage, after: RowImage, details: Mapping[str, object], *, is_healing: bool = False
-) -> Plan | Nothing:
+def _updated(case: _Case, before: RowImage, after: RowImage, *, is_healing: bool = False) -> Plan | Nothing:
     rules = case.rules
     between = () if is_healing else case.event.between
     found = _differences((before, *between, after), case)
@@ -131,10 +123,7 @@ def _updated(
     extent = Extent.WHOLE if is_healing else Extent.CHANGED if case.is_complete else Extent.PART
     columns = tuple(changed), found.outside, tuple(case.fields)
     follows = updated_shape(rules, case.table, *columns, extent, case.is_complete, group is not None)
-    bodies = [
-        body(case.event, case.user, each, changed, group, details if follows.is_financial else _NO_DETAILS)
-        for each in follows.event_types
-    ]
+    bodies = [body(case.event, case.user, each, changed, group) for each in follows.event_types]
     return case.plan(follows.shape, values, tuple(bodies))
 
 

@@ -56,8 +56,9 @@ class PlanShape(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     created. ``gone``: fields that the config hash must not have. ``balance_value``: the name of the balance's value.
     ``update``: a hash that something else creates; it gets the fields ``updated`` only if it exists. ``is_kept``: store
     these fields in the guard too. ``removed``: the keys of a deleted user. ``cleared``: derived keys; a ``*`` at the
-    end means all keys with that prefix. ``channels``: each with the place of its message in the plan. ``reasons``: the
-    rules that caused the effects, for people.
+    end means all keys with that prefix. ``channels``: each with the place of its message in the plan.
+    ``is_financial``: an update of an amount of money; its messages get details from linked rows. ``reasons``: the rules
+    that caused the effects, for people.
 
     Shapes are compared by identity. :func:`shared` usually gives one object for equal shapes.
     """
@@ -80,6 +81,7 @@ class PlanShape(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     removed: Templates = ()
     cleared: Templates = ()
     channels: tuple[tuple[str, int], ...] = ()
+    is_financial: bool = False
     reasons: tuple[str, ...] = ()
 
     reason: str = ""

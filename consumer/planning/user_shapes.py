@@ -17,12 +17,11 @@ _MOST_KNOWN = 4096
 class Updated(NamedTuple):
     """What follows from an update of a set of columns.
 
-    ``event_types``: of each message. ``is_financial``: an amount of money changed.
+    ``event_types``: of each message.
     """
 
     shape: PlanShape
     event_types: tuple[str, ...]
-    is_financial: bool
 
 
 @lru_cache(maxsize=_MOST_KNOWN)
@@ -60,9 +59,10 @@ def updated_shape(
         updated=_portfolio(applied),
         cleared=_each_once(rule.clears for rule, _ in applied),
         channels=channels,
+        is_financial=not rules.financial.isdisjoint(fields),
         reasons=tuple(f"{rule.name}: {', '.join(columns)}" for rule, columns in applied),
     )
-    return Updated(shared(shape), event_types, not rules.financial.isdisjoint(fields))
+    return Updated(shared(shape), event_types)
 
 
 @lru_cache(maxsize=_MOST_KNOWN)
