@@ -43,12 +43,12 @@ def drifts_of(event: ChangeEvent, rules: Rules) -> tuple[Drift, ...]:
     """
     if event.after is None:
         return ()
-    found = _compared(rules, event.table, tuple(event.after))
+    found = column_drifts(rules, event.table, tuple(event.after))
     return (*found, Drift(event.table, "", DriftKind.SCALE)) if _has_assumed_scale(event) else found
 
 
 @lru_cache(maxsize=1024)
-def _compared(rules: Rules, table_name: str, names: tuple[str, ...]) -> tuple[Drift, ...]:
+def column_drifts(rules: Rules, table_name: str, names: tuple[str, ...]) -> tuple[Drift, ...]:
     """The drifts of a set of columns, compared once: a table's columns only change with an ALTER TABLE."""
     table = rules.table(table_name)
     if table is None:

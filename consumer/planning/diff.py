@@ -57,7 +57,7 @@ class _Texts(dict[object, str]):
         return text
 
 
-class _Cell(NamedTuple):
+class Cell(NamedTuple):
     """A column in the form for the loops below.
 
     ``at``: its place in the table. ``default``: used for a column that is not in the row. ``null``: what Redis holds
@@ -75,7 +75,7 @@ class _Cell(NamedTuple):
     is_required: bool
 
 
-class _Cells:
+class Cells:
     """The columns of a table. ``raw_of`` gets the raw values of all columns from a row, if all are there.
 
     It is None for a table with one column.
@@ -101,18 +101,16 @@ class _Cells:
         return known
 
 
-def _cell(at: int, column: Column) -> _Cell:
+def _cell(at: int, column: Column) -> Cell:
     canonicalize, null = canonicalizer_of(column.kind), column.default or ""
     texts = {each: _Texts(canonicalize, column.scale) for each in (str, int, bool, type(None))}
     texts[type(None)][None] = null
-    return _Cell(
-        at, column.name, column.field, null, texts, canonicalize, column.scale, column.default, column.required
-    )
+    return Cell(at, column.name, column.field, null, texts, canonicalize, column.scale, column.default, column.required)
 
 
 @lru_cache(maxsize=64)
-def _cells(table: UserTable) -> _Cells:
-    return _Cells(table)
+def cells_of(table: UserTable) -> Cells:
+    return Cells(table)
 
 
 class Image(NamedTuple):
@@ -143,12 +141,12 @@ def read_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
         InvalidValue: the value of a required column does not have the column's kind.
 
     """
-    cells = _cells(table)
+    cells = cells_of(table)
     fields = None if schema else _usual_image(row, cells)
     return Image(fields, (), True) if fields is not None else _any_image(row, table, schema)
 
 
-def _usual_image(row: RowImage, cells: _Cells) -> dict[str, str] | None:
+def _usual_image(row: RowImage, cells: Cells) -> dict[str, str] | None:
     """The fields of a row that has all columns, with values that can be read; None if it is another row."""
     if cells.raw_of is None:
         return None
@@ -164,7 +162,7 @@ def _usual_image(row: RowImage, cells: _Cells) -> dict[str, str] | None:
 def _any_image(row: RowImage, table: UserTable, schema: TableSchema) -> Image:
     image: dict[str, str] = {}
     unreadable: tuple[str, ...] = ()
-    for cell in _cells(table).all:
+    for cell in cells_of(table).all:
         value = row.get(cell.name, _ABSENT)
         if value is None:
             image[cell.field] = cell.null
@@ -199,7 +197,7 @@ def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchem
 
     """
     differing = _differing(before, after)
-    of = _cells(table).of
+    of = cells_of(table).of
     cells = [of[name] for name in differing if name in of]
     fields: dict[str, Change] = {}
     for cell in sorted(cells) if len(cells) > 1 else cells:
@@ -221,7 +219,7 @@ def diff(before: RowImage, after: RowImage, table: UserTable, schema: TableSchem
     return Diff(fields, tuple(name for name in others if table.is_outside(name)))
 
 
-def _known(old: object, cell: _Cell, schema: TableSchema) -> tuple[str | None, bool]:
+def _known(old: object, cell: Cell, schema: TableSchema) -> tuple[str | None, bool]:
     """The old value, and whether the old row contains it."""
     if old is _ABSENT or old is UNAVAILABLE:
         return None, False
@@ -231,7 +229,7 @@ def _known(old: object, cell: _Cell, schema: TableSchema) -> tuple[str | None, b
         return None, False
 
 
-def _canonical_value(raw: object, cell: _Cell, schema: TableSchema) -> str:
+def _canonical_value(raw: object, cell: Cell, schema: TableSchema) -> str:
     try:
         if not schema and (texts := cell.texts.get(raw.__class__)) is not None:
             return texts[raw]
