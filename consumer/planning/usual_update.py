@@ -14,12 +14,11 @@ from operator import getitem, itemgetter, ne
 from typing import NamedTuple, TypeAlias
 
 from consumer.errors import InvalidValue, NotAnEnvelope, Place
-from consumer.events.avro import NO_SCHEMAS
-from consumer.events.envelope import key_of, transaction_of, usual_position
+from consumer.events.envelope import transaction_of, usual_position
 from consumer.events.event import ChangeEvent, Operation, RowImage
 from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import is_consumed
-from consumer.events.usual_envelope import Envelope, usual_envelope
+from consumer.events.usual_envelope import Envelope, usual_envelope, usual_key
 from consumer.events.value import ID_LIMIT, timestamp
 from consumer.guard.history import History
 from consumer.guard.version import Version
@@ -157,15 +156,16 @@ class UsualUpdates:
         return UsualUpdate(event, user, plan, layout.drifts)
 
     def _event(self, record: SourceRecord, envelope: Envelope, before: RowImage, after: RowImage) -> ChangeEvent | None:
-        """The change event; None if a part of the envelope is missing, or the database is not consumed."""
+        """The change event; None if a part of the record is missing or unusual, or the database is not consumed."""
         source, transaction, databases = envelope.source, envelope.transaction, self._rules.databases
         database, position = source.database, usual_position(source, transaction)
-        if not database or position is None or (databases and not is_consumed(databases, database)):
+        key = usual_key(record.key) if record.key is not None else None
+        if not database or position is None or key is None or (databases and not is_consumed(databases, database)):
             return None
         return ChangeEvent(
             source.table,
             Operation.UPDATE,
-            key_of(record.key, NO_SCHEMAS),
+            key,
             before,
             after,
             position,

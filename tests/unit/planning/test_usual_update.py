@@ -124,6 +124,11 @@ def test_it_is_the_way_of_an_ordinary_update() -> None:
     assert len(taken) > 5
 
 
+@pytest.mark.parametrize("key", [None, b"", b"\0\0\0\0\x07\x0e", b'{"schema":{},"payload":{"id":123}}', b"7"])
+def test_a_record_with_another_key_is_decided_stage_by_stage(key: bytes | None) -> None:
+    assert usual_updates(RULES).decided(structs.replace(UPDATE, key=key), Histories(None, 5000)) is None
+
+
 def test_what_was_sent_again_is_told_as_before() -> None:
     again = structs.replace(UPDATE, offset=9, timestamp_ms=UPDATE.timestamp_ms + 60_000)
     first, second = decide_all([UPDATE, again], RULES, history=Histories(None, 5000))
