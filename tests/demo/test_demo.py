@@ -103,16 +103,16 @@ def test_redis_ends_with_the_demo(number: signal.Signals, code: int, tmp_path: P
         env=commands.environment({"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        bufsize=0,
     ) as demo:
         assert demo.stdout is not None
-        # The pipe is small and the demo has no buffer: it still has lines to write when the signal comes.
+        # The pipe is small and nobody reads ahead: the demo still has lines to write when the signal comes.
         fcntl.fcntl(demo.stdout, fcntl.F_SETPIPE_SZ, 4096)
-        port = next(int(found[1]) for line in demo.stdout if (found := re.search(r"127\.0\.0\.1:(\d+)", line)))
+        port = next(int(found[1]) for line in demo.stdout if (found := re.search(rb"127\.0\.0\.1:(\d+)", line)))
         demo.send_signal(number)
         _, said = demo.communicate(timeout=20)
     assert demo.returncode == code
-    assert "Traceback" not in said
+    assert b"Traceback" not in said
     assert _is_silent_soon(port)
     assert not list(tmp_path.iterdir())
 
