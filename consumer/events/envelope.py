@@ -97,7 +97,7 @@ def _parse(
         before=before,
         after=after,
         position=position,
-        transaction_id=transaction_of(block.get("id") if isinstance(block, dict) else None, position),
+        transaction_id=_transaction(block.get("id") if isinstance(block, dict) else None, position),
         place=record.place,
         schema=decoded.columns,
         written_ms=record.timestamp_ms,
@@ -121,7 +121,7 @@ def _usual_change(
     if databases and not is_consumed(databases, database):
         return OtherDatabase(database, source.table)
     transaction = envelope.transaction
-    position = usual_position(source, transaction)
+    position = _usual_position(source, transaction)
     if position is None:
         return None
     before, after = _with_unavailable(value, envelope.before, after, placeholder)
@@ -132,7 +132,7 @@ def _usual_change(
         before,
         after,
         position,
-        transaction_of(transaction.id if transaction is not None else None, position),
+        _transaction(transaction.id if transaction is not None else None, position),
         Place(record.topic, record.partition, record.offset),
         columns,
         (),
@@ -141,7 +141,7 @@ def _usual_change(
     )
 
 
-def usual_position(source: Source, transaction: Transaction | None) -> SourcePosition | None:
+def _usual_position(source: Source, transaction: Transaction | None) -> SourcePosition | None:
     count = max(0, transaction.total_order or 0) if transaction is not None else 0
     if source.connector == "postgresql":
         return in_wal(source.sequence, source.txId, source.ts_ms, source.snapshot, count)
@@ -244,7 +244,7 @@ def _with_whole_numbers(key: RowImage, columns: TableSchema) -> RowImage:
     return key if not decimals else {**key, **{name: whole_number(key[name], columns[name]) for name in decimals}}
 
 
-def transaction_of(found: object, position: SourcePosition) -> str | None:
+def _transaction(found: object, position: SourcePosition) -> str | None:
     """The database transaction's id: ``found`` in Debezium's transaction metadata, otherwise from the source block.
 
     On PostgreSQL the metadata has ``txId:lsn``, with another lsn in each row. So only the txId is used.

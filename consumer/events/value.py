@@ -51,7 +51,7 @@ _PLAIN_MONEY = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
 _PADDED_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)")
 _HUGE = 10**LONGEST
-ID_LIMIT = 10**20
+_ID_LIMIT = 10**20
 _MOST_BIT_BYTES = 32
 _BITS = "io.debezium.data.Bits"
 _DOUBLE = "set decimal.handling.mode=string on the connector: a double has lost digits already"
@@ -102,14 +102,14 @@ def whole_number(value: object, schema: ColumnSchema = NO_SCHEMA) -> int:
     Raises:
         InvalidValue: the value is not such a number.
     """
-    if type(value) is int and 0 <= value < ID_LIMIT:
+    if type(value) is int and 0 <= value < _ID_LIMIT:
         return value
     number: object = value
     if isinstance(value, str | bytes) and schema.scale is not None:
         number = int(_whole(base64_bytes(value) if isinstance(value, str) else value, schema))
     elif isinstance(value, str) and (text := value.rstrip(" ")).isascii() and text.isdecimal() and len(text) <= LONGEST:
         number = int(text)
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < ID_LIMIT:
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < _ID_LIMIT:
         advice = _UNSIGNED if isinstance(number, str | bytes) else ""
         raise InvalidValue("should be an id: a whole number that is not negative", advice=advice)
     return number

@@ -43,12 +43,14 @@ def drifts_of(event: ChangeEvent, rules: Rules) -> tuple[Drift, ...]:
     """
     if event.after is None:
         return ()
-    found = column_drifts(rules, event.table, tuple(event.after))
-    return (*found, Drift(event.table, "", DriftKind.SCALE)) if _has_assumed_scale(event) else found
+    found = _compared(rules, event.table, tuple(event.after))
+    # All scales are assumed, or none.
+    is_assumed = event.schema and next(iter(event.schema.values())).is_assumed
+    return (*found, Drift(event.table, "", DriftKind.SCALE)) if is_assumed else found
 
 
 @lru_cache(maxsize=1024)
-def column_drifts(rules: Rules, table_name: str, names: tuple[str, ...]) -> tuple[Drift, ...]:
+def _compared(rules: Rules, table_name: str, names: tuple[str, ...]) -> tuple[Drift, ...]:
     """The drifts of a set of columns, compared once: a table's columns only change with an ALTER TABLE."""
     table = rules.table(table_name)
     if table is None:
@@ -65,7 +67,3 @@ def column_drifts(rules: Rules, table_name: str, names: tuple[str, ...]) -> tupl
 
 def _is_named(column: str, table: UserTable) -> bool:
     return column == table.key or table.is_outside(column) or any(fnmatchcase(column, each) for each in table.ignored)
-
-
-def _has_assumed_scale(event: ChangeEvent) -> bool:
-    return bool(event.schema) and next(iter(event.schema.values())).is_assumed  # either all scales are assumed, or none

@@ -25,7 +25,6 @@ from consumer.planning.linked import DELETED, UnknownUserType, linked_change, pl
 from consumer.planning.lone_tombstone import delete_of_lone_tombstone, is_of_lone_tombstone, published_if_user_exists
 from consumer.planning.mark import marks_unread
 from consumer.planning.plan import healing, plan, user_of
-from consumer.planning.usual_update import usual_updates
 
 _UNKNOWN_USER_TYPE = "the row's user type is not in the mapping"
 _PARTITION_ROOT = "ALTER PUBLICATION … SET (publish_via_partition_root = true)"
@@ -88,18 +87,10 @@ def decide_all(
         ServerError: from ``schemas`` (only for Avro) or from ``history``; the same records may be decided again.
     """
     known = TopicTables(rules.captured()) if tables is None else tables
-    updates = usual_updates(rules)
     subjects: dict[int, Subject] = {}
     decisions: list[Decision] = []
     for at, record in enumerate(records):
         # Each change is planned at once, while its row is in the processor's caches. What is joined is planned again.
-        if (usual := updates.decided(record, history)) is not None:
-            subjects[at] = Subject(usual.event, usual.user)
-            shape, table = usual.plan.shape, usual.event.table
-            decisions.append(
-                Decision(Outcome.PLANNED, shape.reason, usual.event, usual.plan, table=table, drifts=usual.drifts)
-            )
-            continue
         found = _subject(record, rules, schemas, known, history)
         if isinstance(found, Subject):
             subjects[at] = found
@@ -281,7 +272,7 @@ def _planned(subject: Subject, rules: Rules) -> Decision:
         drifts = tuple(Drift(event.table, column, DriftKind.UNREADABLE) for column in planned.unreadable)
     if isinstance(planned, Nothing):
         return Decision(Outcome.NOTHING, planned.reason, event, table=event.table, drifts=drifts)
-    if is_of_lone_tombstone(event):
+    if event.op is Operation.DELETE and is_of_lone_tombstone(event):
         planned = published_if_user_exists(planned)
     reason = planned.shape.reason
     return Decision(Outcome.PLANNED, reason, event, planned, table=event.table, drifts=drifts)

@@ -131,12 +131,11 @@ class RedisSink:
                 if prefixes:
                     self._index.close_windows(prefixes, set(prefixes))
                 raise
-        return partial(self._received, plans, by_plan, answers)
+        return partial(self._received, plans, by_plan, prefixes, answers)
 
     def _received(
-        self, plans: Sequence[Plan], by_plan: Sequence[Sequence[str]], answers: Answers
+        self, plans: Sequence[Plan], by_plan: Sequence[Sequence[str]], prefixes: Sequence[str], answers: Answers
     ) -> Sequence[Applied | ServerError]:
-        prefixes = list(chain.from_iterable(by_plan))
         cleared = set(prefixes)  # until the answers are known: they may be lost although the plans were applied
         with _translated():
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +15,9 @@ from consumer.events.record import SourceRecord
 from consumer.guard.history import Histories
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
+from consumer.planning import plan
 from consumer.planning.decision import Decision, Outcome, decide, decide_all
-from consumer.planning.usual_update import UsualUpdates, usual_updates
+from consumer.planning.usual_update import usual_update
 from tests.support.scenario import load_all
 
 RULES = reference()
@@ -45,7 +47,7 @@ _CHANGES = st.lists(
 
 def stage_by_stage(records: Sequence[SourceRecord], rules: Rules, monkeypatch: pytest.MonkeyPatch) -> list[Decision]:
     with monkeypatch.context() as patch:
-        patch.setattr(UsualUpdates, "decided", lambda *_: None)
+        patch.setattr(plan, "usual_update", lambda *_: None)
         return decide_all(records, rules, history=Histories(None, 5000))
 
 
@@ -117,16 +119,26 @@ def test_records_that_chance_makes_seldom(
     assert found.plan is not None
 
 
+def is_usual(record: SourceRecord) -> bool:
+    found = decide(record, RULES)
+    table = RULES.table(found.event.table) if found.event is not None else None
+    if found.event is None or found.plan is None or table is None:
+        return False
+    return usual_update(found.event, table, found.plan.user, RULES) is not None
+
+
 def test_it_is_the_way_of_an_ordinary_update() -> None:
     """Else the others would compare one way with itself."""
-    assert usual_updates(RULES).decided(UPDATE, Histories(None, 5000)) is not None
-    taken = [each for each in RECORDS if usual_updates(RULES).decided(each, Histories(None, 5000)) is not None]
-    assert len(taken) > 5
+    assert is_usual(UPDATE)
+    assert sum(map(is_usual, RECORDS)) > 5
 
 
 @pytest.mark.parametrize("key", [None, b"", b"\0\0\0\0\x07\x0e", b'{"schema":{},"payload":{"id":123}}', b"7"])
-def test_a_record_with_another_key_is_decided_stage_by_stage(key: bytes | None) -> None:
-    assert usual_updates(RULES).decided(structs.replace(UPDATE, key=key), Histories(None, 5000)) is None
+def test_another_key_makes_no_difference(key: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = structs.replace(UPDATE, key=key)
+    (found,) = decide_all([record], RULES, history=Histories(None, 5000))
+    (wanted,) = stage_by_stage([record], RULES, monkeypatch)
+    assert seen(found) == seen(wanted)
 
 
 def test_what_was_sent_again_is_told_as_before() -> None:
@@ -135,7 +147,18 @@ def test_what_was_sent_again_is_told_as_before() -> None:
     assert (first.outcome, second.outcome, second.first_sent) == (Outcome.PLANNED, Outcome.NOTHING, 7)
 
 
-def test_another_mapping_has_layouts_of_its_own() -> None:
-    assert usual_updates(RULES) is usual_updates(RULES)
-    assert usual_updates(reference()) is not usual_updates(RULES)
-    assert decide(UPDATE, reference()).outcome is Outcome.PLANNED
+def test_a_column_that_changes_and_changes_back_in_one_transaction_is_written() -> None:
+    """Seen from the first image to the last one, it has not changed."""
+    there = changed([("after", "margin", "7.00")])
+    after = json.loads(there.value or b"")["after"]
+    back = changed([*(("before", name, value) for name, value in after.items()), ("after", "wallet_balance", "3.00")])
+    _, last = decide_all([there, structs.replace(back, offset=8)], RULES, history=Histories(None, 5000))
+    assert last.plan is not None
+    assert last.plan.config is not None
+    assert last.plan.config.changed["margin"] == last.plan.values["margin"]
+
+
+def test_another_mapping_has_shapes_of_its_own() -> None:
+    other = replace(reference(), balance_ttl_s=7)
+    plans = [decide(UPDATE, rules).plan for rules in (RULES, other, RULES)]
+    assert [each.balance.ttl_s for each in plans if each is not None and each.balance is not None] == [3600, 7, 3600]
