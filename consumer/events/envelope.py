@@ -110,7 +110,7 @@ def _usual_change(
 ) -> ChangeEvent | OtherDatabase | None:
     """The change in a record of the usual form; None if it is another record, or if something is missing."""
     value = record.value
-    if value is None or (found := usual_envelope(value)) is None:
+    if value is None or (found := usual_envelope(value, record.topic)) is None:
         return None
     envelope, columns = found
     source, op = envelope.source, _OPERATIONS[envelope.op]
