@@ -107,9 +107,15 @@ def in_binlog(
     number = _file_number(file) if isinstance(file, str) else ""
     if not number:
         raise NotAnEnvelope("a binlog file name with a number is missing", field="source.file")
-    place = f"{number}/{offset:020d}/{row:010d}"
-    order = f"{place}/{count:010d}"
+    place = f"{number}/{offset:020d}/{_padded(row)}"
+    order = f"{place}/{_padded(count)}"
     return SourcePosition(connector, str(server_id), order, place, ts_ms, _origin(snapshot), gtid, count)
+
+
+@lru_cache(maxsize=256)
+def _padded(number: int) -> str:
+    """The number of a row, which is usually small, in text of a fixed width."""
+    return f"{number:010d}"
 
 
 @lru_cache(maxsize=256)
@@ -142,7 +148,7 @@ def in_wal(sequence: object, tx_id: int | None, ts_ms: int, snapshot: object, co
         raise NotAnEnvelope("the pair of log positions is missing", field="source.sequence")
     before, own = found.groups()
     place = f"{int(own):020d}"
-    order = f"{int(before or own):020d}/{place}/{count:010d}"
+    order = f"{int(before or own):020d}/{place}/{_padded(count)}"
     transaction = "" if tx_id is None else str(tx_id)
     return SourcePosition("postgresql", "0", order, place, ts_ms, _origin(snapshot), transaction, count)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from functools import lru_cache
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec.structs import astuple
@@ -65,6 +65,25 @@ class Row(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 Mapping.register(Row)
+
+
+Columns: TypeAlias = type[Row] | tuple[str, ...]
+"""The columns of a row image, in their order, as a key of a dict: a class is hashed faster than many names."""
+
+
+def columns_of(row: Mapping[str, object]) -> Columns:
+    """The columns of ``row``."""
+    return row.__class__ if isinstance(row, Row) else tuple(row)
+
+
+def names_of(columns: Columns) -> tuple[str, ...]:
+    """The names of ``columns``."""
+    return columns if isinstance(columns, tuple) else columns.names
+
+
+def values_of(row: Mapping[str, object]) -> tuple[object, ...]:
+    """The values of ``row``, in the order of its columns."""
+    return astuple(row) if isinstance(row, Row) else tuple(row.values())
 
 
 @lru_cache(maxsize=_MOST_LAYOUTS)

@@ -124,7 +124,9 @@ def money(value: Decimal) -> str:
 
 def _money(value: object, scale: int, schema: ColumnSchema) -> str:
     if isinstance(value, str):
-        return _money_text(value, schema.scale if schema.scale is not None else scale, schema.scale is not None)
+        if schema.scale is not None:
+            return _unscaled_money(value, schema.scale)
+        return _plain_money(value) or _money_text(value)
     if isinstance(value, bytes):
         return money(unscaled(value, _scale_of(schema)))
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _HUGE:
@@ -139,17 +141,24 @@ def _money(value: object, scale: int, schema: ColumnSchema) -> str:
 
 
 @lru_cache(maxsize=16384)
-def _money_text(text: str, scale: int, is_unscaled: bool) -> str:
-    """``is_unscaled``: the schema says that the text is base64 of the unscaled integer (precise mode)."""
-    if is_unscaled:
-        return money(unscaled(base64_bytes(text), scale))
+def _unscaled_money(text: str, scale: int) -> str:
+    """For base64 of the unscaled integer, as the schema says (precise mode)."""
+    return money(unscaled(base64_bytes(text), scale))
+
+
+def _plain_money(text: str) -> str | None:
+    """For digits with or without decimals, as databases send them; None if it is another text."""
+    if len(text) > LONGEST or not _PLAIN_MONEY.fullmatch(text):
+        return None
+    whole, _, places = text.partition(".")
+    if whole in ("0", "-0") and not places.strip("0"):
+        return "0.00"
+    return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
+
+
+def _money_text(text: str) -> str:
     if len(text) > LONGEST:
         raise InvalidValue(f"a decimal of more than {LONGEST} characters")
-    if _PLAIN_MONEY.fullmatch(text):
-        whole, _, places = text.partition(".")
-        if whole in ("0", "-0") and not places.strip("0"):
-            return "0.00"
-        return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
     if is_special(text):
         raise InvalidValue("no amount: not a number, or infinite", advice=_NO_AMOUNT)
     if not _NUMBER.fullmatch(text):

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from consumer.events.event import ChangeEvent
+from consumer.events.row import Columns, columns_of, names_of
 from consumer.mapping.rules import Rules, UserTable
 
 
@@ -43,18 +44,19 @@ def drifts_of(event: ChangeEvent, rules: Rules) -> tuple[Drift, ...]:
     """
     if event.after is None:
         return ()
-    found = _compared(rules, event.table, tuple(event.after))
+    found = _compared(rules, event.table, columns_of(event.after))
     # All scales are assumed, or none.
     is_assumed = event.schema and next(iter(event.schema.values())).is_assumed
     return (*found, Drift(event.table, "", DriftKind.SCALE)) if is_assumed else found
 
 
 @lru_cache(maxsize=1024)
-def _compared(rules: Rules, table_name: str, names: tuple[str, ...]) -> tuple[Drift, ...]:
+def _compared(rules: Rules, table_name: str, columns: Columns) -> tuple[Drift, ...]:
     """The drifts of a set of columns, compared once: a table's columns only change with an ALTER TABLE."""
     table = rules.table(table_name)
     if table is None:
         return ()
+    names = names_of(columns)
     present = set(names)
     owned = {column.name for column in table.columns}
     unknown = [name for name in names if name not in owned and not _is_named(name, table)]

@@ -42,7 +42,7 @@ class Diff(msgspec.Struct, frozen=True, gc=False):
         return Diff(fields, tuple(dict.fromkeys((*self.outside, *later.outside))))
 
 
-class _Texts(dict[object, str]):
+class Texts(dict[object, str]):
     """The texts of a column's raw values of one class. The same amounts, groups and flags occur often."""
 
     def __init__(self, canonicalize: Canonicalizer, scale: int) -> None:
@@ -68,7 +68,7 @@ class Cell(NamedTuple):
     name: str
     field: str
     null: str
-    texts: Mapping[type, _Texts]
+    texts: Mapping[type, Texts]
     canonicalize: Canonicalizer
     scale: int
     default: str | None
@@ -86,9 +86,9 @@ class Cells:
         self.of = {each.name: each for each in self.all}
         self.fields = tuple(each.field for each in self.all)
         self.raw_of = itemgetter(*(each.name for each in self.all)) if len(self.all) > 1 else None
-        self._by_classes: dict[tuple[type, ...], tuple[_Texts, ...] | None] = {}
+        self._by_classes: dict[tuple[type, ...], tuple[Texts, ...] | None] = {}
 
-    def texts_of(self, classes: tuple[type, ...]) -> tuple[_Texts, ...] | None:
+    def texts_of(self, classes: tuple[type, ...]) -> tuple[Texts, ...] | None:
         """The texts of each column for raw values of these classes; None if a class can't be looked up."""
         try:
             return self._by_classes[classes]
@@ -103,7 +103,7 @@ class Cells:
 
 def _cell(at: int, column: Column) -> Cell:
     canonicalize, null = canonicalizer_of(column.kind), column.default or ""
-    texts = {each: _Texts(canonicalize, column.scale) for each in (str, int, bool, type(None))}
+    texts = {each: Texts(canonicalize, column.scale) for each in (str, int, bool, type(None))}
     texts[type(None)][None] = null
     return Cell(at, column.name, column.field, null, texts, canonicalize, column.scale, column.default, column.required)
 

@@ -2,125 +2,165 @@
 
 Most changes have this form: both row images of an update have the same columns, all values are readable, the record has
 no schema, and the group does not change. Both ways give the same plan; a test proves it. What depends only on the
-columns of a row is computed once, in a layout.
+columns of a row is computed once, in a layout. What depends only on the columns that changed is computed once too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import compress
 from operator import getitem, itemgetter, ne
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from consumer.errors import InvalidValue
 from consumer.events.event import ChangeEvent, Operation
+from consumer.events.row import Columns, columns_of, names_of, values_of
 from consumer.events.value import timestamp
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
-from consumer.planning.diff import Cell, cells_of
+from consumer.planning.diff import Cell, Texts, cells_of
 from consumer.planning.effect import Plan
 from consumer.planning.message import body
-from consumer.planning.shape import Extent
+from consumer.planning.shape import Extent, PlanShape
 from consumer.planning.user_shapes import updated_shape
 
+_MOST_KNOWN = 2048
 _Values: TypeAlias = tuple[object, ...]
-_Changed: TypeAlias = tuple[dict[str, str], tuple[str, ...]]
-"""The changed fields with their new values, and the changed columns without a field."""
+_Places: TypeAlias = tuple[int, ...]
 
 
 def usual_update(event: ChangeEvent, table: UserTable, user: UserId, rules: Rules) -> Plan | None:
     """The plan for an update of ``user``'s row; None if the change does not have the usual form."""
     before, after = event.before, event.after
-    if event.op is not Operation.UPDATE or event.schema or event.between or before is None or after is None:
+    if after is None or before is None or event.op is not Operation.UPDATE or event.schema or event.between:
         return None
-    names = tuple(after)
-    layout = _layout(table, names)
-    if layout is None or tuple(before) != names:
+    columns = columns_of(after)
+    layout = _layout(rules, table, columns)
+    if layout is None or columns_of(before) != columns:
         return None
-    new = tuple(after.values())
-    try:
-        image = layout.whole_image(user, new)
-        changed, outside = layout.changed(new, tuple(before.values()), image)
-    except InvalidValue:
+    new, old = values_of(after), values_of(before)
+    follows = layout.follows(tuple(compress(layout.places, map(ne, new, old))))
+    if follows is None:
         return None
-    if not (changed or outside) or rules.group_field in changed:
+    texts = layout.texts(new)
+    if texts is None:
         return None
-    columns = tuple(changed), outside, layout.fields
-    shape, event_types = updated_shape(rules, table, *columns, Extent.CHANGED, is_complete=True, is_group_changed=False)
-    bodies = tuple([body(event, user, each, changed) for each in event_types])
-    return Plan(user, shape, Version.of(event, rules.epoch), image, timestamp(event.position.ts_ms), bodies)
+    changed: dict[str, str] = {}
+    for at, place, cell in follows.cells:
+        before_change, text = old[place], texts[at]
+        if before_change is not None and new[place] is not None and _text(cell, before_change) in (text, None):
+            return None  # two ways to write one value, or an old value that can't be read
+        changed[cell.field] = text
+    bodies = tuple([body(event, user, each, changed) for each in follows.event_types])
+    values = _RowTexts(user, layout, texts, changed)
+    return Plan(user, follows.shape, Version.of(event, rules.epoch), values, timestamp(event.position.ts_ms), bodies)
+
+
+class _Follows(NamedTuple):
+    """What follows from an update of certain columns.
+
+    ``cells``: the mapped ones, in the table's order: each with its place in the table and in the row.
+    """
+
+    cells: tuple[tuple[int, int, Cell], ...]
+    shape: PlanShape
+    event_types: tuple[str, ...]
 
 
 class _Layout:
-    """The columns of a table's rows, in their order.
+    """The columns of a table's rows, in their order. ``places``: of the columns in the row."""
 
-    ``pick`` gets the values of the mapped columns. ``cells``: by place in the row; None for a column without a field.
-    ``image``: the fields of the whole config hash.
-    """
-
-    def __init__(self, table: UserTable, names: tuple[str, ...]) -> None:
+    def __init__(self, rules: Rules, table: UserTable, names: tuple[str, ...]) -> None:
         columns = cells_of(table)
         at = {name: place for place, name in enumerate(names)}
-        self.names = names
         self.places = range(len(names))
-        self.texts_of = columns.texts_of
-        self.pick = itemgetter(*(at[each.name] for each in columns.all))
-        self.cells = tuple(columns.of.get(name) for name in names)
-        self.are_outside = tuple(name not in columns.of and table.is_outside(name) for name in names)
         self.constants = tuple(table.constants.values())
-        self.fields = columns.fields
-        self.image = ("id", "user_type", *table.constants, *self.fields)
+        self.image = ("id", "user_type", *table.constants, *columns.fields)
+        self._rules = rules
+        self._table = table
+        self._names = names
+        self._columns = columns
+        self._pick = itemgetter(*(at[each.name] for each in columns.all))
+        self._known: dict[_Places, _Follows | None] = {}
 
-    def whole_image(self, user: UserId, new: _Values) -> dict[str, str]:
-        """The whole config hash without its time fields.
+    def follows(self, places: _Places) -> _Follows | None:
+        """What follows from a change of the columns at ``places``; None if that is not usual."""
+        try:
+            return self._known[places]
+        except KeyError:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            found = self._known[places] = self._found(places)
+            return found
 
-        Raises:
-            InvalidValue: a value can't be read, or is of an unusual class.
-        """
-        picked = self.pick(new)
-        texts = self.texts_of(tuple(map(type, picked)))
-        if texts is None:
-            raise InvalidValue("of an unusual class")
-        values = (str(user.id), user.user_type, *self.constants, *map(getitem, texts, picked))
-        return dict(zip(self.image, values, strict=True))
+    def texts(self, row: _Values) -> tuple[str, ...] | None:
+        """The mapped columns of ``row`` in Redis form, in the table's order; None if a value is not usual."""
+        picked = self._pick(row)
+        texts = self._columns.texts_of(tuple(map(type, picked)))
+        try:
+            return None if texts is None else tuple(map(getitem, texts, picked))
+        except InvalidValue:
+            return None
 
-    def changed(self, new: _Values, old: _Values, image: dict[str, str]) -> _Changed:
-        """What differs between two rows.
-
-        Raises:
-            InvalidValue: as :meth:`whole_image`.
-        """
-        cells: list[Cell] = []
-        outside: list[str] = []
-        for place in compress(self.places, map(ne, new, old)):
-            if (cell := self.cells[place]) is not None:
-                if _differs(cell, new[place], old[place]):
-                    cells.append(cell)
-            elif self.are_outside[place]:
-                outside.append(self.names[place])
-        if len(cells) > 1:
-            cells.sort()
-        return {cell.field: image[cell.field] for cell in cells}, tuple(outside)
+    def _found(self, places: _Places) -> _Follows | None:
+        names = [self._names[place] for place in places]
+        of, table, rules = self._columns.of, self._table, self._rules
+        cells = sorted((of[name].at, place, of[name]) for name, place in zip(names, places, strict=True) if name in of)
+        outside = tuple(name for name in names if name not in of and table.is_outside(name))
+        fields = tuple(cell.field for _, _, cell in cells)
+        if not (fields or outside) or rules.group_field in fields:
+            return None
+        what = fields, outside, self._columns.fields
+        shape, event_types = updated_shape(
+            rules, table, *what, Extent.CHANGED, is_complete=True, is_group_changed=False
+        )
+        return _Follows(tuple(cells), shape, event_types)
 
 
 @lru_cache(maxsize=256)
-def _layout(table: UserTable, names: tuple[str, ...]) -> _Layout | None:
+def _layout(rules: Rules, table: UserTable, columns: Columns) -> _Layout | None:
     """The layout of rows with these columns; None if a mapped column is missing, or if only one is mapped."""
+    names = names_of(columns)
     if len(table.columns) > 1 and {column.name for column in table.columns} <= set(names):
-        return _Layout(table, names)
+        return _Layout(rules, table, names)
     return None
 
 
-def _differs(cell: Cell, new: object, old: object) -> bool:
-    """Whether two different raw values have different texts. NULL has none.
+class _RowTexts(Mapping[str, str]):
+    """The fields of the whole config hash without its time fields. Most plans need only the ``changed`` ones."""
 
-    Raises:
-        InvalidValue: a value can't be read, or is of an unusual class.
-    """
-    if new is None or old is None:
-        return True
-    of_new, of_old = cell.texts.get(new.__class__), cell.texts.get(old.__class__)
-    if of_new is None or of_old is None:
-        raise InvalidValue("of an unusual class")
-    return of_new[new] != of_old[old]
+    __slots__ = ("_changed", "_layout", "_texts", "_user")
+
+    def __init__(self, user: UserId, layout: _Layout, texts: tuple[str, ...], changed: Mapping[str, str]) -> None:
+        self._user = user
+        self._layout = layout
+        self._texts = texts
+        self._changed = changed
+
+    def __getitem__(self, name: str) -> str:
+        found = self._changed.get(name)
+        return self._whole()[name] if found is None else found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layout.image)
+
+    def __len__(self) -> int:
+        return len(self._layout.image)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def _whole(self) -> dict[str, str]:
+        values = (str(self._user.id), self._user.user_type, *self._layout.constants, *self._texts)
+        return dict(zip(self._layout.image, values, strict=True))
+
+
+def _text(cell: Cell, raw: object) -> str | None:
+    """The text of a raw value; None if it can't be read, or is of an unusual class."""
+    texts: Texts | None = cell.texts.get(raw.__class__)
+    try:
+        return None if texts is None else texts[raw]
+    except InvalidValue:
+        return None
