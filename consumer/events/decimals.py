@@ -13,13 +13,13 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 from msgspec.structs import replace
 
 from consumer.errors import InvalidValue
-from consumer.events.event import ChangeEvent, ColumnSchema, RowImage, TableSchema
+from consumer.events.event import ChangeEvent, ColumnSchema, TableSchema
 
 LONGEST = 80
 """The largest number of characters of an amount, and of its decimals."""
@@ -35,7 +35,8 @@ def with_decimal_schema(event: ChangeEvent, money: Sequence[tuple[str, int]]) ->
 
     ``money``: the money columns, each with its scale.
     """
-    if event.schema or _has_point(event.after, money):
+    row = event.after
+    if event.schema or (row is not None and has_point(row.get(column) for column, _ in money)):
         return event
     columns: list[tuple[str, int]] = []
     is_precise = False
@@ -54,13 +55,11 @@ def with_decimal_schema(event: ChangeEvent, money: Sequence[tuple[str, int]]) ->
     return replace(event, schema=schema)
 
 
-def _has_point(row: RowImage | None, money: Sequence[tuple[str, int]]) -> bool:
+def has_point(amounts: Iterable[object]) -> bool:
     """Whether an amount has a point. Then all amounts are text, because base64 has no point."""
-    if row is not None:
-        for column, _ in money:
-            value = row.get(column)
-            if isinstance(value, str) and "." in value:
-                return True
+    for value in amounts:  # noqa: SIM110  # any() takes three times as long for the first of few
+        if isinstance(value, str) and "." in value:
+            return True
     return False
 
 

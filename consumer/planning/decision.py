@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from enum import StrEnum
 
@@ -17,14 +17,16 @@ from consumer.events.event import ChangeEvent, Ignored, Operation, OtherDatabase
 from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.history import NO_HISTORY, History
+from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
 from consumer.mapping.schema_drift import Drift, DriftKind, drifts_of
 from consumer.planning.effect import Nothing, Plan
-from consumer.planning.join import Details, Subject, join
-from consumer.planning.linked import DELETED, UnknownUserType, linked_change, plan_linked
+from consumer.planning.join import NO_DETAILS, Details, join
+from consumer.planning.linked import DELETED, LinkedChange, UnknownUserType, linked_change, plan_linked
 from consumer.planning.lone_tombstone import delete_of_lone_tombstone, is_of_lone_tombstone, published_if_user_exists
 from consumer.planning.mark import marks_unread
 from consumer.planning.plan import healing, plan, user_of
+from consumer.planning.usual_update import usual_update
 
 _UNKNOWN_USER_TYPE = "the row's user type is not in the mapping"
 _PARTITION_ROOT = "ALTER PUBLICATION … SET (publish_via_partition_root = true)"
@@ -44,12 +46,13 @@ class Decision(msgspec.Struct, frozen=True):
     """The decision about one record.
 
     ``event``: set if the record was parsed. ``plan``: set if there is something to apply. ``error``: set if the record
-    was rejected. ``carrier``: the index, among the records decided together, of the record whose plan includes this
-    record's change. ``marks``: set for a rejection. They note that the user's next good change must write the whole
-    image. There are several if the record may be of several tables. ``details``: data from linked rows of the same
-    database transaction. ``table``: the captured table of the record, "" if it is not known. ``database``: the record's
-    database, only if it is not consumed. ``first_sent``: the offset of the first record with the same change, if
-    Debezium sent the change again. ``drifts``: what is unexpected about the columns.
+    was rejected. ``user``: of a change whose user is known. ``linked``: set for a row of a linked table. ``carrier``:
+    the index, among the records decided together, of the record whose plan includes this record's change. ``marks``:
+    set for a rejection. They note that the user's next good change must write the whole image. There are several if the
+    record may be of several tables. ``details``: data from linked rows of the same database transaction. ``table``: the
+    captured table of the record, "" if it is not known. ``database``: the record's database, only if it is not
+    consumed. ``first_sent``: the offset of the first record with the same change, if Debezium sent the change again.
+    ``drifts``: what is unexpected about the columns.
     """
 
     outcome: Outcome
@@ -57,9 +60,11 @@ class Decision(msgspec.Struct, frozen=True):
     event: ChangeEvent | None = None
     plan: Plan | None = None
     error: RecordError | None = None
+    user: UserId | None = None
+    linked: LinkedChange | None = None
     carrier: int | None = None
     marks: tuple[Plan, ...] = ()
-    details: Details = msgspec.field(default_factory=dict)
+    details: Details = NO_DETAILS
     table: str = ""
     database: str = ""
     first_sent: int | None = None
@@ -87,53 +92,45 @@ def decide_all(
         ServerError: from ``schemas`` (only for Avro) or from ``history``; the same records may be decided again.
     """
     known = TopicTables(rules.captured()) if tables is None else tables
-    subjects: dict[int, Subject] = {}
-    decisions: list[Decision] = []
-    for at, record in enumerate(records):
-        # Each change is planned at once, while its row is in the processor's caches. What is joined is planned again.
-        found = _subject(record, rules, schemas, known, history)
-        if isinstance(found, Subject):
-            subjects[at] = found
-            found = _planned(found, rules)
-        if found.event is not None and (drifts := drifts_of(found.event, rules)):
-            found = replace(found, drifts=(*found.drifts, *drifts))
-        decisions.append(found)
+    # Each change is planned at once, while its row is in the processor's caches. What is joined is planned again.
+    decisions = [_decided(record, rules, schemas, known, history) for record in records]
     for record, decision in zip(records, decisions, strict=True):
         if (event := decision.event) is not None:
             known.see(record.topic, event.table, event.database)
-    _join(subjects, decisions, records, rules)
+    _join(decisions, records, rules)
     for at, decision in enumerate(decisions):
         if not decision.table or decision.outcome is Outcome.REJECTED:
             decisions[at] = _with_table(decision, records[at], known, rules, schemas)
     return decisions
 
 
-def _join(
-    subjects: Mapping[int, Subject], decisions: list[Decision], records: Sequence[SourceRecord], rules: Rules
-) -> None:
+def _join(decisions: list[Decision], records: Sequence[SourceRecord], rules: Rules) -> None:
     """Plan joined changes as one, and add details from linked rows.
 
     If one of the joined changes can't be used, each stays planned by itself, so that only that one is rejected.
     """
-    joined = join(subjects)
+    joined = join(decisions)
     broken = set()
     for at, event in joined.events.items():
-        planned = _planned(replace(subjects[at], event=event), rules)
+        single = decisions[at]
+        planned = _planned(event, single.user, single.linked, rules)
         if planned.outcome is Outcome.REJECTED:
             broken.add(at)
         else:
-            decisions[at] = replace(planned, drifts=decisions[at].drifts)
+            decisions[at] = replace(planned, drifts=single.drifts)
     for at, details in joined.details.items():
-        if at not in broken and (single := decisions[at].plan) is not None:
-            decisions[at] = replace(decisions[at], plan=single.with_details(details), details=details)
+        if at not in broken and (plan_of_row := decisions[at].plan) is not None:
+            decisions[at] = replace(decisions[at], plan=plan_of_row.with_details(details), details=details)
     for at, carrier in joined.carriers.items():
         last = carrier
         while last in joined.carriers:
             last = joined.carriers[last]
         if last not in broken:
             reason = f"part of {records[carrier].place}: one database transaction"
-            event, drifts = subjects[at].event, decisions[at].drifts
-            decisions[at] = Decision(Outcome.NOTHING, reason, event, carrier=carrier, table=event.table, drifts=drifts)
+            single = decisions[at]
+            decisions[at] = replace(
+                single, outcome=Outcome.NOTHING, reason=reason, plan=None, error=None, carrier=carrier
+            )
 
 
 def first_database(records: Sequence[SourceRecord], schemas: Schemas) -> frozenset[str]:
@@ -159,41 +156,53 @@ def healing_plan(decision: Decision, rules: Rules) -> Plan:
     return healing(event, table, user_of(event, table), rules).with_details(decision.details)
 
 
-def _subject(
-    record: SourceRecord, rules: Rules, schemas: Schemas, tables: TopicTables, history: History
-) -> Subject | Decision:
-    """The user that a record is about, or a decision if there is none."""
-    event: ChangeEvent | Decision | None = None
+def _decided(record: SourceRecord, rules: Rules, schemas: Schemas, tables: TopicTables, history: History) -> Decision:
+    """The decision about one record by itself."""
+    event: ChangeEvent | None = None
     try:
-        event = _new_change(record, rules, schemas, tables, history)
-        return event if isinstance(event, Decision) else _subject_of(event, record, rules)
+        found = parse(record, schemas, rules.databases, placeholder=rules.placeholder)
+        if isinstance(found, Tombstone):
+            found = delete_of_lone_tombstone(record, tables.only(record.topic), rules, schemas, history) or found
+        elif isinstance(found, ChangeEvent):
+            event = found
+            if (first := history.first_sent(found, record.value)) is not None:
+                return _sent_before(found, first, rules)
+        if not isinstance(found, ChangeEvent):
+            return _without_change(found, rules)
+        event = found
+        usual = usual_update(found, rules)
+        decision = _decided_change(found, record, rules) if usual is None else _planned_decision(found, usual)
     except RecordError as error:
-        return _rejected(error, record.place, event if isinstance(event, ChangeEvent) else None, rules)
+        decision = _rejected(error, record.place, event, rules)
+    if decision.event is not None and (drifts := drifts_of(decision.event, rules)):
+        return replace(decision, drifts=(*decision.drifts, *drifts))
+    return decision
 
 
-def _new_change(
-    record: SourceRecord, rules: Rules, schemas: Schemas, tables: TopicTables, history: History
-) -> ChangeEvent | Decision:
-    """The change in a record; or a decision, if there is no change or it was sent before."""
-    event = parse(record, schemas, rules.databases, placeholder=rules.placeholder)
-    if isinstance(event, Tombstone):
-        delete = delete_of_lone_tombstone(record, tables.only(record.topic), rules, schemas, history)
-        return delete or Decision(Outcome.IGNORED, "a tombstone: the delete came before it")
-    if isinstance(event, Ignored):
-        return Decision(Outcome.IGNORED, event.reason)
-    if isinstance(event, OtherDatabase):
-        reason = f"a row of {event.table} in the database {event.database}, which is not consumed"
-        return Decision(Outcome.IGNORED, reason, table=rules.captured_name(event.table), database=event.database)
-    if (first := history.first_sent(event, record.value)) is not None:
-        reason = f"sent before, at offset {first}: Debezium sends it again"
-        return Decision(Outcome.NOTHING, reason, event, table=rules.captured_name(event.table), first_sent=first)
-    return event
+def _sent_before(event: ChangeEvent, first: int, rules: Rules) -> Decision:
+    reason = f"sent before, at offset {first}: Debezium sends it again"
+    table, drifts = rules.captured_name(event.table), drifts_of(event, rules)
+    return Decision(Outcome.NOTHING, reason, event, table=table, first_sent=first, drifts=drifts)
 
 
-def _subject_of(event: ChangeEvent, record: SourceRecord, rules: Rules) -> Subject | Decision:
+def _without_change(found: Tombstone | Ignored | OtherDatabase, rules: Rules) -> Decision:
+    if isinstance(found, Tombstone):
+        return Decision(Outcome.IGNORED, "a tombstone: the delete came before it")
+    if isinstance(found, Ignored):
+        return Decision(Outcome.IGNORED, found.reason)
+    reason = f"a row of {found.table} in the database {found.database}, which is not consumed"
+    return Decision(Outcome.IGNORED, reason, table=rules.captured_name(found.table), database=found.database)
+
+
+def _decided_change(event: ChangeEvent, record: SourceRecord, rules: Rules) -> Decision:
+    """The decision about any change.
+
+    Raises:
+        RecordError: the table or the user can't be known.
+    """
     if (table := rules.table(event.table)) is not None:
         event = with_decimal_schema(_of_whole_table(event, record, table.table), table.money())
-        return Subject(event, user_of(event, table))
+        return _planned(event, user_of(event, table), None, rules)
     if (linked := rules.linked_table(event.table)) is not None:
         event = _of_whole_table(event, record, linked.table)
         if event.op is Operation.DELETE:
@@ -202,7 +211,7 @@ def _subject_of(event: ChangeEvent, record: SourceRecord, rules: Rules) -> Subje
         change = linked_change(event, linked, rules)
         if isinstance(change, UnknownUserType):
             return Decision(Outcome.NOTHING, _UNKNOWN_USER_TYPE, event, table=event.table, drifts=change.drifts)
-        return Subject(event, change.user, change)
+        return _planned(event, change.user, change, rules)
     raise UnknownTable(
         f"no rule names the table {event.table!r}", field="source.table", advice=_advice_of_unknown(event)
     )
@@ -254,28 +263,45 @@ def _advice_of_unknown(event: ChangeEvent) -> str:
     )
 
 
-def _planned(subject: Subject, rules: Rules) -> Decision:
-    event = subject.event
+def _planned(event: ChangeEvent, user: UserId | None, linked: LinkedChange | None, rules: Rules) -> Decision:
+    """The decision about a change whose user is known."""
+    assert user is not None
     try:
         planned: Plan | Nothing
         if (table := rules.table(event.table)) is not None:
-            planned = plan(event, table, subject.user, rules)
+            planned = plan(event, table, user, rules)
         else:
-            linked = rules.linked_table(event.table)
-            assert linked is not None  # a subject's table is a user table or a linked table
-            assert subject.linked is not None
-            planned = plan_linked(event, linked, subject.linked, rules)
+            of_linked = rules.linked_table(event.table)
+            assert of_linked is not None  # the user is known from a user table or from a linked table
+            assert linked is not None
+            planned = plan_linked(event, of_linked, linked, rules)
     except RecordError as error:
-        return _rejected(error, event.place, event, rules)
-    drifts = subject.linked.drifts if subject.linked is not None else ()
+        return replace(_rejected(error, event.place, event, rules), user=user, linked=linked)
+    drifts = linked.drifts if linked is not None else ()
     if planned.unreadable:
         drifts = tuple(Drift(event.table, column, DriftKind.UNREADABLE) for column in planned.unreadable)
     if isinstance(planned, Nothing):
-        return Decision(Outcome.NOTHING, planned.reason, event, table=event.table, drifts=drifts)
+        return Decision(
+            Outcome.NOTHING, planned.reason, event, user=user, linked=linked, table=event.table, drifts=drifts
+        )
     if event.op is Operation.DELETE and is_of_lone_tombstone(event):
         planned = published_if_user_exists(planned)
-    reason = planned.shape.reason
-    return Decision(Outcome.PLANNED, reason, event, planned, table=event.table, drifts=drifts)
+    return _planned_decision(event, planned, linked, drifts)
+
+
+def _planned_decision(
+    event: ChangeEvent, planned: Plan, linked: LinkedChange | None = None, drifts: tuple[Drift, ...] = ()
+) -> Decision:
+    return Decision(
+        Outcome.PLANNED,
+        planned.shape.reason,
+        event,
+        planned,
+        user=planned.user,
+        linked=linked,
+        table=event.table,
+        drifts=drifts,
+    )
 
 
 def _rejected(error: RecordError, place: Place, event: ChangeEvent | None, rules: Rules) -> Decision:

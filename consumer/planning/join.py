@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
 
-import msgspec
 from msgspec.structs import replace
 
 from consumer.events.event import ChangeEvent, Operation
@@ -20,15 +21,18 @@ from consumer.mapping.keys import UserId
 from consumer.planning.linked import LinkedChange, LinkedEffect
 
 Details = Mapping[str, object]
-NO_DETAILS: Details = {}
+NO_DETAILS: Details = MappingProxyType({})
 
 
-class Subject(msgspec.Struct, frozen=True, gc=False):
-    """An event with the user it is about; ``linked`` is None for the user's own row."""
+class Decided(Protocol):
+    """A change that is decided by itself. ``user``: None if there is none. ``linked``: None for the user's own row."""
 
-    event: ChangeEvent
-    user: UserId
-    linked: LinkedChange | None = None
+    @property
+    def event(self) -> ChangeEvent | None: ...
+    @property
+    def user(self) -> UserId | None: ...
+    @property
+    def linked(self) -> LinkedChange | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +46,58 @@ class Join:
     carriers: Mapping[int, int]
 
 
-def join(subjects: Mapping[int, Subject]) -> Join:
+def join(decided: Sequence[Decided]) -> Join:
     """Join the events of each database transaction. Indexes are those of the records, in the order of reading."""
+    shared = _shared_transactions(decided)
     told: dict[tuple[str, UserId], dict[tuple[str, str], Details]] = {}
-    for each in subjects.values():
-        if each.linked is not None and each.linked.turn is LinkedEffect.DONE and each.event.transaction_id:
+    for _, event, user, linked in shared:
+        if linked is not None and linked.turn is LinkedEffect.DONE:
             # By row, because Debezium may have sent a row twice.
-            rows = told.setdefault((each.event.transaction_id, each.user), {})
-            rows[each.event.table, each.linked.key] = each.linked.details
+            rows = told.setdefault((event.transaction_id or "", user), {})
+            rows[event.table, linked.key] = linked.details
     events: dict[int, ChangeEvent] = {}
     details: dict[int, Details] = {}
     carriers: dict[int, int] = {}
-    last: dict[tuple[str, str, UserId], int] = {}
-    for at, each in subjects.items():
-        event = each.event
-        transaction = event.transaction_id
-        if not transaction or each.linked is not None:
+    last: dict[tuple[str, str, UserId], tuple[int, ChangeEvent]] = {}
+    for at, event, user, linked in shared:
+        if linked is not None:
             continue
-        where = (transaction, event.table, each.user)
+        transaction = event.transaction_id or ""
+        where = (transaction, event.table, user)
         earlier = last.get(where)
         if earlier is not None:
-            before = events.get(earlier) or subjects[earlier].event
-            if (one := _one_change(before, event)) is not None:
-                events.pop(earlier, None)
-                details.pop(earlier, None)
-                carriers[earlier] = at
+            before, single = earlier
+            if (one := _one_change(events.get(before) or single, event)) is not None:
+                events.pop(before, None)
+                details.pop(before, None)
+                carriers[before] = at
                 events[at] = one
-        last[where] = at
-        if told and (linked := told.get((transaction, each.user))):
-            details[at] = _details(list(linked.values()))
+        last[where] = at, event
+        if of_linked := told.get((transaction, user)):
+            details[at] = _details(list(of_linked.values()))
     return Join(events, details, carriers)
+
+
+def _shared_transactions(
+    decided: Sequence[Decided],
+) -> Sequence[tuple[int, ChangeEvent, UserId, LinkedChange | None]]:
+    """The changes whose database transaction has several of the changes: index, event, user and linked row of each.
+
+    Most transactions change one row.
+    """
+    first: dict[str, int] = {}
+    shared: set[str] = set()
+    for at, each in enumerate(decided):
+        transaction = each.event.transaction_id if each.event is not None and each.user is not None else None
+        if transaction and first.setdefault(transaction, at) != at:
+            shared.add(transaction)
+    if not shared:
+        return ()
+    return [
+        (at, each.event, each.user, each.linked)
+        for at, each in enumerate(decided)
+        if each.event is not None and each.user is not None and each.event.transaction_id in shared
+    ]
 
 
 def _one_change(earlier: ChangeEvent, later: ChangeEvent) -> ChangeEvent | None:

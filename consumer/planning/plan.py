@@ -16,7 +16,6 @@ from consumer.planning.effect import Fields, Nothing, Plan
 from consumer.planning.message import Group, body
 from consumer.planning.shape import Extent, PlanShape
 from consumer.planning.user_shapes import appeared_shape, deleted_shape, updated_shape
-from consumer.planning.usual_update import usual_update
 
 _NO_COLUMNS: TableSchema = {}
 
@@ -53,8 +52,6 @@ def plan(event: ChangeEvent, table: UserTable, user: UserId, rules: Rules) -> Pl
     """
     if event.op is Operation.DELETE or event.after is None:
         return _deleted(event, table, user, rules)
-    if (usual := usual_update(event, table, user, rules)) is not None:
-        return usual
     case = _Case(event, event.after, table, user, rules)
     if event.op is not Operation.UPDATE:
         return _appeared(case)

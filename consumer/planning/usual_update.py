@@ -14,6 +14,7 @@ from operator import getitem, itemgetter, ne
 from typing import NamedTuple, TypeAlias
 
 from consumer.errors import InvalidValue
+from consumer.events.decimals import has_point
 from consumer.events.event import ChangeEvent, Operation
 from consumer.events.row import Columns, columns_of, names_of, values_of
 from consumer.events.value import timestamp
@@ -27,35 +28,40 @@ from consumer.planning.shape import Extent, PlanShape
 from consumer.planning.user_shapes import updated_shape
 
 _MOST_KNOWN = 2048
+_MOST_ID = 2**63 - 1
 _Values: TypeAlias = tuple[object, ...]
 _Places: TypeAlias = tuple[int, ...]
 
 
-def usual_update(event: ChangeEvent, table: UserTable, user: UserId, rules: Rules) -> Plan | None:
-    """The plan for an update of ``user``'s row; None if the change does not have the usual form."""
+def usual_update(event: ChangeEvent, rules: Rules) -> Plan | None:
+    """The plan for an update of a user's row; None if the change does not have the usual form."""
     before, after = event.before, event.after
-    if after is None or before is None or event.op is not Operation.UPDATE or event.schema or event.between:
+    if after is None or before is None or event.op is not Operation.UPDATE or event.schema:
         return None
     columns = columns_of(after)
-    layout = _layout(rules, table, columns)
+    layout = _layout(rules, event.table, columns)
     if layout is None or columns_of(before) != columns:
         return None
     new, old = values_of(after), values_of(before)
     follows = layout.follows(tuple(compress(layout.places, map(ne, new, old))))
     if follows is None:
         return None
-    texts = layout.texts(new)
-    if texts is None:
+    user, texts = layout.user(new), layout.texts(new)
+    if user is None or texts is None:
         return None
     changed: dict[str, str] = {}
     for at, place, cell in follows.cells:
-        before_change, text = old[place], texts[at]
-        if before_change is not None and new[place] is not None and _text(cell, before_change) in (text, None):
+        raw, text = old[place], texts[at]
+        if raw is not None and new[place] is not None and _text(cell, raw) in (text, None):
             return None  # two ways to write one value, or an old value that can't be read
         changed[cell.field] = text
+    try:
+        time = timestamp(event.position.ts_ms)
+    except InvalidValue:
+        return None
     bodies = tuple([body(event, user, each, changed) for each in follows.event_types])
     values = _RowTexts(user, layout, texts, changed)
-    return Plan(user, follows.shape, Version.of(event, rules.epoch), values, timestamp(event.position.ts_ms), bodies)
+    return Plan(user, follows.shape, Version.of(event, rules.epoch), values, time, bodies)
 
 
 class _Follows(NamedTuple):
@@ -70,7 +76,7 @@ class _Follows(NamedTuple):
 
 
 class _Layout:
-    """The columns of a table's rows, in their order. ``places``: of the columns in the row."""
+    """The columns of a user table's rows, in their order. ``places``: of the columns in the row."""
 
     def __init__(self, rules: Rules, table: UserTable, names: tuple[str, ...]) -> None:
         columns = cells_of(table)
@@ -83,6 +89,8 @@ class _Layout:
         self._names = names
         self._columns = columns
         self._pick = itemgetter(*(at[each.name] for each in columns.all))
+        self._key = at[table.key]
+        self._amounts = tuple(at[name] for name, _ in table.money())
         self._known: dict[_Places, _Follows | None] = {}
 
     def follows(self, places: _Places) -> _Follows | None:
@@ -95,8 +103,15 @@ class _Layout:
             found = self._known[places] = self._found(places)
             return found
 
+    def user(self, row: _Values) -> UserId | None:
+        """The user of ``row``; None if the key is not a number."""
+        number = row[self._key]
+        return UserId(self._table.user_type, number) if type(number) is int and 0 <= number <= _MOST_ID else None
+
     def texts(self, row: _Values) -> tuple[str, ...] | None:
         """The mapped columns of ``row`` in Redis form, in the table's order; None if a value is not usual."""
+        if self._amounts and not has_point(map(row.__getitem__, self._amounts)):
+            return None  # the amounts may be unscaled decimals
         picked = self._pick(row)
         texts = self._columns.texts_of(tuple(map(type, picked)))
         try:
@@ -120,12 +135,16 @@ class _Layout:
 
 
 @lru_cache(maxsize=256)
-def _layout(rules: Rules, table: UserTable, columns: Columns) -> _Layout | None:
-    """The layout of rows with these columns; None if a mapped column is missing, or if only one is mapped."""
-    names = names_of(columns)
-    if len(table.columns) > 1 and {column.name for column in table.columns} <= set(names):
-        return _Layout(rules, table, names)
-    return None
+def _layout(rules: Rules, table_name: str, columns: Columns) -> _Layout | None:
+    """The layout of a user table's rows with these columns; None if it is not usual.
+
+    Not usual: another table or a table's partition, a mapped column is missing, or only one is mapped.
+    """
+    table, names = rules.table(table_name), names_of(columns)
+    if table is None or table.table != table_name or len(table.columns) < 2:
+        return None
+    needed = {table.key, *(column.name for column in table.columns)}
+    return _Layout(rules, table, names) if needed <= set(names) else None
 
 
 class _RowTexts(Mapping[str, str]):

@@ -15,7 +15,7 @@ from consumer.events.record import SourceRecord
 from consumer.guard.history import Histories
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
-from consumer.planning import plan
+from consumer.planning import decision
 from consumer.planning.decision import Decision, Outcome, decide, decide_all
 from consumer.planning.usual_update import usual_update
 from tests.support.scenario import load_all
@@ -47,13 +47,13 @@ _CHANGES = st.lists(
 
 def stage_by_stage(records: Sequence[SourceRecord], rules: Rules, monkeypatch: pytest.MonkeyPatch) -> list[Decision]:
     with monkeypatch.context() as patch:
-        patch.setattr(plan, "usual_update", lambda *_: None)
+        patch.setattr(decision, "usual_update", lambda *_: None)
         return decide_all(records, rules, history=Histories(None, 5000))
 
 
-def seen(decision: Decision) -> tuple[object, ...]:
+def seen(found: Decision) -> tuple[object, ...]:
     """What can be compared: errors by their text."""
-    return (*structs.astuple(structs.replace(decision, error=None)), str(decision.error))
+    return (*structs.astuple(structs.replace(found, error=None)), str(found.error))
 
 
 def changed(changes: Sequence[tuple[str, str, object]]) -> SourceRecord:
@@ -121,10 +121,7 @@ def test_records_that_chance_makes_seldom(
 
 def is_usual(record: SourceRecord) -> bool:
     found = decide(record, RULES)
-    table = RULES.table(found.event.table) if found.event is not None else None
-    if found.event is None or found.plan is None or table is None:
-        return False
-    return usual_update(found.event, table, found.plan.user, RULES) is not None
+    return found.event is not None and found.plan is not None and usual_update(found.event, RULES) is not None
 
 
 def test_it_is_the_way_of_an_ordinary_update() -> None:
