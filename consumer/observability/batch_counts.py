@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from consumer.events.record import Partition
-from consumer.pipeline.protocols import RecordResult
+from consumer.pipeline.protocols import Applied, RecordResult
+from consumer.planning.shape import PlanShape
 
 APPLIED, DEAD_LETTER, JOINED = "applied", "dead_letter", "joined"
 SENT_AGAIN, OTHER_DATABASE = "sent_again", "other_database"
@@ -50,33 +51,38 @@ def outcome_of(result: RecordResult) -> str:
 def count_batch(results: Sequence[RecordResult]) -> BatchCounts:
     """Count ``results``, which are in the order of each partition."""
     found = BatchCounts()
-    last: dict[tuple[str, int], RecordResult] = {}
-    for result in results:
-        record, outcome = result.record, outcome_of(result)
-        table = result.decision.table or UNKNOWN
-        found.changes[table, outcome] += 1
-        last[record.topic, record.partition] = result
-        if outcome == APPLIED:
-            _count_applied(result, found)
-        elif result.letter is not None:
-            found.dead_letters[table, result.letter.reason] += 1
+    applied = [each for each in results if each.applied is not None and each.applied.is_accepted and not each.is_dead]
+    _count_applied(applied, found)
+    if len(applied) < len(results):
+        for result in results:
+            if (outcome := outcome_of(result)) != APPLIED:
+                table = result.decision.table or UNKNOWN
+                found.changes[table, outcome] += 1
+                if result.letter is not None:
+                    found.dead_letters[table, result.letter.reason] += 1
+    last = {(each.record.topic, each.record.partition): each for each in results}
     found.reached_ms = {Partition(*place): _time_ms(result) for place, result in last.items()}
     return found
 
 
-def _count_applied(result: RecordResult, found: BatchCounts) -> None:
-    plan, applied = result.decision.plan, result.applied
-    if plan is None or applied is None:
-        return
-    found.committed_ms.append(plan.version.ts_ms)
-    found.appended_ms.append(result.record.timestamp_ms)
-    effects, shape = found.effects, plan.shape
-    effects["config"] += applied.config_created is not None
-    effects["balance"] += bool(shape.balance)
-    effects["update"] += applied.updated is True
-    effects["remove"] += bool(shape.removed)
-    effects["clear"] += applied.cleared
-    effects["publish"] += len(shape.channels)
+def _count_applied(results: Sequence[RecordResult], found: BatchCounts) -> None:
+    """Count changes that were applied. Only a few have different effects, so these are counted together."""
+    kinds: Counter[tuple[PlanShape, str, Applied]] = Counter()
+    for each in results:
+        plan, applied = each.decision.plan, each.applied
+        if plan is not None and applied is not None:
+            kinds[plan.shape, each.decision.table, applied] += 1
+            found.committed_ms.append(plan.version.ts_ms)
+            found.appended_ms.append(each.record.timestamp_ms)
+    effects = found.effects
+    for (shape, table, applied), count in kinds.items():
+        found.changes[table or UNKNOWN, APPLIED] += count
+        effects["config"] += count * (applied.config_created is not None)
+        effects["balance"] += count * bool(shape.balance)
+        effects["update"] += count * (applied.updated is True)
+        effects["remove"] += count * bool(shape.removed)
+        effects["clear"] += count * applied.cleared
+        effects["publish"] += count * len(shape.channels)
 
 
 def _time_ms(result: RecordResult) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
+from operator import neg
 
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -24,13 +25,17 @@ class Latency(Collector):
 
     def observe(self, since_ms: Iterable[int], now: float) -> None:
         """Observe the seconds from each of the times ``since_ms`` (UTC milliseconds) to ``now`` (UTC seconds)."""
-        counts, total = self._counts, 0.0
-        for ms in since_ms:
-            # Two machines' clocks may differ: a time in the future counts as 0 s.
-            seconds = max(0.0, now - ms / 1000)
-            counts[bisect_left(_BOUNDS_S, seconds)] += 1
-            total += seconds
-        self._sum += total
+        # Two machines' clocks may differ: a time in the future counts as 0 s.
+        now_ms = now * 1000
+        ordered = sorted(since_ms, reverse=True)
+        past = [ms for ms in ordered if ms < now_ms]
+        self._sum += len(past) * now - sum(past) / 1000
+        begin = 0
+        for at, bound in enumerate(_BOUNDS_S):
+            end = bisect_right(ordered, (bound - now) * 1000, begin, key=neg)
+            self._counts[at] += end - begin
+            begin = end
+        self._counts[-1] += len(ordered) - begin
 
     def describe(self) -> Iterator[HistogramMetricFamily]:
         yield HistogramMetricFamily(self._name, self._documentation)

@@ -69,6 +69,8 @@ class Batch:
 
         If a record has several marks, all but the first get numbers below 0, because their answers belong to no record.
         """
+        if not self.published and not self.errors and self.end == len(self.records):
+            return {at: each.plan for at, each in enumerate(self.decisions) if each.plan is not None}
         found: dict[int, Plan] = {}
         for at in range(self.end):
             decision = self.decisions[at]
@@ -99,6 +101,13 @@ class Batch:
             if self.decisions[at].outcome is not Outcome.IGNORED and at not in self.published
         }
 
+    def good(self) -> Mapping[str, int]:
+        """As :meth:`judged`, if every record can be applied: the number of the records in each topic."""
+        if self.dropped or self.published or self.end < len(self.records):
+            return Counter(topic for topic, _ in self.judged().values())
+        both = zip(self.records, self.decisions, strict=True)
+        return Counter([record.topic for record, decision in both if decision.outcome is not Outcome.IGNORED])
+
     def letters(self) -> list[DeadLetter]:
         """The dead letters for the records that can't be applied."""
         return [self._letter(at) for at in self._kept() if at in self.errors and at not in self.published]
@@ -122,6 +131,8 @@ class Batch:
 
     def results(self) -> list[RecordResult]:
         """The records that are done. A dead letter is done when it is acknowledged."""
+        if self._is_all_done():
+            return [*map(RecordResult, self.records, self.decisions, map(self.answers.get, range(self.end)))]
         return [
             RecordResult(
                 self.records[at],
@@ -133,6 +144,12 @@ class Batch:
             for at in self._kept()
             if (self.are_letters_safe if at in self.errors else self._is_done(at))
         ]
+
+    def _is_all_done(self) -> bool:
+        """Whether every record is done and none is a dead letter."""
+        if self.errors or self.dropped or self.end < len(self.records):
+            return False
+        return all(at in self.answers or each.plan is None for at, each in enumerate(self.decisions))
 
     def _kept(self) -> list[int]:
         return [at for at in range(self.end) if at not in self.dropped]
@@ -203,14 +220,14 @@ class Delivery:
         self._sent = None
         for at, answer in answers:
             number = numbers[at]
-            if isinstance(answer, UnknownReply) and self._has_failed_too_often(number):
+            if isinstance(answer, Applied):
+                self._accept(number, answer)
+            elif isinstance(answer, UnknownReply) and self._has_failed_too_often(number):
                 self._refuse(number, Refused(answer.server, answer.problem, answer.advice, answer.cause))
             elif isinstance(answer, ServerUnavailable):
                 unavailable = answer
-            elif isinstance(answer, ServerError):
-                self._refuse(number, answer)
             else:
-                self._accept(number, answer)
+                self._refuse(number, answer)
         if unavailable is not None:
             raise unavailable
 
@@ -219,6 +236,8 @@ class Delivery:
         self._left = {number: plan for number, plan in self._left.items() if number in numbers}
 
     def _send(self, sink: Sink) -> tuple[list[int], Iterator[tuple[int, Applied | ServerError]]]:
+        if len(self._left) == len(self.plans):
+            return [*self.plans], sink.apply([*self._left.values()])
         numbers = [number for number in self.plans if number in self._left]
         return numbers, sink.apply([self._left[number] for number in numbers])
 
@@ -228,14 +247,12 @@ class Delivery:
         return plan is not None and plan.mode is not Mode.MARK and self._unknown[number] >= self.attempts
 
     def _accept(self, number: int, answer: Applied) -> None:
-        plan = self._left.get(number)
+        plan = self._left.pop(number, None)
         if plan is None:  # sent, and dropped before the answer came
             return
         if answer.verdict is Verdict.UNHEALED:
             self._left[number] = self.healing(number)
-            return
-        del self._left[number]
-        if plan.mode is not Mode.MARK:
+        elif plan.shape.mode is not Mode.MARK:
             self.answers[number] = answer
 
     def _refuse(self, number: int, error: ServerError) -> None:

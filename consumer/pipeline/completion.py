@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 import structlog
 
@@ -106,7 +107,10 @@ class Completion:
                 excess, batch.end = later, later.begin
             halt = self._send_letters(in_flight, assignment, retried)
         in_flight.drop_revoked(assignment())
-        self._dead_letter_counter.count(batch.judged())
+        if batch.errors:
+            self._dead_letter_counter.count(batch.judged())
+        else:
+            self._dead_letter_counter.count_good(batch.good())
         self._record(batch)
         if halt is not None:
             raise Halt(halt)
@@ -155,11 +159,11 @@ class Completion:
 
     def _record(self, batch: Batch) -> None:
         results = batch.results()
-        for result in results:
+        for result in results if batch.errors else ():
             if result.is_dead:
                 self._checkpoint.hold_offset(result.record)
                 self._held_at = self._clock()
-        self._checkpoint.finish((result.record for result in results if not result.is_dead), batch.generations)
+        self._checkpoint.finish([result.record for result in results if not result.is_dead], batch.generations)
         self._checkpoint.release_offsets(self._dead_letter_counter.ends_with_dead_letter)
         self._observer.records_done(results)
         self._report_drifts(results)
@@ -167,7 +171,8 @@ class Completion:
 
     def _report_drifts(self, results: Sequence[RecordResult]) -> None:
         """Count unexpected columns, and log each once."""
-        found = Counter(drift for each in results if not each.is_dead for drift in each.decision.drifts)
+        drifting = [each.decision.drifts for each in results if each.decision.drifts and not each.is_dead]
+        found = Counter(chain.from_iterable(drifting))
         for drift, count in found.items():
             self._observer.drifted(drift, count)
             if drift not in self._logged_drifts:
@@ -177,9 +182,9 @@ class Completion:
 
     def _report_databases(self, results: Sequence[RecordResult]) -> None:
         """Log once for each topic and database that its rows are not applied; the metrics count all such rows."""
-        for result in results:
+        for result in [each for each in results if each.decision.database]:
             found = result.record.topic, result.decision.database
-            if not found[1] or found in self._logged_databases or len(self._logged_databases) >= _MOST_LOGGED:
+            if found in self._logged_databases or len(self._logged_databases) >= _MOST_LOGGED:
                 continue
             self._logged_databases.add(found)
             _log.error(

@@ -44,11 +44,18 @@ class TopicCounts:
     in_a_row: int = 0
 
     def add(self, is_bad: bool) -> None:
+        """Count one record."""
         if len(self.recent) == self.recent.maxlen:
             self.bad -= self.recent[0]
         self.recent.append(is_bad)
         self.bad += is_bad
         self.in_a_row = self.in_a_row + 1 if is_bad else 0
+
+    def add_good(self, count: int) -> None:
+        """Count ``count`` records that are no dead letters."""
+        self.recent.extend([False] * count)
+        self.bad = sum(self.recent) if self.bad else 0
+        self.in_a_row = 0
 
 
 @dataclass(slots=True)
@@ -83,12 +90,20 @@ class DeadLetterCounter:
         for topic, is_bad in records.values():
             self.add(topic, is_bad)
 
+    def count_good(self, topics: Mapping[str, int]) -> None:
+        """Count records that are no dead letters: their number in each topic."""
+        for topic, count in topics.items():
+            self._of(topic).add_good(count)
+
     def ends_with_dead_letter(self, topic: str) -> bool:
         """Whether the topic's last record was a dead letter: the next records may show that all are."""
         return topic in self._topics and self._topics[topic].in_a_row > 0
 
     def add(self, topic: str, is_bad: bool) -> TopicCounts:
         """Count one record."""
-        seen = self._topics.setdefault(topic, TopicCounts(deque(maxlen=self.limit.window)))
+        seen = self._of(topic)
         seen.add(is_bad)
         return seen
+
+    def _of(self, topic: str) -> TopicCounts:
+        return self._topics.setdefault(topic, TopicCounts(deque(maxlen=self.limit.window)))

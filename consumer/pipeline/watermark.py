@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from consumer.events.record import Partition
@@ -46,10 +46,14 @@ class Watermark:
         """Records of a started partition were polled. Offsets of a partition must be begun in order."""
         self._runs[partition].begun.update(dict.fromkeys(offsets))
 
-    def finish(self, partition: Partition, offsets: Iterable[int], generation: int = 0) -> None:
+    def finish(self, partition: Partition, offsets: Sequence[int], generation: int = 0) -> None:
         """These records are done. Ignored if the partition has another generation or is not started."""
         run = self._runs.get(partition)
         if run is None or run.generation != generation:
+            return
+        if offsets and not run.done and [*run.begun] == offsets:  # all that were begun, as usual
+            run.begun = {}
+            run.past = run.next = offsets[-1] + 1
             return
         run.done.update(run.begun.keys() & offsets)
         while run.begun and (first := next(iter(run.begun))) in run.done:

@@ -1,10 +1,15 @@
-"""Encodes a plan as a call of ``apply.lua``, and decodes the script's reply. The script documents both formats."""
+"""Encodes a plan as a call of ``apply.lua``, and decodes the script's reply. The script documents both formats.
+
+A call is text in Redis' protocol: for each word ``$``, its length in bytes, and the word. Most of it is the same in all
+calls for plans of one shape, so that part is encoded once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -16,6 +21,8 @@ from consumer.planning.shape import TIME, Assigned, Extent, PlanShape
 from consumer.settings.sections import Guard
 
 _MOST_KNOWN = 4096
+ENCODE_ERRORS = "surrogateescape"
+"""A key of another program may not be UTF-8."""
 _PLAIN = 7
 """The number of parts of a reply if nothing is left to do. Else the mode, and whether the rest was due, follow."""
 # The usual reply is one number: (subscribers * 100000 + cleared keys) * 3 + update. apply.lua has the same numbers.
@@ -38,15 +45,39 @@ class PlanPart(StrEnum):
     MESSAGES = "messages"
 
 
-class _Prepared(NamedTuple):
-    """What all calls for plans of one shape have in common.
+class ScriptCall(msgspec.Struct, frozen=True, gc=False):
+    """A call of the script: the number of keys, the keys, the arguments.
 
-    ``text``: the shape as JSON, without keys and values. ``keys``: the texts before and after the id. ``values``: the
-    names of the values that are sent. ``has_time``: the time of the change is sent behind them.
+    ``count``: the number of these words. ``words``: the words in Redis' protocol.
     """
 
-    text: str
-    keys: tuple[tuple[str, ...], ...]
+    count: int
+    words: str
+
+
+def script_call(keys: Sequence[str], arguments: Sequence[str | int]) -> ScriptCall:
+    """A call that is not for a plan."""
+    words = [str(len(keys)), *keys, *map(str, arguments)]
+    return ScriptCall(len(words), _encoded(words))
+
+
+_Kind: TypeAlias = tuple[PlanShape, int, str, str, bool]
+
+
+class _Prepared(NamedTuple):
+    """What all calls for plans of one shape, for users with ids of one length, have in common.
+
+    ``size``: the number of words without messages. ``begin``: the number of keys, the keys and the shape; the id
+    belongs between the parts.
+    ``keys`` and ``shape``: the same without the number of keys, if there are more keys; ``key_count`` is their number.
+    ``values``: the names of the values that are sent. ``has_time``: the time of the change is sent behind them.
+    """
+
+    size: int
+    begin: tuple[str, ...]
+    keys: tuple[str, ...]
+    key_count: int
+    shape: str
     values: tuple[str, ...]
     has_time: bool
 
@@ -56,7 +87,7 @@ class Calls:
 
     def __init__(self, guard: Guard) -> None:
         self._guard_ttl = str(guard.tombstone_ttl_s)
-        self._known: dict[tuple[PlanShape, str, str, bool], _Prepared] = {}
+        self._known: dict[_Kind, _Prepared] = {}
 
     def of(
         self,
@@ -66,31 +97,39 @@ class Calls:
         mode: str = "",
         *,
         is_brief: bool = False,
-    ) -> list[str | int]:
-        """The call for a plan: the number of keys, the keys, the arguments.
+    ) -> ScriptCall:
+        """The call for a plan.
 
         ``derived``: keys to clear in addition to those that the plan names. ``mode``: replaces the plan's mode, unless
         "". ``is_brief``: leave out the whole image; the script asks for it if needed (:func:`is_asked_for_more`).
         """
-        key = plan.shape, part, mode, is_brief
-        call = self._known.get(key) or self._prepared_for(key)
-        number, values = str(plan.user.id), plan.values
-        words: list[str | int] = [number.join(each) for each in call.keys]
-        if derived:
-            words += derived
-        words.insert(0, len(words))
-        words += call.text, plan.version.to_text(), _condition(plan, part)
+        number, values, bodies = str(plan.user.id), plan.values, plan.bodies
+        kind = plan.shape, len(number), part, mode, is_brief
+        call = self._known.get(kind) or self._prepared_for(kind)
+        words = [plan.version.to_text(), _condition(plan, part)]
         words += [values[each] for each in call.values]
         if call.has_time:
             words.append(plan.time)
-        words += plan.bodies
-        return words
+        words += bodies
+        count = call.size + len(bodies)
+        if not derived:
+            return ScriptCall(count, number.join(call.begin) + _encoded(words))
+        begin = _encoded([str(call.key_count + len(derived))]) + number.join(call.keys)
+        return ScriptCall(count + len(derived), f"{begin}{_encoded(derived)}{call.shape}{_encoded(words)}")
 
-    def _prepared_for(self, key: tuple[PlanShape, str, str, bool]) -> _Prepared:
+    def _prepared_for(self, kind: _Kind) -> _Prepared:
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        found = self._known[key] = _prepare(*key, self._guard_ttl)
+        found = self._known[kind] = _prepare(*kind, self._guard_ttl)
         return found
+
+
+def _encoded(words: Sequence[str]) -> str:
+    return "".join([f"${len(each) if each.isascii() else _size(each)}\r\n{each}\r\n" for each in words])
+
+
+def _size(word: str) -> int:
+    return len(word.encode(errors=ENCODE_ERRORS))
 
 
 def _condition(plan: Plan, part: PlanPart) -> str:
@@ -100,7 +139,7 @@ def _condition(plan: Plan, part: PlanPart) -> str:
     return "" if plan.known_below is None else f"<{plan.known_below}"
 
 
-def _prepare(shape: PlanShape, part: str, mode: str, is_brief: bool, guard_ttl: str) -> _Prepared:
+def _prepare(shape: PlanShape, digits: int, part: str, mode: str, is_brief: bool, guard_ttl: str) -> _Prepared:
     whole = () if is_brief else shape.whole
     balance = ((shape.balance, shape.balance_value),) if shape.balance else ()
     assigned = (*shape.changed, *whole, *shape.updated, *balance)
@@ -132,8 +171,23 @@ def _prepare(shape: PlanShape, part: str, mode: str, is_brief: bool, guard_ttl: 
     }
     if shape.balance:
         text |= {"balance": numbers[shape.balance_value], "ttl": str(shape.balance_ttl_s)}
-    keys = tuple(parts_around_id(each, shape.user_type) for each in templates)
-    return _Prepared(msgspec.json.encode(text).decode(), keys, names, has_time)
+    described = _encoded([msgspec.json.encode(text).decode()])
+    keys = _keys(templates, shape.user_type, digits)
+    begin = _encoded([str(len(templates))]) + keys[0], *keys[1:-1], keys[-1] + described
+    count = 1 + len(templates) + 3 + len(names) + has_time
+    return _Prepared(count, begin, keys, len(templates), described, names, has_time)
+
+
+def _keys(templates: Sequence[str], user_type: str, digits: int) -> tuple[str, ...]:
+    """The keys of a user whose id has so many ``digits``, encoded and in order; the id belongs between the parts."""
+    stand_in = "0" * digits
+    parts = [""]
+    for template in templates:
+        around = parts_around_id(template, user_type)
+        parts[-1] += f"${_size(stand_in.join(around))}\r\n{around[0]}"
+        parts += around[1:]
+        parts[-1] += "\r\n"
+    return tuple(parts)
 
 
 def may_be_brief(plan: Plan) -> bool:
@@ -149,9 +203,7 @@ def is_asked_for_more(reply: Any) -> bool:
 def applied(reply: Sequence[Any] | int) -> Applied:
     """The script's reply as the plan's answer; more parts of the reply are ignored."""
     if isinstance(reply, int):
-        counts, updated = divmod(reply, _UPDATES)
-        receivers, cleared = divmod(counts, _MOST_CLEARED)
-        return Applied(Verdict.NEWER, False, None if updated == _NO_UPDATE else bool(updated), cleared, receivers)
+        return usual_answer(reply)
     verdict, config, updated, cleared, receivers, stored, differed = reply[:_PLAIN]
     return Applied(
         Verdict(verdict),
@@ -162,6 +214,14 @@ def applied(reply: Sequence[Any] | int) -> Applied:
         stored,
         differed,
     )
+
+
+@lru_cache(maxsize=_MOST_KNOWN)
+def usual_answer(reply: int) -> Applied:
+    """As :func:`applied`, for the usual reply. There are only a few different ones."""
+    counts, updated = divmod(reply, _UPDATES)
+    receivers, cleared = divmod(counts, _MOST_CLEARED)
+    return Applied(Verdict.NEWER, False, None if updated == _NO_UPDATE else bool(updated), cleared, receivers)
 
 
 def mode_left(reply: Sequence[Any] | int) -> tuple[str, bool] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from consumer.events.record import Partition
+from consumer.sink.call import ScriptCall, script_call
 from consumer.sink.rights import OFFSETS, REPLAY_KEY, STOPPED
 
 
@@ -27,15 +28,14 @@ def stopped_of(group: str) -> str:
     return f"{OFFSETS}{group}{STOPPED}"
 
 
-def advance(key: str, fields: Mapping[str, int]) -> list[str | int]:
+def advance(key: str, fields: Mapping[str, int]) -> ScriptCall:
     """The script's call that stores offsets, if the hash already has all these partitions."""
-    return [1, key, "advance", *_flat(fields)]
+    return script_call([key], ["advance", *_flat(fields)])
 
 
-def store(key: str, fields: Mapping[str, int], replay_key: str = "") -> list[str | int]:
+def store(key: str, fields: Mapping[str, int], replay_key: str = "") -> ScriptCall:
     """The script's call that stores offsets; with a ``replay_key`` only if that key exists, and only unknown ones."""
-    keys = [key, replay_key] if replay_key else [key]
-    return [len(keys), *keys, "remember", *_flat(fields)]
+    return script_call([key, replay_key] if replay_key else [key], ["remember", *_flat(fields)])
 
 
 def is_kept(reply: object) -> bool:

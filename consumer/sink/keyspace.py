@@ -14,7 +14,7 @@ from consumer.sink.client import address_of, ask, ask_one, connect
 from consumer.sink.cluster.plan_slots import slot, tags
 from consumer.sink.cluster.routes import Routes
 from consumer.sink.cluster.topology import Node, Topology
-from consumer.sink.script import Call, raise_first_error
+from consumer.sink.script import Command, raise_first_error
 
 _SCAN_COUNT = 1000
 _PARTS = 64
@@ -30,7 +30,7 @@ class Keyspace(Protocol):
     @property
     def parts(self) -> Sequence[str]: ...
 
-    def ask(self, questions: Sequence[Call]) -> list[Any]:
+    def ask(self, questions: Sequence[Command]) -> list[Any]:
         """The replies to commands (name, one key, arguments). An error reply is an exception in the list."""
         ...
 
@@ -59,7 +59,7 @@ class OneKeyspace:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
-    def ask(self, questions: Sequence[Call]) -> list[Any]:
+    def ask(self, questions: Sequence[Command]) -> list[Any]:
         pipeline: Any = self._client.pipeline(transaction=False)
         for question in questions:
             pipeline.execute_command(*question)
@@ -88,7 +88,7 @@ class ClusterKeyspace:
         self._routes = Routes(server, self._topology, is_guarded=False)
         self._lock = threading.Lock()
 
-    def ask(self, questions: Sequence[Call]) -> list[Any]:
+    def ask(self, questions: Sequence[Command]) -> list[Any]:
         with self._lock:
             return self._routes.send_to_masters([(slot(str(question[1])), question) for question in questions])
 

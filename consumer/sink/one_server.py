@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from consumer.errors import ServerError
 from consumer.events.record import Partition
@@ -12,7 +13,7 @@ from consumer.pipeline.protocols import Applied
 from consumer.planning.effect import Plan
 from consumer.settings.sections import Guard, Redis
 from consumer.sink import group_offsets
-from consumer.sink.call import Calls, applied, is_asked_for_more, may_be_brief
+from consumer.sink.call import Calls, applied, is_asked_for_more, may_be_brief, usual_answer
 from consumer.sink.client import Server, ask_one, connect, translate
 from consumer.sink.index.key_index import TrackedIndex
 from consumer.sink.index.scan_index import KeyIndex, ScanIndex, is_tracked
@@ -48,13 +49,22 @@ class OneServer:
         self._client.close()
 
     def send(self, plans: Sequence[Plan], derived: Sequence[Sequence[str]]) -> Answers:
+        of = self._calls.of
         self._script.send(
-            [self._calls.of(plan, keys, is_brief=may_be_brief(plan)) for plan, keys in zip(plans, derived, strict=True)]
+            [of(plan, keys, is_brief=may_be_brief(plan)) for plan, keys in zip(plans, derived, strict=True)]
         )
         return partial(self._answers, plans, derived)
 
     def _answers(self, plans: Sequence[Plan], derived: Sequence[Sequence[str]]) -> list[Applied | ServerError]:
         replies = self._script.receive()
+        try:
+            return [*map(usual_answer, replies)]
+        except TypeError:  # a list or an error
+            return self._any_answers(plans, derived, replies)
+
+    def _any_answers(
+        self, plans: Sequence[Plan], derived: Sequence[Sequence[str]], replies: list[Any]
+    ) -> list[Applied | ServerError]:
         if absent := [at for at, reply in enumerate(replies) if is_asked_for_more(reply)]:
             again = self._script.call([self._calls.of(plans[at], derived[at]) for at in absent])
             for at, reply in zip(absent, again, strict=True):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain
+from itertools import chain, compress
+from operator import not_
 from typing import TypeAlias
 
 import redis
@@ -85,11 +86,13 @@ class RedisSink:
                 if isinstance(answer, Reconnected):
                     anew = answer
                     continue
-                if isinstance(answer, ServerError) or answer.verdict is Verdict.UNHEALED:
+                if waiting and (isinstance(answer, ServerError) or answer.verdict is Verdict.UNHEALED):
                     blocked.add((plan.user, plan.table))
                 yield number, answer
             if anew is not None:
                 raise anew
+            if not waiting:
+                return
             waiting = [(number, plan) for number, plan in waiting if (plan.user, plan.table) not in blocked]
             wave, waiting = _first_of_each_user(waiting)
             if not wave:
@@ -121,31 +124,38 @@ class RedisSink:
 
     def _send(self, wave: Sequence[_Numbered]) -> Answers:
         plans = [plan for _, plan in wave]
+        if any(plan.shape.prefixes for plan in plans):
+            return self._send_with_derived(plans)
+        with _translated():
+            return partial(self._received, self._servers.send(plans, [()] * len(plans)))
+
+    def _received(self, answers: Answers) -> Sequence[Applied | ServerError]:
+        with _translated():
+            return answers()
+
+    def _send_with_derived(self, plans: Sequence[Plan]) -> Answers:
         by_plan = [plan.prefixes for plan in plans]
         prefixes = list(chain.from_iterable(by_plan))
         with _translated():
-            found = self._index.matching(prefixes) if prefixes else {}
+            found = self._index.matching(prefixes)
             try:
                 answers = self._servers.send(plans, [[key for each in some for key in found[each]] for some in by_plan])
             except BaseException:
-                if prefixes:
-                    self._index.close_windows(prefixes, set(prefixes))
+                self._index.close_windows(prefixes, set(prefixes))
                 raise
-        return partial(self._received, plans, by_plan, prefixes, answers)
+        return partial(self._received_with_derived, plans, by_plan, prefixes, answers)
 
-    def _received(
+    def _received_with_derived(
         self, plans: Sequence[Plan], by_plan: Sequence[Sequence[str]], prefixes: Sequence[str], answers: Answers
     ) -> Sequence[Applied | ServerError]:
         cleared = set(prefixes)  # until the answers are known: they may be lost although the plans were applied
         with _translated():
             try:
                 found = answers()
-                if prefixes:
-                    told = zip(plans, by_plan, found, strict=True)
-                    cleared = {each for plan, some, answer in told if _may_have_cleared(plan, answer) for each in some}
+                told = zip(plans, by_plan, found, strict=True)
+                cleared = {each for plan, some, answer in told if _may_have_cleared(plan, answer) for each in some}
             finally:
-                if prefixes:
-                    self._index.close_windows(prefixes, cleared)
+                self._index.close_windows(prefixes, cleared)
         return found
 
 
@@ -166,16 +176,22 @@ def _first_of_each_user(
     A later plan of a user and table is sent only after the earlier one was acknowledged. If the earlier one failed, the
     guard would accept the later one and refuse the retry as old. Then what only the earlier one writes would be lost.
     """
-    first: dict[tuple[UserId, str], tuple[int, Plan]] = {}
-    rest = []
-    for numbered in waiting:
-        version = numbered[1].user, numbered[1].table
-        if version in first:
-            rest.append(numbered)
-        else:
-            first[version] = numbered
-    # Plans without messages first: who hears of a deposit then finds the fields of its transaction in Redis.
-    return sorted(first.values(), key=lambda numbered: bool(numbered[1].shape.channels)), rest
+    versions = [(plan.user, plan.shape.table) for _, plan in waiting]
+    if len(set(versions)) == len(waiting):
+        return _without_messages_first(waiting), []
+    first: dict[tuple[UserId, str], _Numbered] = {}
+    rest = [
+        each for version, each in zip(versions, waiting, strict=True) if first.setdefault(version, each) is not each
+    ]
+    return _without_messages_first(list(first.values())), rest
+
+
+def _without_messages_first(wave: list[_Numbered]) -> list[_Numbered]:
+    """Plans without messages first: who hears of a deposit then finds the fields of its transaction in Redis."""
+    are_silent = [not plan.shape.channels for _, plan in wave]
+    if not any(are_silent):
+        return wave
+    return [*compress(wave, are_silent), *compress(wave, map(not_, are_silent))]
 
 
 def _may_have_cleared(plan: Plan, answer: Applied | ServerError) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeAlias
 
 import hiredis
 import redis
@@ -18,6 +18,7 @@ import structlog
 
 from consumer.errors import Reconnected
 from consumer.settings.sections import Redis
+from consumer.sink.call import ENCODE_ERRORS, ScriptCall
 from consumer.sink.client import connect, is_refusal
 
 _log = structlog.get_logger(__name__)
@@ -32,8 +33,9 @@ _LIBRARY = f"#!lua name={_FUNCTION}\n{_LUA}\nredis.register_function('{_FUNCTION
 
 _LOAD = {_AS_FUNCTION: ("FUNCTION", "LOAD", "REPLACE", _LIBRARY), _AS_SCRIPT: ("SCRIPT", "LOAD", _SCRIPT)}
 
-Call = Sequence[str | int]
-"""A call of the script: the number of keys, the keys, the arguments. Or a Redis command with its arguments."""
+Command: TypeAlias = Sequence[str | int]
+"""A Redis command with its arguments."""
+Call: TypeAlias = ScriptCall | Command
 
 
 class _NewConnection(redis.ConnectionError):
@@ -92,7 +94,7 @@ class Script:
         """
         self._abandon()
         try:
-            if self._command is None and any(map(_is_of_script, calls)):
+            if self._command is None and any(isinstance(call, ScriptCall) for call in calls):
                 self._command = self._first_load()
             self._send(calls)
         except _NewConnection:
@@ -129,11 +131,9 @@ class Script:
         The client's own pipeline does this too, but costs several times as much: it checks every argument and every
         reply in Python.
         """
-        words = self._command or ()
         connection = self._client.connection_pool.get_connection()
         try:
-            packed = [_pack((*words, *call) if type(call[0]) is int else (*call,)) for call in calls]
-            connection.send_packed_command([b"".join(packed)])
+            connection.send_packed_command([_packed(calls, self._command or ())])
         except BaseException:
             connection.disconnect()
             self._client.connection_pool.release(connection)
@@ -149,19 +149,18 @@ class Script:
 
     def _receive(self, count: int) -> list[Any]:
         connection, self._connection = self._connection, None
-        replies: list[Any] = []
         try:
-            for _ in range(count):
-                try:
-                    replies.append(connection.read_response(disconnect_on_error=False))
-                except redis.ResponseError as error:
-                    replies.append(error)
+            # The parser's own method: the connection's would take most of the time of a reply (see decision 28).
+            read = connection._parser.read_response  # noqa: SLF001
+            return [read() for _ in range(count)]
+        except OSError as error:
+            connection.disconnect()
+            raise redis.ConnectionError(f"while reading replies: {error}") from error
         except BaseException:
             connection.disconnect()  # a later call must not read the remaining replies
             raise
         finally:
             self._client.connection_pool.release(connection)
-        return replies
 
     def _connected(self, connection: Any) -> None:
         connection.on_connect()
@@ -224,19 +223,26 @@ def pairs_of(fields: Mapping[str, int]) -> list[str | int]:
     return [part for field in fields.items() for part in field]
 
 
-def _pack(command: tuple[Any, ...]) -> bytes:
+def _packed(calls: Sequence[Call], command: Sequence[str]) -> bytes:
+    """The calls in Redis' protocol. ``command``: the words before a call of the script."""
+    before = "".join(f"\r\n${len(word)}\r\n{word}" for word in command) + "\r\n"
+    more = len(command)
+    return b"".join(
+        [
+            f"*{call.count + more}{before}{call.words}".encode(errors=ENCODE_ERRORS)
+            if isinstance(call, ScriptCall)
+            else _pack(call)
+            for call in calls
+        ]
+    )
+
+
+def _pack(command: Command) -> bytes:
     pack: Any = hiredis.pack_command  # its type stub allows only tuples with one item
-    packed: bytes
-    try:
-        packed = pack(command)
-    except UnicodeEncodeError:
-        # A key of another program that is not UTF-8.
-        packed = pack(tuple(str(part).encode(errors="surrogateescape") for part in command))
+    packed: bytes = pack(
+        tuple(part.encode(errors=ENCODE_ERRORS) if isinstance(part, str) else part for part in command)
+    )
     return packed
-
-
-def _is_of_script(call: Call) -> bool:
-    return type(call[0]) is int
 
 
 def _is_lost(reply: object) -> bool:

@@ -127,27 +127,29 @@ class ClusterServers:
         fields = group_offsets.fields_of(offsets)
         of_runs = [group_offsets.replay_key_of(replay_key, part) if replay_key else "" for part in self._keys.parts]
         return self._are_kept(
-            group_offsets.store(key, fields, of_run) for key, of_run in zip(self._offsets, of_runs, strict=True)
+            (key, group_offsets.store(key, fields, of_run)) for key, of_run in zip(self._offsets, of_runs, strict=True)
         )
 
     def advance(self, offsets: Mapping[Partition, int]) -> bool:
         fields = group_offsets.fields_of(offsets)
         return self._are_kept(
-            group_offsets.advance(key, fields) if fields else ("EXISTS", key) for key in self._offsets
+            (key, group_offsets.advance(key, fields) if fields else ("EXISTS", key)) for key in self._offsets
         )
 
     def stored_offsets(self) -> Mapping[Partition, int]:
         # A partition that some nodes do not know counts as unknown: those nodes were emptied.
-        told = self._asked([("HGETALL", key) for key in self._offsets])
+        told = self._asked([(key, ("HGETALL", key)) for key in self._offsets])
         return group_offsets.known([fields_of(each) for each in told])
 
     def store_stop_offsets(self, offsets: Mapping[Partition, int]) -> None:
-        self._asked([("HSET", self._stopped, *pairs_of(group_offsets.fields_of(offsets)))])
+        pairs = pairs_of(group_offsets.fields_of(offsets))
+        self._asked([(self._stopped, ("HSET", self._stopped, *pairs))])
 
     def delete_stop_offsets(self, partitions: Collection[Partition]) -> None:
-        self._asked([("HDEL", self._stopped, *map(group_offsets.field_of, partitions))])
+        fields = map(group_offsets.field_of, partitions)
+        self._asked([(self._stopped, ("HDEL", self._stopped, *fields))])
 
-    def _are_kept(self, calls: Iterable[Call]) -> bool:
+    def _are_kept(self, calls: Iterable[tuple[str, Call]]) -> bool:
         return all(group_offsets.is_kept(reply) for reply in self._asked(list(calls)))
 
     def accept_new_connection(self) -> None:
@@ -218,9 +220,9 @@ class ClusterServers:
                 succeeded.append((step, reply))
         return succeeded
 
-    def _asked(self, calls: Sequence[Call]) -> Sequence[Any]:
-        """The replies. The slot is that of the first key, which follows the command's name or the number of keys."""
-        return raise_first_error(self._routes.send_to_masters([(slot(str(call[1])), call) for call in calls]))
+    def _asked(self, calls: Sequence[tuple[str, Call]]) -> Sequence[Any]:
+        """The replies. Each call comes with the key that decides its slot."""
+        return raise_first_error(self._routes.send_to_masters([(slot(key), call) for key, call in calls]))
 
 
 _OLD = (Verdict.STALE, Verdict.DUPLICATE)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hiredis
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
 from consumer.planning.decision import decide
 from consumer.planning.effect import Plan
 from consumer.planning.shape import Mode, PlanShape, changed_shape, shared
 from consumer.settings.sections import Guard
-from consumer.sink.call import Calls, PlanPart
+from consumer.sink.call import Calls, PlanPart, ScriptCall, script_call
 from tests.support.scenario import load_all
 
 RULES = reference()
@@ -24,6 +30,16 @@ def deposit(offset: int) -> Plan:
     plan = decide(change.record(offset), RULES).plan
     assert plan is not None
     return plan
+
+
+def words_of(call: ScriptCall) -> list[str]:
+    """The words as Redis reads them."""
+    reader = hiredis.Reader(encoding="utf-8", errors="surrogateescape")
+    reader.feed(f"*{call.count}\r\n{call.words}".encode(errors="surrogateescape"))
+    words = reader.gets()
+    assert isinstance(words, list)
+    assert reader.gets() is False, "nothing is left"
+    return words
 
 
 def test_equal_changes_have_one_shape() -> None:
@@ -47,8 +63,8 @@ def test_a_call_has_every_key_and_every_value_of_the_effects() -> None:
     assert len(PLANS) > 20
     calls = Calls(Guard())
     for plan in PLANS:
-        count, *words = calls.of(plan)
-        assert isinstance(count, int)
+        number, *words = words_of(calls.of(plan))
+        count = int(number)
         keys = {plan.guard, *plan.cleared.keys, *(plan.removed.keys if plan.removed else ())}
         keys |= {each.key for each in (plan.config, plan.balance, plan.update) if each is not None}
         assert set(words[:count]) == keys
@@ -60,15 +76,35 @@ def test_a_call_has_every_key_and_every_value_of_the_effects() -> None:
 def test_a_short_call_leaves_out_what_only_the_whole_image_needs() -> None:
     calls, plan = Calls(Guard()), deposit(1)
     assert plan.config is not None
-    short, long = calls.of(plan, is_brief=True), calls.of(plan)
+    short, long = words_of(calls.of(plan, is_brief=True)), words_of(calls.of(plan))
     assert len(short) < len(long)
     assert set(plan.config.changed.values()) <= set(short)
 
 
 def test_the_part_and_the_mode_are_in_the_text_of_the_shape() -> None:
     calls, plan = Calls(Guard()), deposit(1)
-    made = [calls.of(plan, part=part, mode=mode) for part in PlanPart for mode in ("", Mode.FILL)]
-    assert len({str(words[1 + int(words[0])]) for words in made}) == len(made)
+    made = [words_of(calls.of(plan, part=part, mode=mode)) for part in PlanPart for mode in ("", Mode.FILL)]
+    assert len({words[1 + int(words[0])] for words in made}) == len(made)
+
+
+@given(st.text(st.characters(codec="utf-8")), st.text(), st.lists(st.text()), st.integers(0, 10**20))
+def test_a_call_has_the_same_words_whatever_they_contain(
+    value: str, body: str, derived: list[str], number: int
+) -> None:
+    plan = structs.replace(deposit(1), user=UserId("live", number), values={"wallet_balance": value}, bodies=(body,))
+    for keys in (derived, ()):
+        count, *words = words_of(Calls(Guard()).of(plan, keys, is_brief=True))
+        before = len(words) - 6
+        assert int(count) == before
+        assert words[:before] == [*words_of(Calls(Guard()).of(plan, is_brief=True))[1 : before + 1 - len(keys)], *keys]
+        assert words[before + 1 :] == [plan.version.to_text(), "", value, plan.time, body]
+        assert plan.guard == words[0]
+
+
+def test_a_key_of_another_program_need_not_be_utf_8() -> None:
+    odd = b"user_stats:\xff\xfe".decode(errors="surrogateescape")
+    assert odd in words_of(Calls(Guard()).of(deposit(1), [odd]))
+    assert words_of(script_call([odd], ["remember", "größe", 7])) == ["1", odd, "remember", "größe", "7"]
 
 
 def test_a_plan_that_was_applied_before_has_no_messages() -> None:
