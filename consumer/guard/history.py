@@ -217,7 +217,9 @@ class Histories:
 
     def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         """As :meth:`History.first_sent`."""
-        return self._history((event.place.topic, event.place.partition)).first_sent(event, value)
+        place = event.place
+        history = self._of.get((place.topic, place.partition)) or self._history((place.topic, place.partition))
+        return history.first_sent(event, value)
 
     def first_offset(self, partition: Partition, change: StreamedChange) -> int | None:
         """As :meth:`PartitionHistory.first_offset`."""

@@ -28,8 +28,10 @@ class OpenTransaction:
         """Add a new change."""
         row = change.table, change.key
         if change.transaction != self._transaction:
-            self._transaction, self._began, self._count = change.transaction, change.offset, 0
-            self._rows, self._firsts, self._doubtful = {}, {}, {}
+            self._transaction, self._place, self._count = change.transaction, change.place, change.count
+            self._began = change.offset
+            self._rows, self._firsts, self._doubtful = {row: change.after}, {change.identity: change.offset}, {}
+            return
         first = self._firsts.setdefault(change.identity, change.offset)
         if first < change.offset and change.count <= self._count and change.place <= self._place:
             self._doubtful[row] = change.offset

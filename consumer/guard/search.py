@@ -65,18 +65,19 @@ class HighestNumbers:
     def __init__(self) -> None:
         self.since_ms = ALWAYS
         self._have_fallen = False
-        self._highest: dict[str, Number] = {}
-        self._latest: dict[str, int] = {}
+        self._highest: dict[str, tuple[Number, int]] = {}
 
     def count(self, change: StreamedChange) -> None:
         """Count a change."""
-        highest = self._highest.get(change.numbered_by)
-        if highest is None or change.number > highest:
-            self._highest[change.numbered_by] = change.number
-        elif change.number < highest:
-            self._have_fallen = True
-        if change.ts_ms > self._latest.get(change.numbered_by, ALWAYS):
-            self._latest[change.numbered_by] = change.ts_ms
+        number, ts_ms = change.number, change.ts_ms
+        known = self._highest.get(change.numbered_by)
+        if known is not None:
+            highest, latest = known
+            if number < highest:
+                self._have_fallen, number = True, highest
+            if ts_ms < latest:
+                ts_ms = latest
+        self._highest[change.numbered_by] = number, ts_ms
 
     def are_of_one_log(self, change: StreamedChange, clock_ms: int) -> bool:
         """Whether all numbers are of one server, never fell, and neither number nor time falls with this change.
@@ -85,19 +86,20 @@ class HighestNumbers:
         too: in MySQL's group replication each member takes GTIDs from a block of its own, so a higher number may be
         older. A time that is lower by up to ``clock_ms`` does not count as fallen: transactions of one server overlap.
         """
-        highest = self._highest
-        if not highest:
+        if not self._highest:
             return True
-        if len(highest) > 1 or change.numbered_by not in highest or self._have_fallen:
+        known = self._highest.get(change.numbered_by)
+        if len(self._highest) > 1 or known is None or self._have_fallen:
             return False
-        is_rising = change.number >= highest[change.numbered_by]
-        return is_rising and change.ts_ms + clock_ms >= self._latest[change.numbered_by]
+        highest, latest = known
+        return bool(change.number >= highest) and change.ts_ms + clock_ms >= latest
 
     def is_surely_new(self, change: StreamedChange) -> bool:
         """Whether the change is surely new: if it had been sent before, its number would have been seen."""
-        highest = self._highest.get(change.numbered_by)
-        is_above = change.is_number_exact and (highest is None or change.number > highest)
-        return is_above and (not change.is_timed or change.ts_ms > self._latest.get(change.numbered_by, ALWAYS))
+        if not change.is_number_exact:
+            return False
+        known = self._highest.get(change.numbered_by)
+        return known is None or (change.number > known[0] and (not change.is_timed or change.ts_ms > known[1]))
 
 
 class LogOrder(NamedTuple):

@@ -9,6 +9,7 @@ import msgspec
 
 from consumer.events.event import ChangeEvent, Operation, RowImage
 from consumer.events.position import SourcePosition
+from consumer.events.row import values_of
 
 Key: TypeAlias = tuple[object, ...]
 Number: TypeAlias = Any
@@ -117,7 +118,7 @@ def _hashed(row: RowImage | None) -> int:
     if row is None:
         return 0
     try:
-        return hash(tuple(row.values()))
+        return hash(values_of(row))
     except TypeError:  # a column of arrays or objects
         return hash(_encode(row))
 
