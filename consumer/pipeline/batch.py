@@ -236,8 +236,6 @@ class Delivery:
         self._left = {number: plan for number, plan in self._left.items() if number in numbers}
 
     def _send(self, sink: Sink) -> tuple[list[int], Iterator[tuple[int, Applied | ServerError]]]:
-        if len(self._left) == len(self.plans):
-            return [*self.plans], sink.apply([*self._left.values()])
         numbers = [number for number in self.plans if number in self._left]
         return numbers, sink.apply([self._left[number] for number in numbers])
 
@@ -247,12 +245,14 @@ class Delivery:
         return plan is not None and plan.mode is not Mode.MARK and self._unknown[number] >= self.attempts
 
     def _accept(self, number: int, answer: Applied) -> None:
-        plan = self._left.pop(number, None)
+        plan = self._left.get(number)
         if plan is None:  # sent, and dropped before the answer came
             return
         if answer.verdict is Verdict.UNHEALED:
             self._left[number] = self.healing(number)
-        elif plan.shape.mode is not Mode.MARK:
+            return
+        del self._left[number]
+        if plan.shape.mode is not Mode.MARK:
             self.answers[number] = answer
 
     def _refuse(self, number: int, error: ServerError) -> None:
