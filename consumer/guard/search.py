@@ -75,8 +75,7 @@ class HighestNumbers:
             highest, latest = known
             if number < highest:
                 self._have_fallen, number = True, highest
-            if ts_ms < latest:
-                ts_ms = latest
+            ts_ms = max(ts_ms, latest)
         self._highest[change.numbered_by] = number, ts_ms
 
     def are_of_one_log(self, change: StreamedChange, clock_ms: int) -> bool:

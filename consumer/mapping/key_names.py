@@ -23,6 +23,13 @@ class KeyNames:
         """All names that were added under ``prefix``."""
         return tuple(prefix + end for end in self._ends.get(prefix, ()))
 
+    def of_all(self, prefixes: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """The names under each of ``prefixes``."""
+        found: dict[str, tuple[str, ...]] = dict.fromkeys(prefixes, ())
+        for prefix in self._ends.keys() & found.keys():
+            found[prefix] = self.of(prefix)
+        return found
+
     def add(self, prefix: str, name: str) -> None:
         """Add ``name``, which begins with ``prefix``."""
         end = name[len(prefix) :]

@@ -165,7 +165,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     @property
     def prefixes(self) -> Sequence[str]:
         """The prefixes of the derived keys that are cleared by prefix."""
-        return [str(self.user.id).join(each) for each in self.shape.prefixes]
+        return [*map(str(self.user.id).join, self.shape.prefixes)]
 
     @property
     def messages(self) -> tuple[Publish, ...]:

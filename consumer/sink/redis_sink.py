@@ -138,8 +138,9 @@ class RedisSink:
         prefixes = list(chain.from_iterable(by_plan))
         with _translated():
             found = self._index.matching(prefixes)
+            derived = [[*chain.from_iterable(map(found.__getitem__, some))] for some in by_plan]
             try:
-                answers = self._servers.send(plans, [[key for each in some for key in found[each]] for some in by_plan])
+                answers = self._servers.send(plans, derived)
             except BaseException:
                 self._index.close_windows(prefixes, set(prefixes))
                 raise
@@ -152,8 +153,9 @@ class RedisSink:
         with _translated():
             try:
                 found = answers()
-                told = zip(plans, by_plan, found, strict=True)
-                cleared = {each for plan, some, answer in told if _may_have_cleared(plan, answer) for each in some}
+                have_cleared = [*map(_may_have_cleared, plans, found)]
+                if not all(have_cleared):
+                    cleared = {*chain.from_iterable(compress(by_plan, have_cleared))}
             finally:
                 self._index.close_windows(prefixes, cleared)
         return found
@@ -197,4 +199,6 @@ def _without_messages_first(wave: list[_Numbered]) -> list[_Numbered]:
 def _may_have_cleared(plan: Plan, answer: Applied | ServerError) -> bool:
     if isinstance(answer, ServerError):
         return not isinstance(answer, Refused)
-    return answer.is_accepted and bool(answer.differed or plan.mode is not Mode.REBUILD)
+    if plan.shape.mode is Mode.REBUILD and not answer.differed:
+        return False
+    return answer.verdict is Verdict.NEWER or answer.is_accepted

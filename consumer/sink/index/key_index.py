@@ -135,7 +135,7 @@ class TrackedIndex:
 
     def close_windows(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
         with self._lock:
-            if self._warm and all(prefix in self._names.open for prefix in prefixes):
+            if self._warm and self._names.is_open(prefixes):
                 try:
                     self._ping(prefixes, accepted)
                     return
@@ -233,7 +233,8 @@ class TrackedIndex:
         if not asked.key:
             if isinstance(answer, redis.ResponseError):
                 raise answer
-            self._names.close(asked.prefixes, asked.accepted)
+            if asked.prefixes:
+                self._names.close(asked.prefixes, asked.accepted)
         elif answer == 0 or isinstance(answer, redis.exceptions.AskError):  # AskError: another node has it
             self._names.gone(asked.prefixes[0], asked.key)
 

@@ -8,17 +8,16 @@ from dataclasses import dataclass, field
 from consumer.mapping.key_names import KeyNames
 
 
-@dataclass(slots=True)
-class _Window:
-    """A prefix between look-up and answer. ``open``: the number of look-ups without an answer.
+@dataclass(slots=True, eq=False)
+class _LookUp:
+    """A look-up without an answer yet: the windows of its ``prefixes`` are open.
 
-    ``touched``: the keys that were touched meanwhile, also those that the script removed. ``is_cleared``: a plan was
-    accepted, or may have been.
+    ``touched``: the keys that were touched meanwhile, by prefix, also those that the script removed.
     """
 
-    open: int = 0
-    touched: set[str] = field(default_factory=set)
-    is_cleared: bool = False
+    asked: Sequence[str]
+    prefixes: frozenset[str]
+    touched: dict[str, set[str]] = field(default_factory=dict)
 
 
 class TrackedNames:
@@ -29,7 +28,7 @@ class TrackedNames:
 
     def __init__(self) -> None:
         self._names = KeyNames()
-        self._windows: dict[str, _Window] = {}
+        self._open: list[_LookUp] = []
         self._doubtful: dict[str, str] = {}
         self.late: list[str] = []
         """Keys that were written inside a window, and must be cleared."""
@@ -38,9 +37,13 @@ class TrackedNames:
         return len(self._names)
 
     @property
-    def open(self) -> Collection[str]:
+    def open(self) -> frozenset[str]:
         """The prefixes whose windows are open."""
-        return self._windows.keys()
+        return frozenset().union(*(each.prefixes for each in self._open))
+
+    def is_open(self, prefixes: Sequence[str]) -> bool:
+        """Whether there is a look-up of ``prefixes`` without an answer."""
+        return any(each.asked == prefixes for each in self._open)
 
     def found(self, prefix: str, key: str) -> None:
         """The key exists."""
@@ -48,32 +51,28 @@ class TrackedNames:
 
     def look_up(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """The names of each prefix. Opens a window for each prefix."""
-        for prefix in prefixes:
-            self._windows.setdefault(prefix, _Window()).open += 1
-        return {prefix: self._names.of(prefix) for prefix in prefixes}
+        self._open.append(_LookUp(prefixes, frozenset(prefixes)))
+        return self._names.of_all(prefixes)
 
     def touched(self, keys: Iterable[tuple[str, str]]) -> None:
         """The server reported these keys as touched, each with its prefix."""
         for prefix, key in keys:
-            if prefix in self._windows:
-                self._windows[prefix].touched.add(key)
-            else:
+            windows = [each for each in self._open if prefix in each.prefixes]
+            for each in windows:
+                each.touched.setdefault(prefix, set()).add(key)
+            if not windows:
                 self._doubt(prefix, key)
 
     def close(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
         """End the windows of a look-up. Keys that were touched in those of ``accepted`` were cleared, or are late."""
-        for prefix in prefixes:
-            window = self._windows[prefix]
-            window.open -= 1
-            window.is_cleared |= prefix in accepted
-            if window.open:
-                continue
-            del self._windows[prefix]
-            if window.is_cleared:
-                self._names.remove(prefix, window.touched)
-                self.late += window.touched
+        ended = next(each for each in self._open if each.asked == prefixes)
+        self._open.remove(ended)
+        for prefix, keys in ended.touched.items():
+            if prefix in accepted:
+                self._names.remove(prefix, keys)
+                self.late += keys
             else:
-                for key in window.touched:
+                for key in keys:
                     self._doubt(prefix, key)
 
     def doubtful(self) -> list[tuple[str, str]]:
@@ -93,8 +92,8 @@ class TrackedNames:
 
     def forget(self) -> set[str]:
         """Drop everything. Answers the prefixes whose windows were open: keys in them may not be reported."""
-        lost = set(self._windows)
-        self._windows.clear()
+        lost = set(self.open)
+        self._open.clear()
         self.emptied()
         return lost
 

@@ -15,6 +15,7 @@ from consumer.mapping.reference import reference
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.index.key_index import TrackedIndex
 from consumer.sink.index.scan_index import KeyIndex, ScanIndex
+from consumer.sink.index.tracking import READ_TIMEOUT_S
 from consumer.sink.keyspace import OneKeyspace
 from consumer.sink.redis_sink import RedisSink
 from tests.integration.redis.conftest import ONE_SERVER
@@ -44,6 +45,27 @@ def tracked(client: redis.Redis) -> Iterator[TrackedIndex]:
 
 def test_what_was_there_before_the_start_is_known(tracked: TrackedIndex) -> None:
     assert tracked.matching([MINE]) == {MINE: (f"{MINE}day",)}
+
+
+def test_while_nothing_happens_the_connection_is_checked_and_the_index_stays(tracked: TrackedIndex) -> None:
+    with structlog.testing.capture_logs() as logs:
+        time.sleep(2.5 * READ_TIMEOUT_S)
+    assert tracked.is_warm
+    assert [each["action"] for each in logs] == []
+
+
+def test_what_is_touched_between_two_look_ups_of_one_user_goes_with_either(
+    client: redis.Redis, tracked: TrackedIndex
+) -> None:
+    """Two batches are in flight at a time, so two windows of one user may be open."""
+    both = [MINE, "financial_summary:live:11:"]
+    tracked.matching([MINE])
+    tracked.matching(both)
+    client.set(f"{MINE}late", "x")
+    time.sleep(0.2)
+    tracked.close_windows([MINE], ())
+    tracked.close_windows(both, [MINE])
+    eventually(lambda: not client.exists(f"{MINE}late"))
 
 
 def test_scan_and_index_answer_alike(client: redis.Redis, tracked: TrackedIndex) -> None:
