@@ -12,7 +12,7 @@ import msgspec
 
 from consumer.errors import InvalidValue, MissingColumn
 from consumer.events.event import UNAVAILABLE, RowImage, TableSchema
-from consumer.events.value import NO_SCHEMA, Canonicalizer, canonicalizer_of
+from consumer.events.value import NO_SCHEMA, Canonicalizer, Kind, canonicalizer_of
 from consumer.mapping.rules import Column, UserTable
 
 _ABSENT = object()
@@ -61,7 +61,8 @@ class Cell(NamedTuple):
     """A column in the form for the loops below.
 
     ``at``: its place in the table. ``default``: used for a column that is not in the row. ``null``: what Redis holds
-    for NULL. ``texts``: for records without schema, by class of the raw value.
+    for NULL. ``texts``: for records without schema, by class of the raw value. ``accepted``: classes of which every
+    value can be read.
     """
 
     at: int
@@ -73,6 +74,7 @@ class Cell(NamedTuple):
     scale: int
     default: str | None
     is_required: bool
+    accepted: frozenset[type]
 
 
 class Cells:
@@ -105,7 +107,9 @@ def _cell(at: int, column: Column) -> Cell:
     canonicalize, null = canonicalizer_of(column.kind), column.default or ""
     texts = {each: Texts(canonicalize, column.scale) for each in (str, int, bool, type(None))}
     texts[type(None)][None] = null
-    return Cell(at, column.name, column.field, null, texts, canonicalize, column.scale, column.default, column.required)
+    accepted: frozenset[type] = frozenset({type(None), str} if column.kind is Kind.TEXT else {type(None)})
+    how = canonicalize, column.scale, column.default, column.required
+    return Cell(at, column.name, column.field, null, texts, *how, accepted)
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import compress
-from operator import getitem, itemgetter, ne
+from operator import ne
 from typing import NamedTuple, TypeAlias
 
 from consumer.errors import InvalidValue
@@ -31,6 +31,8 @@ _MOST_KNOWN = 2048
 _MOST_ID = 2**63 - 1
 _Values: TypeAlias = tuple[object, ...]
 _Places: TypeAlias = tuple[int, ...]
+_Doubtful: TypeAlias = tuple[tuple[int, Mapping[object, str]], ...]
+"""Columns, by place in the row, each with the texts of its values."""
 
 
 def usual_update(event: ChangeEvent, rules: Rules) -> Plan | None:
@@ -46,13 +48,14 @@ def usual_update(event: ChangeEvent, rules: Rules) -> Plan | None:
     follows = layout.follows(tuple(compress(layout.places, map(ne, new, old))))
     if follows is None:
         return None
-    user, texts = layout.user(new), layout.texts(new)
-    if user is None or texts is None:
+    user = layout.user(new)
+    if user is None or not layout.is_readable(new):
         return None
     changed: dict[str, str] = {}
-    for at, place, cell in follows.cells:
-        raw, text = old[place], texts[at]
-        if raw is not None and new[place] is not None and _text(cell, raw) in (text, None):
+    for place, cell in follows.cells:
+        raw, raw_before = new[place], old[place]
+        text = cell.texts[raw.__class__][raw]
+        if raw is not None and raw_before is not None and _text(cell, raw_before) in (text, None):
             return None  # two ways to write one value, or an old value that can't be read
         changed[cell.field] = text
     try:
@@ -60,17 +63,17 @@ def usual_update(event: ChangeEvent, rules: Rules) -> Plan | None:
     except InvalidValue:
         return None
     bodies = tuple([body(event, user, each, changed) for each in follows.event_types])
-    values = _RowTexts(user, layout, texts, changed)
+    values = _RowTexts(user, layout, new, changed)
     return Plan(user, follows.shape, Version.of(event, rules.epoch), values, time, bodies)
 
 
 class _Follows(NamedTuple):
     """What follows from an update of certain columns.
 
-    ``cells``: the mapped ones, in the table's order: each with its place in the table and in the row.
+    ``cells``: the mapped ones, in the table's order: each with its place in the row.
     """
 
-    cells: tuple[tuple[int, int, Cell], ...]
+    cells: tuple[tuple[int, Cell], ...]
     shape: PlanShape
     event_types: tuple[str, ...]
 
@@ -82,13 +85,14 @@ class _Layout:
         columns = cells_of(table)
         at = {name: place for place, name in enumerate(names)}
         self.places = range(len(names))
-        self.constants = tuple(table.constants.values())
+        self._constants = tuple(table.constants.values())
         self.image = ("id", "user_type", *table.constants, *columns.fields)
         self._rules = rules
         self._table = table
         self._names = names
         self._columns = columns
-        self._pick = itemgetter(*(at[each.name] for each in columns.all))
+        self._cells = tuple((at[each.name], each) for each in columns.all)
+        self._by_classes: dict[tuple[type, ...], _Doubtful] = {}
         self._key = at[table.key]
         self._amounts = tuple(at[name] for name, _ in table.money())
         self._known: dict[_Places, _Follows | None] = {}
@@ -108,30 +112,52 @@ class _Layout:
         number = row[self._key]
         return UserId(self._table.user_type, number) if type(number) is int and 0 <= number <= _MOST_ID else None
 
-    def texts(self, row: _Values) -> tuple[str, ...] | None:
-        """The mapped columns of ``row`` in Redis form, in the table's order; None if a value is not usual."""
+    def is_readable(self, row: _Values) -> bool:
+        """Whether every mapped column of ``row`` can be read, and amounts are text."""
         if self._amounts and not has_point(map(row.__getitem__, self._amounts)):
-            return None  # the amounts may be unscaled decimals
-        picked = self._pick(row)
-        texts = self._columns.texts_of(tuple(map(type, picked)))
+            return False  # the amounts may be unscaled decimals
+        doubtful = self._doubtful(tuple(map(type, row)))
         try:
-            return None if texts is None else tuple(map(getitem, texts, picked))
-        except InvalidValue:
-            return None
+            for place, texts in doubtful:
+                texts[row[place]]
+        except (InvalidValue, KeyError, TypeError):  # or a value of an unusual class
+            return False
+        return True
+
+    def image_of(self, user: UserId, row: _Values) -> dict[str, str]:
+        """The whole config hash without its time fields, of a row that :meth:`is_readable`."""
+        columns = [cell.texts[row[place].__class__][row[place]] for place, cell in self._cells]
+        return dict(zip(self.image, (str(user.id), user.user_type, *self._constants, *columns), strict=True))
+
+    def _doubtful(self, classes: tuple[type, ...]) -> _Doubtful:
+        """The columns of rows with values of these ``classes`` that may not be readable."""
+        try:
+            return self._by_classes[classes]
+        except KeyError:
+            none: Mapping[object, str] = {}
+            doubtful = tuple(
+                (place, cell.texts.get(classes[place], none))
+                for place, cell in self._cells
+                if classes[place] not in cell.accepted
+            )
+        if len(self._by_classes) >= _MOST_KNOWN:
+            self._by_classes.clear()
+        self._by_classes[classes] = doubtful
+        return doubtful
 
     def _found(self, places: _Places) -> _Follows | None:
         names = [self._names[place] for place in places]
         of, table, rules = self._columns.of, self._table, self._rules
-        cells = sorted((of[name].at, place, of[name]) for name, place in zip(names, places, strict=True) if name in of)
+        cells = sorted((of[name], place) for name, place in zip(names, places, strict=True) if name in of)
         outside = tuple(name for name in names if name not in of and table.is_outside(name))
-        fields = tuple(cell.field for _, _, cell in cells)
+        fields = tuple(cell.field for cell, _ in cells)
         if not (fields or outside) or rules.group_field in fields:
             return None
         what = fields, outside, self._columns.fields
         shape, event_types = updated_shape(
             rules, table, *what, Extent.CHANGED, is_complete=True, is_group_changed=False
         )
-        return _Follows(tuple(cells), shape, event_types)
+        return _Follows(tuple((place, cell) for cell, place in cells), shape, event_types)
 
 
 @lru_cache(maxsize=256)
@@ -150,17 +176,17 @@ def _layout(rules: Rules, table_name: str, columns: Columns) -> _Layout | None:
 class _RowTexts(Mapping[str, str]):
     """The fields of the whole config hash without its time fields. Most plans need only the ``changed`` ones."""
 
-    __slots__ = ("_changed", "_layout", "_texts", "_user")
+    __slots__ = ("_changed", "_layout", "_row", "_user")
 
-    def __init__(self, user: UserId, layout: _Layout, texts: tuple[str, ...], changed: Mapping[str, str]) -> None:
+    def __init__(self, user: UserId, layout: _Layout, row: _Values, changed: Mapping[str, str]) -> None:
         self._user = user
         self._layout = layout
-        self._texts = texts
+        self._row = row
         self._changed = changed
 
     def __getitem__(self, name: str) -> str:
         found = self._changed.get(name)
-        return self._whole()[name] if found is None else found
+        return self._layout.image_of(self._user, self._row)[name] if found is None else found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._layout.image)
@@ -170,10 +196,6 @@ class _RowTexts(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return repr(dict(self))
-
-    def _whole(self) -> dict[str, str]:
-        values = (str(self._user.id), self._user.user_type, *self._layout.constants, *self._texts)
-        return dict(zip(self._layout.image, values, strict=True))
 
 
 def _text(cell: Cell, raw: object) -> str | None:
