@@ -142,7 +142,7 @@ def _usual_change(
 
 
 def _usual_position(source: Source, transaction: Transaction | None) -> SourcePosition | None:
-    count = max(0, transaction.total_order or 0) if transaction is not None else 0
+    count = (transaction.total_order or 0) if transaction is not None else 0
     if source.connector == "postgresql":
         return in_wal(source.sequence, source.txId, source.ts_ms, source.snapshot, count)
     if source.pos is None or source.row is None or source.server_id is None:

@@ -22,6 +22,8 @@ class Operation(StrEnum):
     TRUNCATE = "t"
     MESSAGE = "m"
 
+    __hash__ = str.__hash__  # Enum's own is a function in Python, which each change would need
+
 
 class Unavailable(Enum):
     """Stands for a value that the database did not send, such as an unchanged TOAST column. It is not NULL."""

@@ -54,7 +54,7 @@ class Transaction(msgspec.Struct, gc=False):
     """The parts of a ``transaction`` block that are read."""
 
     id: str | None = None
-    total_order: int | None = None
+    total_order: _Number | None = None
 
 
 class Envelope(msgspec.Struct, gc=False):

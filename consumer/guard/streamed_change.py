@@ -151,7 +151,7 @@ def _numbered(position: SourcePosition) -> tuple[str, Number]:
 
 
 def _hashable(key: tuple[object, ...]) -> tuple[object, ...]:
-    if len(key) == 1 and isinstance(key[0], int | str):
+    if len(key) == 1 and isinstance(key[0], (int, str)):
         return key
     return tuple(each if isinstance(each, int | str) else str(each) for each in key)
 

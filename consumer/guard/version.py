@@ -88,6 +88,8 @@ class Verdict(StrEnum):
     UNHEALED = "unhealed"
     HEALED = "healed"
 
+    __hash__ = str.__hash__  # Enum's own is a function in Python, which each change would need
+
     @property
     def is_accepted(self) -> bool:
         """Whether the change was applied, not refused."""

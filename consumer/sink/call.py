@@ -44,6 +44,8 @@ class PlanPart(StrEnum):
     OTHER_SLOT = "other_slot"
     MESSAGES = "messages"
 
+    __hash__ = str.__hash__  # Enum's own is a function in Python, which each call would need
+
 
 class ScriptCall(msgspec.Struct, frozen=True, gc=False):
     """A call of the script: the number of keys, the keys, the arguments.
