@@ -63,13 +63,13 @@ def script_call(keys: Sequence[str], arguments: Sequence[str | int]) -> ScriptCa
     return ScriptCall(len(words), _encoded(words))
 
 
-_Kind: TypeAlias = tuple[PlanShape, int, str, str, bool]
+_Kind: TypeAlias = tuple[PlanShape, int, bool] | tuple[PlanShape, int, bool, str, str]
 
 
 class _Prepared(NamedTuple):
     """What all calls for plans of one shape, for users with ids of one length, have in common.
 
-    ``size``: the number of words without messages. ``begin``: the number of keys, the keys and the shape; the id
+    ``size``: the number of words before the version. ``begin``: the number of keys, the keys and the shape; the id
     belongs between the parts.
     ``keys`` and ``shape``: the same without the number of keys, if there are more keys; ``key_count`` is their number.
     ``values``: the names of the values that are sent. ``has_time``: the time of the change is sent behind them.
@@ -105,15 +105,20 @@ class Calls:
         ``derived``: keys to clear in addition to those that the plan names. ``mode``: replaces the plan's mode, unless
         "". ``is_brief``: leave out the whole image; the script asks for it if needed (:func:`is_asked_for_more`).
         """
-        number, values, bodies = str(plan.user.id), plan.values, plan.bodies
-        kind = plan.shape, len(number), part, mode, is_brief
+        number = str(plan.user.id)
+        # Most calls are for whole plans, and a short key is found faster.
+        is_whole = part is PlanPart.WHOLE and not mode
+        kind: _Kind = (
+            (plan.shape, len(number), is_brief) if is_whole else (plan.shape, len(number), is_brief, part, mode)
+        )
         call = self._known.get(kind) or self._prepared_for(kind)
-        words = [plan.version.to_text(), _condition(plan, part)]
+        values = plan.values
+        words = [plan.version.to_text(), _condition(plan, part) if plan.is_conditional else ""]
         words += [values[each] for each in call.values]
         if call.has_time:
             words.append(plan.time)
-        words += bodies
-        count = call.size + len(bodies)
+        words += plan.bodies
+        count = call.size + len(words)
         if not derived:
             return ScriptCall(count, number.join(call.begin) + _encoded(words))
         begin = _encoded([str(call.key_count + len(derived))]) + number.join(call.keys)
@@ -122,7 +127,7 @@ class Calls:
     def _prepared_for(self, kind: _Kind) -> _Prepared:
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        found = self._known[kind] = _prepare(*kind, self._guard_ttl)
+        found = self._known[kind] = _prepare(self._guard_ttl, *kind)
         return found
 
 
@@ -141,7 +146,9 @@ def _condition(plan: Plan, part: PlanPart) -> str:
     return "" if plan.known_below is None else f"<{plan.known_below}"
 
 
-def _prepare(shape: PlanShape, digits: int, part: str, mode: str, is_brief: bool, guard_ttl: str) -> _Prepared:
+def _prepare(
+    guard_ttl: str, shape: PlanShape, digits: int, is_brief: bool, part: str = PlanPart.WHOLE, mode: str = ""
+) -> _Prepared:
     whole = () if is_brief else shape.whole
     balance = ((shape.balance, shape.balance_value),) if shape.balance else ()
     assigned = (*shape.changed, *whole, *shape.updated, *balance)
@@ -176,8 +183,8 @@ def _prepare(shape: PlanShape, digits: int, part: str, mode: str, is_brief: bool
     described = _encoded([msgspec.json.encode(text).decode()])
     keys = _keys(templates, shape.user_type, digits)
     begin = _encoded([str(len(templates))]) + keys[0], *keys[1:-1], keys[-1] + described
-    count = 1 + len(templates) + 3 + len(names) + has_time
-    return _Prepared(count, begin, keys, len(templates), described, names, has_time)
+    size = 1 + len(templates) + 1
+    return _Prepared(size, begin, keys, len(templates), described, names, has_time)
 
 
 def _keys(templates: Sequence[str], user_type: str, digits: int) -> tuple[str, ...]:
