@@ -17,8 +17,9 @@
 -- cluster also that the keys in other slots are still to be written.
 -- A plan of extent changed comes without the whole image, for the hash most often exists. If it does not, the reply is
 -- 'absent', nothing was done, and the plan comes again with the image.
--- Reply  a change that was applied to a hash that existed: one number, of the subscribers reached, the keys cleared and
---        the update (0 absent, 1 updated, 2 none)
+-- Reply  a change that was applied to a hash that existed, or to a balance in another slot: one number, of the
+--        subscribers reached, the keys cleared and the update (0 absent, 1 updated, 2 none). For 'version_slot' the rest
+--        is still to be done, and was not before this call
 --        else: verdict, config (-1 none, 0 updated, 1 created), update (-1 none, 0 absent, 1 updated), keys cleared,
 --        subscribers reached, the version before or '', how much a fill or a rebuild changed;
 --        for 'version_slot', if the rest is still to be done: the mode, and '1' if it was so before this call
@@ -117,7 +118,8 @@ local function refusal()
 end
 
 local function answer()
-  local is_usual = mode == 'change' and config_exists and not differed and said == 'newer' and shape.part == ''
+  local has_state = config_exists or shape.part == 'other_slot'
+  local is_usual = mode == 'change' and said == 'newer' and has_state and not differed and not was_due
   if is_usual and cleared < MOST_CLEARED then
     return (reached * MOST_CLEARED + cleared) * 3 + (update and (update_exists and 1 or 0) or 2)
   end
@@ -139,10 +141,14 @@ local function is_usual()
   return stored and not mark and not pending and args[3] == '' and is_next()
 end
 
+local function parse_pending()
+  pending_version = pending and match(pending, '|(.*)$') or ''
+  was_due = pending and shape.part ~= '' and (pending_version == version or is_of(pending_version, parsed(version)))
+end
+
 local function parse_versions()
   candidate, before, deleted = parsed(version), stored and parsed(stored), stored and sub(stored, -2) == '|d'
-  pending_version = pending and match(pending, '|(.*)$') or ''
-  was_due = pending and shape.part ~= '' and is_of(pending_version, candidate)
+  parse_pending()
 end
 
 -- What the guard says to the plan.
@@ -492,7 +498,7 @@ end
 
 local function send_rest()
   read_guard()
-  parse_versions()
+  parse_pending()
   if not was_due then return 0 end
   sent = tonumber(match(pending, '^%d+'))
   local is_sent, failure = pcall(send)
