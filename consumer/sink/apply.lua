@@ -454,9 +454,9 @@ local function differences()
 end
 
 local function write_rebuilt()
+  write()
   -- Times of changes too, which stand in the whole image alone.
   if config_exists and #shape.whole > 0 then set_fields(config, shape.whole) end
-  write()
   if differed > 0 then clear_and_send() end
 end
 
@@ -504,7 +504,7 @@ local function send_rest()
   local is_sent, failure = pcall(send)
   if not is_sent then
     call('HSET', guard, shape.pending, sent .. '|' .. pending_version)
-    error(failure)
+    return error_of(failure)
   end
   call('HDEL', guard, shape.pending)
   return reached
