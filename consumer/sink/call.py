@@ -17,7 +17,7 @@ from consumer.guard.version import Verdict
 from consumer.mapping.keys import parts_around_id
 from consumer.pipeline.protocols import Applied
 from consumer.planning.effect import Plan
-from consumer.planning.shape import TIME, Assigned, Extent, PlanShape
+from consumer.planning.shape import TIME, Assigned, Extent, Mode, PlanShape
 from consumer.settings.sections import Guard
 
 _MOST_KNOWN = 4096
@@ -233,8 +233,8 @@ def usual_answer(reply: int) -> Applied:
     return Applied(Verdict.NEWER, False, None if updated == _NO_UPDATE else bool(updated), cleared, receivers)
 
 
-def mode_left(reply: Sequence[Any] | int) -> tuple[str, bool] | None:
-    """The mode for the rest of a plan, and whether it was due before; None if the reply has no such parts."""
+def mode_left(reply: Sequence[Any] | int, part: PlanPart) -> tuple[str, bool] | None:
+    """The mode for the rest of a plan, and whether it was due before; None if nothing is left."""
     if isinstance(reply, int):
-        return None
+        return (Mode.CHANGE, False) if part is PlanPart.VERSION_SLOT else None
     return (reply[_PLAIN], bool(reply[_PLAIN + 1])) if len(reply) > _PLAIN else None

@@ -156,10 +156,13 @@ class ClusterServers:
         self._routes.accept_new_connection()
 
     def _write_version_slots(self, steps: Sequence[_Step]) -> None:
+        def part(step: _Step) -> PlanPart:
+            return PlanPart.WHOLE if step.parts.is_whole else PlanPart.VERSION_SLOT
+
         def call(step: _Step, *, is_brief: bool) -> tuple[int, Call]:
             parts = step.parts
-            part = PlanPart.WHOLE if parts.is_whole else PlanPart.VERSION_SLOT
-            return parts.version_slot, self._calls.of(parts.in_version_slot, parts.derived, part, is_brief=is_brief)
+            words = self._calls.of(parts.in_version_slot, parts.derived, part(step), is_brief=is_brief)
+            return parts.version_slot, words
 
         told = self._carried([(step, call(step, is_brief=may_be_brief(step.plan))) for step in steps])
         if asked := [step for step, reply in told if is_asked_for_more(reply)]:
@@ -167,7 +170,7 @@ class ClusterServers:
             told += self._carried([(step, call(step, is_brief=False)) for step in asked])
         for step, reply in told:
             step.answer = applied(reply)
-            if (left := mode_left(reply)) is not None:
+            if (left := mode_left(reply, part(step))) is not None:
                 step.mode, step.is_due = left
                 step.is_noted = True
             elif step.plan.is_repeated and step.answer.verdict in _OLD and not step.parts.is_whole:
