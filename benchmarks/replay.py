@@ -38,7 +38,7 @@ def fold(number: int, events: int, users: int, memory: int, is_kafka: bool) -> t
     """Seconds of the fold and of the plans of all users, the most memory in MB, and how many plans."""
     rules = reference()
     budget = MemoryLimit(memory)
-    folded = PartitionFold(number, {TOPIC: "live_users"}, Folding(rules), budget.store)
+    folded = PartitionFold(number, {TOPIC: ("live_users",)}, Folding(rules), budget.store)
     spent = 0.0
     if is_kafka:
         settings: Kafka = load().kafka

@@ -113,14 +113,14 @@ class Worker:
                 summary.records += len(records)
                 self._retried(lambda span=span, records=records: fold.add(span.topic, records))  # type: ignore[misc]
             self._write(_with_ends(fold.plans(), spans), summary, fold.unusable)
-            summary.reject(fold.rejections.first, fold.rejections.count)
-            given_up = set(fold.rejections.given_up)
+            rejections, given_up = fold.rejections, set(fold.rejections.given_up)
+            summary.reject(rejections.first, rejections.count)
             summary.count(OTHERS, fold.others)
             users = packed(fold.users())
             if fold.unusable:
-                second = PartitionFold(number, tables, folding.for_users(fold.unusable), second_budget.store)
+                second = fold.again(second_budget.store)
                 for span, records in self._records(spans, is_new=False):
-                    second.add(span.topic, records)
+                    self._retried(lambda span=span, records=records: second.add(span.topic, records))  # type: ignore[misc]
                 self._write(_with_ends(second.plans(), spans), summary)
                 summary.reject(second.rejections.first, second.rejections.count)
                 given_up |= second.rejections.given_up
