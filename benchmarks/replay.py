@@ -2,6 +2,7 @@
 
 Without a broker: envelopes as Debezium writes them (about 1.5 KB) are handed to the fold as the client would hand them
 out, so that what is measured is this program. ``--kafka`` reads them from a broker (``CDC_KAFKA__BOOTSTRAP_SERVERS``).
+``--write`` writes the users to a Redis (``CDC_REDIS__URL``) instead of only planning them; it should be empty.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ import argparse
 import multiprocessing
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from benchmarks.envelopes import TABLE, update
 from consumer.commands.replay.partition import Folding, PartitionFold
 from consumer.commands.replay.store import MemoryLimit
+from consumer.commands.replay.summary import Summary
+from consumer.commands.replay.work import Wanted
+from consumer.commands.replay.writer import Writer
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Kafka
@@ -29,16 +34,18 @@ def records(events: int, users: int, partition: int) -> Iterator[list[SourceReco
     """In the poll's portions, made ahead of time so that their making does not count."""
     for first in range(0, events, 2000):
         yield [
-            SourceRecord(TOPIC, partition, at, 0, b"", update(at, at % users))
+            SourceRecord(TOPIC, partition, at, 0, b'{"id":%d}' % (at % users), update(at, at % users))
             for at in range(first, min(first + 2000, events))
         ]
 
 
-def fold(number: int, events: int, users: int, memory: int, is_kafka: bool) -> tuple[float, float, float, int]:
+def fold(
+    number: int, events: int, users: int, memory: int, is_kafka: bool, is_written: bool
+) -> tuple[float, float, float, int]:
     """Seconds of the fold and of the plans of all users, the most memory in MB, and how many plans."""
     rules = reference()
     budget = MemoryLimit(memory)
-    folded = PartitionFold(number, {TOPIC: "live_users"}, Folding(rules), budget.store)
+    folded = PartitionFold(number, {TOPIC: ("live_users",)}, Folding(rules), budget.store)
     spent = 0.0
     if is_kafka:
         settings: Kafka = load().kafka
@@ -53,10 +60,19 @@ def fold(number: int, events: int, users: int, memory: int, is_kafka: bool) -> t
             folded.add(TOPIC, portion)
             spent += time.perf_counter() - began
     began = time.perf_counter()
-    count = sum(1 for _ in folded.plans())
+    count = written(folded) if is_written else sum(1 for _ in folded.plans())
     planned = time.perf_counter() - began
     budget.close()
     return spent, planned, most_resident() / 2**20, count
+
+
+def written(folded: PartitionFold) -> int:
+    """How many users were written to Redis."""
+    summary = Summary()
+    with closing(Writer(load(), reference(), Wanted((), is_rebuild=True, is_dry=False), lambda: False)) as writer:
+        writer.reach()
+        writer.write_users(folded.plans(), summary)
+    return sum(summary.counts.values())
 
 
 def most_resident() -> int:
@@ -77,7 +93,7 @@ def fill(events: int, users: int, workers: int) -> None:
     for number in range(workers):
         for portion in records(events, users, number):
             for record in portion:
-                producer.send(TOPIC, value=record.value, partition=number)
+                producer.send(TOPIC, key=record.key, value=record.value, partition=number)
     producer.flush()
     producer.close()
     admin.close()
@@ -91,6 +107,7 @@ def main() -> None:
     parser.add_argument("--memory", default="256M", help="for the fold of each worker")
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--kafka", action="store_true", help="from a broker, where the topic must not be there yet")
+    parser.add_argument("--write", action="store_true", help="write the users to a Redis, which should be empty")
     asked = parser.parse_args()
     size = parse_size(asked.memory, "--memory")
     print(f"an envelope of {len(update(7, 8)):,} bytes, {asked.events:,} of each worker for {asked.users:,} users")
@@ -98,12 +115,13 @@ def main() -> None:
         fill(asked.events, asked.users, max(asked.workers))
     for workers in asked.workers:
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            jobs = [(number, asked.events, asked.users, size, asked.kafka) for number in range(workers)]
+            jobs = [(number, asked.events, asked.users, size, asked.kafka, asked.write) for number in range(workers)]
             found = pool.starmap(fold, jobs)
         rate = sum(asked.events / spent for spent, _, _, _ in found)
         plans = sum(count / planned for _, planned, _, count in found)
+        how = "written" if asked.write else "planned"
         print(
-            f"{workers} workers: {rate:,.0f} events/s folded, {plans:,.0f} users/s planned,"
+            f"{workers} workers: {rate:,.0f} events/s folded, {plans:,.0f} users/s {how},"
             f" at most {max(most for _, _, most, _ in found):,.0f} MB each"
         )
 

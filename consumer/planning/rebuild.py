@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from msgspec.structs import replace
@@ -45,8 +45,10 @@ def rebuild_user(events: Sequence[ChangeEvent], times: Times, table: UserTable, 
     planned = plan(read, table, user, rules)
     assert isinstance(planned, Plan)  # so has a read
     stamps = {name: timestamp(ms) for name, ms in times.items()}
-    owned = tuple(column.field for column in table.columns if column.name not in planned.unreadable)
-    missing = tuple(name for name in owned if name not in planned.values)
+    missing: tuple[str, ...] = ()
+    if not planned.values.keys() >= _fields(table):
+        owned = (column.field for column in table.columns if column.name not in planned.unreadable)
+        missing = tuple(name for name in owned if name not in planned.values)
     shape = _rebuilt_shape(planned.shape, rules, tuple(stamps), missing)
     return replace(planned, shape=shape, version=Version.of(last, rules.epoch), values={**planned.values, **stamps})
 
@@ -83,9 +85,9 @@ def rebuild_read(row: DatabaseRow, table: UserTable, rules: Rules, seen: str = "
     Raises:
         RecordError: the row can't be used.
     """
-    times = ChangeTimes(rules)
-    event = row.event(table)
-    planned = rebuild_user([event], times.by_name(times.after(event.op, (), row.position, ())), table, rules)
+    times, event = ChangeTimes(rules, table), row.event(table)
+    known = () if event.after is None else times.after(event)
+    planned = rebuild_user([event], times.by_name(known), table, rules)
     return as_read(planned, seen)
 
 
@@ -127,7 +129,14 @@ def removal(user: UserId, table: str, seen: str, rules: Rules) -> Plan:
     return as_read(Plan(user, shape, NOWHERE), seen)
 
 
-def _merged(events: Iterable[ChangeEvent]) -> RowImage:
+@lru_cache(maxsize=64)
+def _fields(table: UserTable) -> frozenset[str]:
+    return frozenset(column.field for column in table.columns)
+
+
+def _merged(events: Sequence[ChangeEvent]) -> RowImage:
+    if len(events) == 1:
+        return events[0].after or {}
     row: dict[str, object] = {}
     for event in events:
         for name, value in (event.after or {}).items():

@@ -1,301 +1,152 @@
-"""Folds a log to the last change of each user: the result of applying every change in order.
+"""Folds the changes of one user table to the last change of each user: the result of applying every change in order.
 
-From most records only the deciding parts are decoded (:mod:`consumer.commands.replay.partial_decoder`). When a plan is
-made, the row of a user's last record is decoded. If that fails, the user's records are folded again ``carefully``: each
-record is decoded as a whole.
+The changes come parsed, and without those that Debezium sent again: both is decided as for the stream. The guard's own
+comparison decides which change is newer. Of a user's last change the record, the version and the times are kept.
+Its row is used when the plan is made. If it can't be used, the user's records are folded again with ``checks_rows``.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from collections.abc import Collection
 
 from msgspec import structs
 
-from consumer.commands.replay.partial_decoder import PartialDecoder, Seen
-from consumer.errors import Place, RecordError, UnknownTable
+from consumer.commands.replay.last import Last, Part, Store, part_of
+from consumer.commands.replay.rejections import Rejections
+from consumer.errors import RecordError
 from consumer.events.avro import Schemas
 from consumer.events.decimals import with_decimal_schema
-from consumer.events.envelope import key_of, parse
-from consumer.events.event import ChangeEvent, Operation, OtherDatabase
-from consumer.events.position import Origin
-from consumer.events.record import Partition, SourceRecord
-from consumer.guard.history import Histories
-from consumer.guard.streamed_change import streamed_change_of_row
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent, Operation, RowImage
+from consumer.events.record import SourceRecord
 from consumer.guard.version import Version, compare
 from consumer.mapping.rules import Rules
 from consumer.planning.change_times import ChangeTimes
-from consumer.planning.diff import diff, is_whole, whole_image
+from consumer.planning.diff import is_whole, whole_image
 from consumer.planning.effect import Plan
 from consumer.planning.mark import mark_unread
 from consumer.planning.plan import user_of
 from consumer.planning.rebuild import rebuild_user
 
-_SHOWN = 20
-
-
-class Read(Protocol):
-    """The parts of a record that a fold uses."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def timestamp_ms(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Last:
-    """The last change of a user in one table.
-
-    ``records``: the records that make up the image: offset, key and value of the change, and before it of earlier
-    changes with columns that the last one lacks. ``times``: when each time field was set last, in the order of
-    :class:`ChangeTimes`. ``deletion``: the version of the delete of an earlier user with the same id.
-    """
-
-    version: Version
-    records: tuple[tuple[int, bytes | None, bytes], ...]
-    is_delete: bool
-    is_whole: bool
-    times: tuple[int, ...] = ()
-    deletion: Version | None = None
-
-    def forgets(self, row: Version) -> bool:
-        """Whether a linked row of this user is older than the user's deletion, so that it does not count any more."""
-        if self.is_delete:
-            return True
-        deletion = self.deletion
-        return deletion is not None and row.written_ms < deletion.written_ms
-
-
-class Store(Protocol):
-    """Stores the last changes of one table, by user."""
-
-    def get(self, user: str) -> Last | None:
-        """The user's last change so far."""
-        ...
-
-    def put(self, user: str, last: Last) -> None:
-        """Store this change instead."""
-        ...
-
-    def items(self) -> Iterable[tuple[str, Last]]:
-        """All users with their last changes."""
-        ...
-
-    def users(self) -> Iterable[str]:
-        """All users."""
-        ...
-
-
-@dataclass(slots=True)
-class Rejections:
-    """Records that can't be used: their number, the first few by place and reason, and the last one of each user.
-
-    Records at ``settled`` places do not count: their dead letters were discarded. They are in ``given_up``.
-    """
-
-    count: int = 0
-    first: list[str] = field(default_factory=list)
-    by_reason: Counter[str] = field(default_factory=Counter)
-    marks: dict[str, Plan] = field(default_factory=dict)
-    settled: frozenset[Place] = frozenset()
-    given_up: set[Place] = field(default_factory=set)
-
-    def add(self, error: RecordError, mark: Plan | None, *, is_counted: bool = False) -> None:
-        """Add a record. ``mark``: for its user, if known. ``is_counted``: another fold has counted the record."""
-        if mark is not None:
-            self.marks[str(mark.user)] = mark
-        if error.place is not None and error.place in self.settled:
-            self.given_up.add(error.place)
-            return
-        if is_counted:
-            return
-        self.count += 1
-        self.by_reason[type(error).__name__] += 1
-        if len(self.first) < _SHOWN:
-            self.first.append(str(error))
-
-    def include(self, others: Rejections) -> None:
-        """Add the rejections of another fold."""
-        self.count += others.count
-        self.by_reason += others.by_reason
-        self.first = [*self.first, *others.first][:_SHOWN]
-        self.marks |= others.marks
-        self.given_up |= others.given_up
-
 
 class UserFold:
-    """Folds one user table's records of one partition; the records must be added in order."""
+    """Folds one user table's changes of one partition; the changes must be added in order."""
 
     def __init__(
         self,
         table: str,
         rules: Rules,
         schemas: Schemas,
-        history: Histories,
         store: Store,
+        rejections: Rejections,
         *,
         only: Collection[str] | None = None,
-        carefully: bool = False,
-        settled: frozenset[Place] = frozenset(),
+        checks_rows: bool = False,
     ) -> None:
-        """``only``: the users to fold, as text. ``carefully``: decode every record as a whole. ``settled``: as in
-        :class:`Rejections`.
-        """
+        """``only``: the users to fold, as text. ``checks_rows``: keep only changes whose row can be used."""
         found = rules.table(table)
         assert found is not None  # callers pass only user tables
         self._table = found
-        # Without the old image the new one is still known; only the changed columns are not.
-        self._rules = replace(rules, accept_missing_before=True)
+        self._money = found.money()
+        self._rules = rules
+        self._placeholder = rules.placeholder.encode()
         self._schemas = schemas
-        self._history = history
         self._only = only
-        self._times = ChangeTimes(rules)
-        self._owned = [column.field for column in found.columns]
-        self._decode_parts = PartialDecoder(found, rules.databases, rules.placeholder)
-        # The partial decoder does not handle times that are set by columns without a field.
-        self._must_read_whole = carefully or bool(rules.outside.stamps)
-        self._is_second_pass = carefully
+        self._checks_rows = checks_rows
+        self._times = ChangeTimes(rules, found)
+        self._rejections = rejections
         self.store = store
-        self.rejections = Rejections(settled=settled)
+        self.marks: dict[str, Plan] = {}
+        """By user, the mark for the last record that can't be used."""
 
-    def add(self, record: Read) -> None:
-        """Add the next record of the partition.
+    def add(self, event: ChangeEvent, record: SourceRecord) -> None:
+        """Add the next change of the partition."""
+        try:
+            user = str(user_of(event, self._table))
+            if self._only is not None and user not in self._only:
+                return
+            if self._checks_rows and event.after is not None:
+                whole_image(event.after, self._table, with_decimal_schema(event, self._money).schema)
+            last = self.store.get(user)
+            is_marked = bool(self.marks) and self._is_marked(user, record, last)
+            version = Version.of(event, self._rules.epoch)
+            if last is not None and not compare(version, last.version).is_accepted:
+                return
+            if event.after is None or event.op is Operation.DELETE:
+                self.store.put(user, Last(version, (part_of(record),), is_delete=True, deletion=version))
+            elif last is not None and event.is_incremental and not is_marked:
+                self._fill(user, last, event.after, record)
+            else:
+                self._put(user, last, version, event, record, is_marked=is_marked)
+        except RecordError as error:
+            if self.mark(record, event):
+                self._rejections.add(error, record.place)
 
-        Raises:
-            ServerError: from the schemas (only for Avro).
-        """
-        if record.value is None:
-            return
-        seen = None if self._must_read_whole else self._decode_parts(record.value)
-        if seen is None:
-            self._add_carefully(record, record.value)
-        elif (self._only is None or seen.user in self._only) and self._is_new(seen, record):
-            self._fold_change(seen, record, record.value)
-
-    def _is_new(self, seen: Seen, record: Read) -> bool:
-        """Whether it is not a copy of an earlier record."""
-        partition = Partition(record.topic, record.partition)
-        if seen.position.origin is not Origin.STREAMED:
-            return self._history.first_copy(partition, record.value or b"", record.offset) is None
-        key = key_of(record.key, self._schemas)
-        change = streamed_change_of_row(
-            self._table.table, seen.op, key, seen.position, record.timestamp_ms, record.offset, seen.images
-        )
-        return self._history.first_offset(partition, change) is None
+    def mark(self, record: SourceRecord, event: ChangeEvent | None = None) -> bool:
+        """Mark the user of a record that can't be used; False if the record is of a user who is not folded."""
+        mark = mark_unread(record, event, self._table, self._rules, self._schemas)
+        if mark is None:
+            return True
+        user = str(mark.user)
+        if self._only is not None and user not in self._only:
+            return False
+        self.marks[user] = mark
+        return True
 
     def plan(self, last: Last, topic: str, partition: int) -> Plan:
         """The plan that brings Redis to the user's last change.
 
         Raises:
-            RecordError: the row can't be used: fold the user's records again, carefully.
+            RecordError: the row can't be used: fold the user's records again, with ``checks_rows``.
         """
-        money = self._table.money
-        sources = (self._source(each, topic, partition) for each in last.records)
-        events = [with_decimal_schema(event_of(source, self._rules, self._schemas), money()) for source in sources]
-        planned = rebuild_user(events, self._times.by_name(last.times), self._table, self._rules)
-        return structs.replace(planned, version=last.version)
+        events = [event_of(each, topic, partition, self._rules, self._schemas) for each in last.records]
+        events = [with_decimal_schema(event, self._money) for event in events]
+        return rebuild_user(events, self._times.by_name(last.times), self._table, self._rules)
 
-    @staticmethod
-    def _source(each: tuple[int, bytes | None, bytes], topic: str, partition: int) -> SourceRecord:
-        offset, key, value = each
-        return SourceRecord(topic, partition, offset, 0, key, value)
+    def _put(
+        self,
+        user: str,
+        last: Last | None,
+        version: Version,
+        event: ChangeEvent,
+        record: SourceRecord,
+        *,
+        is_marked: bool,
+    ) -> None:
+        """Keep a change of a row that exists, which is newer than ``last``."""
+        under = None if last is None or last.is_delete else last
+        times = self._times.after(event, () if under is None else under.times, is_marked=is_marked)
+        part = part_of(record)
+        is_sent_whole = self._placeholder not in part[-1] or is_whole(event.after or {}, self._table)
+        records = (part,) if under is None or is_sent_whole else (*under.records, part)
+        is_known_whole = is_sent_whole or (under is not None and under.is_whole)
+        deletion = None if last is None else last.deletion
+        self.store.put(user, Last(version, records, False, is_known_whole, times, deletion))
 
-    def _add_carefully(self, record: Read, value: bytes) -> None:
-        source = SourceRecord(record.topic, record.partition, record.offset, record.timestamp_ms, record.key, value)
-        event: ChangeEvent | None = None
-        try:
-            parsed = parse(source, self._schemas, self._rules.databases, placeholder=self._rules.placeholder)
-            if isinstance(parsed, OtherDatabase):
-                error = UnknownTable(f"a row of the database {parsed.database!r}, which is not consumed")
-                error.place = source.place
-                self.rejections.add(error, None, is_counted=self._is_second_pass)
-                return
-            if not isinstance(parsed, ChangeEvent) or self._history.first_sent(parsed, value) is not None:
-                return
-            event = with_decimal_schema(parsed, self._table.money())
-            seen = self._seen(event)
-        except RecordError as error:
-            error.place = source.place
-            mark = mark_unread(source, event, self._table, self._rules, self._schemas)
-            if mark is None or self._only is None or str(mark.user) in self._only:
-                is_counted = self._is_second_pass and self._decode_parts(value) is None
-                self.rejections.add(error, mark, is_counted=is_counted)
-            return
-        if self._only is None or seen.user in self._only:
-            self._fold_change(seen, record, value)
+    def _fill(self, user: str, last: Last, row: RowImage, record: SourceRecord) -> None:
+        """An incremental read fills only what is missing in the user's image."""
+        if not (last.is_whole or last.is_delete) and is_whole(row, self._table):
+            records = (part_of(record), *last.records)
+            self.store.put(user, structs.replace(last, records=records, is_whole=True))
 
-    def _seen(self, event: ChangeEvent) -> Seen:
-        if self._rules.table(event.table) is not self._table:
-            raise UnknownTable(f"a row of {event.table!r} in another table's topic", field="source.table")
-        user = str(user_of(event, self._table))
-        if event.after is None or event.op is Operation.DELETE:
-            return Seen(user, Operation.DELETE, event.position)
-        whole_image(event.after, self._table, event.schema)
-        changed: Collection[str] = ()
-        if event.op is Operation.UPDATE:
-            changed = diff(event.before or {}, event.after, self._table, event.schema).fields
-        return Seen(user, event.op, event.position, changed, is_whole(event.after, self._table))
-
-    def _fold_change(self, seen: Seen, record: Read, value: bytes) -> None:
-        position = seen.position
-        version = Version(
-            self._rules.epoch,
-            position.origin,
-            record.timestamp_ms,
-            position.ts_ms,
-            record.topic,
-            record.partition,
-            record.offset,
-        )
-        last = self.store.get(seen.user)
-        part = (record.offset, record.key, value)
-        if last is not None and not compare(version, last.version).is_accepted:
-            return
-        is_marked = self._is_marked(seen.user, record, last)
-        if last is not None and position.origin is Origin.INCREMENTAL and not is_marked:
-            if not (last.is_whole or last.is_delete) and seen.is_whole:
-                self.store.put(seen.user, replace(last, records=(part, *last.records), is_whole=True))
-            return
-        if seen.op is Operation.DELETE:
-            self.store.put(seen.user, Last(version, (part,), True, True, deletion=version))
-            return
-        under = last if last is not None and not last.is_delete else None
-        changed = self._owned if is_marked else seen.changed
-        times = self._times.after(seen.op, changed, position, under.times if under else ())
-        below = under.records if under is not None and not seen.is_whole else ()
-        is_whole_now = seen.is_whole or (under is not None and under.is_whole)
-        self.store.put(
-            seen.user, Last(version, (*below, part), False, is_whole_now, times, last.deletion if last else None)
-        )
-
-    def _is_marked(self, user: str, record: Read, last: Last | None) -> bool:
+    def _is_marked(self, user: str, record: SourceRecord, last: Last | None) -> bool:
         """Whether a record of the user since the last good one could not be used.
 
-        Then a read row overwrites instead of filling, and the changed columns are not known.
+        Then a read row overwrites instead of filling, and every column counts as changed.
         """
-        mark = self.rejections.marks.get(user)
+        mark = self.marks.get(user)
         if mark is None or mark.version.offset > record.offset:
             return False
         return last is None or (not last.is_delete and last.version.offset < mark.version.offset)
 
 
-def event_of(record: SourceRecord, rules: Rules, schemas: Schemas) -> ChangeEvent:
-    """Decode a record that was folded.
+def event_of(part: Part, topic: str, partition: int, rules: Rules, schemas: Schemas) -> ChangeEvent:
+    """The change in a record that was folded.
 
     Raises:
         ServerError: from ``schemas``.
     """
+    record = SourceRecord(topic, partition, *part)
     event = parse(record, schemas, placeholder=rules.placeholder)
     assert isinstance(event, ChangeEvent)  # it was a change when it was folded
     return event

@@ -4,90 +4,76 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from msgspec import structs
-
-from consumer.commands.replay.fold import Last, Read, Rejections, Store, event_of
-from consumer.commands.replay.partial_decoder import LinkedPartialDecoder
-from consumer.errors import Place, RecordError
+from consumer.commands.replay.fold import event_of
+from consumer.commands.replay.last import Last, Store, part_of
+from consumer.commands.replay.rejections import Rejections
+from consumer.errors import RecordError
 from consumer.events.avro import Schemas
 from consumer.events.decimals import with_decimal_schema
-from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent, Operation
 from consumer.events.position import Origin
 from consumer.events.record import SourceRecord
-from consumer.guard.history import Histories
 from consumer.guard.version import Version, compare
 from consumer.mapping.rules import Rules
 from consumer.planning.effect import Plan
+from consumer.planning.linked import LinkedEffect, UnknownUserType, linked_change
 from consumer.planning.rebuild import rebuild_linked
 
 
 class LinkedFold:
-    """Folds one linked table's records of one partition: keeps each user's row that became done last."""
+    """Folds one linked table's changes of one partition: keeps each user's row that became done last."""
 
     def __init__(
         self,
         table: str,
         rules: Rules,
         schemas: Schemas,
-        history: Histories,
         store: Store,
+        rejections: Rejections,
         *,
         only: Collection[str] | None = None,
-        settled: frozenset[Place] = frozenset(),
     ) -> None:
-        """As :class:`UserFold`; every row that counts is decoded as a whole."""
+        """As :class:`consumer.commands.replay.fold.UserFold`. The table writes fields of the user."""
         found = rules.linked_table(table)
         assert found is not None  # callers pass only linked tables
         self._table = found
-        self._may_count = LinkedPartialDecoder(found)
+        self._money = found.money()
         self._rules = rules
         self._schemas = schemas
-        self._history = history
         self._only = only
+        self._rejections = rejections
         self.store = store
-        self.rejections = Rejections(settled=settled)
 
-    def add(self, record: Read) -> None:
-        """Add the next record of the partition.
-
-        Raises:
-            ServerError: from the schemas (only for Avro).
-        """
-        if record.value is None or not self._may_count(record.value):
+    def add(self, event: ChangeEvent, record: SourceRecord) -> None:
+        """Add the next change of the partition."""
+        if event.op is Operation.DELETE:
             return
-        source = SourceRecord(
-            record.topic, record.partition, record.offset, record.timestamp_ms, record.key, record.value
-        )
         try:
-            event = parse(source, self._schemas, self._rules.databases, placeholder=self._rules.placeholder)
-            if not isinstance(event, ChangeEvent) or event.op is Operation.DELETE:
-                return
-            if self._history.first_sent(event, record.value) is not None:
-                return
-            planned = rebuild_linked(with_decimal_schema(event, self._table.money()), self._rules)
+            change = linked_change(with_decimal_schema(event, self._money), self._table, self._rules)
         except RecordError as error:
-            error.place = source.place
-            self.rejections.add(error, None)
+            self._rejections.add(error, record.place)
             return
-        if planned is None or not (self._only is None or str(planned.user) in self._only):
+        if isinstance(change, UnknownUserType) or change.turn is not LinkedEffect.DONE:
             return
-        user = str(planned.user)
+        user = str(change.user)
+        if self._only is not None and user not in self._only:
+            return
+        version = Version.of(event, self._rules.epoch)
         last = self.store.get(user)
-        if last is not None and not self._is_newer(planned.version, last.version):
-            return
-        part = (record.offset, record.key, record.value)
-        self.store.put(user, Last(planned.version, (part,), is_delete=False, is_whole=True))
+        if last is None or _is_newer(version, last.version):
+            self.store.put(user, Last(version, (part_of(record),)))
 
     def plan(self, last: Last, topic: str, partition: int) -> Plan:
         """The plan that brings Redis to the user's last row that is done."""
-        ((offset, key, value),) = last.records
-        event = event_of(SourceRecord(topic, partition, offset, 0, key, value), self._rules, self._schemas)
-        planned = rebuild_linked(with_decimal_schema(event, self._table.money()), self._rules)
-        assert planned is not None  # it had a plan when it was folded
-        return structs.replace(planned, version=last.version)
+        (part,) = last.records
+        event = event_of(part, topic, partition, self._rules, self._schemas)
+        planned = rebuild_linked(with_decimal_schema(event, self._money), self._rules)
+        assert planned is not None  # it is of a known user, is done, and its table writes fields
+        return planned
 
-    def _is_newer(self, version: Version, stored: Version) -> bool:
-        if version.origin is Origin.INCREMENTAL and stored.origin is not Origin.INCREMENTAL:
-            return False
-        return compare(version, stored).is_accepted
+
+def _is_newer(version: Version, stored: Version) -> bool:
+    """A row of an incremental read only fills what is missing."""
+    if version.origin is Origin.INCREMENTAL and stored.origin is not Origin.INCREMENTAL:
+        return False
+    return compare(version, stored).is_accepted

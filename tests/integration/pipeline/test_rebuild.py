@@ -117,13 +117,12 @@ def balance_of(found: dict[str, dict[str, str]], user: int) -> str:
 
 def fold_into(sink: RedisSink, records: Sequence[SourceRecord]) -> None:
     tables = {f"trading.trading.{table}": table for table in RULES.captured()}
-    folding = Folding(RULES)
-    fold = PartitionFold(0, tables, folding, Memory)
+    fold = PartitionFold(0, tables, Folding(RULES), Memory)
     for record in records:
         fold.add(record.topic, [record])
     apply(sink, *fold.plans())
     if fold.unusable:
-        again = PartitionFold(0, tables, folding.for_users(fold.unusable), Memory)
+        again = fold.again(Memory)
         for record in records:
             again.add(record.topic, [record])
         apply(sink, *again.plans())

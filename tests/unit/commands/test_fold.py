@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
-from consumer.commands.replay.fold import Last
+from consumer.commands.replay.last import Last
 from consumer.commands.replay.partition import Folding, PartitionFold
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.envelope import parse
@@ -63,7 +63,10 @@ def sent_again(record: SourceRecord, offset: int) -> SourceRecord:
 
 def folded(*records: SourceRecord, folding: Folding | None = None) -> PartitionFold:
     tables = {f"trading.trading.{table}": table for table in RULES.captured()}
-    fold = PartitionFold(0, tables, folding or Folding(RULES), Memory)
+    return filled(PartitionFold(0, tables, folding or Folding(RULES), Memory), *records)
+
+
+def filled(fold: PartitionFold, *records: SourceRecord) -> PartitionFold:
     for record in records:
         fold.add(record.topic, [record])
     return fold
@@ -179,12 +182,52 @@ def test_a_row_that_can_not_be_used_shows_at_the_end_and_the_one_before_it_count
     fold = folded(*records)
     assert [plan.mode for plan in fold.plans()] == []
     assert fold.unusable == {"live:123"}
-    again = folded(*records, folding=Folding(RULES).for_users(fold.unusable))
+    again = filled(fold.again(Memory), *records)
     row, mark = again.plans()
     assert row.version.offset == 3
     assert (mark.mode, mark.version.offset) == (Mode.MARK, 5)
     assert again.unusable == set()
     assert (fold.rejections.count, again.rejections.count) == (1, 1), "each is counted once"
+
+
+def test_what_could_not_be_used_before_counts_once_although_a_second_fold_sees_it_again() -> None:
+    """The first fold notices only an amount that changed; the second one looks at every row."""
+    assert GROUP.before is not None
+    unnoticed = at(replace(GROUP, before=GROUP.before | {"wallet_balance": "much"}), 4, wallet_balance="much")
+    records = at(DEPOSIT, 3), unnoticed, at(GROUP, 5, wallet_balance="much")
+    fold = folded(*records)
+    list(fold.plans())
+    assert [text.partition(":")[0] for text in fold.rejections.first] == ["trading.trading.live_users[0]@5"]
+    again = filled(fold.again(Memory), *records)
+    assert [plan.version.offset for plan in again.plans()] == [3, 5], "the last good row, and a mark"
+    assert [text.partition(":")[0] for text in again.rejections.first] == ["trading.trading.live_users[0]@4"]
+
+
+def test_records_that_are_added_again_after_a_fault_change_nothing() -> None:
+    """The search for earlier records may meet a server that is away, in the middle of the records of a poll."""
+    records = at(DEPOSIT, 3), structs.replace(at(GROUP, 4), value=b"{"), at(GROUP, 5)
+    once, twice = folded(*records), folded(*records[:2], *records)
+    assert list(once.plans()) == list(twice.plans())
+    assert once.rejections.count == twice.rejections.count == 1
+
+
+def test_a_row_of_another_table_in_a_topic_of_debeziums_name_is_a_row_of_that_table() -> None:
+    """As the stream applies it."""
+    demo = next(each for title, each in SCENARIOS.items() if title.startswith("A new demo user")).changes[0]
+    plan = only(folded(structs.replace(demo.record(3), topic="trading.trading.live_users")).plans())
+    assert (str(plan.user).partition(":")[0], plan.mode) == ("demo", Mode.REBUILD)
+
+
+def test_only_a_row_that_became_done_is_a_last_transaction() -> None:
+    assert TRANSACTION.after is not None
+    pending = TRANSACTION.after | {"status": "pending", "transaction_id": "TXN0002"}
+    later = replace(TRANSACTION, operation="update", before=TRANSACTION.after, after=TRANSACTION.after)
+    records = at(TRANSACTION, 2), replace(TRANSACTION, after=pending).record(3), later.record(4)
+    plan = only(folded(*records).plans())
+    assert plan.update is not None
+    assert (plan.update.fields["last_transaction_id"], plan.version.offset) == ("TXN0001", 2)
+    spoilt = structs.replace(at(TRANSACTION, 5), value=b"{")
+    assert folded(*records, spoilt).rejections.count == 1
 
 
 def test_a_read_after_a_record_that_could_not_be_used_counts() -> None:

@@ -8,7 +8,7 @@ from tempfile import gettempdir
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.commands.replay.fold import Last
+from consumer.commands.replay.last import Last
 from consumer.commands.replay.store import MemoryLimit
 from consumer.guard.version import Version
 from tests.unit.guard.test_version import versions
@@ -16,9 +16,9 @@ from tests.unit.guard.test_version import versions
 lasts = st.builds(
     Last,
     version=versions,
-    records=st.lists(st.tuples(st.integers(0, 9), st.none() | st.binary(), st.binary(max_size=400)), max_size=3).map(
-        tuple
-    ),
+    records=st.lists(
+        st.tuples(st.integers(0, 9), st.integers(0, 9), st.none() | st.binary(), st.binary(max_size=400)), max_size=3
+    ).map(tuple),
     is_delete=st.booleans(),
     is_whole=st.booleans(),
     times=st.lists(st.integers(-1, 2**50), max_size=6).map(tuple),
@@ -53,7 +53,7 @@ def test_what_does_not_fit_is_on_disk_and_leaves_no_file_behind() -> None:
     version = Version.from_text("0|s|mysql:1|0000000009/00000000000000000004/0000000000|1000000|t|0|50")
     files = set(Path(gettempdir()).glob("*etilqs*"))
     for number in range(300):
-        store.put(f"live:{number}", Last(version, ((number, None, bytes(500)),), False, True))
+        store.put(f"live:{number}", Last(version, ((number, 0, None, bytes(500)),)))
         assert budget.used <= 3000
     assert set(Path(gettempdir()).glob("*etilqs*")) == files
     assert len(set(store.users())) == 300

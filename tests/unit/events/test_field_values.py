@@ -12,7 +12,6 @@ from msgspec import structs
 
 from consumer.commands.check.findings import Level
 from consumer.commands.check.sampled import of_sample
-from consumer.commands.replay.partial_decoder import LinkedPartialDecoder, PartialDecoder
 from consumer.commands.shared import options
 from consumer.errors import ConfigError, InvalidValue
 from consumer.events.avro import NO_SCHEMAS
@@ -25,6 +24,7 @@ from consumer.mapping import file as mapping
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
 from consumer.mapping.schema_drift import Drift, DriftKind
+from consumer.planning.change_times import ChangeTimes
 from consumer.planning.decision import Decision, Outcome, decide
 from consumer.planning.diff import Change, diff
 from consumer.planning.effect import Plan
@@ -262,15 +262,13 @@ def test_a_detail_that_can_not_be_read_is_left_out_of_the_message() -> None:
     assert found.drifts == (Drift("user_transactions", "amount", DriftKind.UNREADABLE),)
 
 
-def test_padding_is_no_change_where_a_record_is_decoded_in_part() -> None:
-    record = changed(DEPOSIT, before={"group": "VIP"}, after={"group": "VIP       "})
-    envelope = json.loads(record.value or b"")
-    envelope["transaction"] = {"id": "x", "total_order": 1, "data_collection_order": 1}
-    seen = PartialDecoder(LIVE)(json.dumps(envelope).encode())
-    assert seen is not None
-    assert "group" not in seen.changed
-    assert "wallet_balance" in seen.changed
-    assert LinkedPartialDecoder(RULES.linked[0])(records("m-char-padding")[2].value or b"")
+def test_padding_is_no_change_whose_time_a_rebuild_knows() -> None:
+    event = parse(changed(DEPOSIT, before={"group": "VIP"}, after={"group": "VIP       "}))
+    assert isinstance(event, ChangeEvent)
+    times = ChangeTimes(RULES, LIVE)
+    known = times.by_name(times.after(event))
+    assert "last_group_update" not in known
+    assert "last_balance_update" in known
 
 
 def test_another_placeholder_of_unavailable_values(monkeypatch: pytest.MonkeyPatch) -> None:
