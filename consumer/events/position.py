@@ -30,6 +30,9 @@ class Origin(StrEnum):
     INCREMENTAL = "i"
 
 
+_STREAMED = Origin.STREAMED  # looked up once (decision 28)
+
+
 class SourcePosition(msgspec.Struct, frozen=True, gc=False):
     """A place in a database's log.
 
@@ -155,7 +158,7 @@ def in_wal(sequence: object, tx_id: int | None, ts_ms: int, snapshot: object, co
 
 def _origin(snapshot: object) -> Origin:
     if snapshot in (None, False, "false"):
-        return Origin.STREAMED
+        return _STREAMED
     return Origin.INCREMENTAL if snapshot == "incremental" else Origin.SNAPSHOT
 
 

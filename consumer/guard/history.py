@@ -22,6 +22,7 @@ from consumer.guard.open_transaction import OpenTransaction
 from consumer.guard.search import ALWAYS, EarlierRecords, HighestNumbers, MaybeOlderChanges, Search
 from consumer.guard.streamed_change import Key, StreamedChange, streamed_change
 
+_STREAMED = Origin.STREAMED  # looked up once (decision 28)
 _REMEMBERED = 40_000
 _BEFORE = 100
 """How many offsets before a tombstone its delete is searched."""
@@ -98,7 +99,7 @@ class PartitionHistory:
     def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         """As :meth:`History.first_sent`."""
         self._last = event
-        if event.position.origin is Origin.STREAMED:
+        if event.position.origin is _STREAMED:
             return self.first_offset(streamed_change(event))
         return None if value is None else self.first_copy(value, event.place.offset)
 

@@ -93,7 +93,10 @@ class Verdict(StrEnum):
     @property
     def is_accepted(self) -> bool:
         """Whether the change was applied, not refused."""
-        return self in (Verdict.NEWER, Verdict.HEALED)
+        return self is _NEWER or self is _HEALED
+
+
+_NEWER, _HEALED = Verdict.NEWER, Verdict.HEALED  # looked up once (decision 28)
 
 
 def compare(candidate: Version, stored: Version | None) -> Verdict:

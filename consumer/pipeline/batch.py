@@ -22,6 +22,7 @@ from consumer.planning.shape import Mode
 SIZE = 500
 """The number of records about which a command decides together, as ``run`` does by default. Records of one database
 transaction are joined only if they are among them. Also the number of plans that are sent to Redis at once."""
+_IGNORED, _UNHEALED, _MARK = Outcome.IGNORED, Verdict.UNHEALED, Mode.MARK  # looked up once (decision 28)
 ATTEMPTS = 8
 """Attempts for a plan that Redis answers with an unknown error. With the pauses, 8 take about ten seconds."""
 
@@ -106,7 +107,7 @@ class Batch:
         if self.dropped or self.published or self.end < len(self.records):
             return Counter(topic for topic, _ in self.judged().values())
         both = zip(self.records, self.decisions, strict=True)
-        return Counter([record.topic for record, decision in both if decision.outcome is not Outcome.IGNORED])
+        return Counter([record.topic for record, decision in both if decision.outcome is not _IGNORED])
 
     def letters(self) -> list[DeadLetter]:
         """The dead letters for the records that can't be applied."""
@@ -248,11 +249,11 @@ class Delivery:
         plan = self._left.get(number)
         if plan is None:  # sent, and dropped before the answer came
             return
-        if answer.verdict is Verdict.UNHEALED:
+        if answer.verdict is _UNHEALED:
             self._left[number] = self.healing(number)
             return
         del self._left[number]
-        if plan.shape.mode is not Mode.MARK:
+        if plan.shape.mode is not _MARK:
             self.answers[number] = answer
 
     def _refuse(self, number: int, error: ServerError) -> None:

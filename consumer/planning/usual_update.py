@@ -27,6 +27,7 @@ from consumer.planning.message import body
 from consumer.planning.shape import Extent, PlanShape
 from consumer.planning.user_shapes import updated_shape
 
+_UPDATE = Operation.UPDATE  # looked up once (decision 28)
 _MOST_KNOWN = 2048
 _MOST_ID = 2**63 - 1
 _Values: TypeAlias = tuple[object, ...]
@@ -38,7 +39,7 @@ _Doubtful: TypeAlias = tuple[tuple[int, Mapping[object, str]], ...]
 def usual_update(event: ChangeEvent, rules: Rules) -> Plan | None:
     """The plan for an update of a user's row; None if the change does not have the usual form."""
     before, after = event.before, event.after
-    if after is None or before is None or event.op is not Operation.UPDATE or event.schema:
+    if after is None or before is None or event.op is not _UPDATE or event.schema:
         return None
     columns = columns_of(after)
     layout = _layout(rules, event.table, columns)

@@ -47,6 +47,10 @@ class PlanPart(StrEnum):
     __hash__ = str.__hash__  # Enum's own is a function in Python, which each call would need
 
 
+# Looked up once, because each look-up of an enum's member takes as long as a call (decision 28).
+_WHOLE, _CHANGED = PlanPart.WHOLE, Extent.CHANGED
+
+
 class ScriptCall(msgspec.Struct, frozen=True, gc=False):
     """A call of the script: the number of keys, the keys, the arguments.
 
@@ -107,7 +111,7 @@ class Calls:
         """
         number = str(plan.user.id)
         # Most calls are for whole plans, and a short key is found faster.
-        is_whole = part is PlanPart.WHOLE and not mode
+        is_whole = part is _WHOLE and not mode
         kind: _Kind = (
             (plan.shape, len(number), is_brief) if is_whole else (plan.shape, len(number), is_brief, part, mode)
         )
@@ -201,7 +205,7 @@ def _keys(templates: Sequence[str], user_type: str, digits: int) -> tuple[str, .
 
 def may_be_brief(plan: Plan) -> bool:
     """Whether the whole image is usually not needed, because the hash usually exists."""
-    return plan.extent is Extent.CHANGED
+    return plan.shape.extent is _CHANGED
 
 
 def is_asked_for_more(reply: Any) -> bool:

@@ -29,6 +29,7 @@ from consumer.sink.servers import Answers, Servers
 
 _log = structlog.get_logger(__name__)
 _Numbered: TypeAlias = tuple[int, Plan]
+_NEWER, _REBUILD = Verdict.NEWER, Mode.REBUILD  # looked up once (decision 28)
 
 
 class RedisSink:
@@ -199,6 +200,6 @@ def _without_messages_first(wave: list[_Numbered]) -> list[_Numbered]:
 def _may_have_cleared(plan: Plan, answer: Applied | ServerError) -> bool:
     if isinstance(answer, ServerError):
         return not isinstance(answer, Refused)
-    if plan.shape.mode is Mode.REBUILD and not answer.differed:
+    if plan.shape.mode is _REBUILD and not answer.differed:
         return False
-    return answer.verdict is Verdict.NEWER or answer.is_accepted
+    return answer.verdict is _NEWER or answer.is_accepted
