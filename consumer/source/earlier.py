@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import TopicPartition
@@ -27,6 +28,20 @@ _KEEP_ALIVE_S = 1.0
 _NEVER = 2**62
 
 
+@dataclass(frozen=True, slots=True)
+class _TopicCoverage:
+    """What was found ``at`` a time of the monotonic clock: the oldest offset of each partition, and times in UTC ms.
+
+    ``kept_ms``: of the partitions that were asked for, the time of the oldest record, 0 if no record was removed.
+    """
+
+    at: float
+    begins: Mapping[TopicPartition, int]
+    laid_out_ms: int
+    compacted_until_ms: int
+    kept_ms: dict[TopicPartition, int] = field(default_factory=dict)
+
+
 def _nothing() -> None:
     pass
 
@@ -45,7 +60,7 @@ class KafkaEarlierRecords:
         self.keep_alive: Callable[[], object] = _nothing
         self._alive_at = 0.0
         self._consumer: Any = None
-        self._known: dict[Partition, tuple[float, Coverage]] = {}
+        self._topics: dict[str, _TopicCoverage] = {}
 
     def close(self) -> None:
         """Close the connection."""
@@ -73,24 +88,26 @@ class KafkaEarlierRecords:
                 self.keep_alive()
 
     def coverage(self, partition: Partition) -> Coverage:
-        known = self._known.get(partition)
-        if known is None or time.monotonic() > known[0] + _COVERAGE_AGE_S:
-            try:
-                known = time.monotonic(), self._coverage(partition)
-            except (KafkaError, OSError) as error:
-                raise self._disconnected(error) from None
-            self._known[partition] = known
-        return known[1]
+        known = self._topics.get(partition.topic)
+        part = TopicPartition(*partition)
+        try:
+            if known is None or part not in known.begins or time.monotonic() > known.at + _COVERAGE_AGE_S:
+                known = self._topics[partition.topic] = self._topic_coverage(part)
+            kept_ms = known.kept_ms.get(part)
+            if kept_ms is None:
+                begin = known.begins[part]
+                kept_ms = known.kept_ms[part] = self._first_written_ms(part, begin) if begin else 0
+        except (KafkaError, OSError) as error:
+            raise self._disconnected(error) from None
+        return Coverage(known.laid_out_ms, max(kept_ms, known.compacted_until_ms))
 
-    def _coverage(self, partition: Partition) -> Coverage:
-        client = self._connected()
-        numbers = client.partitions_for_topic(partition.topic) or {partition.number}
-        parts = [TopicPartition(partition.topic, number) for number in sorted(numbers)]
-        begins = beginning_offsets(client, parts)
-        own = TopicPartition(*partition)
-        kept_ms = 0 if begins[own] == 0 else self._first_written_ms(own, begins[own])
+    def _topic_coverage(self, part: TopicPartition) -> _TopicCoverage:
+        """What all partitions of a topic have in common. A member that begins with many of them asks only once."""
+        numbers = self._connected().partitions_for_topic(part.topic) or set()
+        parts = [TopicPartition(part.topic, number) for number in sorted({*numbers, part.partition})]
+        begins = beginning_offsets(self._connected(), parts)
         laid_out_ms = self._laid_out_ms(parts, begins)
-        return Coverage(laid_out_ms, max(kept_ms, self._compacted_until_ms(partition.topic)))
+        return _TopicCoverage(time.monotonic(), begins, laid_out_ms, self._compacted_until_ms(part.topic))
 
     def _laid_out_ms(self, parts: Sequence[TopicPartition], begins: Mapping[TopicPartition, int]) -> int:
         """When the topic got its last partition, at the latest: when the first record there was written.
