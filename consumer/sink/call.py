@@ -54,17 +54,19 @@ _WHOLE, _CHANGED = PlanPart.WHOLE, Extent.CHANGED
 class ScriptCall(msgspec.Struct, frozen=True, gc=False):
     """A call of the script: the number of keys, the keys, the arguments.
 
-    ``count``: the number of these words. ``words``: the words in Redis' protocol.
+    ``count``: the number of these words. ``begin`` and ``end``: the words in Redis' protocol, in two texts so that long
+    text is copied only once more, when all calls are put together.
     """
 
     count: int
-    words: str
+    begin: str
+    end: str
 
 
 def script_call(keys: Sequence[str], arguments: Sequence[str | int]) -> ScriptCall:
     """A call that is not for a plan."""
     words = [str(len(keys)), *keys, *map(str, arguments)]
-    return ScriptCall(len(words), _encoded(words))
+    return ScriptCall(len(words), encoded(words), "")
 
 
 _Kind: TypeAlias = tuple[PlanShape, int, bool] | tuple[PlanShape, int, bool, str, str]
@@ -124,9 +126,9 @@ class Calls:
         words += plan.bodies
         count = call.size + len(words)
         if not derived:
-            return ScriptCall(count, number.join(call.begin) + _encoded(words))
-        begin = _encoded([str(call.key_count + len(derived))]) + number.join(call.keys)
-        return ScriptCall(count + len(derived), f"{begin}{_encoded(derived)}{call.shape}{_encoded(words)}")
+            return ScriptCall(count, number.join(call.begin), encoded(words))
+        keys = encoded([str(call.key_count + len(derived))]) + number.join(call.keys) + encoded(derived)
+        return ScriptCall(count + len(derived), keys + call.shape, encoded(words))
 
     def _prepared_for(self, kind: _Kind) -> _Prepared:
         if len(self._known) >= _MOST_KNOWN:
@@ -135,7 +137,8 @@ class Calls:
         return found
 
 
-def _encoded(words: Sequence[str]) -> str:
+def encoded(words: Sequence[str]) -> str:
+    """Words in Redis' protocol. The library's function for this needs all words of a call in one list."""
     return "".join([f"${len(each) if each.isascii() else _size(each)}\r\n{each}\r\n" for each in words])
 
 
@@ -184,9 +187,9 @@ def _prepare(
     }
     if shape.balance:
         text |= {"balance": numbers[shape.balance_value], "ttl": str(shape.balance_ttl_s)}
-    described = _encoded([msgspec.json.encode(text).decode()])
+    described = encoded([msgspec.json.encode(text).decode()])
     keys = _keys(templates, shape.user_type, digits)
-    begin = _encoded([str(len(templates))]) + keys[0], *keys[1:-1], keys[-1] + described
+    begin = encoded([str(len(templates))]) + keys[0], *keys[1:-1], keys[-1] + described
     size = 1 + len(templates) + 1
     return _Prepared(size, begin, keys, len(templates), described, names, has_time)
 

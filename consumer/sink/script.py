@@ -12,13 +12,12 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, TypeAlias
 
-import hiredis
 import redis
 import structlog
 
 from consumer.errors import Reconnected
 from consumer.settings.sections import Redis
-from consumer.sink.call import ENCODE_ERRORS, ScriptCall
+from consumer.sink.call import ENCODE_ERRORS, ScriptCall, encoded
 from consumer.sink.client import connect, is_refusal
 
 _log = structlog.get_logger(__name__)
@@ -227,22 +226,18 @@ def _packed(calls: Sequence[Call], command: Sequence[str]) -> bytes:
     """The calls in Redis' protocol. ``command``: the words before a call of the script."""
     before = "".join(f"\r\n${len(word)}\r\n{word}" for word in command) + "\r\n"
     more = len(command)
-    return b"".join(
-        [
-            f"*{call.count + more}{before}{call.words}".encode(errors=ENCODE_ERRORS)
-            if isinstance(call, ScriptCall)
-            else _pack(call)
-            for call in calls
-        ]
-    )
+    parts: list[str] = []
+    for call in calls:
+        if isinstance(call, ScriptCall):
+            parts += f"*{call.count + more}{before}", call.begin, call.end
+        else:
+            parts.append(_pack(call))
+    return "".join(parts).encode(errors=ENCODE_ERRORS)
 
 
-def _pack(command: Command) -> bytes:
-    pack: Any = hiredis.pack_command  # its type stub allows only tuples with one item
-    packed: bytes = pack(
-        tuple(part.encode(errors=ENCODE_ERRORS) if isinstance(part, str) else part for part in command)
-    )
-    return packed
+def _pack(command: Command) -> str:
+    words = [str(part) for part in command]
+    return f"*{len(words)}\r\n{encoded(words)}"
 
 
 def _is_lost(reply: object) -> bool:
