@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from consumer.errors import NotAnEnvelope, Place, RecordError, Unsupported
@@ -216,13 +217,18 @@ def _with_unavailable(
     record: bytes, before: RowImage | None, after: RowImage | None, placeholder: str
 ) -> tuple[RowImage | None, RowImage | None]:
     """Replace Debezium's placeholder. The value is unchanged, so the new row gets the old row's value if it has one."""
-    if placeholder.encode() not in record:
+    if _bytes_of(placeholder) not in record:
         return before, after
     old = {} if before is None else before
     old = {name: UNAVAILABLE if value == placeholder else value for name, value in old.items()}
     new = {} if after is None else after
     new = {name: old.get(name, UNAVAILABLE) if value == placeholder else value for name, value in new.items()}
     return None if before is None else old, None if after is None else new
+
+
+@lru_cache(maxsize=16)
+def _bytes_of(placeholder: str) -> bytes:
+    return placeholder.encode()
 
 
 def key_of(key: bytes | None, schemas: Schemas) -> RowImage:

@@ -222,7 +222,15 @@ class Delivery:
         for at, answer in answers:
             number = numbers[at]
             if isinstance(answer, Applied):
-                self._accept(number, answer)
+                plan = self._left.get(number)
+                if plan is None:  # sent, and dropped before the answer came
+                    continue
+                if answer.verdict is _UNHEALED:
+                    self._left[number] = self.healing(number)
+                    continue
+                del self._left[number]
+                if plan.shape.mode is not _MARK:
+                    self.answers[number] = answer
             elif isinstance(answer, UnknownReply) and self._has_failed_too_often(number):
                 self._refuse(number, Refused(answer.server, answer.problem, answer.advice, answer.cause))
             elif isinstance(answer, ServerUnavailable):
@@ -244,17 +252,6 @@ class Delivery:
         self._unknown[number] += 1
         plan = self._left.get(number)
         return plan is not None and plan.mode is not Mode.MARK and self._unknown[number] >= self.attempts
-
-    def _accept(self, number: int, answer: Applied) -> None:
-        plan = self._left.get(number)
-        if plan is None:  # sent, and dropped before the answer came
-            return
-        if answer.verdict is _UNHEALED:
-            self._left[number] = self.healing(number)
-            return
-        del self._left[number]
-        if plan.shape.mode is not _MARK:
-            self.answers[number] = answer
 
     def _refuse(self, number: int, error: ServerError) -> None:
         plan = self._left.pop(number, None)

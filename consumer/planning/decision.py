@@ -175,7 +175,10 @@ def _decided(record: SourceRecord, rules: Rules, schemas: Schemas, tables: Topic
             return _without_change(found, rules)
         event = found
         usual = usual_update(found, rules)
-        decision = _decided_change(found, record, rules) if usual is None else _planned_decision(found, usual)
+        if usual is None:
+            decision = _decided_change(found, record, rules)
+        else:
+            decision = Decision(_PLANNED, usual.shape.reason, found, usual, None, usual.user, table=found.table)
     except RecordError as error:
         decision = _rejected(error, record.place, event, rules)
     if decision.event is not None and (drifts := drifts_of(decision.event, rules)):
@@ -290,22 +293,8 @@ def _planned(event: ChangeEvent, user: UserId | None, linked: LinkedChange | Non
         )
     if event.op is Operation.DELETE and is_of_lone_tombstone(event):
         planned = published_if_user_exists(planned)
-    return _planned_decision(event, planned, linked, drifts)
-
-
-def _planned_decision(
-    event: ChangeEvent, planned: Plan, linked: LinkedChange | None = None, drifts: tuple[Drift, ...] = ()
-) -> Decision:
-    return Decision(
-        _PLANNED,
-        planned.shape.reason,
-        event,
-        planned,
-        user=planned.user,
-        linked=linked,
-        table=event.table,
-        drifts=drifts,
-    )
+    reason = planned.shape.reason
+    return Decision(_PLANNED, reason, event, planned, None, user, linked, table=event.table, drifts=drifts)
 
 
 def _rejected(error: RecordError, place: Place, event: ChangeEvent | None, rules: Rules) -> Decision:
