@@ -99,16 +99,9 @@ class PartitionHistory:
     def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         """As :meth:`History.first_sent`."""
         self._last = event
-        if event.position.origin is _STREAMED:
-            return self.first_offset(streamed_change(event))
-        return None if value is None else self.first_copy(value, event.place.offset)
-
-    def first_copy(self, value: bytes, offset: int) -> int | None:
-        """As :meth:`first_sent`, for a snapshot read of which only the record's value and offset are known."""
-        return self._reads.first_offset(value, offset)
-
-    def first_offset(self, change: StreamedChange) -> int | None:
-        """As :meth:`first_sent`, for a streamed change in the form of the history."""
+        if event.position.origin is not _STREAMED:
+            return None if value is None else self._reads.first_offset(value, event.place.offset)
+        change = streamed_change(event)
         memory = self._memory if self._memory is not None else self._begin(change)
         first = self._found(change, memory)
         if first is not None and first < change.offset and not self._must_apply_again(change, first):
@@ -221,14 +214,6 @@ class Histories:
         place = event.place
         history = self._of.get((place.topic, place.partition)) or self._history((place.topic, place.partition))
         return history.first_sent(event, value)
-
-    def first_offset(self, partition: Partition, change: StreamedChange) -> int | None:
-        """As :meth:`PartitionHistory.first_offset`."""
-        return self._history(partition).first_offset(change)
-
-    def first_copy(self, partition: Partition, value: bytes, offset: int) -> int | None:
-        """As :meth:`PartitionHistory.first_copy`."""
-        return self._history(partition).first_copy(value, offset)
 
     def is_delete_missing(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
         """As :meth:`History.is_delete_missing`."""

@@ -62,29 +62,9 @@ class StreamedChange(msgspec.Struct, frozen=True, gc=False):
 
 def streamed_change(event: ChangeEvent) -> StreamedChange:
     """The streamed change ``event`` in the form of the history."""
-    return streamed_change_of_row(
-        event.table,
-        event.op,
-        event.key,
-        event.position,
-        event.written_ms,
-        event.place.offset,
-        (event.before, event.after),
-    )
-
-
-def streamed_change_of_row(
-    table: str,
-    op: Operation,
-    key: RowImage,
-    position: SourcePosition,
-    written_ms: int,
-    offset: int,
-    images: tuple[RowImage | None, RowImage | None],
-) -> StreamedChange:
-    """As :func:`streamed_change`, from the parts of a change. ``images``: the row before and after the change."""
-    keys = tuple(key.values())
-    before, after = images
+    table, op, position = event.table, event.op, event.position
+    before, after = event.before, event.after
+    keys = tuple(event.key.values())
     connector, transaction, place = position.connector, position.transaction, position.place
     is_in_wal = connector == "postgresql"
     is_global = not is_in_wal and bool(transaction)
@@ -106,8 +86,8 @@ def streamed_change_of_row(
         position.count,
         place,
         position.ts_ms,
-        written_ms,
-        offset,
+        event.written_ms,
+        event.place.offset,
         keys,
         before,
         after,

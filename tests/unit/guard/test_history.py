@@ -496,7 +496,6 @@ def test_a_copy_of_a_read_is_known_by_its_bytes() -> None:
     elsewhere = replace(read, place=replace(read.place, partition=1, offset=5))
     assert histories.first_sent(elsewhere, value) is None
     assert histories.first_sent(again(read, 6), b'{"op":"r","ts_ms":1}') is None
-    assert histories.first_copy(PART, value, 7) == 3, "as a fold asks, which knows no event"
 
 
 def test_of_reads_only_the_newest_are_remembered() -> None:
