@@ -30,7 +30,7 @@ class Origin(StrEnum):
     INCREMENTAL = "i"
 
 
-_STREAMED = Origin.STREAMED  # looked up once (decision 28)
+_STREAMED = Origin.STREAMED  # looked up once (decision 29)
 
 
 class SourcePosition(msgspec.Struct, frozen=True, gc=False):

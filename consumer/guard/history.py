@@ -22,7 +22,7 @@ from consumer.guard.open_transaction import OpenTransaction
 from consumer.guard.search import ALWAYS, EarlierRecords, HighestNumbers, MaybeOlderChanges, Search
 from consumer.guard.streamed_change import Key, StreamedChange, streamed_change
 
-_STREAMED = Origin.STREAMED  # looked up once (decision 28)
+_STREAMED = Origin.STREAMED  # looked up once (decision 29)
 _REMEMBERED = 40_000
 _BEFORE = 100
 """How many offsets before a tombstone its delete is searched."""

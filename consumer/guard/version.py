@@ -96,7 +96,7 @@ class Verdict(StrEnum):
         return self is _NEWER or self is _HEALED
 
 
-_NEWER, _HEALED = Verdict.NEWER, Verdict.HEALED  # looked up once (decision 28)
+_NEWER, _HEALED = Verdict.NEWER, Verdict.HEALED  # looked up once (decision 29)
 
 
 def compare(candidate: Version, stored: Version | None) -> Verdict:

@@ -22,7 +22,7 @@ from consumer.planning.shape import Mode
 SIZE = 500
 """The number of records about which a command decides together, as ``run`` does by default. Records of one database
 transaction are joined only if they are among them. Also the number of plans that are sent to Redis at once."""
-_IGNORED, _UNHEALED, _MARK = Outcome.IGNORED, Verdict.UNHEALED, Mode.MARK  # looked up once (decision 28)
+_IGNORED, _UNHEALED, _MARK = Outcome.IGNORED, Verdict.UNHEALED, Mode.MARK  # looked up once (decision 29)
 ATTEMPTS = 8
 """Attempts for a plan that Redis answers with an unknown error. With the pauses, 8 take about ten seconds."""
 

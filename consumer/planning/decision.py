@@ -42,7 +42,7 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
 
 
-# Looked up once, because each look-up of an enum's member takes as long as a call (decision 28).
+# Looked up once, because each look-up of an enum's member takes as long as a call (decision 29).
 _PLANNED, _REJECTED = Outcome.PLANNED, Outcome.REJECTED
 
 

@@ -27,7 +27,7 @@ from consumer.planning.message import body
 from consumer.planning.shape import Extent, PlanShape
 from consumer.planning.user_shapes import updated_shape
 
-_UPDATE = Operation.UPDATE  # looked up once (decision 28)
+_UPDATE = Operation.UPDATE  # looked up once (decision 29)
 _MOST_KNOWN = 2048
 _MOST_ID = 2**63 - 1
 _Values: TypeAlias = tuple[object, ...]

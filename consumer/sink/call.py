@@ -47,7 +47,7 @@ class PlanPart(StrEnum):
     __hash__ = str.__hash__  # Enum's own is a function in Python, which each call would need
 
 
-# Looked up once, because each look-up of an enum's member takes as long as a call (decision 28).
+# Looked up once, because each look-up of an enum's member takes as long as a call (decision 29).
 _WHOLE, _CHANGED = PlanPart.WHOLE, Extent.CHANGED
 
 

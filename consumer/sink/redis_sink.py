@@ -29,7 +29,7 @@ from consumer.sink.servers import Answers, Servers
 
 _log = structlog.get_logger(__name__)
 _Numbered: TypeAlias = tuple[int, Plan]
-_NEWER, _REBUILD = Verdict.NEWER, Mode.REBUILD  # looked up once (decision 28)
+_NEWER, _REBUILD = Verdict.NEWER, Mode.REBUILD  # looked up once (decision 29)
 
 
 class RedisSink:

@@ -149,7 +149,7 @@ class Script:
     def _receive(self, count: int) -> list[Any]:
         connection, self._connection = self._connection, None
         try:
-            # The parser's own method: the connection's would take most of the time of a reply (see decision 28).
+            # The parser's own method: the connection's would take most of the time of a reply (decision 29).
             read = connection._parser.read_response  # noqa: SLF001
             return [read() for _ in range(count)]
         except OSError as error:
