@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from consumer.events.record import Partition
-from consumer.pipeline.protocols import Applied, RecordResult
-from consumer.planning.shape import PlanShape
+from consumer.pipeline.protocols import RecordResult
 
 APPLIED, DEAD_LETTER, JOINED = "applied", "dead_letter", "joined"
 SENT_AGAIN, OTHER_DATABASE = "sent_again", "other_database"
@@ -67,15 +66,16 @@ def count_batch(results: Sequence[RecordResult]) -> BatchCounts:
 
 def _count_applied(results: Sequence[RecordResult], found: BatchCounts) -> None:
     """Count changes that were applied. Only a few have different effects, so these are counted together."""
-    kinds: Counter[tuple[PlanShape, str, Applied]] = Counter()
-    for each in results:
-        plan, applied = each.decision.plan, each.applied
-        if plan is not None and applied is not None:
-            kinds[plan.shape, each.decision.table, applied] += 1
-            found.committed_ms.append(plan.version.ts_ms)
-            found.appended_ms.append(each.record.timestamp_ms)
+    plans = [each.decision.plan for each in results]
+    found.committed_ms = [plan.version.ts_ms for plan in plans if plan is not None]
+    found.appended_ms = [each.record.timestamp_ms for each in results]
+    shapes = [plan.shape if plan is not None else None for plan in plans]
+    tables, answers = [each.decision.table for each in results], [each.applied for each in results]
+    kinds = Counter(zip(shapes, tables, answers, strict=True))
     effects = found.effects
     for (shape, table, applied), count in kinds.items():
+        if shape is None or applied is None:
+            continue
         found.changes[table or UNKNOWN, APPLIED] += count
         effects["config"] += count * (applied.config_created is not None)
         effects["balance"] += count * bool(shape.balance)

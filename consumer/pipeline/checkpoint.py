@@ -19,6 +19,8 @@ done.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 import structlog
 
@@ -30,6 +32,7 @@ from consumer.pipeline.retry import KAFKA, REDIS, Outages, Retry
 from consumer.pipeline.watermark import Watermark
 
 _log = structlog.get_logger(__name__)
+_PLACE = attrgetter("topic", "partition")
 
 
 class Checkpoint:
@@ -339,6 +342,6 @@ def _log_unreachable(part: Partition, records: int) -> None:
 def _offsets(records: Iterable[SourceRecord]) -> dict[Partition, list[int]]:
     """The offsets of each partition's records, in order."""
     found: dict[tuple[str, int], list[int]] = {}
-    for record in records:
-        found.setdefault((record.topic, record.partition), []).append(record.offset)
+    for place, run in groupby(records, _PLACE):  # records of one partition mostly follow one another
+        found.setdefault(place, []).extend([record.offset for record in run])
     return {Partition(*each): offsets for each, offsets in found.items()}

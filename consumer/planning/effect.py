@@ -105,11 +105,6 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     unreadable: tuple[str, ...] = ()
 
     @property
-    def is_conditional(self) -> bool:
-        """Whether the guard must hold a certain version, or one below a certain offset is known."""
-        return self.expected is not None or self.known_below is not None
-
-    @property
     def table(self) -> str:
         """The user's table, or the linked table."""
         return self.shape.table

@@ -54,19 +54,18 @@ _WHOLE, _CHANGED = PlanPart.WHOLE, Extent.CHANGED
 class ScriptCall(msgspec.Struct, frozen=True, gc=False):
     """A call of the script: the number of keys, the keys, the arguments.
 
-    ``count``: the number of these words. ``begin`` and ``end``: the words in Redis' protocol, in two texts so that long
-    text is copied only once more, when all calls are put together.
+    ``count``: the number of these words. ``parts``: the words in Redis' protocol, in parts. Long text is copied only
+    once, when the calls of a batch are put together.
     """
 
     count: int
-    begin: str
-    end: str
+    parts: Sequence[str]
 
 
 def script_call(keys: Sequence[str], arguments: Sequence[str | int]) -> ScriptCall:
     """A call that is not for a plan."""
     words = [str(len(keys)), *keys, *map(str, arguments)]
-    return ScriptCall(len(words), encoded(words), "")
+    return ScriptCall(len(words), [encoded(words)])
 
 
 _Kind: TypeAlias = tuple[PlanShape, int, bool] | tuple[PlanShape, int, bool, str, str]
@@ -75,16 +74,15 @@ _Kind: TypeAlias = tuple[PlanShape, int, bool] | tuple[PlanShape, int, bool, str
 class _Prepared(NamedTuple):
     """What all calls for plans of one shape, for users with ids of one length, have in common.
 
-    ``size``: the number of words before the version. ``begin``: the number of keys, the keys and the shape; the id
-    belongs between the parts.
-    ``keys`` and ``shape``: the same without the number of keys, if there are more keys; ``key_count`` is their number.
-    ``values``: the names of the values that are sent. ``has_time``: the time of the change is sent behind them.
+    ``size``: the number of words before the version: the number of keys, the keys, the shape. ``key_count``: the first
+    of them, encoded. ``keys``: the encoded
+    keys; the id belongs between the parts. ``shape``: its encoded text. ``values``: the names of the values that are
+    sent. ``has_time``: the time of the change is sent behind them.
     """
 
     size: int
-    begin: tuple[str, ...]
+    key_count: str
     keys: tuple[str, ...]
-    key_count: int
     shape: str
     values: tuple[str, ...]
     has_time: bool
@@ -118,17 +116,19 @@ class Calls:
             (plan.shape, len(number), is_brief) if is_whole else (plan.shape, len(number), is_brief, part, mode)
         )
         call = self._known.get(kind) or self._prepared_for(kind)
-        values = plan.values
-        words = [plan.version.to_text(), _condition(plan, part) if plan.is_conditional else ""]
-        words += [values[each] for each in call.values]
+        version, values = plan.version.to_text(), plan.values
+        condition = "" if plan.expected is None and plan.known_below is None else _condition(plan, part)
+        words = [version, condition, *[values[each] for each in call.values]]
         if call.has_time:
             words.append(plan.time)
-        words += plan.bodies
-        count = call.size + len(words)
-        if not derived:
-            return ScriptCall(count, number.join(call.begin), encoded(words))
-        keys = encoded([str(call.key_count + len(derived))]) + number.join(call.keys) + encoded(derived)
-        return ScriptCall(count + len(derived), keys + call.shape, encoded(words))
+        count = call.size + len(words) + len(plan.bodies)
+        parts = [call.key_count, number.join(call.keys), call.shape, encoded(words)]
+        if derived:
+            count += len(derived)
+            parts[:2] = encoded([str(call.size - 2 + len(derived))]), parts[1], encoded(derived)
+        for body in plan.bodies:
+            parts += f"${len(body) if body.isascii() else _size(body)}\r\n", body, "\r\n"
+        return ScriptCall(count, parts)
 
     def _prepared_for(self, kind: _Kind) -> _Prepared:
         if len(self._known) >= _MOST_KNOWN:
@@ -189,9 +189,7 @@ def _prepare(
         text |= {"balance": numbers[shape.balance_value], "ttl": str(shape.balance_ttl_s)}
     described = encoded([msgspec.json.encode(text).decode()])
     keys = _keys(templates, shape.user_type, digits)
-    begin = encoded([str(len(templates))]) + keys[0], *keys[1:-1], keys[-1] + described
-    size = 1 + len(templates) + 1
-    return _Prepared(size, begin, keys, len(templates), described, names, has_time)
+    return _Prepared(len(templates) + 2, encoded([str(len(templates))]), keys, described, names, has_time)
 
 
 def _keys(templates: Sequence[str], user_type: str, digits: int) -> tuple[str, ...]:

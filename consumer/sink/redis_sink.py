@@ -139,7 +139,9 @@ class RedisSink:
         prefixes = list(chain.from_iterable(by_plan))
         with _translated():
             found = self._index.matching(prefixes)
-            derived = [[*chain.from_iterable(map(found.__getitem__, some))] for some in by_plan]
+            derived: list[Sequence[str]] = [()] * len(plans)
+            if any(found.values()):
+                derived = [[*chain.from_iterable(map(found.__getitem__, some))] for some in by_plan]
             try:
                 answers = self._servers.send(plans, derived)
             except BaseException:

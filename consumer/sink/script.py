@@ -108,6 +108,8 @@ class Script:
 
         """
         replies = self._receive(len(self._sent))
+        if not any(isinstance(reply, redis.ResponseError) for reply in replies):
+            return replies
         if self._command == _AS_FUNCTION and any(map(_is_refused, replies)):
             self._command = self._as_script(next(filter(_is_refused, replies)))
         if lost := [at for at, reply in enumerate(replies) if _is_lost(reply) or _is_refused(reply)]:
@@ -229,7 +231,8 @@ def _packed(calls: Sequence[Call], command: Sequence[str]) -> bytes:
     parts: list[str] = []
     for call in calls:
         if isinstance(call, ScriptCall):
-            parts += f"*{call.count + more}{before}", call.begin, call.end
+            parts.append(f"*{call.count + more}{before}")
+            parts += call.parts
         else:
             parts.append(_pack(call))
     return "".join(parts).encode(errors=ENCODE_ERRORS)

@@ -35,7 +35,7 @@ def deposit(offset: int) -> Plan:
 def words_of(call: ScriptCall) -> list[str]:
     """The words as Redis reads them."""
     reader = hiredis.Reader(encoding="utf-8", errors="surrogateescape")
-    reader.feed(f"*{call.count}\r\n{call.begin}{call.end}".encode(errors="surrogateescape"))
+    reader.feed(f"*{call.count}\r\n{''.join(call.parts)}".encode(errors="surrogateescape"))
     words = reader.gets()
     assert isinstance(words, list)
     assert reader.gets() is False, "nothing is left"
