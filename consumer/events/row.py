@@ -21,6 +21,8 @@ class Row(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A row image with the columns ``names``. It is equal to any mapping with the same columns and values."""
 
     names: ClassVar[tuple[str, ...]] = ()
+    sorted_places: ClassVar[tuple[int, ...]] = ()
+    """The places of the columns, in the order of their names."""
     fields: ClassVar[Mapping[str, str]] = {}
     """The field of the struct for each column, because a column may have any name."""
 
@@ -81,6 +83,18 @@ def names_of(columns: Columns) -> tuple[str, ...]:
     return columns if isinstance(columns, tuple) else columns.names
 
 
+def sorted_values(row: Mapping[str, object]) -> tuple[object, ...]:
+    """The values of ``row``, in the order of the columns' names.
+
+    A record whose columns are in another order than expected is decoded into a :class:`Row` too. So the order of a
+    row's columns depends on the records before it, and nothing that must be the same for each copy of a record may use
+    it.
+    """
+    if isinstance(row, Row):
+        return tuple(map(astuple(row).__getitem__, row.sorted_places))
+    return tuple([row[name] for name in sorted(row)])
+
+
 def values_of(row: Mapping[str, object]) -> tuple[object, ...]:
     """The values of ``row``, in the order of its columns."""
     return astuple(row) if isinstance(row, Row) else tuple(row.values())
@@ -88,7 +102,11 @@ def values_of(row: Mapping[str, object]) -> tuple[object, ...]:
 
 @lru_cache(maxsize=_MOST_LAYOUTS)
 def row_class(names: tuple[str, ...]) -> type[Row]:
-    """The class of rows with the columns ``names``."""
+    """The class of rows with the columns ``names``.
+
+    Raises:
+        ValueError: a name has a quote, a backslash or a control character.
+    """
     fields = {name: f"c{at}" for at, name in enumerate(names)}
     return cast(
         "type[Row]",
@@ -96,7 +114,11 @@ def row_class(names: tuple[str, ...]) -> type[Row]:
             "Row",
             [(field, Any) for field in fields.values()],
             bases=(Row,),
-            namespace={"names": names, "fields": fields},
+            namespace={
+                "names": names,
+                "fields": fields,
+                "sorted_places": tuple(sorted(range(len(names)), key=names.__getitem__)),
+            },
             rename={field: name for name, field in fields.items()},
             forbid_unknown_fields=True,
             frozen=True,

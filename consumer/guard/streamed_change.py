@@ -9,7 +9,7 @@ import msgspec
 
 from consumer.events.event import ChangeEvent, Operation, RowImage
 from consumer.events.position import SourcePosition
-from consumer.events.row import values_of
+from consumer.events.row import sorted_values
 
 Key: TypeAlias = tuple[object, ...]
 Number: TypeAlias = Any
@@ -98,9 +98,9 @@ def _hashed(row: RowImage | None) -> int:
     if row is None:
         return 0
     try:
-        return hash(values_of(row))
+        return hash(sorted_values(row))
     except TypeError:  # a column of arrays or objects
-        return hash(_encode(row))
+        return hash(_encode(dict(sorted(row.items()))))
 
 
 def change_id(event: ChangeEvent) -> str:
@@ -115,8 +115,12 @@ def change_id(event: ChangeEvent) -> str:
         return f"{position.transaction or position.connector}/{position.place}:{position.ts_ms}"
     if not position.transaction:
         return f"{position.connector}/{position.place}/{position.count}:{position.ts_ms}"
-    row = str(position.count) if position.count else f"{crc32(_encode(event.after or event.before)):08x}"
+    row = str(position.count) if position.count else _checksum(event.after or event.before or _NO_COLUMNS)
     return f"{position.transaction}/{row}:{position.ts_ms}"
+
+
+def _checksum(row: RowImage) -> str:
+    return f"{crc32(_encode(dict(sorted(row.items())))):08x}"
 
 
 def _numbered(position: SourcePosition) -> tuple[str, Number]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import compress, count
 from operator import ne
@@ -21,6 +22,9 @@ Places: TypeAlias = tuple[int, ...]
 _NEVER = -1
 _MOST_KNOWN = 4096
 _CERTAIN: Mapping[Kind, type] = {Kind.MONEY: str, Kind.TEXT: str, Kind.INTEGER: int}
+_MONEY, _INTEGER = Kind.MONEY, Kind.INTEGER  # looked up once (decision 29)
+_DECIMAL = re.compile(r"(?:0|[1-9][0-9]*)\.[0-9]+")
+"""An amount as databases send it, without a sign: two of one length have different texts if they differ."""
 
 
 def time_fields(rules: Rules) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -34,12 +38,12 @@ def time_fields(rules: Rules) -> tuple[tuple[str, ...], tuple[str, ...]]:
 class _Update(NamedTuple):
     """An update of a set of columns.
 
-    ``certain``: the mapped columns, each with its place in the row, and with the class of values that have different
-    texts if they differ. ``places``: the indexes of the times that it sets, if the texts of all these columns differ.
-    None: the values of one of these columns must always be compared as texts.
+    ``certain``: the mapped columns, each with its place in the row and its kind. ``places``: the indexes of the times
+    that it sets, if the texts of all these columns differ. None: the values of one of these columns must always be
+    compared as texts.
     """
 
-    certain: tuple[tuple[int, type], ...]
+    certain: tuple[tuple[int, Kind], ...]
     places: Places | None
 
 
@@ -104,7 +108,7 @@ class ChangeTimes:
         table, names = self._table, names_of(columns)
         at = {names[place]: place for place in changed}
         mapped = [column for column in table.columns if column.name in at]
-        certain = tuple((at[column.name], _CERTAIN[column.kind]) for column in mapped if column.kind in _CERTAIN)
+        certain = tuple((at[column.name], column.kind) for column in mapped if column.kind in _CERTAIN)
         if len(certain) < len(mapped):
             return _Update((), None)
         outside = at.keys() - {column.name for column in mapped}
@@ -131,15 +135,17 @@ class ChangeTimes:
         return tuple(self.names.index(name) for name, source in assigned if source == TIME)
 
 
-def _differ_surely(new: tuple[object, ...], old: tuple[object, ...], columns: tuple[tuple[int, type], ...]) -> bool:
+def _differ_surely(new: tuple[object, ...], old: tuple[object, ...], columns: tuple[tuple[int, Kind], ...]) -> bool:
     """Whether two values of each column, which differ, have different texts too. If not, they may be equal.
 
     Texts of different lengths may be equal: amounts may have zeros at the end, and CHAR columns are padded.
     """
     for place, kind in columns:
         one, other = new[place], old[place]
-        if not (one.__class__ is other.__class__ is kind):
+        if not (one.__class__ is other.__class__ is _CERTAIN[kind]):
             return False
-        if kind is str and len(one) != len(other):  # type: ignore[arg-type]  # both are strings
+        if kind is not _INTEGER and len(one) != len(other):  # type: ignore[arg-type]  # both are strings
+            return False
+        if kind is _MONEY and not (_DECIMAL.fullmatch(one) and _DECIMAL.fullmatch(other)):  # type: ignore[call-overload]
             return False
     return True

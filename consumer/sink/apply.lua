@@ -163,8 +163,8 @@ local function verdict()
   local known_below = found == 'stale' and tonumber(match(condition, '^<(%d+)'))
   if known_below and shape.removed == 0 and before.epoch == candidate.epoch and before.partition == candidate.partition
     and before.offset < known_below then
-    -- What the rebuild has read contains the record that stands there. A row that was read in the database counts for
-    -- nothing beside a change, and a hash that does not exist has nothing to lose.
+    -- What the rebuild has read contains the record whose version stands there. A change overwrites a row that was read
+    -- in the database. If the hash does not exist, nothing can be lost.
     local is_missing = #shape.whole > 0 and call('EXISTS', keys[2]) == 0
     if before.origin == 'i' or is_missing then return 'duplicate' end
   end
@@ -402,7 +402,7 @@ local function is_as_good_as_a_change()
   if stored and candidate.epoch > before.epoch then return true end
   -- A user who is marked is healed by any whole image.
   if mark and not deleted and shape.extent == 'whole' then return true end
-  -- Of a linked table's many rows the last one read counts, as long as only reads stand there.
+  -- Of a linked table's many rows the last one that was read counts, if the guard's version is of a read too.
   return shape.keep and said == 'newer' and stored and before.origin == 'i'
 end
 

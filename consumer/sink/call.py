@@ -74,10 +74,9 @@ _Kind: TypeAlias = tuple[PlanShape, int, bool] | tuple[PlanShape, int, bool, str
 class _Prepared(NamedTuple):
     """What all calls for plans of one shape, for users with ids of one length, have in common.
 
-    ``size``: the number of words before the version: the number of keys, the keys, the shape. ``key_count``: the first
-    of them, encoded. ``keys``: the encoded
-    keys; the id belongs between the parts. ``shape``: its encoded text. ``values``: the names of the values that are
-    sent. ``has_time``: the time of the change is sent behind them.
+    ``size``: the number of words before the version: the number of keys, the keys, the shape. ``key_count``: the number
+    of keys, encoded. ``keys``: the encoded keys; the id belongs between the parts. ``shape``: its encoded text.
+    ``values``: the names of the values that are sent. ``has_time``: the time of the change is sent behind them.
     """
 
     size: int

@@ -29,7 +29,7 @@ from consumer.sink.servers import Answers, Servers
 
 _log = structlog.get_logger(__name__)
 _Numbered: TypeAlias = tuple[int, Plan]
-_NEWER, _REBUILD = Verdict.NEWER, Mode.REBUILD  # looked up once (decision 29)
+_REBUILD = Mode.REBUILD  # looked up once (decision 29)
 
 
 class RedisSink:
@@ -204,4 +204,4 @@ def _may_have_cleared(plan: Plan, answer: Applied | ServerError) -> bool:
         return not isinstance(answer, Refused)
     if plan.shape.mode is _REBUILD and not answer.differed:
         return False
-    return answer.verdict is _NEWER or answer.is_accepted
+    return answer.is_accepted

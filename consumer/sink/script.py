@@ -153,7 +153,11 @@ class Script:
         try:
             # The parser's own method: the connection's would take most of the time of a reply (decision 29).
             read = connection._parser.read_response  # noqa: SLF001
-            return [read() for _ in range(count)]
+            replies = [read() for _ in range(count)]
+            if any(map(_is_of_replica, replies)):
+                # With sentinels, a new connection goes to the new master.
+                raise redis.ConnectionError("the server is a replica now")
+            return replies
         except OSError as error:
             connection.disconnect()
             raise redis.ConnectionError(f"while reading replies: {error}") from error
@@ -241,6 +245,13 @@ def _packed(calls: Sequence[Call], command: Sequence[str]) -> bytes:
 def _pack(command: Command) -> str:
     words = [str(part) for part in command]
     return f"*{len(words)}\r\n{encoded(words)}"
+
+
+def _is_of_replica(reply: object) -> bool:
+    # Redis before 7 says it within the script's error.
+    return isinstance(reply, redis.ReadOnlyError) or (
+        isinstance(reply, redis.ResponseError) and "READONLY" in str(reply)
+    )
 
 
 def _is_lost(reply: object) -> bool:

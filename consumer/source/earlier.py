@@ -30,9 +30,10 @@ _NEVER = 2**62
 
 @dataclass(frozen=True, slots=True)
 class _TopicCoverage:
-    """What was found ``at`` a time of the monotonic clock: the oldest offset of each partition, and times in UTC ms.
+    """What Kafka answered about a topic. ``at``: when, by the monotonic clock. Other times are UTC milliseconds.
 
-    ``kept_ms``: of the partitions that were asked for, the time of the oldest record, 0 if no record was removed.
+    ``begins``: the oldest offset of each partition. ``kept_ms``: of the partitions that were asked for, the time of the
+    oldest record, 0 if no record was removed.
     """
 
     at: float

@@ -1,6 +1,6 @@
 """Folds the changes of one user table to the last change of each user: the result of applying every change in order.
 
-The changes come parsed, and without those that Debezium sent again: both is decided as for the stream. The guard's own
+The changes come parsed, and without those that Debezium sent again, as for the stream. The guard's own
 comparison decides which change is newer. Of a user's last change the record, the version and the times are kept.
 Its row is used when the plan is made. If it can't be used, the user's records are folded again with ``checks_rows``.
 """
@@ -19,6 +19,7 @@ from consumer.events.decimals import with_decimal_schema
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent, Operation, RowImage
 from consumer.events.record import SourceRecord
+from consumer.events.timestamps import timestamp
 from consumer.guard.version import Version, compare
 from consumer.mapping.rules import Rules
 from consumer.planning.change_times import ChangeTimes
@@ -67,6 +68,7 @@ class UserFold:
                 return
             if self._checks_rows and event.after is not None:
                 whole_image(event.after, self._table, with_decimal_schema(event, self._money).schema)
+                timestamp(event.position.ts_ms)
             last = self.store.get(user)
             is_marked = bool(self.marks) and self._is_marked(user, record, last)
             version = Version.of(event, self._rules.epoch)

@@ -72,8 +72,8 @@ class TrackedNames:
                 self._names.remove(prefix, keys)
                 self.late += keys
             else:
-                for key in keys:
-                    self._doubt(prefix, key)
+                # A later look-up did not find the key, and its window was not open when the key was touched.
+                self.touched((prefix, key) for key in keys)
 
     def doubtful(self) -> list[tuple[str, str]]:
         """The keys that were touched since the last call, with their prefixes: they may be gone."""

@@ -6,7 +6,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer.errors import Reconnected
+from consumer.errors import Reconnected, ServerUnavailable
 from consumer.events.position import Origin
 from consumer.events.record import Partition
 from consumer.guard.version import Version
@@ -77,6 +77,24 @@ def test_a_lost_connection_is_said_once_before_anything_is_done(
         sink.store_offsets({PART: 42})
     sink.accept_new_connection()
     assert sink.stored_offsets() == {PART: 41}
+    assert apply(sink, plan_of("A deposit", 2))[0].is_accepted
+    sink.close()
+
+
+def test_a_server_that_became_a_replica_counts_as_a_lost_connection(redis_url: str, client: redis.Redis) -> None:
+    """With sentinels the next connection goes to the new master, and there the last writes may be missing."""
+    sink = RedisSink(Redis(url=SecretStr(redis_url)), Guard(), reference(), "g")
+    sink.reach()
+    apply(sink, plan_of("A new live user", 1))
+    client.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(ServerUnavailable):
+            list(sink.apply([plan_of("A deposit", 2)]))
+    finally:
+        client.replicaof("NO", "ONE")
+    with pytest.raises(Reconnected):
+        list(sink.apply([plan_of("A deposit", 2)]))
+    sink.accept_new_connection()
     assert apply(sink, plan_of("A deposit", 2))[0].is_accepted
     sink.close()
 

@@ -136,3 +136,9 @@ def test_so_many_topics_do_not_fill_the_memory() -> None:
     for at in range(3000):
         parse(msgspec.structs.replace(UPDATE, topic=f"t{at}"))
     assert len(usual_envelope._expected) <= 1024
+
+
+def test_a_column_may_have_any_name() -> None:
+    usual_envelope._expected.clear()
+    for names in (["id", 'note "x"'], ["id", "a\\b"], ["id", "line\nbreak"], ["id", ""], ["id", "größe"]):
+        assert [columns(with_columns(names))[1] for _ in range(2)] == [names, names]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, pairwise
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from consumer.errors import Place, ServerUnavailable
+from consumer.events import usual_envelope
+from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent, Operation
 from consumer.events.position import from_source
 from consumer.events.record import Partition, SourceRecord
@@ -507,3 +510,31 @@ def test_of_reads_only_the_newest_are_remembered() -> None:
         None,
         2,
     ]
+
+
+COLUMNS = {"id": 7, "wallet_balance": "80.00", "name": "x"}
+
+
+def of_record(row: Mapping[str, object], before: Mapping[str, object]) -> ChangeEvent:
+    """A change of ``row`` without a count, decoded after a record with the columns of ``before``."""
+    usual_envelope._expected.clear()
+    source = {"connector": "mysql", "table": "live_users", "db": "trading", "ts_ms": 1, "server_id": 1}
+    source |= {"gtid": "u:2", "file": "binlog.000001", "pos": 4, "row": 0, "snapshot": "false"}
+    found = None
+    for each in (before, row):
+        value = msgspec.json.encode({"op": "u", "source": source, "before": each, "after": each})
+        found = parse(SourceRecord("t", 0, 1, 1, b'{"id":7}', value))
+    assert isinstance(found, ChangeEvent)
+    return found
+
+
+@pytest.mark.parametrize("value", ["80.00", ["a", "b"]])
+def test_the_order_of_columns_does_not_matter(value: object) -> None:
+    """A record may be decoded in the order of the record before it."""
+    row = COLUMNS | {"name": value}
+    turned, other = dict(reversed(row.items())), {"id": 7}
+    found = [of_record(each, before) for each in (row, turned) for before in (row, turned, other)]
+    assert len({type(each.after) for each in found}) > 1, "some are dicts"
+    assert len({streamed_change(each).identity for each in found}) == 1
+    assert len({change_id(each) for each in found}) == 1
+    assert streamed_change(of_record(row | {"name": "y"}, row)).identity != streamed_change(found[0]).identity

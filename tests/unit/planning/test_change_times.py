@@ -68,6 +68,7 @@ def test_of_real_records(file: Path) -> None:
 
 values = {
     "wallet_balance": st.sampled_from(["1.50", "1.5", "2.50", "1.500000", "100", 7, None]),
+    "margin": st.sampled_from(["1.00", "abcd", "+1.0", "-0.0", "0.00", "00.0", "NaN0", None]),
     "group": st.sampled_from(["VIP", "VIP  ", "STD", "", None]),
     "leverage": st.sampled_from([100, 50, "100", None]),
     "is_active": st.sampled_from([1, 0, 2, True, False, None]),
