@@ -6,8 +6,9 @@ are mappings from column names to values, as the rest of the program expects of 
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -21,8 +22,8 @@ class Row(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A row image with the columns ``names``. It is equal to any mapping with the same columns and values."""
 
     names: ClassVar[tuple[str, ...]] = ()
-    sorted_places: ClassVar[tuple[int, ...]] = ()
-    """The places of the columns, in the order of their names."""
+    sort: ClassVar[Callable[[tuple[object, ...]], tuple[object, ...]]] = tuple
+    """Sorts the values of a row by the names of their columns."""
     fields: ClassVar[Mapping[str, str]] = {}
     """The field of the struct for each column, because a column may have any name."""
 
@@ -91,7 +92,7 @@ def sorted_values(row: Mapping[str, object]) -> tuple[object, ...]:
     it.
     """
     if isinstance(row, Row):
-        return tuple(map(astuple(row).__getitem__, row.sorted_places))
+        return type(row).sort(astuple(row))
     return tuple([row[name] for name in sorted(row)])
 
 
@@ -117,7 +118,7 @@ def row_class(names: tuple[str, ...]) -> type[Row]:
             namespace={
                 "names": names,
                 "fields": fields,
-                "sorted_places": tuple(sorted(range(len(names)), key=names.__getitem__)),
+                "sort": itemgetter(*sorted(range(len(names)), key=names.__getitem__)) if len(names) > 1 else tuple,
             },
             rename={field: name for name, field in fields.items()},
             forbid_unknown_fields=True,
