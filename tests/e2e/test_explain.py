@@ -70,6 +70,8 @@ def test_a_history_of_three_tables_a_dead_letter_and_a_change_by_hand(system: Sy
         eventually(lambda: system.redis.hexists(f"cdc:{{live:{WITNESS}}}", "!live_users"), 60)
         system.redis.hset(CONFIG, mapping={"leverage": "999", "nickname": "hunter2"})
         system.redis.hset(f"user:{{live:{WITNESS}}}:portfolio", "wallet_balance", "500.00")
+        # Offsets are committed once a second.
+        eventually(lambda: not json.loads(explained(system, "--json"))["pending"])
         told = json.loads(explained(system, "--json", "--last", "20"))
     assert told["in_database"] is True
     assert told["fields_of_others"] == ["nickname"]
