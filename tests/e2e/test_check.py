@@ -262,6 +262,8 @@ def test_nothing_is_changed(system: System) -> None:
             admin.close()
 
     system.redis.set("somebody:else", "1")
+    signals = f"{system.registration.prefix}.signals"  # the connector creates it some time after its start
+    eventually(lambda: f"'{signals}'" in str(state()), 30)
     before = state()
     assert check(system).returncode == 0
     assert state() == before
