@@ -16,6 +16,7 @@ import msgspec
 from consumer.planning.decision import Outcome
 from consumer.planning.saved_decision import (
     SavedDecision,
+    SavedEffect,
     SavedInvalidate,
     SavedPublish,
     SavedPut,
@@ -47,7 +48,7 @@ class Kind(StrEnum):
 
 
 class Aspect(NamedTuple):
-    """A fact without its value. ``name``: a rule, a template of a key, or a channel. ``detail``: a field of it, or ""."""
+    """A fact without its value. ``name``: a rule, a key's template or a channel. ``detail``: a field of it, or ""."""
 
     kind: Kind
     name: str = ""
@@ -73,22 +74,26 @@ def aspects(decision: SavedDecision) -> Aspects:
     if decision.guard:
         found[Aspect(Kind.GUARD, template_of(decision.guard, user))] = "holds the version"
     for effect in decision.effects:
-        match effect:
-            case SavedUpsert():
-                found.update(_upsert(effect, template_of(effect.key, user)))
-            case SavedPut(key, value, ttl_s, only_missing):
-                limits = f"for {ttl_s} s{', if missing' if only_missing else ''}"
-                found[Aspect(Kind.STRING, template_of(key, user))] = f"{value} {limits}"
-            case SavedUpdate(key, fields):
-                name = template_of(key, user)
-                found.update((Aspect(Kind.UPDATED, name, field), value) for field, value in fields.items())
-            case SavedRemove(keys):
-                found.update((Aspect(Kind.REMOVED, template_of(key, user)), "yes") for key in keys)
-            case SavedInvalidate(keys, patterns):
-                found.update((Aspect(Kind.CLEARED, template_of(key, user)), "yes") for key in (*keys, *patterns))
-            case SavedPublish(channel, message):
-                found[Aspect(Kind.MESSAGE, channel)] = bytes(message).decode()
+        found.update(_of_effect(effect, user))
     return found
+
+
+def _of_effect(effect: SavedEffect, user: str) -> Iterator[tuple[Aspect, str]]:
+    match effect:
+        case SavedUpsert():
+            yield from _upsert(effect, template_of(effect.key, user))
+        case SavedPut(key, value, ttl_s, only_missing):
+            limits = f"for {ttl_s} s{', if missing' if only_missing else ''}"
+            yield Aspect(Kind.STRING, template_of(key, user)), f"{value} {limits}"
+        case SavedUpdate(key, fields):
+            name = template_of(key, user)
+            yield from ((Aspect(Kind.UPDATED, name, field), value) for field, value in fields.items())
+        case SavedRemove(keys):
+            yield from ((Aspect(Kind.REMOVED, template_of(key, user)), "yes") for key in keys)
+        case SavedInvalidate(keys, patterns):
+            yield from ((Aspect(Kind.CLEARED, template_of(key, user)), "yes") for key in (*keys, *patterns))
+        case SavedPublish(channel, message):
+            yield Aspect(Kind.MESSAGE, channel), bytes(message).decode()
 
 
 def _upsert(effect: SavedUpsert, name: str) -> Iterator[tuple[Aspect, str]]:

@@ -10,7 +10,7 @@ from consumer.planning.decision import Decision
 from consumer.planning.saved_decision import time_of, user_of
 
 NARROW = 100
-"""On a narrower terminal a line has the table instead of the topic."""
+"""On a narrower terminal a line has the table instead of the topic, and no milliseconds."""
 _ARROW = "→"
 _NOBODY = "–"
 
@@ -65,16 +65,16 @@ def text(line: TailLine, width: int | None) -> tuple[str, str, str]:
     others. No word is broken: a line of long words is longer. None: there is no limit, and the time has a date.
     """
     is_narrow = width is not None and width < NARROW
-    time = line.time if width is None else line.time[11:-1]
+    time = line.time if width is None else line.time[11 : 19 if is_narrow else -1]
     place = (line.table if is_narrow and line.table else line.topic) + line.place
-    before = f"{time} {place} {line.user:9} "
+    before = f"{time} {place} {line.user:8} "
     outcome = f"{line.outcome:8}"
     room = None if width is None else width - len(before) - len(outcome) - 1
     return before, outcome, f" {_rest(line.fields, line.channels, room)}".rstrip()
 
 
 def _rest(fields: Sequence[str], channels: Sequence[str], room: int | None) -> str:
-    """Fields and channels. The fields are shortened first to one, then the channels, then the fields' words."""
+    """Fields and channels. If there is no room for all: first one field, then one channel, then no channel by name."""
     counts = (len(fields), len(channels))
     found = _joined(fields, channels, *counts)
     if room is None:
@@ -83,7 +83,11 @@ def _rest(fields: Sequence[str], channels: Sequence[str], room: int | None) -> s
         shown_fields, shown_channels = counts
         counts = (shown_fields - 1, shown_channels) if shown_fields > 1 else (shown_fields, shown_channels - 1)
         found = _joined(fields, channels, *counts)
-    return found if len(found) <= room or channels else _whole_words(found, room)
+    if len(found) <= room:
+        return found
+    if len(channels) > 1:
+        return f"{_names(fields, 1)} {_ARROW} {len(channels)} channels"
+    return found if channels else _whole_words(found, room)
 
 
 def _joined(fields: Sequence[str], channels: Sequence[str], shown_fields: int, shown_channels: int) -> str:

@@ -1,0 +1,92 @@
+"""One line for a decision: what it shows, and what it leaves out where there is no room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from consumer.commands.tail.line import TailLine, line_of, text
+from consumer.commands.tail.run import Filter
+from consumer.mapping.keys import UserId
+from consumer.mapping.reference import reference
+from consumer.planning.decision import Outcome, decide, decide_all
+from consumer.source import recording
+from tests.docs.markdown import PROJECT
+from tests.e2e.feed import deposit, poison
+
+STORY = list(recording.read(PROJECT / "demo" / "recordings" / "trading.jsonl.gz"))
+DECIDED = list(zip(STORY, decide_all(STORY, reference()), strict=True))
+LONG = TailLine(
+    "2026-11-23T14:49:12.978Z",
+    "trading.trading.live_users",
+    "live_users",
+    "[5]@4",
+    "live:7",
+    "planned",
+    ("wallet_balance", "margin", "net_profit", "leverage"),
+    ("user_updates", "balance_updates", "admin_user_updates"),
+)
+
+
+@pytest.mark.parametrize("width", [80, 120, None])
+def test_how_lines_look(width: int | None) -> None:
+    page = (Path(__file__).parent / "snapshots" / f"tail-{width or 'pipe'}.txt").read_text(encoding="utf-8")
+    lines = ["".join(text(line_of(*each), width)) for each in DECIDED]
+    assert "\n".join(lines) + "\n" == page
+    assert width is None or max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize(
+    ("width", "rest"),
+    [
+        (200, " wallet_balance, margin, net_profit, leverage → user_updates, balance_updates, admin_user_updates"),
+        (96, " wallet_balance +3 → user_updates, balance_updates +1"),
+        (80, " wallet_balance +3 → user_updates +2"),
+        (76, " wallet_balance +3 → 3 channels"),
+        (20, " wallet_balance +3 → 3 channels"),  # no word is broken
+    ],
+)
+def test_names_without_room_are_counted(width: int, rest: str) -> None:
+    assert text(LONG, width)[2] == rest
+
+
+def test_a_long_reason_ends_after_a_word() -> None:
+    line = TailLine(
+        **{**{name: getattr(LONG, name) for name in TailLine.__slots__}, "fields": ("a " * 60,), "channels": ()}
+    )
+    before, outcome, rest = text(line, 80)
+    assert len(before + outcome + rest) <= 80
+    assert rest.endswith(" a …")
+
+
+def test_a_rejection_shows_the_field_and_no_value() -> None:
+    record = poison(7, 0)
+    line = line_of(record, decide(record, reference()))
+    assert line.outcome == "rejected"
+    assert "hunter2" not in "".join(text(line, None))
+    record = deposit(7, 0, wallet_balance="hunter2")
+    line = line_of(record, decide(record, reference()))
+    assert (line.user, line.fields[0].partition(":")[0]) == ("live:7", "wallet_balance")
+    assert "hunter2" not in "".join(text(line, None))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "users"),
+    [
+        (Filter(users=frozenset({UserId("live", 42)})), {"live:42"}),
+        (Filter(tables=frozenset({"demo_users"})), {"demo:7", "demo:42"}),
+        (Filter(channels=frozenset({"group_updates"})), {"live:7"}),
+        (Filter(outcomes=frozenset({Outcome.REJECTED})), set()),
+    ],
+)
+def test_what_is_wanted(wanted: Filter, users: set[str]) -> None:
+    shown = {line_of(*each).user for each in DECIDED if wanted.takes(each[1])}
+    assert shown == users
+
+
+def test_a_record_that_can_not_be_read_may_be_of_a_user() -> None:
+    records = [deposit(7, 0), poison(7, 1)]  # the first shows which table the topic has
+    _, rejected = decide_all(records, reference())
+    assert Filter(users=frozenset({UserId("live", 7)})).takes(rejected)
+    assert not Filter(users=frozenset({UserId("live", 8)})).takes(rejected)
