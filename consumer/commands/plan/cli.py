@@ -72,6 +72,8 @@ def plan(
     is.
     """
     _check(file, begin, end, against, against_recording)
+    if save is not None and (same := [each for each in (file, against_recording) if each == save]):
+        raise ConfigError("--save", f"{same[0]} is read too", fix="give another file")
     settings = settings_of(
         config_file,
         mapping_file,

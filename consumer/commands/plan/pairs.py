@@ -39,11 +39,11 @@ class Pairs:
         if self._are_alike(old, new):
             self._comparison.same()
             return None
-        pair = self._pair(old.plan, new.plan) if old.plan is not None and new.plan is not None else None
-        if pair is not None and not self._wants_each and self._comparison.has_examples:
+        pair = None
+        if old.plan is not None and new.plan is not None and (pair := self._pair(old.plan, new.plan)) is not None:
             known = self._known.get(pair)
-            if known is not None:
-                self._comparison.again(known, str(new.user))
+            if known is not None and not self._wants_each and self._comparison.has_examples:
+                self._comparison.again(known, str(new.plan.user))
                 return None
         found = self._comparison.add(saved(record, old), saved(record, new))
         if found is not None and pair is not None and len(self._known) < _MOST_PAIRS:

@@ -211,8 +211,9 @@ def test_words_too_long_for_columns_follow_each_other() -> None:
     ]
     assert list(side_by_side(("", "old", "new"), [("a b", "several words in a cell", "x")], 24)) == [
         "       old           new",
-        "  a b  several words  x",
-        "       in a cell",
+        "  a b  several       x",
+        "       words in a",
+        "       cell",
     ]
 
 
@@ -259,6 +260,8 @@ def test_decisions_about_other_records_are_refused(tmp_path: Path) -> None:
         (STORY, "--from", "1h"),
         ("--from", "1h", "--against-recording", STORY),
         (STORY, "--against", "reference", "--against-recording", STORY),
+        ("decisions", "--save", "decisions"),
+        (STORY, "--against-recording", "decisions", "--save", "decisions"),
     ],
 )
 def test_options_that_do_not_fit_together_are_refused(arguments: tuple[object, ...]) -> None:
