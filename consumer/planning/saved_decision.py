@@ -104,8 +104,8 @@ class SavedDecision(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def what(self) -> str:
-        """The operation and the table, such as "update of live_users"; "" if the record was not understood."""
-        return f"{self.operation} of {self.table}" if self.operation else ""
+        """The operation and the table, such as "update of live_users"; "" if they are not known."""
+        return f"{self.operation} of {self.table}" if self.operation and self.table else ""
 
     @property
     def reasons(self) -> tuple[str, ...]:

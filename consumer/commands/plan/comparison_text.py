@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from textwrap import wrap
 from typing import Any
 
 import msgspec
@@ -49,7 +50,7 @@ def _lines(found: Comparison, old: str, new: str, width: int) -> Iterator[str]:
         return
     users = "" if not found.users else f", of {_users(found)}"
     yield f"{found.different:,} {'is' if found.different == 1 else 'are'} decided otherwise{users}"
-    yield summary(found)
+    yield from wrap(summary(found), width, break_long_words=False, break_on_hyphens=False)
     if found.only_reasons:
         yield f"{found.only_reasons:,} of them with the same effects: only the reasons differ"
     yield ""
@@ -112,7 +113,7 @@ def _signed(times: Times) -> str:
 
 
 def _example(number: int, example: RecordDifference, old: str, new: str, width: int) -> Iterator[str]:
-    of = example.new if example.new.operation else example.old
+    of = example.new if example.new.table else example.old
     yield f"example {number}: {of.place}"
     yield "  " + ", ".join(part for part in (of.what, example.user, of.time) if part)
     shown, left = example.entries[:_MOST_ROWS], example.entries[_MOST_ROWS:]

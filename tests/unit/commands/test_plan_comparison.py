@@ -169,7 +169,11 @@ def test_what_an_early_version_saved_is_compared_without_what_it_lacks() -> None
     assert entries(from_line(json.dumps(early)), now) == []
 
 
-WIDE = changed(('"balance_updates"', '"cash_updates"'), ("user:{<type>:<id>}:portfolio", "book:{<type>:<id>}"))
+WIDE = changed(
+    ('"balance_updates"', '"cash_updates"'),
+    ("user:{<type>:<id>}:portfolio", "book:{<type>:<id>}"),
+    ("balance_ttl_s = 3600", "balance_ttl_s = 60"),
+)
 
 
 @pytest.mark.parametrize("width", [80, 120])
