@@ -117,6 +117,8 @@ class Entry(NamedTuple):
 
 def entries(old: SavedDecision, new: SavedDecision) -> list[Entry]:
     """The facts that differ, in the order of a plan's text. Empty if both decisions have the same effects and rules."""
+    if _are_alike(old, new):
+        return []
     if old.guard is None:  # an early version did not save it
         new = msgspec.structs.replace(new, guard=None)
     before, after = aspects(old), aspects(new)
@@ -126,6 +128,15 @@ def entries(old: SavedDecision, new: SavedDecision) -> list[Entry]:
         found = [each for each in found if each.aspect.kind not in _OF_OUTCOME]
     several = (parts for each in found for parts in _of_message(each))
     return sorted(several, key=lambda each: _ORDER[each.aspect.kind])
+
+
+def _are_alike(old: SavedDecision, new: SavedDecision) -> bool:
+    """Whether two decisions are alike for sure, found out quickly."""
+    what = old.outcome, old.reason, old.effects, old.user if old.effects else None
+    return what == (new.outcome, new.reason, new.effects, new.user if new.effects else None) and old.guard in (
+        None,
+        new.guard,
+    )
 
 
 _OF_OUTCOME = (Kind.REASON, Kind.USER, Kind.GUARD)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from consumer.errors import RecordError
 from consumer.events.record import SourceRecord
+from consumer.mapping.keys import UserId
+from consumer.mapping.rules import Rules
 from consumer.planning.decision import Decision
-from consumer.planning.saved_decision import time_of, user_of
+from consumer.planning.plan import user_of as user_of_row
+from consumer.planning.saved_decision import time_of
+from consumer.planning.saved_decision import user_of as user_of_decision
 
 NARROW = 100
 """On a narrower terminal a line has the table instead of the topic, and no milliseconds."""
@@ -29,9 +35,18 @@ class TailLine:
     channels: tuple[str, ...]
 
 
-def line_of(record: SourceRecord, decision: Decision) -> TailLine:
-    """What is shown of a decision."""
-    user, plan = user_of(decision), decision.plan
+def user_of(decision: Decision, rules: Rules) -> UserId | None:
+    """The user whose change it is, also of a change that was sent again; None if that is not known."""
+    user, event = user_of_decision(decision), decision.event
+    if user is None and event is not None and (table := rules.table(event.table)) is not None:
+        with suppress(RecordError):
+            return user_of_row(event, table)
+    return user
+
+
+def line_of(record: SourceRecord, decision: Decision, rules: Rules) -> TailLine:
+    """What is shown of a decision that was made with ``rules``."""
+    user, plan = user_of(decision, rules), decision.plan
     return TailLine(
         time_of(record, decision),
         record.topic,

@@ -11,6 +11,7 @@ from typing import TypeVar
 import structlog
 
 from consumer.commands.shared.stop import Stop
+from consumer.commands.tail.line import user_of
 from consumer.errors import ServerUnavailable
 from consumer.events.avro import Schemas
 from consumer.events.record import SourceRecord
@@ -20,7 +21,6 @@ from consumer.mapping.rules import Rules
 from consumer.pipeline.protocols import Observer
 from consumer.pipeline.retry import KAFKA, REDIS, REGISTRY, Outages, Reminder, retry
 from consumer.planning.decision import Decision, Outcome, decide_all
-from consumer.planning.saved_decision import user_of
 from consumer.settings.sources import Settings
 from consumer.sink import group_databases
 from consumer.source.bounds import Bound
@@ -46,13 +46,13 @@ class Filter:
     channels: frozenset[str] = frozenset()
     outcomes: frozenset[Outcome] = frozenset()
 
-    def takes(self, decision: Decision) -> bool:
-        """Whether to show this decision."""
+    def takes(self, decision: Decision, rules: Rules) -> bool:
+        """Whether to show this decision, made with ``rules``."""
         if self.outcomes and decision.outcome not in self.outcomes:
             return False
         if self.tables and decision.table not in self.tables:
             return False
-        if self.users and user_of(decision) not in self.users and not self._is_marked(decision):
+        if self.users and user_of(decision, rules) not in self.users and not self._is_marked(decision):
             return False
         plan = decision.plan
         return not self.channels or (
@@ -90,7 +90,7 @@ def tail(
                 decide = partial(decide_all, records, rules, schemas, selection.tables, history)
                 decisions = waits.retried(decide) if records else []
                 for record, decision in zip(records, decisions, strict=True):
-                    if wanted.takes(decision):
+                    if wanted.takes(decision, rules):
                         say(record, decision)
     except ServerUnavailable:
         if not stop():

@@ -8,6 +8,7 @@ import pytest
 
 from consumer.commands.tail.line import TailLine, line_of, text
 from consumer.commands.tail.run import Filter
+from consumer.guard.history import Histories
 from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
 from consumer.planning.decision import Outcome, decide, decide_all
@@ -16,7 +17,8 @@ from tests.docs.markdown import PROJECT
 from tests.e2e.feed import deposit, poison
 
 STORY = list(recording.read(PROJECT / "demo" / "recordings" / "trading.jsonl.gz"))
-DECIDED = list(zip(STORY, decide_all(STORY, reference()), strict=True))
+RULES = reference()
+DECIDED = list(zip(STORY, decide_all(STORY, RULES), strict=True))
 LONG = TailLine(
     "2026-11-23T14:49:12.978Z",
     "trading.trading.live_users",
@@ -32,7 +34,7 @@ LONG = TailLine(
 @pytest.mark.parametrize("width", [80, 120, None])
 def test_how_lines_look(width: int | None) -> None:
     page = (Path(__file__).parent / "snapshots" / f"tail-{width or 'pipe'}.txt").read_text(encoding="utf-8")
-    lines = ["".join(text(line_of(*each), width)) for each in DECIDED]
+    lines = ["".join(text(line_of(*each, RULES), width)) for each in DECIDED]
     assert "\n".join(lines) + "\n" == page
     assert width is None or max(map(len, lines)) <= width
 
@@ -62,11 +64,11 @@ def test_a_long_reason_ends_after_a_word() -> None:
 
 def test_a_rejection_shows_the_field_and_no_value() -> None:
     record = poison(7, 0)
-    line = line_of(record, decide(record, reference()))
+    line = line_of(record, decide(record, RULES), RULES)
     assert line.outcome == "rejected"
     assert "hunter2" not in "".join(text(line, None))
     record = deposit(7, 0, wallet_balance="hunter2")
-    line = line_of(record, decide(record, reference()))
+    line = line_of(record, decide(record, RULES), RULES)
     assert (line.user, line.fields[0].partition(":")[0]) == ("live:7", "wallet_balance")
     assert "hunter2" not in "".join(text(line, None))
 
@@ -81,12 +83,20 @@ def test_a_rejection_shows_the_field_and_no_value() -> None:
     ],
 )
 def test_what_is_wanted(wanted: Filter, users: set[str]) -> None:
-    shown = {line_of(*each).user for each in DECIDED if wanted.takes(each[1])}
+    shown = {line_of(*each, RULES).user for each in DECIDED if wanted.takes(each[1], RULES)}
     assert shown == users
 
 
 def test_a_record_that_can_not_be_read_may_be_of_a_user() -> None:
     records = [deposit(7, 0), poison(7, 1)]  # the first shows which table the topic has
-    _, rejected = decide_all(records, reference())
-    assert Filter(users=frozenset({UserId("live", 7)})).takes(rejected)
-    assert not Filter(users=frozenset({UserId("live", 8)})).takes(rejected)
+    _, rejected = decide_all(records, RULES)
+    assert Filter(users=frozenset({UserId("live", 7)})).takes(rejected, RULES)
+    assert not Filter(users=frozenset({UserId("live", 8)})).takes(rejected, RULES)
+
+
+def test_a_change_that_was_sent_again_is_shown_with_its_user() -> None:
+    records = [deposit(7, 0), deposit(7, 1)]
+    _, again = decide_all(records, RULES, history=Histories(None, 5000))
+    line = line_of(records[1], again, RULES)
+    assert (line.user, line.outcome) == ("live:7", "nothing")
+    assert "sent before" in line.fields[0]
