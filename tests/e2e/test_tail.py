@@ -45,7 +45,6 @@ def lines(process: Process) -> list[dict[str, Any]]:
 
 def begun(feed: Feed, process: Process) -> None:
     """Send changes of another user until one is shown: from then on nothing is missed."""
-
     amounts = count(1)  # a change that was sent before is no change
 
     def is_shown() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from consumer.commands.tail.line import TailLine, line_of, text
 from consumer.commands.tail.run import Filter
@@ -95,7 +96,7 @@ def test_a_record_that_can_not_be_read_may_be_of_a_user() -> None:
 
 
 def test_a_change_that_was_sent_again_is_shown_with_its_user() -> None:
-    records = [deposit(7, 0), deposit(7, 1)]
+    records = [deposit(7, 0), structs.replace(deposit(7, 0), offset=1)]
     _, again = decide_all(records, RULES, history=Histories(None, 5000))
     line = line_of(records[1], again, RULES)
     assert (line.user, line.outcome) == ("live:7", "nothing")
