@@ -79,7 +79,7 @@ def tail(
     wanted = _filter(rules, users or [], tables or [], channels or [], outcomes or [])
     stop = Stop()
     stop.listen()
-    followed(settings, rules, schemas_of(settings), start, wanted, _say(rules, as_json=as_json), stop)
+    followed(settings, rules, schemas_of(settings), start, wanted, printer(rules, as_json=as_json), stop)
     if stop.by == signal.SIGINT:
         raise typer.Exit(130)
 
@@ -104,7 +104,7 @@ def _filter(rules: Rules, users: list[str], tables: list[str], channels: list[st
     )
 
 
-def _say(rules: Rules, *, as_json: bool) -> Say:
+def printer(rules: Rules, *, as_json: bool) -> Say:
     """Prints a decision. On a terminal lines are short, and a line with the date comes before the first of each day."""
     from consumer.commands.tail.line import line_of, text
     from consumer.planning.plan_text import to_json

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
+from consumer.commands.tail.cli import printer
 from consumer.commands.tail.line import TailLine, line_of, text
 from consumer.commands.tail.run import Filter
 from consumer.guard.history import Histories
@@ -101,3 +103,21 @@ def test_a_change_that_was_sent_again_is_shown_with_its_user() -> None:
     line = line_of(records[1], again, RULES)
     assert (line.user, line.outcome) == ("live:7", "nothing")
     assert "sent before" in line.fields[0]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_colour_and_a_line_with_the_date_are_for_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool, no_color: str
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    say = printer(RULES, as_json=False)
+    for each in DECIDED[:2]:
+        say(*each)
+    shown = capsys.readouterr().out
+    assert ("\x1b[32mplanned" in shown) == (is_terminal and not no_color)
+    assert ("\x1b" in shown) == (is_terminal and not no_color)
+    assert shown.startswith("2026-11-23, times in UTC\n14:49:12 demo_users[5]@0" if is_terminal else "2026-11-23T14:")
+    assert len(shown.splitlines()) == 2 + is_terminal
