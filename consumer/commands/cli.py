@@ -9,7 +9,6 @@ import errno
 import os
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +20,7 @@ from consumer.commands.audit.cli import audit
 from consumer.commands.connectors.cli import connectors, grants
 from consumer.commands.dead_letters.cli import letters
 from consumer.commands.explain.cli import explain
+from consumer.commands.plan.cli import plan
 from consumer.commands.replay.cli import replay
 from consumer.commands.shared.options import (
     AsJson,
@@ -35,12 +35,12 @@ from consumer.commands.shared.options import (
     Topics,
     Workers,
     rules_of,
-    schemas_of,
     settings_of,
 )
 from consumer.commands.shared.stop import Stop
 from consumer.commands.shared.usage import UsageError, refusal, renamed
 from consumer.commands.snapshot.cli import snapshot
+from consumer.commands.tail.cli import tail
 from consumer.errors import CdcError, ConfigError
 from consumer.settings.extras import refusal as extra_refusal
 
@@ -127,40 +127,6 @@ def record(
 
 
 @app.command()
-def plan(
-    file: Annotated[Path, typer.Argument(help="A recording, or the output of `kcat -J`; - for standard input.")] = Path(
-        "-"
-    ),
-    as_json: AsJson = False,
-    schemas: Annotated[
-        Path | None, typer.Option(help="JSON file of Avro schemas by id, instead of a schema registry.")
-    ] = None,
-    config_file: ConfigFile = None,
-    mapping_file: MappingFile = None,
-) -> None:
-    """Show the plans of recorded changes: what would be written, and why. Writes nothing; Avro needs the registry."""
-    from consumer.events.topic_tables import TopicTables
-    from consumer.pipeline.batch import batched
-    from consumer.planning.decision import Outcome, decide_all, first_database
-    from consumer.planning.plan_text import to_json, to_text
-    from consumer.source import recording
-
-    settings = settings_of(config_file, mapping_file)
-    rules = rules_of(settings)
-    known = schemas_of(settings, schemas)
-    tables = TopicTables(rules.captured())
-    is_any_rejected = False
-    for batch in batched(recording.read(file)):
-        if not rules.databases:  # as `run`, which applies only the first database that it meets
-            rules = replace(rules, databases=first_database(batch, known))
-        for source_record, decision in zip(batch, decide_all(batch, rules, known, tables), strict=True):
-            is_any_rejected |= decision.outcome is Outcome.REJECTED
-            typer.echo(to_json(source_record, decision) if as_json else to_text(source_record, decision))
-    if is_any_rejected:
-        raise typer.Exit(1)
-
-
-@app.command()
 def check(
     as_json: AsJson = False,
     config_file: ConfigFile = None,
@@ -203,6 +169,8 @@ def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = Non
 
 
 app.add_typer(letters)
+app.command()(plan)
+app.command()(tail)
 app.command()(replay)
 app.command()(snapshot)
 app.command()(audit)

@@ -204,6 +204,12 @@ class Rules:
         every += [each.clears for each in self.linked]
         return tuple(dict.fromkeys(template for clears in every for template in clears))
 
+    def channels(self) -> tuple[str, ...]:
+        """The channels on which changes are published, each once."""
+        rules = (*self.consequences, self.profile, self.outside)
+        every = (self.names.lifecycle_channel, *(channel for rule in rules for channel in rule.channels))
+        return tuple(dict.fromkeys(every))
+
     def wildcards(self) -> tuple[str, ...]:
         """The prefixes of the derived keys that are cleared by prefix, such as ``financial_summary:``."""
         return tuple(template.partition("<")[0] for template in self.derived() if template.endswith("*"))

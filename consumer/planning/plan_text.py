@@ -3,74 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
-from consumer.events.event import Operation
 from consumer.events.record import SourceRecord
 from consumer.mapping.rules import MESSAGE_FIELDS
 from consumer.planning.decision import Decision
 from consumer.planning.effect import Fields, Plan, Publish
+from consumer.planning.saved_decision import operation_of, saved, to_line
 from consumer.planning.shape import Mode
-
-_OPERATIONS = {
-    Operation.CREATE: "insert",
-    Operation.UPDATE: "update",
-    Operation.DELETE: "delete",
-    Operation.READ: "snapshot read",
-}
 
 
 def to_json(record: SourceRecord, decision: Decision) -> str:
     """One JSON object in one line."""
-    return msgspec.json.encode(
-        {
-            "topic": record.topic,
-            "partition": record.partition,
-            "offset": record.offset,
-            "outcome": decision.outcome,
-            "reason": decision.reason,
-            "user": str(decision.plan.user) if decision.plan else None,
-            "effects": list(_effects(decision.plan)) if decision.plan else [],
-        }
-    ).decode()
-
-
-def _effects(plan: Plan) -> Iterator[dict[str, Any]]:
-    """The effects in the order of their application."""
-    if plan.config is not None:
-        yield {
-            "effect": "upsert",
-            "key": plan.config.key,
-            "changed": plan.config.changed,
-            "whole": plan.config.whole,
-            "only_missing": plan.mode is Mode.FILL,
-        }
-    if plan.balance is not None:
-        yield {
-            "effect": "put",
-            "key": plan.balance.key,
-            "value": plan.balance.value,
-            "ttl_s": plan.balance.ttl_s,
-            "only_missing": plan.mode is Mode.FILL,
-        }
-    if plan.update is not None:
-        yield {"effect": "update", "key": plan.update.key, "fields": plan.update.fields}
-    if plan.removed is not None:
-        yield {"effect": "remove", "keys": plan.removed.keys}
-    if plan.cleared.keys or plan.cleared.prefixes:
-        patterns = [f"{prefix}*" for prefix in plan.cleared.prefixes]
-        yield {"effect": "invalidate", "keys": plan.cleared.keys, "patterns": patterns}
-    for message in plan.messages:
-        yield {"effect": "publish", "channel": message.channel, "message": msgspec.Raw(message.body.encode())}
+    return to_line(saved(record, decision))
 
 
 def to_text(record: SourceRecord, decision: Decision) -> str:
     """Several lines: the record's place, its operation and table, then :func:`plan_text` or why there is no plan."""
     what = ""
     if (event := decision.event) is not None:
-        what = f"  {_OPERATIONS.get(event.op, event.op)} of {event.table}"
+        what = f"  {operation_of(event.op)} of {event.table}"
     if decision.plan is None:
         advice = f"\n  advice    {decision.error.advice}" if decision.error and decision.error.advice else ""
         return f"{record.place}{what}\n  {decision.outcome:9} {decision.reason}{advice}"

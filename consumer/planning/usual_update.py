@@ -177,17 +177,22 @@ def _layout(rules: Rules, table_name: str, columns: Columns) -> _Layout | None:
 class _RowTexts(Mapping[str, str]):
     """The fields of the whole config hash without its time fields. Most plans need only the ``changed`` ones."""
 
-    __slots__ = ("_changed", "_layout", "_row", "_user")
+    __slots__ = ("_changed", "_image", "_layout", "_row", "_user")
 
     def __init__(self, user: UserId, layout: _Layout, row: _Values, changed: Mapping[str, str]) -> None:
         self._user = user
         self._layout = layout
         self._row = row
         self._changed = changed
+        self._image: Mapping[str, str] | None = None
 
     def __getitem__(self, name: str) -> str:
         found = self._changed.get(name)
-        return self._layout.image_of(self._user, self._row)[name] if found is None else found
+        if found is not None:
+            return found
+        if self._image is None:  # it is asked for field by field
+            self._image = self._layout.image_of(self._user, self._row)
+        return self._image[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._layout.image)

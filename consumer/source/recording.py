@@ -27,15 +27,25 @@ def read(path: Path) -> Iterator[SourceRecord]:
         Undecodable: a line is not a record; the error names the line.
 
     """
-    with _opened(path) as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield from_line(line)
-            except Undecodable as error:
-                error.problem = f"{path}, line {number}: {error.problem}"
-                raise
+    for number, line in enumerate(lines(path, "FILE", "a recording, or - for standard input"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield from_line(line)
+        except Undecodable as error:
+            error.problem = f"{path}, line {number}: {error.problem}"
+            raise
+
+
+def lines(path: Path, option: str, allowed: str) -> Iterator[bytes]:
+    """The lines of a file, with gzip or without; ``-`` is standard input. ``option``: its name in an error.
+
+    Raises:
+        ConfigError: the file can't be read. The error says which file is ``allowed``.
+
+    """
+    with _opened(path, option, allowed) as opened:
+        yield from opened
 
 
 def read_schemas(path: Path) -> dict[int, str]:
@@ -53,7 +63,7 @@ def read_schemas(path: Path) -> dict[int, str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path, option: str, allowed: str) -> Iterator[IO[bytes]]:
     if str(path) == "-":
         yield sys.stdin.buffer
         return
@@ -62,13 +72,13 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             is_gzip = raw.read(2) == _GZIP_MAGIC
             raw.seek(0)
             if is_gzip:
-                with gzip.open(raw) as lines:
-                    yield lines  # type: ignore[misc]  # a GzipFile is a binary stream
+                with gzip.open(raw) as unpacked:
+                    yield unpacked  # type: ignore[misc]  # a GzipFile is a binary stream
             else:
                 yield raw
     except (OSError, EOFError, zlib.error) as error:
         problem = (error.strerror if isinstance(error, OSError) else "") or "a damaged or incomplete gzip file"
-        raise ConfigError("FILE", f"{path}: {problem}", allowed="a recording, or - for standard input") from None
+        raise ConfigError(option, f"{path}: {problem}", allowed=allowed) from None
 
 
 def write(records: Iterable[SourceRecord], path: Path) -> int:

@@ -10,7 +10,7 @@ from tests.docs.commands import PAGE, parameters, table
 ALL = parameters()
 # What they mean depends on the command: bounds in the topics, times of letters, a file.
 TWO_MEANINGS = {"--from", "--to"}
-FOLLOWERS = ("api", "audit", "check", "explain", "replay", "run", "snapshot")
+FOLLOWERS = ("api", "audit", "check", "explain", "plan", "replay", "run", "snapshot", "tail")
 SERVERS = {"--bootstrap-servers", "--topic-prefix", "--topics", "--group-id", "--redis-url", "--mapping", "--config"}
 
 

@@ -22,13 +22,13 @@ def decided(taken: Taken) -> list[tuple[SourceRecord, Decision]]:
 
 
 def comparable(taken: Taken) -> list[dict[str, Any]]:
-    """All decisions but for the Kafka coordinates, which a reason may name too."""
+    """All decisions but for the Kafka coordinates, which a reason may name too, and the time of each by itself."""
     return [_without_place(record, decision) for record, decision in decided(taken)]
 
 
 def _without_place(record: SourceRecord, decision: Decision) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(to_json(record, decision))
-    del found["offset"], found["partition"]
+    del found["offset"], found["partition"], found["time"]
     if decision.outcome is Outcome.REJECTED:
         found["reason"] = decision.reason.replace(str(record.place), "")
     if "snapshot read" in decision.reason:

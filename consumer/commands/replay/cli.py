@@ -13,6 +13,7 @@ from consumer.commands.shared.options import (
     Brokers,
     ConfigFile,
     DryRun,
+    Finish,
     Group,
     MappingFile,
     Prefix,
@@ -31,9 +32,7 @@ from consumer.errors import ConfigError
 
 def replay(
     begin: Begin = "",
-    end: Annotated[
-        str, typer.Option("--to", help="Where to end, in the same form; the record there is not read.")
-    ] = "",
+    end: Finish = "",
     tables: Tables = None,
     users: Users = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Find each user's last state, write it once.")] = False,

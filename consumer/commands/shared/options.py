@@ -79,6 +79,9 @@ Tables: TypeAlias = Annotated[list[str] | None, typer.Option("--table", help="On
 Begin: TypeAlias = Annotated[
     str, typer.Option("--from", help="Where to begin: beginning, end, a time, 10m ago, or topic:partition:offset,…")
 ]
+Finish: TypeAlias = Annotated[
+    str, typer.Option("--to", help="Where to end, in the same form; the record there is not read.")
+]
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Make the changes.")]
 
@@ -142,13 +145,13 @@ def placeholders_of(settings: config.Settings) -> dict[str, str]:
     return variables.placeholders(os.environ, kafka.topic_prefix, brokers, database)
 
 
-def rules_of(settings: config.Settings) -> Rules:
-    """The mapping, with the rules that are settings."""
+def rules_of(settings: config.Settings, mapping: Rules | None = None) -> Rules:
+    """The mapping, with the rules that are settings. ``mapping``: another one than that of the settings."""
     from consumer.events.event import PLACEHOLDER
-    from consumer.mapping import file as mapping
+    from consumer.mapping import file
 
     return replace(
-        mapping.load(settings.mapping),
+        file.load(settings.mapping) if mapping is None else mapping,
         epoch=settings.guard.epoch,
         accept_missing_before=settings.source.accept_missing_before,
         databases=frozenset(settings.source.database),
