@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import signal
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,6 +70,7 @@ def audit(
     need_database(settings)
     from consumer.commands.audit import finding as findings
     from consumer.commands.audit.exported import AuditMetrics
+    from consumer.commands.audit.left_report import LeftReport, report_of
     from consumer.commands.audit.run import Audit
     from consumer.commands.audit.users import UserSelection
     from consumer.commands.audit.watch import watch as watch_for_ever
@@ -108,6 +110,7 @@ def audit(
                 raise typer.Exit(130) from None
             raise
         if not stop():
+            LeftReport(settings).leave(report_of(result, user_selection, time.time_ns() // 1_000_000))
             typer.echo(findings.summary_json(result) if as_json else findings.summary_text(result))
             raise typer.Exit(0 if result.is_clean else 1)
     if stop.by == signal.SIGINT or not watch:
