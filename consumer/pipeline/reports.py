@@ -51,9 +51,9 @@ def by_topic(partitions: Iterable[Partition]) -> dict[str, tuple[int, ...]]:
 class MemberReport(msgspec.Struct, frozen=True, kw_only=True):
     """A member at one time.
 
-    ``partitions``: the numbers of its partitions, by topic. ``worker``: its number with ``--workers``, from 0. ``per_minute``: records finished in the last minute.
-    ``heartbeat_age_s``: of the connector's newest heartbeat; None if the member knows none. Others: as in
-    :class:`Figures`.
+    ``partitions``: the numbers of its partitions, by topic. ``worker``: its number with ``--workers``, from 0.
+    ``per_minute``: records finished in the last minute. ``heartbeat_age_s``: the age of the connector's newest
+    heartbeat; None if the member knows none. Others: as in :class:`Figures`.
     """
 
     host: str

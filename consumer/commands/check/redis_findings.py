@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from consumer.commands.check.findings import Finding, failure, ok, warning
+from consumer.commands.shared.finding import Finding, failure, ok, warning
 from consumer.sink.rights import INFO, OPTIONAL, TRACKING, Need, is_of_reports
 
 # Older versions of Redis lack commands that the script and the index need.

@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import pytest
 
-from consumer.commands.check.findings import Finding, Level
+from consumer.commands.shared.finding import Finding, Level
 from consumer.commands.check.redis_findings import (
     has_functions,
     of_persistence,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from consumer.commands.check.findings import Finding, Level
+from consumer.commands.shared.finding import Finding, Level
 from consumer.commands.check.topic_findings import (
     TopicSettings,
     of_broker,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from consumer.commands.check.findings import Level
+from consumer.commands.shared.finding import Level
 from consumer.commands.check.sampled import of_sample
 from consumer.commands.shared import options
 from consumer.errors import ConfigError, InvalidValue
