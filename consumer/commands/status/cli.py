@@ -55,9 +55,7 @@ def status(
     from consumer.commands.status.judgement import judged
     from consumer.commands.status.present import json_lines, parts
     from consumer.commands.status.rounds import Surveys
-    from consumer.sink.client import address_of
 
-    address_of(settings.redis)  # a URL that can't be used is a wrong setting, whatever the servers say
     surveys, limits, screen = Surveys(settings), _limits(settings), Screen()
 
     def look() -> tuple[Sequence[Line], int]:

@@ -77,7 +77,8 @@ def _connector(found: Connector) -> Line:
 
 def _heartbeats(facts: Facts, limits: Limits) -> Iterator[Line]:
     if isinstance(facts.kafka, Unknown):
-        return  # the line about Kafka says it
+        yield from _reported_heartbeat(facts)
+        return
     found = facts.kafka.heartbeats
     if isinstance(found, Unknown):
         yield _unknown("heartbeat", found)
@@ -96,6 +97,15 @@ def _heartbeats(facts: Facts, limits: Limits) -> Iterator[Line]:
             yield Line(failure("heartbeat", text, "cdc-consumer connect status says whether it runs"), told)
         else:
             yield Line(ok("heartbeat", f"{span(age_s)} ago"), told)
+
+
+def _reported_heartbeat(facts: Facts) -> Iterator[Line]:
+    """Kafka could not be asked, which has its own line: what a member knew last, for the reader."""
+    reports = facts.redis.reports.members if isinstance(facts.redis, Redis) else ()
+    ages = [each.heartbeat_age_s for each in reports if each.heartbeat_age_s is not None]
+    if ages:
+        text = f"{span(min(ages))} ago, as a member reports; Kafka could not be asked"
+        yield Line(warning("heartbeat", text), {"age_s": min(ages)})
 
 
 def _redis(facts: Facts) -> Line:

@@ -16,7 +16,8 @@ from consumer.commands.status.judgement import Line
 from consumer.commands.status.words import span
 from consumer.events.value import timestamp
 
-_MOST_MEMBERS = 12
+_MOST_MEMBERS = 10
+_GAP = Text("")
 _COLUMNS = ("member", "partitions", "records/min", "lag", "behind", "up")
 _NUMBERS = frozenset(_COLUMNS[1:])
 _ORDER = (Level.FAILURE, Level.WARNING, Level.OK)
@@ -29,11 +30,12 @@ def parts(lines: Sequence[Line], limits: Limits, now_ms: int) -> list[Part]:
     )
     others = [each.finding for each in lines if each.finding.subject != MEMBER]
     members = [each for each in lines if each.finding.subject == MEMBER]
-    shown: list[Part] = [title, others]
+    shown: list[Part] = [title, _GAP, others, _GAP]
     if members:
         shown.append(_members(members, now_ms))
         if len(members) > _MOST_MEMBERS:
             shown.append(Text(f"  and {len(members) - _MOST_MEMBERS} more members; --json shows all"))
+        shown.append(_GAP)
     return [*shown, result(lines)]
 
 
