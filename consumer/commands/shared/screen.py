@@ -6,12 +6,11 @@ a word, no colour, and one line for each thing however long it is, so that progr
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table as Grid
@@ -23,7 +22,17 @@ _SYMBOLS = {Level.OK: "✓", Level.WARNING: "!", Level.FAILURE: "✗"}
 _STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILURE: "bold red"}
 _ADVICE = "what to do: "
 _GAP = 2
-_PIPE_WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing of a list. ``below``: lines below it. ``plain``: all of it as text, where the output is no terminal."""
+
+    level: Level
+    subject: str
+    text: str
+    below: Sequence[str]
+    plain: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +62,15 @@ class Summary:
     text: str
 
 
-Part: TypeAlias = Finding | Sequence[Finding] | Table | Summary | Text
-"""What can be shown: a finding, findings below each other, a table, a summary, a text."""
+Part: TypeAlias = Finding | Sequence[Finding] | Entry | Table | Summary | Text
+"""What can be shown: a finding, findings below each other, an entry of a list, a table, a summary, a text."""
 
 
 class Screen:
     """Standard output. ``console``: another one, for tests."""
 
     def __init__(self, console: Console | None = None) -> None:
-        # Rich takes 80 columns for a pipe. There only texts that are no list are wrapped: the title of `status`.
-        is_pipe = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-        self.console = console or Console(highlight=False, emoji=False, width=_PIPE_WIDTH if is_pipe else None)
+        self.console = console or Console(highlight=False, emoji=False)
 
     @property
     def is_terminal(self) -> bool:
@@ -77,8 +84,7 @@ class Screen:
             return
         for part in parts:
             for line in _plain(part):
-                self.console.file.write(f"{line}\n")
-        self.console.file.flush()
+                typer.echo(line, file=self.console.file)
 
     def drawn(self, *parts: Part) -> RenderableType:
         """These parts as a terminal shows them."""
@@ -88,11 +94,13 @@ class Screen:
         if isinstance(part, Text):
             return part
         if isinstance(part, Finding):
-            return self._finding(part)
+            below = [f"{_ADVICE}{part.advice}"] if part.advice else []
+            return self._entry(part.level, Text.assemble((part.subject, "bold"), ": ", part.found), below)
+        if isinstance(part, Entry):
+            subject = ((part.subject, "bold"), ": ") if part.subject else ()
+            return self._entry(part.level, Text.assemble(*subject, part.text), part.below)
         if isinstance(part, Summary):
-            grid = Grid.grid(padding=(0, 1, 0, 0))
-            grid.add_row(self._mark(part.level), Text(part.text, _STYLES[part.level]))
-            return grid
+            return self._entry(part.level, Text(part.text, _STYLES[part.level]), [])
         return self._table(part) if isinstance(part, Table) else self._findings(part)
 
     def _mark(self, level: Level | None) -> Text:
@@ -101,11 +109,9 @@ class Screen:
         is_able = self.console.encoding.lower().startswith("utf")
         return Text(_SYMBOLS[level] if is_able else level, _STYLES[level])
 
-    def _finding(self, finding: Finding) -> RenderableType:
-        text = Text.assemble((finding.subject, "bold"), ": ", finding.found)
-        lines = Group(text, Text(f"{_ADVICE}{finding.advice}", "dim")) if finding.advice else text
+    def _entry(self, level: Level, text: Text, below: Sequence[str]) -> RenderableType:
         grid = Grid.grid(padding=(0, 1, 0, 0))
-        grid.add_row(self._mark(finding.level), lines)
+        grid.add_row(self._mark(level), Group(text, *(Text(each, "dim") for each in below)))
         return grid
 
     def _findings(self, found: Sequence[Finding]) -> RenderableType:
@@ -162,6 +168,8 @@ def finding_lines(finding: Finding) -> list[str]:
 def _plain(part: Part) -> Iterator[str]:
     if isinstance(part, Finding):
         yield from finding_lines(part)
+    elif isinstance(part, Entry):
+        yield part.plain
     elif isinstance(part, Table):
         has_levels, has_notes = any(row.level for row in part.rows), bool(part.note)
         head = [*([""] if has_levels else []), *part.columns, *([part.note] if has_notes else [])]
