@@ -10,10 +10,13 @@ import msgspec
 import pytest
 import redis
 
+from consumer.commands.status.surveys import redis_servers
 from consumer.errors import ServerError, ServerUnavailable
 from consumer.mapping.reference import reference
 from consumer.pipeline.reports import AUDIT_TTL_S, MEMBER_TTL_S, AuditReport, MemberReport
-from consumer.settings.sections import Redis
+from consumer.settings.sections import Kafka, Redis
+from consumer.settings.sources import Settings
+from consumer.sink.client import address_of
 from consumer.sink.keyspace import keyspace
 from consumer.sink.report_store import Reports, ReportStore, audit_key, id_of, load, member_key, names_key
 from consumer.sink.rights import wanted
@@ -105,3 +108,23 @@ def test_a_server_that_is_away_is_one_to_wait_for() -> None:
     away = settings_of(f"redis://127.0.0.1:{Ports().take('nobody')}/0")
     with pytest.raises(ServerUnavailable):
         ReportStore(away, GROUP).write_member(MEMBER)
+
+
+def test_status_asks_every_master(client: redis.Redis | redis.RedisCluster, server: Redis) -> None:
+    ReportStore(server, GROUP).write_member(MEMBER)
+    found = redis_servers(Settings(redis=server, kafka=Kafka(group_id=GROUP)), NOW)
+    assert found.reports == Reports((MEMBER,))
+    assert len(found.servers) == (3 if is_cluster(client) else 1)
+    for each in found.servers:
+        assert each.version.count(".") == 2
+        assert (each.role, each.policy, each.evicted, each.limit) == ("master", "noeviction", 0, 0)
+        assert each.used > 100_000
+        assert int(each.address.rpartition(":")[2]) > 0
+    assert found.kind == str(address_of(server).kind)
+
+
+def test_status_of_a_server_that_is_away_is_an_error_of_this_program() -> None:
+    away = settings_of(f"redis://:hunter2@127.0.0.1:{Ports().take('nobody')}/0")
+    with pytest.raises(ServerUnavailable) as caught:
+        redis_servers(Settings(redis=away), NOW)
+    assert "hunter2" not in str(caught.value)
