@@ -169,16 +169,18 @@ def test_servers_that_are_away_are_lines(live: System) -> None:
     assert "hunter2" not in ran.stdout + ran.stderr
 
 
-def test_a_redis_that_hangs_delays_nothing_else(live: System) -> None:
-    live.stack.redis.freeze()
+@pytest.mark.parametrize("name", ["redis", "kafka"])
+def test_a_server_that_hangs_delays_nothing_else(live: System, name: str) -> None:
+    server = getattr(live.stack, name)
+    server.freeze()
     try:
         began = time.monotonic()
         ran = status(live, "--json")
         assert time.monotonic() - began < WITHIN_S
     finally:
-        live.stack.redis.thaw()
+        server.thaw()
     assert ran.returncode == 1
-    assert told(ran, "redis")["level"] == "failure"
+    assert told(ran, name)["level"] == "failure"
     assert told(ran, "connector")["level"] == "ok"
 
 
