@@ -56,21 +56,23 @@ def redis_servers(settings: Settings, now_ms: int) -> Redis:
     """
     timeout_ms = min(settings.redis.timeout_ms, round(_ANSWER_S * 1000))
     server = settings.redis.model_copy(update={"timeout_ms": timeout_ms})
+    address = address_of(server)
     try:
         with closing(keyspace(server)) as keys:
-            servers = [_server(client) for client in keys.clients()]
+            servers = [_server(client, address.service) for client in keys.clients()]
             reports = report_store.load(keys, settings.kafka.group_id, now_ms)
     except redis.RedisError as error:
         raise at_start(error) from None
-    return Redis(str(address_of(server).kind), servers, reports)
+    return Redis(str(address.kind), servers, reports)
 
 
-def _server(client: redis.Redis) -> RedisServer:
+def _server(client: redis.Redis, service: str) -> RedisServer:
+    """``service``: of the sentinels that name this server; its address may change."""
     memory = info(client, "memory")
     server, stats, replication = (info(client, each) for each in ("server", "stats", "replication"))
     at = client.get_connection_kwargs()
     return RedisServer(
-        f"{at.get('host', '')}:{at.get('port', '')}",
+        f"the master of {service}" if service else f"{at.get('host', '')}:{at.get('port', '')}",
         str(server.get("redis_version", "")),
         str(replication.get("role", "master")),
         int(memory.get("used_memory", 0)),
