@@ -58,7 +58,7 @@ def on_a_terminal(environment: dict[str, str], width: int, *arguments: str, seco
     full = {**base_environment(), **environment, "COLUMNS": str(width), "TERM": "xterm-256color"}
     with subprocess.Popen([CLI, *arguments], env=full, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
-        said = b""
+        said, is_interrupted = b"", False
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
@@ -66,7 +66,8 @@ def on_a_terminal(environment: dict[str, str], width: int, *arguments: str, seco
             except OSError:  # its end on Linux
                 break
             said += part
-            if "--watch" in arguments and said.count(b"cdc-consumer status") >= 2:
+            if "--watch" in arguments and said.count(b"cdc-consumer status") >= 2 and not is_interrupted:
+                is_interrupted = True  # a second one would end it at once
                 process.send_signal(signal.SIGINT)
         os.close(ours)
         code = process.wait(seconds)

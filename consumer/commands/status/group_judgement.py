@@ -63,6 +63,11 @@ def _group(reports: Reports, kafka: Kafka | None, facts: Facts, limits: Limits) 
         reporting = f"only {len(members)} of them" if members else "none of them"
         text = f"{counted(in_kafka, 'member')} in Kafka, {reporting} with a report; {_lag(told)}"
         return warning("group", text, _RIGHTS), told
+    if not held:
+        text = f"{counted(len(members), 'member')} without any partition; {_lag(told)}"
+        return failure(
+            "group", text, "wait a moment after a start; cdc-consumer check says which topics are missing"
+        ), told
     if free:
         names = ", ".join(f"{each.topic}[{each.number}]" for each in free[:_SHOWN])
         more = f" and {len(free) - _SHOWN} more" if len(free) > _SHOWN else ""

@@ -130,6 +130,14 @@ def test_a_member_without_partitions_is_well() -> None:
     assert bad(facts) == []
 
 
+def test_members_that_have_nothing_at_all() -> None:
+    idle = msgspec.structs.replace(
+        MEMBER, partitions={}, unready="no partitions are assigned", lag_records=0, lag_s=0.0
+    )
+    facts = replace(WELL, redis=reports(idle), kafka=replace(KAFKA, members=1))
+    assert bad(facts) == [("group", Level.FAILURE, "1 member without any partition; lag 0 records, 0 s")]
+
+
 def test_partitions_without_a_member() -> None:
     facts = replace(
         WELL, redis=reports(MEMBER, gone={"consumer-b:17:5": NOW - 40_000}), kafka=replace(KAFKA, members=1)
