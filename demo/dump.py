@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from consumer.sink.rights import OFFSETS
+from consumer.sink.rights import MEMBERS, OFFSETS
 
 _LOOKS = 50
 _BETWEEN_LOOKS_S = 0.1
@@ -43,8 +43,8 @@ class Movement:
 
 
 def take(client: redis.Redis) -> Dump:
-    """Read everything but how far the program is, which moves with the offsets and not with the users."""
-    keys = (key for key in sorted(_any(client).scan_iter()) if not key.startswith(OFFSETS))
+    """Read everything but how far the program is and what it reports of itself, which do not move with the users."""
+    keys = (key for key in sorted(_any(client).scan_iter()) if not key.startswith((OFFSETS, MEMBERS)))
     values = {key: _read(client, key) for key in keys}
     expiries = {key: left for key in values if (left := int(_any(client).pttl(key))) >= 0}
     return Dump(values, expiries)

@@ -40,6 +40,7 @@ from consumer.commands.shared.options import (
 from consumer.commands.shared.stop import Stop
 from consumer.commands.shared.usage import UsageError, refusal, renamed
 from consumer.commands.snapshot.cli import snapshot
+from consumer.commands.status.cli import status
 from consumer.commands.tail.cli import tail
 from consumer.errors import CdcError, ConfigError
 from consumer.settings.extras import refusal as extra_refusal
@@ -139,8 +140,9 @@ def check(
     connect_url: ConnectUrl = None,
 ) -> None:
     """Check every server in the settings: ok, warning or failure, and what to do. Changes nothing."""
-    from consumer.commands.check import findings
     from consumer.commands.check.run import check as checked
+    from consumer.commands.shared import finding as findings
+    from consumer.commands.shared.screen import Screen, summary
 
     settings = settings_of(
         config_file,
@@ -153,10 +155,15 @@ def check(
         connect_url=connect_url,
     )
     rules = rules_of(settings)
-    found = []
+    found, screen = [], Screen()
     for finding in checked(settings, rules):
         found.append(finding)
-        typer.echo(findings.to_json(finding) if as_json else findings.to_text(finding))
+        if as_json:
+            typer.echo(findings.to_json(finding))
+        else:
+            screen.show(finding)
+    if not as_json:
+        screen.show(summary(found, f"{len(found)} findings"))
     raise typer.Exit(findings.exit_code(found))
 
 
@@ -168,6 +175,7 @@ def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = Non
     typer.echo(mapping.to_toml(mapping.load(settings_of(config_file, mapping_file).mapping)), nl=False)
 
 
+app.command()(status)
 app.add_typer(letters)
 app.command()(plan)
 app.command()(tail)

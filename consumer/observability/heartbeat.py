@@ -68,6 +68,11 @@ class HeartbeatWatch(Collector):
                 return f"no heartbeat in {topic} for {silence.age_s(now):.0f} s, more than {self._limit_s:g}"
         return ""
 
+    def age_s(self) -> float | None:
+        """The age of the newest heartbeat, in seconds, the oldest of several connectors'; None without a topic."""
+        now = self._clock()
+        return max((silence.age_s(now) for silence in self._silences.values()), default=None)
+
     def collect(self) -> Iterator[Metric]:
         """The age at the time of the scrape, in seconds."""
         ages = GaugeMetricFamily(

@@ -20,6 +20,7 @@ from consumer.observability.lag import Lag
 from consumer.observability.latency import Latency
 from consumer.observability.server_waits import ServerWaits
 from consumer.pipeline.protocols import Observer, RecordResult, Source
+from consumer.pipeline.reports import Figures
 
 _ALIVE_WITHIN_S = 60.0
 _MOST_COLUMNS = 200
@@ -205,9 +206,11 @@ class Metrics(Observer, Collector):
         return not self.unready()
 
     def unready(self) -> str:
-        """Why the program is not ready, or "": an emptied Redis, no partitions, a server that is away, too much lag, or
-        a reason from :meth:`include`.
-        """
+        """Why the program is not ready, or "": a reason of its own, or one from :meth:`include`."""
+        return self._own_reason() or next((reason for unready in self._unready_checks if (reason := unready())), "")
+
+    def _own_reason(self) -> str:
+        """An emptied Redis, no partitions, a server that is away, too much lag; or ""."""
         if self._emptied:
             return self._emptied
         if not self._lag.records:
@@ -217,7 +220,23 @@ class Metrics(Observer, Collector):
         behind = max(self._lag_seconds().values())
         if behind > self._ready_lag_s:
             return f"{behind:.0f} s behind, more than {self._ready_lag_s:g}"
-        return next((reason for unready in self._unready_checks if (reason := unready())), "")
+        return ""
+
+    def figures(self) -> Figures:
+        """What this member reports for ``status``. Other threads may call it."""
+        seconds = self._lag_seconds()
+        totals = (
+            each.value for family in self._changes.collect() for each in family.samples if each.name.endswith("_total")
+        )
+        return Figures(
+            partitions=tuple(seconds),
+            lag_records=sum(self._lag.records.values()),
+            lag_s=max(seconds.values(), default=0.0),
+            waits_for=tuple(self._waits.servers()),
+            unready=self._own_reason() if self.is_alive() else "the loop hangs",
+            index=self._index(),
+            done=round(sum(totals)),
+        )
 
     def include(self, other: Collector, unready: Callable[[], str]) -> None:
         """Export the metrics of ``other`` too; ``unready`` answers a reason for not ready, or ""."""

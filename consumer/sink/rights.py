@@ -19,6 +19,11 @@ STOPPED = ":stopped"
 REPLAY_KEY = "cdc:replay:"
 """The prefix of a replay's keys: if one is gone, a replay knows that Redis was emptied."""
 
+MEMBERS = "cdc:member:"
+"""The prefix of the keys with what the members of a group report of themselves."""
+AUDIT = "cdc:audit:"
+"""The prefix of the keys with the result of a group's last audit."""
+
 _GUARD = "HMGET HSET HDEL HKEYS HGETALL EXISTS EXPIRE PERSIST HGET"
 _OFFSETS = "HSET HSETNX HEXISTS HGETALL"
 _HASH = "TYPE EXISTS HSET HSETNX HMGET HDEL HEXISTS UNLINK"
@@ -65,6 +70,11 @@ INFO = Need(("INFO", "server"))
 OPTIONAL = (TRACKING, INFO)
 
 
+def is_of_reports(need: Need) -> bool:
+    """Whether it is about the reports for ``status`` alone: without them everything else works."""
+    return any(key.startswith((MEMBERS, AUDIT)) for key in need.keys)
+
+
 def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Need]:
     """Every command with every kind of key, for one user of each type. The script's own call is in :func:`calls`."""
     if is_cluster:
@@ -90,6 +100,9 @@ def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Nee
     yield from _on(f"{OFFSETS}{group}{STOPPED}", "HSET HGETALL HDEL")
     yield from _on(database_key(group), "HSET HSETNX HGET")
     yield from _on(f"{REPLAY_KEY}0", "EXISTS SET EXPIRE UNLINK")
+    yield from _on(f"{MEMBERS}{group}", "HSET EXPIRE HDEL HGETALL")
+    yield from _on(f"{MEMBERS}{group}:0", "SET GET UNLINK")
+    yield from _on(f"{AUDIT}{group}", "SET GET")
     if any(template.endswith("*") for template in rules.derived()):
         yield Need(("SCAN", "0"))
     for channel in channels(rules):
@@ -126,6 +139,7 @@ def wanted(rules: Rules, group: str, *, has_functions: bool, is_cluster: bool = 
     templates = (names.guard, names.config, names.portfolio, names.balance, *rules.derived())
     templates += (version_key_of(names.balance),) if is_cluster else ()
     patterns = [*dict.fromkeys(_pattern(template) for template in templates), f"{OFFSETS}*", f"{REPLAY_KEY}*"]
+    patterns += [f"{MEMBERS}*", f"{AUDIT}*"]
     keys, heard = (f"~{each}" for each in patterns), (f"&{each}" for each in channels(rules))
     # Redis refuses to add patterns to an account that may use all keys or channels, so both are reset first.
     return " ".join([*commands, "resetkeys", *keys, "resetchannels", *heard])

@@ -8,8 +8,8 @@ from consumer.commands.shared.usage import OLD_NAMES, renamed
 from tests.docs.commands import PAGE, parameters, table
 
 ALL = parameters()
-# What they mean depends on the command: bounds in the topics, times of letters, a file.
-TWO_MEANINGS = {"--from", "--to"}
+# What they mean depends on the command: bounds in the topics, times of letters, a file; audits, or a screen.
+TWO_MEANINGS = {"--from", "--to", "--watch"}
 FOLLOWERS = ("api", "audit", "check", "explain", "plan", "replay", "run", "snapshot", "tail")
 SERVERS = {"--bootstrap-servers", "--topic-prefix", "--topics", "--group-id", "--redis-url", "--mapping", "--config"}
 
@@ -46,7 +46,7 @@ def test_whoever_reads_the_database_may_be_told_where() -> None:
 
 
 def test_whoever_asks_kafka_connect_may_be_told_where() -> None:
-    asking = {"check", "connect apply", "connect diff", "connect status", "connect watch"}
+    asking = {"check", "connect apply", "connect diff", "connect status", "connect watch", "status"}
     assert {each.command for each in ALL if each.name == "--connect-url"} == asking
 
 

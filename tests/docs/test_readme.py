@@ -34,6 +34,7 @@ FOR_REAL = {
     ".venv/bin/cdc-consumer grants mysql | mysql --user=root --password",
     ".venv/bin/cdc-consumer connect apply connect/mysql.json",
     ".venv/bin/cdc-consumer run",
+    ".venv/bin/cdc-consumer status",
     ".venv/bin/cdc-consumer replay --rebuild",
     ".venv/bin/cdc-consumer audit",
     ".venv/bin/cdc-consumer explain live:123",

@@ -105,6 +105,16 @@ class Reader:
         self.trading.insert("live_users", id=123, wallet_balance="10000.5", group="VIP")
         eventually(lambda: self.redis.hget("user:{live:123}:config", "group") == "VIP", LIMIT_S)
 
+    def status(self, command: str) -> None:
+        """Just after the start a heartbeat may be missing yet."""
+        words = self.words(command)
+
+        def is_well() -> bool:
+            return subprocess.run(words, env=self.environment, capture_output=True, check=False).returncode == 0
+
+        eventually(is_well, LIMIT_S)
+        assert "group: 1 member with " in self.ran(command, 0)
+
     def redis_cli(self, command: str) -> None:
         verb, *rest = shlex.split(command)[1:]
         if verb != "SUBSCRIBE":
@@ -221,6 +231,7 @@ def test_the_commands_work_one_after_the_other(reader: Reader, tmp_path: Path) -
         ".venv/bin/cdc-consumer grants": reader.grants,
         ".venv/bin/cdc-consumer connect apply": reader.apply,
         ".venv/bin/cdc-consumer run": reader.run,
+        ".venv/bin/cdc-consumer status": reader.status,
         "redis-cli ": reader.redis_cli,
         ".venv/bin/cdc-consumer replay": reader.replay,
         ".venv/bin/cdc-consumer audit": reader.audit,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import signal
-from collections.abc import Sequence
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,7 +31,6 @@ from consumer.commands.shared.options import (
 from consumer.errors import ConfigError, ServerError
 
 if TYPE_CHECKING:
-    from consumer.commands.audit.finding import Finding
     from consumer.commands.audit.users import UserSelection
     from consumer.mapping.rules import Rules
 
@@ -67,9 +66,10 @@ def audit(
         metrics_port=metrics_port,
     )
     need_database(settings)
-    from consumer.commands.audit import finding as findings
     from consumer.commands.audit.exported import AuditMetrics
+    from consumer.commands.audit.left_report import LeftReport, report_of
     from consumer.commands.audit.run import Audit
+    from consumer.commands.audit.shown import Results
     from consumer.commands.audit.users import UserSelection
     from consumer.commands.audit.watch import watch as watch_for_ever
     from consumer.commands.shared.stop import Stop
@@ -82,18 +82,13 @@ def audit(
     named = tuple(user_of(each, "--user", rules) for each in users or ())
     user_selection = UserSelection(named, tuple(tables or ()), sample, repair, seed)
     _check(user_selection, rules)
-    stop = Stop()
+    stop, results = Stop(), Results(as_json=as_json)
     stop.listen()
-
-    def say(found: Sequence[Finding]) -> None:
-        for each in found:
-            typer.echo(findings.to_json(each) if as_json else findings.to_text(each))
-
     if watch:
         metrics = AuditMetrics()
         end = serve(settings.metrics, metrics, lambda: True)
         try:
-            watch_for_ever(settings, rules, schemas_of(settings), user_selection, metrics, say, stop)
+            watch_for_ever(settings, rules, schemas_of(settings), user_selection, metrics, results.say, stop)
         finally:
             end()
     else:
@@ -102,13 +97,14 @@ def audit(
                 Audit(settings, rules, schemas_of(settings), user_selection, stop) as one,
                 Progress(action="audit.progress", unit="users") as progress,
             ):
-                result = one.whole(say, progress)
+                result = one.whole(results.say, progress)
         except ServerError:
             if stop():  # a hanging server may have delayed the check for a stop
                 raise typer.Exit(130) from None
             raise
         if not stop():
-            typer.echo(findings.summary_json(result) if as_json else findings.summary_text(result))
+            LeftReport(settings).leave(report_of(result, user_selection, time.time_ns() // 1_000_000))
+            results.end(result)
             raise typer.Exit(0 if result.is_clean else 1)
     if stop.by == signal.SIGINT or not watch:
         raise typer.Exit(130)

@@ -115,12 +115,13 @@ def to_text(finding: Finding) -> str:
     detail = f" ({finding.detail})" if finding.detail else ""
     mended = "  mended" if finding.is_mended else ""
     return (
-        f"{finding.user!s:<16} {_what(finding.difference)}{mended}\n"
+        f"{finding.user!s:<16} {what(finding.difference)}{mended}\n"
         f"{'':<16} {finding.cause}: {WHY[finding.cause]}{detail}; first seen {timestamp(finding.since_ms)}"
     )
 
 
-def _what(difference: UserDifference) -> str:
+def what(difference: UserDifference) -> str:
+    """What differs, in one line."""
     if difference.shape is Shape.LEFT:
         return f"{difference.key}: this user is not in the database"
     if difference.shape is Shape.TYPE:

@@ -12,6 +12,7 @@ import structlog
 from consumer.commands.audit.differing_user import UserDifference
 from consumer.commands.audit.exported import AuditMetrics
 from consumer.commands.audit.finding import Finding
+from consumer.commands.audit.left_report import LeftReport, report_of
 from consumer.commands.audit.run import Audit, Say
 from consumer.commands.audit.users import UserSelection
 from consumer.errors import ServerError
@@ -64,7 +65,7 @@ def watch(
     Raises:
         ConfigError: a setting is wrong.
     """
-    known = Known()
+    known, left = Known(), LeftReport(settings)
     for number in count():
         if should_stop():
             return
@@ -84,7 +85,9 @@ def watch(
             if should_stop():
                 return
             known.next_round()
-            metrics.done(result, time.monotonic() - began, time.time())
+            now = time.time()
+            metrics.done(result, time.monotonic() - began, now)
+            left.leave(report_of(result, user_selection, round(now * 1000)))
             _log.info(
                 "a round is done",
                 action="audit.done",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from consumer.commands.check.findings import Finding, failure, ok, warning
+from consumer.commands.shared.finding import Finding, failure, ok, warning
 
 _RUNNING = "RUNNING"
 _JSON = "org.apache.kafka.connect.json.JsonConverter"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from consumer.commands.check.findings import Finding, failure, ok, warning
-from consumer.sink.rights import INFO, OPTIONAL, TRACKING, Need
+from consumer.commands.shared.finding import Finding, failure, ok, warning
+from consumer.sink.rights import INFO, OPTIONAL, TRACKING, Need, is_of_reports
 
 # Older versions of Redis lack commands that the script and the index need.
 _OLDEST_REDIS = 6
@@ -96,13 +96,16 @@ def of_rights(user: str, refused: Sequence[Need], wanted: str) -> Iterator[Findi
     """The rights that the account lacks. ``wanted``: the ACL rules that are enough for this program."""
     subject = f"redis account {user}"
     advice = f"grant it; these rules are enough for this program's account: ACL SETUSER NAME {wanted}"
-    stops = [str(need) for need in refused if need not in OPTIONAL]
+    stops = [str(need) for need in refused if need not in OPTIONAL and not is_of_reports(need)]
     if stops:
         more = f" and {len(stops) - _SHOWN} more" if len(stops) > _SHOWN else ""
         yield failure(subject, f"may not: {', '.join(stops[:_SHOWN])}{more}", advice)
     for need in (each for each in refused if each in OPTIONAL):
         instead, setting = _INSTEAD[need]
         yield warning(subject, f"may not: {need}; {instead}", advice + setting)
+    if unreported := [str(need) for need in refused if is_of_reports(need)]:
+        instead = "`cdc-consumer status` lacks the members of the group, or the last audit; everything else works"
+        yield warning(subject, f"may not: {', '.join(unreported)}; {instead}", advice)
     if not refused:
         yield ok(subject, "has all rights that are needed")
 

@@ -8,11 +8,13 @@ from dataclasses import replace
 
 import redis
 
-from consumer.commands.check import findings, kafka_survey, redis_findings, redis_survey, topic_findings
+from consumer.commands.check import kafka_survey, redis_findings, redis_survey, topic_findings
 from consumer.commands.check.connector_findings import captures, of_connector
-from consumer.commands.check.findings import Finding
 from consumer.commands.check.sampled import of_sample
+from consumer.commands.check.schema_findings import of_writer
 from consumer.commands.check.topic_findings import TopicSettings
+from consumer.commands.shared import finding as findings
+from consumer.commands.shared.finding import Finding
 from consumer.errors import CdcError, Place, ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.mapping.rules import Rules
@@ -179,7 +181,7 @@ def _registry(registry: Registry, selection: Selection | None, rules: Rules) -> 
             return
         for topic in selection.topics:
             if (subject := f"{topic}-value") in subjects:
-                yield from findings.of_writer(topic, registry.latest(subject), selection.tables.only(topic), rules)
+                yield from of_writer(topic, registry.latest(subject), selection.tables.only(topic), rules)
             else:
                 yield findings.ok(f"schema {subject}", "the registry has none; only Avro needs one")
     except CdcError as error:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from consumer.commands.check.findings import Finding, Level, failure, ok, warning
+from consumer.commands.shared.finding import Finding, Level, failure, ok, warning
 from consumer.errors import RecordError, Unsupported
 from consumer.events.avro import MAGIC, Schemas
 from consumer.events.codec import decode

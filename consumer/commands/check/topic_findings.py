@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from consumer.commands.check.findings import Finding, failure, ok, warning
+from consumer.commands.shared.finding import Finding, failure, ok, warning
 from consumer.events.topic_tables import parse_topic_name, sanitized
 from consumer.mapping.rules import Rules
 from consumer.pipeline.policy import OTHER_DATABASE

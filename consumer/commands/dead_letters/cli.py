@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -59,6 +58,7 @@ def list_(
 ) -> None:
     """List the records that could not be applied, each once. Changes nothing."""
     from consumer.commands.dead_letters import report as letter_report
+    from consumer.commands.shared.screen import Screen
 
     settings = settings_of(config_file, None, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id)
     choice = _choice((), topic, reason, table, user, begin, end)
@@ -68,7 +68,7 @@ def list_(
         for each in chosen:
             typer.echo(letter_report.to_json(each))
     elif chosen:
-        _print_table(chosen)
+        Screen().show(letter_report.table(chosen))
     typer.echo(f"{len(chosen)} of {len(states.open())} in {settings.dead_letter_topic}", err=True)
 
 
@@ -121,6 +121,7 @@ def replay(
     """
     from consumer.commands.dead_letters import report as letter_report
     from consumer.commands.dead_letters.actions import LetterActions
+    from consumer.commands.shared.screen import Screen
     from consumer.sink import group_databases
     from consumer.source.consumed_topics import selected
 
@@ -138,11 +139,15 @@ def replay(
     _placed(places or (), states, may_be_done=True)
     found_open = states.open()
     results: list[LetterResult] = []
+    screen = Screen()
 
     def say(found: Sequence[LetterResult]) -> None:
         results.extend(found)
         for each in found:
-            typer.echo((letter_report.result_json if as_json else letter_report.result_text)(each))
+            if as_json:
+                typer.echo(letter_report.result_json(each))
+            else:
+                screen.show(letter_report.shown_result(each))
 
     rules, schemas = rules_of(settings), schemas_of(settings)
     if not discard:  # as `run`, which does not apply rows of other databases
@@ -215,20 +220,3 @@ def _parsed(name: str, text: str, parse: Callable[[str], _T], allowed: str) -> _
         return parse(text)
     except ValueError as error:
         raise ConfigError(name, f"{text!r} {error}", allowed=allowed) from None
-
-
-def _print_table(chosen: Sequence[Unapplied]) -> None:
-    from consumer.commands.dead_letters.report import COLUMNS, cells, rows
-
-    if not sys.stdout.isatty():
-        typer.echo("\n".join(rows(chosen)))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*COLUMNS, box=None, pad_edge=False)
-    table.columns[0].no_wrap = True
-    for each in chosen:
-        table.add_row(*(Text(cell, overflow="fold") for cell in cells(each)))
-    Console().print(table)

@@ -10,10 +10,12 @@ from typing import Any
 
 import msgspec
 
+from consumer.commands.shared.finding import Level
+from consumer.commands.shared.screen import Entry, Row, Table
 from consumer.events.value import timestamp
 from consumer.pipeline.letter_state import Letter, LetterResult, Outcome, Unapplied
 
-COLUMNS = ("place", "written", "reason", "user", "times", "why")
+COLUMNS = ("place", "written", "reason", "user", "times")
 
 
 def to_json(unapplied: Unapplied) -> str:
@@ -33,20 +35,16 @@ def to_json(unapplied: Unapplied) -> str:
     )
 
 
-def cells(unapplied: Unapplied) -> Sequence[str]:
-    """A row of the table with the columns :data:`COLUMNS`."""
+def table(found: Sequence[Unapplied]) -> Table:
+    """One row for each record; why it could not be applied is its note."""
+    return Table(COLUMNS, [_row(each) for each in found], frozenset(("times",)), "why")
+
+
+def _row(unapplied: Unapplied) -> Row:
     last = unapplied.last
-    user = _joined(last.users) or ""
-    why = _problem(last, unapplied)
-    return str(unapplied.place), timestamp(last.written_ms), last.reason, user, str(len(unapplied.letters)), why
-
-
-def rows(found: Sequence[Unapplied]) -> Iterator[str]:
-    """The table with one line for each record, however long, so that programs can split it into lines."""
-    table = [COLUMNS, *([" ".join(cell.split()) for cell in cells(each)] for each in found)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    user, times = _joined(last.users) or "", str(len(unapplied.letters))
+    cells = (str(unapplied.place), timestamp(last.written_ms), last.reason, user, times)
+    return Row(cells, _problem(last, unapplied))
 
 
 def shown_json(unapplied: Unapplied, record: Mapping[str, Any]) -> str:
@@ -76,6 +74,14 @@ def result_text(result: LetterResult) -> str:
     why = f": {result.why}" if result.why else ""
     advice = f"\n  what to do: {result.advice}" if result.advice else ""
     return f"{result.outcome:<10} {result.unapplied.place}{why}{advice}"
+
+
+def shown_result(result: LetterResult) -> Entry:
+    """The same for the screen."""
+    why = f": {result.why}" if result.why else ""
+    advice = [f"what to do: {result.advice}"] if result.advice else []
+    level = Level.OK if result.is_done else Level.FAILURE
+    return Entry(level, str(result.unapplied.place), f"{result.outcome}{why}", advice, result_text(result))
 
 
 def summary(results: Sequence[LetterResult]) -> str:

@@ -10,6 +10,8 @@ from dataclasses import replace
 import structlog
 
 from consumer.commands.replay.background import BackgroundRebuild
+from consumer.commands.run.background import every
+from consumer.commands.run.member_reporter import LOOK_S, MemberReporter
 from consumer.commands.run.source_watch import watch_source
 from consumer.commands.shared.stop import Stop
 from consumer.errors import ServerUnavailable
@@ -28,6 +30,7 @@ from consumer.settings import extras
 from consumer.settings.sources import Settings
 from consumer.sink import group_databases
 from consumer.sink.redis_sink import RedisSink
+from consumer.sink.report_store import ReportStore
 from consumer.source.consumed_topics import say_if_uneven, selected
 from consumer.source.dead_letter_topic import DeadLetterTopic
 from consumer.source.earlier import KafkaEarlierRecords
@@ -40,8 +43,8 @@ _YOUNG_OBJECTS = 200_000
 """After so many new objects the garbage collector looks at them: several batches' worth."""
 
 
-def run(settings: Settings, rules: Rules, stop: Stop) -> None:
-    """Consume the topics and keep Redis up to date, until ``stop``.
+def run(settings: Settings, rules: Rules, stop: Stop, worker: int | None = None) -> None:
+    """Consume the topics and keep Redis up to date, until ``stop``. ``worker``: the number of this process, if several.
 
     Raises:
         ConfigError: a setting can't be used; nothing was read.
@@ -79,8 +82,10 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
             if reminder.is_due(str(error)):
                 _log.warning("waiting for a server", action="start.waiting", since=since(reminder), error=str(error))
 
+        reporter = MemberReporter(ReportStore(settings.redis, settings.kafka.group_id), observer.figures, worker)
         try:
             retry(sink.reach, sleep=stop.wait, on_wait=log_wait, should_stop=stop)
+            exits.callback(every(LOOK_S, reporter.look, "report", reporter.close))
             source = retry(connect, sleep=stop.wait, on_wait=log_wait, should_stop=stop)
             retry(letters.reach, sleep=stop.wait, on_wait=log_wait, should_stop=stop)
         except ServerUnavailable:
@@ -112,7 +117,7 @@ def run(settings: Settings, rules: Rules, stop: Stop) -> None:
             linger_s=settings.kafka.linger_ms / 1000,
         )
         say_if_uneven(selection)
-        watch_source(settings, selection.topics, observer, exits)
+        reporter.heartbeat_age_s = watch_source(settings, selection.topics, observer, exits).age_s
         source.subscribe(selection)
         _log.info(
             "consuming",

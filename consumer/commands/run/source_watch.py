@@ -14,8 +14,10 @@ from consumer.source.connect.client import ConnectApi
 from consumer.source.heartbeat_reader import HeartbeatReader
 
 
-def watch_source(settings: Settings, tables: Sequence[str], metrics: Metrics, exits: ExitStack) -> None:
-    """Watch in separate threads until ``exits``; ``tables``: the topics that are consumed.
+def watch_source(settings: Settings, tables: Sequence[str], metrics: Metrics, exits: ExitStack) -> watch.HeartbeatWatch:
+    """Watch in separate threads until ``exits``; answers what watches the heartbeats.
+
+    ``tables``: the topics that are consumed.
 
     Raises:
         ConfigError: a setting of Connect can't be used.
@@ -26,7 +28,7 @@ def watch_source(settings: Settings, tables: Sequence[str], metrics: Metrics, ex
     metrics.include(heartbeats, heartbeats.unready)
     exits.callback(every(watch.LOOK_S, heartbeats.look, "heartbeats", reader.close))
     if "url" not in settings.connect.model_fields_set:
-        return
+        return heartbeats
     connectors = connector_readiness.ConnectorReadiness(
         ConnectApi(settings.connect, timeout=connector_readiness.TIMEOUT_S),
         settings.kafka.topic_prefix,
@@ -34,3 +36,4 @@ def watch_source(settings: Settings, tables: Sequence[str], metrics: Metrics, ex
     )
     metrics.include(connectors.states, connectors.unready)
     exits.callback(every(connector_readiness.LOOK_S, connectors.look, "connectors", connectors.close))
+    return heartbeats

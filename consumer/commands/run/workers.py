@@ -187,7 +187,7 @@ def _work(report: Connection, settings: Settings, rules: Rules, number: int) -> 
     stop.listen(is_worker=True)
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     try:
-        service.run(settings, rules, stop)
+        service.run(settings, rules, stop, number)
     except CdcError as error:
         code = 2 if isinstance(error, ConfigError) else 1
         report.send((code, str(error), error.advice))

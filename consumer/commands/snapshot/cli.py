@@ -130,13 +130,10 @@ def _audited(
     """Whether an audit of the users that were read finds no differences; it reports them as `audit` does."""
     from consumer.commands.audit import finding as findings
     from consumer.commands.audit.run import Audit
+    from consumer.commands.audit.shown import Results
     from consumer.commands.audit.users import UserSelection
     from consumer.commands.shared.stop import Stop
     from consumer.observability.progress import Progress
-
-    def say(found: Sequence[findings.Finding]) -> None:
-        for each in found:
-            typer.echo(findings.to_json(each) if as_json else findings.to_text(each))
 
     stop = Stop()
     stop.listen()
@@ -145,7 +142,7 @@ def _audited(
         Audit(settings, rules, schemas_of(settings), user_selection, stop) as audit,
         Progress(action="audit.progress", unit="users") as progress,
     ):
-        result = audit.whole(say, progress)
+        result = audit.whole(Results(as_json=as_json).say, progress)
     if stop():
         raise typer.Exit(130)
     typer.echo(findings.summary_json(result) if as_json else findings.summary_text(result), err=not as_json)

@@ -16,12 +16,13 @@ _STOPPED = ("PAUSED", "STOPPED")
 class ConnectorStatus:
     """States with Connect's names (RUNNING, FAILED, ...), and the traces of the failed parts, the connector's first.
 
-    A trace may contain secrets.
+    A trace may contain secrets. ``version``: of the connector's plugin; "" if Connect is too old to say it.
     """
 
     connector: str
     tasks: tuple[str, ...]
     traces: tuple[str, ...] = field(default=(), repr=False)
+    version: str = ""
 
     @property
     def state(self) -> str:
@@ -53,6 +54,7 @@ class ConnectorStatus:
 class _Part(msgspec.Struct):
     state: str
     trace: str = ""
+    version: str = ""
 
 
 class _Status(msgspec.Struct):
@@ -73,7 +75,9 @@ def read_status(answer: object) -> ConnectorStatus:
 def _status(found: _Status) -> ConnectorStatus:
     parts = [found.connector, *found.tasks]
     traces = tuple(part.trace for part in parts if part.trace and part.state == FAILED)
-    return ConnectorStatus(found.connector.state, tuple(task.state for task in found.tasks), traces)
+    return ConnectorStatus(
+        found.connector.state, tuple(task.state for task in found.tasks), traces, found.connector.version
+    )
 
 
 @dataclass(frozen=True, slots=True)

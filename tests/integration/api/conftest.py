@@ -87,7 +87,9 @@ def following(stack: Stack, folder: Path, redis_url: str) -> Iterator[Followed]:
 
 def keys_of(client: Client) -> list[str]:
     """All keys but those with which the consumer notes how far it is."""
-    return sorted(str(key) for key in client.scan_iter(match="*") if not str(key).startswith("cdc:offsets:"))
+    return sorted(
+        str(key) for key in client.scan_iter(match="*") if not str(key).startswith(("cdc:offsets:", "cdc:member:"))
+    )
 
 
 def clear(client: Client) -> None:

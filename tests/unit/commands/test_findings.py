@@ -13,20 +13,20 @@ import pytest
 from msgspec import structs
 
 from consumer.commands.check.connector_findings import captures, of_connector
-from consumer.commands.check.findings import (
+from consumer.commands.check.sampled import of_sample
+from consumer.commands.check.schema_findings import of_writer
+from consumer.commands.check.topic_findings import of_topics
+from consumer.commands.shared.finding import (
     Finding,
     Level,
     exit_code,
     failure,
     of_error,
-    of_writer,
     ok,
     to_json,
-    to_text,
     warning,
 )
-from consumer.commands.check.sampled import of_sample
-from consumer.commands.check.topic_findings import of_topics
+from consumer.commands.shared.screen import finding_lines
 from consumer.errors import ConfigError, ServerError, Undecodable
 from consumer.events.avro import NO_SCHEMAS, KnownSchemas, Schemas
 from consumer.events.record import SourceRecord
@@ -106,14 +106,14 @@ def test_the_exit_code_is_of_the_worst(found: list[Finding], code: int) -> None:
 
 def test_a_finding_as_text_and_as_json() -> None:
     found = of_error("redis", ServerError("Redis", "refused"), "start it")
-    assert to_text(found) == "failure  redis: Redis: refused\n           what to do: start it"
+    assert finding_lines(found) == ["failure  redis: Redis: refused", "           what to do: start it"]
     assert json.loads(to_json(found)) == {
         "level": "failure",
         "subject": "redis",
         "found": "Redis: refused",
         "advice": "start it",
     }
-    assert to_text(ok("redis", "answers")) == "ok       redis: answers"
+    assert finding_lines(ok("redis", "answers")) == ["ok       redis: answers"]
 
 
 def topics(present: Mapping[str, int], *named: str) -> list[tuple[Level, str]]:

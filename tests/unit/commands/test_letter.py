@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from consumer.commands.dead_letters.report import COLUMNS, rows
+from consumer.commands.dead_letters.report import COLUMNS, table
 from consumer.errors import CdcError, InvalidValue, Place, Refused, Undecodable
 from consumer.events.record import SourceRecord
 from consumer.mapping.keys import UserId
 from consumer.pipeline.dead_letter import ADDED, DeadLetter
 from consumer.pipeline.letter_state import Choice, Letter, LetterStates, Note, Outcome, Unapplied, note, read
+from tests.unit.commands.snapshot import printed
 
 RECORD = SourceRecord("t.db.live_users", 3, 41, 1700000000000, b'{"id":5}', b"hunter2", (("trace", b"\xff"),))
 USER = UserId("live", 5)
@@ -130,8 +131,8 @@ def test_what_was_dealt_with_is_known_and_other_groups_letters_are_not() -> None
 def test_as_a_table_without_a_terminal_each_is_one_line_however_long() -> None:
     long = f"no number\nbut {'words ' * 100}"
     found = box([written(0), written(1, structs.replace(RECORD, offset=42), InvalidValue(long, field="margin"))]).open()
-    header, first, second = rows(found)
-    assert header.split() == list(COLUMNS)
+    header, first, second = printed(table(found), width=80, is_terminal=False).splitlines()
+    assert header.split() == [*COLUMNS, "why"]
     assert first.startswith(f"{found[0].place}  ")
     assert second.endswith("words words")
     assert {line[header.index("why") - 1] for line in (header, first, second)} == {" "}

@@ -9,7 +9,6 @@ from importlib.resources import files
 
 import pytest
 
-from consumer.commands.check.findings import Finding, Level
 from consumer.commands.check.redis_findings import (
     has_functions,
     of_persistence,
@@ -18,8 +17,9 @@ from consumer.commands.check.redis_findings import (
     of_rights,
     of_unknown_rights,
 )
+from consumer.commands.shared.finding import Finding, Level
 from consumer.mapping.reference import reference
-from consumer.sink.rights import TRACKING, Account, Need, calls, channels, needs, wanted
+from consumer.sink.rights import TRACKING, Account, Need, calls, channels, is_of_reports, needs, wanted
 
 RULES = reference()
 
@@ -73,10 +73,13 @@ def test_persistence() -> None:
 
 def test_what_an_account_may_not_do_is_named() -> None:
     every = list(needs(RULES, "g"))
-    (found,) = of_rights("narrow", every, "+hset")
-    assert found.level is Level.FAILURE
+    found, unreported = of_rights("narrow", every, "+hset")
+    assert (found.level, unreported.level) == (Level.FAILURE, Level.WARNING)
+    assert unreported.found.startswith("may not: HSET cdc:member:g, EXPIRE cdc:member:g, ")
+    assert "`cdc-consumer status` lacks" in unreported.found
     assert found.found.startswith("may not: PING, HMGET cdc:{live:1}, HSET cdc:{live:1}")
-    assert found.found.endswith(f" and {len(every) - 6} more")
+    stops = [need for need in every if not is_of_reports(need)]
+    assert found.found.endswith(f" and {len(stops) - 6} more")
     assert found.advice.endswith(": ACL SETUSER NAME +hset")
     (found,) = of_rights("narrow", [TRACKING], "+hset")
     assert (found.level, found.found) == (

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import pytest
 
-from consumer.commands.check.findings import Finding, Level
 from consumer.commands.check.topic_findings import (
     TopicSettings,
     of_broker,
@@ -15,6 +14,7 @@ from consumer.commands.check.topic_findings import (
     of_history,
     of_topics,
 )
+from consumer.commands.shared.finding import Finding, Level
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Kafka
 from consumer.source.topic_selection import Known, select

@@ -10,7 +10,9 @@ from typing import cast
 import pytest
 from msgspec import structs
 from prometheus_client import generate_latest
+from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from consumer.errors import ConfigError, ServerUnavailable
 from consumer.events.record import Partition
@@ -22,6 +24,7 @@ from consumer.observability.batch_counts import OUTCOMES
 from consumer.observability.metrics import Metrics
 from consumer.observability.probes import serve
 from consumer.pipeline.protocols import RecordResult, Source
+from consumer.pipeline.reports import Figures
 from consumer.settings.sections import Metrics as Settings
 from tests.support.stack.port import Ports
 from tests.unit.observability.test_batch_counts import applied, dead, result
@@ -279,3 +282,36 @@ def test_who_waits_for_a_rebuild_is_alive(metrics: Metrics, clock: _Clock) -> No
         clock.now += 50
         metrics.emptied("Redis was emptied")
     assert metrics.is_alive()
+
+
+def test_the_figures_of_a_member(metrics: Metrics, clock: _Clock) -> None:
+    """As the metrics have them; a reason of the connectors is none of the member."""
+    assert metrics.figures() == Figures(
+        partitions=(),
+        lag_records=0,
+        lag_s=0.0,
+        waits_for=(),
+        unready="no partitions are assigned",
+        index="warm",
+        done=0,
+    )
+    look(metrics, users=3, demo=4)
+    metrics.include(_Nothing(), lambda: "the connector trading-mysql is FAILED")
+    assert metrics.unready() == "the connector trading-mysql is FAILED"
+    metrics.records_done([result(1, applied()), result(2, applied()), dead(3)])
+    clock.now += 20
+    metrics.waiting(AWAY, 1.0)
+    found = metrics.figures()
+    assert (set(found.partitions), found.lag_records, found.done) == ({USERS, DEMO}, 7, 3)
+    assert (found.waits_for, found.unready, round(found.lag_s) >= 20) == (("redis",), "waiting for redis", True)
+    metrics.servers_available()
+    assert metrics.figures().unready != "the connector trading-mysql is FAILED"
+    clock.now += 1000
+    assert metrics.figures().unready == "the loop hangs"
+
+
+class _Nothing(Collector):
+    """A collector without metrics."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield from ()

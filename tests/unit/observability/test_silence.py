@@ -99,7 +99,9 @@ class _Kafka:
     def age(self) -> float | None:
         registry = CollectorRegistry()
         registry.register(self.watch)
-        return registry.get_sample_value("cdc_source_heartbeat_age_seconds", {"topic": TOPIC})
+        found = registry.get_sample_value("cdc_source_heartbeat_age_seconds", {"topic": TOPIC})
+        assert self.watch.age_s() == found
+        return found
 
 
 @pytest.fixture

@@ -1,16 +1,14 @@
-"""The findings of `check`: ok, warning or failure; and the check of writer schemas."""
+"""What a command found out about one thing: ok, warning or failure, and what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 import msgspec
 
 from consumer.errors import CdcError, ConfigError
-from consumer.mapping.row_schema import incompatibilities, reader_schemas
-from consumer.mapping.rules import Rules
 
 
 class Level(StrEnum):
@@ -61,35 +59,8 @@ def exit_code(findings: Iterable[Finding]) -> int:
     return (2 if any(failures) else 1) if failures else 0
 
 
-def to_text(finding: Finding) -> str:
-    """One line, and a second one if there is advice."""
-    line = f"{finding.level:<8} {finding.subject}: {finding.found}"
-    return line + (f"\n{'':<8}   what to do: {finding.advice}" if finding.advice else "")
-
-
 def to_json(finding: Finding) -> str:
     """One JSON object on one line."""
     return msgspec.json.encode(
         {name: value for name, value in asdict(finding).items() if name != "is_setting"}
     ).decode()
-
-
-def of_writer(topic: str, schema: str, table: str, rules: Rules) -> Iterator[Finding]:
-    """Check the newest value schema of a topic in the registry against the columns that its table needs.
-
-    If a topic contains several tables, the schema's table is not known: ``table`` is "", and there is no check.
-    """
-    reader = reader_schemas(rules).get(table)
-    if reader is None:
-        return
-    subject = f"schema {topic}-value"
-    try:
-        writer: object = msgspec.json.decode(schema)
-    except msgspec.DecodeError:
-        yield failure(subject, "it is not JSON, so not Avro", "use an Avro or JSON converter")
-        return
-    problems = incompatibilities(writer, reader)
-    for problem in problems:
-        yield failure(subject, problem, "correct the connector, or the mapping")
-    if not problems:
-        yield ok(subject, "its rows can be read")
