@@ -33,6 +33,8 @@ class Step:
     name: str
     title: str
     transactions: tuple[Transaction, ...]
+    ledger: str = ""
+    """The number of the ledger's row that it writes."""
 
     def run(self, connection: Connection) -> float:
         """Do it. The answer is when the last COMMIT was acknowledged, as :func:`time.perf_counter` counts."""
@@ -80,8 +82,8 @@ def _ledger(number: str, kind: str, amount: str) -> str:
     FROM live_users WHERE id = 7"""  # noqa: S608  # constants of this file
 
 
-def _step(name: str, title: str, *statements: str, is_committed: bool = True) -> Step:
-    return Step(name, title, (Transaction(statements, is_committed),))
+def _step(name: str, title: str, *statements: str, is_committed: bool = True, ledger: str = "") -> Step:
+    return Step(name, title, (Transaction(statements, is_committed),), ledger)
 
 
 STEPS: tuple[Step, ...] = (
@@ -102,12 +104,14 @@ STEPS: tuple[Step, ...] = (
         "Deposit of 10000.50 for live:7, the balance and the ledger row in one transaction",
         "UPDATE live_users SET wallet_balance = wallet_balance + 10000.50 WHERE id = 7",
         _ledger("TXN0001", "deposit", "10000.50"),
+        ledger="TXN0001",
     ),
     _step(
         "withdrawal",
         "Withdrawal of 2500 for live:7",
         "UPDATE live_users SET wallet_balance = wallet_balance - 2500 WHERE id = 7",
         _ledger("TXN0002", "withdraw", "2500"),
+        ledger="TXN0002",
     ),
     _step(
         "group",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import redis
 
-from consumer.mapping.keys import UserId
+from consumer.mapping.keys import UserId, render
 from consumer.mapping.rules import Rules
 from demo import dump, wording
 from demo.admin import STEPS, Connection, Step
@@ -15,7 +15,7 @@ from demo.dump import Dump
 from demo.outcome import OUTCOMES, Outcome, faults
 from demo.screen import Screen
 from demo.subscriber import Heard, Subscriber
-from demo.trading_services import TradingServices
+from demo.trading_services import TRADER, TradingServices
 from demo.verification import STAMPS
 
 _TIMEOUT_S = 10.0
@@ -54,6 +54,7 @@ class AdminSession:
         before = dump.take(self._client)
         committed = step.run(self._connection)
         heard = self._listen(outcome)
+        self._wait_for_ledger(step.ledger)
         after = dump.take(self._client)
         self._screen.heading(str(number), step.title)
         self._show(committed, outcome, heard, before, after)
@@ -74,6 +75,13 @@ class AdminSession:
         while (extra := self._subscriber.next(_TRAIL_S if outcome.messages else _QUIET_S)) is not None:
             heard.append(extra)
         return heard
+
+    def _wait_for_ledger(self, number: str) -> None:
+        """Wait until the ledger's row is in Redis. The first row creates its topic, and the consumer must find it."""
+        config = render(self._rules.names.config, TRADER)
+        deadline = time.perf_counter() + _TIMEOUT_S
+        while number and self._client.hget(config, "last_transaction_id") != number and time.perf_counter() < deadline:
+            time.sleep(_TRAIL_S)
 
     def _show(self, committed: float, outcome: Outcome, heard: Sequence[Heard], before: Dump, after: Dump) -> None:
         moved = dump.movement(before, after)
