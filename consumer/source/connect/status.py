@@ -54,7 +54,7 @@ class ConnectorStatus:
 class _Part(msgspec.Struct):
     state: str
     trace: str = ""
-    version: str = ""
+    version: str | None = None  # null if the connector could not be started
 
 
 class _Status(msgspec.Struct):
@@ -76,7 +76,7 @@ def _status(found: _Status) -> ConnectorStatus:
     parts = [found.connector, *found.tasks]
     traces = tuple(part.trace for part in parts if part.trace and part.state == FAILED)
     return ConnectorStatus(
-        found.connector.state, tuple(task.state for task in found.tasks), traces, found.connector.version
+        found.connector.state, tuple(task.state for task in found.tasks), traces, found.connector.version or ""
     )
 
 

@@ -99,6 +99,12 @@ def test_another_list_under_the_same_salt_is_shown() -> None:
     assert found == Difference(f"{SALT}***", "x", "x,y")
 
 
+def test_a_connector_that_could_not_be_started_has_no_version() -> None:
+    failed = {"connector": {"state": "FAILED", "trace": "boom", "version": None}, "tasks": []}
+    assert read_status(failed).version == ""
+    assert read_status({"connector": {"state": "RUNNING", "version": "3.5.0"}, "tasks": []}).version == "3.5.0"
+
+
 def test_the_state_of_a_connector() -> None:
     trace = "org.X: stopped\n\tat a.b(C.java:1)\n\t... 2 more\nCaused by: no hunter2\n"
     status = read_status(
