@@ -129,7 +129,7 @@ def test_a_second_group_reads_everything_again_and_moves_nothing(system: System)
             commands.append(line)
     assert sum(line.startswith("FCALL") for line in commands) >= 21, "it did read them"
     writes = ("HSET", "SET ", "UNLINK", "DEL", "PUBLISH", "HDEL", "EXPIRE", "HSETNX", "PERSIST")
-    written = [line for line in commands if line.upper().startswith(writes)]
+    written = [line for line in commands if line.upper().startswith(writes) and " cdc:member:" not in line]
     assert all(line.startswith(("HSET cdc:offsets:another ", "HSETNX cdc:offsets:another:")) for line in written)
     assert system.listener.heard() == []
 
