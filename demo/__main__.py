@@ -22,7 +22,7 @@ from consumer.pipeline.protocols import Observer
 from consumer.settings import sections
 from consumer.sink.redis_sink import RedisSink
 from consumer.source import recording
-from demo import dump, recorded, redis_server, state_table, story, subscriber, trading_services
+from demo import dump, recorded, redis_server, state_table, story, trading_services
 from demo.expectation import Expected
 from demo.lifeline import end_on_sigterm
 from demo.narrator import Narrator, RedisWentAway
@@ -72,7 +72,7 @@ class Demo:
         with (
             closing(sink),
             self._server.connect() as client,
-            closing(Subscriber(client, subscriber.channels(self._rules))) as listener,
+            closing(Subscriber(client, self._rules.channels())) as listener,
         ):
             self._screen.line(
                 "Redis", f"{sink.reach()}, {self._server.origin}, on {self._server.url}, for this demo only"

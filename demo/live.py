@@ -16,7 +16,7 @@ import typer
 from consumer.errors import CdcError
 from consumer.mapping.keys import UserId, render
 from consumer.mapping.reference import reference
-from demo import admin, by_hand, consumer_process, dump, expectation, idle_latency, recorded, state_table, subscriber
+from demo import admin, by_hand, consumer_process, dump, expectation, idle_latency, recorded, state_table
 from demo.admin_session import AdminSession
 from demo.by_hand import Addresses
 from demo.consumer_process import ConsumerEnded
@@ -69,7 +69,7 @@ class Live:
             self._screen.line("consumer", f"runs, and has written {', '.join(present)} from the snapshot")
             for user in present:
                 services.compute(UserId.from_text(user))
-            listener = exits.enter_context(closing(Subscriber(client, subscriber.channels(rules))))
+            listener = exits.enter_context(closing(Subscriber(client, rules.channels())))
             self._changes(connection, client, listener, services, tuple(present))
             if not running.is_running:
                 self.problems.append("cdc-consumer has ended")
@@ -124,7 +124,7 @@ class Live:
             mysql.host, mysql.port, login.user, login.password, mysql.database, self._stack.redis.port, metrics_port
         )
         self._screen.part("4  Your turn", "Everything stays up until Ctrl-C. In another terminal, from this directory:")
-        for what, command in by_hand.commands(at, subscriber.channels(self._rules)):
+        for what, command in by_hand.commands(at, self._rules.channels()):
             self._screen.gap()
             self._screen.paragraph(f"# {what}")
             self._screen.console.print(command, soft_wrap=True, markup=False)

@@ -11,8 +11,6 @@ from typing import Any
 import msgspec
 import redis
 
-from consumer.mapping.rules import Rules
-
 _FENCE = "demo:fence"
 _TIMEOUT_S = 5.0
 
@@ -34,13 +32,6 @@ class Heard:
     def user(self) -> str:
         """Such as ``live:7``."""
         return f"{self.body['user_type']}:{self.body['user_id']}"
-
-
-def channels(rules: Rules) -> tuple[str, ...]:
-    """Every channel that the rules name."""
-    follows = (*rules.consequences, rules.profile, rules.outside)
-    named = [rules.names.lifecycle_channel, *(channel for each in follows for channel in each.channels)]
-    return tuple(dict.fromkeys(named))
 
 
 class Subscriber:

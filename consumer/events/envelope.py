@@ -88,9 +88,9 @@ def _parse(
     before, after = _image(envelope, "before"), _image(envelope, "after")
     if after is None and op is not Operation.DELETE:
         raise NotAnEnvelope(f"no row image for op {op}", field="after")
+    before, after = _with_unavailable(record.value, before, after, placeholder)
     block = envelope.get("transaction")
     position = from_source(source, block)
-    before, after = _with_unavailable(record.value, before, after, placeholder)
     return ChangeEvent(
         table=table,
         op=op,

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from functools import lru_cache
-from operator import itemgetter
+from itertools import compress, count
+from operator import itemgetter, ne
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec.structs import astuple
 
 _T = TypeVar("_T")
-_MOST_LAYOUTS = 1024
+_MOST_CLASSES = 1024
 
 
 class Row(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -101,7 +102,12 @@ def values_of(row: Mapping[str, object]) -> tuple[object, ...]:
     return astuple(row) if isinstance(row, Row) else tuple(row.values())
 
 
-@lru_cache(maxsize=_MOST_LAYOUTS)
+def changed_places(new: tuple[object, ...], old: tuple[object, ...]) -> tuple[int, ...]:
+    """The places of the values that differ, in two rows with the same columns."""
+    return tuple(compress(count(), map(ne, new, old)))
+
+
+@lru_cache(maxsize=_MOST_CLASSES)
 def row_class(names: tuple[str, ...]) -> type[Row]:
     """The class of rows with the columns ``names``.
 

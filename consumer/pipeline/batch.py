@@ -99,7 +99,7 @@ class Batch:
         return {
             at: (self.records[at].topic, at in self.errors)
             for at in self._kept()
-            if self.decisions[at].outcome is not Outcome.IGNORED and at not in self.published
+            if self.decisions[at].outcome is not _IGNORED and at not in self.published
         }
 
     def good(self) -> Mapping[str, int]:
@@ -251,7 +251,7 @@ class Delivery:
     def _has_failed_too_often(self, number: int) -> bool:
         self._unknown[number] += 1
         plan = self._left.get(number)
-        return plan is not None and plan.mode is not Mode.MARK and self._unknown[number] >= self.attempts
+        return plan is not None and plan.mode is not _MARK and self._unknown[number] >= self.attempts
 
     def _refuse(self, number: int, error: ServerError) -> None:
         plan = self._left.pop(number, None)
@@ -259,7 +259,7 @@ class Delivery:
             return
         if not isinstance(error, Refused):
             self.halt = error
-        elif plan.mode is not Mode.MARK:
+        elif plan.mode is not _MARK:
             self.refused[number] = error
             if (marking := self.mark(plan)) is not None:
                 self._left[number] = marking

@@ -26,10 +26,9 @@ _T = TypeVar("_T")
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What a member knows of its own work.
 
-    ``lag_s``: of the partition that is furthest behind.
-    ``waits_for``: the servers that it waits for now. ``unready``: why it is not ready, or ""; the connectors
-    are not a reason here, because ``status`` asks them itself. ``index``: the state of
-    its index of wildcard keys. ``done``: the records that it has finished since its start.
+    ``lag_s``: of the partition that is furthest behind. ``waits_for``: the servers that it waits for now. ``unready``:
+    why it is not ready, or ""; the connectors are not a reason here, because ``status`` asks them itself. ``index``:
+    the state of its index of wildcard keys. ``done``: the records that it has finished since its start.
     """
 
     partitions: tuple[Partition, ...]

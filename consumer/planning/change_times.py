@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from itertools import compress, count
-from operator import ne
 from typing import NamedTuple, TypeAlias
 
 from consumer.events.decimals import with_decimal_schema
 from consumer.events.event import ChangeEvent, Operation, RowImage
-from consumer.events.row import Columns, columns_of, names_of, values_of
+from consumer.events.row import Columns, changed_places, columns_of, names_of, values_of
 from consumer.events.value import Kind
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.diff import diff
@@ -92,7 +90,7 @@ class ChangeTimes:
             columns = columns_of(after)
             if columns_of(before) == columns:
                 new, old = values_of(after), values_of(before)
-                changed = columns, tuple(compress(count(), map(ne, new, old)))
+                changed = columns, changed_places(new, old)
                 update = self._updates.get(changed)
                 if update is None:
                     if len(self._updates) >= _MOST_KNOWN:

@@ -118,7 +118,7 @@ def _join(decisions: list[Decision], records: Sequence[SourceRecord], rules: Rul
     for at, event in joined.events.items():
         single = decisions[at]
         planned = _planned(event, single.user, single.linked, rules)
-        if planned.outcome is Outcome.REJECTED:
+        if planned.outcome is _REJECTED:
             broken.add(at)
         else:
             decisions[at] = replace(planned, drifts=single.drifts)
@@ -228,7 +228,7 @@ def _with_table(
     decision: Decision, record: SourceRecord, tables: TopicTables, rules: Rules, schemas: Schemas
 ) -> Decision:
     """Add what is known from the topic: the table, if the record does not name it, and the marks of a rejection."""
-    if decision.outcome is Outcome.REJECTED:
+    if decision.outcome is _REJECTED:
         marks = marks_unread(record, decision.event, tables.of(record.topic), rules, schemas)
         return replace(decision, marks=marks, table=decision.table or tables.only(record.topic))
     if decision.table or decision.database:
@@ -300,4 +300,4 @@ def _planned(event: ChangeEvent, user: UserId | None, linked: LinkedChange | Non
 def _rejected(error: RecordError, place: Place, event: ChangeEvent | None, rules: Rules) -> Decision:
     error.place = place
     table = rules.captured_name(event.table) if event is not None else ""
-    return Decision(Outcome.REJECTED, str(error), event, error=error, table=table)
+    return Decision(_REJECTED, str(error), event, error=error, table=table)

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from itertools import compress
-from operator import ne
 from typing import NamedTuple, TypeAlias
 
 from consumer.errors import InvalidValue
 from consumer.events.decimals import has_point
 from consumer.events.event import ChangeEvent, Operation
-from consumer.events.row import Columns, columns_of, names_of, values_of
+from consumer.events.row import Columns, changed_places, columns_of, names_of, values_of
 from consumer.events.value import timestamp
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId
@@ -46,7 +44,7 @@ def usual_update(event: ChangeEvent, rules: Rules) -> Plan | None:
     if layout is None or columns_of(before) != columns:
         return None
     new, old = values_of(after), values_of(before)
-    follows = layout.follows(tuple(compress(layout.places, map(ne, new, old))))
+    follows = layout.follows(changed_places(new, old))
     if follows is None:
         return None
     user = layout.user(new)
@@ -80,12 +78,11 @@ class _Follows(NamedTuple):
 
 
 class _Layout:
-    """The columns of a user table's rows, in their order. ``places``: of the columns in the row."""
+    """The columns of a user table's rows, in their order. ``image``: the fields of the whole config hash."""
 
     def __init__(self, rules: Rules, table: UserTable, names: tuple[str, ...]) -> None:
         columns = cells_of(table)
         at = {name: place for place, name in enumerate(names)}
-        self.places = range(len(names))
         self._constants = tuple(table.constants.values())
         self.image = ("id", "user_type", *table.constants, *columns.fields)
         self._rules = rules

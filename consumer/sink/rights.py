@@ -123,8 +123,7 @@ def calls(rules: Rules, *, as_function: bool) -> Iterator[Need]:
 
 def channels(rules: Rules) -> list[str]:
     """Every channel, each once."""
-    every = {channel for each in (*rules.consequences, rules.profile, rules.outside) for channel in each.channels}
-    return sorted(every | {rules.names.lifecycle_channel, rules.names.group_channel})
+    return sorted({*rules.channels(), rules.names.group_channel})
 
 
 def wanted(rules: Rules, group: str, *, has_functions: bool, is_cluster: bool = False) -> str:

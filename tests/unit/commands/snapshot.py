@@ -26,14 +26,19 @@ def printed(*parts: Part, width: int, is_terminal: bool = True) -> str:
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
+def check_text(file: str, text: str) -> None:
+    """Compare a text with a file."""
+    if os.environ.get("UPDATE_SCREENS"):
+        (FOLDER / file).write_text(text, encoding="utf-8")
+    assert text == (FOLDER / file).read_text(encoding="utf-8"), f"{file}: UPDATE_SCREENS=1 writes it anew"
+
+
 def check(name: str, *parts: Part) -> None:
     """Compare the screens of each width, and the output for a pipe, with the files."""
     texts = {f"{name}.{width}.txt": printed(*parts, width=width) for width in WIDTHS}
     texts[f"{name}.pipe.txt"] = printed(*parts, width=WIDTHS[0], is_terminal=False)
     for file, text in texts.items():
-        if os.environ.get("UPDATE_SCREENS"):
-            (FOLDER / file).write_text(text, encoding="utf-8")
-        assert text == (FOLDER / file).read_text(encoding="utf-8"), f"{file}: UPDATE_SCREENS=1 writes it anew"
+        check_text(file, text)
     for width in WIDTHS:
         screen = texts[f"{name}.{width}.txt"]
         assert max(map(len, screen.splitlines())) <= width

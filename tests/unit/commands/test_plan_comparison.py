@@ -27,6 +27,7 @@ from consumer.planning.saved_decision import SavedDecision, from_line, saved, to
 from consumer.source import recording
 from tests.docs.markdown import PROJECT
 from tests.support.scenario import load_all
+from tests.unit.commands.snapshot import check_text
 
 STORY = PROJECT / "demo" / "recordings" / "trading.jsonl.gz"
 REFERENCE = to_toml(reference())
@@ -193,9 +194,8 @@ def test_how_a_comparison_looks(width: int) -> None:
     rest = rest.replace('[profile]\nclears = [\n    "user_stats:<type>:<id>",', "[profile]\nclears = [")
     new = parse(REFERENCE[:trading] + rule + "[[consequences]]" + rest)
     found = compared(RULES, new, list(recording.read(STORY)), examples=1)
-    text = to_text(found, "reference", "new.toml", width)
-    page = (Path(__file__).parent / "snapshots" / f"comparison-{width}.txt").read_text(encoding="utf-8")
-    assert text + "\n" == page
+    page = to_text(found, "reference", "new.toml", width) + "\n"
+    check_text(f"comparison.{width}.txt", page)
     assert width != 80 or page in (PROJECT / "docs" / "mapping.md").read_text(encoding="utf-8")
 
 

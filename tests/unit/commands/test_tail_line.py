@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 from msgspec import structs
@@ -18,6 +17,7 @@ from consumer.planning.decision import Outcome, decide, decide_all
 from consumer.source import recording
 from tests.docs.markdown import PROJECT
 from tests.e2e.feed import deposit, poison
+from tests.unit.commands.snapshot import check_text
 
 STORY = list(recording.read(PROJECT / "demo" / "recordings" / "trading.jsonl.gz"))
 RULES = reference()
@@ -36,9 +36,8 @@ LONG = TailLine(
 
 @pytest.mark.parametrize("width", [80, 120, None])
 def test_how_lines_look(width: int | None) -> None:
-    page = (Path(__file__).parent / "snapshots" / f"tail-{width or 'pipe'}.txt").read_text(encoding="utf-8")
     lines = ["".join(text(line_of(*each, RULES), width)) for each in DECIDED]
-    assert "\n".join(lines) + "\n" == page
+    check_text(f"tail.{width or 'pipe'}.txt", "\n".join(lines) + "\n")
     assert width is None or max(map(len, lines)) <= width
 
 
