@@ -85,20 +85,24 @@ def init(
     from consumer.commands.init.files import check_free, write
     from consumer.commands.init.proposal import Proposal
     from consumer.commands.init.propose import propose
-    from consumer.commands.init.report import after, to_json, to_text, written_to_json
+    from consumer.commands.init.report import next_steps, summary, to_json, to_text, written_to_json
+    from consumer.commands.shared.screen import Screen
     from consumer.mapping.reference import reference
 
     found = propose(_read(settings, schema or ""), choices, reference())
-    lines = to_json(found) if as_json else to_text(found, _width())
-    if not isinstance(found, Proposal):
-        _print(lines)
-        raise typer.Exit(1)
-    texts = _texts(found)
+    texts = _texts(found) if isinstance(found, Proposal) and to is not None else {}
     if to is not None:
         check_free(to, texts, force=force)
-    _print(lines)
+    _print(to_json(found) if as_json else to_text(found, _width()))
     paths = [str(path) for path in write(to, texts)] if to is not None else []
-    _print(written_to_json(paths) if as_json else after(found, paths, _address(settings)))
+    if as_json:
+        _print(written_to_json(paths))
+    else:
+        _print(next_steps(found, paths, _address(settings)) if isinstance(found, Proposal) and paths else ())
+        typer.echo()
+        Screen().show(summary(found, paths))
+    if not isinstance(found, Proposal):
+        raise typer.Exit(1)
 
 
 def _texts(proposal: Proposal) -> dict[str, str]:
@@ -118,7 +122,8 @@ def _texts(proposal: Proposal) -> dict[str, str]:
 
 def _compare(settings: Settings, schema: str, *, as_json: bool) -> None:
     from consumer.commands.init.differences import differences
-    from consumer.commands.init.report import difference_to_json, differences_to_text
+    from consumer.commands.init.report import difference_to_json, differences_to_text, summary_of_differences
+    from consumer.commands.shared.screen import Screen
 
     rules = rules_of(settings)
     catalogue = _read(settings, schema)
@@ -127,6 +132,8 @@ def _compare(settings: Settings, schema: str, *, as_json: bool) -> None:
         _print(map(difference_to_json, found))
     else:
         _print(differences_to_text(catalogue, found, os.environ, _width()))
+        typer.echo()
+        Screen().show(summary_of_differences(found))
     if found:
         raise typer.Exit(1)
 
@@ -164,6 +171,9 @@ def _address(settings: Settings) -> str:
 
 
 def _width() -> int:
+    """Of the terminal. Elsewhere each thing is one line, as with every command."""
+    if not sys.stdout.isatty():
+        return 10_000
     return min(shutil.get_terminal_size((80, 24)).columns, 100)
 
 

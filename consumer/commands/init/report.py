@@ -12,6 +12,8 @@ from consumer.commands.init.connector_text import include_pattern, place_of
 from consumer.commands.init.differences import Difference, What
 from consumer.commands.init.grants_text import grant, quoted
 from consumer.commands.init.proposal import LinkedProposal, Proposal, Undecided, Use, UsersProposal
+from consumer.commands.shared.finding import Level
+from consumer.commands.shared.screen import Summary
 from consumer.events.value import Kind
 from consumer.mapping.catalogue import Catalogue
 
@@ -24,7 +26,7 @@ def to_text(found: Proposal | Undecided, width: int) -> Iterator[str]:
     yield from _head(found.catalogue, width)
     if isinstance(found, Undecided):
         yield ""
-        yield "to decide first; nothing is written"
+        yield "to decide first"
         for question in found.open:
             yield from _wrapped(question.subject, question.question, width)
             yield from _wrapped("", question.fix, width)
@@ -45,17 +47,25 @@ def to_text(found: Proposal | Undecided, width: int) -> Iterator[str]:
             yield from _wrapped("", f"{names} ({reason})", width, 0)
 
 
-def after(proposal: Proposal, paths: Sequence[str], address: str) -> Iterator[str]:
-    """What was written, and what to do with it.
+def summary(found: Proposal | Undecided, paths: Sequence[str]) -> Summary:
+    """The last line. ``paths``: of the written files."""
+    if isinstance(found, Undecided):
+        return Summary(Level.FAILURE, f"{_counted(len(found.open), 'question')} to decide first; nothing is written")
+    tables = _counted(len(found.users) + len(found.linked), "table")
+    files = f"wrote {', '.join(paths)}" if paths else "nothing is written without --to FOLDER"
+    return Summary(Level.OK, f"{tables}: {files}")
 
-    ``paths``: of mapping, connector file and grants, or nothing. ``address``: of the database, ``host:port``.
-    """
-    yield ""
-    if not paths:
-        yield "nothing is written without --to FOLDER"
-        return
+
+def summary_of_differences(found: Sequence[Difference]) -> Summary:
+    """The last line of ``--diff``."""
+    return Summary(
+        Level.FAILURE if found else Level.OK, _counted(len(found), "difference") if found else "no difference"
+    )
+
+
+def next_steps(proposal: Proposal, paths: Sequence[str], address: str) -> Iterator[str]:
+    """What to do with the files. ``paths``: of mapping, connector file and grants. ``address``: of the database."""
     mapping, connector, grants = paths
-    yield f"wrote {', '.join(paths)}"
     catalogue, kind = proposal.catalogue, proposal.catalogue.kind
     salt = " CDC_MASK_SALT=…" if any(each.names(Use.MASKED) for each in proposal.users) else ""
     scheme = "postgresql" if kind == "postgres" else kind
@@ -124,8 +134,6 @@ def differences_to_text(
             if each.line:
                 yield f"      {each.key}: {each.line}"
         yield from _captures(catalogue, table, mine, accounts)
-    yield ""
-    yield f"{len(found)} {'difference' if len(found) == 1 else 'differences'}" if found else "no difference"
 
 
 def _captures(
@@ -219,6 +227,10 @@ def _wrapped(label: str, text: str, width: int, label_width: int = _LABEL) -> It
         break_on_hyphens=False,
     )
     yield from lines
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _width_of(found: Sequence[Difference]) -> int:

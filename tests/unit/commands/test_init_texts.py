@@ -15,7 +15,7 @@ from consumer.commands.init.files import check_free, write
 from consumer.commands.init.grants_text import to_sql
 from consumer.commands.init.mapping_text import to_toml
 from consumer.commands.init.proposal import Proposal, Undecided
-from consumer.commands.init.report import after, differences_to_text, to_text
+from consumer.commands.init.report import differences_to_text, next_steps, summary, summary_of_differences, to_text
 from consumer.commands.init.report import to_json as report_to_json
 from consumer.commands.shared.connect_files import connector_text, grants_text
 from consumer.errors import ConfigError
@@ -234,17 +234,18 @@ def test_the_difference_with_what_follows_for_connector_and_accounts() -> None:
     assert f"column.mask.hash.…: {place}\\.customers\\.(surname)\n" in text
     assert 'GRANT SELECT ("limit", "surname") ON "sales"."customers" TO "debezium";' in text
     assert 'GRANT SELECT ("limit") ON "sales"."customers" TO "me";' in text
-    assert text.endswith("\n2 differences")
-    assert list(differences_to_text(catalogue, [], {}, 80))[-1] == "no difference"
-    one = [Difference(What.MISSING, "customers", "", "gone")]
-    assert list(differences_to_text(catalogue, one, {}, 80))[-1] == "1 difference"
+    one = Difference(What.MISSING, "customers", "", "gone")
+    counts = [summary_of_differences(each).text for each in ([], [one], [one, one])]
+    assert counts == ["no difference", "1 difference", "2 differences"]
 
 
 def test_the_next_steps_hold_no_secret_and_no_login() -> None:
-    text = "\n".join(after(proposed(shop()), ["a/mapping.toml", "a/mysql.json", "a/mysql.sql"], "db:3306"))
+    text = "\n".join(next_steps(proposed(shop()), ["a/mapping.toml", "a/mysql.json", "a/mysql.sql"], "db:3306"))
     assert "  export CDC_MYSQL_PASSWORD=… CDC_MASK_SALT=…\n" in text
     assert "  cdc-consumer grants mysql --file a/mysql.sql | mysql --user=root --password\n" in text
-    assert "\nnothing is written without --to FOLDER" in "\n".join(after(proposed(shop()), [], ""))
+    assert summary(proposed(shop()), []).text == "2 tables: nothing is written without --to FOLDER"
+    assert summary(proposed(shop()), ["a", "b"]).text == "2 tables: wrote a, b"
+    assert summary(undecided(shop(table("wallets", {"id": "int"}))), []).text.startswith("1 question to decide first")
 
 
 def test_files_are_written_all_or_none(tmp_path: Path) -> None:
