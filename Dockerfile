@@ -4,7 +4,7 @@ WORKDIR /src
 RUN python -m venv /opt/venv
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY consumer consumer
-COPY connect/grants connect/grants
+COPY connect connect
 # The wheel, not the source tree, is what is installed: so the image runs what a user of the package runs.
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
  && /opt/venv/bin/pip install --no-cache-dir --constraint constraints.txt "$(ls /wheels/*.whl)[api,codecs,confluent,mysql,otel,postgres]"

@@ -20,6 +20,7 @@ from consumer.commands.audit.cli import audit
 from consumer.commands.connectors.cli import connectors, grants
 from consumer.commands.dead_letters.cli import letters
 from consumer.commands.explain.cli import explain
+from consumer.commands.init.cli import init
 from consumer.commands.plan.cli import plan
 from consumer.commands.replay.cli import replay
 from consumer.commands.shared.options import (
@@ -185,6 +186,7 @@ app.command()(audit)
 app.command()(explain)
 app.command()(api)
 app.command()(grants)
+app.command()(init)
 
 
 def _print_error(problem: str, advice: str) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Select, column, create_engine, make_url, quoted_name, select, table
-from sqlalchemy.engine import Engine
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy import Connection, Select, column, quoted_name, select, table
+from sqlalchemy.exc import SQLAlchemyError
 
+from consumer.database.engine import URL_SETTING, engine_of
 from consumer.database.faults import is_unknown_column, translate
 from consumer.database.logs import Binlog, Log, MariaBinlog, Wal
 from consumer.database.values import (
@@ -21,28 +21,14 @@ from consumer.database.values import (
     image,
     images,
     is_unreadable,
-    options,
-    read_as_text,
 )
 from consumer.errors import AccessDenied, ConfigError
 from consumer.events.event import RowImage
 from consumer.events.position import SourcePosition
 from consumer.mapping.rules import UserTable
 from consumer.planning.database_row import DatabaseRow
-from consumer.settings import extras
 from consumer.settings.sections import Database as Settings
 
-_SETTING = "CDC_DATABASE__URL"
-_ALLOWED = (
-    "mysql://, mariadb:// or postgresql://user:password@host:port/database, special characters of the password"
-    " percent-encoded"
-)
-_DRIVERS = {
-    "mysql": "mysql+pymysql",
-    "mariadb": "mariadb+pymysql",
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-}
 _SHAPE_AGE_S = 60.0
 
 
@@ -57,7 +43,7 @@ class Database:
 
         """
         self._settings = settings
-        self._engine = _engine(settings)
+        self._engine = engine_of(settings)
         self._log: Log | None = None
         self._shapes: dict[str, tuple[float, tuple[str, ...]]] = {}
         self._lock = threading.Lock()
@@ -74,7 +60,7 @@ class Database:
                 pass
         except AccessDenied as error:
             raise ConfigError(
-                _SETTING, f"the database refuses: {error.problem}", fix="correct its user, password or database name"
+                URL_SETTING, f"the database refuses: {error.problem}", fix="correct its user, password or database name"
             ) from None
 
     def close(self) -> None:
@@ -213,35 +199,6 @@ class Database:
                 return False
             raise translate(error, what, f"SELECT ({name}) ON {user_table.table}") from None
         return True
-
-
-def _engine(settings: Settings) -> Engine:
-    if settings.url is None:
-        raise ConfigError(_SETTING, "not set, but this command reads the database", allowed=_ALLOWED)
-    seconds = settings.timeout_ms / 1000
-    extras.need(extras.of_database(settings.url.get_secret_value()), _SETTING)
-    try:
-        url = make_url(settings.url.get_secret_value())
-        kind = url.get_backend_name()
-        if kind not in ("mysql", "mariadb", "postgresql", "postgres"):
-            raise ConfigError(_SETTING, "not a database that this program can read", allowed=_ALLOWED)
-        url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
-        engine = create_engine(
-            url,
-            isolation_level="AUTOCOMMIT",  # each statement sees the latest commits
-            pool_size=settings.connections,
-            max_overflow=0,
-            pool_timeout=seconds,
-            pool_pre_ping=True,
-            hide_parameters=True,
-            connect_args=options(kind, seconds),
-        )
-        if kind.startswith("postgres"):
-            read_as_text(engine)
-        return engine
-    except (ArgumentError, NoSuchModuleError, ValueError):
-        # The parser's text may contain part of the password.
-        raise ConfigError(_SETTING, "not a database URL", allowed=_ALLOWED) from None
 
 
 def _table(user_table: UserTable) -> Any:

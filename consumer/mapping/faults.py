@@ -15,14 +15,13 @@ from typing import TypeAlias
 from consumer.errors import InvalidValue
 from consumer.events.value import Kind, canonical
 from consumer.mapping.keys import check_template, check_user_type, collision, covers
-from consumer.mapping.rules import RESERVED_FIELDS, Column, Consequence, LinkedTable, Rules, UserTable
+from consumer.mapping.rules import RESERVED_FIELDS, WRITTEN_FIELDS, Column, Consequence, LinkedTable, Rules, UserTable
 
 Path: TypeAlias = tuple[str | int, ...]
 
 _STATE = ("config", "portfolio", "balance", "guard")
 _CHANNEL_NAMES = ("lifecycle_channel", "group_channel")
 _ONE_TYPE = 'partitions = ["…"] in one [[tables]], if all are partitions of one table and share one topic'
-_EVERY_HASH = {"id", "user_type", "last_admin_update", "last_updated"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ def _columns(path: Path, table: UserTable, rules: Rules) -> Iterator[Fault]:
     fields = [((*place, "field"), column.field) for place, column in columns]
     fields += [((*path, "constants", name), name) for name in table.constants]
     yield from _repeated(fields, "two columns or constants for one field: {}")
-    written = _EVERY_HASH | {stamp for each in rules.consequences for stamp in each.stamps}
+    written = WRITTEN_FIELDS | {stamp for each in rules.consequences for stamp in each.stamps}
     for place, name in fields:
         if name in written:
             yield Fault(place, f"the program writes the field {name} itself", "a field of another name")
@@ -127,7 +126,8 @@ def _default(place: Path, column: Column) -> Iterator[Fault]:
 def _fields(rules: Rules) -> Iterator[Fault]:
     """Every name of a config hash field in the rules must be the field of a column."""
     known = {column.field for table in rules.tables for column in table.columns}
-    named: list[tuple[Path, str]] = [(("group_field",), rules.group_field), (("balance_field",), rules.balance_field)]
+    named: list[tuple[Path, str]] = [(("balance_field",), rules.balance_field)]
+    named += [(("group_field",), rules.group_field)] if rules.group_field else []
     named += [(("financial",), name) for name in sorted(rules.financial)]
     for index, each in enumerate(rules.consequences):
         named += [(("consequences", index, "fields"), name) for name in sorted(each.fields)]
@@ -151,7 +151,7 @@ def _consequences(rules: Rules) -> Iterator[Fault]:
 
 
 def _linked(rules: Rules) -> Iterator[Fault]:
-    owned = {column.field for table in rules.tables for column in table.columns} | _EVERY_HASH
+    owned = {column.field for table in rules.tables for column in table.columns} | WRITTEN_FIELDS
     types = {table.user_type for table in rules.tables}
     for index, table in enumerate(rules.linked):
         path: Path = ("linked", index)

@@ -99,7 +99,7 @@ def _read(data: dict[str, Any]) -> Rules | list[Fault]:
         return [Fault((settings[0],), "this is a setting, not part of a mapping", fix=f"set {_SETTINGS[settings[0]]}")]
     if wrong_types := list(_wrong_types(data, ())):
         return wrong_types
-    whole = _merged(_plain(reference()), data) if extends else data
+    whole = _merged(plain(reference()), data) if extends else data
     for name, implied in _IMPLIED.items():
         if isinstance(whole.get(name), dict):
             whole[name] = {**implied, **whole[name]}
@@ -181,11 +181,11 @@ def _key(path: KeyPath, data: object) -> str:
 
 def to_toml(rules: Rules) -> str:
     """``rules`` as a complete mapping; :func:`parse` of this text returns equal rules."""
-    return tomli_w.dumps(_plain(rules))
+    return tomli_w.dumps(plain(rules))
 
 
-def _plain(rules: Rules) -> dict[str, Any]:
-    """``rules`` as tables, arrays and scalars, without the implied keys."""
+def plain(rules: Rules) -> dict[str, Any]:
+    """``rules`` as the tables, arrays and scalars of the file format, without the implied keys."""
     plain = {
         field.name: _value(getattr(rules, field.name), complete=True)
         for field in dataclasses.fields(rules)

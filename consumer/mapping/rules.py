@@ -25,6 +25,9 @@ MESSAGE_FIELDS = frozenset(
 RESERVED_FIELDS = MESSAGE_FIELDS | {"transactions"}
 """Fields of messages that no row of a linked table may set."""
 
+WRITTEN_FIELDS = frozenset({"id", "user_type", "last_admin_update", "last_updated"})
+"""Fields of every config hash that the program writes itself; no column may have them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -155,12 +158,12 @@ class Names:
 class Rules:
     """The whole mapping.
 
-    ``consequences`` apply to fields, ``profile`` to every changed field that is not in ``financial``, ``outside`` to
-    columns without a field. ``balance_field``: the field that the balance string holds. ``group_field``: the field of
-    the messages about groups. ``epoch``: set by the operator; a higher epoch is newer than every stored version.
-    ``accept_missing_before``: treat an update without its old row image as a change of every mapped column.
-    ``databases``: the databases (PostgreSQL: schemas) whose rows are applied; empty: all. ``placeholder``: the text
-    that Debezium sends for a value that the database did not send.
+    ``consequences`` apply to fields, ``profile`` to every changed field that is not in ``financial``, ``outside``
+    to columns without a field. ``balance_field``: the field that the balance string holds. ``group_field``: the
+    field of the messages about groups; empty: there are no groups. ``epoch``: set by the operator; a higher epoch
+    is newer than every stored version. ``accept_missing_before``: treat an update without its old row image as a
+    change of every mapped column. ``databases``: the databases (PostgreSQL: schemas) whose rows are applied; empty:
+    all. ``placeholder``: the text that Debezium sends for a value that the database did not send.
     """
 
     tables: tuple[UserTable, ...]

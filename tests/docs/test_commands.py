@@ -41,7 +41,7 @@ def test_a_command_about_followed_tables_takes_the_same_servers(command: str) ->
 
 
 def test_whoever_reads_the_database_may_be_told_where() -> None:
-    readers = {"api", "audit", "explain", "grants", "snapshot"}
+    readers = {"api", "audit", "explain", "grants", "init", "snapshot"}
     assert {each.command for each in ALL if each.name == "--database-url"} == readers
 
 

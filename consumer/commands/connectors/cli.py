@@ -172,6 +172,10 @@ def watch(
 
 def grants(
     server: Annotated[str, typer.Argument(metavar="SERVER", help="mysql, mariadb or postgres.")],
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="SQL file that init wrote; default: the grants of the reference mapping."),
+    ] = None,
     config_file: ConfigFile = None,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -184,14 +188,20 @@ def grants(
     if server not in list(Server):
         raise ConfigError("SERVER", f"there are no grants for {server!r}", allowed=", ".join(Server))
     values = placeholders_of(settings_of(config_file, database_url=database_url))
-    typer.echo(filled(_grants_file(server).read_text(encoding="utf-8"), Server(server), values), nl=False)
+    typer.echo(filled(_grants_text(server, file), Server(server), values), nl=False)
 
 
-def _grants_file(server: str) -> Path:
-    """The file with the grants: in a wheel beside this module, in a checkout in connect/."""
-    here = Path(__file__).parent
-    packed = here / "sql" / f"{server}.sql"
-    return packed if packed.is_file() else here.parents[2] / "connect" / "grants" / f"{server}.sql"
+def _grants_text(server: str, file: Path | None) -> str:
+    from consumer.commands.shared.connect_files import grants_text
+
+    if file is None:
+        return grants_text(server)
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError("--file", f"{file}: {error.strerror}", allowed="an SQL file of `cdc-consumer init`") from None
+    except UnicodeDecodeError:
+        raise ConfigError("--file", f"{file}: not UTF-8", allowed="an SQL file of `cdc-consumer init`") from None
 
 
 def _open(settings: Settings) -> ConnectApi:

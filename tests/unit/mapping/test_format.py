@@ -18,6 +18,8 @@ from consumer.mapping import file as mapping
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Column, Consequence, Enrichment, LinkedTable, Names, Rules, UserTable
 from consumer.planning.decision import decide
+from consumer.planning.plan_text import to_text
+from consumer.source import recording
 from tests.docs.markdown import PROJECT, blocks, rows
 from tests.support.scenario import load_all
 
@@ -116,3 +118,13 @@ def test_every_key_is_described() -> None:
             "databases",
             "placeholder",
         } <= described
+
+
+def test_a_mapping_without_groups_never_tells_of_one() -> None:
+    def told(rules: Rules) -> bool:
+        """By the plans of the demo's changes, one of which is a change of group."""
+        decided = ((each, decide(each, rules)) for each in recording.read(PROJECT / "demo/recordings/trading.jsonl.gz"))
+        return any("user_group_change" in to_text(each, decision) for each, decision in decided)
+
+    assert told(reference())
+    assert not told(mapping.parse('extends = "reference"\ngroup_field = ""\n'))

@@ -1,0 +1,1 @@
+"""``cdc-consumer init``: proposes mapping, connector file and grants from a database's catalogue."""

@@ -1,0 +1,123 @@
+"""Which tables hold users, and which hold rows that belong to users. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from consumer.commands.init.choices import Choices
+from consumer.commands.init.column_names import singular, words_of
+from consumer.commands.init.column_types import Family, family_of, is_whole
+from consumer.commands.init.proposal import Open
+from consumer.errors import ConfigError
+from consumer.mapping.catalogue import Catalogue, CatalogueTable
+from consumer.mapping.rules import Rules
+
+BY_REFERENCE = "the reference mapping has this table"
+NO_EVIDENCE = "does it hold users, or rows that belong to users?"
+BY_OPTION = "given with an option"
+_OWNERS = ("user", "account", "customer", "client", "member", "trader", "player")
+_MOST_NAMES = 12
+
+
+@dataclass
+class Roles:
+    """The evidence by table. ``open``: tables that were named and fit nowhere. ``left_out``: tables not named."""
+
+    users: dict[str, str] = field(default_factory=dict)
+    linked: dict[str, str] = field(default_factory=dict)
+    open: list[Open] = field(default_factory=list)
+    left_out: list[Open] = field(default_factory=list)
+
+
+def roles_of(catalogue: Catalogue, choices: Choices, reference: Rules) -> Roles:
+    """The role of each table.
+
+    Raises:
+        ConfigError: an option names a table that the catalogue does not have.
+    """
+    _check(catalogue, choices)
+    names = choices.named() if choices.tables else [table.name for table in catalogue.tables]
+    tables = [table for table in catalogue.tables if table.name in names]
+    found, rest = Roles(), []
+    for table in tables:
+        if table.name in choices.users:
+            found.users[table.name] = BY_OPTION
+        elif table.name in choices.linked:
+            found.linked[table.name] = BY_OPTION
+        elif _is_of_reference(table, reference):
+            found.users[table.name] = BY_REFERENCE
+        elif any(each.table == table.name for each in reference.linked):
+            found.linked[table.name] = BY_REFERENCE
+        else:
+            rest.append(table)
+    owners = {*found.users, *(table.name for table in rest if _looks_like_users(table))}
+    for table in rest:
+        _sort(table, owners - {table.name}, found, is_named=table.name in choices.named())
+    return found
+
+
+def owner_column(table: CatalogueTable, users: Mapping[str, str]) -> tuple[str, str]:
+    """The column with the user's id, and why; "" if there is none. ``users``: the key column by users table."""
+    for column, target in table.references.items():
+        if target in users:
+            return column, f"its foreign key {column} names {target}"
+    singulars = {f"{singular(each)}_id" for each in users}
+    singulars |= {f"{words_of(singular(each))[-1]}_id" for each in users}
+    likely = ["user_id", *sorted(singulars), *(f"{owner}_id" for owner in _OWNERS)]
+    by_name = {"_".join(words_of(each.name)): each for each in table.columns if is_whole(each)}
+    for name in likely:
+        if name in by_name and by_name[name].name not in table.primary_key:
+            return by_name[name].name, f"its column {by_name[name].name}"
+    return "", ""
+
+
+def whole_key(table: CatalogueTable) -> str:
+    """The primary key, if it is one column with whole numbers; else ""."""
+    column = table.column(table.primary_key[0]) if len(table.primary_key) == 1 else None
+    return column.name if column is not None and is_whole(column) else ""
+
+
+def _sort(table: CatalogueTable, owners: set[str], found: Roles, *, is_named: bool) -> None:
+    column, evidence = owner_column(table, dict.fromkeys(owners, ""))
+    if _looks_like_users(table) and not column:
+        found.users[table.name] = f"its name, its key {whole_key(table)}, and a decimal column"
+    elif column and not _looks_like_users(table):
+        found.linked[table.name] = evidence
+    else:
+        question = NO_EVIDENCE
+        if column:
+            question = f"its name and its money say users, {evidence} says rows that belong to users"
+        elif _has_owners_name(table):
+            question = "its name says users, but it lacks " + (
+                "a decimal column for the balance" if whole_key(table) else "a key of one column with whole numbers"
+            )
+        fix = f"--users {table.name}=TYPE, or --linked {table.name}=COLUMN, or leave it out of --tables"
+        (found.open if is_named else found.left_out).append(Open(table.name, question, fix))
+
+
+def _looks_like_users(table: CatalogueTable) -> bool:
+    has_money = any(family_of(each) is Family.DECIMAL for each in table.columns)
+    return _has_owners_name(table) and has_money and bool(whole_key(table))
+
+
+def _has_owners_name(table: CatalogueTable) -> bool:
+    return words_of(singular(table.name))[-1] in _OWNERS
+
+
+def _is_of_reference(table: CatalogueTable, reference: Rules) -> bool:
+    known = next((each for each in reference.tables if each.table == table.name), None)
+    if known is None:
+        return False
+    needed = {known.key, *(each.name for each in known.columns if each.field == reference.balance_field)}
+    return all(table.column(name) is not None for name in needed)
+
+
+def _check(catalogue: Catalogue, choices: Choices) -> None:
+    present = [table.name for table in catalogue.tables]
+    for name in choices.named():
+        if name not in present:
+            place = f"schema {catalogue.schema}" if catalogue.schema else f"database {catalogue.database}"
+            shown = ", ".join(present[:_MOST_NAMES]) + (", …" if len(present) > _MOST_NAMES else "")
+            problem = f"there is no table {name} in the {place}, or the account may not see it"
+            raise ConfigError("--tables", problem, allowed=shown or "no table: grant SELECT to the account")
