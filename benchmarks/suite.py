@@ -97,8 +97,8 @@ def staged(system: System, _: Size) -> Iterator[Line]:
 
 
 def latencies(system: System, size: Size) -> Iterator[Line]:
-    """Each consumer at fixed rates."""
-    for program in (ours(), ours(CONFLUENT), straightforward()):
+    """Each consumer at fixed rates. The ceiling loop shows what this machine allows beside the producer."""
+    for program in (ours(), ours(CONFLUENT), straightforward(), ceiling(KAFKA_PYTHON)):
         yield _line(program.name, partial(_at_rates, system, program, size), program.lacking)
 
 

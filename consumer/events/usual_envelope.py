@@ -23,6 +23,7 @@ from consumer.events.row import row_class
 _Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _NO_SCHEMA: TableSchema = {}
 _MOST_TOPICS = 1024
+_MOST_AGAIN = 64
 _MOST_LAYOUTS = 16
 """A topic with more lists of columns has rows of several tables. Nothing is expected there."""
 
@@ -110,6 +111,15 @@ def usual_envelope(value: bytes, topic: str) -> tuple[Envelope, TableSchema] | N
     if envelope.after is not None:
         _expect(topic, tuple(envelope.after))
     return envelope, _NO_SCHEMA
+
+
+@lru_cache(maxsize=_MOST_AGAIN)
+def decoded(value: bytes) -> Envelope:
+    """The envelope in a value of the usual form without a schema, which is read several times.
+
+    Nothing is expected of its rows, and nothing of the next record because of it.
+    """
+    return _decode(value)
 
 
 def _expect(topic: str, names: tuple[str, ...]) -> None:

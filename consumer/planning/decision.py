@@ -174,11 +174,14 @@ def _decided(record: SourceRecord, rules: Rules, schemas: Schemas, tables: Topic
         if not isinstance(found, ChangeEvent):
             return _without_change(found, rules)
         event = found
-        usual = usual_update(found, rules)
+        usual = usual_update(found, record, rules)
         if usual is None:
             decision = _decided_change(found, record, rules)
         else:
-            decision = Decision(_PLANNED, usual.shape.reason, found, usual, None, usual.user, table=found.table)
+            plan_of_row, event = usual
+            drifts = drifts_of(found, rules)  # while its rows are in memory
+            reason, user = plan_of_row.shape.reason, plan_of_row.user
+            return Decision(_PLANNED, reason, event, plan_of_row, None, user, table=found.table, drifts=drifts)
     except RecordError as error:
         decision = _rejected(error, record.place, event, rules)
     if decision.event is not None and (drifts := drifts_of(decision.event, rules)):

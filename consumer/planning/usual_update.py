@@ -14,7 +14,9 @@ from typing import NamedTuple, TypeAlias
 from consumer.errors import InvalidValue
 from consumer.events.decimals import has_point
 from consumer.events.event import ChangeEvent, Operation
+from consumer.events.record import SourceRecord
 from consumer.events.row import Columns, changed_places, columns_of, names_of, values_of
+from consumer.events.undecoded_row import undecoded
 from consumer.events.value import timestamp
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId
@@ -34,8 +36,11 @@ _Doubtful: TypeAlias = tuple[tuple[int, Mapping[object, str]], ...]
 """Columns, by place in the row, each with the texts of its values."""
 
 
-def usual_update(event: ChangeEvent, rules: Rules) -> Plan | None:
-    """The plan for an update of a user's row; None if the change does not have the usual form."""
+def usual_update(event: ChangeEvent, record: SourceRecord, rules: Rules) -> tuple[Plan, ChangeEvent] | None:
+    """The plan for an update of a user's row; None if the change does not have the usual form.
+
+    ``event``: parsed from ``record``. It is also answered, without its rows in memory if possible.
+    """
     before, after = event.before, event.after
     if after is None or before is None or event.op is not _UPDATE or event.schema:
         return None
@@ -62,8 +67,9 @@ def usual_update(event: ChangeEvent, rules: Rules) -> Plan | None:
     except InvalidValue:
         return None
     bodies = tuple([body(event, user, each, changed) for each in follows.event_types])
-    values = _RowTexts(user, layout, new, changed)
-    return Plan(user, follows.shape, Version.of(event, rules.epoch), values, time, bodies)
+    event = undecoded(event, record)
+    values = _RowTexts(user, event, rules, changed)
+    return Plan(user, follows.shape, Version.of(event, rules.epoch), values, time, bodies), event
 
 
 class _Follows(NamedTuple):
@@ -174,31 +180,37 @@ def _layout(rules: Rules, table_name: str, columns: Columns) -> _Layout | None:
 class _RowTexts(Mapping[str, str]):
     """The fields of the whole config hash without its time fields. Most plans need only the ``changed`` ones."""
 
-    __slots__ = ("_changed", "_image", "_layout", "_row", "_user")
+    __slots__ = ("_changed", "_event", "_image", "_rules", "_user")
 
-    def __init__(self, user: UserId, layout: _Layout, row: _Values, changed: Mapping[str, str]) -> None:
+    def __init__(self, user: UserId, event: ChangeEvent, rules: Rules, changed: Mapping[str, str]) -> None:
         self._user = user
-        self._layout = layout
-        self._row = row
+        self._event = event
+        self._rules = rules
         self._changed = changed
         self._image: Mapping[str, str] | None = None
 
     def __getitem__(self, name: str) -> str:
         found = self._changed.get(name)
-        if found is not None:
-            return found
-        if self._image is None:  # it is asked for field by field
-            self._image = self._layout.image_of(self._user, self._row)
-        return self._image[name]
+        return self._whole()[name] if found is None else found
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._layout.image)
+        return iter(self._whole())
 
     def __len__(self) -> int:
-        return len(self._layout.image)
+        return len(self._whole())
 
     def __repr__(self) -> str:
         return repr(dict(self))
+
+    def _whole(self) -> Mapping[str, str]:
+        if self._image is None:
+            row = self._event.after
+            assert row is not None  # of an update
+            # If the row is decoded again, its columns may be in another order.
+            layout = _layout(self._rules, self._event.table, columns_of(row))
+            assert layout is not None  # it depends on the names of the columns, not on their order
+            self._image = layout.image_of(self._user, values_of(row))
+        return self._image
 
 
 def _text(cell: Cell, raw: object) -> str | None:

@@ -173,11 +173,13 @@ def test_a_number_that_begins_again_after_reset_master_is_new() -> None:
     assert firsts(history, reset) == [None] * 3
 
 
-def rows_of_one(*values: int, first_count: int = 1, offset: int = 0, first_row: int = 0) -> list[ChangeEvent]:
+def rows_of_one(
+    *values: int, first_count: int = 1, offset: int = 0, first_row: int = 0, file: int = 1
+) -> list[ChangeEvent]:
     """Rows of one transaction, at places of their own, which Debezium counts from ``first_count`` on."""
     rows = []
     for at, (before, after) in enumerate(pairwise(values)):
-        row = change(5, offset + at, before=before, after=after, pos=500 + first_row + at)
+        row = change(5, offset + at, before=before, after=after, pos=500 + first_row + at, file=file)
         rows.append(replace(row, position=replace(row.position, count=first_count + at)))
     return rows
 
@@ -186,6 +188,14 @@ def test_equal_rows_of_one_transaction_are_told_apart() -> None:
     history, rows = fresh(), rows_of_one(1, 2, 1, 2)
     assert firsts(history, rows) == [None] * 3
     assert firsts(history, [again(each, 3 + at) for at, each in enumerate(rows)]) == [0, 1, 0]
+
+
+@pytest.mark.parametrize("file", [1, 90], ids=["at lower places", "at higher places"])
+def test_a_row_that_changed_back_is_recognised_in_another_servers_log(file: int) -> None:
+    """Its old image fits the row's latest image, and a higher place in another file says nothing."""
+    history = fresh()
+    firsts(history, rows_of_one(1, 2, 1, file=50))
+    assert firsts(history, rows_of_one(1, 2, 1, offset=2, file=file)) == [0, 1]
 
 
 def test_copies_with_higher_counts_than_their_first_records_are_recognised() -> None:

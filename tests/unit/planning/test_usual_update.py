@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from consumer.events import usual_envelope
 from consumer.events.record import SourceRecord
+from consumer.events.undecoded_row import UndecodedRow
 from consumer.guard.history import Histories
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
@@ -121,7 +123,21 @@ def test_records_that_chance_makes_seldom(
 
 def is_usual(record: SourceRecord) -> bool:
     found = decide(record, RULES)
-    return found.event is not None and found.plan is not None and usual_update(found.event, RULES) is not None
+    return found.event is not None and found.plan is not None and usual_update(found.event, record, RULES) is not None
+
+
+def test_its_rows_are_decoded_again_when_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usual_envelope, "_expected", {})
+    record = changed([("after", "margin", "7.00")])
+    decide(UPDATE, RULES)
+    (found,), (wanted,) = decide_all([record], RULES), stage_by_stage([record], RULES, monkeypatch)
+    assert found.event is not None
+    assert found.plan is not None
+    after: object = found.event.after
+    assert type(after) is UndecodedRow
+    assert structs.replace(found, event=None) == structs.replace(wanted, event=None)
+    assert found.event == wanted.event
+    assert found.plan.values["margin"] == "7.00"
 
 
 def test_it_is_the_way_of_an_ordinary_update() -> None:
