@@ -7,22 +7,33 @@ does not leave the database.
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from consumer.commands.init.column_types import Family, family_of, is_text
 from consumer.mapping.catalogue import CatalogueColumn
 
-_SECRET_PARTS = re.compile(r"passw|secret|token|credential|api_?key|private_?key|access_?key|signature")
+_SECRET_PARTS = re.compile(
+    r"passw|pwd|passcode|secret|token|credential|(api|auth|private|access)_?key|signature|mnemonic|cipher"
+    r"|kennwort|contrasena"
+)
+# What a person types in, or what opens something for everybody who knows it; also as a number.
+_SECRET_CODES = re.compile(
+    r"(recovery|backup|reset|verification|verify|activation|confirmation)_(code|key|link|url)s?"
+    r"|(card|cc)_(no|num|number)|(credit|debit)_card"
+)
 _SECRET_WORDS = frozenset(
-    {"pwd", "pass", "passphrase", "otp", "totp", "mfa", "2fa", "pin", "cvv", "cvc", "salt", "hash", "security"}
-    | {"session", "answer"}
+    {"pw", "pass", "passphrase", "otp", "totp", "mfa", "2fa", "pin", "cvv", "cvc", "salt", "hash", "hashed", "digest"}
+    | {"security", "session", "cookie", "jwt", "answer", "seed", "enc", "encrypted", "passe", "senha"}
 )
 _SECRET_NUMBERS = frozenset({"otp", "totp", "pin", "cvv", "cvc"})
 _PERSONAL_WORDS = frozenset(
     {"name", "firstname", "lastname", "fullname", "surname", "nickname", "username", "login", "email", "mail"}
     | {"phone", "mobile", "tel", "telephone", "fax", "address", "street", "city", "state", "country", "pincode"}
     | {"postcode", "postal", "zip", "zipcode", "bank", "iban", "bic", "swift", "ifsc", "ssn", "passport", "tax"}
-    | {"aadhaar", "national", "proof", "document", "gender", "birth", "birthday", "dob", "ip"}
+    | {"aadhaar", "national", "proof", "document", "gender", "birth", "birthday", "dob", "ip", "license", "licence"}
+    | {"holder", "skype", "telegram", "whatsapp", "note", "notes", "comment", "comments", "remark", "remarks"}
 )
+_PERSONAL_NUMBERS = re.compile(r"id_(no|num|number|card)")
 # A name with one of these is the name of a thing, such as group_name.
 _THINGS = frozenset({"group", "plan", "tier", "role", "level", "broker", "server", "product", "symbol", "currency"})
 _BOOKKEEPING = re.compile(
@@ -39,15 +50,18 @@ def is_secret(column: CatalogueColumn) -> bool:
     name = _plain(column.name)
     words = set(name.split("_"))
     if family_of(column) in (Family.INTEGER, Family.DECIMAL, Family.TIME, Family.BITS, Family.FLOAT):
-        return family_of(column) is Family.INTEGER and bool(words & _SECRET_NUMBERS)
-    return bool(_SECRET_PARTS.search(name) or words & _SECRET_WORDS)
+        is_typed = bool(words & _SECRET_NUMBERS or _SECRET_CODES.search(name))
+        return family_of(column) is Family.INTEGER and is_typed
+    return bool(_SECRET_PARTS.search(name) or _SECRET_CODES.search(name) or words & _SECRET_WORDS)
 
 
 def is_personal(column: CatalogueColumn) -> bool:
     """Whether the value describes a person or a bank account, by the column's name. Listed values are not personal."""
-    words = set(_plain(column.name).split("_"))
+    name = _plain(column.name)
+    words = set(name.split("_"))
     is_open_text = (is_text(column) or family_of(column) is Family.OTHER) and not column.values
-    return is_open_text and bool(words & _PERSONAL_WORDS) and not words & _THINGS
+    is_named = bool(words & _PERSONAL_WORDS or _PERSONAL_NUMBERS.fullmatch(name))
+    return is_open_text and is_named and not words & _THINGS
 
 
 def is_bookkeeping(column: CatalogueColumn) -> bool:
@@ -67,5 +81,7 @@ def singular(table: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """In lower case, with ``_`` between words."""
-    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()).strip("_")
+    """In lower case, with ``_`` between words, and without accents."""
+    letters = "".join(each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
+    words = re.sub(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3_\2\4", letters)
+    return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")

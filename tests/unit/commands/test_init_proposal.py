@@ -245,14 +245,36 @@ def test_a_kind_for_each_type(written: str, kind: Kind | None) -> None:
     assert kind is None or fits(kind, found)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("pw", "encrypted_pw", "passcode", "recovery_code", "backup_codes", "seed_phrase", "mnemonic", "authkey"),
+        *("jwt", "cookie", "reset_code", "verification_code", "activation_link", "digest", "hashed"),
+        *("card_number", "cc_no", "contraseña", "kennwort", "mot_de_passe", "MFASeed", "enc_data", "ciphertext"),
+    ],
+)
+def test_a_name_of_a_secret(name: str) -> None:
+    assert is_secret(column(name, "varchar(99)"))
+
+
+@pytest.mark.parametrize("name", ["compass", "bypass_reason", "discard_reason", "encoding", "access_level"])
+def test_a_name_that_only_contains_such_a_word(name: str) -> None:
+    assert not is_secret(column(name, "varchar(99)"))
+
+
+def test_a_name_with_other_letters_gives_a_user_type_of_plain_ones() -> None:
+    columns = {"id": "bigint", "cash": "decimal(9,2)"}
+    assert proposed(shop(table("ünï_users", columns))).rules.tables[0].user_type == "uni"
+
+
 def test_what_a_name_says() -> None:
     secret = ("password", "passwordHash", "view_password", "api_token", "security_answer", "otp", "accessToken", "salt")
     assert [name for name in secret if not is_secret(column(name, "varchar(99)"))] == []
-    assert is_secret(column("pin", "int"))
+    assert [name for name in ("pin", "reset_code", "card_number") if not is_secret(column(name, "bigint"))] == []
     flags = [("has_password", "tinyint(1)"), ("token_balance", "decimal(9,2)"), ("password_changed_at", "datetime")]
     assert [name for name, written in flags if is_secret(column(name, written))] == []
     assert not is_secret(column("pincode", "varchar(9)"))
-    personal = ("email", "firstName", "bank_iban", "phone_number", "city", "id_proof_image", "name")
+    personal = ("email", "firstName", "bank_iban", "phone_number", "city", "id_proof_image", "name", "notes", "id_no")
     assert [name for name in personal if not is_personal(column(name, "varchar(99)"))] == []
     assert not is_personal(column("group_name", "varchar(99)"))
     assert not is_personal(column("state", "enum('open','closed')"))
