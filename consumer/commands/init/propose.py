@@ -41,6 +41,7 @@ def propose(catalogue: Catalogue, choices: Choices, reference: Rules) -> Proposa
     tables = [each for each, _ in balanced]
     group, why_group = group_of(tables, choices, reference)
     decisions = [
+        *_keys(tables, choices),
         *_balances(balanced, field),
         Decision("group", group or "none", why_group),
         _origin(tables, reference),
@@ -130,6 +131,17 @@ def _put(questions: Sequence[Open], choices: Choices, opened: list[Open], left_o
     """A table that was named must be decided; another one is left out."""
     for each in questions:
         (opened if each.subject in choices.named() else left_out).append(each)
+
+
+def _keys(users: Sequence[UsersProposal], choices: Choices) -> Iterator[Decision]:
+    """The keys that an option names and that the catalogue does not show to be unique."""
+    for each in users:
+        key, source = each.table.key, each.source
+        choice = choices.users.get(source.name)
+        if choice is None or not choice.key or source.primary_key == (key,) or key in source.unique:
+            continue
+        because = "given with an option; no unique key says that a value has one row, and with two the last change wins"
+        yield Decision("key", f"{key} in {source.name}", because)
 
 
 def _balances(balanced: Sequence[tuple[UsersProposal, str]], field: str) -> Iterator[Decision]:

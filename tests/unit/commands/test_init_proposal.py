@@ -246,6 +246,18 @@ def test_a_kind_for_each_type(written: str, kind: Kind | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("primary", "unique", "is_said"), [("id", "no", False), ("no", "", False), ("no,part", "", True), ("", "", True)]
+)
+def test_a_key_that_may_have_two_rows_is_said(primary: str, unique: str, is_said: bool) -> None:
+    """Such a user would have the balance of the row that changed last."""
+    columns = {"id": "bigint", "no": "bigint", "part": "bigint", "cash": "decimal(9,2)"}
+    found = proposed(shop(table("people", columns, primary, unique)), chosen(users="people=person:no"))
+    said = [(each.decided, each.because) for each in found.decisions if each.subject == "key"]
+    reason = "given with an option; no unique key says that a value has one row, and with two the last change wins"
+    assert said == ([("no in people", reason)] if is_said else [])
+
+
+@pytest.mark.parametrize(
     "name",
     [
         *("pw", "encrypted_pw", "passcode", "recovery_code", "backup_codes", "seed_phrase", "mnemonic", "authkey"),
