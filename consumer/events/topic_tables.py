@@ -23,14 +23,25 @@ class TopicName(NamedTuple):
 
 
 def parse_topic_name(topic: str, tables: Collection[str]) -> TopicName | None:
-    """Parse the name of ``topic``; None if it does not have the form ``<prefix>.<db or schema>.<one of tables>``."""
+    """Parse the name of ``topic``; None if it does not have the form ``<prefix>.<db or schema>.<one of tables>``.
+
+    The table has its own name in the answer, also where the topic has another form of it.
+    """
     parts = topic.rsplit(".", 2)
-    return TopicName(parts[1], parts[2]) if len(parts) == 3 and parts[2] in tables else None
+    if len(parts) == 3 and parts[2] in tables:
+        return TopicName(parts[1], parts[2])
+    for table in tables:  # a table's name may contain characters that no topic may have, and dots
+        before, found, after = topic.rpartition(f".{sanitized(table)}")
+        prefix, _, database = before.rpartition(".")
+        if found and not after and prefix:
+            return TopicName(database, table)
+    return None
 
 
-def sanitized(database: str) -> str:
-    """A database's name as Debezium writes it in topic names."""
-    return _UNSAFE.sub("_", database)
+@lru_cache(maxsize=1024)
+def sanitized(name: str) -> str:
+    """A name of a database or a table as Debezium writes it in topic names."""
+    return _UNSAFE.sub("_", name)
 
 
 @lru_cache(maxsize=1024)

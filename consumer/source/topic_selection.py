@@ -85,7 +85,7 @@ class Known:
 def topic_pattern(prefix: str, tables: Sequence[str], databases: Collection[str] = ()) -> str:
     """A regular expression for the topics of the captured tables: ``<prefix>.<db or schema>.<table>``."""
     scopes = "|".join(sorted(re.escape(sanitized(each)) for each in databases)) or "[^.]+"
-    return rf"^{re.escape(prefix)}\.({scopes})\.({'|'.join(re.escape(table) for table in tables)})$"
+    return rf"^{re.escape(prefix)}\.({scopes})\.({'|'.join(re.escape(sanitized(table)) for table in tables)})$"
 
 
 def candidates(present: Iterable[str], settings: Naming, tables: Sequence[str]) -> list[str]:

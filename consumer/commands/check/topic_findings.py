@@ -97,7 +97,7 @@ def of_topics(
         for table in rules.captured():
             if any(table in selection.tables.of(topic) for topic in selection.topics):
                 continue
-            topic = f"{settings.topic_prefix}.{scope}.{table}"
+            topic = f"{settings.topic_prefix}.{scope}.{sanitized(table)}"
             if table in captured:
                 yield _no_row_yet(topic, table)
             else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from consumer.errors import ConfigError, UnknownTable
 from consumer.events.avro import Schemas
 from consumer.events.record import SourceRecord
-from consumer.events.topic_tables import TopicTables
+from consumer.events.topic_tables import TopicTables, parse_topic_name
 from consumer.mapping.rules import Rules
 from consumer.observability.progress import Progress
 from consumer.pipeline.batch import batched
@@ -96,6 +96,6 @@ class Decider:
         event = decision.event
         if not isinstance(decision.error, UnknownTable) or event is None or record.topic in self._topics:
             return decision
-        if record.topic.rpartition(".")[2] != event.table:
+        if parse_topic_name(record.topic, (event.table,)) is None:  # another name: the topic may be consumed
             return decision
         return Decision(Outcome.IGNORED, "no rule names its table, so its topic is not consumed", event)

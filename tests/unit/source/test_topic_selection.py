@@ -9,7 +9,7 @@ import pytest
 from consumer.errors import ConfigError
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Kafka
-from consumer.source.topic_selection import Known, Row, Selection, refused, select, to_look_at
+from consumer.source.topic_selection import Known, Row, Selection, is_routed, refused, select, to_look_at
 
 TABLES = reference().captured()
 LIVE, RESTORED = "p.trading.live_users", "p.trading_restore.live_users"
@@ -85,6 +85,20 @@ def test_a_name_with_other_characters_is_as_debezium_writes_it() -> None:
     found = selected("p.my_db.live_users", explicit=names("my db"))
     assert found.topics == ("p.my_db.live_users",)
     assert found.databases == names("my db")
+
+
+@pytest.mark.parametrize(
+    ("table", "topic"),
+    [("new users", "p.shop.new_users"), ("ünï_users", "p.shop._n__users"), ("vip.users", "p.shop.vip.users")],
+)
+def test_a_table_whose_name_no_topic_may_have(table: str, topic: str) -> None:
+    """Debezium writes such a table's rows to a topic with ``_`` in place of each other character."""
+    tables = (*TABLES, table)
+    found = select(Known(dict.fromkeys((topic, "p.old.new_users"), 2), names("shop")), Kafka(topic_prefix="p"), tables)
+    assert found.topics == (topic,)
+    assert found.tables.of(topic) == (table,)
+    assert found.tables.database(topic, table) == "shop"
+    assert not is_routed(topic, tables)
 
 
 def test_the_rows_count_for_more_than_a_name() -> None:
