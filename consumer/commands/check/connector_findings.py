@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from consumer.commands.shared.finding import Finding, failure, ok, warning
+from consumer.source.connect.status import how_to_start
 
 _RUNNING = "RUNNING"
 _JSON = "org.apache.kafka.connect.json.JsonConverter"
@@ -22,23 +23,24 @@ def of_connector(
     are neither read nor shown.
     """
     subject = f"connector {name}"
-    found = [*_state(subject, state, tasks, trace), *_settings(subject, config), *_keys(subject, config, linked)]
+    found = [*_state(name, state, tasks, trace), *_settings(subject, config), *_keys(subject, config, linked)]
     yield from found or [
         ok(subject, f"runs, {len(tasks)} task{'s' if len(tasks) != 1 else ''}; its settings are right")
     ]
 
 
-def _state(subject: str, state: str, tasks: Sequence[str], trace: str) -> Iterator[Finding]:
+def _state(name: str, state: str, tasks: Sequence[str], trace: str) -> Iterator[Finding]:
+    subject = f"connector {name}"
     text = f": {trace}" if trace else ""
     if "FAILED" in (state, *tasks):
         where = "the connector" if state == "FAILED" else f"task {list(tasks).index('FAILED')}"
         yield failure(subject, f"{where} FAILED{text}", "remove the cause, then: cdc-consumer connect status --restart")
     elif state != _RUNNING:
-        yield failure(subject, f"is {state}", "resume it, or wait until Connect has started it")
+        yield failure(subject, f"is {state}", how_to_start(name, state))
     elif not tasks:
-        yield failure(subject, "has no task", "wait until Connect has started it, or restart it")
+        yield failure(subject, "has no task", how_to_start(name, ""))
     elif others := [each for each in tasks if each != _RUNNING]:
-        yield failure(subject, f"a task is {others[0]}", "resume it, or wait until Connect has started it")
+        yield failure(subject, f"a task is {others[0]}", how_to_start(name, others[0]))
 
 
 def _settings(subject: str, config: Mapping[str, str]) -> Iterator[Finding]:

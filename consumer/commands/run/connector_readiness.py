@@ -13,7 +13,7 @@ from consumer.observability.connector_metrics import ConnectorMetrics
 from consumer.pipeline.retry import REPEAT_S
 from consumer.source.connect.client import ConnectApi
 from consumer.source.connect.failure import failure_of
-from consumer.source.connect.status import FAILED, RUNNING, Present
+from consumer.source.connect.status import FAILED, RUNNING, Present, how_to_start
 
 _log = structlog.get_logger(__name__)
 LOOK_S = 2.0
@@ -73,7 +73,7 @@ class ConnectorReadiness:
                     connector=name,
                     state=state,
                     cause=self._api.one_line(failure.line),
-                    advice=failure.advice if state == FAILED else "cdc-consumer connect status; resume it",
+                    advice=failure.advice if state == FAILED else how_to_start(name, state),
                 )
         elif state == RUNNING and known is not None:
             self._down = {other: down for other, down in self._down.items() if other != name}

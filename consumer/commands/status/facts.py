@@ -21,9 +21,12 @@ class Unknown:
     @classmethod
     def of(cls, error: CdcError) -> Unknown:
         """From an error of this program. The line of the screen names the server already."""
+        if isinstance(error, ConfigError):
+            allowed = f"correct {error.field}; allowed: {error.allowed}" if error.allowed else ""
+            return cls(f"{error.field}: {error.problem}", error.fix or allowed, is_setting=True)
         is_named = isinstance(error, ServerError) and error.server in ("Redis", "Kafka")
         why = error.problem if isinstance(error, ServerError) and is_named else str(error)
-        return cls(why, error.advice, isinstance(error, ConfigError))
+        return cls(why, error.advice)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from consumer.commands.status.facts import Connector, Facts, Kafka, Limits, Redi
 from consumer.commands.status.group_judgement import of_group
 from consumer.commands.status.words import counted, listed, percent, size, span
 from consumer.pipeline.reports import AuditReport
+from consumer.source.connect.status import how_to_start
 
 _RESTART = "remove the cause, then: cdc-consumer connect status --restart"
-_WAIT = "wait until Connect has started it"
 _FULL = 0.9
 
 
@@ -65,11 +65,12 @@ def _connector(found: Connector) -> Line:
         number = list(found.tasks).index("FAILED")
         finding = failure("connector", f"{found.name}: task {number} FAILED{cause}", _RESTART)
     elif found.state != "RUNNING":
-        finding = failure("connector", f"{found.name} is {found.state}", f"resume it, or {_WAIT}")
+        text = f"{found.name} is {found.state}"
+        finding = failure("connector", text, how_to_start(found.name, found.state))
     elif others := [each for each in found.tasks if each != "RUNNING"]:
-        finding = failure("connector", f"{found.name}: a task is {others[0]}", _WAIT)
+        finding = failure("connector", f"{found.name}: a task is {others[0]}", how_to_start(found.name, others[0]))
     elif not found.tasks:
-        finding = failure("connector", f"{found.name} has no task", f"{_WAIT}, or restart it")
+        finding = failure("connector", f"{found.name} has no task", how_to_start(found.name, ""))
     else:
         finding = ok("connector", f"{found.name} is RUNNING with {counted(len(found.tasks), 'task')}")
     return Line(finding, told)

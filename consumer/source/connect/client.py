@@ -23,7 +23,14 @@ from consumer.settings.faults import fault
 from consumer.settings.sections import Connect
 from consumer.source.connect.placeholder import PLACEHOLDER, expand
 from consumer.source.connect.redaction import Redaction
-from consumer.source.connect.status import ConnectorStatus, Present, first_causes, read_present, read_status
+from consumer.source.connect.status import (
+    ConnectorStatus,
+    Present,
+    first_causes,
+    how_to_start,
+    read_present,
+    read_status,
+)
 
 POLL_S = 0.1
 _REASON_CHARS = 500
@@ -219,7 +226,7 @@ class ConnectApi:
                     causes = "; ".join(status.causes(self.redaction)) or "it does not say why"
                     raise ServerError(f"connector {name}", f"failed: {causes}", _RESTART)
                 if status.is_stopped:
-                    advice = f"resume it: PUT {_connector(name)}/resume"
+                    advice = how_to_start(name, status.connector)
                     raise ServerError(f"connector {name}", f"is {status.connector}", advice)
             if now > deadline:
                 raise ServerUnavailable(f"connector {name}", f"is not running after {timeout_s:g} s: {status}")

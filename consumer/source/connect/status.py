@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 import msgspec
 
@@ -49,6 +50,14 @@ class ConnectorStatus:
     def causes(self, redact: Callable[[str], str]) -> list[str]:
         """The first causes in each trace, on one line, without secrets."""
         return [first_causes(trace, redact) for trace in self.traces]
+
+
+def how_to_start(name: str, state: str) -> str:
+    """What to do with a connector that is, or whose task is, in ``state``: not RUNNING, not FAILED, "" for no task."""
+    if state in _STOPPED:
+        path = f"/connectors/{quote(name, safe='')}/resume"
+        return f"somebody did this; to resume it: curl --request PUT $CDC_CONNECT__URL{path}"
+    return "wait until Connect has started it; if it does not: cdc-consumer connect status --restart"
 
 
 class _Part(msgspec.Struct):

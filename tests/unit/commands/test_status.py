@@ -87,6 +87,15 @@ def test_a_connector(connector: Connector, found: str) -> None:
     assert bad(replace(WELL, connectors=[connector])) == [("connector", Level.FAILURE, found)]
 
 
+@pytest.mark.parametrize("state", ["PAUSED", "STOPPED"])
+def test_a_connector_that_somebody_stopped_does_not_come_back_by_waiting(state: str) -> None:
+    stopped = judged(replace(WELL, connectors=[replace(CONNECTOR, state=state, tasks=[state])]), LIMITS)[0].finding
+    assert stopped.advice.endswith("curl --request PUT $CDC_CONNECT__URL/connectors/trading-mysql/resume")
+    assert "wait" not in stopped.advice
+    starting = judged(replace(WELL, connectors=[replace(CONNECTOR, tasks=["UNASSIGNED"])]), LIMITS)[0].finding
+    assert starting.advice.startswith("wait until Connect has started it")
+
+
 def test_no_connector_is_a_failure_only_where_connect_is_said_to_be() -> None:
     absent = replace(WELL, connectors=[])
     assert [level for _, level, _ in bad(absent)] == [Level.FAILURE]
@@ -250,7 +259,10 @@ def test_what_is_not_known_because_a_server_is_away_is_no_second_failure() -> No
 
 
 def test_a_refused_setting_is_exit_code_2() -> None:
-    refused = Unknown.of(ConfigError("CDC_REDIS__URL", "Redis refused: WRONGPASS"))
+    refused = Unknown.of(ConfigError("CDC_REDIS__URL", "Redis refused: WRONGPASS", fix="restore the password"))
+    assert (refused.why, refused.advice) == ("CDC_REDIS__URL: Redis refused: WRONGPASS", "restore the password")
+    wrong = Unknown.of(ConfigError("CDC_KAFKA__SECURITY__PROTOCOL", "it speaks TLS only", allowed="SSL or SASL_SSL"))
+    assert wrong.advice == "correct CDC_KAFKA__SECURITY__PROTOCOL; allowed: SSL or SASL_SSL"
     assert exit_code(each.finding for each in judged(replace(WELL, redis=refused), LIMITS)) == 2
     away = Unknown.of(ServerUnavailable("Redis", "no answer"))
     assert (away.why, exit_code(each.finding for each in judged(replace(WELL, redis=away), LIMITS))) == ("no answer", 1)
