@@ -120,7 +120,8 @@ def _mysql_column(row: RowMapping) -> CatalogueColumn:
 _POSTGRES_COLUMNS = """SELECT c.relname::text AS table_name, a.attname::text AS name,
     format_type(a.atttypid, a.atttypmod) AS type, coalesce(b.typname, t.typname)::text AS base,
     coalesce(b.typcategory, t.typcategory)::text AS category, coalesce(b.oid, t.oid)::bigint AS type_id,
-    CASE WHEN a.atttypmod >= 0 THEN a.atttypmod ELSE t.typtypmod END AS modifier
+    CASE WHEN a.atttypmod >= 0 THEN a.atttypmod ELSE t.typtypmod END AS modifier,
+    a.attgenerated::text AS generated
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype
     WHERE n.nspname = :schema AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0
@@ -163,7 +164,7 @@ def _postgres_column(row: RowMapping, values: tuple[str, ...]) -> CatalogueColum
     scale = (modifier - 4) & 0x7FF if base == "numeric" and modifier >= 4 else None
     length = modifier - 4 if base in ("varchar", "bpchar") and modifier >= 4 else None
     length = modifier if base in ("bit", "varbit") and modifier > 0 else length
-    return CatalogueColumn(row["name"], row["type"], base, scale, length, values)
+    return CatalogueColumn(row["name"], row["type"], base, scale, length, values, is_sent=not row["generated"])
 
 
 def _postgres_table(

@@ -13,7 +13,8 @@ class CatalogueColumn:
     ``type``: as the database writes it, such as ``decimal(18,6)``. ``base``: the type's name alone, in lower case;
     ``enum`` for every enumeration and ``array`` for every array. ``scale``: decimals of a DECIMAL, None if none is
     declared. ``length``: characters of a text, bits of a BIT. ``values``: the only allowed values, if the database
-    lists them (ENUM, and on PostgreSQL a CHECK constraint).
+    lists them (ENUM, and on PostgreSQL a CHECK constraint). ``is_sent``: whether the database's log contains its
+    changes; PostgreSQL's has none of a generated column.
     """
 
     name: str
@@ -22,6 +23,7 @@ class CatalogueColumn:
     scale: int | None = None
     length: int | None = None
     values: tuple[str, ...] = ()
+    is_sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,9 @@ def family_of(column: CatalogueColumn) -> Family:
 
 
 def kind_of(column: CatalogueColumn) -> Kind | None:
-    """The kind for a column; None if no kind can read its type."""
+    """The kind for a column; None if no kind can read its type, or if its changes are not sent."""
+    if not column.is_sent:
+        return None
     match family_of(column):
         case Family.DECIMAL:
             return Kind.INTEGER if column.scale == 0 else Kind.MONEY
@@ -72,6 +74,8 @@ def kind_of(column: CatalogueColumn) -> Kind | None:
 
 def why_unreadable(column: CatalogueColumn) -> str:
     """Why no kind can read a column."""
+    if not column.is_sent:
+        return "the database computes it, and PostgreSQL does not send computed columns"
     if family_of(column) is Family.FLOAT:
         return "a floating point number is not exact; make it DECIMAL to use it"
     if column.base == "money":
@@ -82,6 +86,8 @@ def why_unreadable(column: CatalogueColumn) -> str:
 def fits(kind: Kind, column: CatalogueColumn) -> bool:
     """Whether values of the column have, or may have, the form that ``kind`` reads."""
     family = family_of(column)
+    if not column.is_sent:
+        return False
     if family is Family.DECIMAL and column.scale == 0 and kind is Kind.INTEGER:
         return True
     if family is Family.INTEGER and column.base == "bit" and kind is Kind.BITS:
@@ -96,7 +102,7 @@ def is_whole(column: CatalogueColumn) -> bool:
 
 def is_text(column: CatalogueColumn) -> bool:
     """Whether the values are text for this program."""
-    return family_of(column) is Family.TEXT
+    return family_of(column) is Family.TEXT and column.is_sent
 
 
 def is_maskable(column: CatalogueColumn) -> bool:

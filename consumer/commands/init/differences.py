@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from consumer.commands.init.column_types import fits
+from consumer.commands.init.column_types import fits, why_unreadable
 from consumer.commands.init.mapping_text import column_line
 from consumer.commands.init.proposal import ColumnUse, Use
 from consumer.commands.init.users import column_use
@@ -103,7 +103,8 @@ def _type(found: CatalogueTable, name: str, kind: Kind, mapped: Column | None = 
     if not fits(kind, column):
         proposed = column_use(column)
         line = column_line(proposed.mapped) if mapped is not None and proposed.mapped is not None else ""
-        text = f"{column.type}, but the mapping has the kind {kind}"
+        reason = f"but the mapping has the kind {kind}" if column.is_sent else why_unreadable(column)
+        text = f"{column.type}, {reason}"
         yield Difference(What.TYPE, found.name, name, text, "columns" if line else "", line)
     elif mapped is not None and _has_other_scale(mapped, column):
         text = f"{column.type}, but the mapping has the scale {mapped.scale}"

@@ -194,7 +194,7 @@ def _enrichments(table: CatalogueTable, proposed: LinkedTable) -> tuple[Enrichme
     used = {proposed.key, proposed.user_id, proposed.user_type_column, proposed.status}
     found: dict[str, Enrichment] = {}
     for column in table.columns:
-        if column.name in used or is_secret(column) or is_personal(column):
+        if column.name in used or not column.is_sent or is_secret(column) or is_personal(column):
             continue
         field = f"{table.name}_{column.name}" if column.name in RESERVED_FIELDS else column.name
         if is_text(column) and column.name in table.unique and words_of(column.name)[-1] in _NUMBERS:

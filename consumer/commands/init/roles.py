@@ -92,7 +92,8 @@ def _sort(table: CatalogueTable, owners: set[str], found: Roles, *, is_named: bo
             question = "its name says users, but it lacks " + (
                 "a decimal column for the balance" if whole_key(table) else "a key of one column with whole numbers"
             )
-        fix = f"--users {table.name}=TYPE, or --linked {table.name}=COLUMN, or leave it out of --tables"
+        of_type = "TYPE" if whole_key(table) else "TYPE:COLUMN"
+        fix = f"--users {table.name}={of_type}, or --linked {table.name}=COLUMN, or leave it out of --tables"
         (found.open if is_named else found.left_out).append(Open(table.name, question, fix))
 
 

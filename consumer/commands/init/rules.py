@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from consumer.commands.init.choices import Choices
 from consumer.commands.init.column_names import words_of
-from consumer.commands.init.column_types import Family, family_of
+from consumer.commands.init.column_types import Family, family_of, why_unreadable
 from consumer.commands.init.proposal import LinkedProposal, Open, UsersProposal
 from consumer.errors import ConfigError
 from consumer.events.value import Kind
@@ -115,9 +115,10 @@ def _chosen(table: CatalogueTable, name: str) -> tuple[str, str]:
         raise ConfigError("--balance", f"{table.name} has no column {name}", allowed=", ".join(_numbers(table)))
     if name not in _numbers(table):
         problem = f"{table.name}.{name} has the type {column.type}"
+        problem += "" if column.is_sent else f": {why_unreadable(column)}"
         raise ConfigError("--balance", problem, allowed=", ".join(_numbers(table)) or "a DECIMAL column")
     return name, "given with an option"
 
 
 def _numbers(table: CatalogueTable) -> list[str]:
-    return [each.name for each in table.columns if family_of(each) in (Family.DECIMAL, Family.INTEGER)]
+    return [each.name for each in table.columns if family_of(each) in (Family.DECIMAL, Family.INTEGER) and each.is_sent]

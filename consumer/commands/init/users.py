@@ -95,6 +95,8 @@ def _of_reference(column: CatalogueColumn, known: UserTable) -> ColumnUse | None
 
 
 def _masked(column: CatalogueColumn, because: str) -> ColumnUse:
+    if not column.is_sent:
+        return ColumnUse(column, Use.IGNORED, because=f"{because}; {why_unreadable(column)}")
     if not is_maskable(column):
         return ColumnUse(column, Use.IGNORED, because=f"{because}; only text can be masked")
     if column.length is not None and column.length < _SHORT:

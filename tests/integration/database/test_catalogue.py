@@ -142,6 +142,12 @@ def test_keys_and_references(database: Server, owner: Trading) -> None:
     assert (kept.primary_key, kept.unique, dict(kept.references)) == (("id",), frozenset({"no"}), {"of_id": "kinds"})
 
 
+def test_a_generated_column_of_postgresql_is_not_sent(database: Server, owner: Trading) -> None:
+    owner.execute("CREATE TABLE kinds (id INT PRIMARY KEY, twice INT GENERATED ALWAYS AS (id * 2) STORED)")
+    sent = {each.name: each.is_sent for each in table(catalogue(database), "kinds").columns}
+    assert sent == {"id": True, "twice": database.name != "postgres"}
+
+
 def test_values_that_a_check_lists(database: Server) -> None:
     transactions = table(catalogue(database), "user_transactions")
     status = transactions.column("status")

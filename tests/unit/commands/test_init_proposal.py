@@ -10,6 +10,7 @@ from consumer.commands.init.choices import choices_of
 from consumer.commands.init.column_names import is_bookkeeping, is_personal, is_secret
 from consumer.commands.init.column_types import fits, kind_of
 from consumer.commands.init.proposal import Use
+from consumer.commands.init.propose import propose
 from consumer.errors import ConfigError
 from consumer.events.value import Kind
 from consumer.mapping.catalogue import Catalogue
@@ -107,7 +108,7 @@ def test_keys_that_nobody_may_have_are_not_cleared_and_that_is_said() -> None:
             shop(table("customers", CUSTOMERS, "customer_id,tier")),
             {"users": "customers=live:customer_id"},
             "its name says users, but it lacks a key of one column with whole numbers",
-            "--users customers=TYPE, or --linked customers=COLUMN, or leave it out of --tables",
+            "--users customers=TYPE:COLUMN, or --linked customers=COLUMN, or leave it out of --tables",
         ),
     ],
 )
@@ -174,6 +175,17 @@ def test_a_column_whose_field_the_program_writes_itself_is_no_field() -> None:
     columns = CUSTOMERS | {"id": "int", "last_updated": "datetime", "last_balance_update": "datetime"}
     (customers,) = proposed(shop(table("customers", columns, "customer_id"))).rules.tables
     assert {"id", "last_updated", "last_balance_update"} <= set(customers.ignored)
+
+
+def test_a_column_that_the_log_does_not_have_is_no_field_and_no_balance() -> None:
+    """Its field would keep the value of the snapshot, whatever changes."""
+    people = table("people_users", {"id": "bigint", "cash": "decimal(9,2)", "balance": "decimal(9,2)"})
+    columns = tuple(replace(each, is_sent=each.name != "balance") for each in people.columns)
+    found = proposed(shop(replace(people, columns=columns)))
+    assert found.rules.balance_field == "cash"
+    assert [each.column.name for each in found.users[0].columns if each.use is Use.IGNORED] == ["balance"]
+    with pytest.raises(ConfigError, match=r"--balance: people_users\.balance"):
+        propose(shop(replace(people, columns=columns)), chosen(balance="balance"), reference())
 
 
 def test_columns_of_two_names_are_one_balance() -> None:
