@@ -51,8 +51,8 @@ class _Root(BaseModel):
     rules: Rules
 
 
-def load(file: Path | None) -> Rules:
-    """Read the mapping from ``file``; without a file, the reference mapping.
+def load(file: Path | None, option: str = "CDC_MAPPING") -> Rules:
+    """Read the mapping from ``file``; without a file, the reference mapping. ``option``: where the file is named.
 
     Raises:
         ConfigError: the error names the file, the key, and what is allowed there.
@@ -63,9 +63,9 @@ def load(file: Path | None) -> Rules:
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError("CDC_MAPPING", f"{file}: {error.strerror}", allowed="a TOML file") from None
+        raise ConfigError(option, f"{file}: {error.strerror}", allowed="a TOML file") from None
     except UnicodeDecodeError:
-        raise ConfigError("CDC_MAPPING", f"{file}: not UTF-8", allowed="a TOML file") from None
+        raise ConfigError(option, f"{file}: not UTF-8", allowed="a TOML file") from None
     return parse(text, str(file))
 
 

@@ -7,8 +7,9 @@ import sys
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import msgspec
 
@@ -17,24 +18,23 @@ from consumer.events.record import Partition, SourceRecord, from_line, to_line
 from consumer.pipeline.protocols import Start
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_ALLOWED = "a recording, or - for standard input"
 
 
 def read(path: Path) -> Iterator[SourceRecord]:
     """The records of a recording, with gzip or without; ``-`` is standard input.
 
     Raises:
-        ConfigError: the file can't be read.
-        Undecodable: a line is not a record; the error names the line.
+        ConfigError: the file can't be read, or a line is not a record; the error names the line.
 
     """
-    for number, line in enumerate(lines(path, "FILE", "a recording, or - for standard input"), start=1):
+    for number, line in enumerate(lines(path, "FILE", _ALLOWED), start=1):
         if not line.strip():
             continue
         try:
             yield from_line(line)
         except Undecodable as error:
-            error.problem = f"{path}, line {number}: {error.problem}"
-            raise
+            raise ConfigError("FILE", f"{_shown(path)}, line {number}: {error}", allowed=_ALLOWED) from None
 
 
 def lines(path: Path, option: str, allowed: str) -> Iterator[bytes]:
@@ -64,21 +64,29 @@ def read_schemas(path: Path) -> dict[int, str]:
 
 @contextmanager
 def _opened(path: Path, option: str, allowed: str) -> Iterator[IO[bytes]]:
-    if str(path) == "-":
-        yield sys.stdin.buffer
-        return
     try:
-        with path.open("rb") as raw:
-            is_gzip = raw.read(2) == _GZIP_MAGIC
-            raw.seek(0)
-            if is_gzip:
+        with _raw(path) as raw:
+            if raw.peek(2)[:2] == _GZIP_MAGIC:
                 with gzip.open(raw) as unpacked:
                     yield unpacked  # type: ignore[misc]  # a GzipFile is a binary stream
             else:
                 yield raw
     except (OSError, EOFError, zlib.error) as error:
         problem = (error.strerror if isinstance(error, OSError) else "") or "a damaged or incomplete gzip file"
-        raise ConfigError(option, f"{path}: {problem}", allowed=allowed) from None
+        raise ConfigError(option, f"{_shown(path)}: {problem}", allowed=allowed) from None
+
+
+@contextmanager
+def _raw(path: Path) -> Iterator[BufferedReader]:
+    if str(path) == "-":
+        yield cast("BufferedReader", sys.stdin.buffer)
+        return
+    with path.open("rb") as opened:
+        yield opened
+
+
+def _shown(path: Path) -> str:
+    return "standard input" if str(path) == "-" else str(path)
 
 
 def write(records: Iterable[SourceRecord], path: Path) -> int:

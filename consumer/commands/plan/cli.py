@@ -122,7 +122,7 @@ def _other(settings: Settings, against: str) -> Rules | None:
         return None
     from consumer.mapping import file as mapping
 
-    return rules_of(settings, mapping.load(None if against == _REFERENCE else Path(against)))
+    return rules_of(settings, mapping.load(None if against == _REFERENCE else Path(against), "--against"))
 
 
 def _inputs(

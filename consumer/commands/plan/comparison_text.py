@@ -45,6 +45,9 @@ def to_text(found: Comparison, old: str, new: str, width: int) -> str:
 
 def _lines(found: Comparison, old: str, new: str, width: int) -> Iterator[str]:
     yield f"{new} against {old}: {_number(found.records, 'record')} compared"
+    if not found.records:
+        yield "no record was compared, so this says nothing about them"
+        return
     if not found.different:
         yield "all are decided alike"
         return

@@ -57,7 +57,9 @@ class Run:
         return is_good
 
     def against(self, other: Rules, names: tuple[str, str], examples: int, width: int) -> bool:
-        """Compare with the decisions of another mapping; whether all are alike. ``names``: the old and the new one."""
+        """Compare with the decisions of another mapping; whether all are alike, and at least one was
+        compared. ``names``: the old and the new one.
+        """
         comparison = Comparison(examples)
         pairs = Pairs(other, self._rules, comparison, wants_each=self._as_json)
         before, after = self._decider(other), self._decider(self._rules)
@@ -106,4 +108,4 @@ class Run:
 
     def _say_result(self, found: Comparison, names: tuple[str, str], width: int) -> bool:
         self._say(summary_json(found, *names) if self._as_json else to_text(found, *names, width))
-        return not found.different
+        return bool(found.records) and not found.different

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import sys
+from io import BufferedReader, BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from consumer.commands.cli import app
+from consumer.errors import CdcError, ConfigError
+from consumer.events.record import SourceRecord
+from consumer.source import recording
 
 FIELD = Path(__file__).parents[2] / "recordings" / "field"
 
@@ -30,6 +36,60 @@ def test_it_follows_the_database_that_is_set_else_the_first(
     left = [each["reason"] for each in found if each["outcome"] == "ignored"]
     assert all("which is not consumed" in reason for reason in left)
     assert len(left) == 2 - (taken is not None)
+
+
+def ran(*args: str) -> tuple[int, str]:
+    """The exit code, and what was said or raised."""
+    found = CliRunner().invoke(app, ["plan", *args])
+    assert found.exception is None or isinstance(found.exception, CdcError | SystemExit), found.exception
+    fault = found.exception if isinstance(found.exception, CdcError) else None
+    return (
+        (found.exit_code, found.stdout) if fault is None else (2 if isinstance(fault, ConfigError) else 1, str(fault))
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"garbage", "no JSON"),
+        (b'["a"]', "no JSON object"),
+        (b'{"topic": 1}', "topic: should be str"),
+        (b'{"topic": "a", "partition": 0, "off', "no JSON"),
+    ],
+)
+def test_a_damaged_recording_is_no_difference(tmp_path: Path, line: bytes, said: str) -> None:
+    """Exit code 1 would say that records are decided otherwise."""
+    file = tmp_path / "changes.jsonl"
+    file.write_bytes((FIELD / "u-two-databases.jsonl").read_bytes() + line + b"\n")
+    code, text = ran(str(file), "--against", "reference")
+    assert (code, text.startswith(f"FILE: {file}, line 3: ")) == (2, True)
+    assert said in text
+
+
+def test_a_recording_in_a_pipe_may_be_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def piped(given: bytes) -> list[SourceRecord]:
+        reader = BufferedReader(BytesIO(given))  # as standard input is
+        monkeypatch.setattr(sys, "stdin", TextIOWrapper(reader))
+        return list(recording.read(Path("-")))
+
+    plain = (FIELD / "u-two-databases.jsonl").read_bytes()
+    assert piped(gzip.compress(plain)) == piped(plain) != []
+    with pytest.raises(ConfigError, match="standard input: a damaged or incomplete gzip file"):
+        piped(gzip.compress(plain)[:-9])
+    with pytest.raises(ConfigError, match="standard input, line 1: not a line of a recording"):
+        piped(b"garbage")
+
+
+def test_nothing_compared_is_no_proof(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_bytes(b"")
+    code, text = ran(str(empty), "--against", "reference")
+    assert (code, text.splitlines()[1]) == (1, "no record was compared, so this says nothing about them")
+
+
+def test_the_option_with_a_mapping_that_is_not_there_is_named() -> None:
+    code, text = ran(str(FIELD / "u-two-databases.jsonl"), "--against", "nowhere.toml")
+    assert (code, text.partition(" (")[0]) == (2, "--against: nowhere.toml: No such file or directory")
 
 
 def test_one_that_can_not_be_read_among_others() -> None:

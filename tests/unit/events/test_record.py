@@ -74,7 +74,7 @@ def test_a_bad_file_is_named(tmp_path: Path) -> None:
         list(recording.read(tmp_path / "absent"))
     path = tmp_path / "bad.jsonl"
     path.write_text("\n{}\n")
-    with pytest.raises(Undecodable, match="line 2"):
+    with pytest.raises(ConfigError, match=r"bad\.jsonl, line 2: topic: should be str"):
         list(recording.read(path))
     broken = tmp_path / "broken.gz"
     broken.write_bytes(b"\x1f\x8b no gzip")
