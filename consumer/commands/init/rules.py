@@ -26,7 +26,7 @@ def balance_of(users: UsersProposal, choices: Choices, reference: Rules) -> tupl
     """
     table = users.source
     if chosen := choices.balance.get(table.name) or choices.balance.get(""):
-        return _chosen(table, chosen)
+        return _chosen(table, chosen, users.table.key)
     money = [each.mapped.name for each in users.columns if each.mapped and each.mapped.kind is Kind.MONEY]
     if reference.balance_field in money:
         return reference.balance_field, "its name, as in the reference mapping"
@@ -109,14 +109,14 @@ def _has_effect(each: Consequence) -> bool:
     return bool(each.stamps or each.portfolio or each.clears or each.channels)
 
 
-def _chosen(table: CatalogueTable, name: str) -> tuple[str, str]:
-    column = table.column(name)
+def _chosen(table: CatalogueTable, name: str, key: str) -> tuple[str, str]:
+    column, numbers = table.column(name), [each for each in _numbers(table) if each != key]
     if column is None:
-        raise ConfigError("--balance", f"{table.name} has no column {name}", allowed=", ".join(_numbers(table)))
-    if name not in _numbers(table):
-        problem = f"{table.name}.{name} has the type {column.type}"
+        raise ConfigError("--balance", f"{table.name} has no column {name}", allowed=", ".join(numbers))
+    if name not in numbers:
+        problem = f"{table.name}.{name} " + ("is the user's id" if name == key else f"has the type {column.type}")
         problem += "" if column.is_sent else f": {why_unreadable(column)}"
-        raise ConfigError("--balance", problem, allowed=", ".join(_numbers(table)) or "a DECIMAL column")
+        raise ConfigError("--balance", problem, allowed=", ".join(numbers) or "a DECIMAL column")
     return name, "given with an option"
 
 

@@ -219,6 +219,7 @@ def test_evidence_for_both_is_a_question() -> None:
         ({"done": "ledger"}, "--done: 'ledger' does not have the form"),
         ({"balance": "a.b.c"}, "--balance: 'a.b.c' is no column"),
         ({"balance": "nope"}, "--balance: customers has no column nope"),
+        ({"balance": "customer_id"}, r"--balance: customers.customer_id is the user's id"),
         ({"balance": "email"}, r"--balance: customers.email has the type varchar\(100\)"),
         ({"group": "nope"}, "--group: no field nope"),
         (
