@@ -72,8 +72,9 @@ def plan(
     is.
     """
     _check(file, begin, end, against, against_recording)
-    if save is not None and (same := [each for each in (file, against_recording) if each == save]):
-        raise ConfigError("--save", f"{same[0]} is read too", fix="give another file")
+    read = (file, against_recording, mapping_file, Path(against), schemas, config_file)
+    if save is not None and save in read:
+        raise ConfigError("--save", f"{save} is read too", fix="give another file")
     settings = settings_of(
         config_file,
         mapping_file,

@@ -32,14 +32,12 @@ class _Head(msgspec.Struct):
 def writer(path: Path) -> Iterator[Callable[[SavedDecision], None]]:
     """Create a file, with gzip if its name ends with .gz; the block writes decisions to it.
 
+    If the block fails, an earlier file of this name is as it was: another version may have written it.
+
     Raises:
         ConfigError: the file can't be created.
     """
-    try:
-        opened = path.open("wb")
-    except OSError as error:
-        raise ConfigError("--save", f"{path}: {error.strerror}", allowed="a file that can be written") from None
-    with opened as raw:
+    with _replaced(path) as raw:
         # No time and no name in the gzip header, so that the same decisions give the same file.
         out: IO[bytes] = (
             gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0)  # type: ignore[assignment]
@@ -50,6 +48,27 @@ def writer(path: Path) -> Iterator[Callable[[SavedDecision], None]]:
         yield lambda decision: _write(out, decision)
         if out is not raw:
             out.close()
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[IO[bytes]]:
+    """A new file beside ``path`` that takes its place after the block; a device or a pipe is written as it is."""
+    is_file = path.is_file() or not path.exists()
+    target = path.resolve() if is_file else path
+    part = target.with_name(f"{target.name}.part") if is_file else target
+    try:
+        opened = part.open("wb")
+    except OSError as error:
+        raise ConfigError("--save", f"{path}: {error.strerror}", allowed="a file that can be written") from None
+    try:
+        with opened:
+            yield opened
+        if is_file:
+            part.replace(target)
+    except BaseException:
+        if is_file:
+            part.unlink(missing_ok=True)
+        raise
 
 
 def _write(out: IO[bytes], decision: SavedDecision) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from consumer.commands.plan.columns import side_by_side
 from consumer.commands.plan.comparison import Comparison, RecordDifference, Times
 from consumer.commands.plan.comparison_text import to_text
 from consumer.commands.plan.pairs import Pairs
+from consumer.errors import ConfigError
 from consumer.events.record import SourceRecord
 from consumer.mapping.file import parse, to_toml
 from consumer.mapping.reference import reference
@@ -228,6 +230,18 @@ def run(*arguments: object, code: int = 0) -> str:
     return ran.output
 
 
+def test_a_run_that_fails_keeps_the_decisions_that_were_saved_before(tmp_path: Path) -> None:
+    """They may be of the old version, which is gone."""
+    file, damaged = tmp_path / "decisions.jsonl", tmp_path / "changes.jsonl"
+    run(STORY, "--save", file)
+    before = file.read_bytes()
+    damaged.write_bytes(gzip.decompress(STORY.read_bytes()) + b"garbage")
+    ran = CliRunner().invoke(app, ["plan", str(damaged), "--save", str(file)])
+    assert isinstance(ran.exception, ConfigError)
+    assert file.read_bytes() == before
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["changes.jsonl", "decisions.jsonl"]
+
+
 def test_decisions_are_saved_and_compared(tmp_path: Path) -> None:
     file = tmp_path / "decisions.jsonl.gz"
     assert run(STORY, "--save", file) == f"22 decisions in {file}\n"
@@ -266,6 +280,8 @@ def test_decisions_about_other_records_are_refused(tmp_path: Path) -> None:
         ("--from", "1h", "--against-recording", STORY),
         (STORY, "--against", "reference", "--against-recording", STORY),
         ("decisions", "--save", "decisions"),
+        (STORY, "--mapping", "decisions", "--save", "decisions"),
+        (STORY, "--against", "decisions", "--save", "decisions"),
         (STORY, "--against-recording", "decisions", "--save", "decisions"),
     ],
 )
