@@ -68,8 +68,8 @@ def plan(
 ) -> None:
     """Show what would follow from recorded changes, or from live topics (--from), and why. Changes nothing.
 
-    Avro needs the registry. With --against or --against-recording: what is decided otherwise; exit code 1 if anything
-    is.
+    With --against or --against-recording it shows only what is decided otherwise. Exit code 1 if anything is.
+    Avro needs the registry, or --schemas.
     """
     _check(file, begin, end, against, against_recording)
     read = (file, against_recording, mapping_file, Path(against), schemas, config_file)

@@ -126,13 +126,15 @@ class Screen:
 
     def _table(self, table: Table) -> RenderableType:
         widths = _widths([table.columns, *(row.cells for row in table.rows)])
-        indent = _GAP if any(row.level for row in table.rows) else 0
+        marks = [self._mark(row.level) for row in table.rows]
+        widest = max(map(len, marks), default=0)
+        indent = widest + 1 if widest else 0
         if indent + sum(widths) + _GAP * (len(widths) - 1) > self.console.width:
             return Group(*self._stacked(table, indent))
         lines: list[RenderableType] = [_indented(Text(_line(table, table.columns, widths), "dim"), indent)]
-        for row in table.rows:
+        for mark, row in zip(marks, table.rows, strict=True):
             cells = Text(_line(table, row.cells, widths))
-            lines.append(Text.assemble(self._mark(row.level), " ", cells) if indent else cells)
+            lines.append(Text.assemble(mark, " " * (indent - len(mark)), cells))
             if row.note:
                 lines.append(_indented(Text(row.note, _STYLES[row.level] if row.level else ""), indent + _GAP))
         return Group(*lines)

@@ -96,6 +96,17 @@ def test_a_terminal_without_these_symbols_gets_words(encoding: str, mark: str) -
     assert out.getvalue().rstrip() == f"{mark} a: b"
 
 
+def test_columns_are_below_their_names_also_with_words_for_symbols() -> None:
+    class Out(StringIO):
+        encoding = "latin-1"
+
+    out = Out()
+    rows = [Row(["a", "1"], level=Level.OK), Row(["b", "2"], level=Level.WARNING)]
+    Screen(Console(file=out, width=80, force_terminal=True, color_system=None)).show(Table(["x", "y"], rows))
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert lines == ["        x  y", "ok      a  1", "warning b  2"]
+
+
 def test_colours_only_on_a_terminal() -> None:
     for is_terminal in (True, False):
         out = StringIO()
