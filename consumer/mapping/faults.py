@@ -16,6 +16,7 @@ from consumer.errors import InvalidValue
 from consumer.events.value import Kind, canonical
 from consumer.mapping.keys import check_template, check_user_type, collision, covers
 from consumer.mapping.rules import RESERVED_FIELDS, WRITTEN_FIELDS, Column, Consequence, LinkedTable, Rules, UserTable
+from consumer.mapping.streams import stream_faults
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -47,6 +48,7 @@ def faults(rules: Rules) -> Iterator[Fault]:
     yield from invalid
     if not invalid:
         yield from _shared_keys(rules)
+        yield from _streams(rules)
 
 
 def _tables(rules: Rules) -> Iterator[Fault]:
@@ -195,6 +197,15 @@ def _channels(rules: Rules) -> Iterator[Fault]:
     for path, each in _rules_with_paths(rules):
         named += [((*path, "channels", index), channel) for index, channel in enumerate(each.channels)]
     yield from _empty(named, "the name of a channel")
+
+
+def _streams(rules: Rules) -> Iterator[Fault]:
+    if rules.streams is None:
+        return
+    templates = (*(getattr(rules.names, name) for name in _STATE), *rules.derived())
+    types = [table.user_type for table in rules.tables]
+    for each in stream_faults(rules.streams, rules.channels(), templates, types):
+        yield Fault(("streams", *each.path), each.problem, each.allowed)
 
 
 def _rules_with_paths(rules: Rules) -> Iterator[tuple[Path, Consequence]]:

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeAlias, get_args, get_type_hints
 
 import tomli_w
@@ -147,6 +148,7 @@ def _keys(path: KeyPath) -> set[str]:
     kind: Any = Rules
     for part in path:
         kind = get_args(kind)[0] if isinstance(part, int) else get_type_hints(kind)[part]
+        kind = next(iter(get_args(kind)), kind) if isinstance(kind, UnionType) else kind
     return {field.name for field in dataclasses.fields(kind)} | ({"extends"} if kind is Rules else set())
 
 
@@ -189,7 +191,7 @@ def plain(rules: Rules) -> dict[str, Any]:
     plain = {
         field.name: _value(getattr(rules, field.name), complete=True)
         for field in dataclasses.fields(rules)
-        if field.name not in _SETTINGS
+        if field.name not in _SETTINGS and getattr(rules, field.name) is not None
     }
     for name, implied in _IMPLIED.items():
         plain[name] = {key: value for key, value in plain[name].items() if value != implied.get(key)}

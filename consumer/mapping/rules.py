@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from consumer.events.event import PLACEHOLDER
 from consumer.events.value import Kind
+from consumer.mapping.streams import Streams
 
 MESSAGE_FIELDS = frozenset(
     {"event_id", "event_type", "user_id", "user_type", "updated_fields", "group_changed", "old_group", "new_group"}
@@ -163,7 +164,8 @@ class Rules:
     field of the messages about groups; empty: there are no groups. ``epoch``: set by the operator; a higher epoch
     is newer than every stored version. ``accept_missing_before``: treat an update without its old row image as a
     change of every mapped column. ``databases``: the databases (PostgreSQL: schemas) whose rows are applied; empty:
-    all. ``placeholder``: the text that Debezium sends for a value that the database did not send.
+    all. ``placeholder``: the text that Debezium sends for a value that the database did not send. ``streams``: None if
+    messages are only published.
     """
 
     tables: tuple[UserTable, ...]
@@ -178,6 +180,7 @@ class Rules:
     balance_ttl_s: int = 3600
     epoch: int = 0
     accept_missing_before: bool = False
+    streams: Streams | None = None
     databases: frozenset[str] = frozenset()
     placeholder: str = PLACEHOLDER
 
@@ -212,6 +215,10 @@ class Rules:
         rules = (*self.consequences, self.profile, self.outside)
         every = (self.names.lifecycle_channel, *(channel for rule in rules for channel in rule.channels))
         return tuple(dict.fromkeys(every))
+
+    def stream_keys(self) -> tuple[str, ...]:
+        """The stream of each channel; empty without streams."""
+        return () if self.streams is None else tuple(map(self.streams.key_of, self.channels()))
 
     def wildcards(self) -> tuple[str, ...]:
         """The prefixes of the derived keys that are cleared by prefix, such as ``financial_summary:``."""

@@ -14,14 +14,15 @@ SENT_AGAIN, OTHER_DATABASE = "sent_again", "other_database"
 OUTCOMES = (APPLIED, "duplicate", "stale", SENT_AGAIN, JOINED, "nothing", "ignored", DEAD_LETTER, OTHER_DATABASE)
 UNKNOWN = "unknown"
 """The table of a record whose table is not known, in a topic with several tables or with none that is known."""
-KINDS = ("config", "balance", "update", "remove", "clear", "publish")
+KINDS = ("config", "balance", "update", "remove", "clear", "publish", "add")
 
 
 @dataclass(slots=True)
 class BatchCounts:
     """Counts for one batch.
 
-    ``effects``: by kind; ``clear`` counts deleted keys, ``publish`` counts messages. ``committed_ms`` and
+    ``effects``: by kind; ``clear`` counts deleted keys, ``publish`` counts messages, ``add`` counts entries of streams;
+    ``entries`` counts these by channel. ``committed_ms`` and
     ``appended_ms``: the source's and Kafka's times of applied changes. ``reached_ms``: the source's time of the last
     record of each partition. All times are UTC milliseconds.
     """
@@ -29,6 +30,7 @@ class BatchCounts:
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     dead_letters: Counter[tuple[str, str]] = field(default_factory=Counter)
     effects: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    entries: Counter[str] = field(default_factory=Counter)
     committed_ms: list[int] = field(default_factory=list)
     appended_ms: list[int] = field(default_factory=list)
     reached_ms: dict[Partition, int] = field(default_factory=dict)
@@ -82,7 +84,13 @@ def _count_applied(results: Sequence[RecordResult], found: BatchCounts) -> None:
         effects["update"] += count * (applied.updated is True)
         effects["remove"] += count * bool(shape.removed)
         effects["clear"] += count * applied.cleared
-        effects["publish"] += count * len(shape.channels)
+        if not shape.has_streams:
+            effects["publish"] += count * len(shape.channels)
+            continue
+        for channel in shape.channels:
+            effects["publish"] += count * channel.is_published
+            effects["add"] += count * bool(channel.stream)
+            found.entries[channel.name] += count * bool(channel.stream)
 
 
 def _time_ms(result: RecordResult) -> int:

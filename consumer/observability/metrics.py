@@ -61,6 +61,7 @@ class Metrics(Observer, Collector):
         self._effects = Counter("cdc_effects", "Effects in Redis", ["kind"], registry=own)
         for kind in KINDS:
             self._effects.labels(kind)
+        self._entries = Counter("cdc_stream_entries", "Entries added to streams", ["channel"], registry=own)
         self._from_commit = Latency("cdc_commit_to_redis_seconds", "From the source's commit time to Redis' answer")
         self._from_append = Latency("cdc_append_to_redis_seconds", "From Kafka's timestamp to Redis' answer")
         self._dead = Counter("cdc_dead_letters", "Dead letters written", ["table", "reason"], registry=own)
@@ -144,6 +145,8 @@ class Metrics(Observer, Collector):
                 counter.labels(*labels).inc(count)
         for kind, count in found.effects.items():
             self._effects.labels(kind).inc(count)
+        for channel, count in found.entries.items():
+            self._entries.labels(channel).inc(count)
         self._from_commit.observe(found.committed_ms, now)
         self._from_append.observe(found.appended_ms, now)
         self._lag.done(found.reached_ms)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId, render
 from consumer.planning.message import with_details
-from consumer.planning.shape import TIME, Assigned, Extent, Mode, PlanShape, changed_shape
+from consumer.planning.shape import TIME, Assigned, Channel, Extent, Mode, PlanShape, changed_shape
 
 Fields: TypeAlias = Mapping[str, str]
 
@@ -67,10 +67,13 @@ class Invalidate(msgspec.Struct, frozen=True):
 
 
 class Publish(msgspec.Struct, frozen=True):
-    """Send ``body`` to the subscribers of ``channel``."""
+    """Send ``body`` to the subscribers of ``channel``, and add it to ``stream``, as :class:`Channel` says."""
 
     channel: str
     body: str
+    stream: str = ""
+    maxlen: int = 0
+    is_published: bool = True
 
 
 class Nothing(msgspec.Struct, frozen=True):
@@ -170,7 +173,10 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     @property
     def messages(self) -> tuple[Publish, ...]:
         """One message for each channel."""
-        return tuple(Publish(channel, self.bodies[at]) for channel, at in self.shape.channels)
+        return tuple(
+            Publish(each.name, self.bodies[each.at], each.stream, each.maxlen, each.is_published)
+            for each in self.shape.channels
+        )
 
     def key(self, template: str) -> str:
         """The user's key, from its template."""
@@ -178,8 +184,10 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
 
     def publishing(self, messages: Sequence[Publish]) -> Plan:
         """The plan with other messages."""
-        channels = tuple((each.channel, at) for at, each in enumerate(messages))
-        shape = changed_shape(self.shape, channels=channels)
+        channels = (
+            Channel(each.channel, at, each.stream, each.maxlen, each.is_published) for at, each in enumerate(messages)
+        )
+        shape = changed_shape(self.shape, channels=tuple(channels))
         return replace(self, shape=shape, bodies=tuple(each.body for each in messages))
 
     def with_details(self, details: Mapping[str, object]) -> Plan:
@@ -189,8 +197,14 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         return replace(self, bodies=tuple(with_details(body, details) for body in self.bodies))
 
     def repeated(self) -> Plan:
-        """The plan without its messages, for a plan that was applied before."""
-        return replace(self.publishing(()), is_repeated=True)
+        """The plan without its messages, for a plan that was applied before.
+
+        Its entries of streams stay: a server that lost the plan lost them too, and a reader can still get them.
+        """
+        if not self.shape.has_streams:
+            return replace(self.publishing(()), is_repeated=True)
+        kept = [replace(each, is_published=False) for each in self.messages if each.stream]
+        return replace(self.publishing(kept), is_repeated=True)
 
     def in_mode(self, mode: Mode) -> Plan:
         """The plan in another mode."""

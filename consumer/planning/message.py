@@ -80,6 +80,18 @@ def body(
     return _encode(message).decode()
 
 
+class _Identified(msgspec.Struct, gc=False):
+    event_id: str
+
+
+_decode = msgspec.json.Decoder(_Identified).decode
+
+
+def event_id_of(text: str) -> str:
+    """The ``event_id`` of the message ``text``."""
+    return _decode(text).event_id
+
+
 def with_details(text: str, details: Mapping[str, object]) -> str:
     """The message ``text`` with details from linked rows of the same database transaction."""
     return f"{text[:-1]},{_encode(details).decode()[1:]}"  # no detail has the name of one of the message's fields

@@ -58,6 +58,8 @@ def _lines(plan: Plan, joined: str) -> Iterator[tuple[str, str]]:
     yield from (("clear", f"{prefix}*") for prefix in plan.cleared.prefixes)
     for message in plan.messages:
         yield "publish", _message(message, joined)
+        if message.stream:
+            yield "add to", f"{message.stream}  the same message, MAXLEN ~ {message.maxlen}"
     if plan.unreadable:
         yield "leave", f"what can't be read: {', '.join(plan.unreadable)}"
 

@@ -66,11 +66,13 @@ class SavedInvalidate(msgspec.Struct, frozen=True, tag_field="effect", tag="inva
     patterns: tuple[str, ...]
 
 
-class SavedPublish(msgspec.Struct, frozen=True, tag_field="effect", tag="publish"):
+class SavedPublish(msgspec.Struct, frozen=True, tag_field="effect", tag="publish", omit_defaults=True):
     """:class:`consumer.planning.effect.Publish`; ``message``: the JSON text of the message."""
 
     channel: str
     message: msgspec.Raw
+    stream: str = ""
+    maxlen: int = 0
 
 
 SavedEffect: TypeAlias = SavedUpsert | SavedPut | SavedUpdate | SavedRemove | SavedInvalidate | SavedPublish
@@ -194,4 +196,4 @@ def _effects(plan: Plan) -> Iterator[SavedEffect]:
     if cleared.keys or cleared.prefixes:
         yield SavedInvalidate(cleared.keys, tuple(f"{prefix}*" for prefix in cleared.prefixes))
     for message in plan.messages:
-        yield SavedPublish(message.channel, msgspec.Raw(message.body.encode()))
+        yield SavedPublish(message.channel, msgspec.Raw(message.body.encode()), message.stream, message.maxlen)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -49,6 +49,21 @@ class Extent(StrEnum):
     PART = "part"
 
 
+class Channel(NamedTuple):
+    """Where a message of a plan goes.
+
+    ``at``: the place of the message in the plan. ``stream``: the key of the stream that gets the message too, "" if
+    none does; it keeps about ``maxlen`` entries. ``is_published``: false if subscribers got the message before, and
+    only the stream may lack it.
+    """
+
+    name: str
+    at: int
+    stream: str = ""
+    maxlen: int = 0
+    is_published: bool = True
+
+
 class PlanShape(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """What all plans of one kind have in common. Keys are templates; "" is a key that is not written.
 
@@ -56,7 +71,7 @@ class PlanShape(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     created. ``gone``: fields that the config hash must not have. ``balance_value``: the name of the balance's value.
     ``update``: a hash that something else creates; it gets the fields ``updated`` only if it exists. ``is_kept``: store
     these fields in the guard too. ``removed``: the keys of a deleted user. ``cleared``: derived keys; a ``*`` at the
-    end means all keys with that prefix. ``channels``: each with the place of its message in the plan.
+    end means all keys with that prefix. ``channels``: where the messages go.
     ``is_financial``: an update of an amount of money; its messages get details from linked rows. ``reasons``: the rules
     that caused the effects, for people.
 
@@ -80,7 +95,7 @@ class PlanShape(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     is_kept: bool = False
     removed: Templates = ()
     cleared: Templates = ()
-    channels: tuple[tuple[str, int], ...] = ()
+    channels: tuple[Channel, ...] = ()
     is_financial: bool = False
     reasons: tuple[str, ...] = ()
 
@@ -88,11 +103,14 @@ class PlanShape(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """The reasons as one text."""
     prefixes: tuple[tuple[str, ...], ...] = ()
     """The prefixes among ``cleared``: the texts before and after the id."""
+    has_streams: bool = False
+    """Whether a message goes to a stream."""
 
     def __post_init__(self) -> None:
         wildcards = (each[:-1] for each in self.cleared if each.endswith("*"))
         prefixes = tuple(parts_around_id(each, self.user_type) for each in wildcards)
         msgspec.structs.force_setattr(self, "prefixes", prefixes)
+        msgspec.structs.force_setattr(self, "has_streams", any(each.stream for each in self.channels))
         msgspec.structs.force_setattr(self, "reason", "; ".join(self.reasons))
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from consumer.events.event import Operation
 from consumer.mapping.rules import Consequence, Rules, UserTable
-from consumer.planning.shape import TIME, Assigned, Extent, Mode, PlanShape, shared
+from consumer.planning.shape import TIME, Assigned, Channel, Extent, Mode, PlanShape, shared
 
 _MOST_KNOWN = 4096
 
@@ -90,7 +90,7 @@ def appeared_shape(
             update=rules.names.portfolio,
             updated=_portfolio(applied),
             cleared=rules.derived() if is_read else (),
-            channels=() if is_read else ((rules.names.lifecycle_channel, 0),),
+            channels=() if is_read else (channel_of(rules, rules.names.lifecycle_channel),),
             reasons=("snapshot read" if is_read else "user created",),
         )
     )
@@ -108,10 +108,17 @@ def deleted_shape(rules: Rules, table: UserTable) -> PlanShape:
             extent=Extent.WHOLE,
             removed=(names.config, names.balance, names.portfolio),
             cleared=rules.derived(),
-            channels=((names.lifecycle_channel, 0),),
+            channels=(channel_of(rules, names.lifecycle_channel),),
             reasons=("user deleted",),
         )
     )
+
+
+def channel_of(rules: Rules, name: str, at: int = 0) -> Channel:
+    """Where the message at ``at`` goes: to the channel ``name``, and to its stream, if there is one."""
+    if (streams := rules.streams) is None:
+        return Channel(name, at)
+    return Channel(name, at, streams.key_of(name), streams.limit_of(name))
 
 
 _Applied = tuple[tuple[Consequence, tuple[str, ...]], ...]
@@ -138,16 +145,19 @@ def _portfolio(applied: _Applied) -> Assigned:
 
 def _messages(
     rules: Rules, fields: tuple[str, ...], outside: tuple[str, ...], applied: _Applied, is_group_changed: bool
-) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
+) -> tuple[tuple[Channel, ...], tuple[str, ...]]:
     """One message for each channel, whatever the number of rules that name the channel."""
     is_money_only = rules.financial.issuperset(fields) and not outside
     channels = _each_once(rule.channels for rule, _ in applied)
     of_groups = rules.names.group_channel
-    others = tuple((channel, 0) for channel in channels if channel != of_groups)
+    others = tuple(channel_of(rules, channel) for channel in channels if channel != of_groups)
     event_type = "balance_change" if is_money_only else "admin_user_update"
     if not is_group_changed or of_groups not in channels:
         return others, (event_type,) if others else ()
-    return tuple((each, 1 if each == of_groups else 0) for each in channels), (event_type, "user_group_change")
+    return tuple(channel_of(rules, each, int(each == of_groups)) for each in channels), (
+        event_type,
+        "user_group_change",
+    )
 
 
 def _image(table: UserTable, row: tuple[str, ...]) -> tuple[str, ...]:

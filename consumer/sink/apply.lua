@@ -1,6 +1,6 @@
 -- Applies one plan, whole or not at all. The guard's rule is compare in guard/version.py; a test proves the two equal.
 --
--- KEYS  guard, [config], [balance], [a hash to update only if it exists], removed..., cleared...
+-- KEYS  guard, [config], [balance], [a hash to update only if it exists], streams..., removed..., cleared...
 -- ARGV  1 the plan's shape: JSON text, parsed once and kept   2 version
 --       3 '' or '=' and the version that must stand in the guard, '=' alone for none; or '<' and an offset: a rebuild
 --         has read its partition up to there, and has seen every version below
@@ -12,9 +12,12 @@
 --       changed, whole, update: field, number of its value, ...   gone: fields that a rebuilt hash must not have
 --       balance: number of its value, ttl: seconds   removed: how many keys   keep: the update's fields go to the guard
 --       messages: channel, number of its body, ...   guard_ttl: seconds the guard outlives a deleted user
+--       streams: for each message the number of its stream's key (0 none) and MAXLEN; absent without streams. A message
+--         without a channel was published before, and is only added. event_id: number of its value; the user is next
 -- In the guard, beside the version of each table: '+field' of a linked table, kept for a hash that is made later;
 -- '!table' the mark of a change that could not be applied; '>table' how many messages of a version were sent, and on a
--- cluster also that the keys in other slots are still to be written.
+-- cluster also that the keys in other slots are still to be written. '1+3|…': one message was sent, and the next one was
+-- published to three subscribers, but could not be added to its stream.
 -- A plan of extent changed comes without the whole image, for the hash most often exists. If it does not, the reply is
 -- 'absent', nothing was done, and the plan comes again with the image.
 -- Reply  a change that was applied to a hash that existed, or to a balance in another slot: one number, of the
@@ -41,6 +44,7 @@ local config, balance, update, config_exists, update_exists -- set by find_keys
 local is_again -- a rebuild writes the version that stands there once more
 local is_taken -- the guard has the new version, and the plan is not yet carried out
 local differed, sent, reached, cleared
+local told -- subscribers that a message reached which is not in its stream yet
 local shapes, kept_shapes = {}, 0
 -- Where the last version that was taken apart has its topic, and its epoch; see is_next.
 local place, epoch = 1, ''
@@ -194,7 +198,9 @@ local function take_guard()
   local new = version
   if is_again or args[3] ~= '' and sub(args[3], 1, 1) == '=' then new = string.gsub(stored or '', '|d$', '') end
   if new ~= '' and shape.removed > 0 then new = new .. '|d' end
-  if pending and shape.part == '' and is_of(pending_version, candidate) then sent = tonumber(match(pending, '^%d+')) end
+  if pending and shape.part == '' and is_of(pending_version, candidate) then
+    sent, told = tonumber(match(pending, '^%d+')), tonumber(match(pending, '^%d+%+(%d+)|'))
+  end
   -- Of a user of whom no record was applied there is no version to keep.
   if new ~= '' then call('HSET', guard, field, new) end
   is_taken = true
@@ -204,7 +210,9 @@ end
 -- that were sent are not sent again then.
 local function put_guard_back()
   if stored then call('HSET', guard, field, stored) else call('HDEL', guard, field) end
-  if sent > 0 then call('HSET', guard, shape.pending, sent .. '|' .. version) end
+  if sent > 0 or told then
+    call('HSET', guard, shape.pending, sent .. (told and '+' .. told or '') .. '|' .. version)
+  end
 end
 
 local function has_other_table()
@@ -254,10 +262,20 @@ local function hash_exists(key, may_be_other)
   return kind == 'hash'
 end
 
+local function check_streams()
+  local streams = shape.streams
+  for i = 1, #streams, 2 do
+    local key = keys[streams[i]]
+    local kind = key and kind_of(key)
+    if key and kind ~= 'stream' and kind ~= 'none' then error({err = 'WRONGTYPE ' .. key .. ' is no stream'}) end
+  end
+end
+
 local function find_keys()
   config, balance, update = keys[shape.config], keys[shape.balance_key], keys[shape.update_key]
   config_exists = hash_exists(config)
   update_exists = hash_exists(update, shape.keep) -- fields that are kept in the guard wait there until the hash is made
+  if shape.streams then check_streams() end
 end
 
 -- The reply if the plan can't be carried out as it came; else nothing.
@@ -314,8 +332,33 @@ local function forget_kept_fields()
   end
 end
 
+-- consumer/sink/streams.py reads the entries, and writes them on a cluster.
+local function add(stream, maxlen, body)
+  local id, user = args[VALUES + shape.event_id], args[VALUES + shape.event_id + 1]
+  if told then
+    call('XADD', stream, 'MAXLEN', '~', maxlen, '*', 'event_id', id, 'user', user, 'message', body, 'receivers', told)
+  else
+    call('XADD', stream, 'MAXLEN', '~', maxlen, '*', 'event_id', id, 'user', user, 'message', body)
+  end
+end
+
+-- As send, and adds each message to its stream.
+local function send_and_add()
+  local messages, streams = shape.messages, shape.streams
+  for i = 1 + 2 * sent, #messages, 2 do
+    local channel, body, stream = messages[i], args[VALUES + messages[i + 1]], keys[streams[i]]
+    if channel ~= '' and not told then
+      told = call('PUBLISH', channel, body)
+      reached = reached + told
+    end
+    if stream then add(stream, streams[i + 1], body) end
+    sent, told = sent + 1, nil
+  end
+end
+
 -- Sends the messages that were not sent before.
 local function send()
+  if shape.streams then return send_and_add() end
   local messages = shape.messages
   for i = 1 + 2 * sent, #messages, 2 do
     reached = reached + call('PUBLISH', messages[i], args[VALUES + messages[i + 1]])
@@ -536,6 +579,9 @@ local function prepared(text)
   if #found.changed + #found.whole > 0 then found.config, at = at, at + 1 end
   if found.balance then found.balance_key, at = at, at + 1 end
   if #found.update > 0 then found.update_key, at = at, at + 1 end
+  for i = 1, found.streams and #found.streams or 0, 2 do
+    if found.streams[i] > 0 then at = at + 1 end
+  end
   found.first_removed = at
   -- Nothing that carry_out does for a deleted user, a linked table or another slot of a cluster.
   found.is_simple = found.removed == 0 and not found.keep and found.part ~= 'other_slot'
@@ -560,6 +606,7 @@ return function(all_keys, all_arguments)
   shape = shapes[args[1]] or shape_of(args[1])
   guard, field, version, mode = keys[1], shape.table, args[2], shape.mode
   deleted, was_due, is_again, is_taken, differed, sent, reached, cleared = false, false, false, false, nil, 0, 0, 0
+  told = nil
   local is_done, reply = protected(shape.step)
   if is_done then return reply end
   if is_taken then

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
+from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -17,6 +18,7 @@ from consumer.guard.version import Verdict
 from consumer.mapping.keys import parts_around_id
 from consumer.pipeline.protocols import Applied
 from consumer.planning.effect import Plan
+from consumer.planning.message import event_id_of
 from consumer.planning.shape import TIME, Assigned, Extent, Mode, PlanShape
 from consumer.settings.sections import Guard
 
@@ -77,6 +79,7 @@ class _Prepared(NamedTuple):
     ``size``: the number of words before the version: the number of keys, the keys, the shape. ``key_count``: the number
     of keys, encoded. ``keys``: the encoded keys; the id belongs between the parts. ``shape``: its encoded text.
     ``values``: the names of the values that are sent. ``has_time``: the time of the change is sent behind them.
+    ``has_streams``: then the ``event_id`` and the user.
     """
 
     size: int
@@ -85,6 +88,7 @@ class _Prepared(NamedTuple):
     shape: str
     values: tuple[str, ...]
     has_time: bool
+    has_streams: bool
 
 
 class Calls:
@@ -120,6 +124,8 @@ class Calls:
         words = [version, condition, *[values[each] for each in call.values]]
         if call.has_time:
             words.append(plan.time)
+        if call.has_streams:
+            words += event_id_of(plan.bodies[0]), str(plan.user)
         count = call.size + len(words) + len(plan.bodies)
         parts = [call.key_count, number.join(call.keys), call.shape, encoded(words)]
         if derived:
@@ -169,6 +175,8 @@ def _prepare(
     templates += [shape.config] if shape.changed or whole else []
     templates += [shape.balance] if shape.balance else []
     templates += [shape.update] if shape.updated else []
+    first_stream, first_body = len(templates) + 1, len(numbers) + (3 if shape.has_streams else 1)
+    templates += [each.stream for each in shape.channels if each.stream]
     templates += [*shape.removed, *(each for each in shape.cleared if not each.endswith("*"))]
     text: dict[str, object] = {
         "table": shape.table,
@@ -181,14 +189,24 @@ def _prepare(
         "gone": shape.gone,
         "removed": len(shape.removed),
         "keep": shape.is_kept,
-        "messages": [word for channel, at in shape.channels for word in (channel, len(numbers) + 1 + at)],
+        "messages": [word for each in shape.channels for word in (each.name * each.is_published, first_body + each.at)],
         "guard_ttl": guard_ttl,
     }
     if shape.balance:
         text |= {"balance": numbers[shape.balance_value], "ttl": str(shape.balance_ttl_s)}
+    if shape.has_streams:
+        text |= {"streams": _streams(shape, first_stream), "event_id": len(numbers) + 1}
     described = encoded([msgspec.json.encode(text).decode()])
     keys = _keys(templates, shape.user_type, digits)
-    return _Prepared(len(templates) + 2, encoded([str(len(templates))]), keys, described, names, has_time)
+    return _Prepared(
+        len(templates) + 2, encoded([str(len(templates))]), keys, described, names, has_time, shape.has_streams
+    )
+
+
+def _streams(shape: PlanShape, first: int) -> list[str | int]:
+    """For each message the number of its stream's key, counted from ``first``, or 0; and how many entries stay."""
+    numbers = count(first)
+    return [word for each in shape.channels for word in (next(numbers) if each.stream else 0, str(each.maxlen))]
 
 
 def _keys(templates: Sequence[str], user_type: str, digits: int) -> tuple[str, ...]:

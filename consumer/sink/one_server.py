@@ -20,12 +20,14 @@ from consumer.sink.index.scan_index import KeyIndex, ScanIndex, is_tracked
 from consumer.sink.keyspace import OneKeyspace
 from consumer.sink.script import Call, Script, fields_of, pairs_of, raise_first_error
 from consumer.sink.servers import Answers
+from consumer.sink.streams import refuse_other_kinds
 
 
 class OneServer:
     """A single server, as :class:`consumer.sink.servers.Servers`."""
 
     def __init__(self, server: Redis, guard: Guard, rules: Rules, group: str) -> None:
+        self._rules = rules
         self._client = connect(server)
         self._script = Script(server)
         self._calls = Calls(guard)
@@ -39,7 +41,9 @@ class OneServer:
         )
 
     def reach(self) -> Server:
-        return ask_one(self._client)
+        server = ask_one(self._client)
+        refuse_other_kinds(OneKeyspace(self._client), self._rules)
+        return server
 
     def is_reachable(self) -> bool:
         return bool(self._client.ping())

@@ -37,6 +37,8 @@ _REST = {
     "HEXISTS": ("f",),
     "EXPIRE": ("1",),
     "SET": ("v", "EX", "1"),
+    "XADD": ("MAXLEN", "~", "1", "*", "f", "v"),
+    "XRANGE": ("-", "+"),
 }
 
 
@@ -105,6 +107,8 @@ def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Nee
     yield from _on(f"{AUDIT}{group}", "SET GET")
     if any(template.endswith("*") for template in rules.derived()):
         yield Need(("SCAN", "0"))
+    for stream in rules.stream_keys():
+        yield from _on(stream, "TYPE XADD XRANGE")  # XRANGE: for `explain`
     for channel in channels(rules):
         yield Need(("PUBLISH", channel, "m"), channel=channel)
 
@@ -138,7 +142,7 @@ def wanted(rules: Rules, group: str, *, has_functions: bool, is_cluster: bool = 
     templates = (names.guard, names.config, names.portfolio, names.balance, *rules.derived())
     templates += (version_key_of(names.balance),) if is_cluster else ()
     patterns = [*dict.fromkeys(_pattern(template) for template in templates), f"{OFFSETS}*", f"{REPLAY_KEY}*"]
-    patterns += [f"{MEMBERS}*", f"{AUDIT}*"]
+    patterns += [f"{MEMBERS}*", f"{AUDIT}*", *map(_pattern, rules.stream_keys())]
     keys, heard = (f"~{each}" for each in patterns), (f"&{each}" for each in channels(rules))
     # Redis refuses to add patterns to an account that may use all keys or channels, so both are reset first.
     return " ".join([*commands, "resetkeys", *keys, "resetchannels", *heard])

@@ -26,6 +26,7 @@ from consumer.planning.database_row import DatabaseRow
 from consumer.planning.effect import Plan, Publish
 from consumer.planning.message import body
 from consumer.planning.rebuild import rebuild_read
+from consumer.planning.user_shapes import channel_of
 from consumer.settings.sources import Settings
 from consumer.sink import group_databases
 from consumer.sink.client import translate
@@ -203,7 +204,8 @@ class Health:
         user = UserId(table.user_type, row.key)
         fields = {column.field: whole[column.field] for column in table.columns if column.field in whole}
         message = body(row.event(table), user, "admin_user_update", fields)
-        return (Publish(self._rules.names.lifecycle_channel, message),)
+        channel = channel_of(self._rules, self._rules.names.lifecycle_channel)
+        return (Publish(channel.name, message, channel.stream, channel.maxlen),)
 
 
 class _CaughtUpRows:

@@ -43,6 +43,7 @@ class Kind(StrEnum):
     CLEARED = "clear"
     MESSAGE = "publish"
     MESSAGE_FIELD = "in message"
+    STREAM = "add to"
 
     __hash__ = str.__hash__  # Enum's own is a function in Python, which each fact would need
 
@@ -92,8 +93,10 @@ def _of_effect(effect: SavedEffect, user: str) -> Iterator[tuple[Aspect, str]]:
             yield from ((Aspect(Kind.REMOVED, template_of(key, user)), "yes") for key in keys)
         case SavedInvalidate(keys, patterns):
             yield from ((Aspect(Kind.CLEARED, template_of(key, user)), "yes") for key in (*keys, *patterns))
-        case SavedPublish(channel, message):
+        case SavedPublish(channel, message, stream, maxlen):
             yield Aspect(Kind.MESSAGE, channel), bytes(message).decode()
+            if stream:
+                yield Aspect(Kind.STREAM, stream), f"MAXLEN ~ {maxlen}"
 
 
 def _upsert(effect: SavedUpsert, name: str) -> Iterator[tuple[Aspect, str]]:

@@ -31,6 +31,7 @@ _TITLES = {
     Kind.CLEARED: "keys cleared",
     Kind.MESSAGE: "messages",
     Kind.MESSAGE_FIELD: "fields of messages",
+    Kind.STREAM: "entries of streams",
 }
 _FIELDS = (Kind.WRITTEN, Kind.WHOLE, Kind.FILLED, Kind.UPDATED)
 _COUNT = 10
@@ -73,6 +74,7 @@ def summary(found: Comparison) -> str:
         (Kind.STRING, "strings set"),
         (Kind.REMOVED, "keys removed"),
         (Kind.MESSAGE_FIELD, "fields of messages"),
+        (Kind.STREAM, "entries of streams"),
         (Kind.GUARD, "keys with the version"),
         (Kind.USER, "users"),
         (Kind.OUTCOME, "outcomes"),

@@ -69,8 +69,8 @@ class Pairs:
         before, after = old.shape, new.shape
         if not self._have_same_values(old, new) or not _have_same_sources(before, after):
             return None
-        bodies = {channel: new.bodies[at] for channel, at in after.channels}
-        if any(bodies.get(channel, old.bodies[at]) != old.bodies[at] for channel, at in before.channels):
+        bodies = {each.name: new.bodies[each.at] for each in after.channels}
+        if any(bodies.get(each.name, old.bodies[each.at]) != old.bodies[each.at] for each in before.channels):
             return None
         return before, after
 

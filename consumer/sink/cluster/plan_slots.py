@@ -18,7 +18,7 @@ from redis.crc import key_slot
 from consumer.mapping.keys import hash_tag, version_key_of
 from consumer.mapping.rules import Names
 from consumer.planning.effect import Plan
-from consumer.planning.shape import PlanShape, Templates, changed_shape, shared
+from consumer.planning.shape import Channel, PlanShape, Templates, changed_shape, shared
 
 SLOTS = 16_384
 
@@ -82,7 +82,8 @@ class PlanBySlot:
 
     ``in_version_slot``: the plan for the version's slot, with the existing keys ``derived`` to clear there; it has the
     messages only if :attr:`is_whole`. ``in_other_slot``: the plan for the balance, if that is in another slot,
-    ``other_slot``. ``cleared``: keys to clear in other slots.
+    ``other_slot``. ``cleared``: keys to clear in other slots. ``has_streams``: the messages also go to streams, in
+    other slots.
     """
 
     version_slot: int
@@ -91,11 +92,12 @@ class PlanBySlot:
     in_other_slot: Plan | None = None
     other_slot: int = -1
     cleared: tuple[str, ...] = ()
+    has_streams: bool = False
 
     @property
     def is_whole(self) -> bool:
         """Whether all keys are in the slot of the version."""
-        return self.in_other_slot is None and not self.cleared
+        return self.in_other_slot is None and not self.cleared and not self.has_streams
 
 
 def by_slot(plan: Plan, derived: Sequence[str]) -> PlanBySlot:
@@ -104,20 +106,22 @@ def by_slot(plan: Plan, derived: Sequence[str]) -> PlanBySlot:
     near, other, string, far = _split(plan.shape)
     near_keys = tuple(key for key in derived if slot(key) == version_slot)
     far_keys = (*map(plan.key, far), *(key for key in derived if key not in near_keys))
-    if other is None and not far_keys:
+    has_streams = plan.shape.has_streams
+    if other is None and not far_keys and not has_streams:
         return PlanBySlot(version_slot, replace(plan, shape=near), near_keys)
     in_version_slot = replace(plan, shape=near).publishing(())
     if other is None:
-        return PlanBySlot(version_slot, in_version_slot, near_keys, cleared=far_keys)
+        return PlanBySlot(version_slot, in_version_slot, near_keys, cleared=far_keys, has_streams=has_streams)
     if other.removed and plan.expected == "":
         # No record of this user was applied, so there is no version to compare with.
-        return PlanBySlot(version_slot, in_version_slot, near_keys, cleared=(*far_keys, plan.key(string)))
-    in_other_slot = replace(plan, shape=other, bodies=())
-    return PlanBySlot(version_slot, in_version_slot, near_keys, in_other_slot, slot(plan.key(string)), far_keys)
+        far_keys = (*far_keys, plan.key(string))
+        return PlanBySlot(version_slot, in_version_slot, near_keys, cleared=far_keys, has_streams=has_streams)
+    in_other_slot, other_slot = replace(plan, shape=other, bodies=()), slot(plan.key(string))
+    return PlanBySlot(version_slot, in_version_slot, near_keys, in_other_slot, other_slot, far_keys, has_streams)
 
 
 def only_messages(plan: Plan) -> Plan:
-    """The part of a plan that publishes."""
+    """The part of a plan that publishes. It adds nothing to streams."""
     return replace(plan, shape=_only_messages(plan.shape))
 
 
@@ -129,7 +133,7 @@ def _only_messages(shape: PlanShape) -> PlanShape:
             user_type=shape.user_type,
             guard=shape.guard,
             mode=shape.mode,
-            channels=shape.channels,
+            channels=tuple(Channel(each.name, each.at) for each in shape.channels if each.is_published),
         )
     )
 

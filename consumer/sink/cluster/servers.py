@@ -2,10 +2,12 @@
 
 1. A script writes the keys in the slot of the user's version, and sets a pending marker: the rest is still to be done.
 2. In other slots, the balance is written and the derived keys are cleared.
-3. A script publishes the messages, then clears the pending marker. So they are published once, by the first process
+3. The messages are added to their streams, if the mapping has streams.
+4. A script publishes the messages, then clears the pending marker. So they are published once, by the first process
    that calls the script.
 
-A plan that is tried again finds its own version. If the pending marker is still set, the plan continues.
+A plan that is tried again finds its own version. If the pending marker is still set, the plan continues. Step 3 is not
+noted in Redis, so another process may do it again: a stream may have a message twice.
 """
 
 from __future__ import annotations
@@ -31,12 +33,14 @@ from consumer.sink.call import Calls, PlanPart, applied, is_asked_for_more, may_
 from consumer.sink.client import Server, ask, at_start, translate
 from consumer.sink.cluster.plan_slots import PlanBySlot, by_slot, is_in_other_slot, only_messages, slot
 from consumer.sink.cluster.routes import Routes
+from consumer.sink.cluster.stream_entries import StreamEntries
 from consumer.sink.cluster.topology import Topology
 from consumer.sink.index.cluster_index import ClusterIndex
 from consumer.sink.index.scan_index import KeyIndex, ScanIndex, is_tracked
 from consumer.sink.keyspace import ClusterKeyspace
 from consumer.sink.script import Call, fields_of, pairs_of, raise_first_error
 from consumer.sink.servers import Answers
+from consumer.sink.streams import refuse_other_kinds
 
 
 @dataclass(slots=True)
@@ -76,13 +80,14 @@ class ClusterServers:
     """The masters of a cluster, as :class:`consumer.sink.servers.Servers`."""
 
     def __init__(self, server: Redis, guard: Guard, rules: Rules, group: str) -> None:
-        self._names = rules.names
+        self._rules = rules
         self._topology = Topology(server)
         self._routes = Routes(server, self._topology, is_guarded=True)
         self._keys = ClusterKeyspace(server, self._topology)
         self._calls = Calls(guard)
         self._offsets = [group_offsets.hash_of(group, part) for part in self._keys.parts]
         self._stopped = group_offsets.stopped_of(group)
+        self._entries = StreamEntries(self._routes)
         heads = rules.wildcards()
         self.index: KeyIndex = (
             ClusterIndex(self._topology, self._keys, heads, limit=server.tracked_keys)
@@ -91,18 +96,21 @@ class ClusterServers:
         )
 
     def reach(self) -> Server:
-        for template in (self._names.config, self._names.portfolio):
-            if is_in_other_slot(self._names, template):
+        names = self._rules.names
+        for template in (names.config, names.portfolio):
+            if is_in_other_slot(names, template):
                 raise ConfigError(
                     "CDC_MAPPING",
-                    f"on a cluster {template} would lie apart from {self._names.guard}, and can't be written with it",
+                    f"on a cluster {template} would lie apart from {names.guard}, and can't be written with it",
                     fix="give both keys the same hash tag, such as {<type>:<id>}",
                 )
         try:
             self._topology.look()
         except redis.RedisError as error:
             raise at_start(error) from None
-        return min((ask(client) for client in self._keys.clients()), key=_weakness)
+        weakest = min((ask(client) for client in self._keys.clients()), key=_weakness)
+        refuse_other_kinds(self._keys, self._rules)
+        return weakest
 
     def is_reachable(self) -> bool:
         return all(client.ping() for client in self._keys.clients())
@@ -119,7 +127,11 @@ class ClusterServers:
         self._write_version_slots(steps)
         self._write_other_slots([step for step in steps if step.goes_on])
         self._clear([step for step in steps if step.goes_on and step.clears])
+        if streamed := [step for step in steps if step.goes_on and step.clears and step.parts.has_streams]:
+            self._add(streamed)
         self._publish([step for step in steps if step.goes_on and step.is_noted])
+        if streamed:
+            self._entries.finished([step.plan for step in streamed if isinstance(step.answer, Applied)])
         answers = [step.answer for step in steps]
         return [answer for answer in answers if answer is not None]
 
@@ -153,6 +165,7 @@ class ClusterServers:
         return all(group_offsets.is_kept(reply) for reply in self._asked(list(calls)))
 
     def accept_new_connection(self) -> None:
+        self._entries.may_be_lost()
         self._routes.accept_new_connection()
 
     def _write_version_slots(self, steps: Sequence[_Step]) -> None:
@@ -200,6 +213,11 @@ class ClusterServers:
             if isinstance(step.answer, Applied):
                 step.answer = replace(step.answer, cleared=step.answer.cleared + count)
 
+    def _add(self, steps: Sequence[_Step]) -> None:
+        for step, failure in zip(steps, self._entries.add([step.plan for step in steps]), strict=True):
+            if failure is not None:
+                step.answer = _failure(failure)
+
     def _publish(self, steps: Sequence[_Step]) -> None:
         def call(step: _Step) -> tuple[int, Call]:
             plan = step.plan
@@ -215,10 +233,8 @@ class ClusterServers:
         replies = self._routes.send_to_masters([call for _, call in calls])
         succeeded = []
         for (step, _), reply in zip(calls, replies, strict=True):
-            if isinstance(reply, ServerError):
-                step.answer = reply
-            elif isinstance(reply, Exception):
-                step.answer = translate(reply)
+            if isinstance(reply, Exception):
+                step.answer = _failure(reply)
             else:
                 succeeded.append((step, reply))
         return succeeded
@@ -229,6 +245,10 @@ class ClusterServers:
 
 
 _OLD = (Verdict.STALE, Verdict.DUPLICATE)
+
+
+def _failure(reply: Exception) -> ServerError:
+    return reply if isinstance(reply, ServerError) else translate(reply)
 
 
 def _join(step: _Step, of_other_slot: Applied) -> None:
