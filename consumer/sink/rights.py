@@ -108,7 +108,7 @@ def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Nee
     if any(template.endswith("*") for template in rules.derived()):
         yield Need(("SCAN", "0"))
     for stream in rules.stream_keys():
-        yield from _on(stream, "TYPE XADD XRANGE")  # XRANGE: for `explain`
+        yield from _on(stream, "TYPE XADD XLEN XRANGE")  # XRANGE: for `explain`
     for channel in channels(rules):
         yield Need(("PUBLISH", channel, "m"), channel=channel)
 

@@ -26,7 +26,7 @@ class StreamEntries:
         self._added: set[_Place] = set()
 
     def add(self, plans: Sequence[Plan]) -> list[Exception | None]:
-        """Add the entries that were not added yet. Answers the failure of each plan; None if all its entries are added."""
+        """Add the entries that were not added yet. Answers the failure of each plan; None if it has all its entries."""
         left: list[tuple[int, _Place, Call]] = []
         for at, plan in enumerate(plans):
             version = _version(plan)
