@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from consumer.commands.shared.finding import Finding, failure, ok, warning
 from consumer.sink.rights import INFO, OPTIONAL, TRACKING, Need, is_of_reports
@@ -11,14 +11,16 @@ from consumer.sink.rights import INFO, OPTIONAL, TRACKING, Need, is_of_reports
 _OLDEST_REDIS = 6
 _FIRST_WITH_FUNCTIONS = 7
 _SHOWN = 6
+_ENTRY_BYTES = 750
+"""Measured with messages about a balance."""
 _INSTEAD = {
     TRACKING: ("wildcard keys are found by SCAN passes instead", "; or set CDC_REDIS__TRACKING=false"),
     INFO: ("the server's version, role, eviction policy and persistence are not known", ""),
 }
 
 
-def of_redis(version: str, policy: str) -> Iterator[Finding]:
-    """A server that answers; ``version`` is "" if it refuses INFO."""
+def of_redis(version: str, policy: str, *, has_streams: bool = False) -> Iterator[Finding]:
+    """A server that answers; ``version`` is "" if it refuses INFO. ``has_streams``: the mapping has streams."""
     if not version:
         yield warning(
             "redis",
@@ -32,7 +34,7 @@ def of_redis(version: str, policy: str) -> Iterator[Finding]:
         yield warning(
             "redis",
             f"version {version}; maxmemory-policy {policy}: a user's version may be evicted, and a duplicate then "
-            "counts as new",
+            "counts as new" + ("; a stream may be evicted with all its entries" if has_streams else ""),
             "set maxmemory-policy to a volatile one or to noeviction",
         )
     else:
@@ -90,6 +92,18 @@ def of_persistence(is_logged: bool) -> Finding:
         "topics still have are read again, keys and fields of other programs are lost",
         "set appendonly yes; or nothing, if Redis is a cache that can be rebuilt",
     )
+
+
+def of_streams(streams: Sequence[str], limits: Sequence[int], others: Mapping[str, str]) -> Iterator[Finding]:
+    """The streams of the mapping, with the number of entries that each keeps. ``others``: the keys of these names that
+    are of another type, with the type.
+    """
+    for name, kind in others.items():
+        advice = "remove this key, or set another streams.key in the mapping"
+        yield failure(f"redis stream {name}", f"the key is a {kind}: no change could be published", advice)
+    if streams and not others:
+        size = f"{sum(limits):,} entries when full, about {sum(limits) * _ENTRY_BYTES / 1_000_000:,.0f} MB of memory"
+        yield ok("redis streams", f"{len(streams)}: {size} (streams.maxlen in the mapping)")
 
 
 def of_rights(user: str, refused: Sequence[Need], wanted: str) -> Iterator[Finding]:

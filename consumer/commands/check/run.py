@@ -24,6 +24,7 @@ from consumer.sink import group_databases
 from consumer.sink.address import Kind
 from consumer.sink.keyspace import Keyspace, keyspace
 from consumer.sink.rights import wanted
+from consumer.sink.streams import other_kinds
 from consumer.source.clients import kafka as kafka_client
 from consumer.source.connect.client import ConnectApi
 from consumer.source.consumed_topics import selected
@@ -68,6 +69,7 @@ def _redis(settings: Settings, rules: Rules) -> Iterator[Finding]:
         with closing(keyspace(settings.redis)) as keys:
             clients = _clients(keys)
             found_by_server = [list(_of_server(client, settings, rules)) for client in clients]
+            of_streams = list(_of_streams(keys, rules))
     except CdcError as error:
         yield findings.of_error("redis", error, "start it, or correct CDC_REDIS__URL")
         return
@@ -79,6 +81,20 @@ def _redis(settings: Settings, rules: Rules) -> Iterator[Finding]:
                     yield each
             else:
                 yield replace(each, subject=f"{each.subject} at {at['host']}:{at['port']}")
+    yield from of_streams
+
+
+def _of_streams(keys: Keyspace, rules: Rules) -> Iterator[Finding]:
+    if rules.streams is None:
+        return
+    try:
+        others = other_kinds(keys, rules)
+    except redis.exceptions.NoPermissionError:
+        return  # a finding about the account reports it
+    except redis.RedisError as error:
+        raise redis_client.at_start(error) from None
+    limits = [rules.streams.limit_of(channel) for channel in rules.channels()]
+    yield from redis_findings.of_streams(rules.stream_keys(), limits, others)
 
 
 def _clients(keys: Keyspace) -> Sequence[redis.Redis]:
@@ -92,7 +108,7 @@ def _of_server(client: redis.Redis, settings: Settings, rules: Rules) -> Iterato
     """Findings about one server, or one master of a cluster."""
     is_cluster = redis_client.address_of(settings.redis).kind is Kind.CLUSTER
     server = redis_client.ask(client)
-    yield from redis_findings.of_redis(server.version, server.policy)
+    yield from redis_findings.of_redis(server.version, server.policy, has_streams=rules.streams is not None)
     if (survey := redis_survey.survey(client)) is not None:
         yield from redis_findings.of_place(survey.mode, survey.role, survey.cluster_state, is_cluster=is_cluster)
         yield redis_findings.of_persistence(survey.is_logged)

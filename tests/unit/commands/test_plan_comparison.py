@@ -24,6 +24,7 @@ from consumer.events.record import SourceRecord
 from consumer.mapping.file import parse, to_toml
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
+from consumer.mapping.streams import Streams
 from consumer.planning.decision import decide_all
 from consumer.planning.saved_decision import SavedDecision, from_line, saved, to_line
 from consumer.source import recording
@@ -67,6 +68,7 @@ CHANGES = {
     "a rule's name": [('name = "trading"', 'name = "of trading"')],
     "a user type": [('user_type = "demo"', 'user_type = "practice"')],
     "a field's name": [('name = "leverage"', 'name = "leverage", field = "lever"'), ('"leverage",', '"lever",')],
+    "streams": [("[names]", "[streams]\n\n[names]")],
     "a default": [('name = "mam_id"', 'name = "mam_id", default = "9"')],
 }
 
@@ -84,9 +86,10 @@ def test_the_short_way_finds_what_a_comparison_of_all_facts_finds(pairs: list[tu
     assert (short.records, short.different, short.users) == (whole.records, whole.different, whole.users)
 
 
-def test_a_decision_is_the_same_after_it_was_saved() -> None:
+@pytest.mark.parametrize("rules", [RULES, replace(RULES, streams=Streams())], ids=["reference", "streams"])
+def test_a_decision_is_the_same_after_it_was_saved(rules: Rules) -> None:
     records = all_scenarios()
-    for record, decision in zip(records, decide_all(records, RULES), strict=True):
+    for record, decision in zip(records, decide_all(records, rules), strict=True):
         one = saved(record, decision)
         again = from_line(to_line(one))
         assert to_line(again) == to_line(one)

@@ -15,13 +15,16 @@ from consumer.commands.check.redis_findings import (
     of_place,
     of_redis,
     of_rights,
+    of_streams,
     of_unknown_rights,
 )
 from consumer.commands.shared.finding import Finding, Level
 from consumer.mapping.reference import reference
+from consumer.mapping.streams import Streams
 from consumer.sink.rights import TRACKING, Account, Need, calls, channels, is_of_reports, needs, wanted
 
 RULES = reference()
+STREAMED = replace(RULES, streams=Streams())
 
 
 def levels(found: Iterable[Finding]) -> list[Level]:
@@ -107,9 +110,36 @@ def test_the_rights_are_those_of_the_mapping() -> None:
 
 def test_every_command_of_the_script_is_asked_about() -> None:
     script = files("consumer.sink").joinpath("apply.lua").read_text()
-    named = {name.lower() for name in re.findall(r"\bcall\(['\"](\w+)", script)}
+    named = {name.lower() for name in re.findall(r"\b(?:call|attempt)\(['\"](\w+)", script)}
     assert len(named) > 10
-    assert named <= {need.name for need in needs(RULES, "g")}
+    assert named <= {need.name for need in needs(STREAMED, "g")}
+    assert named - {need.name for need in needs(RULES, "g")} == {"xadd", "xlen"}
+
+
+def test_streams_need_rights_only_if_there_are_any() -> None:
+    more = set(needs(STREAMED, "g")) - set(needs(RULES, "g"))
+    assert {need.keys for need in more} == {(f"cdc:stream:{channel}",) for channel in channels(RULES)}
+    assert {need.name for need in more} == {"xadd", "xlen", "xrange", "type"}
+    account = wanted(STREAMED, "g", has_functions=True).split()
+    added = set(account) - set(wanted(RULES, "g", has_functions=True).split())
+    assert added == {"+xadd", "+xlen", "+xrange", *(f"~cdc:stream:{channel}" for channel in channels(RULES))}
+
+
+def test_a_stream_that_is_none_is_a_failure() -> None:
+    names, limits = STREAMED.stream_keys(), [100_000] * 4
+    (good,) = of_streams(names, limits, {})
+    assert (good.level, good.found) == (
+        Level.OK,
+        "4: 400,000 entries when full, about 300 MB of memory (streams.maxlen in the mapping)",
+    )
+    (bad,) = of_streams(names, limits, {"cdc:stream:group_updates": "hash"})
+    assert (bad.level, bad.subject) == (Level.FAILURE, "redis stream cdc:stream:group_updates")
+    assert list(of_streams((), (), {})) == []
+
+
+def test_streams_may_be_evicted() -> None:
+    told = [next(of_redis("7.2.4", "allkeys-lru", has_streams=each)).found for each in (True, False)]
+    assert ["a stream may be evicted" in each for each in told] == [True, False]
 
 
 def test_a_need_names_its_command_as_rules_do() -> None:

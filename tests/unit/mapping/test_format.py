@@ -17,6 +17,7 @@ from consumer.events.value import Kind
 from consumer.mapping import file as mapping
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Column, Consequence, Enrichment, LinkedTable, Names, Rules, UserTable
+from consumer.mapping.streams import Streams
 from consumer.planning.decision import decide
 from consumer.planning.plan_text import to_text
 from consumer.source import recording
@@ -109,7 +110,7 @@ def test_the_mappings_in_the_docs_are_accepted(block: str) -> None:
 
 def test_every_key_is_described() -> None:
     described = {name for (cell,) in rows(PROJECT / "docs" / "mapping.md", 1) for name in re.findall(r"[a-z_]+", cell)}
-    for kind in (Rules, Names, UserTable, Column, Consequence, LinkedTable, Enrichment):
+    for kind in (Rules, Names, Streams, UserTable, Column, Consequence, LinkedTable, Enrichment):
         assert {field.name for field in fields(kind)} - {"tables", "consequences", "profile", "outside"} - {
             "names",
             "linked",

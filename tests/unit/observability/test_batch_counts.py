@@ -10,10 +10,11 @@ from consumer.events.record import Partition
 from consumer.guard.history import Histories
 from consumer.guard.version import Verdict
 from consumer.mapping.reference import reference
+from consumer.mapping.streams import Streams
 from consumer.observability.batch_counts import OUTCOMES, count_batch, outcome_of
 from consumer.pipeline.dead_letter import DeadLetter
 from consumer.pipeline.protocols import Applied, RecordResult
-from consumer.planning.decision import decide_all
+from consumer.planning.decision import decide, decide_all
 from tests.support.scenario import load_all
 
 DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0]
@@ -84,10 +85,24 @@ def test_effects_and_times_are_those_of_what_was_applied() -> None:
     plan = batch[0].decision.plan
     assert plan is not None
     found = count_batch(batch)
-    wanted = {"config": 1, "balance": 1, "update": 1, "remove": 0, "clear": 3, "publish": len(plan.messages)}
+    wanted = {"config": 1, "balance": 1, "update": 1, "remove": 0, "clear": 3, "publish": len(plan.messages), "add": 0}
     assert found.effects == wanted
     assert found.committed_ms == [plan.version.ts_ms]
     assert found.appended_ms == [batch[0].record.timestamp_ms]
+
+
+def test_entries_of_streams_are_counted_by_channel() -> None:
+    rules = replace(reference(), streams=Streams())
+    decided = decide(DEPOSIT.record(0), rules)
+    assert decided.plan is not None
+    found = count_batch([RecordResult(DEPOSIT.record(0), decided, applied())] * 3)
+    assert found.entries == {"user_updates": 3, "balance_updates": 3}
+    assert (found.effects["publish"], found.effects["add"]) == (6, 6)
+    again = structs.replace(decided, plan=decided.plan.repeated())
+    found = count_batch([RecordResult(DEPOSIT.record(0), again, applied())])
+    assert found.entries == {"user_updates": 1, "balance_updates": 1}
+    assert (found.effects["publish"], found.effects["add"]) == (0, 2)
+    assert count_batch([result(0, applied())]).entries == {}
 
 
 def test_an_update_of_a_hash_that_is_not_there_is_no_effect() -> None:
