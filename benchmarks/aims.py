@@ -12,6 +12,7 @@ CEILING = {"kafka-python": "ceiling loop, kafka-python", "confluent": "ceiling l
 BARE_READ = {"kafka-python": "bare read, kafka-python", "confluent": "bare read, confluent"}
 BARE_SCRIPT = "bare script"
 DECIDING = "deciding"
+WITHOUT_STREAMS, WITH_STREAMS = "without streams", "with streams"
 
 _TIMES = {"kafka-python": 2.0, "confluent": 3.0}
 _SHARE = 0.75

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.aims import STRAIGHTFORWARD, aims
+from benchmarks.aims import STRAIGHTFORWARD, WITHOUT_STREAMS, aims
 from benchmarks.svg import Axis, Series, bars, plot
 
 Results = Mapping[str, Any]
@@ -32,6 +32,7 @@ def page(results: Results) -> str:
         "Latency": _latency,
         "Wildcards": _wildcards,
         "Workers": _scaling,
+        "Streams": _streams,
         "Debezium Server": _debezium,
     }
     sections = [f"## {title}\n\n{text}" for title, part in parts.items() if (text := part(results))]
@@ -115,6 +116,14 @@ def _scaling(results: Results) -> str:
     ]
     about = "Processes of one group on one machine. ![scaling](scaling.svg)"
     return _section(("", "workers", "changes/s"), rows, about)
+
+
+def _streams(results: Results) -> str:
+    lines = results.get("streams", [])
+    base = next((line["per_s"] for line in lines if line["name"] == WITHOUT_STREAMS and "per_s" in line), None)
+    head = ("", "changes/s", "times without", "consumer µs", "Redis µs", "broker µs", "all µs", "consumer MB")
+    about = "A change with two messages; with `[streams]` in the mapping, each is an entry of a stream too."
+    return _section(head, [_line(line, base) for line in lines], about)
 
 
 def _debezium(results: Results) -> str:

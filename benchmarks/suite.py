@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from benchmarks import debezium_server, latency, script_rate, stages, wildcards
-from benchmarks.aims import BARE_READ, BARE_SCRIPT
+from benchmarks.aims import BARE_READ, BARE_SCRIPT, WITH_STREAMS, WITHOUT_STREAMS
 from benchmarks.debezium_server import Unavailable
 from benchmarks.envelopes import TABLE, changes
 from benchmarks.meter import BROKER, CONSUMER, NotDone, emptied
@@ -30,6 +32,7 @@ from benchmarks.system import (
 
 Line = dict[str, Any]
 """One line of a table: its name, and either its numbers or, under ``lacking``, why there are none."""
+_STREAM_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,23 @@ def wildcard_clears(system: System, size: Size) -> Iterator[Line]:
         yield _line(f"{keys:,} keys", partial(_clears, system, keys, size))
 
 
+def streams(system: System, size: Size) -> Iterator[Line]:
+    """The same backlog without and with streams, by turns: the best round of each."""
+    prefix = system.backlog(changes(size.changes, size.users, PARTITIONS))
+    begin = max(size.users, size.changes // 5)
+    with tempfile.TemporaryDirectory() as folder:
+        mapping = Path(folder) / "streams.toml"
+        mapping.write_text('extends = "reference"\n[streams]\n')
+        programs = {WITHOUT_STREAMS: ours(), WITH_STREAMS: ours(CDC_MAPPING=str(mapping))}
+        rounds = [
+            _line(name, partial(_drain, system, program, prefix, 1, begin, size.changes))
+            for _ in range(_STREAM_ROUNDS)
+            for name, program in programs.items()
+        ]
+    for name in programs:
+        yield max((each for each in rounds if each["name"] == name), key=lambda each: each.get("per_s", 0.0))
+
+
 def debezium(system: System, size: Size) -> Iterator[Line]:
     """The peer for the plain transport."""
     yield _line("Debezium Server", partial(_debezium_server, system, size))
@@ -130,6 +150,7 @@ PARTS: Mapping[str, Part] = {
     "latency": latencies,
     "scaling": scaling,
     "wildcards": wildcard_clears,
+    "streams": streams,
     "debezium": debezium,
 }
 DATABASES: Mapping[str, Sequence[str]] = {"debezium": ("mysql",)}

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.aims import BARE_READ, BARE_SCRIPT, CEILING, OURS, STRAIGHTFORWARD, aims
+from benchmarks.aims import BARE_READ, BARE_SCRIPT, CEILING, OURS, STRAIGHTFORWARD, WITH_STREAMS, WITHOUT_STREAMS, aims
 from benchmarks.distribution import curve, quantile
 from benchmarks.envelopes import changes
 from benchmarks.results_page import page, plots, table
@@ -43,6 +43,7 @@ EVERYTHING = results(
         {"name": "1,000 keys", "keys": 1000, "index_us": 100.0, "scan_us": 120.0},
         {"name": "100,000 keys", "keys": 100_000, "index_us": 110.0, "scan_us": 9000.0},
     ],
+    streams=[line(WITHOUT_STREAMS, 20_000), line(WITH_STREAMS, 15_000)],
     scaling=[
         {"workers": 1, **line(OURS["kafka-python"], 20_000)},
         {"workers": 2, **line(OURS["kafka-python"], 35_000)},
@@ -119,6 +120,7 @@ def test_the_page_has_each_part_and_why_one_is_left_out() -> None:
     text = page({**EVERYTHING, "debezium": [lacking]})
     assert f"| {OURS['kafka-python']} | 21,000 | 2.10 | 30.0 | 20.0 |  | 50.0 | 100 |" in text
     assert "| 100,000 | 110 | 9,000 |" in text
+    assert f"| {WITH_STREAMS} | 15,000 | 0.75 | 30.0 | 20.0 |" in text
     assert "left out: needs Java 21 or later" in text
     assert "**not met**" in text
 
