@@ -72,7 +72,8 @@ def _batches(client: Any, stream: str, group: str, name: str) -> Iterator[Entrie
     while mine := _read(client, stream, group, name, "0"):
         yield mine
     while True:
-        _, abandoned, *_ = client.xautoclaim(stream, group, name, min_idle_time=_ABANDONED_MS, count=_COUNT)
+        _, left, *_ = client.xautoclaim(stream, group, name, min_idle_time=_ABANDONED_MS, count=_COUNT)
+        abandoned = [each for each in left if each[0]]  # Redis 6.2 does not name what the stream has removed
         if entries := abandoned or _read(client, stream, group, name, ">"):
             yield entries
 

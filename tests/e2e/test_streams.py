@@ -91,7 +91,7 @@ def killed_while_it_reads(feed: Feed, client: Client, url: str) -> Reader:
 
 
 def change(number: int) -> SourceRecord:
-    return deposit(number % USERS + 1, number, wallet_balance=f"{number}.00")
+    return deposit(number % USERS + 1, number, wallet_balance=f"{number}.25")
 
 
 def pending(client: Client) -> int:

@@ -348,9 +348,7 @@ def test_an_entry_of_another_program_is_read_too(client: redis.Redis, view: Redi
 def test_a_cluster_adds_at_least_once_and_publishes_once(
     redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, step: int, is_done: bool
 ) -> None:
-    """State, at first without the whole image; balance; derived keys; entries; messages. Whichever step is the last one,
-    another process finishes.
-    """
+    """State, at first without the whole image; balance; derived keys; entries; messages. Another process finishes."""
     plan = plan_of("A deposit", 2)
 
     def make() -> RedisSink:
