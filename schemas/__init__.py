@@ -12,6 +12,7 @@ from consumer.mapping.reference import reference
 from consumer.mapping.row_schema import reader_schemas
 from consumer.planning.decision import decide_all
 from consumer.planning.message_schema import asyncapi, schemas
+from consumer.planning.stream_entry import entry_schema
 from consumer.source import recording
 
 FOLDER = Path(__file__).parent
@@ -27,6 +28,7 @@ def documents() -> Mapping[Path, str]:
         files[FOLDER / f"{table}.avsc"] = schema
     for channel, schema in schemas(rules).items():
         files[FOLDER / "messages" / f"{channel}.json"] = schema
+    files[FOLDER / "stream_entry.json"] = entry_schema()
     files[FOLDER / "asyncapi.json"] = asyncapi(rules, examples(), __version__)
     return {file: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for file, content in files.items()}
 

@@ -28,11 +28,13 @@ Time: TypeAlias = Annotated[str, Field(pattern=_TIME)]
 _BOTH_GROUPS = ("old_group", "new_group")
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a message, or of an entry of a stream."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class SourcePosition(_Part):
+class SourcePosition(Part):
     """The position of the change in the log that Debezium read. It does not show which of two changes is newer: after a
     failover a later change may have a lower position.
 
@@ -44,7 +46,7 @@ class SourcePosition(_Part):
     order: Text
 
 
-class Transaction(_Part):
+class Transaction(Part):
     """What a row of another table says about the change. A field is absent where no such row came with it."""
 
     transaction_id: Text = ""
@@ -169,7 +171,7 @@ def _models(channel: str, every: Iterable[Consequence], rules: Rules) -> Iterabl
         yield UserDeleted
 
 
-class _WithoutDefaults(GenerateJsonSchema):
+class WithoutDefaults(GenerateJsonSchema):
     """Leaves default values out: a field with a default may be absent from a message, and then has no value."""
 
     def default_schema(self, schema: Any) -> JsonSchemaValue:
@@ -179,7 +181,7 @@ class _WithoutDefaults(GenerateJsonSchema):
 def definitions(rules: Rules, ref_template: str, models: Iterable[Model] = MODELS) -> dict[str, Any]:
     """JSON Schemas of the models by name, narrowed to what a mapping can write."""
     _, whole = models_json_schema(
-        [(model, "validation") for model in models], ref_template=ref_template, schema_generator=_WithoutDefaults
+        [(model, "validation") for model in models], ref_template=ref_template, schema_generator=WithoutDefaults
     )
     found: dict[str, Any] = whole["$defs"]
     for name in ("Transaction", *(model.__name__ for model in models)):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,15 +13,18 @@ from pydantic import SecretStr
 
 from consumer.commands.check.redis_findings import has_functions
 from consumer.commands.check.redis_survey import Rights, rights, survey
-from consumer.errors import ServerError
+from consumer.errors import ConfigError, ServerError
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import Partition
 from consumer.mapping.reference import reference
+from consumer.mapping.streams import Streams
 from consumer.planning.decision import decide_all
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.client import ask, connect
 from consumer.sink.redis_sink import RedisSink
-from consumer.sink.rights import wanted
+from consumer.sink.rights import needs, wanted
+from consumer.sink.streams import entries
+from consumer.sink.view import RedisView
 from consumer.source import recording
 from tests.integration.redis.conftest import ONE_SERVER
 from tests.support.redis_server import RedisServer
@@ -84,8 +89,38 @@ def test_enough_is_enough(client: redis.Redis, narrow: Redis, enough: str, askin
     sink.close()
 
 
+def test_enough_is_enough_with_streams(
+    client: redis.Redis, narrow: Redis, version: str, enough: str, asking: str
+) -> None:
+    streamed = replace(RULES, streams=Streams())
+    allow(client, f"{enough} {asking}")
+    with connect(narrow) as own:
+        found = rights(own, streamed, "g", has_tracking=True)
+    assert found is not None
+    assert {need.keys for need in found.refused} == {(name,) for name in streamed.stream_keys()}
+    assert {need.name for need in found.refused} == {"type", "xadd", "xlen", "xrange"}
+    with closing(RedisSink(narrow, Guard(), streamed, "g")) as sink, pytest.raises(ConfigError, match="refused"):
+        sink.reach()
+    allow(client, f"{wanted(streamed, 'g', has_functions=has_functions(version))} {asking}")
+    with connect(narrow) as own:
+        assert rights(own, streamed, "g", has_tracking=True) == Rights("narrow", [])
+    with closing(RedisSink(narrow, Guard(), streamed, "g")) as sink:
+        sink.reach()
+        plans = [each.plan for each in decide_all(list(recording.read(DEMO)), streamed, NO_SCHEMAS) if each.plan]
+        answers = [answer for _, answer in sink.apply(plans)]
+    assert [each for each in answers if isinstance(each, ServerError)] == []
+    with closing(RedisView(narrow)) as view:
+        counts = {name: len(list(entries(view.ask, name, 0, 2**53))) for name in streamed.stream_keys()}
+    assert all(counts.values()), counts
+
+
 def test_the_account_in_the_docs_is_that_of_the_reference() -> None:
     page = (DEMO.parents[2] / "docs" / "secure.md").read_text()
+    streamed = replace(RULES, streams=Streams())
+    more = [each for each in needs(streamed, "") if each not in [*needs(RULES, "")]]
+    added = [f"+{name}" for name in sorted({need.name for need in more} - {"type"})]
+    names = sorted({f"~{key}" for need in more for key in need.keys})
+    assert f"`{' '.join([*added, *names])}`" in page
     assert f"ACL SETUSER cdc on >PASSWORD {wanted(RULES, '', has_functions=True)}\n" in page
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 import redis
+from jsonschema import Draft202012Validator
 
 from consumer.errors import ConfigError, Reconnected, ServerError, ServerUnavailable
 from consumer.guard.version import Verdict
@@ -21,6 +22,7 @@ from consumer.mapping.streams import Streams
 from consumer.planning.decision import decide
 from consumer.planning.effect import Plan
 from consumer.planning.shape import Mode
+from consumer.planning.stream_entry import entry_schema
 from consumer.settings.sections import Guard
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.script import Script
@@ -108,6 +110,10 @@ def test_each_message_is_an_entry_of_its_channels_stream(sink: RedisSink, client
     if not is_cluster(client):
         assert answer.receivers == 4
     assert client.hkeys(GUARD) == ["live_users"]
+    raw: Any = [client.xrange(name) for name in found]
+    for fields in (fields for page in raw for _, fields in page):
+        Draft202012Validator(entry_schema()).validate(fields)
+        assert list(fields) == ["event_id", "user", "message", *([] if is_cluster(client) else ["receivers"])]
 
 
 @pytest.mark.parametrize("beginning", ["A new live user", "A deleted user", "The group", "A deposit"])
