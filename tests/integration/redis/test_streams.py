@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,6 +16,8 @@ import pytest
 import redis
 from jsonschema import Draft202012Validator
 
+from consumer.commands.check.run import check
+from consumer.commands.shared.finding import Finding, Level
 from consumer.errors import ConfigError, Reconnected, ServerError, ServerUnavailable
 from consumer.guard.version import Verdict
 from consumer.mapping.keys import UserId
@@ -24,10 +28,12 @@ from consumer.planning.effect import Plan
 from consumer.planning.shape import Mode
 from consumer.planning.stream_entry import entry_schema
 from consumer.settings.sections import Guard
+from consumer.settings.sources import Settings
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.script import Script
 from consumer.sink.streams import Entry, entries, oldest, other_kinds
 from consumer.sink.view import RedisView
+from tests.docs.markdown import PROJECT
 from tests.integration.redis.conftest import WITHOUT_CLUSTER, is_cluster, keys_of, settings_of
 from tests.integration.redis.test_cluster import Crash, at_step, crash
 from tests.integration.redis.test_sink import CONFIG, apply, scenario
@@ -374,3 +380,54 @@ def test_a_cluster_adds_at_least_once_and_publishes_once(
     for name in (USER_UPDATES, BALANCE_UPDATES):
         assert len(found[name]) == 1 + is_repeated
         assert len({entry.event_id for entry in found[name]}) == 1
+
+
+def test_check_says_what_holds_the_name_of_a_stream(redis_url: str, client: redis.Redis) -> None:
+    settings = Settings(redis=settings_of(redis_url))
+
+    def found() -> Finding:
+        return next(each for each in check(settings, RULES) if each.subject.startswith("redis stream"))
+
+    assert found().level is Level.OK
+    client.hset(USER_UPDATES, "a", "b")
+    assert (found().level, found().subject) == (Level.FAILURE, f"redis stream {USER_UPDATES}")
+
+
+class Enough(Exception):
+    """A reader without an end has read what there is."""
+
+
+@pytest.mark.parametrize("redis_kind", ["machine", "bundled"], indirect=True, scope="session")
+def test_the_readers_in_the_docs_read_each_event_once(
+    sink: RedisSink, client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are stopped after each event, and go on where they were."""
+    apply(sink, *(plan_of("A deposit", offset, user_id=offset) for offset in range(1, 251)))
+    page = (PROJECT / "docs" / "events.md").read_text()
+    alone, grouped = (code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "client." in code)
+    one_server = redis.Redis
+    monkeypatch.setattr(redis, "Redis", lambda **options: one_server.from_url(redis_url, **options))
+    last: list[str | None] = [None]
+    for code in (alone, grouped):
+        events: list[str] = []
+
+        def handle(message: Mapping[str, Any], event_id: str, place: str | None = None) -> None:
+            assert message["event_id"] == event_id
+            events.append(event_id)  # noqa: B023  # called within this round
+            last[0] = place
+            if len(events) % 50 == 0:  # noqa: B023
+                raise Enough
+
+        names = {
+            "load_last_id": lambda: last[0],
+            "is_handled": lambda event_id: event_id in events,  # noqa: B023
+            "handle": handle,
+            "json": json,
+            "redis": redis,
+            "client": client,
+        }
+        # What a reader was given and did not acknowledge is taken over at once, not after a minute.
+        for _ in range(5):
+            with pytest.raises(Enough):
+                exec(compile(code.replace("60_000", "0"), "docs/events.md", "exec"), names)  # noqa: S102
+        assert events == [entry.event_id for entry in streamed(client)[USER_UPDATES]]
