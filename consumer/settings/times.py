@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 
 from consumer.errors import ConfigError
 
-FORMS = "a time such as 2024-01-15T10:30:00Z, or 10m for ten minutes ago (s, m, h, d)"
+FORMS = (
+    "a time such as 2024-01-15T10:30:00Z, a time of day (UTC) such as 10:30, or 10m for ten minutes ago (s, m, h, d)"
+)
 
 # RFC 3339, or only its first part: without a zone it is UTC, without a time of day it is midnight.
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)?)?")
+_TIME_OF_DAY = re.compile(r"\d\d:\d\d(:\d\d(\.\d+)?)?[Zz]?")
 _AGO = re.compile(r"(\d{1,9})([smhd])")
 _UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DAY_MS = _UNITS_MS["d"]
 
 
 def parse(text: str, option: str, now_ms: int) -> int:
@@ -31,6 +35,8 @@ def read(text: str, now_ms: int) -> int | None:
     """As :func:`parse`, but None if the text is no time."""
     if (ago := _AGO.fullmatch(text)) is not None:
         return now_ms - int(ago[1]) * _UNITS_MS[ago[2]]
+    if _TIME_OF_DAY.fullmatch(text) is not None:
+        return _last_time_of_day(text, now_ms)
     if _TIME.fullmatch(text) is None:
         return None
     try:
@@ -39,3 +45,14 @@ def read(text: str, now_ms: int) -> int | None:
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return round(moment.timestamp() * 1000)
+
+
+def _last_time_of_day(text: str, now_ms: int) -> int | None:
+    """The last moment up to ``now_ms`` with this time of day, UTC: today's, or yesterday's if today's is to come."""
+    try:
+        at = time.fromisoformat(text.upper().removesuffix("Z"))
+    except ValueError:  # a 25th hour
+        return None
+    of_day_ms = ((at.hour * 60 + at.minute) * 60 + at.second) * 1000 + at.microsecond // 1000
+    today_ms = now_ms - now_ms % _DAY_MS + of_day_ms
+    return today_ms if today_ms <= now_ms else today_ms - _DAY_MS
