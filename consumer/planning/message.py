@@ -50,6 +50,11 @@ class _Message(msgspec.Struct, gc=False):
     database_transaction_id: str | None
 
 
+def event_id(event: ChangeEvent, user: UserId) -> str:
+    """The ``event_id`` of a change's messages: the same on every channel and in every replay."""
+    return f"{event.table}:{user.id}:{change_id(event)}"
+
+
 def body(
     event: ChangeEvent,
     user: UserId,
@@ -60,11 +65,11 @@ def body(
     """One message as JSON text.
 
     ``updated_fields``: only fields of the config hash, in Redis form, because the admin app writes them into the hash
-    unchanged. A change has the same ``event_id`` on every channel and in every replay.
+    unchanged.
     """
     position = event.position
     message = _Message(
-        f"{event.table}:{user.id}:{change_id(event)}",
+        event_id(event, user),
         event_type,
         user.id,
         user.user_type,

@@ -97,7 +97,9 @@ class KafkaEarlierRecords:
             kept_ms = known.kept_ms.get(part)
             if kept_ms is None:
                 begin = known.begins[part]
-                kept_ms = known.kept_ms[part] = self._first_written_ms(part, begin) if begin else 0
+                # If all records were removed, what is kept begins now.
+                kept_ms = self._first_written_ms(part, begin) or int(time.time() * 1000) if begin else 0
+                known.kept_ms[part] = kept_ms
         except (KafkaError, OSError) as error:
             raise self._disconnected(error) from None
         return Coverage(known.laid_out_ms, max(kept_ms, known.compacted_until_ms))

@@ -33,8 +33,12 @@ Portion: TypeAlias = tuple[Span, Sequence[SourceRecord], int]
 """A span, some of its records, and the offset up to which it is read."""
 
 
-def resolve(settings: Kafka, names: Sequence[str], begin: Bound, end: Bound) -> list[Span]:
+def resolve(
+    settings: Kafka, names: Sequence[str], begin: Bound, end: Bound, *, may_be_later: bool = False
+) -> list[Span]:
     """The ranges between two bounds, for every partition of the topics ``names``.
+
+    ``may_be_later``: a time after the last record is no reason for a warning.
 
     Raises:
         ConfigError: a bound names a partition that does not exist.
@@ -57,7 +61,7 @@ def resolve(settings: Kafka, names: Sequence[str], begin: Bound, end: Bound) -> 
         first, last = beginning_offsets(consumer, parts), end_offsets(consumer, parts)
         begins, ends = (_offsets(consumer, bound, parts, first, last) for bound in (begin, end))
         for option, bound, found in (("--from", begin, begins), ("--to", end, ends)):
-            _warn_if_beyond(option, bound, found, last)
+            _warn_if_beyond(option, bound, found, last, may_be_later=may_be_later)
     except Exception as error:
         raise failed(error) from None
     finally:
@@ -155,10 +159,15 @@ def _portions(settings: Kafka, spans: Sequence[Span]) -> Iterator[Portion]:
 
 
 def _warn_if_beyond(
-    option: str, bound: Bound, found: Mapping[TopicPartition, int], last: Mapping[TopicPartition, int]
+    option: str,
+    bound: Bound,
+    found: Mapping[TopicPartition, int],
+    last: Mapping[TopicPartition, int],
+    *,
+    may_be_later: bool,
 ) -> None:
     beyond = sorted(f"{part.topic}[{part.partition}]" for part in found if found[part] > last[part])
-    is_later = isinstance(bound, At) and found == last  # no record is that new, or there is none
+    is_later = isinstance(bound, At) and not may_be_later and found == last  # no record is that new, or there is none
     if beyond or (is_later and any(last.values())):
         _log.warning(
             "the bound is after the end: there are no records yet",

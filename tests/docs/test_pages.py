@@ -52,6 +52,11 @@ def test_every_setting_is_described_with_its_default() -> None:
     assert described == dict(_defaults(Settings, PREFIX))
 
 
+def test_the_timeline_on_the_page_is_what_the_command_prints() -> None:
+    (shown,) = blocks(DOCS / "audit.md", "text")
+    assert shown == (PROJECT / "tests/unit/commands/screens/timeline.80.txt").read_text(encoding="utf-8")
+
+
 def test_settings_in_the_readme_agree() -> None:
     defaults = dict(_defaults(Settings, PREFIX))
     named = {name: default for name, default in rows(PROJECT / "README.md", 2) if name.startswith(PREFIX)}

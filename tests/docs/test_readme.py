@@ -38,6 +38,7 @@ FOR_REAL = {
     ".venv/bin/cdc-consumer replay --rebuild",
     ".venv/bin/cdc-consumer audit",
     ".venv/bin/cdc-consumer explain live:123",
+    ".venv/bin/cdc-consumer explain live:123 --from 1h",
     ".venv/bin/cdc-consumer api",
     'curl --header "Authorization: Bearer $CDC_API__TOKEN" http://localhost:8080/api/redis-health/user/123/consistency',
     'redis-cli HGETALL "user:{live:123}:config"',

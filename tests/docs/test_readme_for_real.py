@@ -142,7 +142,11 @@ class Reader:
         assert "overwritten" in self.ran(command, 1), "a difference remains"
 
     def explain(self, command: str) -> None:
-        assert "changed by hand, or by another program: group" in self.ran(command, 0)
+        said = self.ran(command, 0)
+        if "--from" in command:
+            assert "live_users update: group VIP → Gold; " in said
+        else:
+            assert "changed by hand, or by another program: group" in said
 
     def api(self, command: str) -> None:
         self._start("api", command)

@@ -14,7 +14,8 @@ from consumer.errors import RecordError
 from consumer.events.avro import Schemas
 from consumer.events.codec import decode
 from consumer.events.record import Header, SourceRecord
-from consumer.mapping.rules import LinkedTable, Rules, UserTable
+from consumer.mapping.rules import Rules
+from consumer.mapping.visible import visible_columns
 
 REDACTED = "***"
 _HASH_DIGITS = 16
@@ -72,25 +73,8 @@ def _is_envelope(value: object) -> TypeGuard[Mapping[str, Any]]:
 
 def _names_of_all(rules: Rules, tables: Collection[str]) -> frozenset[str]:
     """The columns that may be shown in all of ``tables``: a column that one of them hides is hidden."""
-    found = [_names(rules, table) for table in tables]
+    found = [visible_columns(rules, table) for table in tables]
     return frozenset.intersection(*found) if found else frozenset()
-
-
-def _names(rules: Rules, table: str) -> frozenset[str]:
-    """The columns of ``table`` whose values the mapping uses; none if it does not name the table."""
-    if (users := rules.table(table)) is not None:
-        return _of_users(users)
-    linked = rules.linked_table(table)
-    return frozenset() if linked is None else _of_linked(linked)
-
-
-def _of_users(table: UserTable) -> frozenset[str]:
-    return frozenset({table.key, *(column.name for column in table.columns)})
-
-
-def _of_linked(table: LinkedTable) -> frozenset[str]:
-    written = {*table.writes, *(each.column for each in table.enriches)}
-    return frozenset({table.key, table.user_id, table.user_type_column, table.status, *written} - {""})
 
 
 def _envelope(value: Mapping[str, Any], names: frozenset[str]) -> Mapping[str, object]:

@@ -1,8 +1,9 @@
-"""``cdc-consumer explain``: explains the values of one user."""
+"""``cdc-consumer explain``: what happened to one user, and the values that Redis holds of the user."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,7 @@ from consumer.commands.shared.options import (
     Brokers,
     ConfigFile,
     DatabaseUrl,
+    Finish,
     Group,
     MappingFile,
     Prefix,
@@ -25,11 +27,21 @@ from consumer.commands.shared.options import (
     user_of,
 )
 
+if TYPE_CHECKING:
+    from consumer.commands.explain.run import Asked
+    from consumer.commands.explain.timeline import Window
+
+_LAST = 5
+
 
 def explain(
     user: Annotated[str, typer.Argument(help="The user, as live:123.")],
-    last: Annotated[int, typer.Option("--last", help="Show the plans of this many last changes.", min=0)] = 5,
-    begin: Begin = "beginning",
+    begin: Begin = "",
+    end: Finish = "",
+    full: Annotated[bool, typer.Option("--full", help="Show each value, what set it, and all plans.")] = False,
+    last: Annotated[
+        int | None, typer.Option("--last", help="Show so many last changes; without a range 5.", min=0)
+    ] = None,
     as_json: AsJson = False,
     config_file: ConfigFile = None,
     mapping_file: MappingFile = None,
@@ -40,9 +52,9 @@ def explain(
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Show a user's values in Redis, which change set each, and changes that are not applied yet. Changes nothing.
+    """Show what happened to a user: with --from or --to each change in this range, else the last changes and values.
 
-    Exit code 1 if there is no topic with the user's changes.
+    It changes nothing. Exit code 1 if there is no topic with the user's changes.
     """
     settings = settings_of(
         config_file,
@@ -55,12 +67,71 @@ def explain(
         database_url=database_url,
     )
     need_database(settings)
-    from consumer.commands.explain import report
-    from consumer.commands.explain.run import explain as explained
+    from consumer.commands.explain.run import Asked
 
     rules = rules_of(settings)
-    wanted, start = user_of(user, "USER", rules), bound_of(begin, "--from")
-    known = explained(settings, rules, schemas_of(settings), wanted, start)
-    typer.echo((report.to_json if as_json else report.to_text)(known, last))
-    if known.lacking:
+    asked = Asked(settings, rules, schemas_of(settings), user_of(user, "USER", rules))
+    window = _window(begin, end)
+    if window is not None and not full:
+        lacking = _show_timeline(asked, window, last, as_json=as_json)
+    else:
+        lacking = _show_values(asked, window, last, as_json=as_json, is_full=full)
+    if lacking:
         raise typer.Exit(1)
+
+
+def _window(begin: str, end: str) -> Window | None:
+    """The range; None if there is none.
+
+    Raises:
+        ConfigError: it is no range.
+    """
+    if not (begin or end):
+        return None
+    from consumer.commands.explain.timeline import Window
+    from consumer.source.bounds import check_order
+
+    window = Window(bound_of(begin or "beginning", "--from"), bound_of(end or "end", "--to"))
+    check_order(window.begin, window.end)
+    return window
+
+
+def _show_timeline(asked: Asked, window: Window, last: int | None, *, as_json: bool) -> str:
+    """Show what happened in a range; answers the topics that are missing, or ""."""
+    from consumer.commands.explain.present import json_lines, parts
+    from consumer.commands.explain.run import timeline
+    from consumer.commands.shared.screen import Screen
+
+    found, screen = timeline(asked, window), Screen()
+    if last is not None:
+        found = replace(found, steps=found.steps[max(0, len(found.steps) - last) :])
+    if as_json:
+        for each in json_lines(found):
+            typer.echo(each)
+    else:
+        screen.show(*parts(found, screen.width))
+    return found.lacking
+
+
+def _show_values(asked: Asked, window: Window | None, last: int | None, *, as_json: bool, is_full: bool) -> str:
+    """Show the user's values, and the last changes or those of a range; answers the topics that are missing, or ""."""
+    from consumer.commands.explain import overview, report
+    from consumer.commands.explain.run import explain as explained
+    from consumer.commands.explain.timeline import Window
+    from consumer.commands.shared.screen import Screen
+
+    shown, screen = window or Window(), Screen()
+    # The values of now follow from all changes up to now.
+    known = explained(asked, Window(begin=shown.begin))
+    within = [at for at, each in enumerate(known.history.changes) if shown.holds(each.record)]
+    count = last if last is not None else _LAST if window is None else len(within)
+    within = within[max(0, len(within) - count) :]
+    changes = [known.history.changes[at] for at in within]
+    if as_json:
+        typer.echo(report.to_json(known, changes))
+    elif is_full:
+        screen.show(*report.parts(known, changes), report.summary(known))
+    else:
+        steps = [known.steps[at] for at in within]
+        screen.show(*overview.parts(known, steps, asked.table.table, screen.width))
+    return known.lacking

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from consumer.commands.explain.history import ChangeOutcome, History
+from consumer.commands.explain.timeline import Step
 from consumer.commands.explain.user_values import Note, UserValues
+from consumer.commands.shared.finding import Level
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Names
 from consumer.pipeline.letter_state import Unapplied
@@ -34,25 +37,37 @@ class Explanation:
     is_emptied: bool = False
     """Redis has lost partitions of the user's topics, and they are not rebuilt."""
     lacking: str = ""
+    steps: tuple[Step, ...] = ()
+    """One for each change of the history."""
+    has_streams: bool = False
+    """Messages that were sent are stored."""
 
     def problems(self) -> list[str]:
         """The problems, the most important first; empty if there are none."""
-        emptied = [f"{EMPTIED}, and is not rebuilt yet: {REBUILD}"] if self.is_emptied else []
-        return [*emptied, *self._of_the_user(), *self._of_values(), *self._of_changes()]
+        return [text for _, text in self.graded()]
 
-    def _of_the_user(self) -> list[str]:
-        found = [f"no topic to read: {self.lacking}"] if self.lacking else []
-        found += [f"of another type than it should be: {key}" for key in self.stored_user.others]
+    def graded(self) -> list[tuple[Level, str]]:
+        """The problems, each with its severity."""
+        found: list[tuple[Level, str]] = []
+        if self.is_emptied:
+            found.append((Level.FAILURE, f"{EMPTIED}, and is not rebuilt yet: {REBUILD}"))
+        return [*found, *self._of_the_user(), *self._of_values(), *self._of_changes()]
+
+    def _of_the_user(self) -> Iterator[tuple[Level, str]]:
+        if self.lacking:
+            yield Level.FAILURE, f"no topic to read: {self.lacking}"
+        for key in self.stored_user.others:
+            yield Level.FAILURE, f"of another type than it should be: {key}"
         if self.knows_database and not self.is_in_database and (present := self._kept()):
-            found.append(f"the database has no such user, but Redis does: {', '.join(present)}")
+            yield Level.FAILURE, f"the database has no such user, but Redis does: {', '.join(present)}"
         if self.row_problem:
-            found.append(f"the database's row can't be used: {self.row_problem}")
+            yield Level.FAILURE, f"the database's row can't be used: {self.row_problem}"
         if self.unreadable:
             columns = ", ".join(self.unreadable)
-            found.append(f"columns of the database's row that can't be read, and are not compared: {columns}")
+            text = f"columns of the database's row that can't be read, and are not compared: {columns}"
+            yield Level.WARNING, text
         if self.is_in_database and self.stored_user.config is None:
-            found.append("there is no config hash: services ask the database instead")
-        return found
+            yield Level.FAILURE, "there is no config hash: services ask the database instead"
 
     def _kept(self) -> list[str]:
         """The names of the keys that Redis has of the user."""
@@ -69,22 +84,28 @@ class Explanation:
         """Whether the user is neither in the database nor in Redis."""
         return self.knows_database and not self.is_in_database and not self._kept()
 
-    def _of_values(self) -> list[str]:
+    def _of_values(self) -> Iterator[tuple[Level, str]]:
         user_values = self.user_values
         found = {
             "not as in the database": user_values.wrong(),
             "changed by hand, or by another program": user_values.noted(Note.BY_HAND),
             "written before, and gone": user_values.noted(Note.GONE),
         }
-        return [f"{what}: {', '.join(dict.fromkeys(names))}" for what, names in found.items() if names]
+        for what, names in found.items():
+            if names:
+                yield Level.FAILURE, f"{what}: {', '.join(dict.fromkeys(names))}"
 
-    def _of_changes(self) -> list[str]:
-        counts = {
-            "changes in the dead letter topic that are not handled": len(self.letters),
-            "tables with a lost change; the next good change writes the whole row": len(self.stored_user.guard.marks),
-            "records that the consumer has not reached": len(self.history.of(ChangeOutcome.PENDING)),
-            "changes that were read and are not in Redis: it lost them, or their version": len(
-                self.history.of(ChangeOutcome.MISSED)
+    def _of_changes(self) -> Iterator[tuple[Level, str]]:
+        marks = "tables with a lost change; the next good change writes the whole row"
+        missed = "changes that were read and are not in Redis: it lost them, or their version"
+        counts = (
+            (Level.FAILURE, "changes in the dead letter topic that are not handled", len(self.letters)),
+            (Level.FAILURE, marks, len(self.stored_user.guard.marks)),
+            (
+                Level.WARNING,
+                "records that the consumer has not reached",
+                len(self.history.of(ChangeOutcome.PENDING)),
             ),
-        }
-        return [f"{what}: {count}" for what, count in counts.items() if count]
+            (Level.FAILURE, missed, len(self.history.of(ChangeOutcome.MISSED))),
+        )
+        yield from ((level, f"{what}: {count}") for level, what, count in counts if count)

@@ -30,6 +30,10 @@ from consumer.planning.plan import user_of
 from consumer.planning.shape import Extent, Mode
 
 _BATCH_GAP_MS = 1000
+_REFUSED = {
+    Verdict.DUPLICATE: "a duplicate: the record was applied already",
+    Verdict.STALE: "older than the change that Redis has",
+}
 
 
 class ChangeOutcome(StrEnum):
@@ -53,12 +57,16 @@ class ChangeOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One record about the user, and what happened to it. ``plan``: the plan that was or would be applied."""
+    """One record about the user, and what happened to it.
+
+    ``plan``: the plan that was or would be applied. ``why``: why an OLD change was refused.
+    """
 
     record: SourceRecord
     decision: Decision
     fate: ChangeOutcome
     plan: Plan | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +74,15 @@ class GroupProgress:
     """What Redis has applied: the group's next offset of each partition, and the guard's version of each table.
 
     ``dead``: the places of records that are known as not applied, because offsets of the last records may not be
-    committed yet. ``deleted``: the tables whose version is of the user's delete.
+    committed yet. ``letters``: those of them that have an open dead letter. ``deleted``: the tables whose version is of
+    the user's delete.
     """
 
     committed: Mapping[Partition, int]
     stored: Mapping[str, Version]
     dead: frozenset[Place] = frozenset()
     deleted: frozenset[str] = frozenset()
+    letters: frozenset[Place] = frozenset()
 
     def has_read(self, record: SourceRecord) -> bool:
         """Whether the group has read ``record``."""
@@ -106,11 +116,14 @@ def trace(
     tables: TopicTables | None = None,
     earlier: EarlierRecords | None = None,
     clock_ms: int = 0,
+    *,
+    is_partial: bool = False,
 ) -> History:
     """The history of ``user``, from records that include the user's, in the order of each partition.
 
     ``tables``: the known tables of each topic, for records that can't be decoded. ``earlier``: finds records that were
-    sent before these; clocks may differ by ``clock_ms``. None: there are none.
+    sent before these; clocks may differ by ``clock_ms``. None: there are none. ``is_partial``: the user may have had
+    changes before these records, so a row that a snapshot read is taken to have filled what was missing.
 
     Raises:
         ServerError: from ``schemas`` (only for Avro), or from ``earlier``.
@@ -123,7 +136,7 @@ def trace(
         for each in zip(some, decide_all(some, rules, schemas, known, sent), strict=True)
     )
     own = [(record, decision) for record, decision in decided if is_of(user, decision, rules)]
-    tracer = _Tracer(user, rules, progress)
+    tracer = _Tracer(user, rules, progress, is_partial=is_partial)
     return History(tuple(tracer.change(*each) for each in own), tracer.written)
 
 
@@ -154,8 +167,9 @@ def is_of(user: UserId, decision: Decision, rules: Rules) -> bool:
 
 
 class _Tracer:
-    def __init__(self, user: UserId, rules: Rules, progress: GroupProgress) -> None:
+    def __init__(self, user: UserId, rules: Rules, progress: GroupProgress, *, is_partial: bool) -> None:
         self.written = Written()
+        self._is_partial = is_partial
         self._user = user
         self._rules = rules
         self._progress = progress
@@ -174,7 +188,7 @@ class _Tracer:
             if decision.carrier is not None:
                 return Change(record, decision, ChangeOutcome.JOINED)
             if decision.first_sent is not None:
-                return Change(record, decision, ChangeOutcome.OLD)
+                return Change(record, decision, ChangeOutcome.OLD, why=decision.reason)
             return Change(
                 record, decision, ChangeOutcome.NOTHING if progress.has_read(record) else ChangeOutcome.PENDING
             )
@@ -182,7 +196,11 @@ class _Tracer:
             plan = healing_plan(decision, self._rules)
         if plan.mode is Mode.FILL and self._writes_whole(plan):
             plan = plan.in_mode(Mode.CHANGE)
-        return Change(record, decision, self._outcome(record, decision, plan), plan)
+        if record.place in progress.letters:  # Redis refused the plan
+            self._marked.add(plan.table)
+            return Change(record, decision, ChangeOutcome.DEAD, plan)
+        outcome, why = self._outcome(record, decision, plan)
+        return Change(record, decision, outcome, plan, why)
 
     def _writes_whole(self, plan: Plan) -> bool:
         """Whether a row read by a snapshot overwrote the stored values, as the guard's version or a mark shows.
@@ -197,27 +215,33 @@ class _Tracer:
             return (last or stored or plan.version).origin is Origin.INCREMENTAL
         return plan.table in self._marked and plan.extent is Extent.WHOLE
 
-    def _outcome(self, record: SourceRecord, decision: Decision, plan: Plan) -> ChangeOutcome:
+    def _outcome(self, record: SourceRecord, decision: Decision, plan: Plan) -> tuple[ChangeOutcome, str]:
+        """The outcome of a change that has a plan, and why it was refused."""
         covered = self._progress.covers(plan.version, plan.table)
         if not covered and not self._progress.has_read(record):
-            return ChangeOutcome.PENDING
+            return ChangeOutcome.PENDING, ""
         last = self._last.get(plan.table)
-        if plan.mode is Mode.FILL and (last is not None or covered is False):
-            is_deleted = covered is False and plan.table in self._progress.deleted
-            is_older = compare(plan.version, last) is Verdict.STALE
-            if is_deleted or is_older or self.written.removed is not None:
-                return ChangeOutcome.OLD
-            self.written.fill(plan)
-            return ChangeOutcome.FILLED
+        if plan.mode is Mode.FILL and (last is not None or covered is False or self._is_partial):
+            return self._filled(plan, last, is_newest=covered is False)
         if covered is False:
-            return ChangeOutcome.MISSED
-        if not compare(plan.version, last).is_accepted:
-            return ChangeOutcome.OLD
+            return ChangeOutcome.MISSED, ""
+        if not (verdict := compare(plan.version, last)).is_accepted:
+            return ChangeOutcome.OLD, _REFUSED[verdict]
         self._last[plan.table] = plan.version
         self._marked.discard(plan.table)
         is_update = decision.event is not None and decision.event.op is Operation.UPDATE
         self.written.take(plan, is_update, self._portfolio)
-        return ChangeOutcome.APPLIED
+        return ChangeOutcome.APPLIED, ""
+
+    def _filled(self, plan: Plan, last: Version | None, *, is_newest: bool) -> tuple[ChangeOutcome, str]:
+        """The outcome of a row that a snapshot read. ``is_newest``: the guard's version is older."""
+        is_deleted = is_newest and plan.table in self._progress.deleted
+        if is_deleted or self.written.removed is not None:
+            return ChangeOutcome.OLD, "a row that was read does not restore a deleted user"
+        if compare(plan.version, last) is Verdict.STALE:
+            return ChangeOutcome.OLD, _REFUSED[Verdict.STALE]
+        self.written.fill(plan)
+        return ChangeOutcome.FILLED, ""
 
 
 def _place(version: Version) -> Place:

@@ -1,4 +1,4 @@
-"""An explanation as text for an operator, and as JSON."""
+"""Everything that is known about a user's values: on the screen, as text for a pipe, and as one JSON object."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+from rich.text import Text
 
 from consumer.commands.explain.explanation import Explanation
 from consumer.commands.explain.history import Change, ChangeOutcome
 from consumer.commands.explain.user_values import Note, Value
 from consumer.commands.explain.written_values import WrittenValue
+from consumer.commands.shared.finding import Finding, Level
+from consumer.commands.shared.screen import Entry, Summary
+from consumer.commands.shared.screen import summary as summary_of
 from consumer.events.value import timestamp
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
@@ -18,59 +22,92 @@ from consumer.mapping.keys import render
 from consumer.planning.plan_text import plan_text
 from consumer.sink.comparison import SPELLING
 
+NOBODY = "the user is neither in the database nor in Redis"
+NOT_ASKED = "the database was not asked: CDC_DATABASE__URL is not set"
+_LEVELS = {
+    ChangeOutcome.PENDING: Level.WARNING,
+    ChangeOutcome.MISSED: Level.FAILURE,
+    ChangeOutcome.DEAD: Level.FAILURE,
+    ChangeOutcome.OLD: None,
+    ChangeOutcome.NOTHING: None,
+}
 
-def to_text(known: Explanation, last: int) -> str:
-    """Lines of text, with the plans of the ``last`` changes."""
-    return "\n".join(_lines(known, last))
+
+def to_text(known: Explanation, shown: Sequence[Change]) -> str:
+    """Lines of text, with the plans of the changes ``shown``."""
+    return "\n".join(part.plain for part in parts(known, shown))
 
 
-def _lines(known: Explanation, last: int) -> Iterator[str]:
-    names, user, user_values, stored_user = known.names, known.user, known.user_values, known.stored_user
-    yield str(user)
-    problems = known.problems()
-    yield from (f"  ! {each}" for each in problems)
-    if known.is_nobody:
-        yield "  the user is neither in the database nor in Redis"
-    elif not problems:
-        yield "  no problem was found"
-    if spelled := user_values.spelled():
-        yield f"  the {SPELLING}: {', '.join(spelled)}"
-    if not known.knows_database:
-        yield "  the database was not asked: CDC_DATABASE__URL is not set"
-    yield ""
-    yield f"config  {render(names.config, user)}{'' if stored_user.config is not None else '  does not exist'}"
-    yield from _values(user_values.config)
-    if user_values.others:
-        yield f"  fields of other programs: {', '.join(user_values.others)}"
-    ttl = f"  expires in {stored_user.ttl_s} s" if stored_user.ttl_s is not None else ""
-    yield f"balance  {render(names.balance, user)}{ttl if stored_user.balance is not None else '  does not exist'}"
-    if user_values.balance is not None:
-        yield from _values([user_values.balance])
-    missing = "" if stored_user.portfolio is not None else "  does not exist: its owner has not created it"
-    yield f"portfolio  {render(names.portfolio, user)}{missing}"
-    yield from _values(user_values.portfolio)
-    yield f"version  {render(names.guard, user)}{'' if stored_user.guard.versions else '  none is stored'}"
-    yield from _guard(stored_user.guard)
+def parts(known: Explanation, shown: Sequence[Change]) -> Iterator[Entry | Text]:
+    """Everything but the summary, with the plans of the changes ``shown``."""
+    yield Text(str(known.user), "bold")
+    yield from problems(known)
+    yield Text("")
+    yield from _stored(known)
     yield from _changes("not applied yet", known.history.of(ChangeOutcome.PENDING))
-    if known.letters:
-        yield f"dead letters  {len(known.letters)}"
-        for each in known.letters:
-            yield f"  {each.place}  {timestamp(each.last.written_ms)}  {each.last.reason}"
-            if each.last.advice:
-                yield f"      what to do: {each.last.advice}"
-    shown = known.history.changes[-last:] if last else ()
+    yield from _letters(known)
     yield from _changes(f"the last {len(shown)} of {len(known.history.changes)} changes", shown, with_plan=True)
 
 
-def _values(values: Sequence[Value]) -> Iterator[str]:
+def problems(known: Explanation) -> Iterator[Entry]:
+    """The problems; if there are none, that there are none. Then what else limits the answer."""
+    found = known.graded()
+    yield from (Entry(level, "", text, [], f"  ! {text}") for level, text in found)
+    if known.is_nobody:
+        yield _entry(None, NOBODY)
+    elif not found:
+        yield _entry(Level.OK, "no problem was found")
+    if spelled := known.user_values.spelled():
+        yield _entry(None, f"the {SPELLING}: {', '.join(spelled)}")
+    if not known.knows_database:
+        yield _entry(None, NOT_ASKED)
+
+
+def summary(known: Explanation) -> Summary:
+    """Whether there are problems, in one line."""
+    found = [Finding(level, str(known.user), text) for level, text in known.graded()]
+    return summary_of(found, "" if found else NOBODY if known.is_nobody else "no problem was found")
+
+
+def _stored(known: Explanation) -> Iterator[Entry | Text]:
+    names, user, user_values, stored_user = known.names, known.user, known.user_values, known.stored_user
+    yield _title("config", render(names.config, user), "" if stored_user.config is not None else "does not exist")
+    yield from _values(user_values.config)
+    if user_values.others:
+        yield _entry(None, f"fields of other programs: {', '.join(user_values.others)}")
+    ttl = f"expires in {stored_user.ttl_s} s" if stored_user.ttl_s is not None else ""
+    yield _title("balance", render(names.balance, user), ttl if stored_user.balance is not None else "does not exist")
+    if user_values.balance is not None:
+        yield from _values([user_values.balance])
+    missing = "" if stored_user.portfolio is not None else "does not exist: its owner has not created it"
+    yield _title("portfolio", render(names.portfolio, user), missing)
+    yield from _values(user_values.portfolio)
+    guard = stored_user.guard
+    yield _title("version", render(names.guard, user), "" if guard.versions else "none is stored")
+    yield from _guard(guard)
+
+
+def _title(name: str, key: str, more: str) -> Text:
+    return Text.assemble((name, "bold"), f"  {key}", f"  {more}" if more else "")
+
+
+def _entry(level: Level | None, text: str) -> Entry:
+    return Entry(level, "", text, [], f"  {text}")
+
+
+def _values(values: Sequence[Value]) -> Iterator[Entry]:
     for each in values:
-        comparison = ""
+        level, compared, mark = None, "", ""
         if each.is_spelled:
-            comparison = f"  database {_shown(each.database)}: the {SPELLING}"
+            level, compared = Level.OK, f"database {_shown(each.database)}: the {SPELLING}"
+        elif each.is_wrong:
+            level, compared, mark = Level.FAILURE, f"database {_shown(each.database)}", "!! "
         elif each.is_compared:
-            comparison = "  as in the database" if not each.is_wrong else f"  !! database {_shown(each.database)}"
-        yield f"  {each.name or 'value':<24} {_shown(each.redis)}{comparison}"
-        yield f"      {_origin(each)}"
+            level, compared = Level.OK, "as in the database"
+        name, redis, origin = each.name or "value", _shown(each.redis), _origin(each)
+        told = f"{redis}, {compared}" if compared else redis
+        plain = f"  {name:<24} {redis}{f'  {mark}{compared}' if compared else ''}\n      {origin}"
+        yield Entry(level, name, told, [origin], plain)
 
 
 def _origin(value: Value) -> str:
@@ -83,25 +120,36 @@ def _origin(value: Value) -> str:
     return f"{value.note}: {_shown(written.value)} was written by {text}"
 
 
-def _guard(guard: GuardState) -> Iterator[str]:
+def _guard(guard: GuardState) -> Iterator[Entry]:
     for table, version in guard.versions.items():
-        deleted = "  deleted" if table in guard.deleted else ""
-        yield f"  {table:<24} {_place(version)}  {timestamp(version.ts_ms)}{deleted}"
+        told = f"{_place(version)}  {timestamp(version.ts_ms)}{'  deleted' if table in guard.deleted else ''}"
+        yield Entry(None, table, told, [], f"  {table:<24} {told}")
     for table, place in guard.marks.items():
-        yield f"  {table:<24} incomplete since {place}"
+        told = f"incomplete since {place}"
+        yield Entry(Level.FAILURE, table, told, [], f"  {table:<24} {told}")
     if guard.kept:
-        yield f"  kept until the config hash exists: {', '.join(sorted(guard.kept))}"
+        yield _entry(None, f"kept until the config hash exists: {', '.join(sorted(guard.kept))}")
 
 
-def _changes(title: str, changes: Sequence[Change], *, with_plan: bool = False) -> Iterator[str]:
+def _letters(known: Explanation) -> Iterator[Entry | Text]:
+    if known.letters:
+        yield Text(f"dead letters  {len(known.letters)}")
+    for each in known.letters:
+        told = f"{each.place}  {timestamp(each.last.written_ms)}  {each.last.reason}"
+        advice = [f"what to do: {each.last.advice}"] if each.last.advice else []
+        yield Entry(Level.FAILURE, "", told, advice, "\n".join([f"  {told}", *(f"      {line}" for line in advice)]))
+
+
+def _changes(title: str, changes: Sequence[Change], *, with_plan: bool = False) -> Iterator[Entry | Text]:
     if not changes:
         return
-    yield title
+    yield Text(title)
     for each in changes:
         record, table = each.record, each.decision.table or "unknown table"
-        yield f"  {record.place}  {timestamp(record.timestamp_ms)}  {table}  {each.fate}: {each.decision.reason}"
-        if with_plan and (plan := _plan(each)) is not None:
-            yield "\n".join(f"    {line}" for line in plan[1:])
+        told = f"{record.place}  {timestamp(record.timestamp_ms)}  {table}  {each.fate}: {each.decision.reason}"
+        lines = (_plan(each) or [])[1:] if with_plan else []
+        plain = "\n".join([f"  {told}", *(f"    {line}" for line in lines)])
+        yield Entry(_LEVELS.get(each.fate, Level.OK), "", told, [line.strip() for line in lines], plain)
 
 
 def _plan(change: Change) -> list[str] | None:
@@ -109,7 +157,7 @@ def _plan(change: Change) -> list[str] | None:
 
     What linked rows add to a message depends on the batch in which they were read, which is not known any more.
     """
-    if change.plan is None or change.fate is ChangeOutcome.OLD:
+    if change.plan is None or change.fate in (ChangeOutcome.OLD, ChangeOutcome.DEAD):
         return None
     return plan_text(change.plan, "and, if its row was read in the same batch:").splitlines()
 
@@ -122,10 +170,9 @@ def _shown(value: str | None) -> str:
     return "nothing" if value is None else repr(value)
 
 
-def to_json(known: Explanation, last: int) -> str:
-    """One JSON object."""
+def to_json(known: Explanation, changes: Sequence[Change]) -> str:
+    """One JSON object, with the changes ``changes``."""
     guard, stored_user = known.stored_user.guard, known.stored_user
-    shown = known.history.changes[-last:] if last else ()
     balance = known.user_values.balance
     return msgspec.json.encode(
         {
@@ -156,7 +203,7 @@ def to_json(known: Explanation, last: int) -> str:
                 }
                 for each in known.letters
             ],
-            "changes": [_change_json(each) for each in shown],
+            "changes": [_change_json(each) for each in changes],
         }
     ).decode()
 

@@ -2,57 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from consumer.commands.explain.explanation import Explanation
-from consumer.commands.explain.history import GroupProgress, trace
-from consumer.commands.explain.topics import records_of, spans_of
+from consumer.commands.explain.history import GroupProgress, History, trace
+from consumer.commands.explain.present import Timeline
+from consumer.commands.explain.timeline import SentMessage, Step, Window, steps
+from consumer.commands.explain.topics import records_of, removed, spans_of, with_margins
 from consumer.commands.explain.user_values import ReadValues, user_values
+from consumer.commands.shared.finding import Finding, failure, warning
 from consumer.errors import RecordError
 from consumer.events.avro import Schemas
 from consumer.events.record import Partition
+from consumer.events.value import timestamp
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.observability.progress import Progress
-from consumer.pipeline.letter_state import Choice
+from consumer.pipeline.letter_state import Choice, Unapplied
+from consumer.pipeline.recovery import EMPTIED, REBUILD
 from consumer.planning.diff import read_image
 from consumer.settings.sources import Settings
 from consumer.sink import group_databases
 from consumer.sink.group_offsets import lost
-from consumer.sink.view import RedisView
-from consumer.source.bounds import Bound
+from consumer.sink.view import RedisView, StoredUser
 from consumer.source.consumed_topics import selected
 from consumer.source.earlier import KafkaEarlierRecords
 from consumer.source.letter_reader import read_letters
 from consumer.source.range_reader import committed
 from consumer.source.topic_selection import Selection
 
+_NEVER = 2**61
 
-def explain(settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound) -> Explanation:
-    """All facts about ``user``; the topics are read from ``begin`` on.
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked: about which user, and how the servers are reached."""
+
+    settings: Settings
+    rules: Rules
+    schemas: Schemas
+    user: UserId
+
+    @property
+    def table(self) -> UserTable:
+        """The table of the user."""
+        (found,) = (each for each in self.rules.tables if each.user_type == self.user.user_type)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What Redis, the topics and the dead letters say.
+
+    ``rules``: with the databases that are consumed. ``gone``: by topic, the time before which records may be missing.
+    ``sent``: by ``event_id``, the messages that streams keep; None if nothing keeps them.
+    """
+
+    rules: Rules
+    stored_user: StoredUser
+    history: History
+    letters: tuple[Unapplied, ...]
+    lacking: str
+    is_emptied: bool
+    gone: Mapping[str, int]
+    sent: Mapping[str, Sequence[SentMessage]] | None
+
+
+def explain(asked: Asked, window: Window) -> Explanation:
+    """All facts about the user; the topics are read in ``window``.
 
     Raises:
         ConfigError: a setting is wrong.
         ServerUnavailable, ServerError: from a server.
     """
-    view = RedisView(settings.redis)
+    found = _read(asked, window, is_partial=False)
+    stored_user, history, rules = found.stored_user, found.history, found.rules
+    image, lacking, unreadable, problem = _image(asked.settings, asked.user, asked.table)
+    read = ReadValues(stored_user.config, stored_user.portfolio, stored_user.balance, image, lacking)
+    return Explanation(
+        user=asked.user,
+        stored_user=stored_user,
+        user_values=user_values(read, history, stored_user.guard, asked.table, rules),
+        history=history,
+        letters=found.letters,
+        knows_database=asked.settings.database.url is not None,
+        is_in_database=image is not None or bool(problem),
+        row_problem=problem,
+        unreadable=unreadable,
+        is_emptied=found.is_emptied,
+        names=rules.names,
+        lacking=found.lacking,
+        steps=_steps(asked, found),
+        has_streams=found.sent is not None,
+    )
+
+
+def timeline(asked: Asked, window: Window) -> Timeline:
+    """What happened to the user in ``window``. Only this range of the topics is read, and not the database.
+
+    Raises:
+        As :func:`explain`.
+    """
+    found = _read(asked, window, is_partial=True)
+    shown = zip(found.history.changes, _steps(asked, found), strict=True)
+    return Timeline(
+        user=asked.user,
+        table=asked.table.table,
+        window=window,
+        steps=tuple(step for change, step in shown if window.holds(change.record)),
+        findings=tuple(_findings(found)),
+        has_streams=found.sent is not None,
+        lacking=found.lacking,
+    )
+
+
+def _steps(asked: Asked, found: _Read) -> tuple[Step, ...]:
+    return steps(found.history.changes, asked.user, found.rules, found.letters, found.sent)
+
+
+def _findings(found: _Read) -> Iterator[Finding]:
+    """What limits the answer."""
+    if found.lacking:
+        yield failure("topics", f"no topic to read: {found.lacking}")
+    if found.is_emptied:
+        yield failure("redis", f"{EMPTIED}, and is not rebuilt yet: {REBUILD}")
+    for topic, kept_ms in found.gone.items():
+        since = f"from before {timestamp(kept_ms)}" if kept_ms < _NEVER else "of any age"
+        yield warning(
+            f"topic {topic}",
+            f"retention or compaction may have removed records {since}: changes may be missing here",
+            "a longer retention.ms, or min.compaction.lag.ms, keeps them",
+        )
+
+
+def _read(asked: Asked, window: Window, *, is_partial: bool) -> _Read:
+    view = RedisView(asked.settings.redis)
     try:
-        return _explain(settings, rules, schemas, user, begin, view)
+        return _read_with(asked, window, view, is_partial=is_partial)
     finally:
         view.close()
 
 
-def _explain(
-    settings: Settings, rules: Rules, schemas: Schemas, user: UserId, begin: Bound, view: RedisView
-) -> Explanation:
-    (table,) = (each for each in rules.tables if each.user_type == user.user_type)
+def _read_with(asked: Asked, window: Window, view: RedisView, *, is_partial: bool) -> _Read:
+    settings, rules, schemas, user = asked.settings, asked.rules, asked.schemas, asked.user
     view.run()  # raises if the server is away or refuses
     stored_user = view.stored_user(user, rules)
     selection = selected(settings, rules, schemas, group_databases.load)
     rules = replace(rules, databases=selection.databases)
-    spans = spans_of(settings.kafka, selection, user, rules, stored_user.guard.versions, begin)
+    read = with_margins(window) if is_partial else window
+    spans = spans_of(settings.kafka, selection, user, rules, stored_user.guard.versions, read)
     with Progress(action="explain.progress", unit="offsets") as progress:
         progress.begin("explain", sum(span.size for span in spans))
         records = records_of(settings.kafka, spans, user, rules, schemas, selection.tables, progress.advance)
@@ -60,27 +160,25 @@ def _explain(
     offsets = committed(settings.kafka)
     emptied = lost(offsets, view.offsets(settings.kafka.group_id))
     stored_user = view.stored_user(user, rules)
-    image, lacking, unreadable, problem = _image(settings, user, table)
     letters = Choice(users=frozenset({user})).of(read_letters(settings.kafka, settings.dead_letter_topic).open())
-    dead = frozenset((*stored_user.guard.marks.values(), *(each.place for each in letters)))
-    reached = GroupProgress(offsets, stored_user.guard.versions, dead, stored_user.guard.deleted)
+    of_letters = frozenset(each.place for each in letters)
+    dead = of_letters | {*stored_user.guard.marks.values()}
+    reached = GroupProgress(offsets, stored_user.guard.versions, dead, stored_user.guard.deleted, of_letters)
     with closing(KafkaEarlierRecords(settings.kafka, schemas, placeholder=rules.placeholder)) as earlier:
         clock_ms = settings.guard.clock_ms
-        history = trace(records, user, rules, schemas, reached, selection.tables, earlier, clock_ms)
-    read = ReadValues(stored_user.config, stored_user.portfolio, stored_user.balance, image, lacking)
-    return Explanation(
-        user=user,
+        history = trace(
+            records, user, rules, schemas, reached, selection.tables, earlier, clock_ms, is_partial=is_partial
+        )
+        gone = {} if window.begin_ms is None or not is_partial else removed(spans, earlier, window.begin_ms)
+    return _Read(
+        rules=rules,
         stored_user=stored_user,
-        user_values=user_values(read, history, stored_user.guard, table, rules),
         history=history,
         letters=tuple(letters),
-        knows_database=settings.database.url is not None,
-        is_in_database=image is not None or bool(problem),
-        row_problem=problem,
-        unreadable=unreadable,
+        lacking=_lacking(selection, asked.table),
         is_emptied=any(Partition(span.topic, span.partition) in emptied for span in spans),
-        names=rules.names,
-        lacking=_lacking(selection, table),
+        gone=gone,
+        sent=None,
     )
 
 

@@ -7,29 +7,33 @@ from collections.abc import Callable, Mapping, Sequence
 from heapq import merge
 
 from consumer.commands.explain.history import is_of
+from consumer.commands.explain.timeline import Window
 from consumer.events.avro import Schemas
 from consumer.events.envelope import key_of
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.events.topic_tables import TopicTables
+from consumer.guard.search import EarlierRecords
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
 from consumer.planning.decision import decide_all
 from consumer.settings.sections import Kafka
-from consumer.source.bounds import Bound, End, Span
+from consumer.source.bounds import At, Bound, Span
 from consumer.source.range_reader import read, resolve
 from consumer.source.topic_selection import Selection
 
+_MARGIN_MS = 2000
+
 
 def spans_of(
-    settings: Kafka, selection: Selection, user: UserId, rules: Rules, stored: Mapping[str, Version], begin: Bound
+    settings: Kafka, selection: Selection, user: UserId, rules: Rules, stored: Mapping[str, Version], window: Window
 ) -> Sequence[Span]:
-    """The ranges that may have records of ``user``, from ``begin`` to the present ends of the topics.
+    """The ranges that may have records of ``user`` in ``window``, at most up to the present ends of the topics.
 
     A stored version of a table shows the partition of the user's rows.
 
     Raises:
-        ConfigError: ``begin`` names a partition that does not exist.
+        ConfigError: a bound names a partition that does not exist.
         ServerUnavailable, ServerError: from the broker.
     """
     others = {table.table for table in rules.tables if table.user_type != user.user_type}
@@ -37,9 +41,34 @@ def spans_of(
     home = {version.topic: version.partition for version in stored.values()}
     return [
         span
-        for span in resolve(settings, selection.carrying(tables), begin, End())
+        for span in resolve(settings, selection.carrying(tables), window.begin, window.end, may_be_later=True)
         if home.get(span.topic, span.partition) == span.partition
     ]
+
+
+def with_margins(window: Window) -> Window:
+    """``window``, a little wider: rows of one database transaction may be on both sides of a bound."""
+    return Window(_moved(window.begin, -_MARGIN_MS), _moved(window.end, _MARGIN_MS))
+
+
+def _moved(bound: Bound, by_ms: int) -> Bound:
+    return At(max(0, bound.ms + by_ms)) if isinstance(bound, At) else bound
+
+
+def removed(spans: Sequence[Span], earlier: EarlierRecords, begin_ms: int) -> Mapping[str, int]:
+    """By topic, the time before which records may be missing, if it is after ``begin_ms``; UTC milliseconds.
+
+    Retention or compaction removed them. The latest time counts if the partitions differ.
+
+    Raises:
+        ServerUnavailable: from the broker.
+    """
+    found: dict[str, int] = {}
+    for span in spans:
+        kept_ms = earlier.coverage(Partition(span.topic, span.partition)).kept_ms
+        if kept_ms > begin_ms:
+            found[span.topic] = max(kept_ms, found.get(span.topic, 0))
+    return found
 
 
 def records_of(

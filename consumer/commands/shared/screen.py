@@ -26,9 +26,12 @@ _GAP = 2
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing of a list. ``below``: lines below it. ``plain``: all of it as text, where the output is no terminal."""
+    """One thing of a list. ``below``: lines below it. ``plain``: all of it as text, where the output is no terminal.
 
-    level: Level
+    ``level``: None for a thing that is neither well nor wrong; it has no symbol.
+    """
+
+    level: Level | None
     subject: str
     text: str
     below: Sequence[str]
@@ -77,6 +80,11 @@ class Screen:
         """Whether a person sees the output as it is printed."""
         return self.console.is_terminal
 
+    @property
+    def width(self) -> int | None:
+        """The columns of the terminal; None if the output is no terminal."""
+        return self.console.width if self.is_terminal else None
+
     def show(self, *parts: Part) -> None:
         """Print these parts, one after the other."""
         if self.is_terminal:
@@ -109,9 +117,10 @@ class Screen:
         is_able = self.console.encoding.lower().startswith("utf")
         return Text(_SYMBOLS[level] if is_able else level, _STYLES[level])
 
-    def _entry(self, level: Level, text: Text, below: Sequence[str]) -> RenderableType:
+    def _entry(self, level: Level | None, text: Text, below: Sequence[str]) -> RenderableType:
         grid = Grid.grid(padding=(0, 1, 0, 0))
-        grid.add_row(self._mark(level), Group(text, *(Text(each, "dim") for each in below)))
+        mark = Text(" ") if level is None else self._mark(level)
+        grid.add_row(mark, Group(text, *(Text(each, "dim") for each in below)))
         return grid
 
     def _findings(self, found: Sequence[Finding]) -> RenderableType:

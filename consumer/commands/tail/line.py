@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from consumer.commands.shared.fitted import names, whole_words
 from consumer.errors import RecordError
 from consumer.events.record import SourceRecord
 from consumer.mapping.keys import UserId
@@ -66,11 +67,11 @@ def _fields(decision: Decision) -> tuple[str, ...]:
         return (f"{field}{decision.error.problem}",)
     if decision.plan is None or decision.linked is not None:
         return (decision.reason,)
-    names: dict[str, None] = {}
+    found: dict[str, None] = {}
     for reason in decision.plan.reasons:
         rule, _, columns = reason.rpartition(": ")
-        names.update(dict.fromkeys(columns.split(", ") if rule else (reason,)))
-    return tuple(names)
+        found.update(dict.fromkeys(columns.split(", ") if rule else (reason,)))
+    return tuple(found)
 
 
 def text(line: TailLine, width: int | None) -> tuple[str, str, str]:
@@ -101,23 +102,10 @@ def _rest(fields: Sequence[str], channels: Sequence[str], room: int | None) -> s
     if len(found) <= room:
         return found
     if len(channels) > 1:
-        return f"{_names(fields, 1)} {_ARROW} {len(channels)} channels"
-    return found if channels else _whole_words(found, room)
+        return f"{names(fields, 1)} {_ARROW} {len(channels)} channels"
+    return found if channels else whole_words(found, room)
 
 
 def _joined(fields: Sequence[str], channels: Sequence[str], shown_fields: int, shown_channels: int) -> str:
-    left = _names(fields, shown_fields)
-    return f"{left} {_ARROW} {_names(channels, shown_channels)}" if channels else left
-
-
-def _names(names: Sequence[str], shown: int) -> str:
-    more = f" +{len(names) - shown}" if shown < len(names) else ""
-    return ", ".join(names[:shown]) + more
-
-
-def _whole_words(text: str, room: int) -> str:
-    """As many words as there is room for, at least one, and ``…`` for the others."""
-    words = text.split()
-    while len(words) > 1 and len(" ".join(words)) + 2 > room:
-        words.pop()
-    return " ".join(words) + " …" if len(words) < len(text.split()) else text
+    left = names(fields, shown_fields)
+    return f"{left} {_ARROW} {names(channels, shown_channels)}" if channels else left

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from consumer.commands.explain import overview
 from consumer.commands.explain.explanation import Explanation
-from consumer.commands.explain.history import ChangeOutcome, GroupProgress, History, trace
-from consumer.commands.explain.report import to_json, to_text
+from consumer.commands.explain.history import Change, ChangeOutcome, GroupProgress, History, trace
+from consumer.commands.explain.report import parts as report_parts
+from consumer.commands.explain.report import summary, to_json, to_text
+from consumer.commands.explain.timeline import steps
 from consumer.commands.explain.user_values import Note, ReadValues, UserValues, user_values
 from consumer.errors import Place
 from consumer.events.avro import NO_SCHEMAS
@@ -22,6 +25,7 @@ from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
 from consumer.sink.view import StoredUser
 from tests.support.scenario import load
+from tests.unit.commands.snapshot import WIDTHS, check_text, printed
 
 RULES = reference()
 TABLE = RULES.tables[0]
@@ -184,8 +188,12 @@ def explanation(folder: Path, *, in_database: bool = True) -> Explanation:
     )
 
 
+def last(known: Explanation, count: int) -> Sequence[Change]:
+    return known.history.changes[-count:]
+
+
 def test_problems_come_first(tmp_path: Path) -> None:
-    text = to_text(explanation(tmp_path), 1)
+    text = to_text(explanation(tmp_path), last(explanation(tmp_path), 1))
     assert text.splitlines()[:4] == [
         "live:123",
         "  ! not as in the database: wallet_balance, group, balance",
@@ -217,7 +225,7 @@ def test_what_is_left_of_a_user_is_wrong_and_nobody_is_not(tmp_path: Path) -> No
     nothing = StoredUser(None, None, None, None, GuardState({}))
     nobody = replace(known, stored_user=nothing, history=history, user_values=UserValues((), (), None, ()))
     assert nobody.problems() == []
-    assert "  the user is neither in the database nor in Redis" in to_text(nobody, 1).splitlines()
+    assert "  the user is neither in the database nor in Redis" in to_text(nobody, last(nobody, 1)).splitlines()
 
 
 def test_a_wrong_balance_is_told_without_a_hash_and_a_portfolio_by_its_name(tmp_path: Path) -> None:
@@ -231,13 +239,14 @@ def test_a_wrong_balance_is_told_without_a_hash_and_a_portfolio_by_its_name(tmp_
 
 
 def test_fields_of_others_are_named_and_not_shown(tmp_path: Path) -> None:
-    for told in (to_text(explanation(tmp_path), 5), to_json(explanation(tmp_path), 5)):
+    known = explanation(tmp_path)
+    for told in (to_text(known, last(known, 5)), to_json(known, last(known, 5))):
         assert "email" in told
         assert "somebody" not in told
 
 
 def test_json_says_the_same(tmp_path: Path) -> None:
-    told = json.loads(to_json(explanation(tmp_path), 5))
+    told = json.loads(to_json(explanation(tmp_path), last(explanation(tmp_path), 5)))
     assert told["problems"] == explanation(tmp_path).problems()
     (group,) = [each for each in told["config"] if each["field"] == "group"]
     assert (group["redis"], group["database"], group["note"]) == ("GOLD", "VIP", "changed by hand")
@@ -256,3 +265,29 @@ def test_an_orphan_is_named_first(tmp_path: Path) -> None:
         "of another type than it should be: user:{live:123}:config",
         "there is no config hash: services ask the database instead",
     ]
+
+
+def test_screens(tmp_path: Path) -> None:
+    """The short form and the full one, at each width and in a pipe."""
+    known = explanation(tmp_path)
+    shown = steps(known.history.changes, USER, RULES)
+    for width in (*WIDTHS, None):
+        short = overview.parts(known, shown, TABLE.table, width)
+        full = [*report_parts(known, last(known, 5)), summary(known)]
+        for name, parts in (("explain", short), ("explain_full", full)):
+            text = printed(*parts, width=width or 80, is_terminal=width is not None)
+            check_text(f"{name}.{width or 'pipe'}.txt", text)
+            assert width is None or max(map(len, text.splitlines())) <= width
+            whole = printed(*parts, width=1000, is_terminal=width is not None)
+            assert set(text.split()) <= set(whole.split()), "no word is broken"
+
+
+def test_nobody_and_a_user_without_a_database_in_the_short_form(tmp_path: Path) -> None:
+    known = explanation(tmp_path, in_database=False)
+    nothing = StoredUser(None, None, None, None, GuardState({}))
+    nobody = replace(known, stored_user=nothing, history=traced([], 0, None), user_values=UserValues((), (), None, ()))
+    text = printed(*overview.parts(nobody, (), TABLE.table, 80), width=80)
+    assert "the user is neither in the database nor in Redis" in text
+    assert "config hash: does not exist" in text
+    asked_nobody = replace(known, knows_database=False)
+    assert "the database was not asked" in printed(*overview.parts(asked_nobody, (), TABLE.table, 80), width=80)

@@ -26,6 +26,7 @@ from tests.unit.commands.test_explain import (
     TOPIC,
     USER,
     explanation,
+    last,
     noted,
     records,
     values_of,
@@ -94,14 +95,14 @@ def test_what_a_read_filled_is_as_written(tmp_path: Path) -> None:
 def test_a_read_of_a_marked_user_writes_everything(tmp_path: Path, more: str) -> None:
     """``snapshot --authoritative``: the guard takes the version of the read, and a later change another one."""
     found = life(tmp_path, READ.format(leverage=300), more)
-    last = version_of(found[-1])
-    history = traced(found, len(found), last)
+    newest = version_of(found[-1])
+    history = traced(found, len(found), newest)
     assert [each.fate for each in history.changes] == [ChangeOutcome.APPLIED] * (4 if not more else 3) + (
         [] if not more else [ChangeOutcome.FILLED, ChangeOutcome.APPLIED]
     )
     stamp = "2024-01-15T13:00:00.000Z" if more else READ_AT
     notes = noted(
-        values_of(history, last, {"leverage": "300", "group": "GOLD" if more else "VIP", "last_updated": stamp})
+        values_of(history, newest, {"leverage": "300", "group": "GOLD" if more else "VIP", "last_updated": stamp})
     )
     assert {notes[name] for name in ("leverage", "group", "last_updated")} == {Note.AS_WRITTEN}
 
@@ -178,10 +179,12 @@ def test_what_a_row_of_another_batch_may_have_told_is_not_said_as_sent(tmp_path:
     found = records(tmp_path, DEPOSIT)
     history = traced(found, 9, version_of(found[0]))
     known = replace(explanation(tmp_path), history=history)
-    (told,) = [line for line in to_text(known, 9).splitlines() if "TXN0001" in line and "balance_updates" in line]
+    (told,) = [
+        line for line in to_text(known, last(known, 9)).splitlines() if "TXN0001" in line and "balance_updates" in line
+    ]
     assert "if its row was read in the same batch: " in told
     assert "  with transaction_id" not in told
-    changes = json.loads(to_json(known, 9))["changes"]
+    changes = json.loads(to_json(known, last(known, 9)))["changes"]
     (plan,) = [each["plan"] for each in changes if "publish   balance_updates" in str(each["plan"])]
     assert any("if its row was read in the same batch: " in line for line in plan)
 
@@ -192,10 +195,10 @@ def test_of_a_change_that_did_nothing_no_message_is_shown(tmp_path: Path) -> Non
     history = traced([*life(tmp_path), again], 5, version(3))
     assert history.changes[-1].fate is ChangeOutcome.OLD
     known = replace(explanation(tmp_path), history=history)
-    assert "publish" not in to_text(known, 1)
+    assert "publish" not in to_text(known, last(known, 1))
 
 
 def test_without_topics_nothing_is_said_to_be_right(tmp_path: Path) -> None:
     known = replace(explanation(tmp_path), history=traced([], 0, None), lacking="topics like wrong.<db>.<table>")
     assert known.problems()[0] == "no topic to read: topics like wrong.<db>.<table>"
-    assert "no problem was found" not in to_text(known, 1)
+    assert "no problem was found" not in to_text(known, last(known, 1))
