@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from threading import Thread
 from typing import Any
 
@@ -315,6 +316,41 @@ def test_the_timeline_of_a_range(live: System) -> None:
     assert "publish   group_updates  user_group_change (Standard -> GOLD)" in full
     assert "leverage: 150" not in full
     assert lines(live, "--from", begin, "--to", end, "--last", "2")[0] == found[-2:]
+
+
+def test_what_was_sent_is_told_from_the_streams(system: System) -> None:
+    mapping = system.folder / "mapping.toml"
+    mapping.write_text('extends = "reference"\n[streams]\n')
+    asked = replace(system, environment={**system.environment, "CDC_MAPPING": str(mapping)})
+    with asked.running():
+        eventually(lambda: system.config(WITNESS), 60)
+        system.trading.update("live_users", WITNESS, wallet_balance="500.00")
+        eventually(lambda: system.field(WITNESS, "wallet_balance") == "500.00", 60)
+        system.trading.update("live_users", WITNESS, group="GOLD")
+        eventually(lambda: system.field(WITNESS, "group") == "GOLD", 60)
+        settled(asked)
+        *_, money, group = lines(asked, "--from", "1h")[0]
+        assert [(each["channel"], each["as"], each["receivers"]) for each in money["messages"]] == [
+            ("user_updates", "sent", 1),
+            ("balance_updates", "sent", 1),
+        ], "the test listens"
+        assert {each["as"] for each in group["messages"]} == {"sent"}
+        assert money["messages"][0]["sent"] >= money["time"], "both are clocks of this machine"
+        (_, body), *_ = system.heard(WITNESS)
+        assert body["event_id"] == money["event_id"]
+        assert "sent user_updates to 1, balance_updates to 1" in explained(asked, "--from", "1h")
+        # A stream that was trimmed, and one that can't be read.
+        system.redis.delete("cdc:stream:balance_updates")
+        system.redis.delete("cdc:stream:group_updates")
+        system.redis.set("cdc:stream:group_updates", "of another program")
+        changes, summary = lines(asked, "--from", "1h")
+        assert [each["as"] for each in changes[-2]["messages"]] == ["sent", "planned"]
+        assert [each["as"] for each in changes[-1]["messages"]] == ["sent", "sent", "planned"]
+        (problem,) = summary["problems"]
+        assert "cdc:stream:group_updates (WRONGTYPE" in problem["found"]
+        assert "planned: messages that no stream has: trimmed, or not sent" in explained(asked)
+    (told,) = {each["as"] for each in lines(system, "--from", "1h")[0][-1]["messages"]}
+    assert told == "planned", "a mapping without streams"
 
 
 def test_an_empty_range_and_one_that_was_removed(feed: Feed) -> None:

@@ -121,17 +121,15 @@ def _show_values(asked: Asked, window: Window | None, last: int | None, *, as_js
     from consumer.commands.shared.screen import Screen
 
     shown, screen = window or Window(), Screen()
+    count = _LAST if last is None and window is None else last
     # The values of now follow from all changes up to now.
-    known = explained(asked, Window(begin=shown.begin))
-    within = [at for at, each in enumerate(known.history.changes) if shown.holds(each.record)]
-    count = last if last is not None else _LAST if window is None else len(within)
-    within = within[max(0, len(within) - count) :]
-    changes = [known.history.changes[at] for at in within]
+    known = explained(asked, Window(begin=shown.begin), last=0 if as_json or is_full else count or 0)
+    within = [each for each in known.history.changes if shown.holds(each.record)]
+    changes = within if count is None else within[max(0, len(within) - count) :]
     if as_json:
         typer.echo(report.to_json(known, changes))
     elif is_full:
         screen.show(*report.parts(known, changes), report.summary(known))
     else:
-        steps = [known.steps[at] for at in within]
-        screen.show(*overview.parts(known, steps, asked.table.table, screen.width))
+        screen.show(*overview.parts(known, asked.table.table, screen.width))
     return known.lacking

@@ -15,6 +15,8 @@ from consumer.pipeline.letter_state import Unapplied
 from consumer.pipeline.recovery import EMPTIED, REBUILD
 from consumer.sink.view import StoredUser
 
+UNREADABLE_STREAMS = "streams that can't be read, so that it is not known what was sent"
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -38,9 +40,10 @@ class Explanation:
     """Redis has lost partitions of the user's topics, and they are not rebuilt."""
     lacking: str = ""
     steps: tuple[Step, ...] = ()
-    """One for each change of the history."""
+    """Of the last changes of the history."""
     has_streams: bool = False
     """Messages that were sent are stored."""
+    unreadable_streams: tuple[str, ...] = ()
 
     def problems(self) -> list[str]:
         """The problems, the most important first; empty if there are none."""
@@ -66,6 +69,8 @@ class Explanation:
             columns = ", ".join(self.unreadable)
             text = f"columns of the database's row that can't be read, and are not compared: {columns}"
             yield Level.WARNING, text
+        if self.unreadable_streams:
+            yield Level.WARNING, f"{UNREADABLE_STREAMS}: {', '.join(self.unreadable_streams)}"
         if self.is_in_database and self.stored_user.config is None:
             yield Level.FAILURE, "there is no config hash: services ask the database instead"
 

@@ -9,7 +9,6 @@ from rich.text import Text
 from consumer.commands.explain.explanation import Explanation
 from consumer.commands.explain.present import entries
 from consumer.commands.explain.report import NOBODY, NOT_ASKED, summary
-from consumer.commands.explain.timeline import Step
 from consumer.commands.explain.user_values import Value
 from consumer.commands.shared.finding import Finding, Level, ok
 from consumer.commands.shared.screen import Part
@@ -18,13 +17,13 @@ from consumer.sink.comparison import SPELLING
 MORE = "each value, what set it, and the plans: --full"
 
 
-def parts(known: Explanation, steps: Sequence[Step], table: str, width: int | None) -> list[Part]:
+def parts(known: Explanation, table: str, width: int | None) -> list[Part]:
     """Everything on the screen, from top to bottom. ``table``: the user's own. ``width``: None for a pipe."""
     title = Text.assemble((str(known.user), "bold"), f"  {table}, times in UTC")
     shown: list[Part] = [*([title] if width is not None else []), *_findings(known)]
-    if steps:
-        shown.append(Text(f"the last {len(steps)} of {len(known.history.changes)} changes"))
-        shown += entries(steps, width, table, has_streams=known.has_streams)
+    if known.steps:
+        shown.append(Text(f"the last {len(known.steps)} of {len(known.history.changes)} changes"))
+        shown += entries(known.steps, width, table, has_streams=known.has_streams)
     return [*shown, Text(MORE), summary(known)]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from consumer.commands.explain.explanation import Explanation
-from consumer.commands.explain.history import GroupProgress, History, trace
+from consumer.commands.explain.explanation import UNREADABLE_STREAMS, Explanation
+from consumer.commands.explain.history import Change, GroupProgress, History, trace
 from consumer.commands.explain.present import Timeline
-from consumer.commands.explain.timeline import SentMessage, Step, Window, steps
+from consumer.commands.explain.sent import Sent, sent_messages
+from consumer.commands.explain.timeline import Step, Window, steps, wanted
 from consumer.commands.explain.topics import records_of, removed, spans_of, with_margins
 from consumer.commands.explain.user_values import ReadValues, user_values
 from consumer.commands.shared.finding import Finding, failure, warning
@@ -35,6 +37,9 @@ from consumer.source.topic_selection import Selection
 
 _NEVER = 2**61
 
+_Choose: TypeAlias = Callable[[Sequence[Change]], Sequence[Change]]
+"""Which changes are shown, of all changes that were read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -54,10 +59,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What Redis, the topics and the dead letters say.
+    """What Redis, the topics and the dead letters say. ``rules``: with the databases that are consumed.
 
-    ``rules``: with the databases that are consumed. ``gone``: by topic, the time before which records may be missing.
-    ``sent``: by ``event_id``, the messages that streams keep; None if nothing keeps them.
+    ``steps``: of the chosen changes. ``gone``: by topic, the time before which records may be missing. ``sent``: None
+    if the mapping has no streams.
     """
 
     rules: Rules
@@ -67,17 +72,18 @@ class _Read:
     lacking: str
     is_emptied: bool
     gone: Mapping[str, int]
-    sent: Mapping[str, Sequence[SentMessage]] | None
+    steps: tuple[Step, ...]
+    sent: Sent | None
 
 
-def explain(asked: Asked, window: Window) -> Explanation:
-    """All facts about the user; the topics are read in ``window``.
+def explain(asked: Asked, window: Window, last: int = 0) -> Explanation:
+    """All facts about the user, with the steps of the ``last`` changes; the topics are read in ``window``.
 
     Raises:
         ConfigError: a setting is wrong.
         ServerUnavailable, ServerError: from a server.
     """
-    found = _read(asked, window, is_partial=False)
+    found = _read(asked, window, lambda changes: changes[max(0, len(changes) - last) :], is_partial=False)
     stored_user, history, rules = found.stored_user, found.history, found.rules
     image, lacking, unreadable, problem = _image(asked.settings, asked.user, asked.table)
     read = ReadValues(stored_user.config, stored_user.portfolio, stored_user.balance, image, lacking)
@@ -94,8 +100,9 @@ def explain(asked: Asked, window: Window) -> Explanation:
         is_emptied=found.is_emptied,
         names=rules.names,
         lacking=found.lacking,
-        steps=_steps(asked, found),
+        steps=found.steps,
         has_streams=found.sent is not None,
+        unreadable_streams=() if found.sent is None else tuple(found.sent.unreadable),
     )
 
 
@@ -105,21 +112,18 @@ def timeline(asked: Asked, window: Window) -> Timeline:
     Raises:
         As :func:`explain`.
     """
-    found = _read(asked, window, is_partial=True)
-    shown = zip(found.history.changes, _steps(asked, found), strict=True)
+    found = _read(
+        asked, window, lambda changes: [each for each in changes if window.holds(each.record)], is_partial=True
+    )
     return Timeline(
         user=asked.user,
         table=asked.table.table,
         window=window,
-        steps=tuple(step for change, step in shown if window.holds(change.record)),
+        steps=found.steps,
         findings=tuple(_findings(found)),
         has_streams=found.sent is not None,
         lacking=found.lacking,
     )
-
-
-def _steps(asked: Asked, found: _Read) -> tuple[Step, ...]:
-    return steps(found.history.changes, asked.user, found.rules, found.letters, found.sent)
 
 
 def _findings(found: _Read) -> Iterator[Finding]:
@@ -135,17 +139,20 @@ def _findings(found: _Read) -> Iterator[Finding]:
             f"retention or compaction may have removed records {since}: changes may be missing here",
             "a longer retention.ms, or min.compaction.lag.ms, keeps them",
         )
+    if found.sent is not None and found.sent.unreadable:
+        refused = ", ".join(f"{stream} ({why})" for stream, why in found.sent.unreadable.items())
+        yield warning("redis", f"{UNREADABLE_STREAMS}: {refused}")
 
 
-def _read(asked: Asked, window: Window, *, is_partial: bool) -> _Read:
+def _read(asked: Asked, window: Window, choose: _Choose, *, is_partial: bool) -> _Read:
     view = RedisView(asked.settings.redis)
     try:
-        return _read_with(asked, window, view, is_partial=is_partial)
+        return _read_with(asked, window, choose, view, is_partial=is_partial)
     finally:
         view.close()
 
 
-def _read_with(asked: Asked, window: Window, view: RedisView, *, is_partial: bool) -> _Read:
+def _read_with(asked: Asked, window: Window, choose: _Choose, view: RedisView, *, is_partial: bool) -> _Read:
     settings, rules, schemas, user = asked.settings, asked.rules, asked.schemas, asked.user
     view.run()  # raises if the server is away or refuses
     stored_user = view.stored_user(user, rules)
@@ -170,6 +177,8 @@ def _read_with(asked: Asked, window: Window, view: RedisView, *, is_partial: boo
             records, user, rules, schemas, reached, selection.tables, earlier, clock_ms, is_partial=is_partial
         )
         gone = {} if window.begin_ms is None or not is_partial else removed(spans, earlier, window.begin_ms)
+    chosen = choose(history.changes)
+    sent = sent_messages(view.ask, rules, user, wanted(chosen, user), clock_ms)
     return _Read(
         rules=rules,
         stored_user=stored_user,
@@ -178,7 +187,8 @@ def _read_with(asked: Asked, window: Window, view: RedisView, *, is_partial: boo
         lacking=_lacking(selection, asked.table),
         is_emptied=any(Partition(span.topic, span.partition) in emptied for span in spans),
         gone=gone,
-        sent=None,
+        steps=steps(chosen, user, rules, letters, None if sent is None else sent.messages),
+        sent=sent,
     )
 
 

@@ -29,7 +29,8 @@ _WHY = {
     ChangeOutcome.PENDING: "the consumer has not reached it",
     ChangeOutcome.MISSED: "it was read and is not in Redis: Redis lost it, or its version",
 }
-_PLANNED = (ChangeOutcome.APPLIED, ChangeOutcome.PENDING, ChangeOutcome.MISSED)
+_DONE = (ChangeOutcome.APPLIED, ChangeOutcome.MISSED)
+_PLANNED = (*_DONE, ChangeOutcome.PENDING)
 # Rows that `run` read in two batches were each published. A copy that was refused has the event_id of the first record.
 _SENT = (*_PLANNED, ChangeOutcome.JOINED)
 
@@ -52,6 +53,17 @@ class Message:
 
     channel: str
     sent: SentMessage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The messages of which it is asked whether they were sent: by channel, their ``event_id``.
+
+    ``since_ms``: when the first of their records was written, UTC milliseconds.
+    """
+
+    event_ids: Mapping[str, frozenset[str]]
+    since_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +135,20 @@ def steps(
     by_place = {each.place: each for each in letters}
     known = sent or {}
     return tuple(_step(change, user, rules, by_place.get(change.record.place), known) for change in changes)
+
+
+def wanted(changes: Iterable[Change], user: UserId) -> Wanted:
+    """The messages that the plans of ``changes`` have, if they should have been sent already."""
+    event_ids: dict[str, set[str]] = {}
+    since_ms: list[int] = []
+    for change in changes:
+        event = change.decision.event
+        if change.plan is None or event is None or change.fate not in _DONE:
+            continue
+        for message in change.plan.messages:
+            event_ids.setdefault(message.channel, set()).add(event_id(event, user))
+            since_ms.append(change.record.timestamp_ms)
+    return Wanted({name: frozenset(found) for name, found in event_ids.items()}, min(since_ms, default=0))
 
 
 def _step(

@@ -270,9 +270,9 @@ def test_an_orphan_is_named_first(tmp_path: Path) -> None:
 def test_screens(tmp_path: Path) -> None:
     """The short form and the full one, at each width and in a pipe."""
     known = explanation(tmp_path)
-    shown = steps(known.history.changes, USER, RULES)
+    known = replace(known, steps=steps(known.history.changes, USER, RULES))
     for width in (*WIDTHS, None):
-        short = overview.parts(known, shown, TABLE.table, width)
+        short = overview.parts(known, TABLE.table, width)
         full = [*report_parts(known, last(known, 5)), summary(known)]
         for name, parts in (("explain", short), ("explain_full", full)):
             text = printed(*parts, width=width or 80, is_terminal=width is not None)
@@ -286,8 +286,8 @@ def test_nobody_and_a_user_without_a_database_in_the_short_form(tmp_path: Path) 
     known = explanation(tmp_path, in_database=False)
     nothing = StoredUser(None, None, None, None, GuardState({}))
     nobody = replace(known, stored_user=nothing, history=traced([], 0, None), user_values=UserValues((), (), None, ()))
-    text = printed(*overview.parts(nobody, (), TABLE.table, 80), width=80)
+    text = printed(*overview.parts(nobody, TABLE.table, 80), width=80)
     assert "the user is neither in the database nor in Redis" in text
     assert "config hash: does not exist" in text
     asked_nobody = replace(known, knows_database=False)
-    assert "the database was not asked" in printed(*overview.parts(asked_nobody, (), TABLE.table, 80), width=80)
+    assert "the database was not asked" in printed(*overview.parts(asked_nobody, TABLE.table, 80), width=80)
