@@ -59,9 +59,10 @@ def _field(name: str, change: Change, *, is_update: bool) -> str:
 
 
 def _value(value: str | None) -> str:
+    """A value as one word; a text with spaces, line breaks or control characters is quoted."""
     if value is None:
         return "NULL"
-    return value if value and " " not in value else repr(value)
+    return value if value and value.isprintable() and " " not in value else repr(value)
 
 
 def _fitted(texts: Iterator[str], room: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.search import Coverage
 from consumer.pipeline.letter_state import Unapplied
+from consumer.planning.diff import Change, Diff
 from consumer.source.bounds import At, Beginning, End, Offsets, Span
 from tests.unit.commands.snapshot import WIDTHS, check_text, printed
 from tests.unit.commands.test_explain import RULES, TABLE, TOPIC, USER, records
@@ -313,6 +315,22 @@ def test_a_change_that_debezium_wrote_late_says_when_it_was_committed(tmp_path: 
     assert line(step, 120, "2024-01-15").endswith("; committed 2024-01-15T03:04:00Z")
     (step,) = steps(traced(found).changes[3:4], USER, RULES)
     assert "committed" not in line(step, 120)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        (None, "", "NULL → ''"),
+        ("a b", "c", "'a b' → c"),
+        ("a\nb", "\x1b[2J", r"'a\nb' → '\x1b[2J'"),
+    ],
+)
+def test_a_value_is_on_one_line_and_no_command_for_the_terminal(
+    tmp_path: Path, old: str | None, new: str, shown: str
+) -> None:
+    step = replace(told(night(tmp_path))[0], differences=Diff({"group": Change(old, new)}, ()))
+    for width in (80, None):
+        assert f"group {shown}; " in line(step, width, "2024-01-15", TABLE.table)
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80])
