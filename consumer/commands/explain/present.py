@@ -51,9 +51,8 @@ class Timeline:
 
 def parts(timeline: Timeline, width: int | None) -> list[Part]:
     """Everything on the screen, from top to bottom. ``width``: its columns, None for a pipe."""
-    found = list(timeline.findings)
     title = Text.assemble((str(timeline.user), "bold"), f"  {timeline.table} {_range(timeline.window)}")
-    shown: list[Part] = [*([title] if width is not None else []), *([found] if found else [])]
+    shown: list[Part] = [*([title] if width is not None else []), *timeline.findings]
     day = "" if timeline.window.begin_ms is None else timestamp(timeline.window.begin_ms)[:10]
     lines = entries(timeline.steps, width, timeline.table, day, has_streams=timeline.has_streams)
     return [*shown, *lines, summary(timeline)]

@@ -224,8 +224,10 @@ def test_json_has_a_line_for_each_change_and_one_for_all(tmp_path: Path) -> None
 
 def test_an_empty_range_is_said_and_so_is_what_was_removed() -> None:
     assert summary(timeline(())).text == "ok: no change in this range"
-    gone = warning("topic t", "retention may have removed records", "keep them longer")
+    gone = warning("topic trading.trading.live_users", "retention may have removed records", "keep them longer")
     shown = timeline((), findings=(gone,))
+    for width in WIDTHS:
+        check_text(f"timeline_gone.{width}.txt", printed(*parts(shown, width), width=width))
     assert (summary(shown).level, summary(shown).text) == (
         Level.WARNING,
         "ok, with warnings: no change in this range",
