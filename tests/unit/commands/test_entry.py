@@ -28,8 +28,10 @@ def test_interrupted_while_it_loads_it_ends_quietly(tmp_path: Path) -> None:
     It sleeps for short times: Python handles a signal that comes just before a sleep only after it.
     """
     (tmp_path / "typer.py").write_text("import time\nprint('.', flush=True)\nwhile True:\n    time.sleep(0.05)\n")
+    # If the tests run in a shell's background, SIGINT is ignored here and in every child.
+    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     child = subprocess.Popen(
-        [sys.executable, "-m", "consumer"],
+        [sys.executable, "-c", f"{heeds}; import runpy; runpy.run_module('consumer', run_name='__main__')"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
