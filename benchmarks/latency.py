@@ -98,7 +98,7 @@ def measure(system: System, program: Program, rates: Sequence[int], seconds: flo
     emptied(system.redis)
     found, first = [], _USERS
     with system.running(program, prefix) as running:
-        system.meter(running).rate(1, _USERS)
+        system.meter(running).wait(_USERS)
         for per_s in rates:
             with _listening(system.redis) as subscriber:
                 appended = _pace(system, prefix, per_s, _WARM_UP_S + seconds, first)

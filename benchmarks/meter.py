@@ -66,6 +66,14 @@ class Meter:
         cpu = {role: (last.cpu_s[role] - first.cpu_s[role]) / count * 1e6 for role in last.cpu_s}
         return Rate(count / (last.at - first.at), cpu, dict(self._resident))
 
+    def wait(self, done: int) -> None:
+        """Until so many changes are done.
+
+        Raises:
+            NotDone: as :meth:`rate`.
+        """
+        self._reached(done)
+
     def _reached(self, wanted: int) -> _Mark:
         done, moved_at = -1, time.monotonic()
         while True:

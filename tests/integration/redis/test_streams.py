@@ -47,14 +47,19 @@ EVERY = 2**53
 
 @pytest.fixture(params=["as the server allows", "by EVALSHA"])
 def called(request: pytest.FixtureRequest, client: redis.Redis) -> str:
-    """The account of the sink: one that may not use functions calls the script by EVALSHA."""
+    """The account of the sink: one that may not use functions calls the script by EVALSHA.
+
+    A server without functions has no such right, and any account calls the script by EVALSHA.
+    """
     if request.param == "as the server allows":
         return ""
     rules = ("on", ">x", "~*", "&*", "+@all", "-fcall", "-function")
     try:
         everywhere(client, "ACL", "SETUSER", "scripts", *rules)
-    except redis.ResponseError:
-        pytest.skip("a server without functions")
+    except redis.ResponseError as error:
+        if "Unknown command" not in str(error):
+            raise
+        return ""
     return "scripts:x"
 
 
