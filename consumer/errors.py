@@ -5,6 +5,7 @@
     ├── ServerError          a server refused a request, or can't be used as it is
     │   ├── ServerUnavailable    the server may come back: retry
     │   │   └── UnknownReply         an error reply that no table lists: retry a few times, then treat as Refused
+    │   ├── UnreadableStream     Redis refuses to read a stream: the key is no stream, or the account lacks the right
     │   ├── AccessDenied         the database refuses the account, or the account lacks a grant
     │   ├── NotInDatabase        the database has no such table or column
     │   ├── Reconnected          the connection was lost and is back: resume at the position that the server has
@@ -81,6 +82,11 @@ class ServerUnavailable(ServerError):
 @dataclass(eq=False)
 class UnknownReply(ServerUnavailable):
     """An error reply that is not known to be temporary or permanent. After a few retries the plan counts as refused."""
+
+
+@dataclass(eq=False)
+class UnreadableStream(ServerError):
+    """Redis refuses to read a stream: the key is no stream, or the account lacks the right."""
 
 
 @dataclass(eq=False)

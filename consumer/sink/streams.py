@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 import redis
 
-from consumer.errors import ConfigError
+from consumer.errors import ConfigError, UnreadableStream
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
 from consumer.planning.effect import Plan
@@ -22,10 +22,12 @@ from consumer.sink.keyspace import Keyspace
 from consumer.sink.script import Command, raise_first_error
 
 _PAGE = 500
-_END = "+"
 
 Ask: TypeAlias = Callable[[Sequence[tuple[str, ...]]], list[Any]]
-"""Answers the replies to commands that only read; :meth:`consumer.sink.view.RedisView.ask` is one."""
+"""Answers the replies to commands that only read. An error reply is an exception in the list.
+
+:meth:`consumer.sink.view.RedisView.ask_or_refusal` is one.
+"""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -51,37 +53,28 @@ class Entry(msgspec.Struct, frozen=True):
 def entries(ask: Ask, stream: str, since_ms: int, until_ms: int, user: UserId | None = None) -> Iterator[Entry]:
     """The entries that were added from ``since_ms`` to ``until_ms``, both included, the oldest first.
 
-    ``user``: only this user's. Reads page by page, so a caller may stop at any time. A key that does not exist or is no
-    stream has no entries.
+    ``user``: only this user's. Reads page by page, so a caller may stop at any time. A key that does not exist has no
+    entries.
 
     Raises:
+        UnreadableStream: Redis refuses.
         ServerError: Redis can't answer.
     """
     wanted, start = None if user is None else str(user), str(since_ms)
     while True:
         (reply,) = ask([("XRANGE", stream, start, str(until_ms), "COUNT", str(_PAGE))])
+        if isinstance(reply, Exception):
+            raise UnreadableStream("Redis", str(reply))
         page = read_page(reply)
-        yield from (each for each in page if wanted in (None, each.user))
+        yield from (each for each in page if wanted is None or each.user == wanted)
         if len(page) < _PAGE:
             return
         start = next_id(page[-1].id)
 
 
-def oldest(ask: Ask, stream: str) -> Entry | None:
-    """The oldest entry that the stream still has; None if it has none.
-
-    Raises:
-        ServerError: as :func:`entries`.
-    """
-    (reply,) = ask([("XRANGE", stream, "-", _END, "COUNT", "1")])
-    return next(iter(read_page(reply)), None)
-
-
-def read_page(reply: Any) -> list[Entry]:
-    """The entries in a reply to XRANGE; none in an error for a key of another type."""
-    if isinstance(reply, Exception):
-        return []
-    return [_entry(name, fields) for name, fields in reply if fields is not None]
+def read_page(reply: Sequence[tuple[str, Any]]) -> list[Entry]:
+    """The entries in a reply to XRANGE."""
+    return [_entry(name, fields) for name, fields in reply]
 
 
 def _entry(name: str, fields: Any) -> Entry:

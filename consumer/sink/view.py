@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,18 +170,34 @@ class RedisView:
         Raises:
             ServerError: as :meth:`stored_keys`.
         """
+        return self._asked(questions, _is_of_other_type)
+
+    def ask_or_refusal(self, questions: Sequence[tuple[str, ...]]) -> list[Any]:
+        """As :meth:`ask`. The error for a right that the account lacks counts as a reply too.
+
+        Raises:
+            ServerError: as :meth:`stored_keys`.
+        """
+        return self._asked(questions, _is_refusal)
+
+    def _asked(self, questions: Sequence[tuple[str, ...]], is_reply: Callable[[Exception], bool]) -> list[Any]:
+        """The replies. An error is raised unless ``is_reply`` says that it counts as a reply."""
         try:
-            return _answered(self._keys.ask(questions))
+            replies = self._keys.ask(questions)
+            for reply in replies:
+                if isinstance(reply, Exception) and not is_reply(reply):
+                    raise reply
         except redis.RedisError as error:
             raise translate(error, is_of_plan=False) from error
+        return [_readable(reply) for reply in replies]
 
 
-def _answered(replies: Sequence[Any]) -> list[Any]:
-    """The replies. The error for a key of another type counts as a reply; every other error is raised."""
-    for reply in replies:
-        if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
-            raise reply
-    return [_readable(reply) for reply in replies]
+def _is_of_other_type(error: Exception) -> bool:
+    return str(error).startswith("WRONGTYPE")
+
+
+def _is_refusal(error: Exception) -> bool:
+    return _is_of_other_type(error) or isinstance(error, redis.exceptions.NoPermissionError)
 
 
 def _readable(reply: Any) -> Any:

@@ -178,7 +178,7 @@ def _read_with(asked: Asked, window: Window, choose: _Choose, view: RedisView, *
         )
         gone = {} if window.begin_ms is None or not is_partial else removed(spans, earlier, window.begin_ms)
     chosen = choose(history.changes)
-    sent = sent_messages(view.ask, rules, user, wanted(chosen, user), clock_ms)
+    sent = sent_messages(view.ask_or_refusal, rules, user, wanted(chosen, user), clock_ms)
     return _Read(
         rules=rules,
         stored_user=stored_user,

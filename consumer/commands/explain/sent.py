@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from consumer.commands.explain.timeline import SentMessage, Wanted
+from consumer.errors import UnreadableStream
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
-from consumer.mapping.streams import Streams
-from consumer.sink.streams import Ask, entries
+from consumer.sink.streams import Ask, Entry, entries
 
 _FOREVER_MS = 2**53
 
@@ -35,39 +34,25 @@ def sent_messages(ask: Ask, rules: Rules, user: UserId, wanted: Wanted, clock_ms
     if rules.streams is None:
         return None
     found: dict[str, dict[str, SentMessage]] = {}
-    reader = _Reader(ask)
+    unreadable: dict[str, str] = {}
+    since_ms = max(0, wanted.since_ms - clock_ms)
     for channel, event_ids in wanted.event_ids.items():
-        _read(reader, rules.streams, channel, set(event_ids), user, max(0, wanted.since_ms - clock_ms), found)
-    return Sent({name: [*of_channels.values()] for name, of_channels in found.items()}, reader.refused)
+        stream = rules.streams.key_of(channel)
+        try:
+            for entry in _until_found(entries(ask, stream, since_ms, _FOREVER_MS, user), event_ids):
+                sent = SentMessage(channel, entry.time_ms, entry.receivers)
+                # On a cluster a stream may have a message twice. The first entry has the time at which it was sent.
+                found.setdefault(entry.event_id, {}).setdefault(channel, sent)
+        except UnreadableStream as error:
+            unreadable[stream] = error.problem
+    return Sent({name: [*of_channels.values()] for name, of_channels in found.items()}, unreadable)
 
 
-def _read(
-    reader: _Reader,
-    streams: Streams,
-    channel: str,
-    missing: set[str],
-    user: UserId,
-    since_ms: int,
-    found: dict[str, dict[str, SentMessage]],
-) -> None:
-    for entry in entries(reader.ask, streams.key_of(channel), since_ms, _FOREVER_MS, user):
-        # On a cluster a stream may have a message twice. The first entry has the time at which it was sent.
-        found.setdefault(entry.event_id, {}).setdefault(channel, SentMessage(channel, entry.time_ms, entry.receivers))
+def _until_found(stream: Iterator[Entry], event_ids: Collection[str]) -> Iterator[Entry]:
+    """The entries up to the one with which each of ``event_ids`` was found."""
+    missing = set(event_ids)
+    for entry in stream:
+        yield entry
         missing.discard(entry.event_id)
         if not missing:
             return
-
-
-class _Reader:
-    """Asks Redis, and notes which streams it refused to read."""
-
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self.refused: dict[str, str] = {}
-
-    def ask(self, questions: Sequence[tuple[str, ...]]) -> list[Any]:
-        replies = self._ask(questions)
-        for question, reply in zip(questions, replies, strict=True):
-            if isinstance(reply, Exception):
-                self.refused[question[1]] = str(reply)
-        return replies

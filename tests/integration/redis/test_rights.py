@@ -13,9 +13,12 @@ from pydantic import SecretStr
 
 from consumer.commands.check.redis_findings import has_functions
 from consumer.commands.check.redis_survey import Rights, rights, survey
+from consumer.commands.explain.sent import Sent, sent_messages
+from consumer.commands.explain.timeline import Wanted
 from consumer.errors import ConfigError, ServerError
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import Partition
+from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
 from consumer.mapping.streams import Streams
 from consumer.planning.decision import decide_all
@@ -112,6 +115,27 @@ def test_enough_is_enough_with_streams(
     with closing(RedisView(narrow)) as view:
         counts = {name: len(list(entries(view.ask, name, 0, 2**53))) for name in streamed.stream_keys()}
     assert all(counts.values()), counts
+
+
+def test_a_stream_that_the_account_may_not_read_is_named(
+    client: redis.Redis, narrow: Redis, enough: str, asking: str
+) -> None:
+    streamed = replace(RULES, streams=Streams())
+    client.xadd("cdc:stream:user_updates", {"event_id": "x", "user": "live:7", "message": "{}"})
+    client.xadd("cdc:stream:group_updates", {"event_id": "x", "user": "live:7", "message": "{}"})
+    looked_for = Wanted({"user_updates": frozenset("x"), "group_updates": frozenset("x")}, 0)
+
+    def found() -> Sent:
+        with closing(RedisView(narrow)) as view:
+            sent = sent_messages(view.ask_or_refusal, streamed, UserId("live", 7), looked_for, 0)
+        assert sent is not None
+        return sent
+
+    allow(client, f"{enough} {asking} +xrange ~cdc:stream:user_updates")
+    assert [each.channel for each in found().messages["x"]] == ["user_updates"]
+    assert found().unreadable.keys() == {"cdc:stream:group_updates"}
+    allow(client, "-xrange")
+    assert found().unreadable.keys() == {"cdc:stream:group_updates", "cdc:stream:user_updates"}
 
 
 def test_the_account_in_the_docs_is_that_of_the_reference() -> None:

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 
 from consumer.commands.check.run import check
 from consumer.commands.shared.finding import Finding, Level
-from consumer.errors import ConfigError, Reconnected, ServerError, ServerUnavailable
+from consumer.errors import ConfigError, Reconnected, ServerError, ServerUnavailable, UnreadableStream
 from consumer.guard.version import Verdict
 from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
@@ -31,7 +31,7 @@ from consumer.settings.sections import Guard
 from consumer.settings.sources import Settings
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.script import Script
-from consumer.sink.streams import Entry, entries, oldest, other_kinds
+from consumer.sink.streams import Entry, entries, other_kinds
 from consumer.sink.view import RedisView
 from tests.docs.markdown import PROJECT
 from tests.integration.redis.conftest import WITHOUT_CLUSTER, is_cluster, keys_of, settings_of
@@ -343,14 +343,13 @@ def test_entries_are_read_between_two_times_of_one_user_and_page_by_page(
     assert list(entries(view.ask, USER_UPDATES, first, last)) == everything
     assert list(entries(view.ask, USER_UPDATES, last + 1, EVERY)) == []
     assert list(entries(view.ask, USER_UPDATES, 0, first - 1)) == []
-    assert oldest(view.ask, USER_UPDATES) == everything[0]
 
 
-def test_a_key_that_is_no_stream_has_no_entries(client: redis.Redis, view: RedisView) -> None:
+def test_a_key_that_is_no_stream_can_t_be_read(client: redis.Redis, view: RedisView) -> None:
     client.set("cdc:stream:text", "x")
-    for name in ("cdc:stream:text", "cdc:stream:nothing"):
-        assert list(entries(view.ask, name, 0, EVERY)) == []
-        assert oldest(view.ask, name) is None
+    assert list(entries(view.ask, "cdc:stream:nothing", 0, EVERY)) == []
+    with pytest.raises(UnreadableStream, match="WRONGTYPE"):
+        list(entries(view.ask, "cdc:stream:text", 0, EVERY))
 
 
 def test_an_entry_of_another_program_is_read_too(client: redis.Redis, view: RedisView) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 
+from consumer.errors import UnreadableStream
 from consumer.mapping.keys import UserId
 from consumer.sink import streams
 from consumer.sink.streams import Entry, entries, next_id, read_page
@@ -64,6 +65,10 @@ def test_a_page_is_read_in_both_forms() -> None:
 
 
 def test_what_another_program_wrote_is_no_failure() -> None:
-    assert read_page([["9-1", ["receivers", "²", "user", ""]], ["9-2", None]]) == [Entry("9-1", "", "", "")]
-    assert read_page(redis.ResponseError("WRONGTYPE no stream")) == []
+    assert read_page([["9-1", ["receivers", "²", "user", ""]]]) == [Entry("9-1", "", "", "")]
     assert read_page([]) == []
+
+
+def test_a_stream_that_redis_refuses_to_read_is_no_empty_one() -> None:
+    with pytest.raises(UnreadableStream, match="WRONGTYPE no stream"):
+        list(entries(lambda _: [redis.ResponseError("WRONGTYPE no stream")], "s", 0, 1))
