@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from consumer.commands.init.column_types import Family, family_of, is_text
+from consumer.commands.init.column_types import Family, family_of, is_text, is_whole
 from consumer.mapping.catalogue import CatalogueColumn
 
 _SECRET_PARTS = re.compile(
@@ -33,6 +33,13 @@ _PERSONAL_WORDS = frozenset(
     | {"aadhaar", "national", "proof", "document", "gender", "birth", "birthday", "dob", "ip", "license", "licence"}
     | {"holder", "skype", "telegram", "whatsapp", "note", "notes", "comment", "comments", "remark", "remarks"}
 )
+# Words that are not also the name of a reference or of an amount, such as address_id or tax.
+_PERSONAL_WHOLE = frozenset(
+    {"phone", "mobile", "tel", "telephone", "fax", "ssn", "aadhaar", "passport", "iban", "dob", "birth", "birthday"}
+    | {"pincode", "postcode", "zip", "zipcode"}
+)
+_PERSONAL_TIMES = frozenset({"dob", "birth", "birthday"})
+_FLAGS = frozenset({"tinyint", "smallint", "int2"})
 _PERSONAL_NUMBERS = re.compile(r"id_(no|num|number|card)")
 # A name with one of these is the name of a thing, such as group_name.
 _THINGS = frozenset({"group", "plan", "tier", "role", "level", "broker", "server", "product", "symbol", "currency"})
@@ -51,7 +58,7 @@ def is_secret(column: CatalogueColumn) -> bool:
     words = set(name.split("_"))
     if family_of(column) in (Family.INTEGER, Family.DECIMAL, Family.TIME, Family.BITS, Family.FLOAT):
         is_typed = bool(words & _SECRET_NUMBERS or _SECRET_CODES.search(name))
-        return family_of(column) is Family.INTEGER and is_typed
+        return (family_of(column) is Family.INTEGER or is_whole(column)) and is_typed
     return bool(_SECRET_PARTS.search(name) or _SECRET_CODES.search(name) or words & _SECRET_WORDS)
 
 
@@ -59,6 +66,10 @@ def is_personal(column: CatalogueColumn) -> bool:
     """Whether the value describes a person or a bank account, by the column's name. Listed values are not personal."""
     name = _plain(column.name)
     words = set(name.split("_"))
+    if family_of(column) is Family.TIME:
+        return bool(words & _PERSONAL_TIMES)
+    if is_whole(column):
+        return column.base not in _FLAGS and bool(words & _PERSONAL_WHOLE)
     is_open_text = (is_text(column) or family_of(column) is Family.OTHER) and not column.values
     is_named = bool(words & _PERSONAL_WORDS or _PERSONAL_NUMBERS.fullmatch(name))
     return is_open_text and is_named and not words & _THINGS

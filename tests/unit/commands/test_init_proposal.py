@@ -177,6 +177,12 @@ def test_a_column_whose_field_the_program_writes_itself_is_no_field() -> None:
     assert {"id", "last_updated", "last_balance_update"} <= set(customers.ignored)
 
 
+def test_a_number_of_a_person_does_not_leave_the_database() -> None:
+    found = proposed(shop(table("customers", CUSTOMERS | {"phone": "bigint"}, "customer_id")))
+    (phone,) = [each for each in found.users[0].columns if each.column.name == "phone"]
+    assert (phone.use, phone.because) == (Use.IGNORED, "personal, by its name; only text can be masked")
+
+
 def test_a_column_that_the_log_does_not_have_is_no_field_and_no_balance() -> None:
     """Its field would keep the value of the snapshot, whatever changes."""
     people = table("people_users", {"id": "bigint", "cash": "decimal(9,2)", "balance": "decimal(9,2)"})
@@ -296,6 +302,7 @@ def test_what_a_name_says() -> None:
     secret = ("password", "passwordHash", "view_password", "api_token", "security_answer", "otp", "accessToken", "salt")
     assert [name for name in secret if not is_secret(column(name, "varchar(99)"))] == []
     assert [name for name in ("pin", "reset_code", "card_number") if not is_secret(column(name, "bigint"))] == []
+    assert is_secret(column("card_number", "decimal(16,0)"))
     flags = [("has_password", "tinyint(1)"), ("token_balance", "decimal(9,2)"), ("password_changed_at", "datetime")]
     assert [name for name, written in flags if is_secret(column(name, written))] == []
     assert not is_secret(column("pincode", "varchar(9)"))
@@ -304,6 +311,10 @@ def test_what_a_name_says() -> None:
     assert not is_personal(column("group_name", "varchar(99)"))
     assert not is_personal(column("state", "enum('open','closed')"))
     assert not is_personal(column("email_verified", "tinyint(1)"))
+    numbers = [("phone", "bigint"), ("mobile_no", "decimal(15,0)"), ("ssn", "int"), ("birth_time", "datetime")]
+    assert [name for name, written in numbers if not is_personal(column(name, written))] == []
+    others = [("phone_verified", "tinyint(1)"), ("address_id", "int"), ("tax", "decimal(9,2)"), ("country", "int")]
+    assert [name for name, written in others if is_personal(column(name, written))] == []
     assert all(
         is_bookkeeping(column(name, "datetime")) for name in ("created_at", "updatedAt", "last_login", "version")
     )
