@@ -17,6 +17,7 @@ from consumer.mapping.catalogue import Catalogue, CatalogueColumn, CatalogueTabl
 from consumer.settings.sections import Database as Settings
 
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
+_CONDITIONS = re.compile(r"\b(OR|AND|NOT)\b")
 _REFUSED = "correct its user, password or database name; the URL with its password may be in CDC_DATABASE__URL_FILE"
 
 
@@ -72,7 +73,8 @@ def _mysql(connection: Connection, schema: str) -> Catalogue:
         columns.setdefault(row["table_name"], []).append(_mysql_column(row))
     indexes: dict[str, dict[str, list[str]]] = {}
     for row in ask(_MYSQL_INDEXES):
-        indexes.setdefault(row["table_name"], {}).setdefault(row["name"], []).append(row["column_name"])
+        name = row["column_name"] or ""  # an expression has no name
+        indexes.setdefault(row["table_name"], {}).setdefault(row["name"], []).append(name)
     references: dict[str, dict[str, str]] = {}
     for row in ask(_MYSQL_REFERENCES):
         references.setdefault(row["table_name"], {})[row["column_name"]] = row["target"]
@@ -181,10 +183,15 @@ def _postgres_table(
 
 
 def _checked(column: str, constraints: Iterable[RowMapping]) -> tuple[str, ...]:
-    """The values that a CHECK constraint of this column alone allows: ``status IN (…)``, as PostgreSQL writes it."""
+    """The values that a CHECK constraint of this column alone allows: ``status IN (…)``, as PostgreSQL writes it.
+
+    A constraint with another condition besides may allow other values too, or none of these.
+    """
     for each in constraints:
-        if each["kind"] == "c" and each["columns"] == [column] and "= ANY" in (each["definition"] or ""):
-            return _literals(each["definition"])
+        definition = each["definition"] or ""
+        is_list = "= ANY" in definition and not _CONDITIONS.search(_LITERAL.sub("", definition))
+        if each["kind"] == "c" and each["columns"] == [column] and is_list:
+            return _literals(definition)
     return ()
 
 
@@ -193,8 +200,8 @@ def _literals(text_: str) -> tuple[str, ...]:
 
 
 def _single(indexes: Iterable[Sequence[str] | None]) -> frozenset[str]:
-    """The columns of the unique keys that have one column."""
-    return frozenset(columns[0] for columns in indexes if columns and len(columns) == 1)
+    """The columns of the unique keys that have one column, and no expression."""
+    return frozenset(columns[0] for columns in indexes if columns and len(columns) == 1 and columns[0])
 
 
 def _asking(connection: Connection, values: Mapping[str, str]) -> Any:

@@ -142,6 +142,25 @@ def test_keys_and_references(database: Server, owner: Trading) -> None:
     assert (kept.primary_key, kept.unique, dict(kept.references)) == (("id",), frozenset({"no"}), {"of_id": "kinds"})
 
 
+def test_a_unique_expression_is_no_column(database: Server, owner: Trading) -> None:
+    if database.name == "mariadb":
+        pytest.skip("MariaDB has no index of an expression")
+    owner.execute("CREATE TABLE kinds (id INT PRIMARY KEY, code VARCHAR(9), no INT UNIQUE)")
+    owner.execute("CREATE UNIQUE INDEX folded ON kinds ((lower(code)))")
+    assert table(catalogue(database), "kinds").unique == frozenset({"no"})
+
+
+def test_a_check_that_does_not_only_list_values_lists_none(database: Server, owner: Trading) -> None:
+    if database.name != "postgres":
+        pytest.skip("only PostgreSQL lists values in a CHECK")
+    open_list = "a VARCHAR(9) CHECK (a IN ('x', 'y') OR a LIKE 'z%')"
+    banned = "b VARCHAR(9) CHECK (NOT (b IN ('x', 'y')))"
+    quoted = "c VARCHAR(9) CHECK (c IN ('x OR y', 'NOT z'))"
+    owner.execute(f"CREATE TABLE kinds ({open_list}, {banned}, {quoted})")
+    found = [each.values for each in table(catalogue(database), "kinds").columns]
+    assert found == [(), (), ("x OR y", "NOT z")]
+
+
 def test_a_generated_column_of_postgresql_is_not_sent(database: Server, owner: Trading) -> None:
     owner.execute("CREATE TABLE kinds (id INT PRIMARY KEY, twice INT GENERATED ALWAYS AS (id * 2) STORED)")
     sent = {each.name: each.is_sent for each in table(catalogue(database), "kinds").columns}
