@@ -6,7 +6,7 @@ other programs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -72,7 +72,7 @@ def entries(ask: Ask, stream: str, since_ms: int, until_ms: int, user: UserId | 
         start = next_id(page[-1].id)
 
 
-def read_page(reply: Sequence[tuple[str, Any]]) -> list[Entry]:
+def read_page(reply: Iterable[Any]) -> list[Entry]:
     """The entries in a reply to XRANGE."""
     return [_entry(name, fields) for name, fields in reply]
 
