@@ -62,6 +62,11 @@ class Catalogue:
     is_default_schema: bool = True
     problems: tuple[str, ...] = ()
 
+    @property
+    def place(self) -> str:
+        """Where the tables are, in words."""
+        return f"the schema {self.schema}" if self.schema else f"the database {self.database}"
+
     def table(self, name: str) -> CatalogueTable | None:
         """The table of that name; None if there is none."""
         return next((each for each in self.tables if each.name == name), None)

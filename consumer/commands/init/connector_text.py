@@ -57,11 +57,6 @@ def place_of(kind: str, database: str, schema: str) -> str:
     return f"${{CDC_{kind.upper()}_{variable}:-{name}}}" if _PLAIN.fullmatch(name) else _literal(name)
 
 
-def captured(users: UsersProposal) -> tuple[str, ...]:
-    """The columns of a users table that are sent in clear."""
-    return users.names(Use.KEY, Use.FIELD)
-
-
 def _settings(proposal: Proposal) -> Mapping[str, str]:
     """The settings that name tables and columns; "" for one that is not needed."""
     catalogue = proposal.catalogue
@@ -69,7 +64,7 @@ def _settings(proposal: Proposal) -> Mapping[str, str]:
     users, linked = proposal.users, proposal.linked
     masked = [(each.table.table, each.names(Use.MASKED)) for each in users]
     masks = [include_pattern(place, table, names) for table, names in masked if names]
-    included = [include_pattern(place, each.table.table, captured(each)) for each in users]
+    included = [include_pattern(place, each.table.table, each.captured) for each in users]
     included += [include_pattern(place, each.table.table, each.captured) for each in linked]
     return {
         "table.include.list": f"{place}\\.{_one_of(proposal.rules.captured())}",

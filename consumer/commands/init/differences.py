@@ -54,8 +54,7 @@ def _of_table(
     found: CatalogueTable | None, table: UserTable | LinkedTable, catalogue: Catalogue
 ) -> Iterator[Difference]:
     if found is None:
-        place = f"the schema {catalogue.schema}" if catalogue.schema else f"the database {catalogue.database}"
-        text = f"in the mapping, not in {place}, or the account may not see it"
+        text = f"in the mapping, not in {catalogue.place}, or the account may not see it"
         yield Difference(What.MISSING, table.table, "", text)
         return
     if not found.is_whole:

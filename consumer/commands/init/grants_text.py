@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from consumer.commands.init.connector_text import captured, with_defaults
+from consumer.commands.init.connector_text import with_defaults
 from consumer.commands.init.proposal import Proposal, Use
 
 _GRANT = re.compile(r"^GRANT SELECT \(.*\) ON (?P<place>.*)\.\w+ TO (?P<account>.*);$")
@@ -46,7 +46,7 @@ def quoted(kind: str, name: str) -> str:
 def _grants(proposal: Proposal, place: str, account: str) -> list[str]:
     kind = proposal.catalogue.kind
     masks = (Use.MASKED,) if "_READER_" not in account else ()  # Debezium reads them; this program must not
-    tables = [(each.table.table, (*captured(each), *each.names(*masks))) for each in proposal.users]
+    tables = [(each.table.table, (*each.captured, *each.names(*masks))) for each in proposal.users]
     tables += [(each.table.table, each.captured) for each in proposal.linked]
     return [grant(kind, columns, place, table, account) for table, columns in tables]
 

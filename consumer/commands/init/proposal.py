@@ -60,6 +60,11 @@ class UsersProposal:
     columns: tuple[ColumnUse, ...]
     because: str
 
+    @property
+    def captured(self) -> tuple[str, ...]:
+        """The columns that leave the database with their values."""
+        return self.names(Use.KEY, Use.FIELD)
+
     def names(self, *uses: Use) -> tuple[str, ...]:
         """The columns with one of ``uses``."""
         return tuple(each.column.name for each in self.columns if each.use in uses)
@@ -67,7 +72,10 @@ class UsersProposal:
 
 @dataclass(frozen=True, slots=True)
 class LinkedProposal:
-    """A table whose rows belong to users. ``captured``: the columns that are needed. ``because``: the evidence."""
+    """A table whose rows belong to users. ``because``: the evidence.
+
+    ``captured``: the columns that leave the database.
+    """
 
     source: CatalogueTable
     table: LinkedTable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from consumer.commands.init.choices import Choices
 from consumer.commands.init.linked import propose_linked
@@ -18,7 +19,9 @@ from consumer.commands.init.roles import NO_EVIDENCE, Roles, roles_of
 from consumer.commands.init.rules import balance_of, group_of, is_of_reference, rules_of
 from consumer.commands.init.users import propose_users, with_balance
 from consumer.mapping.catalogue import Catalogue
-from consumer.mapping.rules import Rules
+from consumer.mapping.rules import LinkedTable, Rules, UserTable
+
+_Proposed = TypeVar("_Proposed", UsersProposal, LinkedProposal)
 
 
 def propose(catalogue: Catalogue, choices: Choices, reference: Rules) -> Proposal | Undecided:
@@ -51,8 +54,8 @@ def propose(catalogue: Catalogue, choices: Choices, reference: Rules) -> Proposa
 
 
 def _no_table(catalogue: Catalogue) -> Open:
-    place = f"schema {catalogue.schema}" if catalogue.schema else f"database {catalogue.database}"
-    return Open("tables", f"there is none in the {place}, or the account may not see it", "grant SELECT to the account")
+    question = f"there is none in {catalogue.place}, or the account may not see it"
+    return Open("tables", question, "grant SELECT to the account")
 
 
 def _users(
@@ -67,7 +70,7 @@ def _users(
     for table in catalogue.tables:
         if table.name not in roles.users:
             continue
-        known = next((each for each in reference.tables if each.table == table.name), None)
+        known = reference.table(table.name)
         proposed = propose_users(table, choices.users.get(table.name), known, roles.users[table.name])
         if isinstance(proposed, UsersProposal):
             found.append(proposed)
@@ -79,8 +82,7 @@ def _users(
             name = each.table.table
             question = f"another table has users of the type {each.table.user_type} too"
             opened.append(Open(name, question, f"--users {name}=TYPE, with a type of its own"))
-    order = [each.table for each in reference.tables]
-    return sorted(found, key=lambda each: order.index(each.table.table) if each.table.table in order else len(order))
+    return _ordered(found, reference.tables)
 
 
 def _balanced(
@@ -117,13 +119,18 @@ def _linked(
     for table in catalogue.tables:
         if table.name not in roles.linked or not users:
             continue
-        known = next((each for each in reference.linked if each.table == table.name), None)
+        known = reference.linked_table(table.name)
         proposed = propose_linked(table, choices, users, known, roles.linked[table.name])
         if isinstance(proposed, LinkedProposal):
             found.append(proposed)
         else:
             _put(proposed, choices, opened, left_out)
-    order = [each.table for each in reference.linked]
+    return _ordered(found, reference.linked)
+
+
+def _ordered(found: Sequence[_Proposed], known: Sequence[UserTable | LinkedTable]) -> list[_Proposed]:
+    """In the order of the reference, so that the same tables give the same mapping. Other tables follow."""
+    order = [each.table for each in known]
     return sorted(found, key=lambda each: order.index(each.table.table) if each.table.table in order else len(order))
 
 

@@ -16,7 +16,8 @@ from consumer.mapping.rules import Rules
 BY_REFERENCE = "the reference mapping has this table"
 NO_EVIDENCE = "does it hold users, or rows that belong to users?"
 BY_OPTION = "given with an option"
-_OWNERS = ("user", "account", "customer", "client", "member", "trader", "player")
+OWNERS = ("user", "account", "customer", "client", "member", "trader", "player")
+"""The words for a user in the names of tables and columns."""
 _MOST_NAMES = 12
 
 
@@ -47,7 +48,7 @@ def roles_of(catalogue: Catalogue, choices: Choices, reference: Rules) -> Roles:
             found.linked[table.name] = BY_OPTION
         elif _is_of_reference(table, reference):
             found.users[table.name] = BY_REFERENCE
-        elif any(each.table == table.name for each in reference.linked):
+        elif reference.linked_table(table.name) is not None:
             found.linked[table.name] = BY_REFERENCE
         else:
             rest.append(table)
@@ -64,7 +65,7 @@ def owner_column(table: CatalogueTable, users: Mapping[str, str]) -> tuple[str, 
             return column, f"its foreign key {column} names {target}"
     singulars = {f"{singular(each)}_id" for each in users}
     singulars |= {f"{words_of(singular(each))[-1]}_id" for each in users}
-    likely = ["user_id", *sorted(singulars), *(f"{owner}_id" for owner in _OWNERS)]
+    likely = ["user_id", *sorted(singulars), *(f"{owner}_id" for owner in OWNERS)]
     by_name = {"_".join(words_of(each.name)): each for each in table.columns if is_whole(each)}
     for name in likely:
         if name in by_name and by_name[name].name not in table.primary_key:
@@ -103,11 +104,11 @@ def _looks_like_users(table: CatalogueTable) -> bool:
 
 
 def _has_owners_name(table: CatalogueTable) -> bool:
-    return words_of(singular(table.name))[-1] in _OWNERS
+    return words_of(singular(table.name))[-1] in OWNERS
 
 
 def _is_of_reference(table: CatalogueTable, reference: Rules) -> bool:
-    known = next((each for each in reference.tables if each.table == table.name), None)
+    known = reference.table(table.name)
     if known is None:
         return False
     needed = {known.key, *(each.name for each in known.columns if each.field == reference.balance_field)}
@@ -118,7 +119,6 @@ def _check(catalogue: Catalogue, choices: Choices) -> None:
     present = [table.name for table in catalogue.tables]
     for name in choices.named():
         if name not in present:
-            place = f"schema {catalogue.schema}" if catalogue.schema else f"database {catalogue.database}"
             shown = ", ".join(present[:_MOST_NAMES]) + (", …" if len(present) > _MOST_NAMES else "")
-            problem = f"there is no table {name} in the {place}, or the account may not see it"
+            problem = f"there is no table {name} in {catalogue.place}, or the account may not see it"
             raise ConfigError("--tables", problem, allowed=shown or "no table: grant SELECT to the account")

@@ -10,7 +10,7 @@ from consumer.commands.init.choices import UsersChoice
 from consumer.commands.init.column_names import is_bookkeeping, is_personal, is_secret, singular, words_of
 from consumer.commands.init.column_types import fits, is_maskable, is_whole, kind_of, why_unreadable
 from consumer.commands.init.proposal import ColumnUse, Open, Use, UsersProposal
-from consumer.commands.init.roles import whole_key
+from consumer.commands.init.roles import OWNERS, whole_key
 from consumer.events.value import Kind
 from consumer.mapping.catalogue import CatalogueColumn, CatalogueTable
 from consumer.mapping.reference import reference
@@ -18,7 +18,6 @@ from consumer.mapping.rules import WRITTEN_FIELDS, Column, UserTable
 
 _SHORT = 8
 _OF_PROGRAM = WRITTEN_FIELDS | {stamp for each in reference().consequences for stamp in each.stamps}
-_ROWS = ("user", "account", "customer", "client", "member", "trader", "player")
 
 
 def propose_users(
@@ -75,7 +74,7 @@ def with_balance(users: UsersProposal, balance: str, field: str) -> UsersProposa
 def type_of(table: str) -> str:
     """The user type by the table's name: ``live_users`` → ``live``, ``customers`` → ``customer``."""
     words = words_of(singular(table))
-    words = words[:-1] if len(words) > 1 and words[-1] in _ROWS else words
+    words = words[:-1] if len(words) > 1 and words[-1] in OWNERS else words
     name = "_".join(words)
     return name if name[:1].isalpha() else f"t_{name}"
 

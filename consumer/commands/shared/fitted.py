@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+_MORE = " …"
+
 
 def names(every: Sequence[str], shown: int) -> str:
     """The first ``shown`` names, and the number of the others."""
@@ -14,7 +16,9 @@ def names(every: Sequence[str], shown: int) -> str:
 def whole_words(text: str, room: int) -> str:
     """As many words as ``room`` columns hold, at least one, and ``…`` for the others."""
     words = text.split(" ")
-    while len(words) > 1 and len(" ".join(words)) + 2 > room and len(text) > room:
-        words.pop()
-    shown = " ".join(words)
-    return shown if shown == text else f"{shown} …"
+    if len(text) <= room or len(words) == 1:
+        return text
+    shown = words[:-1]
+    while len(shown) > 1 and len(" ".join(shown)) + len(_MORE) > room:
+        shown.pop()
+    return " ".join(shown) + _MORE
