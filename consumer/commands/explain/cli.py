@@ -98,8 +98,8 @@ def _window(begin: str, end: str) -> Window | None:
 
 def _show_timeline(asked: Asked, window: Window, last: int | None, *, as_json: bool) -> str:
     """Show what happened in a range; answers the topics that are missing, or ""."""
-    from consumer.commands.explain.present import json_lines, parts
     from consumer.commands.explain.run import timeline
+    from consumer.commands.explain.timeline_report import json_lines, parts
     from consumer.commands.shared.screen import Screen
 
     found, screen = timeline(asked, window), Screen()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import reduce
 from itertools import pairwise
 
@@ -14,7 +15,6 @@ from consumer.mapping.visible import visible_columns
 from consumer.planning.diff import Change, Diff, diff, read_image
 
 _NOTHING = Diff({}, ())
-_ABSENT = object()
 
 
 def differences(event: ChangeEvent, rules: Rules) -> Diff:
@@ -48,27 +48,30 @@ def _of_linked(event: ChangeEvent, after: RowImage, table: LinkedTable, rules: R
     visible = visible_columns(rules, table.table) - {table.key, table.user_id, table.user_type_column}
     fields: dict[str, Change] = {}
     for column in dict.fromkeys((table.status, *(each for each in after if each in visible))):
-        old, new = before.get(column, _ABSENT), after.get(column, _ABSENT)
-        if new is _ABSENT or new == old:
+        if column not in after or (column in before and before[column] == after[column]):
             continue
-        text, was = _text(new, column, table, event), _text(old, column, table, event)
-        if isinstance(text, _Unknown):
-            continue
-        is_known = not isinstance(was, _Unknown)
-        if not is_known or was != text:
-            fields[column] = Change(None if isinstance(was, _Unknown) else was, text, is_known)
+        with suppress(InvalidValue):
+            change = _change(before, after, column, table, event)
+            if not change.old_known or change.old != change.new:
+                fields[column] = change
     return Diff(fields, ())
 
 
-class _Unknown:
-    """Stands for a value that is absent, or that can't be read."""
+def _change(before: RowImage, after: RowImage, column: str, table: LinkedTable, event: ChangeEvent) -> Change:
+    """The values of a column. An old value that can't be read is not known.
+
+    Raises:
+        InvalidValue: the new value can't be read.
+    """
+    new = _text(after[column], column, table, event)
+    with suppress(InvalidValue):
+        if column in before:
+            return Change(_text(before[column], column, table, event), new)
+    return Change(None, new, old_known=False)
 
 
-def _text(raw: object, column: str, table: LinkedTable, event: ChangeEvent) -> str | _Unknown | None:
+def _text(raw: object, column: str, table: LinkedTable, event: ChangeEvent) -> str | None:
     found = next((each for each in table.enriches if each.column == column), None)
     kind, scale = (Kind.TEXT, 0) if found is None else (found.kind, found.scale)
-    try:
-        text = of_column(raw, column, kind, scale, event.schema)
-    except InvalidValue:
-        return _Unknown()
+    text = of_column(raw, column, kind, scale, event.schema)
     return text.rstrip(" ") if text is not None else None

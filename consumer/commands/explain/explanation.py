@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from consumer.commands.explain.history import ChangeOutcome, History
+from consumer.commands.explain.history import History
+from consumer.commands.explain.outcome import ChangeOutcome
 from consumer.commands.explain.timeline import Step
 from consumer.commands.explain.user_values import Note, UserValues
 from consumer.commands.shared.finding import Level

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 
+from consumer.commands.explain.outcome import ChangeOutcome
 from consumer.commands.explain.written_values import Written
 from consumer.errors import Place, RecordError
 from consumer.events.avro import Schemas
@@ -36,25 +36,6 @@ _REFUSED = {
 }
 
 
-class ChangeOutcome(StrEnum):
-    """What happened to a change.
-
-    PENDING: the consumer group has not reached it. MISSED: the group has, but the change is newer than the guard's
-    version: Redis lost it, or another group read it and did not apply it. OLD: a duplicate, or older than an applied
-    change. JOINED: another change of the same database transaction applies it. FILLED: a row read by a snapshot, which
-    wrote only missing values and left the version unchanged.
-    """
-
-    APPLIED = "applied"
-    FILLED = "filled what was missing"
-    PENDING = "pending"
-    MISSED = "missed"
-    OLD = "old"
-    JOINED = "joined"
-    NOTHING = "nothing"
-    DEAD = "dead"
-
-
 @dataclass(frozen=True, slots=True)
 class Change:
     """One record about the user, and what happened to it.
@@ -64,7 +45,7 @@ class Change:
 
     record: SourceRecord
     decision: Decision
-    fate: ChangeOutcome
+    outcome: ChangeOutcome
     plan: Plan | None = None
     why: str = ""
 
@@ -102,9 +83,9 @@ class History:
     changes: tuple[Change, ...]
     written: Written
 
-    def of(self, *fates: ChangeOutcome) -> list[Change]:
+    def of(self, *outcomes: ChangeOutcome) -> list[Change]:
         """The changes with these outcomes."""
-        return [each for each in self.changes if each.fate in fates]
+        return [each for each in self.changes if each.outcome in outcomes]
 
 
 def trace(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from consumer.commands.explain.history import ChangeOutcome
+from consumer.commands.explain.outcome import ChangeOutcome
 from consumer.commands.explain.timeline import SentMessage, Step
 from consumer.commands.shared.fitted import names, whole_words
 from consumer.events.value import timestamp
@@ -13,16 +13,6 @@ from consumer.planning.diff import Change
 NARROW = 100
 """On a narrower terminal a line does not name the user's own table."""
 _LATE_MS = 60_000
-_RESULTS = {
-    ChangeOutcome.APPLIED: "applied",
-    ChangeOutcome.FILLED: "filled what was missing",
-    ChangeOutcome.PENDING: "pending",
-    ChangeOutcome.MISSED: "missed",
-    ChangeOutcome.OLD: "refused",
-    ChangeOutcome.JOINED: "joined",
-    ChangeOutcome.NOTHING: "nothing",
-    ChangeOutcome.DEAD: "dead letter",
-}
 
 
 def line(step: Step, width: int | None, day: str = "", own: str = "") -> str:
@@ -32,17 +22,12 @@ def line(step: Step, width: int | None, day: str = "", own: str = "") -> str:
     too, and everything that changed.
     """
     if width is None:
-        before = f"{timestamp(step.written_ms)}  {_RESULTS[step.outcome]}  {step.place}  "
+        before = f"{timestamp(step.written_ms)}  {step.outcome.word}  {step.place}  "
         return before + next(_texts(step, _head(step)))
     moment = timestamp(step.written_ms)
     time = moment[11:19] if moment.startswith(day or "-") else f"{moment[:10]} {moment[11:19]}"
     head = step.operation if width < NARROW and step.table == own else _head(step)
     return f"{time} {_fitted(_texts(step, head), width - len(time) - 1)}"
-
-
-def result(step: Step) -> str:
-    """What happened to the change, in a word or two."""
-    return _RESULTS[step.outcome]
 
 
 def fields(step: Step) -> list[str]:
@@ -103,7 +88,7 @@ def _outcome(step: Step, shown: int) -> str:
     """The messages of a change that was applied, ``shown`` of them by name; of another change why it was not."""
     is_done = step.outcome is ChangeOutcome.APPLIED or (step.outcome is ChangeOutcome.JOINED and step.messages)
     if not is_done:
-        return f"{_RESULTS[step.outcome]}: {step.why}" if step.why else _RESULTS[step.outcome]
+        return f"{step.outcome.word}: {step.why}" if step.why else step.outcome.word
     sent = [_sent(each.sent) for each in step.messages if each.sent is not None]
     planned = [each.channel for each in step.messages if each.sent is None]
     said = [_channels("sent", sent, shown), _channels("planned", planned, shown)]

@@ -9,7 +9,8 @@ import msgspec
 from rich.text import Text
 
 from consumer.commands.explain.explanation import Explanation
-from consumer.commands.explain.history import Change, ChangeOutcome
+from consumer.commands.explain.history import Change
+from consumer.commands.explain.outcome import ChangeOutcome
 from consumer.commands.explain.user_values import Note, Value
 from consumer.commands.explain.written_values import WrittenValue
 from consumer.commands.shared.finding import Finding, Level
@@ -24,13 +25,6 @@ from consumer.sink.comparison import SPELLING
 
 NOBODY = "the user is neither in the database nor in Redis"
 NOT_ASKED = "the database was not asked: CDC_DATABASE__URL is not set"
-_LEVELS = {
-    ChangeOutcome.PENDING: Level.WARNING,
-    ChangeOutcome.MISSED: Level.FAILURE,
-    ChangeOutcome.DEAD: Level.FAILURE,
-    ChangeOutcome.OLD: None,
-    ChangeOutcome.NOTHING: None,
-}
 
 
 def to_text(known: Explanation, shown: Sequence[Change]) -> str:
@@ -146,10 +140,10 @@ def _changes(title: str, changes: Sequence[Change], *, with_plan: bool = False) 
     yield Text(title)
     for each in changes:
         record, table = each.record, each.decision.table or "unknown table"
-        told = f"{record.place}  {timestamp(record.timestamp_ms)}  {table}  {each.fate}: {each.decision.reason}"
+        told = f"{record.place}  {timestamp(record.timestamp_ms)}  {table}  {each.outcome}: {each.decision.reason}"
         lines = (_plan(each) or [])[1:] if with_plan else []
         plain = "\n".join([f"  {told}", *(f"    {line}" for line in lines)])
-        yield Entry(_LEVELS.get(each.fate, Level.OK), "", told, [line.strip() for line in lines], plain)
+        yield Entry(each.outcome.level, "", told, [line.strip() for line in lines], plain)
 
 
 def _plan(change: Change) -> list[str] | None:
@@ -157,7 +151,7 @@ def _plan(change: Change) -> list[str] | None:
 
     What linked rows add to a message depends on the batch in which they were read, which is not known any more.
     """
-    if change.plan is None or change.fate in (ChangeOutcome.OLD, ChangeOutcome.DEAD):
+    if change.plan is None or change.outcome in (ChangeOutcome.OLD, ChangeOutcome.DEAD):
         return None
     return plan_text(change.plan, "and, if its row was read in the same batch:").splitlines()
 
@@ -240,7 +234,7 @@ def _change_json(change: Change) -> dict[str, Any]:
         "record": str(change.record.place),
         "time": timestamp(change.record.timestamp_ms),
         "table": change.decision.table or None,
-        "fate": change.fate,
+        "fate": change.outcome,
         "reason": change.decision.reason,
         "plan": _plan(change),
     }

@@ -9,9 +9,8 @@ from typing import TypeAlias
 
 from consumer.commands.explain.explanation import UNREADABLE_STREAMS, Explanation
 from consumer.commands.explain.history import Change, GroupProgress, History, trace
-from consumer.commands.explain.present import Timeline
 from consumer.commands.explain.sent import Sent, sent_messages
-from consumer.commands.explain.timeline import Step, Window, steps, wanted
+from consumer.commands.explain.timeline import Step, Timeline, Window, steps, wanted
 from consumer.commands.explain.topics import records_of, removed, spans_of, with_margins
 from consumer.commands.explain.user_values import ReadValues, user_values
 from consumer.commands.shared.finding import Finding, failure, warning

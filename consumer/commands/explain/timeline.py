@@ -10,7 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from consumer.commands.explain.columns import differences
-from consumer.commands.explain.history import Change, ChangeOutcome
+from consumer.commands.explain.history import Change
+from consumer.commands.explain.outcome import ChangeOutcome
+from consumer.commands.shared.finding import Finding
 from consumer.errors import InvalidValue, Place
 from consumer.events.event import ChangeEvent
 from consumer.events.record import Partition, SourceRecord
@@ -29,8 +31,8 @@ _WHY = {
     ChangeOutcome.PENDING: "the consumer has not reached it",
     ChangeOutcome.MISSED: "it was read and is not in Redis: Redis lost it, or its version",
 }
-_DONE = (ChangeOutcome.APPLIED, ChangeOutcome.MISSED)
-_PLANNED = (*_DONE, ChangeOutcome.PENDING)
+_PASSED = (ChangeOutcome.APPLIED, ChangeOutcome.MISSED)
+_PLANNED = (*_PASSED, ChangeOutcome.PENDING)
 # Rows that `run` read in two batches were each published. A copy that was refused has the event_id of the first record.
 _SENT = (*_PLANNED, ChangeOutcome.JOINED)
 
@@ -120,6 +122,23 @@ class Step:
         return all(each.sent is not None for each in self.messages)
 
 
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The steps of a user in a range. ``findings``: what limits the answer, such as records that were removed.
+
+    ``table``: the user's own. ``has_streams``: messages that were sent are stored.
+    ``lacking``: topics that should be read and do not exist, or "".
+    """
+
+    user: UserId
+    table: str
+    window: Window
+    steps: tuple[Step, ...]
+    findings: tuple[Finding, ...] = ()
+    has_streams: bool = False
+    lacking: str = ""
+
+
 def steps(
     changes: Iterable[Change],
     user: UserId,
@@ -143,7 +162,7 @@ def wanted(changes: Iterable[Change], user: UserId) -> Wanted:
     since_ms: list[int] = []
     for change in changes:
         event = change.decision.event
-        if change.plan is None or event is None or change.fate not in _DONE:
+        if change.plan is None or event is None or change.outcome not in _PASSED:
             continue
         for message in change.plan.messages:
             event_ids.setdefault(message.channel, set()).add(event_id(event, user))
@@ -164,7 +183,7 @@ def _step(
         committed_ms=None if event is None else _committed_ms(event),
         table=change.decision.table,
         operation="" if event is None else operation_of(event.op),
-        outcome=change.fate,
+        outcome=change.outcome,
         differences=found,
         rules=tuple(reason.rpartition(": ")[0] or reason for reason in reasons),
         messages=_messages(change, sent.get(name, ())),
@@ -182,8 +201,8 @@ def _committed_ms(event: ChangeEvent) -> int | None:
 
 def _messages(change: Change, sent: Sequence[SentMessage]) -> tuple[Message, ...]:
     """The messages that were sent, then those that were only planned."""
-    planned = change.plan.messages if change.plan is not None and change.fate in _PLANNED else ()
-    found = sent if change.fate in _SENT else ()
+    planned = change.plan.messages if change.plan is not None and change.outcome in _PLANNED else ()
+    found = sent if change.outcome in _SENT else ()
     channels = {each.channel for each in found}
     return (
         *(Message(each.channel, each) for each in found),
@@ -193,13 +212,13 @@ def _messages(change: Change, sent: Sequence[SentMessage]) -> tuple[Message, ...
 
 def _why(change: Change, letter: Unapplied | None) -> str:
     decision = change.decision
-    if change.fate is ChangeOutcome.DEAD:
+    if change.outcome is ChangeOutcome.DEAD:
         return _why_dead(change, letter)
-    if change.fate is ChangeOutcome.OLD:
+    if change.outcome is ChangeOutcome.OLD:
         return change.why
-    if change.fate in (ChangeOutcome.JOINED, ChangeOutcome.NOTHING):
+    if change.outcome in (ChangeOutcome.JOINED, ChangeOutcome.NOTHING):
         return decision.reason
-    return _WHY.get(change.fate, "")
+    return _WHY.get(change.outcome, "")
 
 
 def _why_dead(change: Change, letter: Unapplied | None) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from consumer.commands.explain import overview
 from consumer.commands.explain.explanation import Explanation
-from consumer.commands.explain.history import Change, ChangeOutcome, GroupProgress, History, trace
+from consumer.commands.explain.history import Change, GroupProgress, History, trace
+from consumer.commands.explain.outcome import ChangeOutcome
 from consumer.commands.explain.report import parts as report_parts
 from consumer.commands.explain.report import summary, to_json, to_text
 from consumer.commands.explain.timeline import steps
@@ -79,7 +80,7 @@ def noted(found: UserValues) -> dict[str, Note]:
 
 def test_each_field_has_the_change_that_set_it_last(tmp_path: Path) -> None:
     history = traced(records(tmp_path), 4, version(3))
-    assert [(each.record.offset, each.fate) for each in history.changes] == [
+    assert [(each.record.offset, each.outcome) for each in history.changes] == [
         (0, ChangeOutcome.APPLIED),
         (1, ChangeOutcome.APPLIED),
         (3, ChangeOutcome.APPLIED),
@@ -98,7 +99,7 @@ def test_each_field_has_the_change_that_set_it_last(tmp_path: Path) -> None:
 
 def test_what_the_group_has_not_come_to_is_pending(tmp_path: Path) -> None:
     history = traced(records(tmp_path), 1, version(0))
-    assert [each.fate for each in history.changes] == [
+    assert [each.outcome for each in history.changes] == [
         ChangeOutcome.APPLIED,
         ChangeOutcome.PENDING,
         ChangeOutcome.PENDING,
@@ -110,7 +111,7 @@ def test_the_version_tells_more_than_the_offset(tmp_path: Path) -> None:
     """The offset is committed a moment after Redis has the change; and Redis may lose what was committed."""
     assert traced(records(tmp_path), 0, version(3)).of(ChangeOutcome.PENDING) == []
     history = traced(records(tmp_path), 4, version(1))
-    assert [each.fate for each in history.changes] == [
+    assert [each.outcome for each in history.changes] == [
         ChangeOutcome.APPLIED,
         ChangeOutcome.APPLIED,
         ChangeOutcome.MISSED,
@@ -122,7 +123,7 @@ def test_a_record_that_came_twice_counts_once(tmp_path: Path) -> None:
     first = found[1]
     again = SourceRecord(TOPIC, 0, 4, first.timestamp_ms + 3_600_000, first.key, first.value)
     history = traced([*found, again], 5, version(3))
-    assert [each.fate for each in history.changes] == [
+    assert [each.outcome for each in history.changes] == [
         ChangeOutcome.APPLIED,
         ChangeOutcome.APPLIED,
         ChangeOutcome.APPLIED,
@@ -136,7 +137,11 @@ def test_the_change_behind_a_dead_letter_writes_everything(tmp_path: Path) -> No
     found = records(tmp_path)
     found[1] = SourceRecord(TOPIC, 0, 1, found[1].timestamp_ms, found[1].key, b"{broken")
     history = traced(found, 4, version(3))
-    assert [each.fate for each in history.changes] == [ChangeOutcome.APPLIED, ChangeOutcome.DEAD, ChangeOutcome.APPLIED]
+    assert [each.outcome for each in history.changes] == [
+        ChangeOutcome.APPLIED,
+        ChangeOutcome.DEAD,
+        ChangeOutcome.APPLIED,
+    ]
     assert history.written.config["group"].version.offset == 3
 
 

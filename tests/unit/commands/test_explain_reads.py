@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.commands.explain.history import ChangeOutcome, GroupProgress, History, trace
+from consumer.commands.explain.history import GroupProgress, History, trace
+from consumer.commands.explain.outcome import ChangeOutcome
 from consumer.commands.explain.report import to_json, to_text
 from consumer.commands.explain.user_values import Note, ReadValues, user_values
 from consumer.events.avro import NO_SCHEMAS
@@ -68,7 +69,7 @@ def version_of(record: SourceRecord) -> Version:
 def test_a_read_that_only_fills_is_lost_by_nobody(tmp_path: Path) -> None:
     """After a plain snapshot the guard keeps the version of the last change."""
     history = traced(life(tmp_path, READ.format(leverage=200)), 5, version(3))
-    assert [each.fate for each in history.changes] == [
+    assert [each.outcome for each in history.changes] == [
         ChangeOutcome.APPLIED,
         ChangeOutcome.APPLIED,
         ChangeOutcome.APPLIED,
@@ -78,7 +79,7 @@ def test_a_read_that_only_fills_is_lost_by_nobody(tmp_path: Path) -> None:
     assert noted(found)["leverage"] is Note.AS_WRITTEN
     assert noted(found)["last_updated"] is Note.AS_WRITTEN
     waiting = traced(life(tmp_path, READ.format(leverage=200)), 4, version(3))
-    assert waiting.changes[-1].fate is ChangeOutcome.PENDING
+    assert waiting.changes[-1].outcome is ChangeOutcome.PENDING
 
 
 def test_what_a_read_filled_is_as_written(tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_a_read_of_a_marked_user_writes_everything(tmp_path: Path, more: str) ->
     found = life(tmp_path, READ.format(leverage=300), more)
     newest = version_of(found[-1])
     history = traced(found, len(found), newest)
-    assert [each.fate for each in history.changes] == [ChangeOutcome.APPLIED] * (4 if not more else 3) + (
+    assert [each.outcome for each in history.changes] == [ChangeOutcome.APPLIED] * (4 if not more else 3) + (
         [] if not more else [ChangeOutcome.FILLED, ChangeOutcome.APPLIED]
     )
     stamp = "2024-01-15T13:00:00.000Z" if more else READ_AT
@@ -112,14 +113,14 @@ def test_the_first_read_of_a_user_makes_the_version(tmp_path: Path) -> None:
         tmp_path, "## A read\n" + READ.format(leverage=200) + READ.format(leverage=200).replace("12:00", "12:30")
     )
     history = traced(found, 2, version_of(found[0]))
-    assert [each.fate for each in history.changes] == [ChangeOutcome.APPLIED, ChangeOutcome.FILLED]
+    assert [each.outcome for each in history.changes] == [ChangeOutcome.APPLIED, ChangeOutcome.FILLED]
 
 
 def test_a_deleted_user_is_not_filled(tmp_path: Path) -> None:
     deletion = "delete live_users 123 at 2024-01-15T11:30:00.000Z\nplan\n"
     found = life(tmp_path, deletion, READ.format(leverage=200))
     history = traced(found, 6, version_of(found[4]))
-    assert history.changes[-1].fate is ChangeOutcome.OLD
+    assert history.changes[-1].outcome is ChangeOutcome.OLD
 
 
 def test_what_a_repair_wrote_is_changed_by_nobodys_hand(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_of_a_change_that_did_nothing_no_message_is_shown(tmp_path: Path) -> Non
     first = life(tmp_path)[1]
     again = SourceRecord(TOPIC, 0, 1, first.timestamp_ms, first.key, first.value)
     history = traced([*life(tmp_path), again], 5, version(3))
-    assert history.changes[-1].fate is ChangeOutcome.OLD
+    assert history.changes[-1].outcome is ChangeOutcome.OLD
     known = replace(explanation(tmp_path), history=history)
     assert "publish" not in to_text(known, last(known, 1))
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from consumer.commands.explain.history import ChangeOutcome, GroupProgress, History, trace
+from consumer.commands.explain.history import GroupProgress, History, trace
 from consumer.commands.explain.line import line
-from consumer.commands.explain.present import Timeline, json_lines, parts, summary
-from consumer.commands.explain.timeline import SentMessage, Step, Window, steps
+from consumer.commands.explain.outcome import ChangeOutcome
+from consumer.commands.explain.timeline import SentMessage, Step, Timeline, Window, steps
+from consumer.commands.explain.timeline_report import json_lines, parts, summary
 from consumer.commands.explain.topics import removed, with_margins
 from consumer.commands.shared.finding import Level, warning
 from consumer.events.avro import NO_SCHEMAS
@@ -239,8 +240,8 @@ def test_an_empty_range_is_said_and_so_is_what_was_removed() -> None:
 
 def test_a_change_that_waits_and_one_that_redis_lost(tmp_path: Path) -> None:
     found = night(tmp_path)
-    waiting = [each.fate for each in traced(found, read=4, newest=found[3]).changes][-1]
-    missed = [each.fate for each in traced(found, read=11, newest=found[3]).changes][-1]
+    waiting = [each.outcome for each in traced(found, read=4, newest=found[3]).changes][-1]
+    missed = [each.outcome for each in traced(found, read=11, newest=found[3]).changes][-1]
     assert (waiting, missed) == (ChangeOutcome.PENDING, ChangeOutcome.MISSED)
     texts = [line(steps(traced(found, read=read, newest=found[3]).changes, USER, RULES)[-1], 120) for read in (4, 11)]
     assert "pending: the consumer has not reached it" in texts[0]
@@ -254,7 +255,7 @@ def test_a_plan_that_redis_refused_is_a_dead_letter_and_the_next_change_writes_e
         {Partition(TOPIC, 0): 9}, {TABLE.table: version_of(found[-1])}, frozenset((place,)), letters=frozenset((place,))
     )
     dead, healed = trace(found, USER, RULES, NO_SCHEMAS, progress).changes[3:6:2]
-    assert dead.fate is ChangeOutcome.DEAD
+    assert dead.outcome is ChangeOutcome.DEAD
     assert healed.plan is not None
     assert "group_updates" in [each.channel for each in healed.plan.messages]
 
@@ -271,7 +272,7 @@ plan
     progress = GroupProgress({Partition(TOPIC, 0): 9}, {TABLE.table: newer})
     for is_partial, outcome in ((True, ChangeOutcome.FILLED), (False, ChangeOutcome.APPLIED)):
         (change,) = trace(found, USER, RULES, NO_SCHEMAS, progress, is_partial=is_partial).changes
-        assert change.fate is outcome
+        assert change.outcome is outcome
 
 
 @pytest.mark.parametrize(

@@ -4,49 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from rich.text import Text
 
-from consumer.commands.explain.history import ChangeOutcome
-from consumer.commands.explain.line import line, result
-from consumer.commands.explain.timeline import Message, Step, Window
-from consumer.commands.shared.finding import Finding, Level
+from consumer.commands.explain.line import line
+from consumer.commands.explain.outcome import ChangeOutcome
+from consumer.commands.explain.timeline import Message, Step, Timeline, Window
+from consumer.commands.shared.finding import Level
 from consumer.commands.shared.screen import Entry, Part, Summary
 from consumer.events.value import timestamp
-from consumer.mapping.keys import UserId
 from consumer.source.bounds import At, Bound
 
 _MARK = 2
-_LEVELS = {
-    ChangeOutcome.APPLIED: Level.OK,
-    ChangeOutcome.FILLED: Level.OK,
-    ChangeOutcome.JOINED: Level.OK,
-    ChangeOutcome.PENDING: Level.WARNING,
-    ChangeOutcome.MISSED: Level.FAILURE,
-    ChangeOutcome.DEAD: Level.FAILURE,
-}
 _ONLY_PLANNED = "planned: messages by the rules of now; nothing stores what was sent"
 _NOT_STORED = "planned: messages that no stream has: trimmed, or not sent"
-
-
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """The steps of a user in a range. ``findings``: what limits the answer, such as records that were removed.
-
-    ``table``: the user's own. ``has_streams``: messages that were sent are stored.
-    ``lacking``: topics that should be read and do not exist, or "".
-    """
-
-    user: UserId
-    table: str
-    window: Window
-    steps: tuple[Step, ...]
-    findings: tuple[Finding, ...] = ()
-    has_streams: bool = False
-    lacking: str = ""
 
 
 def parts(timeline: Timeline, width: int | None) -> list[Part]:
@@ -62,7 +35,7 @@ def entries(steps: Sequence[Step], width: int | None, own: str, day: str = "", *
     """One line for each step, and what "planned" means if a line says so. ``own``: the user's table."""
     text_width = None if width is None else width - _MARK
     shown: list[Part] = [
-        Entry(_LEVELS.get(each.outcome), "", line(each, text_width, day, own), [], line(each, None)) for each in steps
+        Entry(each.outcome.level, "", line(each, text_width, day, own), [], line(each, None)) for each in steps
     ]
     if any(each.outcome is ChangeOutcome.APPLIED and not each.is_sent for each in steps):
         note = _NOT_STORED if has_streams else _ONLY_PLANNED
@@ -72,7 +45,7 @@ def entries(steps: Sequence[Step], width: int | None, own: str, day: str = "", *
 
 def summary(timeline: Timeline) -> Summary:
     """How many changes there were, and what happened to them."""
-    levels = {each.level for each in timeline.findings} | {_LEVELS.get(each.outcome) for each in timeline.steps}
+    levels = {each.level for each in timeline.findings} | {each.outcome.level for each in timeline.steps}
     level = next((each for each in (Level.FAILURE, Level.WARNING) if each in levels), Level.OK)
     verdict = {Level.OK: "ok", Level.WARNING: "ok, with warnings", Level.FAILURE: "not ok"}[level]
     return Summary(level, f"{verdict}: {counted(timeline.steps)}")
@@ -82,7 +55,7 @@ def counted(steps: Sequence[Step]) -> str:
     """The number of changes, and of each outcome."""
     if not steps:
         return "no change in this range"
-    counts = Counter(result(each) for each in steps)
+    counts = Counter(each.outcome.word for each in steps)
     said = ", ".join(f"{count} {what}" for what, count in counts.items())
     return f"{len(steps)} change{'s' if len(steps) > 1 else ''}: {said}"
 
@@ -101,7 +74,7 @@ def json_lines(timeline: Timeline) -> Iterator[str]:
             "level": found.level,
             "found": found.text,
             "changes": len(timeline.steps),
-            "outcomes": dict(Counter(result(each) for each in timeline.steps)),
+            "outcomes": dict(Counter(each.outcome.word for each in timeline.steps)),
             "problems": [
                 {"level": each.level, "subject": each.subject, "found": each.found, "advice": each.advice}
                 for each in timeline.findings
@@ -118,7 +91,7 @@ def step_json(step: Step) -> dict[str, Any]:
         "record": str(step.place),
         "table": step.table or None,
         "operation": step.operation or None,
-        "outcome": result(step),
+        "outcome": step.outcome.word,
         "why": step.why,
         "columns": [
             {"name": name, **({"old": change.old} if change.old_known else {}), "new": change.new}
