@@ -1,8 +1,8 @@
-"""``python -m demo.stream_reader URL STREAM FILE``: reads a stream on where it was, and writes each event once to FILE.
+"""``python -m demo.stream_reader URL STREAM FILE``: reads a stream, and writes each event once to FILE.
 
-An example for a service that must not miss an event. It may be killed at any time: Redis remembers, in the consumer
-group, which entries it has acknowledged, and FILE says which events it has handled. ``docs/events.md`` has the same in
-ten lines.
+An example for a service that must not miss an event. It may be killed at any time, and goes on where it was: Redis
+remembers, in the consumer group, which entries it has acknowledged, and FILE says which events it has handled.
+``docs/events.md`` has the same in ten lines.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def connect(url: str) -> Any:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m demo.stream_reader", description="Reads a stream on where it was.")
+    about = "Reads a stream, and goes on where it was."
+    parser = argparse.ArgumentParser(prog="python -m demo.stream_reader", description=about)
     parser.add_argument("url", help="such as redis://localhost:6379/0")
     parser.add_argument("stream", help="such as cdc:stream:user_updates")
     parser.add_argument("file", type=Path, help="gets one JSON line for each event")

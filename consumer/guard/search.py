@@ -16,6 +16,8 @@ from consumer.guard.streamed_change import Key, Number, StreamedChange, streamed
 _SEARCHED = 1_000_000
 _RUN = 4096
 ALWAYS = -(2**63)
+NEVER = 2**62
+"""A time that no record has, in UTC milliseconds: records of any age may be missing."""
 
 
 class Coverage(NamedTuple):

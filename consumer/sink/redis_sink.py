@@ -192,7 +192,7 @@ def _first_of_each_user(
 
 
 def _without_messages_first(wave: list[_Numbered]) -> list[_Numbered]:
-    """Plans without messages first: who hears of a deposit then finds the fields of its transaction in Redis."""
+    """Plans without messages first: a subscriber that gets a deposit finds its transaction's fields in Redis."""
     are_silent = [not plan.shape.channels for _, plan in wave]
     if not any(are_silent):
         return wave

@@ -16,7 +16,7 @@ from consumer.events.avro import Schemas
 from consumer.events.envelope import parse
 from consumer.events.event import PLACEHOLDER, ChangeEvent
 from consumer.events.record import Partition, SourceRecord
-from consumer.guard.search import Coverage
+from consumer.guard.search import NEVER, Coverage
 from consumer.settings.sections import Kafka
 from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_admin, open_consumer, to_record
 
@@ -25,7 +25,6 @@ _POLL_RECORDS = 2000
 _SILENCE_S = 20.0
 _COVERAGE_AGE_S = 300.0
 _KEEP_ALIVE_S = 1.0
-_NEVER = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ class KafkaEarlierRecords:
         if "compact" not in found.get("cleanup.policy", "compact"):
             return 0
         lag_ms = int(found.get("min.compaction.lag.ms", 0))
-        return int(time.time() * 1000) - lag_ms if lag_ms else _NEVER
+        return int(time.time() * 1000) - lag_ms if lag_ms else NEVER
 
     def _first_written_ms(self, part: TopicPartition, begin: int) -> int:
         """When the first record was written, UTC milliseconds; 0 for a partition without records."""

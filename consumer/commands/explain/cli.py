@@ -40,7 +40,7 @@ def explain(
     end: Finish = "",
     full: Annotated[bool, typer.Option("--full", help="Show each value, what set it, and all plans.")] = False,
     last: Annotated[
-        int | None, typer.Option("--last", help="Show so many last changes; without a range 5.", min=0)
+        int | None, typer.Option("--last", help="How many of the last changes to show; without a range 5.", min=0)
     ] = None,
     as_json: AsJson = False,
     config_file: ConfigFile = None,

@@ -18,6 +18,7 @@ from consumer.errors import RecordError
 from consumer.events.avro import Schemas
 from consumer.events.record import Partition
 from consumer.events.value import timestamp
+from consumer.guard.search import NEVER
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.observability.progress import Progress
@@ -33,8 +34,6 @@ from consumer.source.earlier import KafkaEarlierRecords
 from consumer.source.letter_reader import read_letters
 from consumer.source.range_reader import committed
 from consumer.source.topic_selection import Selection
-
-_NEVER = 2**61
 
 _Choose: TypeAlias = Callable[[Sequence[Change]], Sequence[Change]]
 """Which changes are shown, of all changes that were read."""
@@ -132,7 +131,7 @@ def _findings(found: _Read) -> Iterator[Finding]:
     if found.is_emptied:
         yield failure("redis", f"{EMPTIED}, and is not rebuilt yet: {REBUILD}")
     for topic, kept_ms in found.gone.items():
-        since = f"from before {timestamp(kept_ms)}" if kept_ms < _NEVER else "of any age"
+        since = f"from before {timestamp(kept_ms)}" if kept_ms < NEVER else "of any age"
         yield warning(
             f"topic {topic}",
             f"retention or compaction may have removed records {since}: changes may be missing here",

@@ -15,7 +15,7 @@ from consumer.commands.init.proposal import (
     Undecided,
     UsersProposal,
 )
-from consumer.commands.init.roles import NO_EVIDENCE, Roles, roles_of
+from consumer.commands.init.roles import BY_OPTION, NO_EVIDENCE, Roles, roles_of
 from consumer.commands.init.rules import balance_of, group_of, is_of_reference, rules_of
 from consumer.commands.init.users import propose_users, with_balance
 from consumer.mapping.catalogue import Catalogue
@@ -147,8 +147,8 @@ def _keys(users: Sequence[UsersProposal], choices: Choices) -> Iterator[Decision
         choice = choices.users.get(source.name)
         if choice is None or not choice.key or source.primary_key == (key,) or key in source.unique:
             continue
-        because = "given with an option; no unique key says that a value has one row, and with two the last change wins"
-        yield Decision("key", f"{key} in {source.name}", because)
+        why = "no unique key shows that a value has only one row; if it has two, the last change wins"
+        yield Decision("key", f"{key} in {source.name}", f"{BY_OPTION}; {why}")
 
 
 def _balances(balanced: Sequence[tuple[UsersProposal, str]], field: str) -> Iterator[Decision]:

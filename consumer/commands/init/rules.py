@@ -9,6 +9,7 @@ from consumer.commands.init.choices import Choices
 from consumer.commands.init.column_names import words_of
 from consumer.commands.init.column_types import Family, family_of, why_unreadable
 from consumer.commands.init.proposal import LinkedProposal, Open, UsersProposal
+from consumer.commands.init.roles import BY_OPTION
 from consumer.errors import ConfigError
 from consumer.events.value import Kind
 from consumer.mapping.catalogue import CatalogueTable
@@ -51,11 +52,11 @@ def group_of(users: Sequence[UsersProposal], choices: Choices, reference: Rules)
     """
     fields = {each.field: each.kind for one in users for each in one.table.columns if each.kind is not Kind.MONEY}
     if choices.group == NO_GROUP:
-        return "", "given with an option"
+        return "", BY_OPTION
     if choices.group:
         if choices.group not in fields:
             raise ConfigError("--group", f"no field {choices.group}", allowed=", ".join([*sorted(fields), NO_GROUP]))
-        return choices.group, "given with an option"
+        return choices.group, BY_OPTION
     for name in (reference.group_field, *_GROUPS):
         found = [each for each in fields if each == name] or [each for each in fields if words_of(each)[-1] == name]
         if len(found) == 1:
@@ -117,7 +118,7 @@ def _chosen(table: CatalogueTable, name: str, key: str) -> tuple[str, str]:
         problem = f"{table.name}.{name} " + ("is the user's id" if name == key else f"has the type {column.type}")
         problem += "" if column.is_sent else f": {why_unreadable(column)}"
         raise ConfigError("--balance", problem, allowed=", ".join(numbers) or "a DECIMAL column")
-    return name, "given with an option"
+    return name, BY_OPTION
 
 
 def _numbers(table: CatalogueTable) -> list[str]:

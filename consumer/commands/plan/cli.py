@@ -53,7 +53,7 @@ def plan(
     save: Annotated[
         Path | None, typer.Option("--save", help="Write the decisions to this file; gzip if it ends in .gz.")
     ] = None,
-    examples: Annotated[int, typer.Option(help="Show so many records that are decided otherwise.", min=0)] = 3,
+    examples: Annotated[int, typer.Option(help="How many records that are decided otherwise to show.", min=0)] = 3,
     as_json: AsJson = False,
     schemas: Annotated[
         Path | None, typer.Option(help="JSON file of Avro schemas by id, instead of a schema registry.")

@@ -272,7 +272,9 @@ def test_a_key_that_may_have_two_rows_is_said(primary: str, unique: str, is_said
     columns = {"id": "bigint", "no": "bigint", "part": "bigint", "cash": "decimal(9,2)"}
     found = proposed(shop(table("people", columns, primary, unique)), chosen(users="people=person:no"))
     said = [(each.decided, each.because) for each in found.decisions if each.subject == "key"]
-    reason = "given with an option; no unique key says that a value has one row, and with two the last change wins"
+    reason = (
+        "given with an option; no unique key shows that a value has only one row; if it has two, the last change wins"
+    )
     assert said == ([("no in people", reason)] if is_said else [])
 
 
