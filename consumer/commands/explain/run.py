@@ -143,11 +143,8 @@ def _findings(found: _Read) -> Iterator[Finding]:
 
 
 def _read(asked: Asked, window: Window, choose: _Choose, *, is_partial: bool) -> _Read:
-    view = RedisView(asked.settings.redis)
-    try:
+    with closing(RedisView(asked.settings.redis)) as view:
         return _read_with(asked, window, choose, view, is_partial=is_partial)
-    finally:
-        view.close()
 
 
 def _read_with(asked: Asked, window: Window, choose: _Choose, view: RedisView, *, is_partial: bool) -> _Read:
@@ -209,11 +206,8 @@ def _image(
         return None, nothing, (), ""
     from consumer.database.reader import Database
 
-    database = Database(settings.database)
-    try:
+    with closing(Database(settings.database)) as database:
         found = database.rows(table, user.id - 1, 1)
-    finally:
-        database.close()
     if not found or str(found[0][table.key]) != str(user.id):
         return None, nothing, (), ""
     try:
