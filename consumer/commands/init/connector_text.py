@@ -86,11 +86,7 @@ def _keys(place: str, users: Sequence[UsersProposal], linked: Sequence[LinkedPro
 
 def _renames(users: Sequence[UsersProposal], linked: Sequence[LinkedProposal]) -> list[str]:
     """From the column with the user's id to the users' own key: equal key bytes give equal partitions."""
-    found = []
-    for each in linked:
-        own = [one.table.key for one in users if each.table.user_type in ("", one.table.user_type)]
-        found.append(f"{each.table.user_id}:{own[0]}")
-    return found
+    return [f"{each.table.user_id}:{each.owners(users)[0].table.key}" for each in linked]
 
 
 def _one_of(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -81,6 +82,10 @@ class LinkedProposal:
     table: LinkedTable
     captured: tuple[str, ...]
     because: tuple[str, ...]
+
+    def owners(self, users: Sequence[UsersProposal]) -> list[UsersProposal]:
+        """The tables that may have the users of its rows."""
+        return [each for each in users if self.table.user_type in ("", each.table.user_type)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ def propose(catalogue: Catalogue, choices: Choices, reference: Rules) -> Proposa
     decisions = [
         *_keys(tables, choices),
         *_balances(balanced, field),
+        *_partitions(tables, linked),
         Decision("group", group or "none", why_group),
         _origin(tables, reference),
     ]
@@ -156,6 +157,19 @@ def _balances(balanced: Sequence[tuple[UsersProposal, str]], field: str) -> Iter
     for because in dict.fromkeys(why for _, why in balanced):
         tables = ", ".join(each.table.table for each, why in balanced if why == because)
         yield Decision("balance", f"{field} in {tables}", because)
+
+
+def _partitions(users: Sequence[UsersProposal], linked: Sequence[LinkedProposal]) -> Iterator[Decision]:
+    """The linked tables whose rows can't all have the key of their users, because these keys have several names."""
+    for each in linked:
+        first, *others = each.owners(users)
+        for other in others:
+            if other.table.key == first.table.key:
+                continue
+            decided = f"a row of {each.table.table} may be in another partition than its user in {other.table.table}"
+            keys = f"{first.table.key} and {other.table.key}"
+            because = f"the records' keys are {keys}; only equal keys are in equal partitions"
+            yield Decision("partitions", decided, because)
 
 
 def _origin(users: Sequence[UsersProposal], reference: Rules) -> Decision:

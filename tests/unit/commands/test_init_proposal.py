@@ -171,6 +171,19 @@ def test_a_row_of_one_of_two_types_of_users() -> None:
     assert linked.user_type == "demo"
 
 
+def test_keys_of_two_names_are_told_because_they_give_two_partitions() -> None:
+    live = table("live_customers", CUSTOMERS, "customer_id")
+    demo = table("demo_customers", {"demo_id": "int", "cash": "decimal(18,2)"}, "demo_id")
+    ledger = table("ledger", LEDGER | {"user_type": "enum('live','demo')"}, "entry_id")
+    found = proposed(shop(live, demo, ledger), chosen(balance="cash"))
+    (told,) = [each for each in found.decisions if each.subject == "partitions"]
+    assert told.decided == "a row of ledger may be in another partition than its user in demo_customers"
+    assert told.because == "the records' keys are customer_id and demo_id; only equal keys are in equal partitions"
+    one = shop(live, demo, table("ledger", LEDGER, "entry_id", references={"customer_id": "live_customers"}))
+    alone = proposed(one, chosen(balance="cash"))
+    assert "partitions" not in {each.subject for each in alone.decisions}
+
+
 def test_a_column_whose_field_the_program_writes_itself_is_no_field() -> None:
     columns = CUSTOMERS | {"id": "int", "last_updated": "datetime", "last_balance_update": "datetime"}
     (customers,) = proposed(shop(table("customers", columns, "customer_id"))).rules.tables
