@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from consumer.errors import ConfigError
 from consumer.mapping.keys import check_user_type
+
+_T = TypeVar("_T")
+_USERS = "TABLE=TYPE or TABLE=TYPE:KEY"
+_LINKED = "TABLE=COLUMN or TABLE=COLUMN:TYPE"
+_DONE = "TABLE=VALUE,… or TABLE.COLUMN=VALUE,…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +75,10 @@ def choices_of(
     """
     found = Choices(
         _list(tables or ""),
-        {table: _users(value) for table, value in _pairs("--users", "TABLE=TYPE or TABLE=TYPE:KEY", users)},
-        {table: _linked(value) for table, value in _pairs("--linked", "TABLE=COLUMN or TABLE=COLUMN:TYPE", linked)},
-        dict(_done(name, value) for name, value in _pairs("--done", "TABLE=VALUE,… or TABLE.COLUMN=VALUE,…", done)),
-        dict(_balance(each) for each in balance),
+        _by_table("--users", ((name, _users(value)) for name, value in _pairs("--users", _USERS, users))),
+        _by_table("--linked", ((name, _linked(value)) for name, value in _pairs("--linked", _LINKED, linked))),
+        _by_table("--done", (_done(name, value) for name, value in _pairs("--done", _DONE, done))),
+        _by_table("--balance", map(_balance, balance)),
         group or "",
     )
     if both := sorted(found.users.keys() & found.linked.keys()):
@@ -80,6 +86,15 @@ def choices_of(
     types = [each.user_type for each in found.users.values()]
     if twice := sorted({each for each in types if types.count(each) > 1}):
         raise ConfigError("--users", f"two tables have the type {twice[0]}", allowed="a type of its own for each table")
+    return found
+
+
+def _by_table(option: str, given: Iterable[tuple[str, _T]]) -> dict[str, _T]:
+    found: dict[str, _T] = {}
+    for table, value in given:
+        if table in found:
+            raise ConfigError(option, f"given twice for {table or 'every table'}", fix="give it once for a table")
+        found[table] = value
     return found
 
 

@@ -258,6 +258,12 @@ def test_options_that_contradict_each_other_are_refused() -> None:
         chosen(users="ledger=live", linked="ledger=customer_id")
     with pytest.raises(ConfigError, match="--users: two tables have the type live"):
         choices_of(None, ["a=live", "b=live"], [], [], [], None)
+    with pytest.raises(ConfigError, match="--users: given twice for a"):
+        choices_of(None, ["a=live", "a=demo"], [], [], [], None)
+    with pytest.raises(ConfigError, match="--done: given twice for a"):
+        choices_of(None, [], [], ["a=booked", "a.state=done"], [], None)
+    with pytest.raises(ConfigError, match="--balance: given twice for every table"):
+        choices_of(None, [], [], [], ["cash", "bonus"], None)
 
 
 @pytest.mark.parametrize(
