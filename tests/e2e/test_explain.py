@@ -315,6 +315,7 @@ def test_the_timeline_of_a_range(live: System) -> None:
     full = explained(live, "--from", begin, "--to", end, "--full")
     assert "publish   group_updates  user_group_change (Standard -> GOLD)" in full
     assert "leverage: 150" not in full
+    assert f"the last {len(found)} of {len(found)} changes" in full, "later ones are not of the range"
     assert lines(live, "--from", begin, "--to", end, "--last", "2")[0] == found[-2:]
 
 

@@ -121,15 +121,15 @@ def _show_values(asked: Asked, window: Window | None, last: int | None, *, as_js
     from consumer.commands.shared.screen import Screen
 
     shown, screen = window or Window(), Screen()
-    count = _LAST if last is None and window is None else last
+    most = _LAST if last is None and window is None else last
     # The values of now follow from all changes up to now.
-    known = explained(asked, Window(begin=shown.begin), last=0 if as_json or is_full else count or 0)
+    known = explained(asked, Window(begin=shown.begin), last=0 if as_json or is_full else most or 0)
     within = [each for each in known.history.changes if shown.holds(each.record)]
-    changes = within if count is None else within[max(0, len(within) - count) :]
+    changes = within if most is None else within[max(0, len(within) - most) :]
     if as_json:
         typer.echo(report.to_json(known, changes))
     elif is_full:
-        screen.show(*report.parts(known, changes), report.summary(known))
+        screen.show(*report.parts(known, changes, len(within)), report.summary(known))
     else:
         screen.show(*overview.parts(known, asked.table.table, screen.width))
     return known.lacking

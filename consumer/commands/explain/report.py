@@ -27,20 +27,15 @@ NOBODY = "the user is neither in the database nor in Redis"
 NOT_ASKED = "the database was not asked: CDC_DATABASE__URL is not set"
 
 
-def to_text(known: Explanation, shown: Sequence[Change]) -> str:
-    """Lines of text, with the plans of the changes ``shown``."""
-    return "\n".join(part.plain for part in parts(known, shown))
-
-
-def parts(known: Explanation, shown: Sequence[Change]) -> Iterator[Entry | Text]:
-    """Everything but the summary, with the plans of the changes ``shown``."""
+def parts(known: Explanation, shown: Sequence[Change], count: int) -> Iterator[Entry | Text]:
+    """Everything but the summary, with the plans of the changes ``shown``, the last ones of ``count``."""
     yield Text(str(known.user), "bold")
     yield from problems(known)
     yield Text("")
     yield from _stored(known)
     yield from _changes("not applied yet", known.history.of(ChangeOutcome.PENDING))
     yield from _letters(known)
-    yield from _changes(f"the last {len(shown)} of {len(known.history.changes)} changes", shown, with_plan=True)
+    yield from _changes(f"the last {len(shown)} of {count} changes", shown, with_plan=True)
 
 
 def problems(known: Explanation) -> Iterator[Entry]:

@@ -13,7 +13,7 @@ from consumer.commands.explain.explanation import Explanation
 from consumer.commands.explain.history import Change, GroupProgress, History, trace
 from consumer.commands.explain.outcome import ChangeOutcome
 from consumer.commands.explain.report import parts as report_parts
-from consumer.commands.explain.report import summary, to_json, to_text
+from consumer.commands.explain.report import summary, to_json
 from consumer.commands.explain.timeline import steps
 from consumer.commands.explain.user_values import Note, ReadValues, UserValues, user_values
 from consumer.errors import Place
@@ -197,8 +197,14 @@ def last(known: Explanation, count: int) -> Sequence[Change]:
     return known.history.changes[-count:]
 
 
+def text_of(known: Explanation, count: int) -> str:
+    """The full form in a pipe, with the plans of the last ``count`` changes."""
+    shown = report_parts(known, last(known, count), len(known.history.changes))
+    return "\n".join(part.plain for part in shown)
+
+
 def test_problems_come_first(tmp_path: Path) -> None:
-    text = to_text(explanation(tmp_path), last(explanation(tmp_path), 1))
+    text = text_of(explanation(tmp_path), 1)
     assert text.splitlines()[:4] == [
         "live:123",
         "  ! not as in the database: wallet_balance, group, balance",
@@ -230,7 +236,7 @@ def test_what_is_left_of_a_user_is_wrong_and_nobody_is_not(tmp_path: Path) -> No
     nothing = StoredUser(None, None, None, None, GuardState({}))
     nobody = replace(known, stored_user=nothing, history=history, user_values=UserValues((), (), None, ()))
     assert nobody.problems() == []
-    assert "  the user is neither in the database nor in Redis" in to_text(nobody, last(nobody, 1)).splitlines()
+    assert "  the user is neither in the database nor in Redis" in text_of(nobody, 1).splitlines()
 
 
 def test_a_wrong_balance_is_told_without_a_hash_and_a_portfolio_by_its_name(tmp_path: Path) -> None:
@@ -245,7 +251,7 @@ def test_a_wrong_balance_is_told_without_a_hash_and_a_portfolio_by_its_name(tmp_
 
 def test_fields_of_others_are_named_and_not_shown(tmp_path: Path) -> None:
     known = explanation(tmp_path)
-    for told in (to_text(known, last(known, 5)), to_json(known, last(known, 5))):
+    for told in (text_of(known, 5), to_json(known, last(known, 5))):
         assert "email" in told
         assert "somebody" not in told
 
@@ -278,7 +284,7 @@ def test_screens(tmp_path: Path) -> None:
     known = replace(known, steps=steps(known.history.changes, USER, RULES))
     for width in (*WIDTHS, None):
         short = overview.parts(known, TABLE.table, width)
-        full = [*report_parts(known, last(known, 5)), summary(known)]
+        full = [*report_parts(known, last(known, 5), len(known.history.changes)), summary(known)]
         for name, parts in (("explain", short), ("explain_full", full)):
             text = printed(*parts, width=width or 80, is_terminal=width is not None)
             check_text(f"{name}.{width or 'pipe'}.txt", text)

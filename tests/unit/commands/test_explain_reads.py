@@ -11,7 +11,7 @@ import pytest
 
 from consumer.commands.explain.history import GroupProgress, History, trace
 from consumer.commands.explain.outcome import ChangeOutcome
-from consumer.commands.explain.report import to_json, to_text
+from consumer.commands.explain.report import to_json
 from consumer.commands.explain.user_values import Note, ReadValues, user_values
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.envelope import parse
@@ -30,6 +30,7 @@ from tests.unit.commands.test_explain import (
     last,
     noted,
     records,
+    text_of,
     values_of,
     version,
 )
@@ -180,9 +181,7 @@ def test_what_a_row_of_another_batch_may_have_told_is_not_said_as_sent(tmp_path:
     found = records(tmp_path, DEPOSIT)
     history = traced(found, 9, version_of(found[0]))
     known = replace(explanation(tmp_path), history=history)
-    (told,) = [
-        line for line in to_text(known, last(known, 9)).splitlines() if "TXN0001" in line and "balance_updates" in line
-    ]
+    (told,) = [line for line in text_of(known, 9).splitlines() if "TXN0001" in line and "balance_updates" in line]
     assert "if its row was read in the same batch: " in told
     assert "  with transaction_id" not in told
     changes = json.loads(to_json(known, last(known, 9)))["changes"]
@@ -196,10 +195,10 @@ def test_of_a_change_that_did_nothing_no_message_is_shown(tmp_path: Path) -> Non
     history = traced([*life(tmp_path), again], 5, version(3))
     assert history.changes[-1].outcome is ChangeOutcome.OLD
     known = replace(explanation(tmp_path), history=history)
-    assert "publish" not in to_text(known, last(known, 1))
+    assert "publish" not in text_of(known, 1)
 
 
 def test_without_topics_nothing_is_said_to_be_right(tmp_path: Path) -> None:
     known = replace(explanation(tmp_path), history=traced([], 0, None), lacking="topics like wrong.<db>.<table>")
     assert known.problems()[0] == "no topic to read: topics like wrong.<db>.<table>"
-    assert "no problem was found" not in to_text(known, last(known, 1))
+    assert "no problem was found" not in text_of(known, 1)
