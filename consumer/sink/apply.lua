@@ -363,7 +363,11 @@ local function send()
   if shape.streams then return send_and_add() end
   local messages = shape.messages
   for i = 1 + 2 * sent, #messages, 2 do
-    reached = reached + call('PUBLISH', messages[i], args[VALUES + messages[i + 1]])
+    if told then
+      told = nil -- it was sent while the mapping still had streams
+    else
+      reached = reached + call('PUBLISH', messages[i], args[VALUES + messages[i + 1]])
+    end
     sent = sent + 1
   end
 end

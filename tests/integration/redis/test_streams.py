@@ -302,6 +302,25 @@ def test_a_stream_that_is_refused_publishes_no_second_time_when_it_is_tried_agai
     everywhere(client, "ACL", "DELUSER", "narrow")
 
 
+@WITHOUT_CLUSTER
+def test_a_message_that_was_published_is_not_published_again_after_streams_were_turned_off(
+    redis_url: str, client: redis.Redis
+) -> None:
+    everywhere(client, "ACL", "SETUSER", "narrow", "on", ">x", "allchannels", "allkeys", "+@all", "-xadd")
+    plan = decide(scenario("A deposit").changes[0].record(1), reference()).plan
+    assert plan is not None
+    with closing(Listener(client)) as listener:
+        with closing(RedisSink(settings_of(redis_url, "narrow:x", tracking=False), Guard(), RULES)) as sink:
+            sink.reach()
+            assert isinstance(dict(sink.apply([plan_of("A deposit", 1)]))[0], ServerUnavailable)
+        with closing(RedisSink(settings_of(redis_url, tracking=False), Guard(), reference())) as sink:
+            sink.reach()
+            assert apply(sink, plan)[0].verdict is Verdict.NEWER
+        assert [channel for channel, _ in listener.heard()] == ["user_updates", "balance_updates"]
+    assert client.hkeys(GUARD) == ["live_users"]
+    everywhere(client, "ACL", "DELUSER", "narrow")
+
+
 def test_what_redis_lost_is_added_again_and_not_published_again(sink: RedisSink, client: redis.Redis) -> None:
     """Redis came back without its last writes: the version is gone, and so are the entries."""
     plan = plan_of("A deposit", 1)
