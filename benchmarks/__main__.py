@@ -24,7 +24,7 @@ _RESULTS = Path(__file__).with_name("results")
 def main() -> int:
     """Answers 1 if something was not measured for another reason than that it is not there."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about two minutes instead of under fifteen")
+    parser.add_argument("--quick", action="store_true", help="about two minutes instead of under twenty")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="these parts")
     parser.add_argument("--to", type=Path, help=f"folder for the results; of a whole run: {_RESULTS.name}/")
     asked = parser.parse_args()
