@@ -68,6 +68,8 @@ class ConfluentMember:
         """Partitions without a valid position: the offset whose record does not exist; None if there is no offset."""
         self._sought: dict[Partition, int] = {}
         """The start offsets of partitions that did not start at the group's offset."""
+        self._assigned: frozenset[Partition] = frozenset()
+        """Kept here, because the client asks a thread of its own, and a batch needs the assignment eight times."""
         self._rebalances = 0
         self._is_lost = False
         self._is_leaving = False
@@ -89,6 +91,7 @@ class ConfluentMember:
         def on_assign(_: Consumer, parts: list[TopicPartition]) -> None:
             self._is_lost = False
             self._consumer.assign(parts)
+            self._assigned = frozenset(_partitions(parts))
             assigned(_partitions(parts))
 
         def on_revoke(_: Consumer, parts: list[TopicPartition]) -> None:
@@ -98,6 +101,8 @@ class ConfluentMember:
             try:
                 revoked(_partitions(parts))
             finally:
+                # Until here they are ours: what is done is still committed.
+                self._assigned = frozenset()
                 self._without_position.clear()
                 self._sought.clear()
 
@@ -154,8 +159,7 @@ class ConfluentMember:
         return coordinator is not None and coordinator.state == "UP"
 
     def assignment(self) -> frozenset[Partition]:
-        with named():
-            return frozenset(_partitions(self._consumer.assignment()))
+        return self._assigned
 
     def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, int | None]:
         with named():
