@@ -260,7 +260,8 @@ _OWN = (
     ),
     _halt(
         "see the error's advice",
-        "consumer.CdcError consumer.ServerError consumer.AccessDenied consumer.NotInDatabase consumer.Halt",
+        """consumer.CdcError consumer.ServerError consumer.AccessDenied consumer.NotInDatabase consumer.Halt
+        consumer.UnreadableStream""",
     ),
     _halt("correct the setting that the error names", "consumer.ConfigError", is_setting=True),
 )
