@@ -11,7 +11,7 @@ from sqlalchemy import table as named
 from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
 
 from consumer.database.engine import URL_SETTING, engine_of
-from consumer.database.faults import translate
+from consumer.database.faults import refuses_account, translate
 from consumer.errors import AccessDenied, ConfigError
 from consumer.mapping.catalogue import Catalogue, CatalogueColumn, CatalogueTable
 from consumer.settings.sections import Database as Settings
@@ -39,7 +39,7 @@ def read_catalogue(settings: Settings, schema: str = "") -> Catalogue:
         raise ConfigError(URL_SETTING, "the server is not MariaDB", allowed="mysql:// for this server") from None
     except SQLAlchemyError as error:
         found = translate(error, "reading the catalogue")
-        if isinstance(found, AccessDenied) and not found.problem.startswith("reading"):
+        if refuses_account(error):
             raise ConfigError(URL_SETTING, f"the database refuses: {found.problem}", fix=_REFUSED) from None
         raise found from None
     finally:

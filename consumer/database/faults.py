@@ -31,7 +31,7 @@ def translate(error: SQLAlchemyError, what: str, grant: str = "") -> ServerError
     if not isinstance(error, DBAPIError) or error.orig is None:
         return ServerUnavailable(_SERVER, f"{what}: no connection was free in time", "raise CDC_DATABASE__CONNECTIONS")
     code = _code(error.orig)
-    if code in _CREDENTIALS or (code is None and _REFUSES.search(str(error.orig))):
+    if refuses_account(error):
         return AccessDenied(_SERVER, "it refuses this account or database", _URL)
     if code in _GRANT:
         problem = f"{what}: the account lacks the right, or the table does not exist"
@@ -41,6 +41,14 @@ def translate(error: SQLAlchemyError, what: str, grant: str = "") -> ServerError
     if code in _COLUMN:
         return NotInDatabase(_SERVER, f"{what}: there is no such column", "check the mapping")
     return ServerUnavailable(_SERVER, f"{what}: {_kind(error)}", _START)
+
+
+def refuses_account(error: SQLAlchemyError) -> bool:
+    """Whether the server refuses the account or the database, and not only a right."""
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        return False
+    code = _code(error.orig)
+    return code in _CREDENTIALS or (code is None and bool(_REFUSES.search(str(error.orig))))
 
 
 def is_unknown_column(error: SQLAlchemyError) -> bool:

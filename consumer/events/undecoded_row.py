@@ -1,7 +1,7 @@
 """A row image that is not in memory: it is decoded from its record when somebody reads it.
 
 Most plans need a row only while they are made. The rows of all records of a batch would take several megabytes, more
-than fits into a processor's cache, and a change would take a twentieth longer (decision 29).
+than fits into a processor's cache (decision 29).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ its data again at once reads the new state.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -74,6 +74,15 @@ class Publish(msgspec.Struct, frozen=True):
     stream: str = ""
     maxlen: int = 0
     is_published: bool = True
+
+    @classmethod
+    def of(cls, channel: Channel, body: str) -> Self:
+        """Send ``body`` to where ``channel`` says."""
+        return cls(channel.name, body, channel.stream, channel.maxlen, channel.is_published)
+
+    def channel_at(self, at: int) -> Channel:
+        """Where it is sent, as the message at the place ``at`` of a plan."""
+        return Channel(self.channel, at, self.stream, self.maxlen, self.is_published)
 
 
 class Nothing(msgspec.Struct, frozen=True):
@@ -173,10 +182,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     @property
     def messages(self) -> tuple[Publish, ...]:
         """One message for each channel."""
-        return tuple(
-            Publish(each.name, self.bodies[each.at], each.stream, each.maxlen, each.is_published)
-            for each in self.shape.channels
-        )
+        return tuple(Publish.of(each, self.bodies[each.at]) for each in self.shape.channels)
 
     def key(self, template: str) -> str:
         """The user's key, from its template."""
@@ -184,10 +190,8 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
 
     def publishing(self, messages: Sequence[Publish]) -> Plan:
         """The plan with other messages."""
-        channels = (
-            Channel(each.channel, at, each.stream, each.maxlen, each.is_published) for at, each in enumerate(messages)
-        )
-        shape = changed_shape(self.shape, channels=tuple(channels))
+        channels = tuple(each.channel_at(at) for at, each in enumerate(messages))
+        shape = changed_shape(self.shape, channels=channels)
         return replace(self, shape=shape, bodies=tuple(each.body for each in messages))
 
     def with_details(self, details: Mapping[str, object]) -> Plan:

@@ -204,8 +204,7 @@ class Health:
         user = UserId(table.user_type, row.key)
         fields = {column.field: whole[column.field] for column in table.columns if column.field in whole}
         message = body(row.event(table), user, "admin_user_update", fields)
-        channel = channel_of(self._rules, self._rules.names.lifecycle_channel)
-        return (Publish(channel.name, message, channel.stream, channel.maxlen),)
+        return (Publish.of(channel_of(self._rules, self._rules.names.lifecycle_channel), message),)
 
 
 class _CaughtUpRows:
