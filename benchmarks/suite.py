@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,6 @@ from benchmarks.system import (
 
 Line = dict[str, Any]
 """One line of a table: its name, and either its numbers or, under ``lacking``, why there are none."""
-_STREAM_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -84,23 +83,10 @@ QUICK = Size(
 
 
 def throughput(system: System, size: Size) -> Iterator[Line]:
-    """A backlog read by each consumer, by clients alone, and the script alone.
-
-    The consumers take turns, because the servers are faster after a while and a shared machine is not always as fast.
-    The run with the median rate of each is its line.
-    """
+    """A backlog read by each consumer, by clients alone, and the script alone."""
     prefix = system.backlog(changes(size.changes, size.users, PARTITIONS))
-    # The inserts, the start of the process, its joining of the group: none of it is what is asked.
-    begin = max(size.users, size.changes // 5)
     programs = (ours(), ours(CONFLUENT), straightforward(), ceiling(KAFKA_PYTHON), ceiling(CONFLUENT))
-    turns = [
-        [
-            _line(each.name, partial(_drain, system, each, prefix, 1, begin, size.changes), each.lacking)
-            for each in programs
-        ]
-        for _ in range(size.rounds)
-    ]
-    yield from map(_median, zip(*turns, strict=True))
+    yield from _by_turns(system, programs, prefix, size)
     for client in (KAFKA_PYTHON, CONFLUENT):
         yield _line(BARE_READ[client], partial(_bare_read, system, client, prefix, size.changes), without(client))
     yield _line(BARE_SCRIPT, partial(_script, system, size))
@@ -136,20 +122,16 @@ def wildcard_clears(system: System, size: Size) -> Iterator[Line]:
 
 
 def streams(system: System, size: Size) -> Iterator[Line]:
-    """The same backlog without and with streams, by turns: the best round of each."""
+    """The same backlog without and with streams."""
     prefix = system.backlog(changes(size.changes, size.users, PARTITIONS))
-    begin = max(size.users, size.changes // 5)
     with tempfile.TemporaryDirectory() as folder:
         mapping = Path(folder) / "streams.toml"
         mapping.write_text('extends = "reference"\n[streams]\n')
-        programs = {WITHOUT_STREAMS: ours(), WITH_STREAMS: ours(CDC_MAPPING=str(mapping))}
-        rounds = [
-            _line(name, partial(_drain, system, program, prefix, 1, begin, size.changes))
-            for _ in range(_STREAM_ROUNDS)
-            for name, program in programs.items()
-        ]
-    for name in programs:
-        yield max((each for each in rounds if each["name"] == name), key=lambda each: each.get("per_s", 0.0))
+        programs = (
+            replace(ours(), name=WITHOUT_STREAMS),
+            replace(ours(CDC_MAPPING=str(mapping)), name=WITH_STREAMS),
+        )
+        yield from _by_turns(system, programs, prefix, size)
 
 
 def debezium(system: System, size: Size) -> Iterator[Line]:
@@ -182,6 +164,24 @@ def _line(name: str, measure: Callable[[], Mapping[str, Any]], lacking: str = ""
         print(error, file=sys.stderr, flush=True)
         # Only the first line: what a process said is of this machine.
         return {"name": name, "lacking": str(error).splitlines()[0], "failed": True}
+
+
+def _by_turns(system: System, programs: Sequence[Program], prefix: str, size: Size) -> Iterator[Line]:
+    """The rate of each program over one backlog.
+
+    They take turns, because the servers are faster after a while and a shared machine is not always as fast. The run
+    with the median rate of each is its line.
+    """
+    # The inserts, the start of the process, its joining of the group: none of it is what is asked.
+    begin = max(size.users, size.changes // 5)
+    turns = [
+        [
+            _line(each.name, partial(_drain, system, each, prefix, 1, begin, size.changes), each.lacking)
+            for each in programs
+        ]
+        for _ in range(size.rounds)
+    ]
+    yield from map(_median, zip(*turns, strict=True))
 
 
 def _median(turns: Sequence[Line]) -> Line:
