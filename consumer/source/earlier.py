@@ -18,7 +18,7 @@ from consumer.events.event import PLACEHOLDER, ChangeEvent
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.search import NEVER, Coverage
 from consumer.settings.sections import Kafka
-from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_admin, open_consumer, to_record
+from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_admin, open_consumer
 
 _POLL_MS = 200
 _POLL_RECORDS = 2000
@@ -152,7 +152,7 @@ class KafkaEarlierRecords:
             # The position also passes transaction markers and compacted gaps; the last record's offset may not.
             while (position := client.position(part)) < end:
                 polled = client.poll(timeout_ms=_POLL_MS).get(part, ())
-                records = [to_record(record) for record in polled if record.offset < end]
+                records = [record for record in polled if record.offset < end]
                 if (reached := client.position(part)) > position:
                     deadline = time.monotonic() + _SILENCE_S
                 elif time.monotonic() > deadline:

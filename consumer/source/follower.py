@@ -15,7 +15,7 @@ from consumer.pipeline.kafka_outage import KafkaOutage
 from consumer.pipeline.protocols import Observer
 from consumer.settings.sections import Kafka
 from consumer.source.bounds import Bound, End
-from consumer.source.clients.kafka import failed, open_consumer, to_record, topics
+from consumer.source.clients.kafka import failed, open_consumer, topics
 from consumer.source.range_reader import resolve
 from consumer.source.topic_selection import Selection
 
@@ -63,8 +63,7 @@ class TopicFollower:
             self._failed(error)
             return []
         # Each partition keeps its order, whatever the times are.
-        parts = ([to_record(record) for record in records] for records in polled.values())
-        return list(merge(*parts, key=lambda record: record.timestamp_ms))
+        return list(merge(*polled.values(), key=lambda record: record.timestamp_ms))
 
     def close(self) -> None:
         """Close the connections."""

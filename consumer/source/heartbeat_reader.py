@@ -97,7 +97,7 @@ class HeartbeatReader:
         deadline = time.monotonic() + _READ_S
         while left and time.monotonic() < deadline:
             for part, records in consumer.poll(timeout_ms=_POLL_MS).items():
-                times = [record.timestamp / 1000 for record in records if record.timestamp >= 0]
+                times = [record.timestamp_ms / 1000 for record in records if record.timestamp_ms >= 0]
                 found[part] = max([*times, found.get(part, 0.0)])
             for part in [part for part, end in left.items() if consumer.position(part) >= end]:
                 self._ends[part] = left.pop(part)

@@ -13,7 +13,7 @@ from kafka.errors import KafkaTimeoutError
 from consumer.events.record import SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source.bounds import Span
-from consumer.source.clients.kafka import failed, open_consumer, to_record
+from consumer.source.clients.kafka import failed, open_consumer
 
 _POLL_MS = 200
 _POLL_RECORDS = 2000
@@ -93,7 +93,7 @@ class _Reader:
         for place in list(self._unread):
             part = self._parts[place]
             end = self._spans[part].end
-            self._waiting[place].extend(to_record(each) for each in polled.get(part, ()) if each.offset < end)
+            self._waiting[place].extend(each for each in polled.get(part, ()) if each.offset < end)
             # The position also passes transaction markers and compacted gaps; the last record's offset may not.
             position = min(self._consumer.position(part), end)
             if position > self._at[part]:

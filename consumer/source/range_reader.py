@@ -20,7 +20,6 @@ from consumer.source.clients.kafka import (
     failed,
     open_admin,
     open_consumer,
-    to_record,
     topics,
 )
 
@@ -148,7 +147,7 @@ def _portions(settings: Kafka, spans: Sequence[Span]) -> Iterator[Portion]:
                     records = [record for record in records if record.offset < span.end]
                 # The position also passes transaction markers and compacted gaps; the last record's offset may not.
                 position = consumer.position(part)
-                yield span, [to_record(record) for record in records], min(position, span.end)
+                yield span, records, min(position, span.end)
                 if position >= span.end:
                     del left[part]
                     consumer.pause(part)

@@ -16,7 +16,7 @@ from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
 from consumer.events.record import Partition, SourceRecord
 from consumer.settings.sections import Kafka
-from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_consumer, to_record, topics
+from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_consumer, topics
 from consumer.source.range_reader import committed
 from consumer.source.topic_selection import Selection
 
@@ -145,7 +145,7 @@ class Topics:
                 for part, records in self._consumer.poll(timeout_ms=_POLL_MS).items():
                     if part in left and records:
                         # If the record was compacted away, or is a marker, a later record arrives.
-                        event = self._event(to_record(records[0])) if records[0].offset == left[part] else None
+                        event = self._event(records[0]) if records[0].offset == left[part] else None
                         if event is not None:
                             found[Partition(part.topic, part.partition)] = event
                         del left[part]

@@ -11,7 +11,7 @@ from kafka.errors import KafkaTimeoutError
 from consumer.errors import ConfigError, ServerUnavailable
 from consumer.events.record import SourceRecord
 from consumer.settings.sections import Kafka
-from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_consumer, to_record
+from consumer.source.clients.kafka import beginning_offsets, end_offsets, failed, open_consumer
 from consumer.source.clients.kafka import topics as present_topics
 
 _POLL_MS = 500
@@ -47,7 +47,7 @@ def read_to_end(settings: Kafka, topics: Sequence[str]) -> Iterator[SourceRecord
                 deadline = time.monotonic() + _SILENCE_S
                 while (place := consumer.position(part)) < end:
                     polled = consumer.poll(timeout_ms=_POLL_MS)
-                    yield from (to_record(record) for record in polled.get(part, ()) if record.offset < end)
+                    yield from (record for record in polled.get(part, ()) if record.offset < end)
                     if consumer.position(part) > place:
                         deadline = time.monotonic() + _SILENCE_S
                     elif time.monotonic() > deadline:
@@ -131,4 +131,4 @@ def _read(
         consumer.seek(part, spans[part][0])
     while time.monotonic() < deadline and any(consumer.position(part) < end for part, end in left.items()):
         for part, records in consumer.poll(timeout_ms=_POLL_MS).items():
-            yield from (to_record(record) for record in records if record.offset < left[part])
+            yield from (record for record in records if record.offset < left[part])

@@ -15,10 +15,10 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import IncompatibleBrokerVersion, KafkaError, NoBrokersAvailable, UnknownTopicOrPartitionError
 
 from consumer.errors import ConfigError, ServerError
-from consumer.events.record import SourceRecord
 from consumer.net.tls import ReloadingContext
 from consumer.pipeline.policy import Action, failure, rule_for
 from consumer.settings.sections import Kafka
+from consumer.source.clients.fetched_records import FetchedRecords
 from consumer.source.clients.handshake import SETTING_NAMES, files, probe_broker
 
 _REQUEST_TIMEOUT_MS = 10_000
@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 
 def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
-    """A connected consumer, in no group unless ``options`` name one.
+    """A connected consumer, in no group unless ``options`` name one. Its ``poll`` answers SourceRecords.
 
     Raises:
         ServerUnavailable: no broker answered.
@@ -46,7 +46,7 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
     """
     if "group_id" not in options:
         options["request_timeout_ms"] = ALONE_TIMEOUT_MS
-    return _opened(
+    consumer = _opened(
         settings,
         lambda: KafkaConsumer(
             **_connection(settings),
@@ -63,6 +63,8 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
             **options,
         ),
     )
+    consumer._fetcher.PartitionRecords = FetchedRecords  # noqa: SLF001  # there is no public place for it
+    return consumer
 
 
 def topics(settings: Kafka) -> Mapping[str, int]:
@@ -236,16 +238,3 @@ def _load_metadata(consumer: KafkaConsumer, parts: Collection[TopicPartition]) -
             return
         consumer.topics()
     raise UnknownTopicOrPartitionError(", ".join(sorted({part.topic for part in missing})))
-
-
-def to_record(record: Any) -> SourceRecord:
-    """The client's record as a SourceRecord."""
-    return SourceRecord(
-        record.topic,
-        record.partition,
-        record.offset,
-        record.timestamp,
-        record.key,
-        record.value,
-        tuple(record.headers),
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain
 
 import structlog
 from kafka import ConsumerRebalanceListener, TopicPartition
@@ -12,7 +13,7 @@ from kafka.structs import OffsetAndMetadata
 
 from consumer.events.record import Partition, SourceRecord
 from consumer.settings.sections import Kafka
-from consumer.source.clients.kafka import open_consumer, to_record
+from consumer.source.clients.kafka import open_consumer
 from consumer.source.clients.member import LOOK_UP_TIMEOUT_MS, Extent, OnPartitions
 
 _log = structlog.get_logger(__name__)
@@ -61,7 +62,7 @@ class KafkaPythonMember:
             raise
         if self._listener is not None and self._listener.failure is not None:
             raise self._listener.failure
-        return [to_record(record) for records in polled.values() for record in records]
+        return [*chain.from_iterable(polled.values())]
 
     def is_connected(self) -> bool:
         return bool(self._consumer._coordinator.connected())  # noqa: SLF001  # there is no public method
