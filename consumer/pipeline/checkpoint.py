@@ -27,6 +27,7 @@ import structlog
 from consumer.errors import Emptied, Place, ServerUnavailable
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.history import NO_HISTORY, History
+from consumer.pipeline.group_commit import GroupCommit
 from consumer.pipeline.protocols import Observer, Polled, Sink, Source, Start
 from consumer.pipeline.retry import KAFKA, REDIS, Outages, Retry
 from consumer.pipeline.watermark import Watermark
@@ -56,8 +57,7 @@ class Checkpoint:
         self._lost: set[Partition] = set()
         self._published: dict[Partition, int] = {}
         """Records below these offsets were published before: apply them, do not publish again."""
-        self._committed: dict[Partition, int] = {}
-        """The group's committed offsets."""
+        self._group = GroupCommit()
         self._revoked: dict[Partition, tuple[int, int]] = {}
         """Revoked partitions: the group's offset at that time, and the offset below which everything was published."""
 
@@ -161,27 +161,45 @@ class Checkpoint:
             Emptied: Redis has lost offsets, and nothing was committed.
 
         """
+        if (offsets := self._stored(source)) and self._group.commit(source, offsets):
+            self._note_committed(offsets)
+
+    def begin_commit(self, source: Source) -> None:
+        """As :meth:`commit`, without waiting for Kafka. Nothing is done while an earlier commit has no answer."""
+        if not self._group.is_open and (offsets := self._stored(source)):
+            self._group.begin(source, offsets)
+
+    def see_answer(self) -> None:
+        """If Kafka has answered the begun commit: note what is committed.
+
+        Raises:
+            ServerError: Kafka refuses the commit for ever.
+        """
+        if offsets := self._group.answered():
+            self._note_committed(offsets)
+
+    def _stored(self, source: Source) -> Mapping[Partition, int]:
+        """The offsets that may be committed to Kafka now, because Redis has them."""
         if self._may_be_behind:
-            return
+            return {}
         self._forget_revoked(source)
         offsets = {part: at for part, at in self._watermark.committable().items() if part not in self._lost}
         if not offsets and not self._outages.is_of(REDIS):
-            return
+            return {}
         try:
             if not self._sink.advance(offsets):
                 raise _emptied()
         except ServerUnavailable as error:
             self._outages.failed(error, 0.0)
-            return
+            return {}
         self._outages.succeeded(REDIS)
         for part in offsets:
             self._fresh.pop(part, None)
-        # Records that are read again do not lower the group's offset: the next owner must see that Redis is behind it.
-        to_kafka = {part: max(offset, self._committed[part]) for part, offset in offsets.items()}
-        if source.commit(to_kafka):
-            self._committed |= to_kafka
-            self._watermark.committed(offsets)
-            self._observer.committed(offsets)
+        return offsets
+
+    def _note_committed(self, offsets: Mapping[Partition, int]) -> None:
+        self._watermark.committed(offsets)
+        self._observer.committed(offsets)
 
     def forget(self, partitions: Collection[Partition]) -> None:
         """The partitions are revoked, or are started again: forget their positions."""
@@ -190,7 +208,7 @@ class Checkpoint:
         for part in partitions:
             if part in positions:
                 done = max(positions[part], self._published.get(part, 0))
-                self._revoked[part] = self._committed.pop(part), done
+                self._revoked[part] = self._group.forget(part), done
             self._watermark.forget(part)
             self._published.pop(part, None)
             self._fresh.pop(part, None)
@@ -255,7 +273,7 @@ class Checkpoint:
             if at < offset:
                 behind[part] = at
                 self._published[part] = offset
-            self._committed[part] = offset
+            self._group.start(part, offset)
             committed, published = self._revoked.pop(part, (0, 0))
             if committed == offset < published:  # assigned again, and no other member committed in between
                 self._published[part] = published

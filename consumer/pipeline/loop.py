@@ -232,9 +232,10 @@ class Pipeline:
             self._finish_in_flight(lambda _, attempt: attempt())
 
     def _commit_if_due(self, source: Source) -> None:
+        self._checkpoint.see_answer()
         if self._clock() - self._committed_at >= self._commit_interval_s:
             self._committed_at = self._clock()
-            self._checkpoint.commit(source)
+            self._checkpoint.begin_commit(source)
 
     def _commit(self, source: Source) -> None:
         """Commit at the end of the run; records that can't be committed now are read again by the next owner."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -40,6 +40,11 @@ class Polled(NamedTuple):
         return Polled([*kept, *later.records], later.generations)
 
 
+BegunCommit: TypeAlias = Callable[[], bool | None]
+"""Asks for the answer to a commit: True if Kafka has the offsets, False as for :meth:`Source.commit`, None if there is
+no answer yet. It raises what that method raises."""
+
+
 class Source(Protocol):
     """Records in the order of each partition, and the commit of offsets.
 
@@ -70,7 +75,15 @@ class Source(Protocol):
         ...
 
     def commit(self, offsets: Mapping[Partition, int]) -> bool:
-        """Commit the next offset of each partition. False: not now, or not assigned any more; no record is lost."""
+        """Commit the next offset of each partition. False: not now, or not assigned any more; no record is lost.
+
+        Raises:
+            ServerError: Kafka refuses it for ever.
+        """
+        ...
+
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> BegunCommit:
+        """As :meth:`commit`, without waiting: :meth:`poll` receives the answer."""
         ...
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -55,14 +55,19 @@ def event_id(event: ChangeEvent, user: UserId) -> str:
     return f"{event.table}:{user.id}:{change_id(event)}"
 
 
-def body(
+def body(event: ChangeEvent, user: UserId, event_type: str, updated_fields: Mapping[str, str]) -> str:
+    """One message as JSON text, as :func:`bodies`."""
+    return bodies(event, user, (event_type,), updated_fields)[0]
+
+
+def bodies(
     event: ChangeEvent,
     user: UserId,
-    event_type: str,
+    event_types: Sequence[str],
     updated_fields: Mapping[str, str],
     group: Group | None = None,
-) -> str:
-    """One message as JSON text.
+) -> tuple[str, ...]:
+    """A message of each type as JSON text. They differ only in their type.
 
     ``updated_fields``: only fields of the config hash, in Redis form, because the admin app writes them into the hash
     unchanged.
@@ -70,7 +75,7 @@ def body(
     position = event.position
     message = _Message(
         event_id(event, user),
-        event_type,
+        "",
         user.id,
         user.user_type,
         updated_fields,
@@ -82,7 +87,11 @@ def body(
         _Position(event.table, position.lineage, position.order),
         event.transaction_id,
     )
-    return _encode(message).decode()
+    found = []
+    for event_type in event_types:
+        message.event_type = event_type
+        found.append(_encode(message).decode())
+    return tuple(found)
 
 
 class _Identified(msgspec.Struct, gc=False):

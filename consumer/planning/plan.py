@@ -13,7 +13,7 @@ from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.diff import Change, Diff, diff, read_image
 from consumer.planning.effect import Fields, Nothing, Plan
-from consumer.planning.message import Group, body
+from consumer.planning.message import Group, bodies, body
 from consumer.planning.shape import Extent, PlanShape
 from consumer.planning.user_shapes import appeared_shape, deleted_shape, updated_shape
 
@@ -123,8 +123,7 @@ def _updated(case: _Case, before: RowImage, after: RowImage, *, is_healing: bool
     extent = Extent.WHOLE if is_healing else Extent.CHANGED if case.is_complete else Extent.PART
     columns = tuple(changed), found.outside, tuple(case.fields)
     follows = updated_shape(rules, case.table, *columns, extent, case.is_complete, group is not None)
-    bodies = [body(case.event, case.user, each, changed, group) for each in follows.event_types]
-    return case.plan(follows.shape, values, tuple(bodies))
+    return case.plan(follows.shape, values, bodies(case.event, case.user, follows.event_types, changed, group))
 
 
 def _differences(images: tuple[RowImage, ...], case: _Case) -> Diff:
@@ -153,8 +152,8 @@ def _appeared(case: _Case) -> Plan:
     """The plan for an insert or a snapshot read: it writes the whole image. A read is not published."""
     event = case.event
     shape = appeared_shape(case.rules, case.table, event.op, tuple(case.fields), event.is_incremental, case.is_complete)
-    bodies = (body(event, case.user, "user_created", case.image),) if shape.channels else ()
-    return case.plan(shape, case.image, bodies)
+    messages = (body(event, case.user, "user_created", case.image),) if shape.channels else ()
+    return case.plan(shape, case.image, messages)
 
 
 def _deleted(event: ChangeEvent, table: UserTable, user: UserId, rules: Rules) -> Plan:

@@ -23,7 +23,7 @@ from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.planning.diff import Cell, Texts, cells_of
 from consumer.planning.effect import Plan
-from consumer.planning.message import body
+from consumer.planning.message import bodies
 from consumer.planning.shape import Extent, PlanShape
 from consumer.planning.user_shapes import updated_shape
 
@@ -66,10 +66,10 @@ def usual_update(event: ChangeEvent, record: SourceRecord, rules: Rules) -> tupl
         time = timestamp(event.position.ts_ms)
     except InvalidValue:
         return None
-    bodies = tuple([body(event, user, each, changed) for each in follows.event_types])
+    messages = bodies(event, user, follows.event_types, changed)
     event = undecoded(event, record)
     values = _RowTexts(user, event, rules, changed)
-    return Plan(user, follows.shape, Version.of(event, rules.epoch), values, time, bodies), event
+    return Plan(user, follows.shape, Version.of(event, rules.epoch), values, time, messages), event
 
 
 class _Follows(NamedTuple):

@@ -7,16 +7,22 @@ The client library is hidden behind :class:`Member`, except for the names of its
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
-from kafka.errors import CommitFailedError, NoBrokersAvailable, NoOffsetForPartitionError, OffsetOutOfRangeError
+from kafka.errors import (
+    CommitFailedError,
+    KafkaTimeoutError,
+    NoBrokersAvailable,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 
 from consumer.errors import CdcError, ConfigError, ServerUnavailable
 from consumer.events.record import Partition, SourceRecord
 from consumer.pipeline.kafka_outage import KafkaOutage
 from consumer.pipeline.policy import OTHER_DATABASE, failure, rule_for
-from consumer.pipeline.protocols import Observer, Start
+from consumer.pipeline.protocols import BegunCommit, Observer, Start
 from consumer.pipeline.retry import REPEAT_S
 from consumer.settings.sections import Kafka
 from consumer.source.clients.handshake import probe_broker
@@ -29,6 +35,7 @@ from consumer.source.topic_selection import Selection, refused
 _log = structlog.get_logger(__name__)
 _KEEP_ALIVE_S = 0.5
 _TOPICS_AGE_S = 5.0
+_COMMIT_S = 5.0
 
 
 class KafkaSource:
@@ -187,12 +194,39 @@ class KafkaSource:
         return ""
 
     def commit(self, offsets: Mapping[Partition, int]) -> bool:
-        ours = self._member.assignment()
-        wanted = {partition: offset for partition, offset in offsets.items() if partition in ours}
+        wanted = self._ours(offsets)
         if not wanted:
             return not offsets
-        try:
+
+        def is_done() -> bool:
             self._member.commit(wanted)
+            return True
+
+        return self._answer(is_done) is True
+
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> BegunCommit:
+        wanted = self._ours(offsets)
+        if not wanted:
+            return lambda: not offsets
+        is_done, until = self._member.begin_commit(wanted), time.monotonic() + _COMMIT_S
+
+        def is_done_in_time() -> bool:
+            if is_done():
+                return True
+            if time.monotonic() > until:
+                raise KafkaTimeoutError(f"no answer to a commit for {_COMMIT_S:.0f} s")
+            return False
+
+        return lambda: self._answer(is_done_in_time)
+
+    def _ours(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, int]:
+        ours = self._member.assignment()
+        return {partition: offset for partition, offset in offsets.items() if partition in ours}
+
+    def _answer(self, is_done: Callable[[], bool]) -> bool | None:
+        """The answer to a commit, as :data:`BegunCommit`."""
+        try:
+            return is_done() or None
         except CommitFailedError as error:
             _log.warning("commit refused: the partitions are assigned to another member", action="commit.lost")
             self._observer.uncommitted(failed(error))
@@ -208,7 +242,6 @@ class KafkaSource:
             # A commit that timed out may still succeed later; that is harmless, because its offsets are correct.
             _log.info("commit failed; it is tried again later", action="commit.later", error=type(error).__name__)
             return False
-        return True
 
     def assignment(self) -> Mapping[Partition, int]:
         ours = self._member.assignment()
@@ -229,8 +262,7 @@ class KafkaSource:
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         self._drop_early(offsets)
-        ours = self._member.assignment()
-        self._member.seek({partition: offset for partition, offset in offsets.items() if partition in ours})
+        self._member.seek(self._ours(offsets))
 
     def idle(self, seconds: float) -> None:
         self._is_paused = True

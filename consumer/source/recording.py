@@ -15,7 +15,7 @@ import msgspec
 
 from consumer.errors import ConfigError, Undecodable
 from consumer.events.record import Partition, SourceRecord, from_line, to_line
-from consumer.pipeline.protocols import Start
+from consumer.pipeline.protocols import BegunCommit, Start
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ALLOWED = "a recording, or - for standard input"
@@ -136,6 +136,10 @@ class RecordedSource:
         taken = self._records[self._next : self._next + self._step]
         self._next += len(taken)
         return taken
+
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> BegunCommit:
+        is_done = self.commit(offsets)
+        return lambda: is_done
 
     def commit(self, offsets: Mapping[Partition, int]) -> bool:
         self.offsets.update(offsets)

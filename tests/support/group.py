@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from consumer.events.record import Partition, SourceRecord
-from consumer.pipeline.protocols import Start
+from consumer.pipeline.protocols import BegunCommit, Start
 
 
 class Group:
@@ -76,6 +76,7 @@ class GroupSource:
         self._positions: dict[Partition, int] = {}
         self._generations: dict[Partition, int] = {}
         self._assignments = 0
+        self._polls = 0
 
     def subscribe(self) -> None:
         """Join the group."""
@@ -99,6 +100,7 @@ class GroupSource:
         return {each: Start(committed.get(each, 0), 0, each not in committed) for each in partitions}
 
     def poll(self, timeout_s: float) -> Sequence[SourceRecord]:
+        self._polls += 1
         self._take_part()
         found: list[SourceRecord] = []
         for part, position in self._positions.items():
@@ -113,6 +115,10 @@ class GroupSource:
             self._group.on_commit(ours)
             self._group.committed.update(ours)
         return bool(ours) or not offsets
+
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> BegunCommit:
+        is_done, begun_at = self.commit(offsets), self._polls
+        return lambda: is_done if not is_done or self._polls > begun_at else None
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         self._positions.update({part: offset for part, offset in offsets.items() if part in self._positions})

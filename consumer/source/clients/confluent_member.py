@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from kafka.errors import (
     CommitFailedError,
     IllegalGenerationError,
@@ -70,6 +70,8 @@ class ConfluentMember:
         """The start offsets of partitions that did not start at the group's offset."""
         self._assigned: frozenset[Partition] = frozenset()
         """Kept here, because the client asks a thread of its own, and a batch needs the assignment eight times."""
+        self._answers: dict[frozenset[tuple[str, int, int]], Exception | None] = {}
+        """The answers to commits that nobody has asked for yet: by their offsets, with the error if there is one."""
         self._rebalances = 0
         self._is_lost = False
         self._is_leaving = False
@@ -83,6 +85,7 @@ class ConfluentMember:
             "max.poll.interval.ms": settings.max_poll_interval_ms,
             "statistics.interval.ms": _STATISTICS_MS,
             "stats_cb": self._store_statistics,
+            "on_commit": self._store_answer,
         }
         name = {"group.instance.id": settings.instance_id} if settings.instance_id else {}
         self._consumer: Consumer = open_consumer(settings, options | name)
@@ -183,6 +186,32 @@ class ConfluentMember:
                 _raise_first(self._consumer.commit(offsets=wanted, asynchronous=False) or ())
         except (IllegalGenerationError, UnknownMemberIdError) as error:
             raise CommitFailedError from error
+
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> Callable[[], bool]:
+        begun = frozenset((*part, offset) for part, offset in offsets.items())
+        self._answers.clear()
+        try:
+            if self._is_lost:
+                raise CommitFailedError
+            with named():
+                self._consumer.commit(offsets=[TopicPartition(*each) for each in begun], asynchronous=True)
+        except Exception as error:
+            self._answers[begun] = error
+
+        def is_done() -> bool:
+            error = self._answers.get(begun)
+            if isinstance(error, IllegalGenerationError | UnknownMemberIdError):
+                raise CommitFailedError from error
+            if error is not None:
+                raise error
+            return begun in self._answers
+
+        return is_done
+
+    def _store_answer(self, error: KafkaError | None, parts: list[TopicPartition]) -> None:
+        errors = [each for each in (error, *(part.error for part in parts)) if each is not None]
+        answered = frozenset((part.topic, part.partition, part.offset) for part in parts)
+        self._answers[answered] = by_name(errors[0]) if errors else None
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         # The client's own seek fails for partitions that were just assigned and for those without a position.

@@ -83,8 +83,17 @@ class KafkaPythonMember:
         return {Partition(*part): Extent(oldest[part], ends[part]) for part in parts}
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
-        wanted = {TopicPartition(*part): OffsetAndMetadata(offset, "", -1) for part, offset in offsets.items()}
-        self._consumer.commit(wanted, timeout_ms=_COMMIT_TIMEOUT_MS)
+        self._consumer.commit(_wanted(offsets), timeout_ms=_COMMIT_TIMEOUT_MS)
+
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> Callable[[], bool]:
+        future = self._consumer.commit_async(_wanted(offsets), callback=lambda *_: None)
+
+        def is_done() -> bool:
+            if future.failed():
+                raise future.exception
+            return bool(future.succeeded())
+
+        return is_done
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         for part, offset in offsets.items():
@@ -111,6 +120,10 @@ class KafkaPythonMember:
 
     def close(self) -> None:
         self._consumer.close(autocommit=False, timeout_ms=_CLOSE_TIMEOUT_MS)
+
+
+def _wanted(offsets: Mapping[Partition, int]) -> Mapping[TopicPartition, OffsetAndMetadata]:
+    return {TopicPartition(*part): OffsetAndMetadata(offset, "", -1) for part, offset in offsets.items()}
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client has no types

@@ -62,6 +62,13 @@ class Member(Protocol):
         """Commit. Raises CommitFailedError if the partitions are assigned to another member."""
         ...
 
+    def begin_commit(self, offsets: Mapping[Partition, int]) -> Callable[[], bool]:
+        """As :meth:`commit`, without waiting: :meth:`read` receives the answer.
+
+        The result tells whether the commit is done. It raises what :meth:`commit` raises; this method itself does not.
+        """
+        ...
+
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         """Resume assigned partitions at these offsets; records that were already fetched are dropped."""
         ...

@@ -207,6 +207,31 @@ def test_an_assignment_begins_at_the_groups_offset(world: World, members: Callab
     members().reads([3, 4], [])
 
 
+def test_a_commit_that_was_begun_is_answered_while_records_are_read(
+    world: World, members: Callable[[], Member]
+) -> None:
+    world.send(5, 0)
+    member = members()
+    member.reads([0, 1, 2, 3, 4], [])
+    answer = member.source.begin_commit({Partition(world.name, 0): 3})
+    answers: list[bool | None] = [answer()]
+
+    def is_answered() -> bool:
+        member.poll()
+        answers.append(answer())
+        return answers[-1] is not None
+
+    eventually(is_answered, 30)
+    assert set(answers[:-1]) <= {None}
+    assert answers[-1] is answer() is True
+    assert world.committed(0) == 3
+    second = member.source.begin_commit({Partition(world.name, 0): 4})
+    assert member.source.commit({Partition(world.name, 0): 5}), "a commit that waits comes after the one before it"
+    answer = second
+    eventually(is_answered, 30)
+    assert world.committed(0) == 5
+
+
 def test_a_seek_drops_what_was_fetched_and_is_ignored_of_others_partitions(
     world: World, members: Callable[[], Member]
 ) -> None:
@@ -267,6 +292,7 @@ def test_offsets_are_committed_while_partitions_are_revoked_and_not_later(
     assert [world.committed(0), world.committed(1)] == [4, 4]
     (lost,) = (part for part in parts if part not in member.source.assignment())
     assert not member.source.commit({lost: 5})
+    assert member.source.begin_commit({lost: 5})() is False
     assert world.committed(lost.number) == 4
 
 

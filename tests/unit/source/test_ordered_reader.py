@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kafka import TopicPartition
 
 from consumer.errors import ServerUnavailable
+from consumer.events.record import SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source import ordered_reader
 from consumer.source.bounds import Span
@@ -55,10 +55,8 @@ class Client:
         self.is_closed = True
 
 
-def _record(part: TopicPartition, offset: int, time: int) -> Any:
-    return SimpleNamespace(
-        topic=part.topic, partition=0, offset=offset, timestamp=time, key=None, value=b"", headers=()
-    )
+def _record(part: TopicPartition, offset: int, time: int) -> SourceRecord:
+    return SourceRecord(part.topic, 0, offset, time, None, b"")
 
 
 def read(monkeypatch: pytest.MonkeyPatch, client: Client, *spans: Span) -> list[tuple[str, int]]:
