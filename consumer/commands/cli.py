@@ -141,8 +141,8 @@ def check(
     connect_url: ConnectUrl = None,
 ) -> None:
     """Check every server in the settings: ok, warning or failure, and what to do. Changes nothing."""
-    from consumer.commands.check.run import check as checked
     from consumer.commands.shared import finding as findings
+    from consumer.commands.shared.check.run import check as checked
     from consumer.commands.shared.screen import Screen, summary
 
     settings = settings_of(

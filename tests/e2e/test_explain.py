@@ -18,9 +18,9 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 from pydantic import SecretStr
 
-from consumer.commands.explain import topics
-from consumer.commands.explain.run import Asked, timeline
-from consumer.commands.explain.timeline import Window
+from consumer.commands.shared.explain import topics
+from consumer.commands.shared.explain.run import Asked, timeline
+from consumer.commands.shared.explain.timeline import Window
 from consumer.events.avro import NO_SCHEMAS
 from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from kafka.admin import ConfigResource
 
-from consumer.commands.check.kafka_survey import topic_settings
-from consumer.commands.check.topic_findings import TopicSettings
+from consumer.commands.shared.check.kafka_survey import topic_settings
+from consumer.commands.shared.check.topic_findings import TopicSettings
 from consumer.settings.sections import Kafka
 from consumer.source.topic_reader import read_to_end
 from tests.e2e.conftest import WITNESS, System

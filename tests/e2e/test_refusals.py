@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kafka.admin import ACL, ACLFilter, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 
-from consumer.commands.check.kafka_survey import topic_settings
+from consumer.commands.shared.check.kafka_survey import topic_settings
 from consumer.errors import ConfigError
 from consumer.observability.metrics import Metrics
 from consumer.source.dead_letter_topic import DeadLetterTopic

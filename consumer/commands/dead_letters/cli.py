@@ -84,7 +84,7 @@ def show(
 ) -> None:
     """Show one record with its headers and problems. Columns whose values the mapping does not use are hidden."""
     from consumer.commands.dead_letters import report as letter_report
-    from consumer.commands.dead_letters.redacted import visible
+    from consumer.commands.shared.dead_letters.redacted import visible
 
     settings = settings_of(config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id)
     rules = rules_of(settings)
@@ -120,7 +120,7 @@ def replay(
     Without --yes, only show the outcomes. Exit code 1 if a record stays open.
     """
     from consumer.commands.dead_letters import report as letter_report
-    from consumer.commands.dead_letters.actions import LetterActions
+    from consumer.commands.shared.dead_letters.actions import LetterActions
     from consumer.commands.shared.screen import Screen
     from consumer.sink import group_databases
     from consumer.source.consumed_topics import selected

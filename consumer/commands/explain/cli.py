@@ -28,8 +28,8 @@ from consumer.commands.shared.options import (
 )
 
 if TYPE_CHECKING:
-    from consumer.commands.explain.run import Asked
-    from consumer.commands.explain.timeline import Window
+    from consumer.commands.shared.explain.run import Asked
+    from consumer.commands.shared.explain.timeline import Window
 
 _LAST = 5
 
@@ -67,7 +67,7 @@ def explain(
         database_url=database_url,
     )
     need_database(settings)
-    from consumer.commands.explain.run import Asked
+    from consumer.commands.shared.explain.run import Asked
 
     rules = rules_of(settings)
     asked = Asked(settings, rules, schemas_of(settings), user_of(user, "USER", rules))
@@ -88,7 +88,7 @@ def _window(begin: str, end: str) -> Window | None:
     """
     if not (begin or end):
         return None
-    from consumer.commands.explain.timeline import Window
+    from consumer.commands.shared.explain.timeline import Window
     from consumer.source.bounds import check_order
 
     window = Window(bound_of(begin or "beginning", "--from"), bound_of(end or "end", "--to"))
@@ -98,8 +98,8 @@ def _window(begin: str, end: str) -> Window | None:
 
 def _show_timeline(asked: Asked, window: Window, last: int | None, *, as_json: bool) -> str:
     """Show what happened in a range; answers the topics that are missing, or ""."""
-    from consumer.commands.explain.run import timeline
     from consumer.commands.explain.timeline_report import json_lines, parts
+    from consumer.commands.shared.explain.run import timeline
     from consumer.commands.shared.screen import Screen
 
     found, screen = timeline(asked, window), Screen()
@@ -116,8 +116,8 @@ def _show_timeline(asked: Asked, window: Window, last: int | None, *, as_json: b
 def _show_values(asked: Asked, window: Window | None, last: int | None, *, as_json: bool, is_full: bool) -> str:
     """Show the user's values, and the last changes or those of a range; answers the topics that are missing, or ""."""
     from consumer.commands.explain import overview, report
-    from consumer.commands.explain.run import explain as explained
-    from consumer.commands.explain.timeline import Window
+    from consumer.commands.shared.explain.run import explain as explained
+    from consumer.commands.shared.explain.timeline import Window
     from consumer.commands.shared.screen import Screen
 
     shown, screen = window or Window(), Screen()

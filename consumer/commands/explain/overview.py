@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from consumer.commands.explain.explanation import Explanation
 from consumer.commands.explain.report import NOBODY, NOT_ASKED, summary
 from consumer.commands.explain.timeline_report import entries
-from consumer.commands.explain.user_values import Value
+from consumer.commands.shared.explain.explanation import Explanation
+from consumer.commands.shared.explain.user_values import Value
 from consumer.commands.shared.finding import Finding, Level, ok
 from consumer.commands.shared.screen import Part
 from consumer.sink.comparison import SPELLING

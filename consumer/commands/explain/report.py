@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from consumer.commands.explain.explanation import Explanation
-from consumer.commands.explain.history import Change
-from consumer.commands.explain.outcome import ChangeOutcome
-from consumer.commands.explain.user_values import Note, Value
-from consumer.commands.explain.written_values import WrittenValue
+from consumer.commands.shared.explain.explanation import Explanation
+from consumer.commands.shared.explain.history import Change
+from consumer.commands.shared.explain.outcome import ChangeOutcome
+from consumer.commands.shared.explain.user_values import Note, Value
+from consumer.commands.shared.explain.written_values import WrittenValue
 from consumer.commands.shared.finding import Finding, Level
 from consumer.commands.shared.screen import Entry, Summary
 from consumer.commands.shared.screen import summary as summary_of

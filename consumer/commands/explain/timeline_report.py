@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from consumer.commands.explain.line import line
-from consumer.commands.explain.outcome import ChangeOutcome
-from consumer.commands.explain.timeline import Message, Step, Timeline, Window
+from consumer.commands.shared.explain.line import line
+from consumer.commands.shared.explain.outcome import ChangeOutcome
+from consumer.commands.shared.explain.timeline import Message, Step, Timeline, Window
 from consumer.commands.shared.finding import Level
 from consumer.commands.shared.screen import Entry, Part, Summary
 from consumer.events.value import timestamp

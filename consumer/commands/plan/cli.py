@@ -29,7 +29,7 @@ from consumer.commands.shared.options import (
 from consumer.errors import ConfigError
 
 if TYPE_CHECKING:
-    from consumer.commands.plan.inputs import Inputs
+    from consumer.commands.shared.plan.inputs import Inputs
     from consumer.events.avro import Schemas
     from consumer.mapping.rules import Rules
     from consumer.settings.sources import Settings
@@ -129,7 +129,7 @@ def _other(settings: Settings, against: str) -> Rules | None:
 def _inputs(
     settings: Settings, rules: Rules, other: Rules | None, schemas: Schemas, file: Path | None, begin: str, end: str
 ) -> Inputs:
-    from consumer.commands.plan import inputs
+    from consumer.commands.shared.plan import inputs
 
     if not (begin or end):
         return inputs.of_recording(file or Path("-"))

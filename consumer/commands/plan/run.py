@@ -9,11 +9,11 @@ from pathlib import Path
 
 import typer
 
-from consumer.commands.plan.comparison import Comparison, RecordDifference
-from consumer.commands.plan.comparison_text import difference_json, summary_json, to_text
-from consumer.commands.plan.inputs import Decider, Inputs
-from consumer.commands.plan.pairs import Pairs
 from consumer.commands.plan.saved_file import SavedFile, writer
+from consumer.commands.shared.plan.comparison import Comparison, RecordDifference
+from consumer.commands.shared.plan.comparison_text import difference_json, summary_json, to_text
+from consumer.commands.shared.plan.inputs import Decider, Inputs
+from consumer.commands.shared.plan.pairs import Pairs
 from consumer.events.avro import Schemas
 from consumer.events.record import SourceRecord
 from consumer.mapping.rules import Rules

@@ -21,8 +21,8 @@ from consumer.commands.shared.options import (
 
 if TYPE_CHECKING:
     from consumer.commands.shared.screen import Screen
-    from consumer.commands.status.facts import Limits
-    from consumer.commands.status.judgement import Line
+    from consumer.commands.shared.status.facts import Limits
+    from consumer.commands.shared.status.judgement import Line
     from consumer.settings.sources import Settings
 
 _PAUSE_S = 2.0
@@ -52,9 +52,9 @@ def status(
     )
     from consumer.commands.shared.finding import exit_code
     from consumer.commands.shared.screen import Screen
-    from consumer.commands.status.judgement import judged
+    from consumer.commands.shared.status.judgement import judged
+    from consumer.commands.shared.status.rounds import Surveys
     from consumer.commands.status.present import json_lines, parts
-    from consumer.commands.status.rounds import Surveys
 
     surveys, limits, screen = Surveys(settings), _limits(settings), Screen()
 
@@ -106,7 +106,7 @@ def _watch(
 
 def _limits(settings: Settings) -> Limits:
     from consumer import __version__
-    from consumer.commands.status.facts import Limits
+    from consumer.commands.shared.status.facts import Limits
 
     return Limits(
         __version__,

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from consumer.commands.shared.finding import Level
 from consumer.commands.shared.screen import Part, Row, Summary, Table, summary
-from consumer.commands.status.facts import Limits
-from consumer.commands.status.group_judgement import MEMBER
-from consumer.commands.status.judgement import Line
-from consumer.commands.status.words import span
+from consumer.commands.shared.status.facts import Limits
+from consumer.commands.shared.status.group_judgement import MEMBER
+from consumer.commands.shared.status.judgement import Line
+from consumer.commands.shared.status.words import span
 from consumer.events.value import timestamp
 
 _MOST_MEMBERS = 10

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from consumer.commands.cli import app
-from consumer.commands.plan.aspects import template_of
+from consumer.commands.shared.plan.aspects import template_of
 from consumer.events.record import SourceRecord
 from consumer.guard.history import Histories
 from consumer.mapping.file import load, to_toml

@@ -11,7 +11,7 @@ import redis
 from msgspec import structs
 from pydantic import SecretStr
 
-from consumer.commands.dead_letters.reapply import LOST, predicted, reapply
+from consumer.commands.shared.dead_letters.reapply import LOST, predicted, reapply
 from consumer.errors import ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import SourceRecord

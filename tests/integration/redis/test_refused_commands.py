@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from consumer.commands.check.run import check
+from consumer.commands.shared.check.run import check
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Guard
 from consumer.settings.sources import load

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import redis
 
-from consumer.commands.status.surveys import redis_servers
+from consumer.commands.shared.status.surveys import redis_servers
 from consumer.errors import ServerError, ServerUnavailable
 from consumer.mapping.reference import reference
 from consumer.pipeline.reports import AUDIT_TTL_S, MEMBER_TTL_S, AuditReport, MemberReport

@@ -11,10 +11,10 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer.commands.check.redis_findings import has_functions
-from consumer.commands.check.redis_survey import Rights, rights, survey
-from consumer.commands.explain.sent import Sent, sent_messages
-from consumer.commands.explain.timeline import Wanted
+from consumer.commands.shared.check.redis_findings import has_functions
+from consumer.commands.shared.check.redis_survey import Rights, rights, survey
+from consumer.commands.shared.explain.sent import Sent, sent_messages
+from consumer.commands.shared.explain.timeline import Wanted
 from consumer.errors import ConfigError, ServerError
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import Partition

@@ -16,7 +16,7 @@ import pytest
 import redis
 from jsonschema import Draft202012Validator
 
-from consumer.commands.check.run import check
+from consumer.commands.shared.check.run import check
 from consumer.commands.shared.finding import Finding, Level
 from consumer.errors import ConfigError, Reconnected, ServerError, ServerUnavailable, UnreadableStream
 from consumer.guard.version import Verdict

@@ -8,8 +8,8 @@ from consumer.commands.api.comparison import StoredFields, consistency
 from consumer.commands.audit.cause import Cause
 from consumer.commands.audit.differing_user import Shape, user_differences
 from consumer.commands.audit.finding import AuditResult, Finding, to_text
-from consumer.commands.explain.history import GroupProgress, trace
-from consumer.commands.explain.user_values import ReadValues, user_values
+from consumer.commands.shared.explain.history import GroupProgress, trace
+from consumer.commands.shared.explain.user_values import ReadValues, user_values
 from consumer.events.avro import NO_SCHEMAS
 from consumer.guard.state import GuardState
 from consumer.planning.diff import read_image

@@ -9,13 +9,13 @@ from datetime import datetime
 from pathlib import Path
 
 from consumer.commands.explain import overview
-from consumer.commands.explain.explanation import Explanation
-from consumer.commands.explain.history import Change, GroupProgress, History, trace
-from consumer.commands.explain.outcome import ChangeOutcome
 from consumer.commands.explain.report import parts as report_parts
 from consumer.commands.explain.report import summary, to_json
-from consumer.commands.explain.timeline import steps
-from consumer.commands.explain.user_values import Note, ReadValues, UserValues, user_values
+from consumer.commands.shared.explain.explanation import Explanation
+from consumer.commands.shared.explain.history import Change, GroupProgress, History, trace
+from consumer.commands.shared.explain.outcome import ChangeOutcome
+from consumer.commands.shared.explain.timeline import steps
+from consumer.commands.shared.explain.user_values import Note, ReadValues, UserValues, user_values
 from consumer.errors import Place
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.position import Origin

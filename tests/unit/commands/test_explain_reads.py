@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from consumer.commands.explain.history import GroupProgress, History, trace
-from consumer.commands.explain.outcome import ChangeOutcome
 from consumer.commands.explain.report import to_json
-from consumer.commands.explain.user_values import Note, ReadValues, user_values
+from consumer.commands.shared.explain.history import GroupProgress, History, trace
+from consumer.commands.shared.explain.outcome import ChangeOutcome
+from consumer.commands.shared.explain.user_values import Note, ReadValues, user_values
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from msgspec import structs
 
-from consumer.commands.check.connector_findings import captures, of_connector
-from consumer.commands.check.sampled import of_sample
-from consumer.commands.check.schema_findings import of_writer
-from consumer.commands.check.topic_findings import of_topics
+from consumer.commands.shared.check.connector_findings import captures, of_connector
+from consumer.commands.shared.check.sampled import of_sample
+from consumer.commands.shared.check.schema_findings import of_writer
+from consumer.commands.shared.check.topic_findings import of_topics
 from consumer.commands.shared.finding import (
     Finding,
     Level,

@@ -14,11 +14,11 @@ from msgspec import structs
 from typer.testing import CliRunner
 
 from consumer.commands.cli import app
-from consumer.commands.plan.aspects import Aspect, Kind, aspects, entries, template_of
-from consumer.commands.plan.columns import side_by_side
-from consumer.commands.plan.comparison import Comparison, RecordDifference, Times
-from consumer.commands.plan.comparison_text import to_text
-from consumer.commands.plan.pairs import Pairs
+from consumer.commands.shared.plan.aspects import Aspect, Kind, aspects, entries, template_of
+from consumer.commands.shared.plan.columns import side_by_side
+from consumer.commands.shared.plan.comparison import Comparison, RecordDifference, Times
+from consumer.commands.shared.plan.comparison_text import to_text
+from consumer.commands.shared.plan.pairs import Pairs
 from consumer.errors import ConfigError
 from consumer.events.record import SourceRecord
 from consumer.mapping.file import parse, to_toml

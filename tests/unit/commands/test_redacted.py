@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from consumer.commands.dead_letters.redacted import REDACTED, digest, visible
+from consumer.commands.shared.dead_letters.redacted import REDACTED, digest, visible
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import SourceRecord
 from consumer.mapping.reference import reference

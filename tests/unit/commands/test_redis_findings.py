@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import pytest
 
-from consumer.commands.check.redis_findings import (
+from consumer.commands.shared.check.redis_findings import (
     has_functions,
     of_persistence,
     of_place,

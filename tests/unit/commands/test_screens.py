@@ -13,8 +13,8 @@ from rich.console import Console
 from consumer.commands.audit.cause import Cause
 from consumer.commands.audit.finding import AuditResult
 from consumer.commands.audit.shown import shown, shown_summary
-from consumer.commands.check.redis_findings import of_persistence, of_rights
 from consumer.commands.dead_letters.report import shown_result, table
+from consumer.commands.shared.check.redis_findings import of_persistence, of_rights
 from consumer.commands.shared.finding import Finding, Level, failure, ok, warning
 from consumer.commands.shared.screen import Row, Screen, Summary, Table, summary
 from consumer.errors import InvalidValue

@@ -9,8 +9,8 @@ from typing import Any
 
 import redis
 
-from consumer.commands.explain.sent import sent_messages
-from consumer.commands.explain.timeline import SentMessage, Wanted, wanted
+from consumer.commands.shared.explain.sent import sent_messages
+from consumer.commands.shared.explain.timeline import SentMessage, Wanted, wanted
 from consumer.mapping.reference import reference
 from consumer.mapping.streams import Streams
 from tests.unit.commands.test_explain import USER

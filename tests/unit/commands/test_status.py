@@ -12,11 +12,11 @@ import msgspec
 import pytest
 
 from consumer.commands.shared.finding import Level, exit_code
-from consumer.commands.status.facts import Connector, Facts, Kafka, Limits, Redis, RedisServer, Unknown
-from consumer.commands.status.judgement import Line, judged
+from consumer.commands.shared.status.facts import Connector, Facts, Kafka, Limits, Redis, RedisServer, Unknown
+from consumer.commands.shared.status.judgement import Line, judged
+from consumer.commands.shared.status.rounds import Survey
+from consumer.commands.shared.status.words import percent, size, span
 from consumer.commands.status.present import json_lines, parts
-from consumer.commands.status.rounds import Survey
-from consumer.commands.status.words import percent, size, span
 from consumer.errors import ConfigError, ServerUnavailable
 from consumer.events.record import Partition
 from consumer.pipeline.reports import AuditReport, MemberReport

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from consumer.commands.explain.history import GroupProgress, History, trace
-from consumer.commands.explain.line import line
-from consumer.commands.explain.outcome import ChangeOutcome
-from consumer.commands.explain.timeline import SentMessage, Step, Timeline, Window, steps
 from consumer.commands.explain.timeline_report import json_lines, parts, summary
-from consumer.commands.explain.topics import removed, with_margins
+from consumer.commands.shared.explain.history import GroupProgress, History, trace
+from consumer.commands.shared.explain.line import line
+from consumer.commands.shared.explain.outcome import ChangeOutcome
+from consumer.commands.shared.explain.timeline import SentMessage, Step, Timeline, Window, steps
+from consumer.commands.shared.explain.topics import removed, with_margins
 from consumer.commands.shared.finding import Level, warning
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import Partition, SourceRecord

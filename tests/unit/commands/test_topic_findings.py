@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from consumer.commands.check.topic_findings import (
+from consumer.commands.shared.check.topic_findings import (
     TopicSettings,
     of_broker,
     of_dead_letters,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from consumer.commands.check.sampled import of_sample
 from consumer.commands.shared import options
+from consumer.commands.shared.check.sampled import of_sample
 from consumer.commands.shared.finding import Level
 from consumer.errors import ConfigError, InvalidValue
 from consumer.events.avro import NO_SCHEMAS

@@ -7,12 +7,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from consumer.commands.explain.explanation import UNREADABLE_STREAMS, Explanation
-from consumer.commands.explain.history import Change, GroupProgress, History, trace
-from consumer.commands.explain.sent import Sent, sent_messages
-from consumer.commands.explain.timeline import Step, Timeline, Window, steps, wanted
-from consumer.commands.explain.topics import records_of, removed, spans_of, with_margins
-from consumer.commands.explain.user_values import ReadValues, user_values
+from consumer.commands.shared.explain.explanation import UNREADABLE_STREAMS, Explanation
+from consumer.commands.shared.explain.history import Change, GroupProgress, History, trace
+from consumer.commands.shared.explain.sent import Sent, sent_messages
+from consumer.commands.shared.explain.timeline import Step, Timeline, Window, steps, wanted
+from consumer.commands.shared.explain.topics import records_of, removed, spans_of, with_margins
+from consumer.commands.shared.explain.user_values import ReadValues, user_values
 from consumer.commands.shared.finding import Finding, failure, warning
 from consumer.errors import RecordError
 from consumer.events.avro import Schemas

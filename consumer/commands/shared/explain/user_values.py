@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from consumer.commands.explain.history import History
-from consumer.commands.explain.outcome import ChangeOutcome
-from consumer.commands.explain.written_values import WrittenValue
+from consumer.commands.shared.explain.history import History
+from consumer.commands.shared.explain.outcome import ChangeOutcome
+from consumer.commands.shared.explain.written_values import WrittenValue
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version, compare
 from consumer.mapping.rules import Rules, UserTable

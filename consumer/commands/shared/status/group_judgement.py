@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from consumer.commands.shared.finding import Finding, failure, ok, warning
-from consumer.commands.status.facts import Facts, Kafka, Limits, Unknown
-from consumer.commands.status.words import counted, span
+from consumer.commands.shared.status.facts import Facts, Kafka, Limits, Unknown
+from consumer.commands.shared.status.words import counted, span
 from consumer.events.record import Partition
 from consumer.pipeline.reports import MemberReport
 from consumer.sink.report_store import Reports

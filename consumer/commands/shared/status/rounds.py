@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from consumer.commands.status.facts import Facts, Unknown
-from consumer.commands.status.surveys import connectors, kafka_group, letters, redis_servers
+from consumer.commands.shared.status.facts import Facts, Unknown
+from consumer.commands.shared.status.surveys import connectors, kafka_group, letters, redis_servers
 from consumer.errors import CdcError
 from consumer.settings.sources import Settings
 

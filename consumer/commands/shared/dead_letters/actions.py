@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from consumer.commands.dead_letters.reapply import predicted, reapply
+from consumer.commands.shared.dead_letters.reapply import predicted, reapply
 from consumer.events.avro import Schemas
 from consumer.mapping.rules import Rules
 from consumer.pipeline.batch import batched

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from consumer.commands.plan.comparison import Comparison, RecordDifference
+from consumer.commands.shared.plan.comparison import Comparison, RecordDifference
 from consumer.events.record import SourceRecord
 from consumer.mapping.rules import Rules
 from consumer.planning.decision import Decision

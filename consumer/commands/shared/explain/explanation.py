@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from consumer.commands.explain.history import History
-from consumer.commands.explain.outcome import ChangeOutcome
-from consumer.commands.explain.timeline import Step
-from consumer.commands.explain.user_values import Note, UserValues
+from consumer.commands.shared.explain.history import History
+from consumer.commands.shared.explain.outcome import ChangeOutcome
+from consumer.commands.shared.explain.timeline import Step
+from consumer.commands.shared.explain.user_values import Note, UserValues
 from consumer.commands.shared.finding import Level
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Names

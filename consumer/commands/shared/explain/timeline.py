@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from consumer.commands.explain.columns import differences
-from consumer.commands.explain.history import Change
-from consumer.commands.explain.outcome import ChangeOutcome
+from consumer.commands.shared.explain.columns import differences
+from consumer.commands.shared.explain.history import Change
+from consumer.commands.shared.explain.outcome import ChangeOutcome
 from consumer.commands.shared.finding import Finding
 from consumer.errors import InvalidValue, Place
 from consumer.events.event import ChangeEvent

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import redis
 
-from consumer.commands.check import kafka_survey, redis_findings, redis_survey, topic_findings
-from consumer.commands.check.connector_findings import captures, of_connector
-from consumer.commands.check.sampled import of_sample
-from consumer.commands.check.schema_findings import of_writer
-from consumer.commands.check.topic_findings import TopicSettings
 from consumer.commands.shared import finding as findings
+from consumer.commands.shared.check import kafka_survey, redis_findings, redis_survey, topic_findings
+from consumer.commands.shared.check.connector_findings import captures, of_connector
+from consumer.commands.shared.check.sampled import of_sample
+from consumer.commands.shared.check.schema_findings import of_writer
+from consumer.commands.shared.check.topic_findings import TopicSettings
 from consumer.commands.shared.finding import Finding
 from consumer.errors import CdcError, Place, ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS, Schemas

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from consumer.commands.plan.aspects import Aspect, Entry, Kind, entries
+from consumer.commands.shared.plan.aspects import Aspect, Entry, Kind, entries
 from consumer.planning.saved_decision import SavedDecision
 
 MOST_USERS = 1_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from consumer.commands.explain.timeline import SentMessage, Wanted
+from consumer.commands.shared.explain.timeline import SentMessage, Wanted
 from consumer.errors import UnreadableStream
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from consumer.commands.shared.finding import Finding, Level, failure, ok, warning
-from consumer.commands.status.facts import Connector, Facts, Kafka, Limits, Redis, RedisServer, Unknown
-from consumer.commands.status.group_judgement import of_group
-from consumer.commands.status.words import counted, listed, percent, size, span
+from consumer.commands.shared.status.facts import Connector, Facts, Kafka, Limits, Redis, RedisServer, Unknown
+from consumer.commands.shared.status.group_judgement import of_group
+from consumer.commands.shared.status.words import counted, listed, percent, size, span
 from consumer.pipeline.reports import AuditReport
 from consumer.source.connect.status import how_to_start
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from consumer.commands.explain.outcome import ChangeOutcome
-from consumer.commands.explain.written_values import Written
+from consumer.commands.shared.explain.outcome import ChangeOutcome
+from consumer.commands.shared.explain.written_values import Written
 from consumer.errors import Place, RecordError
 from consumer.events.avro import Schemas
 from consumer.events.event import Operation

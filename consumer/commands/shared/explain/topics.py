@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from heapq import merge
 
-from consumer.commands.explain.history import is_of
-from consumer.commands.explain.timeline import Window
+from consumer.commands.shared.explain.history import is_of
+from consumer.commands.shared.explain.timeline import Window
 from consumer.events.avro import Schemas
 from consumer.events.envelope import key_of
 from consumer.events.record import Partition, SourceRecord

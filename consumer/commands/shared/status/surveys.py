@@ -10,7 +10,7 @@ from typing import Any
 import redis
 from kafka import KafkaAdminClient, TopicPartition
 
-from consumer.commands.status.facts import Connector, Kafka, Redis, RedisServer, Unknown
+from consumer.commands.shared.status.facts import Connector, Kafka, Redis, RedisServer, Unknown
 from consumer.errors import CdcError, ServerError
 from consumer.events.record import Partition
 from consumer.settings import sections

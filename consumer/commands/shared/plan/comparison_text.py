@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from consumer.commands.plan.aspects import Aspect, Entry, Kind, flat_message
-from consumer.commands.plan.columns import side_by_side
-from consumer.commands.plan.comparison import MOST_USERS, Comparison, RecordDifference, Times
+from consumer.commands.shared.plan.aspects import Aspect, Entry, Kind, flat_message
+from consumer.commands.shared.plan.columns import side_by_side
+from consumer.commands.shared.plan.comparison import MOST_USERS, Comparison, RecordDifference, Times
 from consumer.mapping.rules import MESSAGE_FIELDS
 from consumer.planning.decision import Outcome
 from consumer.planning.saved_decision import SavedDecision

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from consumer.commands.explain.outcome import ChangeOutcome
-from consumer.commands.explain.timeline import SentMessage, Step
+from consumer.commands.shared.explain.outcome import ChangeOutcome
+from consumer.commands.shared.explain.timeline import SentMessage, Step
 from consumer.commands.shared.fitted import names, whole_words
 from consumer.events.value import timestamp
 from consumer.planning.diff import Change

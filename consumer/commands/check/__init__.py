@@ -1,1 +1,0 @@
-"""``cdc-consumer check``: asks every server, and judges the answers."""

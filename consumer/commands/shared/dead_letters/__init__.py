@@ -1,0 +1,1 @@
+"""Dead letters: what may be shown of one, and how it is applied again or discarded."""
