@@ -8,7 +8,7 @@ from consumer.errors import ConfigError
 
 # The modules that the program imports, by the extra of pyproject.toml that installs them.
 EXTRAS = {
-    "api": ("fastapi", "uvicorn", "jwt"),
+    "api": ("fastapi", "uvicorn", "jwt", "jinja2"),
     "mysql": ("sqlalchemy", "pymysql"),
     "postgres": ("sqlalchemy", "psycopg"),
     "otel": ("opentelemetry",),

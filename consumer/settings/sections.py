@@ -308,6 +308,9 @@ class Jwt(Section):
     public_key: Path | None = Field(None, description="file with the RSA public key of RS256, PEM")
     audience: str | None = Field(None, min_length=1, description="the aud claim that a token must have")
     role: str | None = Field(None, min_length=1, description="the role that a token must contain")
+    viewer_role: str | None = Field(
+        None, min_length=1, description="a role that may only look at the console, and not call the API"
+    )
     role_claim: str = Field("role", min_length=1, description="the claim with the role, or with a list of roles")
 
     @model_validator(mode="after")
@@ -321,7 +324,7 @@ class Jwt(Section):
 
 
 class Api(Section):
-    """The health API."""
+    """The health API and the console."""
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=1, le=65535, description="port to listen on")
@@ -332,6 +335,13 @@ class Api(Section):
         2.0, gt=0, description="how long a force-refresh waits for the consumer to reach the position of its read, s"
     )
     cluster_info_s: float = Field(10.0, ge=0, description="largest age of the counts of cluster-info, s")
+    console: bool = Field(True, description="whether the console is served too, under /console")
+    viewer_token: SecretStr | None = Field(
+        None, min_length=1, description="a token that may only look at the console, and not call the API"
+    )
+    console_idle_s: float = Field(
+        1800.0, gt=0, le=43_200, description="time without a page after which a session of the console ends, s"
+    )
 
 
 class Log(Section):

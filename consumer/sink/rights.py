@@ -35,6 +35,7 @@ _REST = {
     "HSETNX": ("f", "v"),
     "HDEL": ("f",),
     "HEXISTS": ("f",),
+    "HINCRBY": ("f", "1"),
     "EXPIRE": ("1",),
     "SET": ("v", "EX", "1"),
     "XADD": ("MAXLEN", "~", "1", "*", "f", "v"),
@@ -104,6 +105,7 @@ def needs(rules: Rules, group: str, *, is_cluster: bool = False) -> Iterator[Nee
     yield from _on(f"{REPLAY_KEY}0", "EXISTS SET EXPIRE UNLINK")
     yield from _on(f"{MEMBERS}{group}", "HSET EXPIRE HDEL HGETALL")
     yield from _on(f"{MEMBERS}{group}:0", "SET GET UNLINK")
+    yield from _on(f"{MEMBERS}{group}:hour:0", "HINCRBY EXPIRE HGETALL")  # for the charts of the console
     yield from _on(f"{AUDIT}{group}", "SET GET")
     if any(template.endswith("*") for template in rules.derived()):
         yield Need(("SCAN", "0"))

@@ -19,7 +19,8 @@ from kafka import KafkaProducer, TopicPartition
 from pydantic import SecretStr
 
 from consumer.commands.shared.explain import topics
-from consumer.commands.shared.explain.run import Asked, timeline
+from consumer.commands.shared.explain.asked import Asked
+from consumer.commands.shared.explain.run import timeline
 from consumer.commands.shared.explain.timeline import Window
 from consumer.events.avro import NO_SCHEMAS
 from consumer.mapping.keys import UserId

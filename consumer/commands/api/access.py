@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import re
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import jwt
@@ -11,6 +14,8 @@ from consumer.errors import ConfigError
 from consumer.settings.sections import Api
 
 _SHORTEST_SECRET = 32
+_LONGEST_NAME = 64
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9@._+-]")
 
 
 class Unauthorized(Exception):
@@ -19,6 +24,22 @@ class Unauthorized(Exception):
 
 class Forbidden(Exception):
     """A valid JWT without the required role."""
+
+
+class Role(StrEnum):
+    """What a visitor of the console may do. VIEWER: look. OPERATOR: refresh users and handle dead letters too."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who has logged in. ``name``: for the log. ``until_s``: when the token expires, UTC seconds; None: never."""
+
+    name: str
+    role: Role
+    until_s: float | None = None
 
 
 class Access:
@@ -33,6 +54,8 @@ class Access:
         """
         self._settings = settings.jwt
         self._token = settings.token.get_secret_value().encode() if settings.token is not None else b""
+        viewer = settings.viewer_token
+        self._viewer_token = viewer.get_secret_value().encode() if viewer is not None else b""
         self._keys = self._read_keys()
         if not self._token and not self._keys:
             raise ConfigError(
@@ -40,6 +63,8 @@ class Access:
                 "not set, and no JWT key is set: the API does not start without authentication",
                 fix="set a token, or CDC_API__JWT__SECRET or CDC_API__JWT__PUBLIC_KEY",
             )
+        if self._viewer_token and self._viewer_token == self._token:
+            raise ConfigError("CDC_API__VIEWER_TOKEN", "is CDC_API__TOKEN too", fix="set another token")
 
     def check(self, token: str | None) -> None:
         """Return if the bearer of ``token`` may call.
@@ -54,6 +79,29 @@ class Access:
         if not given or not self._keys:
             raise Unauthorized
         self._check_role(self._claims(given))
+
+    def visitor(self, token: str) -> Visitor:
+        """Who the bearer of ``token`` is in the console.
+
+        Raises:
+            Unauthorized: it is neither a token nor a valid JWT.
+            Forbidden: a valid JWT without a role.
+        """
+        given = token.encode()
+        if given and self._token and hmac.compare_digest(given, self._token):
+            return Visitor("token", Role.OPERATOR)
+        if given and self._viewer_token and hmac.compare_digest(given, self._viewer_token):
+            return Visitor("viewer-token", Role.VIEWER)
+        if not given or not self._keys:
+            raise Unauthorized
+        claims = self._claims(given)
+        roles = self._roles(claims)
+        name = _NOT_IN_NAMES.sub("_", str(claims.get("sub", "")))[:_LONGEST_NAME] or "jwt"
+        if self._settings.role in roles:
+            return Visitor(name, Role.OPERATOR, float(claims["exp"]))
+        if self._settings.viewer_role is not None and self._settings.viewer_role in roles:
+            return Visitor(name, Role.VIEWER, float(claims["exp"]))
+        raise Forbidden
 
     def _claims(self, token: bytes) -> dict[str, Any]:
         try:
@@ -73,10 +121,12 @@ class Access:
         return claims
 
     def _check_role(self, claims: dict[str, Any]) -> None:
-        claim = claims.get(self._settings.role_claim)
-        roles = claim if isinstance(claim, list) else [claim]
-        if self._settings.role not in roles:
+        if self._settings.role not in self._roles(claims):
             raise Forbidden
+
+    def _roles(self, claims: dict[str, Any]) -> list[Any]:
+        claim = claims.get(self._settings.role_claim)
+        return claim if isinstance(claim, list) else [claim]
 
     def _read_keys(self) -> dict[str, Any]:
         """The keys, each by the only algorithm that it may be used with."""

@@ -2,10 +2,8 @@
 
 # No postponed evaluation of annotations: the parameters' types depend on the mapping.
 import re
-import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
@@ -15,11 +13,13 @@ from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
 
 from consumer import __version__
 from consumer.commands.api.access import Access, Forbidden, Unauthorized
 from consumer.commands.api.contract import ClusterInfo, Consistency, Envelope, Failure, Refresh, Status
 from consumer.commands.api.health import Conflict, Health, UnknownUser
+from consumer.commands.api.limit import Limit
 from consumer.errors import CdcError, ConfigError, RecordError, ServerError
 
 _log = structlog.get_logger(__name__)
@@ -46,28 +46,11 @@ _OF_USER = {
 }
 
 
-class Limit:
-    """Limits the calls per minute, of all callers together."""
+def application(health: Health, access: Access, limit: Limit, console: FastAPI | None = None) -> FastAPI:
+    """The whole API. Its calls block, so each runs in a thread of the server's pool.
 
-    def __init__(self, per_minute: int) -> None:
-        self._per_minute = per_minute
-        self._lock = threading.Lock()
-        self._calls: deque[float] = deque()
-
-    def wait_s(self) -> int:
-        """0 if the call is allowed, and count it; else the seconds until the next call is allowed."""
-        with self._lock:
-            now = time.monotonic()
-            while self._calls and now - self._calls[0] >= 60:
-                self._calls.popleft()
-            if len(self._calls) < self._per_minute:
-                self._calls.append(now)
-                return 0
-            return max(1, round(60 - (now - self._calls[0])))
-
-
-def application(health: Health, access: Access, refreshes_per_minute: int) -> FastAPI:
-    """The whole API. Its calls block, so each runs in a thread of the server's pool."""
+    ``limit``: of refreshes. ``console``: is served below ``/console``.
+    """
     app = FastAPI(
         title="cdc-consumer health API",
         version=__version__,
@@ -78,7 +61,6 @@ def application(health: Health, access: Access, refreshes_per_minute: int) -> Fa
         description="Whether Redis agrees with the database, for each user, and a call that corrects Redis.",
     )
     bearer = HTTPBearer(auto_error=False, description="CDC_API__TOKEN, or a JWT")
-    limit = Limit(refreshes_per_minute)
     types = health.user_types
     default_type = "live" if "live" in types else types[0]
 
@@ -125,9 +107,17 @@ def application(health: Health, access: Access, refreshes_per_minute: int) -> Fa
         """The number of keys on each node; for large nodes an estimate."""
         return _answer(200, "counted", health.cluster_info())
 
+    if console is not None:
+        app.mount("/console", console)
+        # A person types the address without the last slash.
+        app.add_api_route("/console", _to_console, include_in_schema=False)
     _add_failures(app)
     app.middleware("http")(_log_request)
     return app
+
+
+def _to_console() -> Response:
+    return RedirectResponse("/console/", 303)
 
 
 def _described(data: type, failures: dict[int, str], failed: type = Failure) -> dict[int | str, dict[str, Any]]:
@@ -204,13 +194,15 @@ async def _log_request(request: Request, call_next: Callable[[Request], Awaitabl
         except Exception as error:  # its text may contain anything, so only its type is logged
             _log.error("a bug in this program", action="api.failed", error=type(error).__name__)
             response = _failed(500, "a bug in this program; the log has its type under this request's id")
-        response.headers.update({**_HEADERS, "X-Request-ID": request_id})
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)  # the console has its own
+        response.headers["X-Request-ID"] = request_id
         route = request.scope.get("route")
         _log.info(
             "answered",
             action="api.answered",
             method=request.method,
-            path=getattr(route, "path", ""),
+            path=request.scope.get("root_path", "") + getattr(route, "path", ""),
             status=response.status_code,
             ms=round((time.monotonic() - began) * 1000),
         )

@@ -53,7 +53,9 @@ def api(
     extras.need("api", "api")
     need_database(settings)
     from consumer.commands.api.access import Access
+    from consumer.commands.api.app import application
     from consumer.commands.api.health import Health
+    from consumer.commands.api.limit import Limit
     from consumer.commands.api.server import serve
     from consumer.commands.shared.stop import Stop
 
@@ -66,7 +68,12 @@ def api(
     ):
         health.start()
         if not stop():  # a hanging server may have delayed the check for a stop
-            serve(health, access, settings.api.refreshes_per_minute, listener, stop)
+            limit, console = Limit(settings.api.refreshes_per_minute), None
+            if settings.api.console:
+                from consumer.commands.api.console.start import console_of
+
+                console = console_of(settings, rules, access, health, limit, stop)
+            serve(application(health, access, limit, console), listener, stop)
     if stop.by == signal.SIGINT:
         raise typer.Exit(130)
 

@@ -94,6 +94,16 @@ class Health:
             except ServerUnavailable as error:
                 _log.warning("a server is away; calls that need it fail", action="api.waiting", error=str(error))
 
+    def reach_database(self) -> bool:
+        """Whether the database answers.
+
+        Raises:
+            ServerUnavailable: it does not.
+            ConfigError: it refuses the account.
+        """
+        self._database.reach()
+        return True
+
     def close(self) -> None:
         """Close the connections."""
         self._writer.close()

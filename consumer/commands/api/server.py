@@ -8,10 +8,8 @@ from collections.abc import Iterator
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
-from consumer.commands.api.access import Access
-from consumer.commands.api.app import application
-from consumer.commands.api.health import Health
 from consumer.commands.shared.stop import Stop
 
 _log = structlog.get_logger(__name__)
@@ -35,13 +33,13 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter) or self._stop()
 
 
-def serve(health: Health, access: Access, refreshes_per_minute: int, listener: socket.socket, stop: Stop) -> None:
-    """Serve on ``listener`` until ``stop``."""
+def serve(app: FastAPI, listener: socket.socket, stop: Stop) -> None:
+    """Serve ``app`` on ``listener`` until ``stop``."""
     host, port = listener.getsockname()[:2]
     _log.info("serving", action="api.serving", host=host, port=port)
     # The application logs a line for each answer.
     settings = uvicorn.Config(
-        application(health, access, refreshes_per_minute),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -28,7 +28,7 @@ from consumer.commands.shared.options import (
 )
 
 if TYPE_CHECKING:
-    from consumer.commands.shared.explain.run import Asked
+    from consumer.commands.shared.explain.asked import Asked
     from consumer.commands.shared.explain.timeline import Window
 
 _LAST = 5
@@ -67,7 +67,7 @@ def explain(
         database_url=database_url,
     )
     need_database(settings)
-    from consumer.commands.shared.explain.run import Asked
+    from consumer.commands.shared.explain.asked import Asked
 
     rules = rules_of(settings)
     asked = Asked(settings, rules, schemas_of(settings), user_of(user, "USER", rules))

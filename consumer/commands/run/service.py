@@ -12,6 +12,7 @@ import structlog
 from consumer.commands.replay.background import BackgroundRebuild
 from consumer.commands.run.background import every
 from consumer.commands.run.member_reporter import LOOK_S, MemberReporter
+from consumer.commands.run.minute_reporter import MinuteReporter
 from consumer.commands.run.source_watch import watch_source
 from consumer.commands.shared.stop import Stop
 from consumer.errors import ServerUnavailable
@@ -29,6 +30,7 @@ from consumer.pipeline.retry import Reminder, retry, since
 from consumer.settings import extras
 from consumer.settings.sources import Settings
 from consumer.sink import group_databases
+from consumer.sink.minute_store import MinuteStore
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.report_store import ReportStore
 from consumer.source.consumed_topics import say_if_uneven, selected
@@ -85,7 +87,7 @@ def run(settings: Settings, rules: Rules, stop: Stop, worker: int | None = None)
         reporter = MemberReporter(ReportStore(settings.redis, settings.kafka.group_id), observer.figures, worker)
         try:
             retry(sink.reach, sleep=stop.wait, on_wait=log_wait, should_stop=stop)
-            exits.callback(every(LOOK_S, reporter.look, "report", reporter.close))
+            _report(settings, reporter, observer, exits)
             source = retry(connect, sleep=stop.wait, on_wait=log_wait, should_stop=stop)
             retry(letters.reach, sleep=stop.wait, on_wait=log_wait, should_stop=stop)
         except ServerUnavailable:
@@ -159,6 +161,13 @@ def _rebuild(settings: Settings, rules: Rules, tables: TopicTables, exits: ExitS
     rebuild = BackgroundRebuild(settings, rules, tables)
     exits.callback(rebuild.close)
     return rebuild
+
+
+def _report(settings: Settings, reporter: MemberReporter, observer: Metrics, exits: ExitStack) -> None:
+    """Leave this member's figures, and its part of the group's minutes, in Redis, until the end."""
+    exits.callback(every(LOOK_S, reporter.look, "report", reporter.close))
+    minutes = MinuteReporter(MinuteStore(settings.redis, settings.kafka.group_id), observer.figures)
+    exits.callback(every(LOOK_S, minutes.look, "minutes", lambda: None))
 
 
 def _selection(

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from consumer.commands.shared.screen import Screen
     from consumer.commands.shared.status.facts import Limits
     from consumer.commands.shared.status.judgement import Line
-    from consumer.settings.sources import Settings
 
 _PAUSE_S = 2.0
 
@@ -52,11 +51,12 @@ def status(
     )
     from consumer.commands.shared.finding import exit_code
     from consumer.commands.shared.screen import Screen
+    from consumer.commands.shared.status.facts import Limits
     from consumer.commands.shared.status.judgement import judged
     from consumer.commands.shared.status.rounds import Surveys
     from consumer.commands.status.present import json_lines, parts
 
-    surveys, limits, screen = Surveys(settings), _limits(settings), Screen()
+    surveys, limits, screen = Surveys(settings), Limits.of(settings), Screen()
 
     def look() -> tuple[Sequence[Line], int]:
         facts = surveys.facts()
@@ -102,17 +102,3 @@ def _watch(
         show(*look())
         stop.wait(_PAUSE_S)
     raise typer.Exit(130 if stop.by == signal.SIGINT else 0)
-
-
-def _limits(settings: Settings) -> Limits:
-    from consumer import __version__
-    from consumer.commands.shared.status.facts import Limits
-
-    return Limits(
-        __version__,
-        settings.kafka.group_id,
-        settings.kafka.topic_prefix,
-        settings.metrics.ready_silence_s,
-        settings.heartbeat_topics,
-        "url" in settings.connect.model_fields_set,
-    )

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from consumer.commands.api.access import Access, Forbidden, Unauthorized
-from consumer.commands.api.app import Limit
+from consumer.commands.api.limit import Limit
 from consumer.errors import ConfigError
 from consumer.settings.sections import Api
 

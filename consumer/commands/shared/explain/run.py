@@ -7,6 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from consumer.commands.shared.explain.asked import Asked
+from consumer.commands.shared.explain.database_fields import row_of
 from consumer.commands.shared.explain.explanation import UNREADABLE_STREAMS, Explanation
 from consumer.commands.shared.explain.history import Change, GroupProgress, History, trace
 from consumer.commands.shared.explain.sent import Sent, sent_messages
@@ -14,18 +16,14 @@ from consumer.commands.shared.explain.timeline import Step, Timeline, Window, st
 from consumer.commands.shared.explain.topics import records_of, removed, spans_of, with_margins
 from consumer.commands.shared.explain.user_values import ReadValues, user_values
 from consumer.commands.shared.finding import Finding, failure, warning
-from consumer.errors import RecordError
-from consumer.events.avro import Schemas
+from consumer.errors import ConfigError
 from consumer.events.record import Partition
 from consumer.events.value import timestamp
 from consumer.guard.search import NEVER
-from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
 from consumer.observability.progress import Progress
 from consumer.pipeline.letter_state import Choice, Unapplied
 from consumer.pipeline.recovery import EMPTIED, REBUILD
-from consumer.planning.diff import read_image
-from consumer.settings.sources import Settings
 from consumer.sink import group_databases
 from consumer.sink.group_offsets import lost
 from consumer.sink.view import RedisView, StoredUser
@@ -37,22 +35,6 @@ from consumer.source.topic_selection import Selection
 
 _Choose: TypeAlias = Callable[[Sequence[Change]], Sequence[Change]]
 """Which changes are shown, of all changes that were read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked: about which user, and how the servers are reached."""
-
-    settings: Settings
-    rules: Rules
-    schemas: Schemas
-    user: UserId
-
-    @property
-    def table(self) -> UserTable:
-        """The table of the user."""
-        (found,) = (each for each in self.rules.tables if each.user_type == self.user.user_type)
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +65,8 @@ def explain(asked: Asked, window: Window, last: int = 0) -> Explanation:
     """
     found = _read(asked, window, lambda changes: changes[max(0, len(changes) - last) :], is_partial=False)
     stored_user, history, rules = found.stored_user, found.history, found.rules
-    image, lacking, unreadable, problem = _image(asked.settings, asked.user, asked.table)
-    read = ReadValues(stored_user.config, stored_user.portfolio, stored_user.balance, image, lacking)
+    row = row_of(asked.settings, asked.user, asked.table)
+    read = ReadValues(stored_user.config, stored_user.portfolio, stored_user.balance, row.fields, row.lacking)
     return Explanation(
         user=asked.user,
         stored_user=stored_user,
@@ -92,9 +74,9 @@ def explain(asked: Asked, window: Window, last: int = 0) -> Explanation:
         history=history,
         letters=found.letters,
         knows_database=asked.settings.database.url is not None,
-        is_in_database=image is not None or bool(problem),
-        row_problem=problem,
-        unreadable=unreadable,
+        is_in_database=row.exists,
+        row_problem=row.problem,
+        unreadable=row.unreadable,
         is_emptied=found.is_emptied,
         names=rules.names,
         lacking=found.lacking,
@@ -104,14 +86,20 @@ def explain(asked: Asked, window: Window, last: int = 0) -> Explanation:
     )
 
 
-def timeline(asked: Asked, window: Window) -> Timeline:
+def timeline(asked: Asked, window: Window, most: int | None = None) -> Timeline:
     """What happened to the user in ``window``. Only this range of the topics is read, and not the database.
 
+    ``most``: how many records may be read, of all users whose partition is this user's.
+
     Raises:
-        As :func:`explain`.
+        As :func:`explain`; also ConfigError: the range has more records than ``most``.
     """
     found = _read(
-        asked, window, lambda changes: [each for each in changes if window.holds(each.record)], is_partial=True
+        asked,
+        window,
+        lambda changes: [each for each in changes if window.holds(each.record)],
+        is_partial=True,
+        most=most,
     )
     return Timeline(
         user=asked.user,
@@ -142,12 +130,14 @@ def _findings(found: _Read) -> Iterator[Finding]:
         yield warning("redis", f"{UNREADABLE_STREAMS}: {refused}")
 
 
-def _read(asked: Asked, window: Window, choose: _Choose, *, is_partial: bool) -> _Read:
+def _read(asked: Asked, window: Window, choose: _Choose, *, is_partial: bool, most: int | None = None) -> _Read:
     with closing(RedisView(asked.settings.redis)) as view:
-        return _read_with(asked, window, choose, view, is_partial=is_partial)
+        return _read_with(asked, window, choose, view, is_partial=is_partial, most=most)
 
 
-def _read_with(asked: Asked, window: Window, choose: _Choose, view: RedisView, *, is_partial: bool) -> _Read:
+def _read_with(
+    asked: Asked, window: Window, choose: _Choose, view: RedisView, *, is_partial: bool, most: int | None
+) -> _Read:
     settings, rules, schemas, user = asked.settings, asked.rules, asked.schemas, asked.user
     view.run()  # raises if the server is away or refuses
     stored_user = view.stored_user(user, rules)
@@ -155,6 +145,9 @@ def _read_with(asked: Asked, window: Window, choose: _Choose, view: RedisView, *
     rules = replace(rules, databases=selection.databases)
     read = with_margins(window) if is_partial else window
     spans = spans_of(settings.kafka, selection, user, rules, stored_user.guard.versions, read)
+    if most is not None and (size := sum(span.size for span in spans)) > most:
+        text = f"this range has {size:,} records in the user's partitions, more than {most:,}"
+        raise ConfigError("range", text, fix="choose a shorter one")
     with Progress(action="explain.progress", unit="offsets") as progress:
         progress.begin("explain", sum(span.size for span in spans))
         records = records_of(settings.kafka, spans, user, rules, schemas, selection.tables, progress.advance)
@@ -192,28 +185,3 @@ def _lacking(selection: Selection, table: UserTable) -> str:
     if selection.lacking or selection.carrying((table.table,)):
         return selection.lacking
     return f"none of {', '.join(selection.topics)} contains {table.table}"
-
-
-def _image(
-    settings: Settings, user: UserId, table: UserTable
-) -> tuple[Mapping[str, str] | None, frozenset[str], tuple[str, ...], str]:
-    """The database's fields, the fields without a column, the columns that can't be read, and the row's problem.
-
-    The fields are None if the database is not configured, has no such user, or if the row can't be used.
-    """
-    nothing: frozenset[str] = frozenset()
-    if settings.database.url is None:
-        return None, nothing, (), ""
-    from consumer.database.reader import Database
-
-    with closing(Database(settings.database)) as database:
-        found = database.rows(table, user.id - 1, 1)
-    if not found or str(found[0][table.key]) != str(user.id):
-        return None, nothing, (), ""
-    try:
-        fields, unreadable, _ = read_image(found[0], table, {})
-    except RecordError as error:
-        return None, nothing, (), str(error)
-    lacking = {column.field for column in table.columns if column.name not in unreadable} - fields.keys()
-    image = {"id": str(user.id), "user_type": user.user_type, **table.constants, **fields}
-    return image, frozenset(lacking), unreadable, ""

@@ -16,7 +16,7 @@ from consumer.mapping.rules import MESSAGE_FIELDS
 from consumer.planning.decision import Outcome
 from consumer.planning.saved_decision import SavedDecision
 
-_TITLES = {
+TITLES = {
     Kind.OUTCOME: "outcomes",
     Kind.REASON: "reasons of what is not planned",
     Kind.USER: "users",
@@ -87,11 +87,11 @@ def summary(found: Comparison) -> str:
 def _table(found: Comparison, width: int) -> Iterator[str]:
     yield _row("in how many records", ("new", "gone", "other value"), width)
     for kind, group in groupby(found.times(), key=lambda each: each[0].kind):
-        yield _TITLES[kind]
+        yield TITLES[kind]
         for name, members in groupby(group, key=lambda each: each[0].name):
             several = list(members)
             if len(several) == 1 and not several[0][0].detail:
-                yield _row(f"  {name or _TITLES[kind]}", _cells(several[0][1]), width)
+                yield _row(f"  {name or TITLES[kind]}", _cells(several[0][1]), width)
                 continue
             yield f"  {name}"
             for aspect, times in several:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from consumer import __version__
 from consumer.errors import CdcError, ConfigError, ServerError
 from consumer.events.record import Partition
+from consumer.settings.sources import Settings
 from consumer.sink.report_store import Reports
 
 
@@ -102,3 +104,15 @@ class Limits:
     silence_s: float
     heartbeat_topics: Sequence[str]
     has_connect: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """From the settings."""
+        return cls(
+            __version__,
+            settings.kafka.group_id,
+            settings.kafka.topic_prefix,
+            settings.metrics.ready_silence_s,
+            settings.heartbeat_topics,
+            "url" in settings.connect.model_fields_set,
+        )

@@ -41,6 +41,11 @@ class Survey(Generic[_T]):
         # A daemon, so that the program can end while a server hangs.
         threading.Thread(target=self._run, name=self._server, daemon=True).start()
 
+    @property
+    def has_answer(self) -> bool:
+        """Whether nothing is being asked now."""
+        return self._done.is_set()
+
     def answer(self, deadline: float) -> _T | Unknown | None:
         """The answer, if it comes until ``deadline``."""
         if not self._done.wait(max(0.0, deadline - time.monotonic())):

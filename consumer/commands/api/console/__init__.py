@@ -1,0 +1,1 @@
+"""The console: pages for support and for whoever is on call, served beside the health API."""

@@ -1,0 +1,107 @@
+"""What the pages of the console work with, and the checks that every page makes first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, TypeAlias
+
+from fastapi import Depends, Request
+
+from consumer.commands.api.access import Access
+from consumer.commands.api.console.form import CSRF, check_origin, read_form
+from consumer.commands.api.console.letters import Letters
+from consumer.commands.api.console.overview import Overview
+from consumer.commands.api.console.session import LoggedOut, Session, Sessions, id_of
+from consumer.commands.api.health import Health
+from consumer.commands.api.limit import Limit, Limits
+from consumer.commands.shared.finding import Finding
+from consumer.commands.shared.status.rounds import Survey
+from consumer.events.avro import Schemas
+from consumer.mapping.rules import Rules
+from consumer.settings.sources import Settings
+
+_LOGINS_PER_MINUTE = 10
+
+
+class TooMany(Exception):
+    """More requests than allowed; the next one is allowed in ``wait_s`` seconds."""
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__()
+        self.wait_s = wait_s
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Everything that pages need. ``refreshes``: the limit that the API has too. ``stop``: whether to end."""
+
+    settings: Settings
+    rules: Rules
+    schemas: Schemas
+    access: Access
+    health: Health
+    sessions: Sessions
+    overview: Overview
+    checks: Survey[list[Finding]]
+    letters: Letters
+    refreshes: Limit
+    stop: Callable[[], bool]
+    logins: Limits = field(default_factory=lambda: Limits(_LOGINS_PER_MINUTE))
+
+
+def desk_of(request: Request) -> Desk:
+    """The desk of this application."""
+    found = request.app.state.desk
+    assert isinstance(found, Desk)  # noqa: S101  # set when the application was made
+    return found
+
+
+AtDesk: TypeAlias = Annotated[Desk, Depends(desk_of)]
+
+
+def session_of(request: Request, desk: AtDesk) -> Session:
+    """The visitor's session.
+
+    Raises:
+        LoggedOut: there is none.
+        TooMany: it asks for too many pages.
+    """
+    found = desk.sessions.find(id_of(request))
+    if found is None:
+        raise LoggedOut
+    if wait_s := found.pages.wait_s():
+        raise TooMany(wait_s)
+    return found
+
+
+InSession: TypeAlias = Annotated[Session, Depends(session_of)]
+
+
+async def form_of(request: Request, session: InSession) -> Mapping[str, str]:
+    """A form of this session.
+
+    Raises:
+        NotAllowed: it is not of this session.
+        NotAForm: there is none.
+    """
+    check_origin(request)
+    form = await read_form(request)
+    session.check_form(form.get(CSRF, ""))
+    return form
+
+
+Form: TypeAlias = Annotated[Mapping[str, str], Depends(form_of)]
+
+
+def operator_of(session: InSession, form: Form) -> Mapping[str, str]:
+    """A form of this session, of a visitor who may change something.
+
+    Raises:
+        NotAllowed: a viewer.
+    """
+    session.check_role()
+    return form
+
+
+OperatorsForm: TypeAlias = Annotated[Mapping[str, str], Depends(operator_of)]

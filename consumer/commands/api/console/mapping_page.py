@@ -1,0 +1,53 @@
+"""Try a mapping: paste it or choose a file, choose a range, and see what would be decided otherwise."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from consumer.commands.api.console.desk import AtDesk, Form, InSession, TooMany
+from consumer.commands.api.console.page import page
+from consumer.commands.api.console.trial import MOST_RECORDS, trial
+from consumer.errors import ConfigError
+
+router = APIRouter()
+_BEGIN, _END = "1h", "end"
+_one_at_a_time = threading.Lock()
+"""A comparison keeps a core busy, so this process makes one at a time."""
+
+
+@router.get("/mapping")
+def form(request: Request, session: InSession) -> Response:
+    """The form."""
+    told: dict[str, Any] = {
+        "text": "",
+        "begin": _BEGIN,
+        "end": _END,
+        "problem": "",
+        "found": None,
+    }
+    return page(request, "mapping.html", session, most=MOST_RECORDS, **told)
+
+
+@router.post("/mapping")
+def compare(request: Request, desk: AtDesk, session: InSession, form: Form) -> Response:
+    """Compare. It changes nothing, so a viewer may do it too."""
+    text, begin, end = form.get("mapping", ""), form.get("from", "") or _BEGIN, form.get("to", "") or _END
+    told: dict[str, Any] = {
+        "text": text,
+        "begin": begin,
+        "end": end,
+        "problem": "",
+        "found": None,
+    }
+    if not _one_at_a_time.acquire(blocking=False):
+        raise TooMany(5)
+    try:
+        found = trial(desk.settings, desk.rules, desk.schemas, text, begin, end)
+    except ConfigError as error:
+        return page(request, "mapping.html", session, status=400, most=MOST_RECORDS, **told | {"problem": str(error)})
+    finally:
+        _one_at_a_time.release()
+    return page(request, "mapping.html", session, most=MOST_RECORDS, **told | {"found": found})

@@ -1,0 +1,61 @@
+"""The overview, and the events that keep it up to date in the browser."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from consumer.commands.api.console.desk import AtDesk, Desk, InSession, TooMany
+from consumer.commands.api.console.overview import LOOK_S
+from consumer.commands.api.console.page import HEADERS, page, rendered
+from consumer.commands.api.console.session import Session, id_of
+
+router = APIRouter()
+_STREAMS = 6
+_STOP_LOOK_S = 0.5
+
+
+@router.get("/")
+def overview(request: Request, desk: AtDesk, session: InSession) -> Response:
+    """The picture of the flow, charts, members, the last audit."""
+    return page(request, "overview.html", session, **_told(desk))
+
+
+@router.get("/events")
+async def events(request: Request, desk: AtDesk, session: InSession) -> Response:
+    """The overview again and again, until the session ends. These events do not make it last longer."""
+    if session.streams >= _STREAMS:
+        raise TooMany(int(LOOK_S))
+    headers = {**HEADERS, "X-Accel-Buffering": "no"}
+    return StreamingResponse(_stream(desk, session, id_of(request)), 200, headers, media_type="text/event-stream")
+
+
+async def _stream(desk: Desk, session: Session, name: str) -> AsyncIterator[str]:
+    session.streams += 1
+    last = ""
+    try:
+        while not desk.stop():
+            if desk.sessions.find(name, is_seen=False) is None:
+                yield "event: ended\ndata: {}\n\n"
+                return
+            html = await run_in_threadpool(lambda: rendered("_overview.html", **_told(desk)))
+            # An unchanged page is not sent again, but a line that says that the connection lives.
+            yield ": alive\n\n" if html == last else f"event: overview\ndata: {json.dumps({'html': html})}\n\n"
+            last = html
+            for _ in range(int(LOOK_S / _STOP_LOOK_S)):
+                if desk.stop():
+                    return
+                await asyncio.sleep(_STOP_LOOK_S)
+    finally:
+        session.streams -= 1
+
+
+def _told(desk: Desk) -> dict[str, Any]:
+    kafka = desk.settings.kafka
+    return {"seen": desk.overview.look(), "group": kafka.group_id, "prefix": kafka.topic_prefix}

@@ -1,0 +1,46 @@
+"""How many calls a minute are allowed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+
+
+class Limit:
+    """Limits the calls per minute, of all callers together."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._lock = threading.Lock()
+        self._calls: deque[float] = deque()
+
+    def wait_s(self) -> int:
+        """0 if the call is allowed, and count it; else the seconds until the next call is allowed."""
+        with self._lock:
+            now = time.monotonic()
+            while self._calls and now - self._calls[0] >= 60:
+                self._calls.popleft()
+            if len(self._calls) < self._per_minute:
+                self._calls.append(now)
+                return 0
+            return max(1, round(60 - (now - self._calls[0])))
+
+
+class Limits:
+    """A limit for each caller. Of ``most`` callers at once; beyond it, the one that called first is forgotten."""
+
+    def __init__(self, per_minute: int, most: int = 1000) -> None:
+        self._per_minute = per_minute
+        self._most = most
+        self._lock = threading.Lock()
+        self._of: OrderedDict[str, Limit] = OrderedDict()
+
+    def wait_s(self, caller: str) -> int:
+        """As :meth:`Limit.wait_s`, for one caller."""
+        with self._lock:
+            found = self._of.setdefault(caller, Limit(self._per_minute))
+            self._of.move_to_end(caller)
+            if len(self._of) > self._most:
+                self._of.popitem(last=False)
+        return found.wait_s()
