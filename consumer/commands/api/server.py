@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
-
-from consumer.commands.shared.stop import Stop
 
 _log = structlog.get_logger(__name__)
 _LONGEST_STOP_S = 5
@@ -19,7 +17,7 @@ _LONGEST_STOP_S = 5
 class _Server(uvicorn.Server):
     """Ends when ``stop`` is set. uvicorn's own signal handlers are not used."""
 
-    def __init__(self, config: uvicorn.Config, stop: Stop) -> None:
+    def __init__(self, config: uvicorn.Config, stop: Callable[[], bool]) -> None:
         super().__init__(config)
         self._stop = stop
 
@@ -33,7 +31,7 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter) or self._stop()
 
 
-def serve(app: FastAPI, listener: socket.socket, stop: Stop) -> None:
+def serve(app: FastAPI, listener: socket.socket, stop: Callable[[], bool]) -> None:
     """Serve ``app`` on ``listener`` until ``stop``."""
     host, port = listener.getsockname()[:2]
     _log.info("serving", action="api.serving", host=host, port=port)
