@@ -7,9 +7,12 @@ from typing import cast
 from structlog.testing import capture_logs
 
 from consumer.commands.run.member_reporter import MemberReporter
+from consumer.commands.run.minute_reporter import MinuteReporter
 from consumer.errors import ServerError, ServerUnavailable
 from consumer.events.record import Partition
+from consumer.pipeline.minutes import Minute
 from consumer.pipeline.reports import Figures, MemberReport
+from consumer.sink.minute_store import MinuteStore
 from consumer.sink.report_store import ReportStore
 
 REFUSED = ServerError("Redis", "NOPERM this user has no permissions")
@@ -96,3 +99,28 @@ def test_a_redis_that_is_away_is_said_by_others() -> None:
         member.close()
     assert lines == []
     assert store.removed == []
+
+
+class _Minutes:
+    """As much of the store of minutes as a member uses."""
+
+    def __init__(self) -> None:
+        self.error: ServerError | None = None
+        self.added: list[Minute] = []
+
+    def add(self, minute: Minute) -> None:
+        if self.error is not None:
+            raise self.error
+        self.added.append(minute)
+
+
+def test_a_member_adds_to_the_minutes_whatever_redis_answers() -> None:
+    store, clock = _Minutes(), _Clock()
+    member = MinuteReporter(cast(MinuteStore, store), lambda: figures(int(clock.now)), clock)
+    with capture_logs() as lines:
+        for error in (None, ServerUnavailable("Redis", "away"), REFUSED, REFUSED, None):
+            store.error = error
+            member.look()
+            clock.now += 5
+    assert store.added == [Minute(16, 0, 4), Minute(17, 5, 4)]
+    assert [line["action"] for line in lines] == ["minutes.refused"]

@@ -118,7 +118,9 @@ def of_rights(user: str, refused: Sequence[Need], wanted: str) -> Iterator[Findi
         instead, setting = _INSTEAD[need]
         yield warning(subject, f"may not: {need}; {instead}", advice + setting)
     if unreported := [str(need) for need in refused if is_of_reports(need)]:
-        instead = "`cdc-consumer status` lacks the members of the group, or the last audit; everything else works"
+        instead = (
+            "`cdc-consumer status` lacks members or the last audit, or the console its charts; everything else works"
+        )
         yield warning(subject, f"may not: {', '.join(unreported)}; {instead}", advice)
     if not refused:
         yield ok(subject, "has all rights that are needed")
