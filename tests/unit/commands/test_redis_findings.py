@@ -79,7 +79,7 @@ def test_what_an_account_may_not_do_is_named() -> None:
     found, unreported = of_rights("narrow", every, "+hset")
     assert (found.level, unreported.level) == (Level.FAILURE, Level.WARNING)
     assert unreported.found.startswith("may not: HSET cdc:member:g, EXPIRE cdc:member:g, ")
-    assert "`status` lacks" in unreported.found
+    assert "`cdc-consumer status` lacks" in unreported.found
     assert found.found.startswith("may not: PING, HMGET cdc:{live:1}, HSET cdc:{live:1}")
     stops = [need for need in every if not is_of_reports(need)]
     assert found.found.endswith(f" and {len(stops) - 6} more")
