@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pytest
 import redis
@@ -15,6 +16,7 @@ from tests.support.stack.roster import DATABASES, KINDS, REDIS
 from tests.support.stack.stack import Stack
 from tests.support.stack.trading import Trading
 
+_T = TypeVar("_T")
 # Beside those with the mark "stack": folders whose tests start servers of their own.
 WITH_SERVERS = ("redis", "kafka", "secure")
 
@@ -51,8 +53,10 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
         yield running
 
 
-def started(start: Callable[[], Stack]) -> Stack:
-    """A stack. Without a tool it needs: the test is skipped with the command that installs it, but fails in CI."""
+def started(start: Callable[[], _T]) -> _T:
+    """A stack, or another program. Without a tool that it needs, the test is skipped with the command that installs it;
+    in CI it fails.
+    """
     try:
         return start()
     except MissingTool as missing:
