@@ -47,6 +47,10 @@ class Served:
             assert client.post("/login", data={"token": token}).status_code == 303
             yield client
 
+    def said(self) -> str:
+        """The log of the API."""
+        return self.process.said()
+
 
 @dataclass
 class Window:

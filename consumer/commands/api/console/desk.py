@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
 
@@ -21,7 +22,11 @@ from consumer.events.avro import Schemas
 from consumer.mapping.rules import Rules
 from consumer.settings.sources import Settings
 
-_LOGINS_PER_MINUTE = 10
+_REFUSED_PER_MINUTE = 10
+"""So many logins from an address may be refused; then all of them are, also good ones, for a while."""
+
+_SLOW_PAGES = 8
+"""So many pages that ask servers may be made at once; the API needs threads of the same pool."""
 
 
 class TooMany(Exception):
@@ -47,7 +52,8 @@ class Desk:
     letters: Letters
     refreshes: Limit
     stop: Callable[[], bool]
-    logins: Limits = field(default_factory=lambda: Limits(_LOGINS_PER_MINUTE))
+    slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_SLOW_PAGES))
+    refused_logins: Limits = field(default_factory=lambda: Limits(_REFUSED_PER_MINUTE))
 
 
 def desk_of(request: Request) -> Desk:
@@ -76,6 +82,24 @@ def session_of(request: Request, desk: AtDesk) -> Session:
 
 
 InSession: TypeAlias = Annotated[Session, Depends(session_of)]
+
+
+def slot_of(desk: AtDesk, session: InSession) -> Iterator[None]:
+    """Room for a page that asks servers, until it is made.
+
+    Raises:
+        TooMany: many such pages are being made.
+    """
+    if not desk.slots.acquire(blocking=False):
+        raise TooMany(2)
+    try:
+        yield
+    finally:
+        desk.slots.release()
+
+
+InSlot = Depends(slot_of)
+"""For the router of a page that asks servers."""
 
 
 async def form_of(request: Request, session: InSession) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import structlog
 from fastapi import Request, Response
@@ -30,7 +31,8 @@ def said(request: Request, status: int, title: str, text: str, advice: str = "")
 
 def _logged_out(request: Request, error: Exception) -> Response:
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse(f"{BASE}/login", 303, HEADERS)
+        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"{BASE}/login?{urlencode({'next': wanted})}", 303, HEADERS)
     return Response("log in first", 401, HEADERS, media_type="text/plain")
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from typing import Annotated
+
 import structlog
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import RedirectResponse
 
 from consumer.commands.api.access import Forbidden, Unauthorized
@@ -14,32 +17,36 @@ from consumer.commands.api.console.session import clear_cookie, id_of, set_cooki
 
 _log = structlog.get_logger(__name__)
 router = APIRouter()
+_PAGE = re.compile(rf"{BASE}/[A-Za-z0-9/_.-]*(\?[A-Za-z0-9_.~%&=+:@\[\]-]*)?")
 
 
 @router.get("/login")
-def show(request: Request, desk: AtDesk) -> Response:
-    """The form; or the overview, if the visitor has logged in already."""
+def show(request: Request, desk: AtDesk, wanted: Annotated[str, Query(alias="next")] = "") -> Response:
+    """The form; or the page that is wanted, if the visitor has logged in already."""
     if desk.sessions.find(id_of(request), is_seen=False) is not None:
-        return RedirectResponse(f"{BASE}/", 303, HEADERS)
-    return page(request, "login.html", problem="")
+        return RedirectResponse(_allowed(wanted), 303, HEADERS)
+    return page(request, "login.html", problem="", wanted=_allowed(wanted))
 
 
 @router.post("/login")
 async def log_in(request: Request, desk: AtDesk) -> Response:
     """Open a session. A session that the browser had before ends, so that its id can't be planted."""
     form = await read_form(request)
-    if wait_s := desk.logins.wait_s(request.client.host if request.client is not None else ""):
+    refused = desk.refused_logins.of(request.client.host if request.client is not None else "")
+    if wait_s := refused.ask_s():
         raise TooMany(wait_s)
     try:
         visitor = desk.access.visitor(form.get("token", "").strip())
     except (Unauthorized, Forbidden) as error:
+        refused.wait_s()
         is_known = isinstance(error, Forbidden)
         _log.warning("a login was refused", action="console.login_refused", error=type(error).__name__)
         problem = "This token has no role here." if is_known else "This is not a valid token."
-        return page(request, "login.html", status=403 if is_known else 401, problem=problem)
+        status = 403 if is_known else 401
+        return page(request, "login.html", status=status, problem=problem, wanted=_allowed(form.get("next", "")))
     desk.sessions.close(id_of(request))
     _log.info("logged in", action="console.login", who=visitor.name, role=str(visitor.role))
-    response = RedirectResponse(f"{BASE}/", 303, HEADERS)
+    response = RedirectResponse(_allowed(form.get("next", "")), 303, HEADERS)
     set_cookie(response, request, desk.sessions.open(visitor))
     return response
 
@@ -52,3 +59,8 @@ def log_out(request: Request, desk: AtDesk, session: InSession, form: Form) -> R
     response = RedirectResponse(f"{BASE}/login", 303, HEADERS)
     clear_cookie(response, request)
     return response
+
+
+def _allowed(wanted: str) -> str:
+    """The page to open after the login: one of this console, else the overview."""
+    return wanted if _PAGE.fullmatch(wanted) else f"{BASE}/"

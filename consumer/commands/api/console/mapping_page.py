@@ -7,12 +7,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from consumer.commands.api.console.desk import AtDesk, Form, InSession, TooMany
+from consumer.commands.api.console.desk import AtDesk, Form, InSession, InSlot, TooMany
 from consumer.commands.api.console.page import page
 from consumer.commands.api.console.trial import MOST_RECORDS, trial
 from consumer.errors import ConfigError
 
-router = APIRouter()
+router = APIRouter(dependencies=[InSlot])
 _BEGIN, _END = "1h", "end"
 _one_at_a_time = threading.Lock()
 """A comparison keeps a core busy, so this process makes one at a time."""

@@ -10,7 +10,7 @@ import structlog
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import RedirectResponse
 
-from consumer.commands.api.console.desk import AtDesk, Desk, InSession, OperatorsForm, TooMany
+from consumer.commands.api.console.desk import AtDesk, Desk, InSession, InSlot, OperatorsForm, TooMany
 from consumer.commands.api.console.page import BASE, HEADERS, page
 from consumer.commands.shared.explain.asked import Asked
 from consumer.commands.shared.explain.explanation import Explanation
@@ -25,7 +25,7 @@ from consumer.mapping.keys import UserId, render
 from consumer.source.bounds import check_order
 
 _log = structlog.get_logger(__name__)
-router = APIRouter()
+router = APIRouter(dependencies=[InSlot])
 _MOST_RECORDS = 500_000
 _PAGE = 50
 _LONGEST = 40

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from urllib.parse import quote
 
+import httpx
 import jwt
 import pytest
 from starlette.routing import BaseRoute, Route
@@ -21,6 +26,7 @@ from consumer.commands.api.console import (
     overview_page,
     user_page,
 )
+from consumer.commands.api.health import UnknownUser
 from consumer.errors import ConfigError
 from consumer.settings.sections import Api
 from tests.unit.commands.console.desk import PASSWORD, TOKEN, VIEWER, Console, csrf_of, log_in, made
@@ -56,7 +62,8 @@ def test_no_page_without_login(console: Console) -> None:
     with console.browser() as client:
         for path in pages:
             answer = client.get(path)
-            assert (answer.status_code, answer.headers["location"]) == (303, "/console/login"), path
+            expected = f"/console/login?next={quote(path, safe='')}"
+            assert (answer.status_code, answer.headers["location"]) == (303, expected), path
             answer = client.get(path, headers={"Accept": "*/*"})
             assert (answer.status_code, answer.text) == (401, "log in first"), path
     assert console.overview.looks == 0
@@ -100,8 +107,9 @@ def test_a_wrong_token_opens_nothing(console: Console, token: str) -> None:
     assert not token or token not in json.dumps([line for line in lines if line["action"] != "api.answered"])
 
 
-def test_logins_are_limited(console: Console) -> None:
+def test_refused_logins_are_limited(console: Console) -> None:
     with console.browser() as client:
+        assert {log_in(client, TOKEN).status_code for _ in range(11)} == {303}
         codes = [log_in(client, "wrong").status_code for _ in range(11)]
         assert codes == [401] * 10 + [429]
         refused = log_in(client, TOKEN)
@@ -140,6 +148,28 @@ def test_a_login_ends_the_session_before(console: Console) -> None:
         log_in(client, TOKEN)
         assert client.get("/console/mapping").status_code == 200
         assert other.get("/console/mapping").status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("wanted", "opened"),
+    [
+        ("/console/user?user=live%3A7", "/console/user?user=live%3A7"),
+        ("https://evil.example/console/", "/console/"),
+        ("//evil.example", "/console/"),
+        ("/console/\\evil", "/console/"),
+        ("/console/x\r\nSet-Cookie: a=b", "/console/"),
+        ("/api/redis-health/status", "/console/"),
+        ("javascript:alert(1)", "/console/"),
+        ("", "/console/"),
+    ],
+)
+def test_a_login_opens_the_page_that_was_wanted_if_it_is_one(console: Console, wanted: str, opened: str) -> None:
+    with console.browser() as client:
+        assert f'name="next" value="{opened}"' in client.get("/console/login", params={"next": wanted}).text
+        answer = client.post("/console/login", data={"token": TOKEN, "next": wanted})
+        assert (answer.status_code, answer.headers["location"]) == (303, opened)
+        again = client.get("/console/login", params={"next": wanted})
+        assert (again.status_code, again.headers["location"]) == (303, opened)
 
 
 def test_with_tls_the_cookie_is_for_tls_alone(console: Console) -> None:
@@ -273,6 +303,51 @@ def test_a_bug_is_said_without_its_text(console: Console) -> None:
     assert answer.status_code == 500
     assert "This is a bug" in answer.text
     assert PASSWORD not in answer.text
+
+
+def test_only_so_many_slow_pages_at_once(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that threads are left for the API, also while a server hangs."""
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def slow(*_: object) -> None:
+        begun.release()
+        go_on.wait(30)
+        raise UnknownUser
+
+    monkeypatch.setattr("consumer.commands.api.console.user_page.present_values", slow)
+    with console.browser(TOKEN) as client, ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(client.get, "/console/user?user=live:1") for _ in range(8)]
+        for _ in waiting:
+            assert begun.acquire(timeout=30)
+        assert client.get("/console/user?user=live:1").status_code == 429
+        assert client.get("/console/").status_code == 200
+        go_on.set()
+        assert {each.result().status_code for each in waiting} == {404}
+        assert client.get("/console/user?user=live:1").status_code == 404
+
+
+def test_a_stream_that_the_browser_leaves_ends(console: Console) -> None:
+    with console.browser(TOKEN) as client:
+        for _ in range(20):  # more than may be open at once
+            deadline = time.monotonic() + 30
+            while (code := _opened(client)) == 429:
+                assert time.monotonic() < deadline, "streams that were left stay open"
+                time.sleep(0.2)
+            assert code == 200
+
+
+def _opened(client: httpx.Client) -> int:
+    with client.stream("GET", "/console/events") as stream:
+        if stream.status_code == 200:
+            next(stream.iter_lines())
+        return stream.status_code
+
+
+def test_only_so_many_streams_at_once(console: Console) -> None:
+    with console.browser(TOKEN) as client, ExitStack() as exits:
+        for _ in range(6):
+            next(exits.enter_context(client.stream("GET", "/console/events")).iter_lines())
+        assert exits.enter_context(client.stream("GET", "/console/events")).status_code == 429
 
 
 def test_forms_are_limited_in_size(console: Console) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -13,7 +15,7 @@ import pytest
 from consumer.commands.api.access import Role, Visitor
 from consumer.commands.api.console.chart import chart
 from consumer.commands.api.console.flow import database_finding
-from consumer.commands.api.console.overview import charts
+from consumer.commands.api.console.overview import Overview, Seen, charts
 from consumer.commands.api.console.page import rendered
 from consumer.commands.api.console.session import Session
 from consumer.commands.api.console.user_page import Key
@@ -30,9 +32,10 @@ from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
 from consumer.pipeline.letter_state import Letter, LetterResult, Outcome, Unapplied
 from consumer.pipeline.minutes import Minute, MinuteCounter
+from consumer.settings.sources import Settings
 from consumer.sink.view import StoredUser
 from tests.unit.commands.console.desk import TOKEN, csrf_of, made
-from tests.unit.commands.console.seen import EVIL, NOW, facts, look
+from tests.unit.commands.console.seen import EVIL, LIMITS, NOW, SEEN, facts, look
 
 SESSION = Session(Visitor("ann", Role.OPERATOR), 0.0, 0.0)
 PLACE = Place("trading.trading.live_users", 0, 41)
@@ -250,3 +253,27 @@ def test_the_events_show_the_overview_and_end_with_the_session() -> None:
             assert "data-box" in next(lines)
             client.post("/console/logout", data={"csrf": token})
             assert "event: ended" in list(lines)
+
+
+def test_the_servers_are_asked_once_for_all_who_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    overview, asked, go_on = Overview(Settings(), LIMITS, None), threading.Semaphore(0), threading.Event()
+
+    def ask(_: Overview) -> Seen:
+        asked.release()
+        go_on.wait(30)
+        return SEEN
+
+    monkeypatch.setattr(Overview, "_ask", ask)
+    with ThreadPoolExecutor(20) as pool:
+        looks = [pool.submit(overview.look) for _ in range(20)]
+        assert asked.acquire(timeout=30)
+        go_on.set()
+        assert all(each.result() is SEEN for each in looks)
+        assert not asked.acquire(blocking=False)
+        monkeypatch.setattr("consumer.commands.api.console.overview.LOOK_S", 0.0)
+        go_on.clear()
+        late = pool.submit(overview.look)
+        assert asked.acquire(timeout=30)
+        assert overview.look() is SEEN  # what was known before, at once
+        go_on.set()
+        assert late.result() is SEEN
