@@ -19,11 +19,13 @@ from consumer.commands.api.console.overview import Overview, Seen, charts
 from consumer.commands.api.console.page import rendered
 from consumer.commands.api.console.session import Session
 from consumer.commands.api.console.user_page import Key
-from consumer.commands.shared.explain.explanation import Explanation
-from consumer.commands.shared.explain.history import History
+from consumer.commands.shared.explain.explanation import Explanation, Timeline
+from consumer.commands.shared.explain.history import ChangeOutcome, History
+from consumer.commands.shared.explain.line import fields, result
+from consumer.commands.shared.explain.timeline import Message, SentMessage, Step, Window
 from consumer.commands.shared.explain.user_values import Note, UserValues, Value
 from consumer.commands.shared.explain.written_values import Written
-from consumer.commands.shared.finding import Level
+from consumer.commands.shared.finding import Level, failure
 from consumer.commands.shared.status.facts import Unknown
 from consumer.errors import Place
 from consumer.events.record import SourceRecord
@@ -32,6 +34,7 @@ from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
 from consumer.pipeline.letter_state import Letter, LetterResult, Outcome, Unapplied
 from consumer.pipeline.minutes import Minute, MinuteCounter
+from consumer.planning.diff import Change, Diff
 from consumer.settings.sources import Settings
 from consumer.sink.view import StoredUser
 from tests.unit.commands.console.desk import TOKEN, csrf_of, made
@@ -106,6 +109,32 @@ def test_values_of_a_user_are_no_markup() -> None:
     markup(text)
     assert EVIL not in text
     assert "differs" in text
+
+
+def test_a_timeline_is_no_markup() -> None:
+    step = Step(
+        place=Place(EVIL, 0, 1),
+        written_ms=NOW,
+        committed_ms=NOW - 5,
+        table=EVIL,
+        operation=EVIL,
+        outcome=ChangeOutcome.DEAD,
+        differences=Diff({EVIL: Change(EVIL, EVIL)}, (EVIL,)),
+        rules=(EVIL,),
+        messages=(Message(EVIL, SentMessage(EVIL, NOW, 2)), Message(EVIL)),
+        event_id=EVIL,
+        why=EVIL,
+    )
+    found = Timeline(UserId("live", 7), EVIL, Window(), (step,), (failure(EVIL, EVIL, EVIL),), has_streams=True)
+    lines = [(step, result(step), Level.FAILURE, fields(step))]
+    told = {"text": EVIL, "begin": EVIL, "end": EVIL, "problem": "", "number": 2, "pages": 3}
+    text = rendered("timeline.html", SESSION, found=found, lines=lines, **told)
+    markup(text)
+    assert EVIL not in text
+    assert "to 2 subscribers" in text
+    text = rendered("timeline.html", SESSION, found=None, lines=[], **told | {"problem": EVIL})
+    markup(text)
+    assert EVIL not in text
 
 
 def test_a_letter_is_no_markup() -> None:

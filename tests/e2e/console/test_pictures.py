@@ -1,0 +1,83 @@
+"""The pictures of docs/console.md, from the demo's kind of data. ``UPDATE_PICTURES=1`` writes them anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from kafka import KafkaProducer
+from playwright.sync_api import Browser, expect
+
+from tests.docs.markdown import PROJECT
+from tests.e2e.console.conftest import Served, Window, window_of
+from tests.e2e.process import command
+from tests.support.redis_view import eventually
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.one_redis]
+
+SHOWN = PROJECT / "docs" / "console"
+NAMES = ("overview", "user", "letters", "check", "mapping")
+SIZE = (1180, 1000)
+MAPPING = 'extends = "reference"\nbalance_ttl_s = 600\n'
+
+
+@pytest.fixture(scope="module")
+def demo(served: Served) -> Served:
+    """Users, changes, a value that another program changed, a record that nobody can read, and an audit."""
+    trading, client = served.trading, served.redis
+    for number, name in ((7, "Rhea"), (123, "Ilya"), (124, "Mina")):
+        trading.insert("live_users", id=number, name=name, wallet_balance="1500.00", group="Standard", leverage=100)
+    eventually(lambda: client.exists("user:{live:124}:config"), 60)
+    trading.update("live_users", 7, wallet_balance="11500.50")
+    trading.update("live_users", 7, group="VIP")
+    trading.update("live_users", 123, leverage=200)
+    eventually(lambda: client.hget("user:{live:123}:config", "leverage") == "200", 60)
+    client.hset("user:{live:123}:config", "leverage", "100")
+    environment = {
+        **served.followed.kafka,
+        "CDC_DATABASE__URL": served.stack.mysql.url,
+        "CDC_REDIS__URL": served.stack.redis.url,
+    }
+    assert command(environment, "audit").returncode == 1  # it has found live:123
+    producer = KafkaProducer(bootstrap_servers=served.stack.kafka.bootstrap_servers, acks="all")
+    key = json.dumps({"id": 124}, separators=(",", ":")).encode()
+    producer.send(served.followed.registration.topic("live_users"), key=key, value=b"{broken").get(10)
+    producer.close()
+    listed = ("dead-letters", "list", "--json")
+    eventually(lambda: "live:124" in command(dict(served.followed.kafka), *listed).stdout, 60)
+    return served
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_picture_of_each_page(browser: Browser, demo: Served, scheme: str, tmp_path: Path) -> None:
+    folder = SHOWN if os.environ.get("UPDATE_PICTURES") else tmp_path
+    with window_of(browser, demo, SIZE, scheme) as window:
+        window.log_in()
+        page = window.page
+        expect(page.locator('[data-box="Connector"]')).to_have_attribute("data-level", "ok", timeout=20_000)
+        expect(page.get_by_role("img", name=re.compile("Records a minute"))).to_be_visible(timeout=180_000)
+        take(window, folder, "overview", scheme)
+        window.open("/user?user=live:123")
+        expect(page.locator("[data-load]")).to_contain_text("leverage 100 → 200", timeout=30_000)
+        take(window, folder, "user", scheme)
+        window.open("/letters")
+        take(window, folder, "letters", scheme)
+        window.open("/check")
+        expect(page.get_by_text("redis persistence").first).to_be_visible(timeout=60_000)
+        take(window, folder, "check", scheme)
+        window.open("/mapping")
+        page.get_by_label("The mapping, as TOML").fill(MAPPING)
+        page.get_by_role("button", name="Compare").click()
+        expect(page.get_by_role("heading", name="Result")).to_be_visible(timeout=60_000)
+        take(window, folder, "mapping", scheme)
+    assert sorted(each.name for each in folder.glob(f"*-{scheme}.png")) == sorted(
+        f"{name}-{scheme}.png" for name in NAMES
+    )
+
+
+def take(window: Window, folder: Path, name: str, scheme: str) -> None:
+    folder.mkdir(exist_ok=True)
+    window.page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)
