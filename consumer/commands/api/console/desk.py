@@ -84,6 +84,21 @@ def session_of(request: Request, desk: AtDesk) -> Session:
 InSession: TypeAlias = Annotated[Session, Depends(session_of)]
 
 
+def onlooker_of(request: Request, desk: AtDesk) -> Session:
+    """The session of a browser that asks for events by itself: nobody has opened a page.
+
+    Raises:
+        LoggedOut: there is none.
+    """
+    found = desk.sessions.find(id_of(request), is_seen=False)
+    if found is None:
+        raise LoggedOut
+    return found
+
+
+Onlooker: TypeAlias = Annotated[Session, Depends(onlooker_of)]
+
+
 def slot_of(desk: AtDesk, session: InSession) -> Iterator[None]:
     """Room for a page that asks servers, until it is made.
 

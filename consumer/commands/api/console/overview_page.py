@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from consumer.commands.api.console.desk import AtDesk, Desk, InSession, TooMany
+from consumer.commands.api.console.desk import AtDesk, Desk, InSession, Onlooker, TooMany
 from consumer.commands.api.console.overview import LOOK_S
 from consumer.commands.api.console.page import HEADERS, page, rendered
 from consumer.commands.api.console.session import Session, id_of
@@ -28,7 +28,7 @@ def overview(request: Request, desk: AtDesk, session: InSession) -> Response:
 
 
 @router.get("/events")
-async def events(request: Request, desk: AtDesk, session: InSession) -> Response:
+async def events(request: Request, desk: AtDesk, session: Onlooker) -> Response:
     """The overview again and again, until the session ends. These events do not make it last longer."""
     if session.streams >= _STREAMS:
         raise TooMany(int(LOOK_S))

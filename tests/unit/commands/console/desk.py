@@ -120,7 +120,7 @@ def made(**api: object) -> Iterator[Console]:
         refreshes=limit,
         stop=lambda: stops[0],
     )
-    app = application(cast(Health, health), access, limit, console(desk))
+    app = application(cast(Health, health), access, limit, console(desk) if settings.api.console else None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, args=(app, listener, lambda: stops[0]))
         thread.start()

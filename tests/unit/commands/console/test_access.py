@@ -134,6 +134,14 @@ def test_a_session_ends_when_idle(console: Console) -> None:
         assert client.get("/console/mapping").status_code == 303
 
 
+def test_events_do_not_make_a_session_last_longer(console: Console) -> None:
+    with console.browser(TOKEN) as client:
+        for _ in range(3):
+            console.clock.now += 900
+            code = _opened(client)
+        assert code == 401
+
+
 def test_a_session_ends_after_twelve_hours_however_busy_it_is(console: Console) -> None:
     with console.browser(TOKEN) as client:
         for _ in range(12 * 3):
@@ -279,6 +287,13 @@ def test_every_answer_has_the_headers(console: Console) -> None:
         assert each.headers["x-request-id"]
 
 
+def test_a_setting_turns_it_off() -> None:
+    with made(console=False) as console, console.browser() as client:
+        for path in ("/console", "/console/", "/console/login", "/console/static/console.js"):
+            assert client.get(path).json() == {"success": False, "message": "Not Found", "data": {}}, path
+        assert client.get("/api/redis-health/cluster-info").status_code == 401
+
+
 def test_the_api_keeps_its_own_policy(console: Console) -> None:
     with console.browser() as client:
         answer = client.get("/api/redis-health/status")
@@ -337,7 +352,7 @@ def test_a_stream_that_the_browser_leaves_ends(console: Console) -> None:
 
 
 def _opened(client: httpx.Client) -> int:
-    with client.stream("GET", "/console/events") as stream:
+    with client.stream("GET", "/console/events", headers={"Accept": "text/event-stream"}) as stream:
         if stream.status_code == 200:
             next(stream.iter_lines())
         return stream.status_code
@@ -345,8 +360,8 @@ def _opened(client: httpx.Client) -> int:
 
 def test_only_so_many_streams_at_once(console: Console) -> None:
     with console.browser(TOKEN) as client, ExitStack() as exits:
-        for _ in range(6):
-            next(exits.enter_context(client.stream("GET", "/console/events")).iter_lines())
+        lines = [exits.enter_context(client.stream("GET", "/console/events")).iter_lines() for _ in range(6)]
+        assert {next(each) for each in lines} == {"event: overview"}
         assert exits.enter_context(client.stream("GET", "/console/events")).status_code == 429
 
 

@@ -220,6 +220,15 @@ def test_a_user_whose_values_agree_is_said_to_agree() -> None:
     assert "Refresh from" not in rendered("user.html", viewer, known=found, keys=keys, **told)
 
 
+def test_users_of_several_types_are_offered() -> None:
+    told = {"text": "7", "begin": "1h", "end": "end", "problem": "", "known": None}
+    text = rendered("user.html", SESSION, several=[("live:7", False), ("demo:7", False)], **told)
+    assert "There are several users with this number" in text
+    assert 'href="/console/user?user=demo%3A7"' in text
+    text = rendered("user.html", SESSION, several=[("live:7", True), ("demo:7", True)], **told)
+    assert "There is no user with this number" in text
+
+
 def test_a_chart_has_gaps_where_nothing_is_known() -> None:
     found = chart("Lag", "records", [0, 3, None, 7, None])
     assert found.top == 10
