@@ -115,11 +115,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def served(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("console")
+    mapping = folder / "mapping.toml"
+    mapping.write_text('extends = "reference"\n[streams]\n')  # so that it is known what was sent
     with stack.redis.connect() as client, stack.mysql.connect(stack.mysql.logins.app) as connection:
         clear(client)
-        with following(stack, folder, stack.redis.url) as followed:
+        with following(stack, folder, stack.redis.url, CDC_MAPPING=str(mapping)) as followed:
             environment = {
                 **followed.kafka,
+                "CDC_MAPPING": str(mapping),
                 "CDC_DATABASE__URL": stack.mysql.url,
                 "CDC_REDIS__URL": stack.redis.url,
                 "CDC_CONNECT__URL": stack.connect.url,

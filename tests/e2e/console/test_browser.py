@@ -24,7 +24,7 @@ USER, SPOILT, POISONED, MARKUP, LOST = 701, 702, 703, 704, 705
 EVIL = "<img src=x onerror=alert(1)>"
 EMAIL, PASSWORD = "mark-9f1c@example.org", "pw-9f1c-hash"
 PAGES = ("/", "/user", f"/user?user=live:{USER}", f"/user/timeline?user=live:{USER}", "/letters", "/check", "/mapping")
-OTHER_TTL = 'extends = "reference"\nbalance_ttl_s = 600\n'
+OTHER_TTL = 'extends = "reference"\nbalance_ttl_s = 600\n[streams]\n'
 
 
 def config(user_id: int) -> str:
@@ -105,7 +105,7 @@ def test_a_user_that_differs_is_marked_and_a_refresh_corrects_it(window: Window,
     expect(row.get_by_role("cell").nth(1)).to_have_text("999")
     expect(page.get_by_text("not as in the database: leverage")).to_be_visible()
     expect(page.locator("[data-load]")).to_contain_text("live_users insert: applied", timeout=30_000)
-    expect(page.locator("[data-load]")).to_contain_text("user_updates")
+    expect(page.locator("[data-load]")).to_contain_text(re.compile(r"user_updates\s+sent .* to \d+ subscriber"))
     page.get_by_role("link", name="Refresh from the database").click()
     assert served.redis.hget(config(USER), "leverage") == "999"
     page.get_by_role("button", name=f"Refresh live:{USER}").click()

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.one_redis]
 SHOWN = PROJECT / "docs" / "console"
 NAMES = ("overview", "user", "letters", "check", "mapping")
 SIZE = (1180, 1000)
-MAPPING = 'extends = "reference"\nbalance_ttl_s = 600\n'
+MAPPING = 'extends = "reference"\nbalance_ttl_s = 600\n[streams]\n'
 
 
 @pytest.fixture(scope="module")

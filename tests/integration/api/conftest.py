@@ -64,8 +64,8 @@ class Followed:
 
 
 @contextmanager
-def following(stack: Stack, folder: Path, redis_url: str) -> Iterator[Followed]:
-    """A connector and a consumer of their own."""
+def following(stack: Stack, folder: Path, redis_url: str, **environment: str) -> Iterator[Followed]:
+    """A connector and a consumer of their own. ``environment``: more settings of the consumer."""
     prefix = f"t{secrets.token_hex(4)}"
     kafka = {
         "CDC_KAFKA__BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
@@ -77,7 +77,7 @@ def following(stack: Stack, folder: Path, redis_url: str) -> Iterator[Followed]:
         tables.clear()
         for table in ("live_users", "demo_users"):  # a topic is made with its first record
             tables.insert(table, id=WITNESS)
-    own = {"CDC_REDIS__URL": redis_url, "CDC_METRICS__PORT": "0", "CDC_KAFKA__COMMIT_INTERVAL_MS": "50"}
+    own = {"CDC_REDIS__URL": redis_url, "CDC_METRICS__PORT": "0", "CDC_KAFKA__COMMIT_INTERVAL_MS": "50", **environment}
     with (
         registered(stack, stack.mysql, prefix, CDC_PARTITIONS="1") as registration,
         running({**kafka, **own}, folder / "consumer.log") as consumer,
