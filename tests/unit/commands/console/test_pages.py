@@ -19,10 +19,11 @@ from consumer.commands.api.console.overview import Overview, Seen, charts
 from consumer.commands.api.console.page import rendered
 from consumer.commands.api.console.session import Session
 from consumer.commands.api.console.user_page import Key
-from consumer.commands.shared.explain.explanation import Explanation, Timeline
-from consumer.commands.shared.explain.history import ChangeOutcome, History
-from consumer.commands.shared.explain.line import fields, result
-from consumer.commands.shared.explain.timeline import Message, SentMessage, Step, Window
+from consumer.commands.shared.explain.explanation import Explanation
+from consumer.commands.shared.explain.history import History
+from consumer.commands.shared.explain.line import fields
+from consumer.commands.shared.explain.outcome import ChangeOutcome
+from consumer.commands.shared.explain.timeline import Message, SentMessage, Step, Timeline, Window
 from consumer.commands.shared.explain.user_values import Note, UserValues, Value
 from consumer.commands.shared.explain.written_values import Written
 from consumer.commands.shared.finding import Level, failure
@@ -126,7 +127,7 @@ def test_a_timeline_is_no_markup() -> None:
         why=EVIL,
     )
     found = Timeline(UserId("live", 7), EVIL, Window(), (step,), (failure(EVIL, EVIL, EVIL),), has_streams=True)
-    lines = [(step, result(step), Level.FAILURE, fields(step))]
+    lines = [(step, fields(step))]
     told = {"text": EVIL, "begin": EVIL, "end": EVIL, "problem": "", "number": 2, "pages": 3}
     text = rendered("timeline.html", SESSION, found=found, lines=lines, **told)
     markup(text)
