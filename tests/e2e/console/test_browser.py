@@ -9,10 +9,13 @@ import time
 from urllib.parse import quote
 
 import pytest
+import tomli_w
 from axe_playwright_python.sync_playwright import Axe
 from kafka import KafkaProducer
 from playwright.sync_api import Browser, expect
 
+from consumer.mapping.file import plain
+from consumer.mapping.reference import reference
 from tests.e2e.console.conftest import NARROW, VIEWER, WIDE, Served, Window, window_of
 from tests.e2e.process import command
 from tests.integration.api.conftest import TOKEN, WITNESS
@@ -168,16 +171,19 @@ def test_a_mapping_is_compared_and_shows_no_value(window: Window, served: Served
 
 
 def test_a_mapping_that_names_a_hidden_column_shows_nothing_of_it(served: Served) -> None:
-    added(served, USER, wallet_balance="5000.50")
-    column = 'columns = [{ name = "email", kind = "text" }, { name = "password", kind = "text" }]'
-    text = f'extends = "reference"\n[[tables]]\ntable = "live_users"\nuser_type = "live"\n{column}\n'
+    added(served, USER, wallet_balance="5000.50", created_at="2001-02-03 04:05:06")
+    tried = plain(reference())
+    for table in tried["tables"]:
+        table["columns"].append({"name": "created_at", "kind": "time"})
     with served.reader(VIEWER) as client:
-        form = client.get("/mapping").text
-        csrf = form.partition('name="csrf" value="')[2].partition('"')[0]
-        answer = client.post("/mapping", data={"csrf": csrf, "mapping": text, "from": "10m", "to": "end"})
-    assert answer.status_code in (200, 400)
-    assert EMAIL not in answer.text
-    assert PASSWORD not in answer.text
+        csrf = client.get("/mapping").text.partition('name="csrf" value="')[2].partition('"')[0]
+        form = {"csrf": csrf, "mapping": tomli_w.dumps(tried), "from": "10m", "to": "end"}
+        answer = client.post("/mapping", data=form)
+    assert answer.status_code == 200
+    assert "<td>created_at</td>" in answer.text
+    assert "updated_fields.created_at" in answer.text
+    for hidden in ("2001-02-03", "981173106", "5000.50", f"live:{USER}"):
+        assert hidden not in answer.text
 
 
 def test_markup_in_a_users_row_is_text(window: Window, served: Served) -> None:
