@@ -46,7 +46,7 @@ def test_whoever_reads_the_database_may_be_told_where() -> None:
 
 
 def test_whoever_asks_kafka_connect_may_be_told_where() -> None:
-    asking = {"check", "connect apply", "connect diff", "connect status", "connect watch", "status"}
+    asking = {"api", "check", "connect apply", "connect diff", "connect status", "connect watch", "status"}
     assert {each.command for each in ALL if each.name == "--connect-url"} == asking
 
 

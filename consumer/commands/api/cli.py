@@ -1,4 +1,4 @@
-"""``cdc-consumer api``: the health API, until SIGTERM."""
+"""``cdc-consumer api``: the health API and the console, until SIGTERM."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from consumer.commands.shared.options import (
     Brokers,
     ConfigFile,
+    ConnectUrl,
     DatabaseUrl,
     Group,
     MappingFile,
@@ -34,10 +35,11 @@ def api(
     group_id: Group = None,
     redis_url: RedisUrl = None,
     database_url: DatabaseUrl = None,
+    connect_url: ConnectUrl = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
-    """Serve the health API: is Redis right for a user, and correct it."""
+    """Serve the health API, which says whether Redis is right for a user and corrects it, and the console."""
     settings = settings_of(
         config_file,
         mapping_file,
@@ -47,6 +49,7 @@ def api(
         group=group_id,
         redis_url=redis_url,
         database_url=database_url,
+        connect_url=connect_url,
         api={"host": host, "port": port},
     )
     rules = rules_of(settings)

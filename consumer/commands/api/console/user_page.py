@@ -88,7 +88,7 @@ def history(
         found = _timeline(desk, user, begin, to)
     except ConfigError as error:
         problem = f"{error.field}: {error.problem}; {error.fix or error.allowed}"
-        return page(request, template, session, status=400, **told | {"problem": problem})
+        return page(request, template, session, status=200 if part else 400, **told | {"problem": problem})
     steps = found.steps[::-1]
     shown = steps[(number - 1) * _PAGE : number * _PAGE]
     lines = [(each, fields(each)) for each in shown]
