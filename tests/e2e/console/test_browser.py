@@ -108,7 +108,7 @@ def test_a_user_that_differs_is_marked_and_a_refresh_corrects_it(window: Window,
     expect(row.get_by_role("cell").nth(1)).to_have_text("999")
     expect(page.get_by_text("not as in the database: leverage")).to_be_visible()
     expect(page.locator("[data-load]")).to_contain_text("live_users insert: applied", timeout=30_000)
-    expect(page.locator("[data-load]")).to_contain_text(re.compile(r"user_updates\s+sent .* to \d+ subscriber"))
+    expect(page.locator("[data-load]")).to_contain_text(re.compile(r"user_updates\s+sent [^)]*\)\s+to \d+ subscriber"))
     page.get_by_role("link", name="Refresh from the database").click()
     assert served.redis.hget(config(USER), "leverage") == "999"
     page.get_by_role("button", name=f"Refresh live:{USER}").click()

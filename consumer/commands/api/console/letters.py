@@ -55,7 +55,10 @@ class Letters:
             wanted = Place.from_text(place)
         except ValueError as error:
             raise ConfigError("place", f"{place!r} {error}", allowed="a place from the list") from None
-        found = next((each for each in self.states().open() if each.place == wanted), None)
+        found = _at(self.states(), wanted)
+        if found is None:  # it may be newer than what is kept
+            self.forget()
+            found = _at(self.states(), wanted)
         if found is None:
             raise ConfigError("place", f"{wanted} is not an open record: it was handled", fix="see the list")
         return found
@@ -94,3 +97,7 @@ class Letters:
             return self._rules
         found = selected(self._settings, self._rules, self._schemas, group_databases.load)
         return replace(self._rules, databases=found.databases)
+
+
+def _at(states: LetterStates, place: Place) -> Unapplied | None:
+    return next((each for each in states.open() if each.place == place), None)
