@@ -25,15 +25,15 @@ def main() -> int:
     parser.add_argument("--every-test", action="store_true", help="name every test that notices, which takes hours")
     given = parser.parse_args()
     only, stops_at_first = given.only, not given.every_test
-    suite = load()
-    chosen = [each for each in suite.mutations if only in f"{each.rule}: {each.title}"]
+    chosen = [(suite, each) for suite in load() for each in suite.mutations if only in f"{each.rule}: {each.title}"]
     if not chosen:
         parser.error(f"no mutation contains {only!r}")
-    if noticed := caught(suite, None):
-        print(f"fails without any mutation: {', '.join(noticed)}")
-        return 1
+    for suite in {suite.select: suite for suite, _ in chosen}.values():
+        if noticed := caught(suite, None):
+            print(f"fails without any mutation: {', '.join(noticed)}")
+            return 1
     survivors = 0
-    for mutation in chosen:
+    for suite, mutation in chosen:
         noticed = caught(suite, mutation, stops_at_first=stops_at_first)
         survivors += not noticed
         print(f"{mutation.rule}: {mutation.title}", flush=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
-FILE = Path(__file__).with_name("mutations.toml")
+FILES = sorted(Path(__file__).parent.glob("*.toml"))
 
 
 class NotFound(Exception):
@@ -32,9 +32,7 @@ class Mutation:
             NotFound: naming the mutation and the file.
         """
         if (count := text.count(self.find)) != 1:
-            raise NotFound(
-                f"{FILE.name}: {self.title!r}: the text to replace stands {count} times in consumer/{self.file}"
-            )
+            raise NotFound(f"{self.title!r}: the text to replace stands {count} times in consumer/{self.file}")
         return text.replace(self.find, self.replace)
 
 
@@ -47,10 +45,10 @@ class Suite:
     select: str
 
 
-def load() -> Suite:
-    """What the file says."""
-    said = tomllib.loads(FILE.read_text())
-    return Suite([Mutation(**each) for each in said["mutations"]], said["tests"], said["select"])
+def load() -> list[Suite]:
+    """What the files say."""
+    files = [tomllib.loads(each.read_text()) for each in FILES]
+    return [Suite([Mutation(**each) for each in said["mutations"]], said["tests"], said["select"]) for said in files]
 
 
 def copy(into: Path, mutation: Mutation | None = None) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.mutations.mutation import PROJECT, Mutation, NotFound, load
 
-MUTATIONS = load().mutations
+MUTATIONS = [mutation for suite in load() for mutation in suite.mutations]
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda each: each.title)
@@ -33,4 +33,8 @@ def test_every_rule_that_must_be_noticed_is_taken_away() -> None:
         "applying dead letters again",
         "one database",
         "the tables of a topic",
+        "who may see a page of the console",
+        "who may act in the console",
+        "how often something may be asked of the console",
+        "what a page of the console may show",
     }

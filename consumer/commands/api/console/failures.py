@@ -37,7 +37,9 @@ def _logged_out(request: Request, error: Exception) -> Response:
 
 
 def _not_allowed(request: Request, error: Exception) -> Response:
-    _log.warning("a request was refused", action="console.refused", method=request.method, error=str(error))
+    session = request.app.state.desk.sessions.find(id_of(request), is_seen=False)
+    who = session.visitor.name if session is not None else ""
+    _log.warning("a request was refused", action="console.refused", who=who, method=request.method, error=str(error))
     return said(request, 403, "Not allowed", str(error))
 
 

@@ -15,6 +15,7 @@ import httpx
 import jwt
 import pytest
 from starlette.routing import BaseRoute, Route
+from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from consumer.commands.api.access import Access, Forbidden, Role, Unauthorized
@@ -26,10 +27,13 @@ from consumer.commands.api.console import (
     overview_page,
     user_page,
 )
+from consumer.commands.api.console.letters import Letters
 from consumer.commands.api.health import UnknownUser
 from consumer.errors import ConfigError
+from consumer.pipeline.letter_state import LetterResult, Outcome
 from consumer.settings.sections import Api
 from tests.unit.commands.console.desk import PASSWORD, TOKEN, VIEWER, Console, csrf_of, log_in, made
+from tests.unit.commands.console.test_shown_values import letter
 
 SECRET = "a shared secret of at least 32 bytes"
 ACTIONS = {
@@ -197,7 +201,7 @@ def test_a_viewer_can_look_and_not_act(console: Console) -> None:
         for path in ("/console/user/refresh?user=live:1", "/console/letters/confirm?place=t[0]@1&action=replay"):
             assert client.get(path).status_code == 403, path
     assert console.health.refreshed == []
-    assert [line["action"] for line in lines].count("console.refused") == 4
+    assert [line["who"] for line in lines if line["action"] == "console.refused"] == ["viewer-token"] * 4
 
 
 def test_every_action_is_known_here() -> None:
@@ -207,10 +211,12 @@ def test_every_action_is_known_here() -> None:
 @pytest.mark.parametrize("sent", [None, "", "x" * 43, "\u00e4"])
 def test_a_stolen_cookie_without_the_token_of_the_form_can_not_act(console: Console, sent: str | None) -> None:
     fields = {} if sent is None else {"csrf": sent}
+    forms = {**ACTIONS, "/console/mapping": {"mapping": "a = 1"}, "/console/logout": {"of": "a form"}}
     with console.browser(TOKEN) as client, console.browser(TOKEN) as other:
-        for path, needed in ACTIONS.items():
+        for path, needed in forms.items():
             assert client.post(path, data={**needed, **fields}).status_code == 403, path
             assert client.post(path, data={**needed, "csrf": csrf_of(other)}).status_code == 403, path
+        assert client.get("/console/mapping").status_code == 200
     assert console.health.refreshed == []
 
 
@@ -234,7 +240,7 @@ def test_another_site_can_not_send_a_form(console: Console, headers: dict[str, s
 
 
 def test_an_operator_acts_and_the_log_says_who_and_in_which_request(console: Console) -> None:
-    with console.browser(TOKEN) as client, capture_logs() as lines:
+    with console.browser(TOKEN) as client, capture_logs([merge_contextvars]) as lines:
         fields = {"csrf": csrf_of(client), "user": "demo:7", "publish": "yes"}
         answer = client.post("/console/user/refresh", data=fields, headers={"X-Request-ID": "r-1"})
         assert (answer.status_code, answer.headers["location"]) == (303, "/console/user?user=demo:7")
@@ -245,6 +251,23 @@ def test_an_operator_acts_and_the_log_says_who_and_in_which_request(console: Con
     assert console.health.refreshed == [("demo", 7, True)]
     (said,) = [line for line in lines if line["action"] == "console.refresh"]
     assert (said["who"], said["user"], said["publishes"]) == ("token", "demo:7", True)
+    assert said["request"] == "r-1"
+
+
+def test_an_action_on_a_dead_letter_is_logged_before_and_after(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = LetterResult(letter(), Outcome.DISCARDED)
+    monkeypatch.setattr(Letters, "act", lambda *_, **__: done)
+    with console.browser(TOKEN) as client, capture_logs([merge_contextvars]) as lines:
+        fields = {"csrf": csrf_of(client), **ACTIONS["/console/letters/act"]}
+        answer = client.post("/console/letters/act", data=fields, headers={"X-Request-ID": "r-2"})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/console/letters")
+    found = [line for line in lines if line["action"].startswith("console.letter")]
+    assert [(each["action"], each["who"], each["place"], each["request"]) for each in found] == [
+        ("console.letter", "token", "t[0]@1", "r-2"),
+        ("console.letter_done", "token", "t[0]@1", "r-2"),
+    ]
 
 
 def test_refreshes_are_limited_together_with_those_of_the_api(console: Console) -> None:
