@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from consumer.commands.shared.explain.line import line
+from consumer.commands.shared.explain.line import counted, line
 from consumer.commands.shared.explain.outcome import ChangeOutcome
 from consumer.commands.shared.explain.timeline import Message, Step, Timeline, Window
 from consumer.commands.shared.finding import Level
@@ -49,15 +49,6 @@ def summary(timeline: Timeline) -> Summary:
     level = next((each for each in (Level.FAILURE, Level.WARNING) if each in levels), Level.OK)
     verdict = {Level.OK: "ok", Level.WARNING: "ok, with warnings", Level.FAILURE: "not ok"}[level]
     return Summary(level, f"{verdict}: {counted(timeline.steps)}")
-
-
-def counted(steps: Sequence[Step]) -> str:
-    """The number of changes, and of each outcome."""
-    if not steps:
-        return "no change in this range"
-    counts = Counter(each.outcome.word for each in steps)
-    said = ", ".join(f"{count} {what}" for what, count in counts.items())
-    return f"{len(steps)} change{'s' if len(steps) > 1 else ''}: {said}"
 
 
 def json_lines(timeline: Timeline) -> Iterator[str]:

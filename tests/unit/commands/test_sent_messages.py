@@ -62,8 +62,8 @@ def test_messages_are_found_by_their_event_id_on_each_channel() -> None:
     found = sent_messages(server.ask, RULES, USER, Wanted({"a": frozenset("xy"), "b": frozenset("x")}, 100), 5)
     assert found is not None
     assert found.messages == {
-        "x": [SentMessage("a", 100, 2), SentMessage("b", 103, 0)],
-        "y": [SentMessage("a", 102, None)],
+        "x": [SentMessage("a", 100, 2, "{}"), SentMessage("b", 103, 0, "{}")],
+        "y": [SentMessage("a", 102, None, "{}")],
     }
     assert found.unreadable == {}
     assert [each[2] for each in server.asked] == ["95", "95"], "from the first change on, as far as clocks may differ"
@@ -73,7 +73,7 @@ def test_a_stream_is_read_until_all_messages_are_found() -> None:
     server = Server(a=[entry(100 + at, "x" if at == 3 else f"o{at}") for at in range(3 * PAGE)])
     found = sent_messages(server.ask, RULES, USER, Wanted({"a": frozenset("x")}, 0), 0)
     assert found is not None
-    assert found.messages["x"] == [SentMessage("a", 103, 2)]
+    assert found.messages["x"] == [SentMessage("a", 103, 2, "{}")]
     assert len(server.asked) == 1
     sent_messages(server.ask, RULES, USER, Wanted({"a": frozenset("z")}, 0), 0)
     assert len(server.asked) == 1 + 4, "it may come later than any other"
@@ -84,7 +84,7 @@ def test_a_stream_that_redis_refuses_is_named() -> None:
     found = sent_messages(server.ask, RULES, USER, Wanted({"a": frozenset("x"), "b": frozenset("x")}, 0), 0)
     assert found is not None
     assert found.unreadable == {"s:a": "NOPERM"}
-    assert found.messages == {"x": [SentMessage("b", 100, 2)]}
+    assert found.messages == {"x": [SentMessage("b", 100, 2, "{}")]}
 
 
 def test_only_messages_of_changes_that_were_applied_are_looked_for(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from consumer.errors import ConfigError
 
 router = APIRouter(dependencies=[InSlot])
 _BEGIN, _END = "1h", "end"
+_SHOWN = {"most": MOST_RECORDS, "most_rows": 200, "most_facts": 15}
 _one_at_a_time = threading.Lock()
 """A comparison keeps a core busy, so this process makes one at a time."""
 
@@ -28,7 +29,7 @@ def form(request: Request, session: InSession) -> Response:
         "problem": "",
         "found": None,
     }
-    return page(request, "mapping.html", session, most=MOST_RECORDS, **told)
+    return page(request, "mapping.html", session, **_SHOWN, **told)
 
 
 @router.post("/mapping")
@@ -47,7 +48,7 @@ def compare(request: Request, desk: AtDesk, session: InSession, form: Form) -> R
     try:
         found = trial(desk.settings, desk.rules, desk.schemas, text, begin, end)
     except ConfigError as error:
-        return page(request, "mapping.html", session, status=400, most=MOST_RECORDS, **told | {"problem": str(error)})
+        return page(request, "mapping.html", session, status=400, **_SHOWN, **told | {"problem": str(error)})
     finally:
         _one_at_a_time.release()
-    return page(request, "mapping.html", session, most=MOST_RECORDS, **told | {"found": found})
+    return page(request, "mapping.html", session, **_SHOWN, **told | {"found": found})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
@@ -18,6 +18,7 @@ from consumer.commands.api.console.session import Session, id_of
 
 router = APIRouter()
 _STREAMS = 6
+_MEMBERS = 50
 _STOP_LOOK_S = 0.5
 
 
@@ -25,6 +26,18 @@ _STOP_LOOK_S = 0.5
 def overview(request: Request, desk: AtDesk, session: InSession) -> Response:
     """The picture of the flow, charts, members, the last audit."""
     return page(request, "overview.html", session, **_told(desk))
+
+
+@router.get("/members")
+def members(
+    request: Request, desk: AtDesk, session: InSession, number: Annotated[int, Query(alias="page", ge=1)] = 1
+) -> Response:
+    """Those that the overview has no room for."""
+    told = _told(desk)
+    every = told["seen"].members
+    shown = every[(number - 1) * _MEMBERS : number * _MEMBERS]
+    pages = max(1, -(-len(every) // _MEMBERS))
+    return page(request, "members.html", session, shown=shown, count=len(every), number=number, pages=pages, **told)
 
 
 @router.get("/events")
@@ -57,5 +70,5 @@ async def _stream(desk: Desk, session: Session, name: str) -> AsyncIterator[str]
 
 
 def _told(desk: Desk) -> dict[str, Any]:
-    kafka = desk.settings.kafka
-    return {"seen": desk.overview.look(), "group": kafka.group_id, "prefix": kafka.topic_prefix}
+    kafka, seen = desk.settings.kafka, desk.overview.look()
+    return {"seen": seen, "group": kafka.group_id, "prefix": kafka.topic_prefix, "most_members": _MEMBERS}

@@ -14,7 +14,8 @@ from consumer.commands.api.console.desk import AtDesk, Desk, InSession, InSlot, 
 from consumer.commands.api.console.page import BASE, HEADERS, page
 from consumer.commands.shared.explain.asked import Asked
 from consumer.commands.shared.explain.explanation import Explanation
-from consumer.commands.shared.explain.line import fields
+from consumer.commands.shared.explain.line import counted, fields
+from consumer.commands.shared.explain.outcome import ChangeOutcome
 from consumer.commands.shared.explain.present_values import present_values
 from consumer.commands.shared.explain.run import timeline
 from consumer.commands.shared.explain.timeline import Timeline, Window
@@ -90,10 +91,17 @@ def history(
         problem = f"{error.field}: {error.problem}; {error.fix or error.allowed}"
         return page(request, template, session, status=200 if part else 400, **told | {"problem": problem})
     steps = found.steps[::-1]
-    shown = steps[(number - 1) * _PAGE : number * _PAGE]
-    lines = [(each, fields(each)) for each in shown]
-    more = {"found": found, "lines": lines, "number": number, "pages": max(1, -(-len(steps) // _PAGE))}
-    return page(request, template, session, **told | more)
+    return page(
+        request,
+        template,
+        session,
+        **told | {"found": found},
+        lines=[(each, fields(each)) for each in steps[(number - 1) * _PAGE : number * _PAGE]],
+        outcomes=counted(steps),
+        pending=sum(each.outcome is ChangeOutcome.PENDING for each in steps),
+        number=number,
+        pages=max(1, -(-len(steps) // _PAGE)),
+    )
 
 
 @router.get("/user/refresh")

@@ -1,7 +1,8 @@
-"""One step of a timeline as one line of text. Pure. No word is broken; what has no room is counted."""
+"""A step of a timeline as one line, and all steps as counts. Pure. No word is broken; what has no room is counted."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from consumer.commands.shared.explain.outcome import ChangeOutcome
@@ -37,6 +38,15 @@ def fields(step: Step) -> list[str]:
     return [*found, *step.differences.outside]
 
 
+def counted(steps: Sequence[Step]) -> str:
+    """The number of changes, and of each outcome."""
+    if not steps:
+        return "no change in this range"
+    counts = Counter(each.outcome.word for each in steps)
+    said = ", ".join(f"{count} {what}" for what, count in counts.items())
+    return f"{len(steps)} change{'s' if len(steps) > 1 else ''}: {said}"
+
+
 def _field(name: str, change: Change, *, is_update: bool) -> str:
     if change.old_known:
         return f"{name} {_value(change.old)} → {_value(change.new)}"
@@ -70,13 +80,13 @@ def _texts(step: Step, head: str) -> Iterator[str]:
     every = names(changed, len(changed))
     for channels in (len(step.messages), 1):
         yield _joined(head, every, names(rules, len(rules)), _outcome(step, channels), late)
-    counted = _outcome(step, 0)
-    yield _joined(head, every, names(rules, len(rules)), counted, late)
+    by_number = _outcome(step, 0)
+    yield _joined(head, every, names(rules, len(rules)), by_number, late)
     bare = [*step.differences.fields, *step.differences.outside]
     fewer = [every, *(names(changed, shown) for shown in range(len(changed) - 1, 0, -1)), names(bare, 1)]
     for rule in (names(rules, 1), "") if rules else ("",):
-        yield from (_joined(head, columns, rule, counted, late) for columns in fewer)
-    yield _joined(head, counted)
+        yield from (_joined(head, columns, rule, by_number, late) for columns in fewer)
+    yield _joined(head, by_number)
 
 
 def _joined(head: str, *parts: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from consumer.commands.shared.explain.sent_text import sent_text
 from consumer.commands.shared.explain.timeline import SentMessage, Wanted
 from consumer.errors import UnreadableStream
 from consumer.mapping.keys import UserId
@@ -40,7 +41,7 @@ def sent_messages(ask: Ask, rules: Rules, user: UserId, wanted: Wanted, clock_ms
         stream = rules.streams.key_of(channel)
         try:
             for entry in _until_found(entries(ask, stream, since_ms, _FOREVER_MS, user), event_ids):
-                sent = SentMessage(channel, entry.time_ms, entry.receivers)
+                sent = SentMessage(channel, entry.time_ms, entry.receivers, sent_text(entry.message, rules))
                 # On a cluster a stream may have a message twice. The first entry has the time at which it was sent.
                 found.setdefault(entry.event_id, {}).setdefault(channel, sent)
         except UnreadableStream as error:

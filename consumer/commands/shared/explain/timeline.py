@@ -41,12 +41,14 @@ _SENT = (*_PLANNED, ChangeOutcome.JOINED)
 class SentMessage:
     """A message that a stream keeps. ``at_ms``: when it was sent, UTC milliseconds.
 
-    ``receivers``: how many subscribers got it; None if that is not known.
+    ``receivers``: how many subscribers got it; None if that is not known. ``text``: the message, with the values that
+    may be shown; "" if it can't be read.
     """
 
     channel: str
     at_ms: int
     receivers: int | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
