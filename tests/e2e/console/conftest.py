@@ -25,7 +25,8 @@ from tests.support.stack.machine import Apt
 from tests.support.stack.trading import Trading
 
 VIEWER = "tok-viewer-77"
-WIDE, NARROW = (1280, 800), (360, 740)
+# WCAG 2.2 asks for 320 pixels, which is narrower than a phone.
+WIDE, NARROW = (1280, 800), (320, 740)
 
 
 @dataclass(frozen=True)

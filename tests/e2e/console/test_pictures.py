@@ -26,17 +26,20 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.one_redis]
 
 SHOWN = PROJECT / "docs" / "console"
 NAMES = ("overview", "user", "letters", "check", "mapping")
-SIZE = (1180, 1120)
+SIZE = (1180, 640)
+_OTHERS = 40
 MAPPING = 'extends = "reference"\nbalance_ttl_s = 600\n[streams]\n'
 
 
 @pytest.fixture(scope="module")
 def demo(served: Served) -> Served:
-    """Users, changes, a value that another program changed, a record that nobody can read, and an audit."""
+    """Users, changes, a value that another program changed, records that nobody can read, and an audit."""
     trading, client = served.trading, served.redis
     for number, name in ((7, "Rhea"), (123, "Ilya"), (124, "Mina")):
         trading.insert("live_users", id=number, name=name, wallet_balance="1500.00", group="Standard", leverage=100)
-    eventually(lambda: client.exists("user:{live:124}:config"), 60)
+    for number in range(200, 200 + _OTHERS):
+        trading.insert("live_users", id=number, wallet_balance=f"{25 * number}.00", group="Standard")
+    eventually(lambda: client.exists(f"user:{{live:{199 + _OTHERS}}}:config"), 60)
     trading.update("live_users", 7, wallet_balance="11500.50")
     trading.update("live_users", 7, group="VIP")
     trading.update("live_users", 123, leverage=200)
@@ -53,11 +56,12 @@ def demo(served: Served) -> Served:
         store.add(Minute(now - ago, 900 + round(300 * math.sin(ago / 6)) + 37 * ago % 90, 53 * ago % 40))
     assert command(environment, "audit").returncode == 1  # it has found live:123
     producer = KafkaProducer(bootstrap_servers=served.stack.kafka.bootstrap_servers, acks="all")
-    key = json.dumps({"id": 124}, separators=(",", ":")).encode()
-    producer.send(served.followed.registration.topic("live_users"), key=key, value=b"{broken").get(10)
+    for number, value in ((124, b"{broken"), (201, b'{"balance": 7}'), (202, b"")):
+        key = json.dumps({"id": number}, separators=(",", ":")).encode()
+        producer.send(served.followed.registration.topic("live_users"), key=key, value=value).get(10)
     producer.close()
     listed = ("dead-letters", "list", "--json")
-    eventually(lambda: "live:124" in command(dict(served.followed.kafka), *listed).stdout, 60)
+    eventually(lambda: len(command(dict(served.followed.kafka), *listed).stdout.splitlines()) == 3, 60)
     return served
 
 
@@ -68,7 +72,7 @@ def test_a_picture_of_each_page(browser: Browser, demo: Served, scheme: str, tmp
         window.log_in()
         page = window.page
         expect(page.locator('[data-box="Connector"]')).to_have_attribute("data-level", "ok", timeout=20_000)
-        expect(page.get_by_role("img", name=re.compile("Records a minute"))).to_be_visible(timeout=180_000)
+        expect(page.get_by_role("img", name=re.compile("Rate"))).to_be_visible(timeout=180_000)
         take(window, folder, "overview", scheme)
         window.open("/user?user=live:123")
         expect(page.locator("[data-load]")).to_contain_text("leverage 100 → 200", timeout=30_000)
@@ -95,4 +99,4 @@ def test_a_picture_of_each_page(browser: Browser, demo: Served, scheme: str, tmp
 
 def take(window: Window, folder: Path, name: str, scheme: str) -> None:
     folder.mkdir(exist_ok=True)
-    window.page.screenshot(path=folder / f"{name}-{scheme}.png")
+    window.page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)

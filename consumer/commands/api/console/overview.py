@@ -113,6 +113,6 @@ def charts(minutes: Sequence[Minute], now: int) -> list[Chart]:
     by_number = {each.number: each for each in minutes}
     shown = [by_number.get(number) for number in range(now - CHARTED, now)]
     return [
-        chart("Records a minute", "records", [None if each is None else each.done for each in shown]),
+        chart("Rate", "records a minute", [None if each is None else each.done for each in shown]),
         chart("Lag", "records", [None if each is None else each.lag_records for each in shown]),
     ]

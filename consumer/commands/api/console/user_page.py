@@ -161,9 +161,12 @@ def _has_anything(known: Explanation) -> bool:
 
 
 def _keys(known: Explanation) -> Iterator[Key]:
+    """What differs is the first of its key."""
     stored, values, names = known.stored_user, known.user_values, known.names
-    yield Key("config hash", render(names.config, known.user), stored.config is not None, values.config)
+    config = sorted(values.config, key=lambda each: not each.is_wrong)
+    yield Key("config hash", render(names.config, known.user), stored.config is not None, config)
     ttl = f"expires in {stored.ttl_s} s" if stored.ttl_s is not None else ""
     balance = [] if values.balance is None else [values.balance]
     yield Key("balance string", render(names.balance, known.user), stored.balance is not None, balance, ttl)
-    yield Key("portfolio hash", render(names.portfolio, known.user), stored.portfolio is not None, values.portfolio)
+    portfolio = sorted(values.portfolio, key=lambda each: not each.is_wrong)
+    yield Key("portfolio hash", render(names.portfolio, known.user), stored.portfolio is not None, portfolio)
