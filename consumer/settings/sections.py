@@ -164,6 +164,19 @@ class Registry(Certified):
     timeout_ms: int = Field(5000, ge=10, description="longest time of one answer, ms")
 
 
+class Prometheus(Certified):
+    """Prometheus, for the charts of the console; without it they are drawn from what the members leave in Redis."""
+
+    url: str | None = Field(
+        None, pattern=HTTP_WITHOUT_LOGIN, description="base URL of Prometheus, http:// or https://, without a password"
+    )
+    user: str | None = None
+    password: SecretStr | None = None
+    match: str | None = Field(
+        None, pattern=r"^[^{}]*$", description='which members are shown, as matchers of PromQL: job="cdc-consumer"'
+    )
+
+
 class Database(Section):
     """The database. It is read and never written: for the health API, the audit and ``explain``."""
 

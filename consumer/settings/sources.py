@@ -39,6 +39,7 @@ from consumer.settings.sections import (
     Kafka,
     Log,
     Metrics,
+    Prometheus,
     Redis,
     Registry,
     Snapshot,
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     redis: Redis = Redis()
     registry: Registry = Registry()
     connect: Connect = Connect()
+    prometheus: Prometheus = Prometheus()
     database: Database = Database()
     source: Source = Source()
     dead_letters: DeadLetters = DeadLetters()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from consumer.commands.api.console import prometheus
 from consumer.commands.api.console.chart import Chart, chart
 from consumer.commands.api.console.flow import Box, boxes, database_finding
 from consumer.commands.shared.finding import Finding, Level
@@ -29,7 +30,8 @@ _LONGEST_ANSWER_MS = 3000
 class Seen:
     """Everything on the overview, at ``now_ms``. ``others``: findings that no box and no member shows.
 
-    ``troubles``: of members, those that are not well. ``audit``: the last one, None if none is known.
+    ``troubles``: of members, those that are not well. ``audit``: the last one, None if none is known. ``charts_lack``:
+    why the charts are empty, or "".
     """
 
     now_ms: int
@@ -39,6 +41,7 @@ class Seen:
     troubles: Sequence[Finding]
     audit: AuditReport | None
     charts: Sequence[Chart]
+    charts_lack: str = ""
 
     @property
     def level(self) -> Level:
@@ -55,7 +58,8 @@ class Overview:
         self._limits = limits
         self._surveys = Surveys(settings)
         self._database = None if database is None else Survey("the database", database)
-        self._minutes = Survey("Redis", lambda: _minutes(settings), keep_s=20.0)
+        keeper = "Redis" if settings.prometheus.url is None else "Prometheus"
+        self._minutes = Survey(keeper, lambda: _minutes(settings), keep_s=20.0)
         self._lock = threading.Lock()
         self._seen: Seen | None = None
         self._at = 0.0
@@ -83,18 +87,20 @@ class Overview:
         facts = self._surveys.facts()
         answer = None if self._database is None else self._database.answer(deadline)
         minutes = self._minutes.answer(deadline)
-        known = () if minutes is None or isinstance(minutes, Unknown) else minutes
-        return seen(facts, judged(facts, self._limits), database_finding(answer), known)
+        return seen(facts, judged(facts, self._limits), database_finding(answer), () if minutes is None else minutes)
 
 
 def _minutes(settings: Settings) -> Sequence[Minute]:
     now = int(time.time() // 60)
+    if (address := settings.prometheus.url) is not None:
+        return prometheus.load(settings.prometheus, address, now - CHARTED, now - 1)
     server = settings.redis.model_copy(update={"timeout_ms": min(settings.redis.timeout_ms, _LONGEST_ANSWER_MS)})
     return minute_store.load(server, settings.kafka.group_id, now - CHARTED, now)
 
 
-def seen(facts: Facts, lines: Sequence[Line], database: Finding, minutes: Sequence[Minute]) -> Seen:
+def seen(facts: Facts, lines: Sequence[Line], database: Finding, minutes: Sequence[Minute] | Unknown) -> Seen:
     """What the overview shows of ``facts`` and their judgement, and of the group's last minutes."""
+    known, charts_lack = ((), minutes.why) if isinstance(minutes, Unknown) else (minutes, "")
     reports = facts.redis.reports if isinstance(facts.redis, Redis) else None
     findings = [line.finding for line in lines]
     return Seen(
@@ -104,7 +110,8 @@ def seen(facts: Facts, lines: Sequence[Line], database: Finding, minutes: Sequen
         () if reports is None else reports.members,
         [each for each in findings if each.subject == MEMBER and each.level is not Level.OK],
         None if reports is None else reports.audit,
-        charts(minutes, facts.now_ms // 60_000),
+        charts(known, facts.now_ms // 60_000),
+        charts_lack,
     )
 
 
