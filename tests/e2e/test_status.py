@@ -103,8 +103,10 @@ def test_all_is_well(live: System) -> None:
     assert plain.returncode == 0
     assert "✓" not in plain.stdout
     assert plain.stdout.splitlines()[-1] == "ok"
-    left = [str(live.redis.get(key)) for key in live.redis.scan_iter("cdc:member:*:*")]
+    hours = [*live.redis.scan_iter("cdc:member:*:hour:*")]
+    left = [str(live.redis.get(key)) for key in {*live.redis.scan_iter("cdc:member:*:*")} - {*hours}]
     assert len(left) == 1
+    left += [str(live.redis.hgetall(key)) for key in hours]
     secrets = [live.registration.connector.config["database.password"], "3141.59"]
     for secret in secrets:
         assert not any(secret in text for text in (ran.stdout, plain.stdout, *left))
