@@ -1,4 +1,4 @@
-"""Many open overviews cost the servers as much as one: they are asked once for all."""
+"""Many open overviews cost the servers as much as one: they are asked once for all. No page looks through all keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.e2e.console.conftest import Served
-from tests.integration.api.conftest import TOKEN
+from tests.integration.api.conftest import TOKEN, WITNESS
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.one_redis]
 
@@ -34,6 +34,22 @@ def watched(served: Served, count: int) -> float:
         seconds = time.monotonic() - began[1]
         print(f"{count} overviews: {100 * (used(served) - cpu) / seconds:.2f} % of a core of Redis")
         return (commands(served) - began[0]) / seconds
+
+
+def test_no_page_looks_through_the_keys_of_redis(served: Served) -> None:
+    """A user's keys, members and minutes have names: there is nothing to search, so a large Redis is not slowed down."""
+    pages = ["/", "/members", f"/user?user={WITNESS}", f"/user/timeline?user=live:{WITNESS}", "/letters", "/check"]
+    with served.reader(TOKEN) as client:
+        before = searches(served)
+        codes = {page: client.get(page).status_code for page in pages}
+        assert codes == dict.fromkeys(pages, 200)
+        assert searches(served) == before
+
+
+def searches(served: Served) -> dict[str, int]:
+    """How often Redis was asked to look through keys."""
+    stats = served.redis.info("commandstats")
+    return {name: stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("scan", "keys")}
 
 
 def commands(served: Served) -> int:
