@@ -37,7 +37,7 @@ def watched(served: Served, count: int) -> float:
 
 
 def test_no_page_looks_through_the_keys_of_redis(served: Served) -> None:
-    """A user's keys, members and minutes have names: there is nothing to search, so a large Redis is not slowed down."""
+    """A user's keys, members and minutes have names, so there is nothing to search, however large Redis is."""
     pages = ["/", "/members", f"/user?user={WITNESS}", f"/user/timeline?user=live:{WITNESS}", "/letters", "/check"]
     with served.reader(TOKEN) as client:
         before = searches(served)
