@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaProducer
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, FloatRect, expect
 from pydantic import SecretStr
 
 from consumer.pipeline.minutes import Minute
@@ -25,7 +25,7 @@ from tests.support.redis_view import eventually
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.one_redis]
 
 SHOWN = PROJECT / "docs" / "console"
-NAMES = ("overview", "user", "letters", "check", "mapping")
+NAMES = ("overview", "user", "timeline", "letters", "check", "mapping")
 SIZE = (1180, 640)
 _OTHERS = 40
 MAPPING = 'extends = "reference"\nbalance_ttl_s = 600\n[streams]\n'
@@ -76,7 +76,10 @@ def test_a_picture_of_each_page(browser: Browser, demo: Served, scheme: str, tmp
         take(window, folder, "overview", scheme)
         window.open("/user?user=live:123")
         expect(page.locator("[data-load]")).to_contain_text("leverage 100 → 200", timeout=30_000)
-        take(window, folder, "user", scheme)
+        take(window, folder, "user", scheme, 1360)
+        window.open("/user/timeline?user=live:123")
+        page.get_by_text("as it was sent").first.click()
+        take(window, folder, "timeline", scheme)
         window.open("/letters")
         take(window, folder, "letters", scheme)
         window.open("/check")
@@ -97,6 +100,9 @@ def test_a_picture_of_each_page(browser: Browser, demo: Served, scheme: str, tmp
     )
 
 
-def take(window: Window, folder: Path, name: str, scheme: str) -> None:
+def take(window: Window, folder: Path, name: str, scheme: str, most: int = 1600) -> None:
+    """A picture of the whole page, or of its first ``most`` pixels."""
     folder.mkdir(exist_ok=True)
-    window.page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)
+    height = min(most, int(window.page.evaluate("document.documentElement.scrollHeight")))
+    clip: FloatRect = {"x": 0, "y": 0, "width": SIZE[0], "height": height}
+    window.page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True, clip=clip)
