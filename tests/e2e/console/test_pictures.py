@@ -76,7 +76,7 @@ def test_a_picture_of_each_page(browser: Browser, demo: Served, scheme: str, tmp
         take(window, folder, "overview", scheme)
         window.open("/user?user=live:123")
         expect(page.locator("[data-load]")).to_contain_text("leverage 100 → 200", timeout=30_000)
-        take(window, folder, "user", scheme, 1360)
+        take(window, folder, "user", scheme, 1222)
         window.open("/user/timeline?user=live:123")
         page.get_by_text("as it was sent").first.click()
         take(window, folder, "timeline", scheme)
