@@ -10,9 +10,14 @@ import pytest
 from msgspec import structs
 
 from consumer.commands.api.console.letters import Letters
+from consumer.commands.shared.explain.columns import differences
 from consumer.errors import Place
+from consumer.events.avro import NO_SCHEMAS
+from consumer.events.envelope import parse
+from consumer.events.event import ChangeEvent
 from consumer.guard.state import GuardState
 from consumer.mapping.keys import UserId
+from consumer.mapping.reference import reference
 from consumer.pipeline.letter_state import Letter, Unapplied
 from consumer.sink.view import StoredUser
 from tests.support.scenario import load_all
@@ -85,3 +90,19 @@ def test_a_user_shows_values_of_columns_of_the_mapping_alone(monkeypatch: pytest
     assert [each for each in ("ours-41", "ours-42", "theirs-43") if each not in answer.text] == []
     assert f"Fields of other programs in the config hash: {len(HIDDEN)}." in answer.text
     assert [each for each in HIDDEN.values() if each in answer.text] == []
+
+
+@pytest.mark.parametrize(("operation", "before"), [("c", None), ("r", None), ("u", row(email="other@example.org"))])
+def test_a_timeline_shows_values_of_columns_of_the_mapping_alone(operation: str, before: object) -> None:
+    value = {
+        **json.loads(DEPOSIT.value or b""),
+        "op": operation,
+        "before": before,
+        "after": row(wallet_balance="77.25"),
+    }
+    event = parse(structs.replace(DEPOSIT, value=json.dumps(value).encode()), NO_SCHEMAS)
+    assert isinstance(event, ChangeEvent)
+    found = differences(event, reference())
+    assert found.fields["wallet_balance"].new == "77.25"
+    assert [each for each in (*HIDDEN.values(), "other@example.org") if each in repr(found)] == []
+    assert HIDDEN.keys().isdisjoint(found.fields)
