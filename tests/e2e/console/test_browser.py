@@ -70,6 +70,18 @@ def spoilt(served: Served, user_id: int) -> str:
     return str(json.loads(line)["place"])
 
 
+def produced(served: Served, user_id: int, value: bytes) -> str:
+    """A dead letter of a record that Debezium has not written; its place."""
+    producer = KafkaProducer(bootstrap_servers=served.stack.kafka.bootstrap_servers, acks="all")
+    key = json.dumps({"id": user_id}, separators=(",", ":")).encode()
+    topic = served.followed.registration.topic("live_users")
+    sent = producer.send(topic, key=key, value=value).get(10)
+    producer.close()
+    place = f"{topic}[{sent.partition}]@{sent.offset}"
+    eventually(lambda: place in letters(served), 60)
+    return place
+
+
 @pytest.fixture(scope="module")
 def waiting(served: Served) -> str:
     """The place of a dead letter that nobody handles."""
@@ -175,13 +187,7 @@ def test_a_dead_letter_is_applied_again(window: Window, served: Served) -> None:
 
 def test_a_dead_letter_is_discarded(window: Window, served: Served) -> None:
     added(served, POISONED)
-    producer = KafkaProducer(bootstrap_servers=served.stack.kafka.bootstrap_servers, acks="all")
-    key = json.dumps({"id": POISONED}, separators=(",", ":")).encode()
-    topic = served.followed.registration.topic("live_users")
-    sent = producer.send(topic, key=key, value=b"{broken hunter2").get(10)
-    producer.close()
-    place = f"{topic}[{sent.partition}]@{sent.offset}"
-    eventually(lambda: place in letters(served), 60)
+    place = produced(served, POISONED, b"{broken hunter2")
     page = window.page
     window.open(f"/letters/one?place={quote(place)}")
     assert "hunter2" not in page.content()
@@ -231,6 +237,18 @@ def test_markup_in_a_users_row_is_text(window: Window, served: Served) -> None:
     expect(page.get_by_text(EVIL).first).to_be_visible()
     expect(page.locator("[data-load]")).to_contain_text("live_users insert", timeout=30_000)
     assert page.locator("main img").count() == 0
+
+
+def test_markup_in_the_name_of_a_table_and_in_an_error_is_text(window: Window, served: Served) -> None:
+    source = {"connector": "mysql", "db": "trading", "table": EVIL, "ts_ms": 1, "snapshot": "false", "server_id": 1}
+    source |= {"file": "binlog.000003", "pos": 1, "row": 0, "gtid": None}
+    value = {"op": "c", "before": None, "after": {"id": MARKUP}, "source": source, "ts_ms": 1}
+    place = produced(served, MARKUP, json.dumps(value).encode())
+    page = window.page
+    for path in ("/letters", f"/letters/one?place={quote(place)}", "/check"):
+        window.open(path)
+        expect(page.get_by_text(f"no rule names the table '{EVIL}'").first).to_be_visible(timeout=30_000)
+        assert page.locator("main img").count() == 0, path
 
 
 def test_the_check_shows_its_findings(window: Window) -> None:
