@@ -20,6 +20,7 @@ from consumer.commands.api.console.flow import database_finding
 from consumer.commands.api.console.overview import Overview, Seen, charts
 from consumer.commands.api.console.page import rendered
 from consumer.commands.api.console.session import Session
+from consumer.commands.api.console.trial import Example, Trial
 from consumer.commands.api.console.user_page import Key
 from consumer.commands.shared.explain.explanation import Explanation
 from consumer.commands.shared.explain.history import History
@@ -29,6 +30,8 @@ from consumer.commands.shared.explain.timeline import Message, SentMessage, Step
 from consumer.commands.shared.explain.user_values import Note, UserValues, Value
 from consumer.commands.shared.explain.written_values import Written
 from consumer.commands.shared.finding import Level, failure
+from consumer.commands.shared.plan.aspects import Aspect, Kind
+from consumer.commands.shared.plan.comparison import Times
 from consumer.commands.shared.status.facts import Unknown
 from consumer.errors import Place
 from consumer.events.record import SourceRecord
@@ -163,6 +166,21 @@ def test_a_letter_is_no_markup() -> None:
     assert EVIL not in text
     result = LetterResult(letter(), Outcome.STAYS, EVIL, EVIL)
     text = rendered("act.html", SESSION, expected=result, action="replay", is_replay=True)
+    markup(text)
+    assert EVIL not in text
+
+
+def test_findings_of_the_check_and_a_mapping_on_trial_are_no_markup() -> None:
+    counts = {Level.FAILURE: 1, Level.WARNING: 0, Level.OK: 0}
+    for told in ({"findings": [failure(EVIL, EVIL, EVIL)], "why": ""}, {"findings": None, "why": EVIL}):
+        text = rendered("check.html", SESSION, counts=counts, **told)
+        markup(text)
+        assert EVIL not in text
+        assert "&lt;script&gt;alert(1)" in text
+    rows = [(EVIL, Aspect(Kind.WRITTEN, EVIL, EVIL), Times(1, 0, 0))]
+    found = Trial(2, 1, 0, EVIL, rows, [Example(EVIL, EVIL, [EVIL])], is_cut=True)
+    typed = {"text": EVIL, "begin": EVIL, "end": EVIL, "problem": EVIL, "most": 1, "most_rows": 9, "most_facts": 9}
+    text = rendered("mapping.html", SESSION, found=found, **typed)
     markup(text)
     assert EVIL not in text
 
