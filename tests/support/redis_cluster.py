@@ -45,7 +45,7 @@ class TestCluster:
             node.start_is_over()
         share = -(-SLOTS // MASTERS)
         for number, node in enumerate(self.nodes):
-            with node.connect() as client:
+            with node.connect_once() as client:
                 client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
                 if number < MASTERS:
                     slots = range(number * share, min((number + 1) * share, SLOTS))

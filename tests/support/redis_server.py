@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import redis
 from pydantic import SecretStr
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Guard, Redis
@@ -63,6 +65,10 @@ class RedisServer:
     def connect(self) -> redis.Redis:
         """A client that answers with text."""
         return redis.Redis.from_url(self.url, decode_responses=True)
+
+    def connect_once(self) -> redis.Redis:
+        """As :meth:`connect`, but a command is sent once, however long it takes. Some commands fail if sent again."""
+        return redis.Redis.from_url(self.url, decode_responses=True, retry=Retry(NoBackoff(), 0), socket_timeout=60)
 
     def launch(self, **settings: str) -> None:
         """Start it, and do not wait; ``settings`` are more lines of redis.conf."""

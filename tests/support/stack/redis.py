@@ -32,9 +32,13 @@ class Redis(Server):
         """A client that answers with text."""
         return redis.Redis(host=self.host, port=self.port, decode_responses=True)
 
+    def connect_once(self, timeout_s: float) -> redis.Redis:
+        """As :meth:`connect`, but a command is sent once: redis-py would send it again after 5 s."""
+        once = Retry(NoBackoff(), 0)
+        return redis.Redis(host=self.host, port=self.port, decode_responses=True, socket_timeout=timeout_s, retry=once)
+
     def ping(self) -> None:
-        once = Retry(NoBackoff(), 0)  # redis-py would try for seconds; who waits here tries again anyway
-        with redis.Redis(host=self.host, port=self.port, socket_timeout=1.0, retry=once) as client:
+        with self.connect_once(1.0) as client:  # who waits here tries again anyway
             client.ping()  # raises BusyLoadingError while it reads its files
 
     def exports(self) -> dict[str, str]:

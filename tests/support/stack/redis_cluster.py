@@ -18,6 +18,7 @@ from tests.support.stack.server import Server
 NODES = 3
 SLOTS = 16_384
 AGREEMENT_TIMEOUT_S = 30.0
+_SET_UP_TIMEOUT_S = 60.0
 SETTINGS = {"cluster-enabled": "yes", "cluster-node-timeout": "2000", "cluster-require-full-coverage": "yes"}
 
 
@@ -86,7 +87,8 @@ class RedisCluster(Server):
         """Deal out the slots, introduce the nodes, and wait until each knows of all."""
         share = -(-SLOTS // NODES)
         for number, node in enumerate(self.nodes):
-            with node.connect() as connection:
+            # A node that is sent these twice answers an error.
+            with node.connect_once(_SET_UP_TIMEOUT_S) as connection:
                 slots = range(number * share, min((number + 1) * share, SLOTS))
                 connection.execute_command("CLUSTER ADDSLOTS", *slots)
                 connection.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
