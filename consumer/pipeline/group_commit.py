@@ -28,6 +28,8 @@ class GroupCommit:
 
     def __init__(self) -> None:
         self._committed: dict[Partition, int] = {}
+        self._sent: dict[Partition, int] = {}
+        """The highest offset that was sent to Kafka. It may be the group's also if no answer came."""
         self._open: _Open | None = None
 
     @property
@@ -37,12 +39,13 @@ class GroupCommit:
 
     def start(self, partition: Partition, offset: int) -> None:
         """A partition is assigned, and this is the group's offset."""
-        self._committed[partition] = offset
+        self._committed[partition] = self._sent[partition] = offset
 
     def forget(self, partition: Partition) -> int:
         """A partition is revoked; answers the group's offset. An open commit of it is not waited for any more."""
         if self._open is not None and partition in self._open.offsets:
             self._open = None  # the answer would be about an assignment that has ended
+        del self._sent[partition]
         return self._committed.pop(partition)
 
     def commit(self, source: Source, offsets: Mapping[Partition, int]) -> bool:
@@ -78,6 +81,7 @@ class GroupCommit:
         return offsets
 
     def _raised(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, int]:
-        """``offsets``, where they are not below the group's: those of an open commit may be the group's already."""
-        begun = _NOTHING if self._open is None else self._open.to_kafka
-        return {part: max(at, self._committed[part], begun.get(part, 0)) for part, at in offsets.items()}
+        """``offsets``, where they are not below an offset that was sent before."""
+        to_kafka = {part: max(at, self._sent[part]) for part, at in offsets.items()}
+        self._sent |= to_kafka
+        return to_kafka

@@ -49,9 +49,7 @@ class FetchedRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # the cli
             return
         rest = super()._unpack_records(tp, _Rest(batch, records), key_deserializer, value_deserializer)
         for each in rest:
-            yield SourceRecord(
-                each.topic, each.partition, each.offset, each.timestamp, each.key, each.value, tuple(each.headers)
-            )
+            yield _as_source_record(each, tp.topic, tp.partition)
 
     def _is_plain(self, batch: Any) -> bool:
         """Whether the batch is decoded here. A damaged one is not, so that the client says what is wrong with it."""
@@ -106,8 +104,8 @@ def _records(batch: Any, topic: str, partition: int) -> Iterator[SourceRecord]:
                 ms = first_ms + later_ms if appended_ms is None else appended_ms
                 yield SourceRecord(topic, partition, base_offset + delta, ms, key, value)
             at = end
-    except IndexError:
-        raise CorruptRecordError("a record ends after its batch") from None
+    except (IndexError, ValueError) as error:  # it ends after its batch, or the name of a header is no text
+        raise CorruptRecordError(f"a record can't be decoded: {type(error).__name__}") from None
     if at != len(data):
         raise CorruptRecordError("a batch has bytes after its last record")
 
@@ -118,6 +116,10 @@ def _with_headers(batch: Any, begin: int, end: int, topic: str, partition: int) 
     found = batch._read_msg()  # noqa: SLF001
     if batch._pos != end:  # noqa: SLF001
         raise CorruptRecordError("a record has another size than it says")
+    return _as_source_record(found, topic, partition)
+
+
+def _as_source_record(found: Any, topic: str, partition: int) -> SourceRecord:
     return SourceRecord(topic, partition, found.offset, found.timestamp, found.key, found.value, tuple(found.headers))
 
 

@@ -86,12 +86,17 @@ class KafkaPythonMember:
         self._consumer.commit(_wanted(offsets), timeout_ms=_COMMIT_TIMEOUT_MS)
 
     def begin_commit(self, offsets: Mapping[Partition, int]) -> Callable[[], bool]:
-        future = self._consumer.commit_async(_wanted(offsets), callback=lambda *_: None)
+        # Not by the future: if the coordinator is not known, the client answers the future of its look-up.
+        answers: list[object] = []
+        try:
+            self._consumer.commit_async(_wanted(offsets), callback=lambda _, answer: answers.append(answer))
+        except Exception as error:
+            answers.append(error)
 
         def is_done() -> bool:
-            if future.failed():
-                raise future.exception
-            return bool(future.succeeded())
+            if answers and isinstance(answers[0], Exception):
+                raise answers[0]
+            return bool(answers)
 
         return is_done
 

@@ -232,6 +232,31 @@ def test_a_commit_that_was_begun_is_answered_while_records_are_read(
     assert world.committed(0) == 5
 
 
+@pytest.mark.stack
+def test_a_commit_while_the_coordinator_is_not_known_is_made_or_fails(
+    topic_prefix: str, request: pytest.FixtureRequest
+) -> None:
+    """kafka-python looks it up first, and its future is that of the look-up."""
+    topic = Topic(request.getfixturevalue("stack"), topic_prefix, "kafka-python")
+    try:
+        world = OnBroker(topic)
+        world.send(5, 0)
+        member = Member(world)
+        member.reads([0, 1, 2, 3, 4], [])
+        member.source._member._consumer._coordinator.coordinator_dead("as this test wants it")  # type: ignore[attr-defined]
+        answer = member.source.begin_commit({Partition(world.name, 0): 3})
+
+        def is_answered() -> bool:
+            member.poll()
+            return answer() is not None
+
+        eventually(is_answered, 30)
+        assert answer() == (world.committed(0) == 3)
+        member.leave()
+    finally:
+        topic.close()
+
+
 def test_a_seek_drops_what_was_fetched_and_is_ignored_of_others_partitions(
     world: World, members: Callable[[], Member]
 ) -> None:

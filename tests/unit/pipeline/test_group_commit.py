@@ -65,6 +65,20 @@ def test_records_that_are_read_again_do_not_lower_the_groups_offset() -> None:
     assert kafka.asked[-1] == {A: 12}
 
 
+def test_a_commit_without_an_answer_may_be_the_groups_offset() -> None:
+    """Kafka may have made it after the time in which the answer was waited for."""
+    group, kafka, source = _started()
+    group.begin(source, {A: 12})
+    kafka.answer = False
+    assert group.answered() == {}
+    group.commit(source, {A: 11})
+    assert kafka.asked[-1] == {A: 12}
+    group.forget(A)
+    group.start(A, 10)
+    group.commit(source, {A: 11})
+    assert kafka.asked[-1] == {A: 11}, "assigned again: Kafka told the group's offset"
+
+
 def test_the_answer_about_a_revoked_partition_is_not_waited_for() -> None:
     group, kafka, source = _started()
     group.begin(source, {A: 12, B: 25})

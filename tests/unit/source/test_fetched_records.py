@@ -96,6 +96,12 @@ def test_a_damaged_response_is_refused_as_by_the_client(batches: Sequence[Any], 
     assert _taken(FetchedRecords, bytes(response)) == _taken(Fetcher.PartitionRecords, bytes(response))
 
 
+def test_a_header_whose_name_is_no_text_is_an_error_of_the_batch() -> None:
+    batch = _response([(_PLAIN, [(0, (1_700_000_000_000, b"1", b"{}", [("name", b"")]))], 0)])
+    damaged = _with_attributes(batch.replace(b"name", b"n\xffme"), 0)
+    assert _taken(FetchedRecords, damaged) == _taken(Fetcher.PartitionRecords, damaged) == ["corrupt"]
+
+
 def test_the_last_records_of_a_batch_may_be_gone() -> None:
     """The next fetch begins after the batch, or the same batch would be fetched for ever."""
     batch = bytearray(_response([(_PLAIN, [(0, (1_700_000_000_000, b"1", b"{}", []))], 0)]))
