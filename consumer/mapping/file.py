@@ -40,6 +40,7 @@ _SETTINGS = {
     "databases": "CDC_SOURCE__DATABASE",
     "placeholder": "CDC_SOURCE__UNAVAILABLE_PLACEHOLDER",
 }
+_LARGEST = 2**63 - 1
 # The keys that may give the name of an element of an array, in this order.
 _NAMES = ("name", "table", "column")
 
@@ -79,16 +80,25 @@ def parse(text: str, name: str = "mapping") -> Rules:
     """
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also an integer of thousands of digits
         found = re.search(r" \(at line (\d+), column \d+\)| \(at end of document\)", str(error))
         line = found[1] if found and found[1] else text.count("\n") + 1
         raise ConfigError(f"{name}:{line}", "not TOML", fix="correct this line") from None
-    read = _read(data)
+    except RecursionError:
+        raise _too_deep(name) from None
+    try:
+        read = _read(data)
+    except RecursionError:
+        raise _too_deep(name) from None
     faults = list(mapping_faults.faults(read)) if isinstance(read, Rules) else read
     if isinstance(read, Rules) and not faults:
         return read
     # Report the first fault, because causes come first. But prefer a fault of a key in the file itself.
     raise _error(min(faults, key=lambda fault: not _is_given(fault, data)), data, name)
+
+
+def _too_deep(name: str) -> ConfigError:
+    return ConfigError(name, "nested too deeply", fix="a mapping needs three levels")
 
 
 def _read(data: dict[str, Any]) -> Rules | list[Fault]:
@@ -131,6 +141,8 @@ def _wrong_types(value: object, path: KeyPath) -> Iterator[Fault]:
             yield from _wrong_types(each, (*path, index))
     elif not isinstance(value, str | int):
         yield Fault(path, "a mapping contains no fractions and no times", "text in quotes, or a whole number")
+    elif isinstance(value, int) and abs(value) > _LARGEST:
+        yield Fault(path, "too large a number", "a number of at most 64 bits, as in TOML")
 
 
 def _fault(error: Any) -> Fault:

@@ -384,3 +384,19 @@ def test_every_command_that_uses_it_refuses_it(command: list[str], tmp_path: Pat
         )
         assert ended.returncode == 2, ended.stderr
         assert ended.stderr.startswith(f"cdc-consumer: {file}: balance_ttl_s:")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("x = " + "{ a = " * 400 + "1" + " }" * 400, "nested too deeply"),
+        ("x = " + "9" * 5000, "mapping:1: not TOML"),
+        ("x = 0x" + "f" * 5000, "mapping: x: too large a number"),
+    ],
+    ids=["arrays", "tables", "a long integer", "a long hexadecimal integer"],
+)
+def test_a_text_beyond_all_measure_is_refused_too(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        mapping.parse(text)
+    assert said in str(error.value)

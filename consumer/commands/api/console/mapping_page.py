@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 
 from consumer.commands.api.console.desk import AtDesk, Form, InSession, InSlot, TooMany
 from consumer.commands.api.console.page import page
-from consumer.commands.api.console.trial import MOST_RECORDS, trial
+from consumer.commands.api.console.trial import MOST_RECORDS
+from consumer.commands.api.console.trial_process import trial_apart
 from consumer.errors import ConfigError
 
 router = APIRouter(dependencies=[InSlot])
@@ -46,7 +47,7 @@ def compare(request: Request, desk: AtDesk, session: InSession, form: Form) -> R
     if not _one_at_a_time.acquire(blocking=False):
         raise TooMany(5)
     try:
-        found = trial(desk.settings, desk.rules, desk.schemas, text, begin, end)
+        found = trial_apart(desk.settings, desk.rules, text, begin, end)
     except ConfigError as error:
         return page(request, "mapping.html", session, status=400, **_SHOWN, **told | {"problem": str(error)})
     finally:

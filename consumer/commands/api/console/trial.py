@@ -54,9 +54,10 @@ def trial(settings: Settings, running: Rules, schemas: Schemas, text: str, begin
         ConfigError: the mapping or the range is wrong; the error names the key or the bound.
         ServerUnavailable, ServerError: from Kafka, or from the registry.
     """
+    deadline = time.monotonic() + _LONGEST_S
     tried = rules_of(settings, file.parse(text))
     inputs = of_topics(settings, tried, running, schemas, bound_of(begin, "from"), bound_of(end, "to"))
-    comparison, deadline = Comparison(_EXAMPLES), time.monotonic() + _LONGEST_S
+    comparison = Comparison(_EXAMPLES)
     pairs = Pairs(running, tried, comparison)
     before, after = (Decider(each, schemas, inputs.databases, settings.kafka.topics) for each in (running, tried))
     is_cut = False
