@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from consumer.commands.api.console.desk import AtDesk, Form, InSession, InSlot, TooMany
 from consumer.commands.api.console.page import page
-from consumer.commands.api.console.trial import MOST_RECORDS
+from consumer.commands.api.console.trial import MOST_RECORDS, Wish
 from consumer.commands.api.console.trial_process import trial_apart
 from consumer.errors import ConfigError
 
@@ -35,7 +35,7 @@ def form(request: Request, session: InSession) -> Response:
 
 @router.post("/mapping")
 def compare(request: Request, desk: AtDesk, session: InSession, form: Form) -> Response:
-    """Compare. It changes nothing, so a viewer may do it too."""
+    """Compare. It changes nothing, so a viewer may do it too, with columns that a viewer may see."""
     text, begin, end = form.get("mapping", ""), form.get("from", "") or _BEGIN, form.get("to", "") or _END
     told: dict[str, Any] = {
         "text": text,
@@ -47,7 +47,7 @@ def compare(request: Request, desk: AtDesk, session: InSession, form: Form) -> R
     if not _one_at_a_time.acquire(blocking=False):
         raise TooMany(5)
     try:
-        found = trial_apart(desk.settings, desk.rules, text, begin, end)
+        found = trial_apart(desk.settings, desk.rules, Wish(text, begin, end, session.may_act))
     except ConfigError as error:
         return page(request, "mapping.html", session, status=400, **_SHOWN, **told | {"problem": str(error)})
     finally:

@@ -15,9 +15,11 @@ from consumer.commands.shared.plan.comparison import Comparison, RecordDifferenc
 from consumer.commands.shared.plan.comparison_text import TITLES, summary
 from consumer.commands.shared.plan.inputs import Decider, of_topics
 from consumer.commands.shared.plan.pairs import Pairs
+from consumer.errors import ConfigError
 from consumer.events.avro import Schemas
 from consumer.mapping import file
 from consumer.mapping.rules import Rules
+from consumer.mapping.visible import hidden_columns
 from consumer.settings.sources import Settings
 
 MOST_RECORDS = 100_000
@@ -47,16 +49,29 @@ class Trial:
     is_cut: bool
 
 
-def trial(settings: Settings, running: Rules, schemas: Schemas, text: str, begin: str, end: str) -> Trial:
-    """Compare the decisions about the records from ``begin`` to ``end``; ``text``: the mapping, as TOML.
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to try. ``text``: the mapping, as TOML. ``is_operators``: it may read columns that nobody is shown."""
+
+    text: str
+    begin: str
+    end: str
+    is_operators: bool
+
+
+def trial(settings: Settings, running: Rules, schemas: Schemas, wish: Wish) -> Trial:
+    """Compare the decisions about the records of the range.
 
     Raises:
-        ConfigError: the mapping or the range is wrong; the error names the key or the bound.
+        ConfigError: the mapping or the range is wrong, or not for a viewer; the error names the key or the bound.
         ServerUnavailable, ServerError: from Kafka, or from the registry.
     """
     deadline = time.monotonic() + _LONGEST_S
-    tried = rules_of(settings, file.parse(text))
-    inputs = of_topics(settings, tried, running, schemas, bound_of(begin, "from"), bound_of(end, "to"))
+    tried = rules_of(settings, file.parse(wish.text))
+    if not wish.is_operators:
+        _check_columns(tried, running)
+    begin, end = bound_of(wish.begin, "from"), bound_of(wish.end, "to")
+    inputs = of_topics(settings, tried, running, schemas, begin, end)
     comparison = Comparison(_EXAMPLES)
     pairs = Pairs(running, tried, comparison)
     before, after = (Decider(each, schemas, inputs.databases, settings.kafka.topics) for each in (running, tried))
@@ -77,6 +92,13 @@ def trial(settings: Settings, running: Rules, schemas: Schemas, text: str, begin
         [_example(each) for each in comparison.kept()],
         is_cut,
     )
+
+
+def _check_columns(tried: Rules, running: Rules) -> None:
+    """A count of differences tells of a value, one question after the other: also of one that is hidden."""
+    for table, name in hidden_columns(tried, running):
+        problem = f"it reads {table}.{name}, which the running mapping does not show"
+        raise ConfigError("mapping", problem, fix="an operator may try it")
 
 
 def _example(found: RecordDifference) -> Example:

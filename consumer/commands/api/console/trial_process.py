@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 
 import structlog
 
-from consumer.commands.api.console.trial import Trial, trial
+from consumer.commands.api.console.trial import Trial, Wish, trial
 from consumer.commands.shared.options import schemas_of
 from consumer.errors import CdcError, ConfigError
 from consumer.mapping.rules import Rules
@@ -25,7 +25,7 @@ _LONGEST_S = 30.0
 """To begin, to read the mapping, to ask Kafka, and to compare, which has its own limit."""
 
 
-def trial_apart(settings: Settings, running: Rules, text: str, begin: str, end: str) -> Trial:
+def trial_apart(settings: Settings, running: Rules, wish: Wish) -> Trial:
     """As :func:`consumer.commands.api.console.trial.trial`, in a process that is ended if it takes too much.
 
     Raises:
@@ -35,7 +35,7 @@ def trial_apart(settings: Settings, running: Rules, text: str, begin: str, end: 
     plain = Settings.model_construct(**dict(settings))
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    arguments = (theirs, _MOST_BYTES, plain, running, text, begin, end)
+    arguments = (theirs, _MOST_BYTES, plain, running, wish)
     process = context.Process(target=_serve, args=arguments, daemon=True)
     process.start()
     theirs.close()
@@ -65,16 +65,14 @@ def _too_large() -> ConfigError:
     return ConfigError("mapping", "the mapping or the range is too large for a trial", fix=fix)
 
 
-def _serve(
-    conn: Connection, most_bytes: int, settings: Settings, running: Rules, text: str, begin: str, end: str
-) -> None:
+def _serve(conn: Connection, most_bytes: int, settings: Settings, running: Rules, wish: Wish) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the parent too, which ends this process
     log.configure(settings.log)
     _limit(resource.RLIMIT_AS, most_bytes)
     _limit(resource.RLIMIT_CPU, int(_LONGEST_S))  # the parent may have been killed
     answer: Trial | Exception
     try:
-        answer = trial(settings, running, schemas_of(settings), text, begin, end)
+        answer = trial(settings, running, schemas_of(settings), wish)
     except CdcError as error:
         answer = error
     except (MemoryError, RecursionError):
