@@ -18,6 +18,8 @@ from consumer.source.consumed_topics import selected
 from consumer.source.letter_reader import read_letters
 
 _KEEP_S = 5.0
+_FRESH_S = 1.0
+"""A place that is not in a list of this age is asked for again; it costs a reading of the whole topic."""
 REPLAY, DISCARD = "replay", "discard"
 
 
@@ -32,14 +34,14 @@ class Letters:
         self._states: LetterStates | None = None
         self._at = 0.0
 
-    def states(self) -> LetterStates:
-        """The state of the topic.
+    def states(self, oldest_s: float = _KEEP_S) -> LetterStates:
+        """The state of the topic, at most ``oldest_s`` seconds old.
 
         Raises:
             ServerUnavailable, ServerError, ConfigError: from Kafka.
         """
         with self._lock:
-            if self._states is None or time.monotonic() - self._at >= _KEEP_S:
+            if self._states is None or time.monotonic() - self._at >= oldest_s:
                 self._states = read_letters(self._settings.kafka, self._settings.dead_letter_topic)
                 self._at = time.monotonic()
             return self._states
@@ -57,8 +59,7 @@ class Letters:
             raise ConfigError("place", f"{place!r} {error}", allowed="a place from the list") from None
         found = _at(self.states(), wanted)
         if found is None:  # it may be newer than what is kept
-            self.forget()
-            found = _at(self.states(), wanted)
+            found = _at(self.states(_FRESH_S), wanted)
         if found is None:
             raise ConfigError("place", f"{wanted} is not an open record: it was handled", fix="see the list")
         return found
