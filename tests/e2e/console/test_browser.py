@@ -218,10 +218,15 @@ def test_a_mapping_that_names_a_hidden_column_shows_nothing_of_it(served: Served
     tried = plain(reference())
     for table in tried["tables"]:
         table["columns"].append({"name": "created_at", "kind": "time"})
-    with served.reader(VIEWER) as client:
-        csrf = client.get("/mapping").text.partition('name="csrf" value="')[2].partition('"')[0]
-        form = {"csrf": csrf, "mapping": tomli_w.dumps(tried), "from": "10m", "to": "end"}
-        answer = client.post("/mapping", data=form)
+    answers = []
+    for token in (TOKEN, VIEWER):
+        with served.reader(token) as client:
+            csrf = client.get("/mapping").text.partition('name="csrf" value="')[2].partition('"')[0]
+            form = {"csrf": csrf, "mapping": tomli_w.dumps(tried), "from": "10m", "to": "end"}
+            answers.append(client.post("/mapping", data=form))
+    answer, refused = answers
+    assert refused.status_code == 400
+    assert "it reads live_users.created_at, which the running mapping does not show" in refused.text
     assert answer.status_code == 200
     assert "<td>created_at</td>" in answer.text
     assert "updated_fields.created_at" in answer.text

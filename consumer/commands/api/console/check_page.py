@@ -6,12 +6,12 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
-from consumer.commands.api.console.desk import AtDesk, InSession, InSlot
+from consumer.commands.api.console.desk import AtDesk, InKafkaSlot, InSession
 from consumer.commands.api.console.page import page
 from consumer.commands.shared.finding import Level
 from consumer.commands.shared.status.facts import Unknown
 
-router = APIRouter(dependencies=[InSlot])
+router = APIRouter(dependencies=[InKafkaSlot])
 _WAIT_S = 8.0
 
 

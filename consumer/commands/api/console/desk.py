@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
 
@@ -26,7 +27,8 @@ _REFUSED_PER_MINUTE = 10
 """So many logins from an address may be refused; then all of them are, also good ones, for a while."""
 
 _SLOW_PAGES = 8
-"""So many pages that ask servers may be made at once; the API needs threads of the same pool."""
+"""So many pages that ask servers may be made at once, and as many that ask Kafka: while it hangs, the values of a user
+need not wait for it. The API needs threads of the same pool of 40."""
 
 
 class TooMany(Exception):
@@ -53,6 +55,7 @@ class Desk:
     refreshes: Limit
     stop: Callable[[], bool]
     slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_SLOW_PAGES))
+    kafka_slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_SLOW_PAGES))
     refused_logins: Limits = field(default_factory=lambda: Limits(_REFUSED_PER_MINUTE))
 
 
@@ -99,22 +102,29 @@ def onlooker_of(request: Request, desk: AtDesk) -> Session:
 Onlooker: TypeAlias = Annotated[Session, Depends(onlooker_of)]
 
 
-def slot_of(desk: AtDesk, session: InSession) -> Iterator[None]:
+@contextmanager
+def slot(slots: threading.Semaphore) -> Iterator[None]:
     """Room for a page that asks servers, until it is made.
 
     Raises:
         TooMany: many such pages are being made.
     """
-    if not desk.slots.acquire(blocking=False):
+    if not slots.acquire(blocking=False):
         raise TooMany(2)
     try:
         yield
     finally:
-        desk.slots.release()
+        slots.release()
 
 
-InSlot = Depends(slot_of)
-"""For the router of a page that asks servers."""
+def kafka_slot_of(desk: AtDesk, session: InSession) -> Iterator[None]:
+    """As :func:`slot`, for a page that asks Kafka."""
+    with slot(desk.kafka_slots):
+        yield
+
+
+InKafkaSlot = Depends(kafka_slot_of)
+"""For a page that asks Kafka; for all pages of a router, if all do."""
 
 
 async def form_of(request: Request, session: InSession) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ import structlog
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import RedirectResponse
 
-from consumer.commands.api.console.desk import AtDesk, InSession, InSlot, OperatorsForm
+from consumer.commands.api.console.desk import AtDesk, InKafkaSlot, InSession, OperatorsForm
 from consumer.commands.api.console.letters import REPLAY
 from consumer.commands.api.console.page import BASE, HEADERS, page
 from consumer.commands.shared.dead_letters.redacted import visible
@@ -18,7 +18,7 @@ from consumer.commands.shared.options import time_of
 from consumer.pipeline.letter_state import Choice
 
 _log = structlog.get_logger(__name__)
-router = APIRouter(dependencies=[InSlot])
+router = APIRouter(dependencies=[InKafkaSlot])
 _PAGE = 50
 
 Text = Annotated[str, Query(max_length=300)]

@@ -7,13 +7,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from consumer.commands.api.console.desk import AtDesk, Form, InSession, InSlot, TooMany
+from consumer.commands.api.console.desk import AtDesk, Form, InKafkaSlot, InSession, TooMany
 from consumer.commands.api.console.page import page
 from consumer.commands.api.console.trial import MOST_RECORDS, Wish
 from consumer.commands.api.console.trial_process import trial_apart
 from consumer.errors import ConfigError
 
-router = APIRouter(dependencies=[InSlot])
+router = APIRouter()
 _BEGIN, _END = "1h", "end"
 _SHOWN = {"most": MOST_RECORDS, "most_rows": 200, "most_facts": 15}
 _one_at_a_time = threading.Lock()
@@ -33,7 +33,7 @@ def form(request: Request, session: InSession) -> Response:
     return page(request, "mapping.html", session, **_SHOWN, **told)
 
 
-@router.post("/mapping")
+@router.post("/mapping", dependencies=[InKafkaSlot])
 def compare(request: Request, desk: AtDesk, session: InSession, form: Form) -> Response:
     """Compare. It changes nothing, so a viewer may do it too, with columns that a viewer may see."""
     text, begin, end = form.get("mapping", ""), form.get("from", "") or _BEGIN, form.get("to", "") or _END

@@ -10,7 +10,7 @@ import structlog
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import RedirectResponse
 
-from consumer.commands.api.console.desk import AtDesk, Desk, InSession, InSlot, OperatorsForm, TooMany
+from consumer.commands.api.console.desk import AtDesk, Desk, InKafkaSlot, InSession, OperatorsForm, TooMany, slot
 from consumer.commands.api.console.page import BASE, HEADERS, page
 from consumer.commands.shared.explain.asked import Asked
 from consumer.commands.shared.explain.explanation import Explanation
@@ -26,7 +26,7 @@ from consumer.mapping.keys import UserId, render
 from consumer.source.bounds import check_order
 
 _log = structlog.get_logger(__name__)
-router = APIRouter(dependencies=[InSlot])
+router = APIRouter()
 _MOST_RECORDS = 500_000
 _PAGE = 50
 _LONGEST = 40
@@ -56,7 +56,8 @@ def user(
     if not text:
         return page(request, "user.html", session, **told)
     try:
-        found = [present_values(_asked(desk, each)) for each in _wanted(desk, text)]
+        with slot(desk.slots):
+            found = [present_values(_asked(desk, each)) for each in _wanted(desk, text)]
     except ConfigError as error:
         if error.field != "user":
             raise
@@ -71,7 +72,7 @@ def user(
     return page(request, "user.html", session, **told | {"known": shown, "keys": list(_keys(shown))})
 
 
-@router.get("/user/timeline")
+@router.get("/user/timeline", dependencies=[InKafkaSlot])
 def history(
     request: Request,
     desk: AtDesk,
@@ -111,7 +112,7 @@ def confirm(request: Request, desk: AtDesk, session: InSession, user: Text) -> R
     return page(request, "refresh.html", session, user=_user(desk, user))
 
 
-@router.post("/user/refresh")
+@router.post("/user/refresh", dependencies=[InKafkaSlot])
 def refresh(desk: AtDesk, session: InSession, form: OperatorsForm) -> Response:
     """Write the user from the database, and show the user again."""
     if wait_s := desk.refreshes.wait_s():

@@ -358,10 +358,34 @@ def test_only_so_many_slow_pages_at_once(console: Console, monkeypatch: pytest.M
         for _ in waiting:
             assert begun.acquire(timeout=30)
         assert client.get("/console/user?user=live:1").status_code == 429
-        assert client.get("/console/").status_code == 200
+        for path in ("/", "/user", "/mapping"):
+            assert client.get(f"/console{path}").status_code == 200, path
         go_on.set()
         assert {each.result().status_code for each in waiting} == {404}
         assert client.get("/console/user?user=live:1").status_code == 404
+
+
+def test_a_user_is_shown_while_pages_wait_for_kafka(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def hang(*_: object) -> None:
+        begun.release()
+        go_on.wait(30)
+        raise UnknownUser
+
+    def answer(*_: object) -> None:
+        raise UnknownUser
+
+    monkeypatch.setattr(Letters, "states", hang)
+    monkeypatch.setattr("consumer.commands.api.console.user_page.present_values", answer)
+    with console.browser(TOKEN) as client, ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(client.get, "/console/letters") for _ in range(8)]
+        for _ in waiting:
+            assert begun.acquire(timeout=30)
+        codes = [client.get(f"/console{path}").status_code for path in ("/letters", "/user?user=live:1")]
+        go_on.set()
+        assert codes == [429, 404]
+        assert {each.result().status_code for each in waiting} == {404}
 
 
 def test_a_stream_that_the_browser_leaves_ends(console: Console) -> None:
