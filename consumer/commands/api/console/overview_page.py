@@ -10,14 +10,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from consumer.commands.api.console.desk import AtDesk, Desk, InSession, Onlooker, TooMany
 from consumer.commands.api.console.overview import LOOK_S
 from consumer.commands.api.console.page import HEADERS, page, rendered
-from consumer.commands.api.console.session import Session, id_of
+from consumer.commands.api.console.session import Session, Sessions, id_of
 
 router = APIRouter()
 _STREAMS = 6
+_EVERY_STREAM = 200
 _MEMBERS = 50
 _STOP_LOOK_S = 0.5
 
@@ -43,30 +45,43 @@ def members(
 @router.get("/events")
 async def events(request: Request, desk: AtDesk, session: Onlooker) -> Response:
     """The overview again and again, until the session ends. These events do not make it last longer."""
-    if session.streams >= _STREAMS:
+    if session.streams >= _STREAMS or desk.sessions.streams >= _EVERY_STREAM:
         raise TooMany(int(LOOK_S))
-    headers = {**HEADERS, "X-Accel-Buffering": "no"}
-    return StreamingResponse(_stream(desk, session, id_of(request)), 200, headers, media_type="text/event-stream")
+    return _Events(desk, session, id_of(request))
 
 
-async def _stream(desk: Desk, session: Session, name: str) -> AsyncIterator[str]:
-    session.streams += 1
+class _Events(StreamingResponse):
+    """The events of one open page. It counts from here on, and not from its first event."""
+
+    def __init__(self, desk: Desk, session: Session, name: str) -> None:
+        headers = {**HEADERS, "X-Accel-Buffering": "no"}
+        super().__init__(_stream(desk, name), 200, headers, media_type="text/event-stream")
+        self._counts: tuple[Session, Sessions] = (session, desk.sessions)
+        for each in self._counts:
+            each.streams += 1
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:  # also if the browser has left before the first event
+            for each in self._counts:
+                each.streams -= 1
+
+
+async def _stream(desk: Desk, name: str) -> AsyncIterator[str]:
     last = ""
-    try:
-        while not desk.stop():
-            if desk.sessions.find(name, is_seen=False) is None:
-                yield "event: ended\ndata: {}\n\n"
+    while not desk.stop():
+        if desk.sessions.find(name, is_seen=False) is None:
+            yield "event: ended\ndata: {}\n\n"
+            return
+        html = await run_in_threadpool(lambda: rendered("_overview.html", **_told(desk)))
+        # An unchanged page is not sent again, but a line that says that the connection lives.
+        yield ": alive\n\n" if html == last else f"event: overview\ndata: {json.dumps({'html': html})}\n\n"
+        last = html
+        for _ in range(int(LOOK_S / _STOP_LOOK_S)):
+            if desk.stop():
                 return
-            html = await run_in_threadpool(lambda: rendered("_overview.html", **_told(desk)))
-            # An unchanged page is not sent again, but a line that says that the connection lives.
-            yield ": alive\n\n" if html == last else f"event: overview\ndata: {json.dumps({'html': html})}\n\n"
-            last = html
-            for _ in range(int(LOOK_S / _STOP_LOOK_S)):
-                if desk.stop():
-                    return
-                await asyncio.sleep(_STOP_LOOK_S)
-    finally:
-        session.streams -= 1
+            await asyncio.sleep(_STOP_LOOK_S)
 
 
 def _told(desk: Desk) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from consumer.commands.api.limit import Limit
 
 _LONGEST_S = 12 * 3600
 _MOST_SESSIONS = 500
+_MOST_OF_VISITOR = 20
+"""So that one visitor, or all who share a token, can't end the sessions of others by logging in."""
 _PAGES_PER_MINUTE = 120
 _COOKIE = "cdc-console"
 # A browser accepts this prefix only with Secure, without a domain, and for the whole host.
@@ -78,7 +80,10 @@ class Session:
 
 
 class Sessions:
-    """All sessions. One ends ``idle_s`` seconds after its last page, 12 hours after it began, or with its JWT."""
+    """All sessions. One ends ``idle_s`` seconds after its last page, 12 hours after it began, or with its JWT.
+
+    ``streams``: how many live updates they have together.
+    """
 
     def __init__(
         self, idle_s: float, clock: Callable[[], float] = time.monotonic, now: Callable[[], float] = time.time
@@ -89,11 +94,15 @@ class Sessions:
         self._lock = threading.Lock()
         # By a hash of the id: the look-up of a wrong id takes the same time whatever it is.
         self._by_hash: OrderedDict[bytes, Session] = OrderedDict()
+        self.streams = 0
 
     def open(self, visitor: Visitor) -> str:
         """A new session; answers its id."""
         name, now = secrets.token_urlsafe(32), self._clock()
         with self._lock:
+            own = [key for key, each in self._by_hash.items() if each.visitor.name == visitor.name]
+            if len(own) >= _MOST_OF_VISITOR:
+                del self._by_hash[own[0]]
             self._by_hash[_hash(name)] = Session(visitor, now, now)
             if len(self._by_hash) > _MOST_SESSIONS:
                 self._by_hash.popitem(last=False)

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from consumer.commands.api.access import Access, Forbidden, Role, Unauthorized
+from consumer.commands.api.access import Access, Forbidden, Role, Unauthorized, Visitor
 from consumer.commands.api.console import (
     check_page,
     letters_page,
@@ -28,6 +28,7 @@ from consumer.commands.api.console import (
     user_page,
 )
 from consumer.commands.api.console.letters import Letters
+from consumer.commands.api.console.session import Sessions
 from consumer.commands.api.health import UnknownUser
 from consumer.errors import ConfigError
 from consumer.pipeline.letter_state import LetterResult, Outcome
@@ -410,6 +411,24 @@ def test_only_so_many_streams_at_once(console: Console) -> None:
         lines = [exits.enter_context(client.stream("GET", "/console/events")).iter_lines() for _ in range(6)]
         assert {next(each) for each in lines} == {"event: overview"}
         assert exits.enter_context(client.stream("GET", "/console/events")).status_code == 429
+
+
+def test_only_so_many_streams_of_all_sessions(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.commands.api.console.overview_page._EVERY_STREAM", 2)
+    with console.browser(TOKEN) as client, console.browser(VIEWER) as other, ExitStack() as exits:
+        lines = [exits.enter_context(each.stream("GET", "/console/events")).iter_lines() for each in (client, other)]
+        assert {next(each) for each in lines} == {"event: overview"}
+        assert exits.enter_context(other.stream("GET", "/console/events")).status_code == 429
+
+
+def test_logins_of_one_visitor_end_no_session_of_another() -> None:
+    sessions = Sessions(1800.0)
+    operator, viewer = Visitor("token", Role.OPERATOR), Visitor("viewer-token", Role.VIEWER)
+    other, first = sessions.open(operator), sessions.open(viewer)
+    own = [sessions.open(viewer) for _ in range(600)]
+    assert sessions.find(other) is not None
+    assert sessions.find(first) is None
+    assert [each in own[-20:] for each in own] == [sessions.find(each) is not None for each in own]
 
 
 def test_forms_are_limited_in_size(console: Console) -> None:
