@@ -31,6 +31,10 @@ _SLOW_PAGES = 8
 need not wait for it. The API needs threads of the same pool of 40."""
 
 
+_TIMELINES = 2
+"""So many timelines may be read at once: each keeps a core busy."""
+
+
 class TooMany(Exception):
     """More requests than allowed; the next one is allowed in ``wait_s`` seconds."""
 
@@ -56,6 +60,7 @@ class Desk:
     stop: Callable[[], bool]
     slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_SLOW_PAGES))
     kafka_slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_SLOW_PAGES))
+    timelines: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_TIMELINES))
     refused_logins: Limits = field(default_factory=lambda: Limits(_REFUSED_PER_MINUTE))
 
 

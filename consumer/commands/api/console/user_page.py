@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -28,6 +29,7 @@ from consumer.source.bounds import check_order
 _log = structlog.get_logger(__name__)
 router = APIRouter()
 _MOST_RECORDS = 500_000
+_LONGEST_S = 20.0
 _PAGE = 50
 _LONGEST = 40
 
@@ -152,7 +154,15 @@ def _wanted(desk: Desk, text: str) -> list[UserId]:
 def _timeline(desk: Desk, user: str, begin: str, end: str) -> Timeline:
     window = Window(bound_of(begin or "1h", "from"), bound_of(end or "end", "to"))
     check_order(window.begin, window.end)
-    return timeline(_asked(desk, _user(desk, user)), window, _MOST_RECORDS)
+    asked, until = _asked(desk, _user(desk, user)), time.monotonic() + _LONGEST_S
+
+    def check() -> None:
+        if time.monotonic() > until:
+            text = f"to read this range takes longer than {_LONGEST_S:.0f} s"
+            raise ConfigError("range", text, fix="choose a shorter one")
+
+    with slot(desk.timelines):
+        return timeline(asked, window, _MOST_RECORDS, check)
 
 
 def _has_anything(known: Explanation) -> bool:

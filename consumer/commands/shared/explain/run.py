@@ -86,10 +86,13 @@ def explain(asked: Asked, window: Window, last: int = 0) -> Explanation:
     )
 
 
-def timeline(asked: Asked, window: Window, most: int | None = None) -> Timeline:
+def timeline(
+    asked: Asked, window: Window, most: int | None = None, check: Callable[[], None] = lambda: None
+) -> Timeline:
     """What happened to the user in ``window``. Only this range of the topics is read, and not the database.
 
-    ``most``: how many records may be read, of all users whose partition is this user's.
+    ``most``: how many records may be read, of all users whose partition is this user's. ``check`` is
+    called again and again while they are read, and may raise to end it.
 
     Raises:
         As :func:`explain`; also ConfigError: the range has more records than ``most``.
@@ -100,6 +103,7 @@ def timeline(asked: Asked, window: Window, most: int | None = None) -> Timeline:
         lambda changes: [each for each in changes if window.holds(each.record)],
         is_partial=True,
         most=most,
+        check=check,
     )
     return Timeline(
         user=asked.user,
@@ -130,13 +134,28 @@ def _findings(found: _Read) -> Iterator[Finding]:
         yield warning("redis", f"{UNREADABLE_STREAMS}: {refused}")
 
 
-def _read(asked: Asked, window: Window, choose: _Choose, *, is_partial: bool, most: int | None = None) -> _Read:
+def _read(
+    asked: Asked,
+    window: Window,
+    choose: _Choose,
+    *,
+    is_partial: bool,
+    most: int | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> _Read:
     with closing(RedisView(asked.settings.redis)) as view:
-        return _read_with(asked, window, choose, view, is_partial=is_partial, most=most)
+        return _read_with(asked, window, choose, view, is_partial=is_partial, most=most, check=check)
 
 
 def _read_with(
-    asked: Asked, window: Window, choose: _Choose, view: RedisView, *, is_partial: bool, most: int | None
+    asked: Asked,
+    window: Window,
+    choose: _Choose,
+    view: RedisView,
+    *,
+    is_partial: bool,
+    most: int | None,
+    check: Callable[[], None],
 ) -> _Read:
     settings, rules, schemas, user = asked.settings, asked.rules, asked.schemas, asked.user
     view.run()  # raises if the server is away or refuses
@@ -150,7 +169,12 @@ def _read_with(
         raise ConfigError("range", text, fix="choose a shorter one")
     with Progress(action="explain.progress", unit="offsets") as progress:
         progress.begin("explain", sum(span.size for span in spans))
-        records = records_of(settings.kafka, spans, user, rules, schemas, selection.tables, progress.advance)
+
+        def advance(count: int) -> None:
+            check()
+            progress.advance(count)
+
+        records = records_of(settings.kafka, spans, user, rules, schemas, selection.tables, advance)
     # Read the group's offsets before Redis: a committed record must then be in Redis, or it was missed.
     offsets = committed(settings.kafka)
     emptied = lost(offsets, view.offsets(settings.kafka.group_id))
