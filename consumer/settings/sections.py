@@ -350,7 +350,7 @@ class Api(Section):
     cluster_info_s: float = Field(10.0, ge=0, description="largest age of the counts of cluster-info, s")
     console: bool = Field(True, description="whether the console is served too, under /console")
     viewer_token: SecretStr | None = Field(
-        None, min_length=1, description="a token that may only look at the console, and not call the API"
+        None, min_length=16, description="a token that may only look at the console, and not call the API"
     )
     console_idle_s: float = Field(
         1800.0, gt=0, le=43_200, description="time without a page after which a session of the console ends, s"

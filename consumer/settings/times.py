@@ -20,7 +20,9 @@ _DAY_MS = _UNITS_MS["d"]
 
 
 def parse(text: str, option: str, now_ms: int) -> int:
-    """Parse ``text`` to UTC milliseconds; ``now_ms``: the present time, ``option``: the option's name in an error.
+    """Parse ``text`` to UTC milliseconds, 0 or more.
+
+    ``now_ms``: the present time. ``option``: the option's name in an error.
 
     Raises:
         ConfigError: the text is no time; the error shows an example.
@@ -34,7 +36,7 @@ def parse(text: str, option: str, now_ms: int) -> int:
 def read(text: str, now_ms: int) -> int | None:
     """As :func:`parse`, but None if the text is no time."""
     if (ago := _AGO.fullmatch(text)) is not None:
-        return now_ms - int(ago[1]) * _UNITS_MS[ago[2]]
+        return max(0, now_ms - int(ago[1]) * _UNITS_MS[ago[2]])  # Kafka refuses a time before 1970
     if _TIME_OF_DAY.fullmatch(text) is not None:
         return _last_time_of_day(text, now_ms)
     if _TIME.fullmatch(text) is None:
@@ -44,7 +46,7 @@ def read(text: str, now_ms: int) -> int | None:
     except ValueError:  # a 13th month
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1000)
+    return max(0, round(moment.timestamp() * 1000))
 
 
 def _last_time_of_day(text: str, now_ms: int) -> int | None:

@@ -96,7 +96,7 @@ class Access:
             raise Unauthorized
         claims = self._claims(given)
         roles = self._roles(claims)
-        name = _NOT_IN_NAMES.sub("_", str(claims.get("sub", "")))[:_LONGEST_NAME] or "jwt"
+        name = f"jwt:{_NOT_IN_NAMES.sub('_', str(claims.get('sub', '')))[:_LONGEST_NAME]}".removesuffix(":")
         if self._settings.role in roles:
             return Visitor(name, Role.OPERATOR, float(claims["exp"]))
         if self._settings.viewer_role is not None and self._settings.viewer_role in roles:

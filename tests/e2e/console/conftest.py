@@ -24,7 +24,7 @@ from tests.support.stack.fixtures import started
 from tests.support.stack.machine import Apt
 from tests.support.stack.trading import Trading
 
-VIEWER = "tok-viewer-77"
+VIEWER = "tok-viewer-of-the-console"
 # WCAG 2.2 asks for 320 pixels, which is narrower than a phone.
 WIDE, NARROW = (1280, 800), (320, 740)
 

@@ -71,3 +71,8 @@ def test_anything_else_is_refused_with_an_example(text: str) -> None:
         moment.parse(text, "--to", NOW)
     assert refusal.value.field == "--to"
     assert "2024-01-15T10:30:00Z" in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", ["99999d", "999999999d", "1960-01-01"])
+def test_a_time_before_all_records_is_the_first_that_kafka_accepts(text: str) -> None:
+    assert moment.parse(text, "--from", NOW) == 0

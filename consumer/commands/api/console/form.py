@@ -52,5 +52,12 @@ def check_origin(request: Request) -> None:
         raise NotAllowed("another site sent this form")
     origin = request.headers.get("origin")
     # Behind a proxy the scheme and the port may differ; the proxy must pass the host.
-    if origin is not None and urlsplit(origin).hostname != request.url.hostname:
+    if origin is not None and _host(origin) != request.url.hostname:
         raise NotAllowed("another site sent this form")
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).hostname
+    except ValueError:  # such as http://[
+        return None

@@ -21,7 +21,7 @@ from consumer.errors import InvalidValue
 from consumer.events.value import timestamp
 
 BASE = "/console"
-_LOGIN = re.compile(r"(?<=://)[^/\s@]*@")
+_LOGIN = re.compile(r"(?<=://)[^/\s]*@")
 HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx
 import jwt
 import pytest
+from pydantic import ValidationError
 from starlette.routing import BaseRoute, Route
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
@@ -228,6 +229,7 @@ def test_a_stolen_cookie_without_the_token_of_the_form_can_not_act(console: Cons
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
     ],
 )
 def test_another_site_can_not_send_a_form(console: Console, headers: dict[str, str]) -> None:
@@ -460,7 +462,7 @@ def _jwt(**changes: object) -> str:
 )
 def test_the_role_of_a_jwt(role: object, expected: Role) -> None:
     found = _access().visitor(_jwt(role=role))
-    assert (found.role, found.name) == (expected, "ann@example.com")
+    assert (found.role, found.name) == (expected, "jwt:ann@example.com")
     assert found.until_s is not None
     assert found.until_s <= time.time() + 60
 
@@ -480,8 +482,14 @@ def test_a_viewers_jwt_does_not_open_the_api() -> None:
 
 def test_the_name_in_a_jwt_is_made_harmless() -> None:
     found = _access().visitor(_jwt(role="admin", sub="<b>\n" + "x" * 100))
-    assert found.name == "_b__" + "x" * 60
+    assert found.name == "jwt:_b__" + "x" * 60
+    assert _access().visitor(_jwt(role="admin", sub="token")).name == "jwt:token"
     assert _access().visitor(_jwt(role="admin", sub="")).name == "jwt"
+
+
+def test_a_viewers_token_can_not_be_guessed() -> None:
+    with pytest.raises(ValidationError):
+        Api.model_validate({"token": "right", "viewer_token": "x" * 15})
 
 
 def test_a_session_ends_with_its_jwt() -> None:
@@ -494,7 +502,7 @@ def test_a_session_ends_with_its_jwt() -> None:
 
 def test_the_viewers_token_must_be_another_one() -> None:
     with pytest.raises(ConfigError) as error:
-        Access(Api.model_validate({"token": "same", "viewer_token": "same"}))
+        Access(Api.model_validate({"token": "the-same-for-both", "viewer_token": "the-same-for-both"}))
     assert error.value.field == "CDC_API__VIEWER_TOKEN"
     with pytest.raises(Unauthorized):
-        Access(Api.model_validate({"token": "right", "viewer_token": "other"})).check("other")
+        Access(Api.model_validate({"token": "right", "viewer_token": VIEWER})).check(VIEWER)

@@ -207,7 +207,7 @@ def test_what_is_typed_is_no_markup() -> None:
 
 
 def test_a_password_in_an_error_of_a_client_library_is_not_shown() -> None:
-    seen = look(replace(facts(), redis=Unknown("redis://cdc:hunter2@r:6379/0 does not answer")))
+    seen = look(replace(facts(), redis=Unknown("redis://cdc:in@hunter2@r:6379/0 does not answer")))
     text = rendered("_overview.html", None, seen=seen, most_members=50)
     assert "redis://r:6379/0 does not answer" in text
     assert "hunter2" not in text

@@ -30,6 +30,9 @@ function replace(place, html) {
 async function load(place) {
   try {
     const answer = await fetch(place.dataset.load, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+    if (answer.redirected) {
+      return; // the session has ended: the link that is there already leads to the login
+    }
     const html = await answer.text();
     const parsed = new DOMParser().parseFromString(html, "text/html");
     const whole = parsed.getElementById("main"); // a page that says what went wrong
