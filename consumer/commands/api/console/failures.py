@@ -64,7 +64,16 @@ def _http(request: Request, error: HTTPException) -> Response:
     return answer
 
 
+def is_of_settings(error: ConfigError) -> bool:
+    """Whether a server refuses this program's settings; then what the visitor sent is not at fault."""
+    return error.field.startswith("CDC_")
+
+
 def _wrong(request: Request, error: ConfigError) -> Response:
+    if is_of_settings(error):
+        _log.warning("a server refuses the settings", action="console.unavailable", error=str(error))
+        text = f"A server refuses {error.field}. The log has the reason under this request's id."
+        return said(request, 503, "A server refuses this program's settings", text)
     return said(request, 400, "Not valid", f"{error.field}: {error.problem}", error.fix or error.allowed)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from consumer.commands.api.console.desk import AtDesk, Form, InKafkaSlot, InSession, TooMany
+from consumer.commands.api.console.failures import is_of_settings
 from consumer.commands.api.console.page import page
 from consumer.commands.api.console.trial import MOST_RECORDS, Wish
 from consumer.commands.api.console.trial_process import trial_apart
@@ -49,6 +50,8 @@ def compare(request: Request, desk: AtDesk, session: InSession, form: Form) -> R
     try:
         found = trial_apart(desk.settings, desk.rules, Wish(text, begin, end, session.may_act))
     except ConfigError as error:
+        if is_of_settings(error):
+            raise
         return page(request, "mapping.html", session, status=400, **_SHOWN, **told | {"problem": str(error)})
     finally:
         _one_at_a_time.release()

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import RedirectResponse
 
 from consumer.commands.api.console.desk import AtDesk, Desk, InKafkaSlot, InSession, OperatorsForm, TooMany, slot
+from consumer.commands.api.console.failures import is_of_settings
 from consumer.commands.api.console.page import BASE, HEADERS, page
 from consumer.commands.shared.explain.asked import Asked
 from consumer.commands.shared.explain.explanation import Explanation
@@ -91,6 +92,8 @@ def history(
     try:
         found = _timeline(desk, user, begin, to)
     except ConfigError as error:
+        if is_of_settings(error):
+            raise
         problem = f"{error.field}: {error.problem}; {error.fix or error.allowed}"
         return page(request, template, session, status=200 if part else 400, **told | {"problem": problem})
     steps = found.steps[::-1]

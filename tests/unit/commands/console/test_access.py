@@ -337,6 +337,28 @@ def test_a_server_that_is_away_is_said_without_its_address_or_password(console: 
             assert "127.0.0.1" not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("page", "asks"),
+    [
+        ("/console/user?user=live:1", "user_page.present_values"),
+        ("/console/user/timeline?user=live:1", "user_page.timeline"),
+    ],
+)
+def test_a_server_that_refuses_is_no_mistake_of_the_visitor(
+    console: Console, monkeypatch: pytest.MonkeyPatch, page: str, asks: str
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise ConfigError("CDC_KAFKA__SECURITY__PASSWORD", f"the broker at 10.0.0.1:9092 refused {PASSWORD}")
+
+    monkeypatch.setattr(f"consumer.commands.api.console.{asks}", refused)
+    with console.browser(TOKEN) as client:
+        answer = client.get(page)
+    assert answer.status_code == 503
+    assert "CDC_KAFKA__SECURITY__PASSWORD" in answer.text
+    assert PASSWORD not in answer.text
+    assert "10.0.0.1" not in answer.text
+
+
 def test_a_bug_is_said_without_its_text(console: Console) -> None:
     console.health.error = RuntimeError(PASSWORD)
     with console.browser(TOKEN) as client:
