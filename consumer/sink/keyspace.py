@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any, Protocol
 
 import redis
 
+from consumer.errors import ServerError
 from consumer.settings.sections import Redis
 from consumer.sink.address import Kind
-from consumer.sink.client import address_of, ask, ask_one, connect
+from consumer.sink.client import address_of, ask, ask_one, connect, is_refusal, translate
 from consumer.sink.cluster.plan_slots import slot, tags
 from consumer.sink.cluster.routes import Routes
 from consumer.sink.cluster.topology import Node, Topology
@@ -142,3 +144,25 @@ def runs(keys: Keyspace) -> str:
     """
     ask_node = ask_one if isinstance(keys, OneKeyspace) else ask
     return " ".join(ask_node(client).run for client in keys.clients())
+
+
+def within(server: Redis, most_ms: int) -> Redis:
+    """``server`` with a timeout of at most ``most_ms``: a server that hangs must not delay who asks."""
+    return server.model_copy(update={"timeout_ms": min(server.timeout_ms, most_ms)})
+
+
+def write(server: Redis, *commands: Command) -> None:
+    """Send commands over a connection of their own.
+
+    Raises:
+        ServerUnavailable: Redis can't serve now.
+        ServerError: Redis refuses a command.
+    """
+    try:
+        with closing(keyspace(server)) as keys:
+            raise_first_error(keys.ask(commands))
+    except redis.RedisError as error:
+        found = translate(error, is_of_plan=False)
+        if isinstance(error, redis.ResponseError) and is_refusal(error):
+            raise ServerError(found.server, found.problem, found.advice, found.cause) from None
+        raise found from None

@@ -11,13 +11,12 @@ from typing import Any
 
 import redis
 
-from consumer.errors import ServerError
 from consumer.pipeline.minutes import Minute
 from consumer.settings.sections import Redis
-from consumer.sink.client import at_start, is_refusal, translate
-from consumer.sink.keyspace import Keyspace, keyspace
+from consumer.sink.client import at_start
+from consumer.sink.keyspace import Keyspace, keyspace, within, write
 from consumer.sink.rights import MEMBERS
-from consumer.sink.script import Command, fields_of, raise_first_error
+from consumer.sink.script import fields_of, raise_first_error
 
 _LONGEST_ANSWER_MS = 2000
 _KEPT_S = 25 * 3600
@@ -31,25 +30,18 @@ class MinuteStore:
     """
 
     def __init__(self, server: Redis, group: str) -> None:
-        self._server = server.model_copy(update={"timeout_ms": min(server.timeout_ms, _LONGEST_ANSWER_MS)})
+        self._server = within(server, _LONGEST_ANSWER_MS)
         self._group = group
 
     def add(self, minute: Minute) -> None:
         """Add what one member did."""
         key, at = hour_key(self._group, minute.number // 60), minute.number % 60
-        questions: list[Command] = [
+        write(
+            self._server,
             ("HINCRBY", key, f"{at}{_DONE}", minute.done),
             ("HINCRBY", key, f"{at}{_LAG}", minute.lag_records),
             ("EXPIRE", key, _KEPT_S),
-        ]
-        try:
-            with closing(keyspace(self._server)) as keys:
-                raise_first_error(keys.ask(questions))
-        except redis.RedisError as error:
-            found = translate(error, is_of_plan=False)
-            if isinstance(error, redis.ResponseError) and is_refusal(error):
-                raise ServerError(found.server, found.problem, found.advice, found.cause) from None
-            raise found from None
+        )
 
 
 def load(server: Redis, group: str, first: int, last: int) -> list[Minute]:

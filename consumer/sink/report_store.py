@@ -8,20 +8,17 @@ which member has ended without a word.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-import redis
 import structlog
 
 from consumer.errors import ServerError
 from consumer.pipeline.reports import AUDIT_TTL_S, MEMBER_TTL_S, AuditReport, MemberReport, decoded, encoded
 from consumer.settings.sections import Redis
-from consumer.sink.client import is_refusal, translate
-from consumer.sink.keyspace import Keyspace, keyspace
+from consumer.sink.keyspace import Keyspace, within, write
 from consumer.sink.rights import AUDIT, MEMBERS
-from consumer.sink.script import Command, fields_of, raise_first_error
+from consumer.sink.script import fields_of, raise_first_error
 
 _log = structlog.get_logger(__name__)
 _LONGEST_ANSWER_MS = 2000
@@ -48,13 +45,14 @@ class ReportStore:
     """
 
     def __init__(self, server: Redis, group: str) -> None:
-        self._server = server.model_copy(update={"timeout_ms": min(server.timeout_ms, _LONGEST_ANSWER_MS)})
+        self._server = within(server, _LONGEST_ANSWER_MS)
         self._group = group
 
     def write_member(self, report: MemberReport) -> None:
         """Replace the member's report."""
         names, name = names_key(self._group), id_of(report)
-        self._ask(
+        write(
+            self._server,
             ("SET", member_key(self._group, name), encoded(report), "EX", MEMBER_TTL_S),
             ("HSET", names, name, report.written_ms),
             ("EXPIRE", names, _NAMED_S),
@@ -63,21 +61,11 @@ class ReportStore:
     def remove_member(self, report: MemberReport) -> None:
         """The member ends: nobody needs to look for it."""
         name = id_of(report)
-        self._ask(("UNLINK", member_key(self._group, name)), ("HDEL", names_key(self._group), name))
+        write(self._server, ("UNLINK", member_key(self._group, name)), ("HDEL", names_key(self._group), name))
 
     def write_audit(self, report: AuditReport) -> None:
         """Replace the report of the audit before."""
-        self._ask(("SET", audit_key(self._group), encoded(report), "EX", AUDIT_TTL_S))
-
-    def _ask(self, *questions: Command) -> None:
-        try:
-            with closing(keyspace(self._server)) as keys:
-                raise_first_error(keys.ask(questions))
-        except redis.RedisError as error:
-            found = translate(error, is_of_plan=False)
-            if isinstance(error, redis.ResponseError) and is_refusal(error):
-                raise ServerError(found.server, found.problem, found.advice, found.cause) from None
-            raise found from None
+        write(self._server, ("SET", audit_key(self._group), encoded(report), "EX", AUDIT_TTL_S))
 
 
 def log_refusal(error: ServerError, whose: str) -> None:

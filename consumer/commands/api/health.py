@@ -31,7 +31,7 @@ from consumer.settings.sources import Settings
 from consumer.sink import group_databases
 from consumer.sink.client import translate
 from consumer.sink.comparison import StoredKeys, differences_from_database
-from consumer.sink.keyspace import keyspace
+from consumer.sink.keyspace import keyspace, within
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
 from consumer.source.consumed_topics import selected
@@ -67,7 +67,7 @@ class Health:
 
         """
         # Even after two waits for Redis, 503 is answered within two seconds.
-        server = settings.redis.model_copy(update={"timeout_ms": min(settings.redis.timeout_ms, _LONGEST_ANSWER_MS)})
+        server = within(settings.redis, _LONGEST_ANSWER_MS)
         self._rules = rules
         self._tables = {table.user_type: table for table in rules.tables}
         self._database = Database(settings.database)

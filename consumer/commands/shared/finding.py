@@ -19,6 +19,10 @@ class Level(StrEnum):
     FAILURE = "failure"
 
 
+WORST_FIRST = (Level.FAILURE, Level.WARNING, Level.OK)
+"""The order in which findings are shown to somebody who has little time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One finding. ``subject``: what was checked; ``found``: the result; ``advice``: what to do.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -181,11 +182,8 @@ class ConfluentMember:
         if self._is_lost:
             raise CommitFailedError
         wanted = [TopicPartition(*part, offset) for part, offset in offsets.items()]
-        try:
-            with named():
-                _raise_first(self._consumer.commit(offsets=wanted, asynchronous=False) or ())
-        except (IllegalGenerationError, UnknownMemberIdError) as error:
-            raise CommitFailedError from error
+        with _of_a_commit(), named():
+            _raise_first(self._consumer.commit(offsets=wanted, asynchronous=False) or ())
 
     def begin_commit(self, offsets: Mapping[Partition, int]) -> Callable[[], bool]:
         begun = frozenset((*part, offset) for part, offset in offsets.items())
@@ -200,10 +198,9 @@ class ConfluentMember:
 
         def is_done() -> bool:
             error = self._answers.get(begun)
-            if isinstance(error, IllegalGenerationError | UnknownMemberIdError):
-                raise CommitFailedError from error
             if error is not None:
-                raise error
+                with _of_a_commit():
+                    raise error
             return begun in self._answers
 
         return is_done
@@ -259,3 +256,12 @@ def _raise_first(parts: Sequence[TopicPartition]) -> None:
     for part in parts:
         if part.error is not None:
             raise by_name(part.error)
+
+
+@contextmanager
+def _of_a_commit() -> Iterator[None]:
+    """A commit that is refused because this member has left the group, as kafka-python's error for it."""
+    try:
+        yield
+    except (IllegalGenerationError, UnknownMemberIdError) as error:
+        raise CommitFailedError from error

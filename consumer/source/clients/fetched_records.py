@@ -1,4 +1,4 @@
-"""Decodes the records of a fetch response for kafka-python 2.3: about four times as fast as the client itself.
+"""Decodes the records of a fetch response for kafka-python 2.3: 2.5 times as fast as the client itself.
 
 The client makes two objects for each record and copies its value three times. Here each record becomes one
 :class:`SourceRecord`. Only plain batches are decoded here: of format version 2, neither compressed nor a transaction's
@@ -120,6 +120,7 @@ def _with_headers(batch: Any, begin: int, end: int, topic: str, partition: int) 
 
 
 def _as_source_record(found: Any, topic: str, partition: int) -> SourceRecord:
+    """A record that the client has decoded."""
     return SourceRecord(topic, partition, found.offset, found.timestamp, found.key, found.value, tuple(found.headers))
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from consumer.commands.api.console.desk import AtDesk, InKafkaSlot, InSession
 from consumer.commands.api.console.page import page
-from consumer.commands.shared.finding import Level
+from consumer.commands.shared.finding import WORST_FIRST, Level
 from consumer.commands.shared.status.facts import Unknown
 
 router = APIRouter(dependencies=[InKafkaSlot])
@@ -25,5 +25,5 @@ def check(request: Request, desk: AtDesk, session: InSession) -> Response:
         why = answer.why if isinstance(answer, Unknown) and is_done else ""
         return page(request, "check.html", session, findings=None, counts={}, why=why)
     counts = {level: sum(each.level is level for each in answer) for level in Level}
-    worst_first = sorted(answer, key=lambda each: [Level.FAILURE, Level.WARNING, Level.OK].index(each.level))
+    worst_first = sorted(answer, key=lambda each: WORST_FIRST.index(each.level))
     return page(request, "check.html", session, findings=worst_first, counts=counts, why="")

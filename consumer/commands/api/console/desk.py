@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 from fastapi import Depends, Request
 
 from consumer.commands.api.access import Access
-from consumer.commands.api.console.form import CSRF, check_origin, read_form
+from consumer.commands.api.console.form import CSRF, read_form
 from consumer.commands.api.console.letters import Letters
 from consumer.commands.api.console.overview import Overview
 from consumer.commands.api.console.session import LoggedOut, Session, Sessions, id_of
@@ -98,7 +98,7 @@ def onlooker_of(request: Request, desk: AtDesk) -> Session:
     Raises:
         LoggedOut: there is none.
     """
-    found = desk.sessions.find(id_of(request), is_seen=False)
+    found = desk.sessions.of(request)
     if found is None:
         raise LoggedOut
     return found
@@ -139,7 +139,6 @@ async def form_of(request: Request, session: InSession) -> Mapping[str, str]:
         NotAllowed: it is not of this session.
         NotAForm: there is none.
     """
-    check_origin(request)
     form = await read_form(request)
     session.check_form(form.get(CSRF, ""))
     return form

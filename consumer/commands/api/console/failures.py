@@ -13,10 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 
 from consumer.commands.api.access import Forbidden, Unauthorized
-from consumer.commands.api.console.desk import TooMany
+from consumer.commands.api.console.desk import TooMany, desk_of
 from consumer.commands.api.console.form import NotAForm
 from consumer.commands.api.console.page import BASE, HEADERS, page
-from consumer.commands.api.console.session import LoggedOut, NotAllowed, id_of
+from consumer.commands.api.console.session import LoggedOut, NotAllowed
 from consumer.commands.api.health import Conflict, UnknownUser
 from consumer.errors import ConfigError, RecordError, ServerError
 
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 def said(request: Request, status: int, title: str, text: str, advice: str = "") -> Response:
     """A page that says what went wrong."""
-    session = request.app.state.desk.sessions.find(id_of(request), is_seen=False)
+    session = desk_of(request).sessions.of(request)
     return page(request, "error.html", session, status=status, title=title, text=text, advice=advice)
 
 
@@ -37,7 +37,7 @@ def _logged_out(request: Request, error: Exception) -> Response:
 
 
 def _not_allowed(request: Request, error: Exception) -> Response:
-    session = request.app.state.desk.sessions.find(id_of(request), is_seen=False)
+    session = desk_of(request).sessions.of(request)
     who = session.visitor.name if session is not None else ""
     _log.warning("a request was refused", action="console.refused", who=who, method=request.method, error=str(error))
     return said(request, 403, "Not allowed", str(error))

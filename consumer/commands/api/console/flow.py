@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from consumer.commands.shared.finding import Finding, Level, failure, ok
+from consumer.commands.shared.finding import WORST_FIRST, Finding, Level, failure, ok
 from consumer.commands.shared.status.facts import Facts, Kafka, Unknown
 from consumer.commands.shared.status.group_judgement import MEMBER
 from consumer.commands.shared.status.judgement import Line
-
-_WORST_FIRST = (Level.FAILURE, Level.WARNING, Level.OK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ def _box(name: str, found: Sequence[Finding]) -> Box:
     """The worst of what is known; the first of equally bad ones, because causes come first."""
     if not found:
         return Box(name, Level.WARNING, "not known: what it would be asked through does not answer")
-    worst = min(found, key=lambda each: _WORST_FIRST.index(each.level))
+    worst = min(found, key=lambda each: WORST_FIRST.index(each.level))
     return Box(name, worst.level, worst.found, worst.advice)
 
 

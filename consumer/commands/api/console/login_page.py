@@ -23,7 +23,7 @@ _PAGE = re.compile(rf"{BASE}/[A-Za-z0-9/_.-]*(\?[A-Za-z0-9_.~%&=+:@\[\]-]*)?")
 @router.get("/login")
 def show(request: Request, desk: AtDesk, wanted: Annotated[str, Query(alias="next")] = "") -> Response:
     """The form; or the page that is wanted, if the visitor has logged in already."""
-    if desk.sessions.find(id_of(request), is_seen=False) is not None:
+    if desk.sessions.of(request) is not None:
         return RedirectResponse(_allowed(wanted), 303, HEADERS)
     return page(request, "login.html", problem="", wanted=_allowed(wanted))
 

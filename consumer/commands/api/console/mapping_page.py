@@ -16,7 +16,7 @@ from consumer.errors import ConfigError
 
 router = APIRouter()
 _BEGIN, _END = "1h", "end"
-_SHOWN = {"most": MOST_RECORDS, "most_rows": 200, "most_facts": 15}
+_LIMITS = {"most": MOST_RECORDS, "most_rows": 200, "most_facts": 15}
 _one_at_a_time = threading.Lock()
 """A comparison keeps a core busy, so this process makes one at a time."""
 
@@ -24,27 +24,14 @@ _one_at_a_time = threading.Lock()
 @router.get("/mapping")
 def form(request: Request, session: InSession) -> Response:
     """The form."""
-    told: dict[str, Any] = {
-        "text": "",
-        "begin": _BEGIN,
-        "end": _END,
-        "problem": "",
-        "found": None,
-    }
-    return page(request, "mapping.html", session, **_SHOWN, **told)
+    return page(request, "mapping.html", session, **_shown())
 
 
 @router.post("/mapping", dependencies=[InKafkaSlot])
 def compare(request: Request, desk: AtDesk, session: InSession, form: Form) -> Response:
     """Compare. It changes nothing, so a viewer may do it too, with columns that a viewer may see."""
     text, begin, end = form.get("mapping", ""), form.get("from", "") or _BEGIN, form.get("to", "") or _END
-    told: dict[str, Any] = {
-        "text": text,
-        "begin": begin,
-        "end": end,
-        "problem": "",
-        "found": None,
-    }
+    told = _shown(text, begin, end)
     if not _one_at_a_time.acquire(blocking=False):
         raise TooMany(5)
     try:
@@ -52,7 +39,12 @@ def compare(request: Request, desk: AtDesk, session: InSession, form: Form) -> R
     except ConfigError as error:
         if is_of_settings(error):
             raise
-        return page(request, "mapping.html", session, status=400, **_SHOWN, **told | {"problem": str(error)})
+        return page(request, "mapping.html", session, status=400, **told | {"problem": str(error)})
     finally:
         _one_at_a_time.release()
-    return page(request, "mapping.html", session, **_SHOWN, **told | {"found": found})
+    return page(request, "mapping.html", session, **told | {"found": found})
+
+
+def _shown(text: str = "", begin: str = _BEGIN, end: str = _END) -> dict[str, Any]:
+    """What the page shows before anything was compared."""
+    return {**_LIMITS, "text": text, "begin": begin, "end": end, "problem": "", "found": None}

@@ -19,6 +19,7 @@ from consumer.pipeline.minutes import Minute
 from consumer.pipeline.reports import AuditReport, MemberReport
 from consumer.settings.sources import Settings
 from consumer.sink import minute_store
+from consumer.sink.keyspace import within
 
 LOOK_S = 3.0
 _OF_FLOW = ("connector", "heartbeat", "kafka", "group", "redis", MEMBER)
@@ -94,7 +95,7 @@ def _minutes(settings: Settings) -> Sequence[Minute]:
     now = int(time.time() // 60)
     if (address := settings.prometheus.url) is not None:
         return prometheus.load(settings.prometheus, address, now - CHARTED, now - 1)
-    server = settings.redis.model_copy(update={"timeout_ms": min(settings.redis.timeout_ms, _LONGEST_ANSWER_MS)})
+    server = within(settings.redis, _LONGEST_ANSWER_MS)
     return minute_store.load(server, settings.kafka.group_id, now - CHARTED, now)
 
 

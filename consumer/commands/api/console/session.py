@@ -123,6 +123,10 @@ class Sessions:
                 self._by_hash.move_to_end(key)
             return found
 
+    def of(self, request: Request) -> Session | None:
+        """The session of a request; the request does not make it last longer."""
+        return self.find(id_of(request), is_seen=False)
+
     def close(self, name: str) -> None:
         """End the session."""
         with self._lock:

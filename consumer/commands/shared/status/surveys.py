@@ -17,7 +17,7 @@ from consumer.settings import sections
 from consumer.settings.sources import Settings
 from consumer.sink import report_store
 from consumer.sink.client import address_of, at_start, info
-from consumer.sink.keyspace import keyspace
+from consumer.sink.keyspace import keyspace, within
 from consumer.source.clients.kafka import end_offsets, failed, open_admin, open_consumer
 from consumer.source.connect.client import ConnectApi
 from consumer.source.heartbeat_reader import HeartbeatReader
@@ -54,8 +54,7 @@ def redis_servers(settings: Settings, now_ms: int) -> Redis:
     Raises:
         CdcError: Redis does not answer, or refuses.
     """
-    timeout_ms = min(settings.redis.timeout_ms, round(_ANSWER_S * 1000))
-    server = settings.redis.model_copy(update={"timeout_ms": timeout_ms})
+    server = within(settings.redis, round(_ANSWER_S * 1000))
     address = address_of(server)
     try:
         with closing(keyspace(server)) as keys:
