@@ -17,6 +17,8 @@ _TYPE = re.compile(r"[a-z][a-z0-9_]*")
 _PLACEHOLDER = re.compile(r"<[^>]*>")
 _RUNS = re.compile(r"<id>|[0-9]+|(?:(?!<id>)[^0-9])+")
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
+_ID = re.compile(r"[0-9]{1,20}")
+"""No database has a longer whole number as a key."""
 
 
 class UserId(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -36,7 +38,7 @@ class UserId(msgspec.Struct, frozen=True, order=True, gc=False):
             ValueError: the text has another form; the message shows the right form.
         """
         user_type, colon, number = text.partition(":")
-        if not colon or not _TYPE.fullmatch(user_type) or not (number.isascii() and number.isdecimal()):
+        if not colon or not _TYPE.fullmatch(user_type) or not _ID.fullmatch(number):
             raise ValueError("should look like live:123")
         return cls(user_type, int(number))
 

@@ -169,8 +169,8 @@ class LetterStates:
 
     ``others``: the number of letters of other groups, by group; their state is not decided here. ``strange``: the
     number of records that are neither letters nor notes. ``known``: the places of all records that have or had a
-    letter, as far as the topic still contains them. ``discarded``: the places of records that an operator discarded.
-    ``has_topic``: false if the topic does not exist, so no letter was ever written.
+    letter, as far as the topic still contains them. ``discarded``: the places of records that an operator discarded,
+    and that nobody applied. ``has_topic``: false if the topic does not exist, so no letter was ever written.
     """
 
     group: str
@@ -180,6 +180,7 @@ class LetterStates:
     known: set[Place] = field(default_factory=set)
     discarded: set[Place] = field(default_factory=set)
     _open: dict[Place, list[Letter]] = field(default_factory=dict)
+    _settled: set[Place] = field(default_factory=set)
 
     def add(self, found: SourceRecord) -> None:
         """Add the next record of a partition of the topic."""
@@ -192,14 +193,23 @@ class LetterStates:
                 left = [each for each in self._open.pop(parsed.place, ()) if each.at.partition != found.partition]
                 if left:
                     self._open[parsed.place] = left
-                elif parsed.outcome == Outcome.DISCARDED:
-                    self.discarded.add(parsed.place)
+                else:
+                    self._close(parsed)
         elif parsed.group == self.group:
             self.known.add(parsed.record.place)
             self.discarded.discard(parsed.record.place)
+            self._settled.discard(parsed.record.place)
             self._open.setdefault(parsed.record.place, []).append(parsed)
         else:
             self.others[parsed.group] += 1
+
+    def _close(self, last: Note) -> None:
+        """Note how the record ended. If two operators handled it at once, it counts as applied, not as discarded."""
+        if last.outcome != Outcome.DISCARDED:
+            self._settled.add(last.place)
+            self.discarded.discard(last.place)
+        elif last.place not in self._settled:
+            self.discarded.add(last.place)
 
     def open(self) -> list[Unapplied]:
         """The open records, in the order of their own partitions, so that they can be applied."""

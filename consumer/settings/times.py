@@ -17,6 +17,8 @@ _TIME_OF_DAY = re.compile(r"\d\d:\d\d(:\d\d(\.\d+)?)?[Zz]?")
 _AGO = re.compile(r"(\d{1,9})([smhd])")
 _UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DAY_MS = _UNITS_MS["d"]
+_LAST_MS = 253_402_300_799_999
+"""The end of the year 9999: later times have no text."""
 
 
 def parse(text: str, option: str, now_ms: int) -> int:
@@ -46,7 +48,7 @@ def read(text: str, now_ms: int) -> int | None:
     except ValueError:  # a 13th month
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0, round(moment.timestamp() * 1000))
+    return min(_LAST_MS, max(0, round(moment.timestamp() * 1000)))
 
 
 def _last_time_of_day(text: str, now_ms: int) -> int | None:

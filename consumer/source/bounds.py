@@ -12,6 +12,7 @@ from consumer.events.record import Partition
 from consumer.events.value import timestamp
 from consumer.settings import times as moment
 
+_OFFSET = re.compile(r"(.+):([0-9]{1,9}):([0-9]{1,18})")
 _ALLOWED = f"beginning, end, topic:partition:offset, comma separated, or {moment.FORMS}"
 
 
@@ -125,7 +126,7 @@ def _parse_offsets(text: str, option: str) -> Offsets:
 
 
 def _offset(text: str) -> tuple[Partition, int]:
-    topic, partition, offset = text.strip().rsplit(":", 2)
-    if not topic or not (partition.isdecimal() and offset.isdecimal()):
+    found = _OFFSET.fullmatch(text.strip())
+    if found is None:
         raise ValueError(text)
-    return Partition(topic, int(partition)), int(offset)
+    return Partition(found[1], int(found[2])), int(found[3])

@@ -223,3 +223,11 @@ def test_what_was_given_up_is_known_until_it_waits_again() -> None:
     assert box([written(0), given_up]).discarded == {RECORD.place}
     assert box([written(0), given_up, written(2)]).discarded == set(), "it failed anew"
     assert box([written(0), written(0, partition=1), given_up]).discarded == set(), "its note in the other is to come"
+
+
+def test_a_record_that_two_operators_handled_at_once_counts_as_applied() -> None:
+    (waits,) = box([written(0)]).open()
+    applied, given_up = noted(1, waits), noted(2, waits, outcome=Outcome.DISCARDED)
+    assert box([written(0), applied, given_up]).discarded == set()
+    assert box([written(0), given_up, applied]).discarded == set()
+    assert box([written(0), applied, written(2), given_up]).discarded == {RECORD.place}, "it failed anew"

@@ -23,6 +23,8 @@ NOW = 1_705_314_600_000
         ("2024-01-15 10:30:00", NOW),
         ("2024-01-15T10:30", NOW),
         ("2024-01-15", 1_705_276_800_000),
+        ("9999-12-31T23:59:59.9999Z", 253_402_300_799_999),
+        ("9999-12-31T23:00:00-05:00", 253_402_300_799_999),
         ("0s", NOW),
         ("90s", NOW - 90_000),
         ("10m", NOW - 600_000),
@@ -38,6 +40,10 @@ NOW = 1_705_314_600_000
 )
 def test_every_form_is_read(text: str, ms: int) -> None:
     assert moment.parse(text, "--from", NOW) == ms
+
+
+def test_the_last_moment_has_a_text() -> None:
+    assert str(At(moment.parse("9999-12-31T23:00:00-05:00", "--to", NOW))) == "9999-12-31T23:59:59.999Z"
 
 
 @pytest.mark.parametrize("printed", [timestamp(NOW + 7), str(At(NOW + 7))])

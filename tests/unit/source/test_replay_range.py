@@ -30,7 +30,23 @@ def test_each_way_to_say_a_bound(text: str, bound: Bound) -> None:
     assert parse_bound(str(bound), "--from", NOW) == bound
 
 
-@pytest.mark.parametrize("text", ["", "start", "a:0", "a:0:x", "a:-1:3", ":0:1", "a:0:1,", "2024-13-01", "a:0:1,a:0:2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "start",
+        "a:0",
+        "a:0:x",
+        "a:-1:3",
+        ":0:1",
+        "a:0:1,",
+        "2024-13-01",
+        "a:0:1,a:0:2",
+        "a:0:99999999999999999999",
+        "a:99999999999:0",
+        "a:\N{ARABIC-INDIC DIGIT THREE}:0",
+    ],
+)
 def test_what_is_no_bound_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         parse_bound(text, "--to", NOW)

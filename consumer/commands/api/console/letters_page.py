@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import RedirectResponse
 
 from consumer.commands.api.console.desk import AtDesk, InKafkaSlot, InSession, OperatorsForm
-from consumer.commands.api.console.letters import REPLAY
+from consumer.commands.api.console.letters import Action, place_of
 from consumer.commands.api.console.page import BASE, HEADERS, page
 from consumer.commands.shared.dead_letters.redacted import visible
 from consumer.commands.shared.options import time_of
@@ -66,7 +66,7 @@ def letters(
 @router.get("/letters/one")
 def one(request: Request, desk: AtDesk, session: InSession, place: Text) -> Response:
     """One letter, decoded; values of columns that the mapping does not use are hidden."""
-    found = desk.letters.one(place)
+    found = desk.letters.one(place_of(place))
     record = visible(found.record, found.last.tables, desk.rules, desk.schemas)
     return page(request, "letter.html", session, found=found, record=record)
 
@@ -75,18 +75,20 @@ def one(request: Request, desk: AtDesk, session: InSession, place: Text) -> Resp
 def confirm(request: Request, desk: AtDesk, session: InSession, place: Text, action: Text) -> Response:
     """Say what would happen, and ask whether to do it."""
     session.check_role()
-    expected = desk.letters.act(place, action, is_dry=True)
-    return page(request, "act.html", session, expected=expected, action=action, is_replay=action == REPLAY)
+    wanted = Action.from_text(action)
+    expected = desk.letters.expect(place_of(place), wanted)
+    return page(request, "act.html", session, expected=expected, action=wanted, is_replay=wanted is Action.REPLAY)
 
 
 @router.post("/letters/act")
 def act(desk: AtDesk, session: InSession, form: OperatorsForm) -> Response:
     """Apply the record again, or discard it."""
-    place, action, who = form.get("place", ""), form.get("action", ""), session.visitor.name
-    _log.info("an action was asked for", action="console.letter", who=who, what=action, place=place)
+    place, action = place_of(form.get("place", "")), Action.from_text(form.get("action", ""))
+    who = session.visitor.name
+    _log.info("an action was asked for", action="console.letter", who=who, what=str(action), place=str(place))
     result = desk.letters.act(place, action, is_silent=form.get("silent") == "yes")
-    _log.info("an action ended", action="console.letter_done", who=who, place=place, outcome=str(result.outcome))
+    _log.info("an action ended", action="console.letter_done", who=who, place=str(place), outcome=str(result.outcome))
     why = f": {result.why}" if result.why else ""
     session.notice = ("ok" if result.is_done else "failure", f"{result.unapplied.place}: {result.outcome}{why}")
-    query = urlencode({"place": place})
+    query = urlencode({"place": str(place)})
     return RedirectResponse(f"{BASE}/letters" if result.is_done else f"{BASE}/letters/one?{query}", 303, HEADERS)

@@ -10,6 +10,7 @@ from consumer.commands.shared.explain.outcome import ChangeOutcome
 from consumer.commands.shared.explain.timeline import Step
 from consumer.commands.shared.explain.user_values import Note, UserValues
 from consumer.commands.shared.finding import Level
+from consumer.errors import ServerError
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Names
 from consumer.pipeline.letter_state import Unapplied
@@ -45,6 +46,8 @@ class Explanation:
     has_streams: bool = False
     """Messages that were sent are stored."""
     unreadable_streams: tuple[str, ...] = ()
+    database_failure: ServerError | None = None
+    """Why the database could not answer, if it was asked."""
 
     def problems(self) -> list[str]:
         """The problems, the most important first; empty if there are none."""

@@ -273,6 +273,14 @@ def test_an_action_on_a_dead_letter_is_logged_before_and_after(
     ]
 
 
+@pytest.mark.parametrize("wrong", [{"place": "pw-9f1c"}, {"action": "pw-9f1c"}])
+def test_a_form_that_is_wrong_is_refused_and_is_not_in_the_log(console: Console, wrong: dict[str, str]) -> None:
+    with console.browser(TOKEN) as client, capture_logs() as lines:
+        fields = {"csrf": csrf_of(client), **ACTIONS["/console/letters/act"], **wrong}
+        assert client.post("/console/letters/act", data=fields).status_code == 400
+    assert "pw-9f1c" not in repr(lines)
+
+
 def test_refreshes_are_limited_together_with_those_of_the_api(console: Console) -> None:
     with console.browser(TOKEN) as client:
         fields = {"csrf": csrf_of(client), "user": "live:1"}

@@ -92,6 +92,17 @@ def test_a_user_shows_values_of_columns_of_the_mapping_alone(monkeypatch: pytest
     assert [each for each in HIDDEN.values() if each in answer.text] == []
 
 
+def test_a_user_is_shown_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.commands.shared.explain.present_values.RedisView", _Redis)
+    with made() as console, console.browser(TOKEN) as client:  # nothing listens at its database's port
+        answer = client.get("/console/user", params={"user": str(USER)})
+    assert answer.status_code == 200
+    assert "ours-41" in answer.text
+    assert "The database can't answer now" in answer.text
+    assert "Redis has what the database has" not in answer.text
+    assert "127.0.0.1" not in answer.text
+
+
 @pytest.mark.parametrize(("operation", "before"), [("c", None), ("r", None), ("u", row(email="other@example.org"))])
 def test_a_timeline_shows_values_of_columns_of_the_mapping_alone(operation: str, before: object) -> None:
     value = {
