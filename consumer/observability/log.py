@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from traceback import walk_tb
+from types import FrameType
 
 import structlog
 from structlog.typing import EventDict
 
 from consumer.settings.sections import Log
+
+_FRAMES = 6
 
 
 class _Stderr:
@@ -51,3 +55,16 @@ def configure(settings: Log, **always: object) -> None:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     # OpenTelemetry logs each batch of spans that can't be sent; this program logs that itself.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+
+
+def bug_of(error: BaseException) -> dict[str, str]:
+    """For the log: the type of an error, and where in the code it arose, the innermost place first.
+
+    The error's own text may contain anything, so it is not part of it.
+    """
+    frames = [f"{_module(frame)}:{line}" for frame, line in walk_tb(error.__traceback__)]
+    return {"error": type(error).__name__, "where": " < ".join(frames[: -_FRAMES - 1 : -1])}
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "?"))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
+from kafka import TopicPartition
 from kafka.admin import NewPartitions
 
 from consumer.commands.shared.catch_up import CatchUp, CatchUpLimits, wait_for_catch_up
 from consumer.errors import Place
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import Partition
-from consumer.source.clients.kafka import topics
+from consumer.source.clients.kafka import beginning_offsets, end_offsets, open_consumer, topics
 from consumer.source.topic_ends import Topics
 from consumer.source.topic_selection import Known, select
 from tests.e2e.test_earlier import write
@@ -74,6 +76,33 @@ def test_a_topic_that_came_later_is_waited_for(topic: Topic, stack: Stack) -> No
     finally:
         later.close()
         other.close()
+
+
+def test_a_partition_whose_leader_is_not_known_is_waited_for(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client leaves it out: ends raised KeyError, and a replay by time skipped its records."""
+    topic.make(partitions=2)
+    for number in (0, 1):
+        write(topic, range(3), partition=number)
+    parts = [TopicPartition(topic.name, number) for number in (0, 1)]
+    consumer = open_consumer(topic.settings())
+    cluster = consumer._client.cluster
+    leader_of, asked = cluster.leader_for_partition, [0]
+
+    def leader(part: TopicPartition) -> int | None:
+        asked[0] += 1
+        elected = asked[0] > 3 or part == parts[0]
+        return leader_of(part) if elected else -1
+
+    try:
+        monkeypatch.setattr(cluster, "leader_for_partition", leader)
+        assert end_offsets(consumer, parts) == dict.fromkeys(parts, 3)
+        asked[0] = 0
+        assert beginning_offsets(consumer, parts) == dict.fromkeys(parts, 0)
+        asked[0] = 0
+        found: Mapping[TopicPartition, Any] = consumer.offsets_for_times(dict.fromkeys(parts, 0))
+        assert [found[part].offset for part in parts] == [0, 0]
+    finally:
+        consumer.close(autocommit=False)
 
 
 def test_a_place_after_the_end_of_a_topic_that_was_made_again_has_no_change(topic: Topic) -> None:

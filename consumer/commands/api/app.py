@@ -21,6 +21,7 @@ from consumer.commands.api.contract import ClusterInfo, Consistency, Envelope, F
 from consumer.commands.api.health import Conflict, Health, UnknownUser
 from consumer.commands.api.limit import Limit
 from consumer.errors import CdcError, ConfigError, RecordError, ServerError
+from consumer.observability import log
 
 _log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -191,9 +192,9 @@ async def _log_request(request: Request, call_next: Callable[[Request], Awaitabl
     with structlog.contextvars.bound_contextvars(request=request_id):
         try:
             response = await call_next(request)
-        except Exception as error:  # its text may contain anything, so only its type is logged
-            _log.error("a bug in this program", action="api.failed", error=type(error).__name__)
-            response = _failed(500, "a bug in this program; the log has its type under this request's id")
+        except Exception as error:  # its text may contain anything
+            _log.error("a bug in this program", action="api.failed", **log.bug_of(error))
+            response = _failed(500, "a bug in this program; the log has its place under this request's id")
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)  # the console has its own
         response.headers["X-Request-ID"] = request_id

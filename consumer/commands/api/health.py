@@ -39,6 +39,7 @@ from consumer.source.registry import Registry
 from consumer.source.topic_ends import Topics
 
 _log = structlog.get_logger(__name__)
+_OTHERS, _SOON = "other refreshes are waiting for it", "try again in a moment: other refreshes go first"
 _LONGEST_ANSWER_MS = 1000
 _READS = 3
 """How often a row is read again if it changes during the wait for the consumer."""
@@ -243,7 +244,7 @@ class _CaughtUpRows:
             ServerError, RecordError: as :meth:`consumer.commands.shared.refresh.Refresher.read`.
         """
         if not self._lock.acquire(timeout=self._limits.limit_s):
-            raise ServerUnavailable("Kafka", "other refreshes are waiting for it")
+            raise ServerUnavailable("Kafka", _OTHERS, _SOON)
         try:
             refresher = Refresher(self._database, self._view, self._opened(), self._rules, self._limits)
             seen = refresher.read(table, number)
@@ -300,7 +301,7 @@ class _Writer:
             ServerError: Redis refuses the account or the command.
         """
         if not self._lock.acquire(timeout=_LONGEST_ANSWER_MS / 1000):
-            raise ServerUnavailable("Redis", "other refreshes are waiting for it")
+            raise ServerUnavailable("Redis", _OTHERS, _SOON)
         try:
             return self._apply_locked(plan)
         finally:

@@ -12,7 +12,14 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import IncompatibleBrokerVersion, KafkaError, NoBrokersAvailable, UnknownTopicOrPartitionError
+from kafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaError,
+    NoBrokersAvailable,
+    StaleMetadata,
+    UnknownTopicOrPartitionError,
+)
+from kafka.future import Future
 
 from consumer.errors import ConfigError, ServerError
 from consumer.net.tls import ReloadingContext
@@ -64,7 +71,27 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
         ),
     )
     consumer._fetcher.PartitionRecords = FetchedRecords  # noqa: SLF001  # there is no public place for it
+    _ask_for_all(consumer)
     return consumer
+
+
+def _ask_for_all(consumer: KafkaConsumer) -> None:
+    """Let look-ups of offsets wait until each partition has a leader.
+
+    The client leaves out partitions without a known leader, if another one has a leader. Then a look-up of begins or
+    ends raises KeyError, and one by time answers None, as if all records were older: a replay would skip them. With
+    the exception below the client loads the metadata and tries again, until its timeout.
+    """
+    fetcher = consumer._fetcher  # noqa: SLF001  # there is no public place for it
+    ask = fetcher._send_list_offsets_requests  # noqa: SLF001
+
+    def ask_for_all(wanted: Mapping[TopicPartition, int]) -> Future:
+        by_node = fetcher._group_list_offset_requests(wanted)  # noqa: SLF001  # it requests missing metadata
+        if sum(map(len, by_node.values())) < len(wanted):
+            return Future().failure(StaleMetadata())
+        return ask(wanted)
+
+    fetcher._send_list_offsets_requests = ask_for_all  # noqa: SLF001
 
 
 def topics(settings: Kafka) -> Mapping[str, int]:

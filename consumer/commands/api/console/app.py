@@ -19,6 +19,7 @@ from consumer.commands.api.console import (
 from consumer.commands.api.console.desk import Desk
 from consumer.commands.api.console.failures import FAILURES, said
 from consumer.commands.api.console.page import BASE, HEADERS
+from consumer.observability import log
 
 _log = structlog.get_logger(__name__)
 _STATIC_HEADERS = {**HEADERS, "Cache-Control": "max-age=300"}
@@ -41,9 +42,9 @@ async def _secured(request: Request, call_next: Callable[[Request], Awaitable[Re
     """Set the headers of every answer, also of files, and answer a bug with a page."""
     try:
         response = await call_next(request)
-    except Exception as error:  # its text may contain anything, so only its type is logged
-        _log.error("a bug in this program", action="console.failed", error=type(error).__name__)
-        response = said(request, 500, "This is a bug in this program", "The log has its type under this request's id.")
+    except Exception as error:  # its text may contain anything
+        _log.error("a bug in this program", action="console.failed", **log.bug_of(error))
+        response = said(request, 500, "This is a bug in this program", "The log has its place under this request's id.")
     is_file = request.url.path.startswith(f"{BASE}/static/") and response.status_code == 200
     response.headers.update(_STATIC_HEADERS if is_file else HEADERS)
     return response

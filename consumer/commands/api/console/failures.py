@@ -10,6 +10,7 @@ import structlog
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse
 
 from consumer.commands.api.access import Forbidden, Unauthorized
@@ -58,6 +59,11 @@ def _invalid(request: Request, error: RequestValidationError) -> Response:
     return said(request, 400, "Not valid", f"not valid: {', '.join(fields)}")
 
 
+def _left(request: Request, error: Exception) -> Response:
+    """The browser went away before it had sent its form; nobody reads the answer."""
+    return Response(status_code=400)
+
+
 def _http(request: Request, error: HTTPException) -> Response:
     answer = said(request, error.status_code, str(error.detail), "")
     answer.headers.update(error.headers or {})
@@ -100,6 +106,7 @@ FAILURES: Mapping[type[Exception], Any] = {
     Forbidden: _not_allowed,
     TooMany: _too_many,
     NotAForm: _not_a_form,
+    ClientDisconnect: _left,
     RequestValidationError: _invalid,
     HTTPException: _http,
     ConfigError: _wrong,

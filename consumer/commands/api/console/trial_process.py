@@ -77,8 +77,8 @@ def _serve(conn: Connection, most_bytes: int, settings: Settings, running: Rules
         answer = error
     except (MemoryError, RecursionError):
         os._exit(1)  # no memory may be left for an answer
-    except Exception as error:  # its text may contain anything, so only its type is logged
-        _log.error("a bug in this program", action="console.failed", error=type(error).__name__)
+    except Exception as error:  # its text may contain anything
+        _log.error("a bug in this program", action="console.failed", **log.bug_of(error))
         answer = RuntimeError("a trial failed")
     conn.send(answer)
 

@@ -21,6 +21,7 @@ from consumer.commands.shared.explain.outcome import ChangeOutcome
 from consumer.commands.shared.explain.present_values import present_values
 from consumer.commands.shared.explain.run import timeline
 from consumer.commands.shared.explain.timeline import Timeline, Window
+from consumer.commands.shared.explain.topics import ReadLimits
 from consumer.commands.shared.explain.user_values import Value
 from consumer.commands.shared.options import bound_of, user_of
 from consumer.errors import ConfigError
@@ -30,6 +31,8 @@ from consumer.source.bounds import check_order
 _log = structlog.get_logger(__name__)
 router = APIRouter()
 _MOST_RECORDS = 500_000
+_MOST_OF_USER = 20_000
+"""130,000 changes of one user took 800 MB."""
 _LONGEST_S = 20.0
 _PAGE = 50
 _LONGEST = 40
@@ -165,7 +168,7 @@ def _timeline(desk: Desk, user: str, begin: str, end: str) -> Timeline:
             raise ConfigError("range", text, fix="choose a shorter one")
 
     with slot(desk.timelines):
-        return timeline(asked, window, _MOST_RECORDS, check)
+        return timeline(asked, window, ReadLimits(_MOST_RECORDS, _MOST_OF_USER, check))
 
 
 def _has_anything(known: Explanation) -> bool:

@@ -13,10 +13,9 @@ from consumer.commands.shared.explain.explanation import UNREADABLE_STREAMS, Exp
 from consumer.commands.shared.explain.history import Change, GroupProgress, History, trace
 from consumer.commands.shared.explain.sent import Sent, sent_messages
 from consumer.commands.shared.explain.timeline import Step, Timeline, Window, steps, wanted
-from consumer.commands.shared.explain.topics import records_of, removed, spans_of, with_margins
+from consumer.commands.shared.explain.topics import NO_LIMITS, ReadLimits, records_of, removed, spans_of, with_margins
 from consumer.commands.shared.explain.user_values import ReadValues, user_values
 from consumer.commands.shared.finding import Finding, failure, warning
-from consumer.errors import ConfigError
 from consumer.events.record import Partition
 from consumer.events.value import timestamp
 from consumer.guard.search import NEVER
@@ -86,24 +85,18 @@ def explain(asked: Asked, window: Window, last: int = 0) -> Explanation:
     )
 
 
-def timeline(
-    asked: Asked, window: Window, most: int | None = None, check: Callable[[], None] = lambda: None
-) -> Timeline:
+def timeline(asked: Asked, window: Window, limits: ReadLimits = NO_LIMITS) -> Timeline:
     """What happened to the user in ``window``. Only this range of the topics is read, and not the database.
 
-    ``most``: how many records may be read, of all users whose partition is this user's. ``check`` is
-    called again and again while they are read, and may raise to end it.
-
     Raises:
-        As :func:`explain`; also ConfigError: the range has more records than ``most``.
+        As :func:`explain`; also ConfigError: the range has more records than ``limits`` allow.
     """
     found = _read(
         asked,
         window,
         lambda changes: [each for each in changes if window.holds(each.record)],
         is_partial=True,
-        most=most,
-        check=check,
+        limits=limits,
     )
     return Timeline(
         user=asked.user,
@@ -140,11 +133,10 @@ def _read(
     choose: _Choose,
     *,
     is_partial: bool,
-    most: int | None = None,
-    check: Callable[[], None] = lambda: None,
+    limits: ReadLimits = NO_LIMITS,
 ) -> _Read:
     with closing(RedisView(asked.settings.redis)) as view:
-        return _read_with(asked, window, choose, view, is_partial=is_partial, most=most, check=check)
+        return _read_with(asked, window, choose, view, is_partial=is_partial, limits=limits)
 
 
 def _read_with(
@@ -154,8 +146,7 @@ def _read_with(
     view: RedisView,
     *,
     is_partial: bool,
-    most: int | None,
-    check: Callable[[], None],
+    limits: ReadLimits,
 ) -> _Read:
     settings, rules, schemas, user = asked.settings, asked.rules, asked.schemas, asked.user
     view.run()  # raises if the server is away or refuses
@@ -164,17 +155,10 @@ def _read_with(
     rules = replace(rules, databases=selection.databases)
     read = with_margins(window) if is_partial else window
     spans = spans_of(settings.kafka, selection, user, rules, stored_user.guard.versions, read)
-    if most is not None and (size := sum(span.size for span in spans)) > most:
-        text = f"this range has {size:,} records in the user's partitions, more than {most:,}"
-        raise ConfigError("range", text, fix="choose a shorter one")
+    limits.check_spans(spans)
     with Progress(action="explain.progress", unit="offsets") as progress:
         progress.begin("explain", sum(span.size for span in spans))
-
-        def advance(count: int) -> None:
-            check()
-            progress.advance(count)
-
-        records = records_of(settings.kafka, spans, user, rules, schemas, selection.tables, advance)
+        records = records_of(settings.kafka, spans, user, rules, schemas, selection.tables, progress.advance, limits)
     # Read the group's offsets before Redis: a committed record must then be in Redis, or it was missed.
     offsets = committed(settings.kafka)
     emptied = lost(offsets, view.offsets(settings.kafka.group_id))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from heapq import merge
 
 from consumer.commands.shared.explain.history import is_of
 from consumer.commands.shared.explain.timeline import Window
+from consumer.errors import ConfigError
 from consumer.events.avro import Schemas
 from consumer.events.envelope import key_of
 from consumer.events.record import Partition, SourceRecord
@@ -23,6 +25,44 @@ from consumer.source.range_reader import read, resolve
 from consumer.source.topic_selection import Selection
 
 _MARGIN_MS = 2000
+_SHORTER = "choose a shorter one"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """How much may be read. None: any number.
+
+    ``records``: of all users whose partition is the user's. ``of_user``: what may be about the user; these are kept in
+    memory. ``check`` is called again and again while records are read, and may raise to end it.
+    """
+
+    records: int | None = None
+    of_user: int | None = None
+    check: Callable[[], None] = lambda: None
+
+    def check_spans(self, spans: Sequence[Span]) -> None:
+        """Refuse a range that is too large.
+
+        Raises:
+            ConfigError: it has more records than allowed.
+        """
+        size = sum(span.size for span in spans)
+        if self.records is not None and size > self.records:
+            text = f"this range has {size:,} records in the user's partitions, more than {self.records:,}"
+            raise ConfigError("range", text, fix=_SHORTER)
+
+    def check_found(self, count: int) -> None:
+        """Refuse ``count`` records about the user, which were found so far, if they are too many.
+
+        Raises:
+            ConfigError: there are more than allowed.
+        """
+        self.check()
+        if self.of_user is not None and count > self.of_user:
+            raise ConfigError("range", f"this range has more than {self.of_user:,} records of the user", fix=_SHORTER)
+
+
+NO_LIMITS = ReadLimits()
 
 
 def spans_of(
@@ -79,12 +119,14 @@ def records_of(
     schemas: Schemas,
     tables: TopicTables,
     advance: Callable[[int], None],
+    limits: ReadLimits = NO_LIMITS,
 ) -> list[SourceRecord]:
     """The records in ``spans`` that may be about ``user``, approximately in the order of their times.
 
     ``tables``: the known tables of each topic. ``advance`` is called with the number of offsets that were read.
 
     Raises:
+        ConfigError: there are more than ``limits`` allow.
         ServerUnavailable, ServerError: from the broker, or from the registry.
     """
     is_theirs = _filter(user, rules, schemas, tables)
@@ -92,6 +134,7 @@ def records_of(
     at = {span: span.begin for span in spans}
     for span, records, position in read(settings, spans):
         found[span] += [record for record in records if is_theirs(record)]
+        limits.check_found(sum(map(len, found.values())))
         advance(position - at[span])
         at[span] = position
     # Each partition keeps its order, whatever the times are.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -369,11 +370,31 @@ def test_a_server_that_refuses_is_no_mistake_of_the_visitor(
 
 def test_a_bug_is_said_without_its_text(console: Console) -> None:
     console.health.error = RuntimeError(PASSWORD)
-    with console.browser(TOKEN) as client:
+    with console.browser(TOKEN) as client, capture_logs() as lines:
         answer = client.post("/console/user/refresh", data={"csrf": csrf_of(client), "user": "live:1"})
     assert answer.status_code == 500
     assert "This is a bug" in answer.text
     assert PASSWORD not in answer.text
+    (said,) = [line for line in lines if line["action"] == "console.failed"]
+    assert said["error"] == "RuntimeError"
+    assert said["where"].startswith("tests.unit.commands.console.desk:")
+    assert "consumer.commands.api.console.user_page:" in said["where"]
+    assert PASSWORD not in repr(lines)
+
+
+def test_a_browser_that_goes_away_in_the_middle_of_a_form_is_no_bug(console: Console) -> None:
+    host, port = console.address.removeprefix("http://").split(":")
+    with capture_logs() as lines:
+        with socket.create_connection((host, int(port))) as browser:
+            head = f"POST /console/login HTTP/1.1\r\nHost: {host}\r\nContent-Length: 100\r\n"
+            browser.sendall(f"{head}Content-Type: application/x-www-form-urlencoded\r\n\r\ntoken=".encode())
+            time.sleep(0.1)  # its form is being read
+        deadline = time.monotonic() + 10
+        while not (said := [line for line in lines if line["action"] == "api.answered"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert [line["status"] for line in said] == [400]
+    assert {line["log_level"] for line in lines} == {"info"}
 
 
 def test_only_so_many_slow_pages_at_once(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
