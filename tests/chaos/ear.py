@@ -36,14 +36,16 @@ def heard_of(channel: str, message: dict[str, Any]) -> Heard:
 class Ear:
     """A subscriber that is deaf only between :meth:`rest` and :meth:`listen`, when nobody may publish."""
 
-    def __init__(self, server: AnyRedis) -> None:
+    def __init__(self, server: AnyRedis, check_every: int = 1) -> None:
+        """``check_every``: one of so many messages is checked against its schema, which takes most of the time."""
         self._server = server
+        self._check_every = check_every
         self._heard: list[Heard] = []
         self.listen()
 
     def listen(self) -> None:
         self._client = self._server.connect()
-        self._listener: Listener | None = Listener(self._client)
+        self._listener: Listener | None = Listener(self._client, self._check_every)
 
     def rest(self) -> None:
         """Take what was published, to the last message, and let the connection go."""

@@ -90,11 +90,15 @@ class Fleet:
 
     def said(self) -> str:
         """Everything that any member ever wrote."""
-        return "\n".join(file.read_text() for file in self._folder.glob("consumer-*.log"))
+        return "\n".join(file.read_text() for file in self.files())
+
+    def files(self) -> list[Path]:
+        """The logs of all members that ever were."""
+        return list(self._folder.glob("consumer-*.log"))
 
     def logs(self) -> str:
         """The last words of each of the last members."""
-        files = sorted(self._folder.glob("consumer-*.log"), key=lambda file: file.stat().st_mtime)[-4:]
+        files = sorted(self.files(), key=lambda file: file.stat().st_mtime)[-4:]
         return "\n".join(f"--- {file.name}\n" + "\n".join(file.read_text().splitlines()[-15:]) for file in files)
 
     def _is_there(self, member: Process) -> bool:

@@ -38,6 +38,12 @@ def of_messages(expected: Ledger, heard: Sequence[Heard], excused: Collection[To
     return _few(problems)
 
 
+def excused_losses(expected: Ledger, heard: Sequence[Heard], excused: Collection[Told]) -> int:
+    """How many of ``excused`` messages were not heard."""
+    found = by_channel(spoken(expected, heard))
+    return sum(each.token not in found.get((each.user, each.channel), ()) for each in excused if each.user)
+
+
 def spoken(expected: Ledger, heard: Sequence[Heard]) -> list[Heard]:
     """``heard``, with the messages of healing changes as what they were to tell.
 

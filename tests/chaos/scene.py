@@ -32,7 +32,8 @@ _DRAIN_S = 90.0
 class Scene:
     """``excused`` are messages that a fault may have cost; ``spoiled`` are users whose next change must heal them.
 
-    ``servers`` are the database and its replica, where it has one; ``database`` is the one that is written to.
+    ``lost_to_faults`` counts the excused messages that were lost, over all rounds. ``servers`` are the database and its
+    replica, where it has one; ``database`` is the one that is written to.
     """
 
     stack: Stack
@@ -48,6 +49,7 @@ class Scene:
     connector: SourceConnector
     servers: Replicated | None = None
     messages: int = 0
+    lost_to_faults: int = 0
     excused: set[Told] = field(default_factory=set)
     spoiled: set[str] = field(default_factory=set)
 
@@ -90,6 +92,7 @@ class Scene:
         if not is_drained:
             problems.append(f"not everything was heard and committed within {_DRAIN_S:g} s; {self._connector()}")
         self.messages += len(heard)
+        self.lost_to_faults += judge.excused_losses(self.workload.expected, heard, self.excused)
         self.ear.forget()
         self.workload.forget()
         self.excused.clear()

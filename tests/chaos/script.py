@@ -91,6 +91,7 @@ class Script:
     living: dict[str, list[int]] = field(default_factory=lambda: {"live": [], "demo": []})
     gone: dict[str, list[int]] = field(default_factory=lambda: {"live": [], "demo": []})
     known: set[str] = field(default_factory=set)
+    weights: Mapping[str, int] = field(default_factory=lambda: WEIGHTS)
 
     def opening(self) -> list[Step]:
         """The users of the beginning, and a transaction, so that every topic exists from the snapshot on."""
@@ -99,30 +100,30 @@ class Script:
 
     def next(self) -> Step:
         """The next step, drawn by weight."""
-        names = list(_WEIGHTS)
-        (name,) = self.chance.choices(names, [_WEIGHTS[each] for each in names])
+        (name,) = self.chance.choices(list(self.weights), list(self.weights.values()))
         user_type = self.chance.choices(["live", "demo"], [3, 1])[0]
         if name == "insert":
             return self._insert(user_type)
         if name == "delete":
             return self._delete(user_type) or self._insert(user_type)
-        if name == "burst":
-            return self.burst(user_type)
+        if name in _BURSTS:
+            return self.burst(user_type, name)
         user_id = self.chance.choice(self.living[user_type])
         if name == "deposit":
             holders = [each for each in self.living[user_type] if _has_ledger(each)]
             return self._deposit(user_type, self.chance.choice(holders)) if holders else self.burst(user_type)
         return self._update(user_type, user_id, name)
 
-    def burst(self, user_type: str = "live") -> Step:
+    def burst(self, user_type: str = "live", name: str = "burst") -> Step:
         """One statement that changes every user of a type."""
         number = self._count()
+        columns, channels = _UPDATES[_BURSTS[name]](number)
         told = tuple(
-            Told(f"{user_type}:{user_id}", channel, change(country_id=number))
+            Told(f"{user_type}:{user_id}", channel, change(**columns))
             for user_id in self.living[user_type]
-            for channel in OF_PROFILE
+            for channel in channels
         )
-        return Step(number, (Write("update", f"{user_type}_users", None, (("country_id", number),)),), told)
+        return Step(number, (Write("update", f"{user_type}_users", None, tuple(columns.items())),), told)
 
     def touch(self, user: str) -> Step | None:
         """One more change of this user; None if they are gone."""
@@ -200,7 +201,8 @@ _UPDATES: Mapping[str, Callable[[int], tuple[dict[str, object], tuple[str, ...]]
     "outside": lambda n: ({"city": f"City {n}"}, OF_PROFILE),
     "password": lambda n: ({"password": f"secret {n}"}, ()),
 }
-_WEIGHTS = {
+_BURSTS = {"burst": "profile", "burst of money": "balance"}
+WEIGHTS: Mapping[str, int] = {
     "balance": 30,
     "margin": 5,
     "profile": 20,
@@ -213,4 +215,5 @@ _WEIGHTS = {
     "insert": 4,
     "delete": 4,
     "burst": 1,
+    "burst of money": 0,
 }

@@ -15,7 +15,7 @@ from tests.chaos.ear import Ear
 from tests.chaos.fleet import Fleet
 from tests.chaos.gates import Gates
 from tests.chaos.scene import MEMBERS, Scene
-from tests.chaos.script import Script
+from tests.chaos.script import WEIGHTS, Script
 from tests.chaos.workload import Workload
 from tests.support.redis_view import eventually
 from tests.support.stack import Stack, mysql
@@ -31,7 +31,12 @@ from tests.support.stack.wire import Record, read
 
 # With AOF, a restarted Redis has what it had acknowledged; with a long flush, a killed Connect sends minutes again. A
 # cluster whose nodes are frozen for some seconds must not give up its connections: messages would be lost on the way.
-REDIS_SETTINGS = {"appendonly": "yes", "appendfsync": "always"}
+REDIS_SETTINGS = {
+    "appendonly": "yes",
+    "appendfsync": "always",
+    # A subscriber that reads slowly is not disconnected: it would not hear what is published meanwhile.
+    "client-output-buffer-limit": "pubsub 0 0 0",
+}
 CLUSTER_SETTINGS = {"cluster-node-timeout": "60000"}
 FLUSH_INTERVAL_MS = 600_000
 PER_SECOND = 100.0
@@ -69,10 +74,13 @@ def staged(
     settings: Mapping[str, str] | None = None,
     servers: Replicated | None = None,
     arguments: Sequence[str] = (),
+    weights: Mapping[str, int] = WEIGHTS,
+    check_every: int = 1,
 ) -> Iterator[Scene]:
     """A fresh connector, group and Redis; the consumers run, and the users of the beginning are in Redis.
 
-    ``servers`` are the stack's MySQL with its replica; ``arguments`` are those of each consumer.
+    ``servers`` are the stack's MySQL with its replica; ``arguments`` are those of each consumer; ``weights`` are how
+    often the script takes each kind of step; ``check_every`` is as in :class:`Ear`.
     """
     (name,) = (each for each in stack.servers if each in DATABASES)
     database = servers.primary if servers else stack.database(name)
@@ -83,7 +91,7 @@ def staged(
         client.flushall()
         trading = Trading(database.connect(database.logins.app), database.quote)
         trading.clear()
-        script = Script(Random(seed))  # noqa: S311  # chance, not secrets
+        script = Script(Random(seed), weights=weights)  # noqa: S311  # chance, not secrets
         workload = Workload(trading, script, per_second)
         exits.callback(workload.close)
         for step in script.opening():
@@ -98,7 +106,7 @@ def staged(
         keep_offsets(stack, registration)
         gates = Gates(redis)
         exits.callback(gates.close)
-        ear = Ear(redis)
+        ear = Ear(redis, check_every)
         exits.callback(ear.rest)
         environment = {
             **_ENVIRONMENT,
