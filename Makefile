@@ -18,9 +18,11 @@ REDIS ?= cluster
 RECORDS ?= 200000
 USERS ?= 100000
 BURSTS ?= 1000
+CHANGES ?= 10000000
+REPORT ?= soak.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check end-to-end unit fuzz model faults bursts mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas format clean
+.PHONY: help demo live test check end-to-end unit fuzz model faults soak bursts mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -64,6 +66,9 @@ model: $(READY) ## random histories of database, connector, topic and members fo
 
 faults: $(READY) ## a live system under random faults for MINUTES=5 (SEED=… repeats a run, DATABASE=mysql|mariadb|postgres, REDIS=cluster, ARGS="--workers 3")
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(if $(filter-out file,$(origin REDIS)),--redis $(REDIS)) $(ARGS)
+
+soak: $(READY) ## hours of random faults until CHANGES=10000000 rows of users were changed; a report that a later run goes on with (REPORT=soak.jsonl, SEED=…, REDIS=cluster, ARGS="--workers 3 --client confluent --streams")
+	$(BIN)/python -m tests.chaos.soak --changes $(CHANGES) --report $(REPORT) $(if $(SEED),--seed $(SEED)) $(if $(filter-out file,$(origin REDIS)),--redis $(REDIS)) $(ARGS)
 
 bursts: $(READY) ## BURSTS=1000 bursts of SIGTERM while servers are away: none hangs
 	$(BIN)/python -m tests.chaos.signals --bursts $(BURSTS) $(ARGS)

@@ -93,7 +93,7 @@ def problems_of_growth(rounds: Sequence[Round]) -> list[str]:
     warm = rounds[_WARM_ROUNDS:]
     if len(warm) < 2 * _WARM_ROUNDS:
         return []
-    first, last = warm[: len(warm) // 2], warm[len(warm) // 2 :]
+    first, last = warm[: len(warm) // 3], warm[-(len(warm) // 3) :]
     found = []
     if _most(last) > _GROWTH * _most(first):
         found.append(f"a consumer grew from {_most(first)} MB to {_most(last)} MB")
