@@ -22,10 +22,10 @@ CHANGES ?= 10000000
 REPORT ?= soak.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check end-to-end unit fuzz model faults soak bursts mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas format clean
+.PHONY: help demo live test check end-to-end unit fuzz model faults soak bursts mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas dist audit-dependencies release format clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=python3.11"; exit 2; }
@@ -57,6 +57,15 @@ check: $(READY) ## lint, format, types, import directions
 
 schemas: $(READY) ## write schemas/ anew from the rules and the models
 	$(BIN)/python -m schemas
+
+dist: $(READY) ## sdist, wheel, bill of materials and licences into dist/, the same bytes for the same commit
+	@$(BIN)/python -m release dist
+
+audit-dependencies: $(READY) ## known vulnerabilities of the runtime dependencies; error 3: the data can't be had here
+	@$(BIN)/python -m release audit
+
+release: $(READY) ## every step of a release but publishing: clean tree, tests, dist, vulnerabilities, notes
+	@$(BIN)/python -m release
 
 fuzz: $(READY) ## damage real records for SECONDS=60: no exception but this program's own
 	$(BIN)/python -m tests.wire.fuzz --seconds $(SECONDS) $(ARGS)
@@ -105,4 +114,4 @@ record-scenarios: $(READY) ## record the scenarios anew, from every database in 
 	$(BIN)/python -m tests.support.scenario_record $(ARGS)
 
 clean: ## remove what the targets made here
-	rm -rf $(VENV) .stack .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .stack .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
