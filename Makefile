@@ -22,7 +22,7 @@ CHANGES ?= 10000000
 REPORT ?= soak.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check end-to-end unit fuzz model faults soak bursts mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas dist audit-dependencies release format clean
+.PHONY: help demo live test check end-to-end unit fuzz model faults soak bursts mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas image dist audit-dependencies release format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ audit-dependencies: $(READY) ## known vulnerabilities of the runtime dependencie
 
 release: $(READY) ## every step of a release but publishing: clean tree, tests, dist, vulnerabilities, notes
 	@$(BIN)/python -m release
+
+image: $(READY) ## build the image of the Dockerfile and run it, with Docker, or as root with Buildah and Podman
+	$(BIN)/pytest --capture=no --databases mysql tests/deploy/test_container.py $(ARGS)
 
 fuzz: $(READY) ## damage real records for SECONDS=60: no exception but this program's own
 	$(BIN)/python -m tests.wire.fuzz --seconds $(SECONDS) $(ARGS)

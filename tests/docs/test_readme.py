@@ -45,12 +45,18 @@ FOR_REAL = {
     'redis-cli GET "user_balance:live:123"',
     "redis-cli SUBSCRIBE user_updates balance_updates admin_user_updates group_updates",
 }
-# Not run, for want of an engine. test_compose.py checks the file; here, that the services and accounts exist.
+# Not run here, for want of an engine. test_compose.py checks the file; here, that the services and accounts exist, and
+# test_readme_for_real.py that a real MySQL takes the INSERT.
+INSERT = (
+    "INSERT INTO live_users (id, name, email, password, wallet_balance) "
+    "VALUES (123, 'Ada', 'ada@example.com', 'hash', 10000.50)"
+)
 DOCKER = {
     "docker compose up --build --detach",
-    "docker compose logs --follow consumer",
-    "docker compose exec mysql mysql -utrading_app -ponly-for-development trading",
+    f'docker compose exec mysql mysql -utrading_app -ponly-for-development trading --execute="{INSERT}"',
     'docker compose exec redis redis-cli HGETALL "user:{live:123}:config"',
+    "docker compose logs consumer",
+    "docker compose exec consumer cdc-consumer audit",
     "docker compose down --volumes",
 }
 

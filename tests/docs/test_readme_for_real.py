@@ -21,7 +21,7 @@ import redis
 from consumer.settings.variables import placeholders
 from consumer.source.connect.client import load_connector
 from tests.docs.markdown import PROJECT, blocks
-from tests.docs.test_readme import INSTALL, README, commands
+from tests.docs.test_readme import INSERT, INSTALL, README, commands
 from tests.support.redis_view import eventually
 from tests.support.stack.port import Ports
 from tests.support.stack.registration import delete_topics
@@ -272,3 +272,11 @@ def test_every_exported_name_is_accepted(tmp_path: Path, monkeypatch: pytest.Mon
     for name, value in exports(section(tmp_path)).items():
         monkeypatch.setenv(name, value)
     config.load()
+
+
+@pytest.mark.stack
+def test_the_insert_of_the_docker_section_is_taken(stack: Stack, trading: Trading) -> None:
+    with stack.mysql.connect(stack.mysql.logins.app) as connection, connection.cursor() as cursor:
+        cursor.execute(INSERT)
+    (balance,) = trading.row("live_users", 123, "wallet_balance")
+    assert str(balance) == "10000.500000"

@@ -1,8 +1,8 @@
 """The same servers as containers, where a Docker engine answers.
 
-This module has not been run: the machine it was written on has no Docker engine. It takes the simple
-way, host networking on Linux, so that every server listens on the loopback address and port that the
-native stack would use, with the same settings.
+It takes the simple way, host networking on Linux, so that every server listens on the loopback address and port
+that the native stack would use, with the same settings. It was run on Docker Engine 20.10 and 28.5, on images that
+were made by the images' public recipes (no registry was reached): docs/decisions/0007-stack-without-docker.md.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ from tests.support.stack.mysql import MySql
 from tests.support.stack.native import Place
 from tests.support.stack.redis import Redis
 from tests.support.stack.server import Server
+
+DATABASES = ("mysql",)
+INSIDE = "/opt/cdc"
+"""Where mounted files lie: below their own folders here, such as root's home, the container's user can't read them."""
 
 
 def answers() -> bool:
@@ -50,14 +54,19 @@ class Container:
     """A ``Runtime`` that is a container. A stopped one keeps its file system, and so its data."""
 
     def __init__(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], mounts: Sequence[Path] = ()
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        mounts: Mapping[Path, str] | None = None,
     ) -> None:
+        """``mounts``: files and folders of this machine, and where the container reads them."""
         self._container = DockerContainer(IMAGES[name]).with_command(list(command))
         self._container.with_kwargs(network_mode="host")
         for key, value in environment.items():
             self._container.with_env(key, value)
-        for path in mounts:
-            self._container.with_volume_mapping(str(path), str(path), "ro")
+        for path, inside in (mounts or {}).items():
+            self._container.with_volume_mapping(str(path), inside, "ro")
         self._made = False
 
     @property
@@ -106,7 +115,7 @@ def servers(
     place: Place, databases: Sequence[str], redis_kinds: Sequence[str], registry: bool, flush_interval_ms: int
 ) -> list[Server]:
     """The servers that this module has, in an order in which each comes after those it waits for."""
-    if set(databases) - {"mysql"} or set(redis_kinds) - {"standalone"} or registry:
+    if set(databases) - set(DATABASES) or set(redis_kinds) - {"standalone"} or registry:
         raise StackError("the Docker stack has mysql, kafka, connect and a standalone redis; use --stack=native")
     broker = _kafka(place)
     found: list[Server] = [broker]
@@ -128,7 +137,9 @@ def _kafka(place: Place) -> Kafka:
 
 def _mysql(place: Place) -> MySql:
     port, root = place.ports.take("mysql"), Login("root")
-    options = mysql.BINLOG | mysql.GTID | mysql.COMMON | mysql.SMALL | {"port": str(port), "mysqlx": "OFF"}
+    options = mysql.BINLOG | mysql.GTID | mysql.COMMON | mysql.SMALL
+    # The image's own default is every address, and these are addresses of this machine.
+    options |= {"bind-address": place.host, "port": str(port), "mysqlx": "OFF"}
     command = [f"--{key}={value}" for key, value in options.items()]
     origin = {"host": place.host, "port": port, "user": root.user, "password": root.password}
     return MySql(Container("mysql", command, {"MYSQL_ROOT_PASSWORD": root.password}), place.host, port, origin)
@@ -143,9 +154,8 @@ def _redis(place: Place) -> Redis:
 
 def _connect(place: Place, broker: Kafka, databases: Sequence[str], flush_interval_ms: int) -> Connect:
     port, home = place.ports.take("connect"), place.directory("connect")
-    plugins = [connect.plugin(place, database) for database in databases]
-    settings = connect.settings(place.host, port, broker.bootstrap_servers, home, flush_interval_ms)
-    settings["plugin.path"] = ",".join(str(plugin) for plugin in plugins)
-    file = java.properties(home / "connect.properties", settings)
-    command = ["/opt/kafka/bin/connect-distributed.sh", str(file)]
-    return Connect(Container("connect", command, {}, [file, *plugins]), place.host, port)
+    plugins = {connect.plugin(place, database): f"{INSIDE}/plugins/{database}" for database in databases}
+    settings = connect.settings(place.host, port, broker.bootstrap_servers, Path(INSIDE, "plugins"), flush_interval_ms)
+    file, inside = java.properties(home / "connect.properties", settings), f"{INSIDE}/connect.properties"
+    command = ["/opt/kafka/bin/connect-distributed.sh", inside]
+    return Connect(Container("connect", command, {}, {file: inside, **plugins}), place.host, port)

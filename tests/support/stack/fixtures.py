@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import pytest
 import redis
 
+from tests.support.stack import docker
 from tests.support.stack.errors import MissingTool
 from tests.support.stack.registration import Database, Registration, registered
 from tests.support.stack.roster import DATABASES, KINDS, REDIS
@@ -24,13 +25,20 @@ WITH_SERVERS = ("redis", "kafka", "secure")
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("stack", "real servers")
     group.addoption("--stack", choices=KINDS, default="auto", help="where the real servers come from")
-    group.addoption("--databases", default=",".join(DATABASES), help=f"comma separated, of {', '.join(DATABASES)}")
+    group.addoption(
+        "--databases",
+        help=f"comma separated, of {', '.join(DATABASES)}; all of them, but with --stack=docker the one that it has",
+    )
     group.addoption("--redis", default="standalone", help=f"comma separated, of {', '.join(REDIS)}")
     group.addoption("--registry", action="store_true", help="with a schema registry")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A test on real servers that fails is run once more, and the summary names it (CONTRIBUTING.md says why)."""
+    if config.getoption("--stack") == "docker":
+        for item in items:
+            if item.get_closest_marker("registry"):
+                item.add_marker(pytest.mark.skip(reason="the Docker stack has no schema registry (--stack=native)"))
     if not config.pluginmanager.hasplugin("rerunfailures"):
         return
     for item in items:
@@ -47,10 +55,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """The servers, once a run. Without a tool they need: skipped with the command, but a failure in CI."""
     option = request.config.getoption
-    databases, servers = option("--databases").split(","), option("--redis").split(",")
-    registry = option("--registry") or any(item.get_closest_marker("registry") for item in request.session.items)
-    with started(lambda: Stack.start(databases, servers, registry, kind=option("--stack"))) as running:
+    kind, servers = option("--stack"), option("--redis").split(",")
+    databases = option("--databases").split(",") if option("--databases") else default_databases(kind)
+    with_registry = any(item.get_closest_marker("registry") for item in request.session.items) and kind != "docker"
+    with started(lambda: Stack.start(databases, servers, option("--registry") or with_registry, kind=kind)) as running:
         yield running
+
+
+def default_databases(kind: str) -> Sequence[str]:
+    """The databases of a run that names none."""
+    return docker.DATABASES if kind == "docker" else DATABASES
 
 
 def started(start: Callable[[], _T]) -> _T:
