@@ -97,10 +97,18 @@ class Container:
         self._docker.kill()
 
     def freeze(self) -> None:
-        self._docker.pause()
+        if not self._paused:
+            self._docker.pause()
 
     def thaw(self) -> None:
-        self._docker.unpause()
+        """Nothing if it is not frozen: the engine refuses that, and SIGCONT of the native stack does not."""
+        if self._paused:
+            self._docker.unpause()
+
+    @property
+    def _paused(self) -> bool:
+        self._docker.reload()
+        return str(self._docker.status) == "paused"
 
     def discard(self) -> None:
         if self._made:
