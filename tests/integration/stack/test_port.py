@@ -7,6 +7,12 @@ import pytest
 from tests.support.stack.port import BUS, Ports
 
 
+@pytest.fixture(autouse=True)
+def _of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What these tests take is not taken from others of this process."""
+    monkeypatch.setattr(Ports, "_taken", set())
+
+
 def taken(monkeypatch: pytest.MonkeyPatch, worker: int, workers: int) -> set[int]:
     monkeypatch.setenv("PYTEST_XDIST_WORKER", f"gw{worker}")
     monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", str(workers))
@@ -30,3 +36,9 @@ def test_alone_it_has_all(monkeypatch: pytest.MonkeyPatch) -> None:
     ports = Ports({"kafka": 9092})
     assert ports.take("kafka") == 9092
     assert len({ports.take("other") for _ in range(100)}) == 100
+
+
+def test_two_objects_never_hand_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two nodes of a cluster had one port: the second could not listen, and the first answered in its place."""
+    monkeypatch.setattr("random.sample", lambda choices, _: list(choices))
+    assert Ports().take("node", BUS) != Ports().take("node", BUS)

@@ -6,6 +6,7 @@ import os
 import random
 import socket
 from pathlib import Path
+from typing import ClassVar
 
 HOST = "127.0.0.1"
 LOWEST = 15_000
@@ -15,7 +16,7 @@ EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class Ports:
-    """Hands out ports, each once.
+    """Hands out ports, each once in this process, whichever object hands it out.
 
     They lie below the range from which the kernel takes the source port of outgoing connections:
     a server that is stopped and started again on its port must not find a client sitting there.
@@ -23,9 +24,12 @@ class Ports:
     that is to have it, another worker would find it free too, and its tests would talk to a server of the first.
     """
 
+    _taken: ClassVar[set[int]] = set()
+    """Of all objects: a port is free until its server listens, and two nodes of a cluster would be given one port."""
+
     def __init__(self, given: dict[str, int] | None = None) -> None:
         self._given = dict(given or {})
-        self._taken: set[int] = set(self._given.values())
+        self._taken.update(self._given.values())
         worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
         self._worker = int(worker) if worker.isdecimal() else 0
         self._workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -39,7 +43,7 @@ class Ports:
         for port in random.sample(choices, len(choices)):
             wanted = {port, port + second}
             if not wanted & self._taken and all(self._is_mine(each) and _free(each) for each in wanted):
-                self._taken |= wanted
+                self._taken.update(wanted)
                 return port
         raise OSError("no free port")
 
