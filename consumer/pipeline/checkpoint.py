@@ -319,12 +319,14 @@ class Checkpoint:
         return record.offset < self._published.get(Partition.of(record), 0) or record.place in self._held
 
     def _log_reread(self, behind: Mapping[Partition, int]) -> None:
-        if behind:
+        # A partition may have been revoked while Redis was asked; then another member reads it.
+        counts = [self._published[part] - at for part, at in behind.items() if part in self._published]
+        if counts:
             _log.warning(
                 "reading records again that Redis may have lost",
                 action="redis.reread",
-                records=sum(self._published[part] - at for part, at in behind.items()),
-                partitions=len(behind),
+                records=sum(counts),
+                partitions=len(counts),
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import pytest
 import redis
 from msgspec import structs
 from structlog.testing import capture_logs
@@ -330,3 +331,32 @@ def test_a_partition_that_is_behind_leaves_the_others_as_they_are(sink: RedisSin
     assert max(seen) == 1
     assert kept.offsets == [1]
     assert source.offsets == {TOPIC: 3, other: 10}
+
+
+def test_a_partition_that_is_behind_may_be_revoked_while_redis_is_away(
+    sink: RedisSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by a long run: the member ended with KeyError when it said what is read again."""
+    other, store, revoked = Partition(TOPIC.topic, 1), sink.store_offsets, list[Partition]()
+    store({other: 5})
+
+    class Assigned(Interrupted):
+        def assignment(self) -> Mapping[Partition, int]:
+            return {TOPIC: 1} if revoked else {TOPIC: 1, other: 1}
+
+    def away(offsets: Mapping[Partition, int]) -> None:
+        if not revoked:
+            revoked.append(other)
+            pipeline.revoked(revoked)
+            raise ServerUnavailable("Redis", "away")
+        store(offsets)
+
+    monkeypatch.setattr(sink, "store_offsets", away)
+    late = [structs.replace(each, partition=1, offset=5 + at) for at, each in enumerate(RECORDS)]
+    source = Assigned([*RECORDS, *late], {})
+    source.offsets[other] = 9
+    pipeline = Pipeline(sink, reference(), commit_interval_s=0)
+    with capture_logs() as lines:
+        pipeline.run(source, lambda: source.is_at_end)
+    assert source.offsets == {TOPIC: 5, other: 9}
+    assert "redis.reread" not in actions(lines)
