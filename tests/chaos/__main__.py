@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -20,8 +19,7 @@ from tests.chaos.play import play
 from tests.chaos.repeats import repeats
 from tests.chaos.scene import Scene
 from tests.chaos.schedule import draw
-from tests.chaos.stage import PER_SECOND, REDIS, add_replica, staged, start_stack
-from tests.support.stack import MissingTool
+from tests.chaos.stage import PER_SECOND, REDIS, add_replica, staged, start_or_exit
 from tests.support.stack.roster import DATABASES
 
 _ROUND_S = 30.0
@@ -37,12 +35,7 @@ def main() -> int:
     repeat += f" --rate {options.rate:g}" if options.rate != PER_SECOND else ""
     repeat += f" --only {','.join(options.only)}" if options.only else ""
     print(f"seed {options.seed}; again with: {repeat}", flush=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        stack = start_stack(options.database, options.redis)
-    except MissingTool as missing:
-        print(missing, file=sys.stderr)
-        return 2
+    stack = start_or_exit(options.database, options.redis)
     with (
         stack,
         tempfile.TemporaryDirectory(prefix="faults-") as folder,

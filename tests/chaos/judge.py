@@ -39,9 +39,13 @@ def of_messages(expected: Ledger, heard: Sequence[Heard], excused: Collection[To
 
 
 def excused_losses(expected: Ledger, heard: Sequence[Heard], excused: Collection[Told]) -> int:
-    """How many of ``excused`` messages were not heard."""
+    """How many of ``excused`` messages were expected and not heard."""
     found = by_channel(spoken(expected, heard))
-    return sum(each.token not in found.get((each.user, each.channel), ()) for each in excused if each.user)
+    return sum(
+        each.token in expected.get(where, ()) and each.token not in found.get(where, ())
+        for each in excused
+        for where in [(each.user, each.channel)]
+    )
 
 
 def spoken(expected: Ledger, heard: Sequence[Heard]) -> list[Heard]:

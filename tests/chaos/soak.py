@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -26,8 +25,7 @@ from tests.chaos.scene import Scene
 from tests.chaos.schedule import draw
 from tests.chaos.script import WEIGHTS
 from tests.chaos.soak_report import Report, Round, Run, problems_of_growth
-from tests.chaos.stage import REDIS, add_replica, staged, start_stack
-from tests.support.stack import MissingTool
+from tests.chaos.stage import REDIS, add_replica, staged, start_or_exit
 
 _ROUND_S = 30.0
 _CHECK_EVERY = 100
@@ -43,12 +41,7 @@ def main() -> int:
     before = report.rounds(run)
     number, done = len(before), sum(each.changes for each in before)
     print(f"seed {options.seed}; {done:,} of {options.changes:,} changes are in {options.report}", flush=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        stack = start_stack("mysql", options.redis)
-    except MissingTool as missing:
-        print(missing, file=sys.stderr)
-        return 2
+    stack = start_or_exit("mysql", options.redis)
     with (
         stack,
         tempfile.TemporaryDirectory(prefix="soak-") as folder,
@@ -67,7 +60,7 @@ def main() -> int:
         for each in _rounds(scene, run, number):
             report.add(run, each)
             done += each.changes
-            print(f"round {each.number}: {done:,} changes, {each.seconds:.0f} s, {_problem(each)}", flush=True)
+            print(f"round {each.number}: {done:,} changes, {each.seconds:.0f} s, {_verdict(each)}", flush=True)
             if each.problems:
                 print("\n".join([*(f"wrong: {problem}" for problem in each.problems), scene.fleet.logs()]))
                 return 1
@@ -142,7 +135,7 @@ def _resident_mb(pid: int) -> int:
         return 0
 
 
-def _problem(each: Round) -> str:
+def _verdict(each: Round) -> str:
     return f"{len(each.problems)} problems" if each.problems else f"{each.messages:,} messages, nothing wrong"
 
 

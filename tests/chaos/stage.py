@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,7 +20,7 @@ from tests.chaos.scene import MEMBERS, Scene
 from tests.chaos.script import WEIGHTS, Script
 from tests.chaos.workload import Workload
 from tests.support.redis_view import eventually
-from tests.support.stack import Stack, mysql
+from tests.support.stack import MissingTool, Stack, mysql
 from tests.support.stack.login import connector_values
 from tests.support.stack.redis_sentinel import RedisSentinel
 from tests.support.stack.registration import Registration, is_snapshot_complete, registered
@@ -55,6 +57,16 @@ def start_stack(database: str = "mysql", redis: str = "standalone") -> Stack:
     return Stack.start(
         (database,), (redis,), redis_settings=settings, flush_interval_ms=FLUSH_INTERVAL_MS, kind="native"
     )
+
+
+def start_or_exit(database: str, redis: str) -> Stack:
+    """:func:`start_stack` for a command: a missing tool ends it with 2, and SIGTERM in good order with 143."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        return start_stack(database, redis)
+    except MissingTool as missing:
+        print(missing, file=sys.stderr)
+        sys.exit(2)
 
 
 def add_replica(stack: Stack) -> Replicated:

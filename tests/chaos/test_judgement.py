@@ -53,6 +53,12 @@ def test_the_judge_sees_messages_that_are_wrong(general: list[str], money: list[
     assert problem.startswith(said)
 
 
+def test_only_messages_that_were_expected_count_as_lost_to_a_fault() -> None:
+    heard = messages([SECOND, DELETED], [FIRST, SECOND])
+    excused = [Told("live:1", GENERAL, token) for token in (FIRST, SECOND, change())]
+    assert judge.excused_losses(EXPECTED, heard, excused) == 1
+
+
 def test_a_healing_change_tells_the_last_change_that_is_in_it() -> None:
     whole = change(wallet_balance="2.25", group="A", leverage="9")
     heard = [Heard(Told("live:1", channel, whole), "heals", is_whole=True) for channel in (GENERAL, MONEY, "more")]

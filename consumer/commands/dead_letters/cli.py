@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,7 @@ from consumer.commands.shared.options import (
     Tables,
     Users,
     Yes,
+    parsed,
     rules_of,
     schemas_of,
     settings_of,
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from consumer.pipeline.letter_state import Choice, LetterResult, LetterStates, Unapplied
 
 letters = typer.Typer(name="dead-letters", help="Records that could not be applied.", no_args_is_help=True)
-
-_T = TypeVar("_T")
 
 OfTopic = Annotated[list[str] | None, typer.Option("--topic", help="Only records of this topic; may be repeated.")]
 OfReason = Annotated[list[str] | None, typer.Option("--reason", help="Only this reason; may be repeated.")]
@@ -192,12 +191,12 @@ def _choice(
     from consumer.pipeline.letter_state import Choice
 
     return Choice(
-        places=frozenset(_parsed("PLACE", each, Place.from_text, "a place as list prints it") for each in places),
+        places=frozenset(parsed("PLACE", each, Place.from_text, "a place as list prints it") for each in places),
         topics=frozenset(topics or ()),
         reasons=frozenset(reasons or ()),
         tables=frozenset(tables or ()),
         users=frozenset(
-            _parsed("--user", each, UserId.from_text, "a type and a number, such as live:123") for each in users or ()
+            parsed("--user", each, UserId.from_text, "a type and a number, such as live:123") for each in users or ()
         ),
         since_ms=time_of(begin, "--from"),
         until_ms=time_of(end, "--to"),
@@ -207,16 +206,9 @@ def _choice(
 def _placed(places: Sequence[str], states: LetterStates, *, may_be_done: bool = False) -> list[Unapplied]:
     """The open records at ``places``. ``may_be_done``: a handled one is no error, but is reported."""
     by_place = {each.place: each for each in states.open()}
-    wanted = [_parsed("PLACE", each, Place.from_text, "a place as list prints it") for each in places]
+    wanted = [parsed("PLACE", each, Place.from_text, "a place as list prints it") for each in places]
     for missing in [each for each in wanted if each not in by_place]:
         if not (may_be_done and missing in states.known):
             raise ConfigError("PLACE", f"{missing} is not an open record", allowed="a place that list prints")
         typer.echo(f"{missing} was handled before", err=True)
     return [by_place[each] for each in wanted if each in by_place]
-
-
-def _parsed(name: str, text: str, parse: Callable[[str], _T], allowed: str) -> _T:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise ConfigError(name, f"{text!r} {error}", allowed=allowed) from None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from consumer.mapping.rules import Rules
     from consumer.source.bounds import Bound
 
+_T = TypeVar("_T")
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]+@|[?&]password=")
 _USER = "a type and a number, such as live:123"
 
@@ -159,6 +160,18 @@ def rules_of(settings: config.Settings, mapping: Rules | None = None) -> Rules:
     )
 
 
+def parsed(option: str, text: str, parse: Callable[[str], _T], allowed: str) -> _T:
+    """Parse the value of an option; ``allowed``: the right form, for the error.
+
+    Raises:
+        ConfigError: ``parse`` raised ValueError.
+    """
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ConfigError(option, f"{text!r} {error}", allowed=allowed) from None
+
+
 def user_of(text: str, option: str, rules: Rules) -> UserId:
     """Parse a user; ``option``: the option's name in an error.
 
@@ -167,10 +180,7 @@ def user_of(text: str, option: str, rules: Rules) -> UserId:
     """
     from consumer.mapping.keys import UserId
 
-    try:
-        user = UserId.from_text(text)
-    except ValueError as error:
-        raise ConfigError(option, f"{text!r} {error}", allowed=_USER) from None
+    user = parsed(option, text, UserId.from_text, _USER)
     types = [table.user_type for table in rules.tables]
     if user.user_type not in types:
         known = ", ".join(f"{each}:…" for each in types)

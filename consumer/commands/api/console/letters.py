@@ -9,6 +9,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from consumer.commands.shared.dead_letters.actions import LetterActions
+from consumer.commands.shared.options import parsed
 from consumer.errors import ConfigError, Place, ServerError
 from consumer.events.avro import Schemas
 from consumer.mapping.rules import Rules
@@ -48,10 +49,7 @@ def place_of(text: str) -> Place:
     Raises:
         ConfigError: the text is no place.
     """
-    try:
-        return Place.from_text(text)
-    except ValueError as error:
-        raise ConfigError("place", f"{text!r} {error}", allowed="a place from the list") from None
+    return parsed("place", text, Place.from_text, "a place from the list")
 
 
 class Letters:
