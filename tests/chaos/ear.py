@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos.script import DELETED, Told, change, created
-from tests.support.redis_view import Listener
+from tests.chaos.subscription import Subscription
 from tests.support.stack.stack import AnyRedis
 
 
@@ -44,32 +44,35 @@ class Ear:
         self.listen()
 
     def listen(self) -> None:
-        self._client = self._server.connect()
-        self._listener: Listener | None = Listener(self._client, self._check_every)
+        self._subscription: Subscription | None = Subscription(self._server, self._check_every)
 
     def rest(self) -> None:
         """Take what was published, to the last message, and let the connection go."""
-        if self._listener is None:
+        if self._subscription is None:
             return
         self.caught_up()
         self._collect()
-        self._listener.close()
-        self._client.close()
-        self._listener = None
+        self._subscription.close()
+        self._subscription = None
 
     def caught_up(self) -> None:
         """Return when everything that was published before this call has arrived."""
-        if self._listener is not None:
-            self._listener.caught_up()
+        if self._subscription is not None:
+            self._subscription.caught_up()
 
     def heard(self) -> list[Heard]:
         """Everything since the last :meth:`forget`."""
         self._collect()
         return list(self._heard)
 
+    def count(self) -> int:
+        """How many messages :meth:`heard` has."""
+        self._collect()
+        return len(self._heard)
+
     def forget(self) -> None:
         self._heard.clear()
 
     def _collect(self) -> None:
-        taken = self._listener.take() if self._listener is not None else ()
+        taken = self._subscription.take() if self._subscription is not None else ()
         self._heard += [heard_of(channel, message) for channel, message in taken]

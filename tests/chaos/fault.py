@@ -179,6 +179,7 @@ class WrongType(Fault):
     def inject(self, scene: Scene) -> str:
         self._user = f"live:{self.chance.choice(scene.script.living['live'])}"
         self._key = f"user:{{{self._user}}}:{self.chance.choice(['config', 'portfolio'])}"
+        scene.spoiled.add(self._user)
         with scene.redis() as client:
             client.set(self._key, "of another type")
         self._heard = {each.told for each in scene.ear.heard() if each.told.user == self._user}
@@ -196,7 +197,6 @@ class WrongType(Fault):
         scene.excused |= meant - self._heard
         # A change without fields reads as any other, and as part of the one that heals.
         scene.excused |= {Told(self._user, channel, change()) for channel in OF_PROFILE}
-        scene.spoiled.add(self._user)
 
 
 def _limit_memory(scene: Scene, size: str) -> None:

@@ -16,6 +16,7 @@ from tests.chaos.ear import Ear
 from tests.chaos.fleet import Fleet
 from tests.chaos.gates import Gates
 from tests.chaos.script import Script, Told
+from tests.chaos.watch import Watch
 from tests.chaos.workload import Workload
 from tests.support.stack import Stack
 from tests.support.stack.registration import Database, Registration
@@ -47,6 +48,7 @@ class Scene:
     group_id: str
     trading: Trading
     connector: SourceConnector
+    watch: Watch
     servers: Replicated | None = None
     messages: int = 0
     lost_to_faults: int = 0
@@ -79,7 +81,7 @@ class Scene:
             if committed >= end > 0 and self.is_heard():
                 break
             # What Debezium sends again is committed, and is not heard.
-            if (now := (len(self.ear.heard()), committed + end)) != before:
+            if (now := (self.ear.count(), committed + end)) != before:
                 before, deadline = now, time.monotonic() + _SILENCE_S
             if time.monotonic() > deadline:
                 return False
@@ -94,7 +96,8 @@ class Scene:
         is_drained = self.drained()
         self.fleet.check()
         heard = self.ear.heard()
-        problems = [*self.fleet.problems, *judge.of_messages(self.workload.expected, heard, self.excused)]
+        problems = [*self.fleet.problems, *self.watch.problems]
+        problems += judge.of_messages(self.workload.expected, heard, self.excused)
         expected = expectation.of_database(self.trading.connection, self.script.known, self.database.quote)
         with self.redis() as client:
             problems += judge.of_state(expected, dump.take(client), reference())
@@ -108,6 +111,7 @@ class Scene:
         self.excused.clear()
         self.spoiled.clear()
         self.fleet.problems.clear()
+        self.watch.problems.clear()
         return problems
 
     def is_heard(self) -> bool:

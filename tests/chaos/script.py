@@ -12,10 +12,11 @@ from random import Random
 
 from tests.support.stack.trading import Trading
 
-LIVE, DEMO = 24, 16
+USERS = {"live": 24, "demo": 16}
 """So many that the snapshot writes to each of the 8 partitions: a partition that is empty for long is a window of the
 guard (decision 23)."""
-_FEWEST, _MOST = 10, 40
+_FEWEST = {"live": 10, "demo": 5}
+_MOST = 40
 GENERAL, MONEY, ADMIN, GROUP = "user_updates", "balance_updates", "admin_user_updates", "group_updates"
 _OF_MONEY = (GENERAL, MONEY)
 OF_PROFILE = (GENERAL, ADMIN)
@@ -92,10 +93,12 @@ class Script:
     gone: dict[str, list[int]] = field(default_factory=lambda: {"live": [], "demo": []})
     known: set[str] = field(default_factory=set)
     weights: Mapping[str, int] = field(default_factory=lambda: WEIGHTS)
+    size: int = 1
+    """How many times as many users as :data:`USERS`."""
 
     def opening(self) -> list[Step]:
         """The users of the beginning, and a transaction, so that every topic exists from the snapshot on."""
-        steps = [self._insert(user_type) for user_type, count in (("live", LIVE), ("demo", DEMO)) for _ in range(count)]
+        steps = [self._insert(user_type) for user_type, count in USERS.items() for _ in range(count * self.size)]
         return [*steps, self._deposit("live", 3)]
 
     def next(self) -> Step:
@@ -159,7 +162,7 @@ class Script:
 
     def _insert(self, user_type: str) -> Step:
         """A new user, or one of an id that was deleted before: its guard must let the new life in, the old not."""
-        if len(self.living[user_type]) >= _MOST:
+        if len(self.living[user_type]) >= _MOST * self.size:
             return self._delete(user_type) or self.burst(user_type)
         number = self._count()
         # The ledger's topic may be ahead of the users' or behind: whose life a row counts for would be chance.
@@ -175,7 +178,7 @@ class Script:
         return Step(number, (write,), (Told(f"{user_type}:{user_id}", GENERAL, created(f"{number}.50")),))
 
     def _delete(self, user_type: str) -> Step | None:
-        if len(self.living[user_type]) <= _FEWEST // (1 if user_type == "live" else 2):
+        if len(self.living[user_type]) <= _FEWEST[user_type] * self.size:
             return None
         number = self._count()
         user_id = self.chance.choice(self.living[user_type])

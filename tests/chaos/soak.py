@@ -27,8 +27,12 @@ from tests.chaos.script import WEIGHTS
 from tests.chaos.soak_report import Report, Round, Run, problems_of_growth
 from tests.chaos.stage import REDIS, add_replica, staged, start_or_exit
 
-_ROUND_S = 30.0
+_ROUND_S = 60.0
 _CHECK_EVERY = 100
+# Ten times the users of ``make faults``: one statement that changes them all makes hundreds of records.
+_SIZE = 10
+# A killed Connect sends again what it has sent since then: changes of 20 s are tens of thousands.
+_FLUSH_INTERVAL_MS = 20_000
 # Most changes come from statements that change every user; those of money keep the balance strings, which live an hour.
 _WEIGHTS = {**WEIGHTS, "burst": 60, "burst of money": 20}
 
@@ -41,7 +45,7 @@ def main() -> int:
     before = report.rounds(run)
     number, done = len(before), sum(each.changes for each in before)
     print(f"seed {options.seed}; {done:,} of {options.changes:,} changes are in {options.report}", flush=True)
-    stack = start_or_exit("mysql", options.redis)
+    stack = start_or_exit("mysql", options.redis, _FLUSH_INTERVAL_MS)
     with (
         stack,
         tempfile.TemporaryDirectory(prefix="soak-") as folder,
@@ -55,6 +59,7 @@ def main() -> int:
             arguments=("--workers", str(options.workers)),
             weights=_WEIGHTS,
             check_every=_CHECK_EVERY,
+            size=_SIZE,
         ) as scene,
     ):
         for each in _rounds(scene, run, number):
@@ -77,7 +82,7 @@ def _rounds(scene: Scene, run: Run, number: int) -> Iterator[Round]:
     problems: list[str] = []
     while not problems:
         began, changes, messages = time.monotonic(), scene.workload.changes, scene.messages
-        lost = scene.lost_to_faults
+        lost, looks = scene.lost_to_faults, scene.watch.looks
         schedule = draw(f"{run.seed}/{number}", FAULTS, run.rate, seconds=_ROUND_S)
         problems = play(scene, schedule, lambda _: None)
         yield Round(
@@ -88,6 +93,7 @@ def _rounds(scene: Scene, run: Run, number: int) -> Iterator[Round]:
             lost_to_faults=scene.lost_to_faults - lost,
             faults=dict(sorted(Counter(each.name for each in schedule.faults).items())),
             problems=problems,
+            looks=scene.watch.looks - looks,
             users=len(scene.script.known),
             keys=_keys(scene),
             redis_mb=_redis_mb(scene),
@@ -148,7 +154,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--client", choices=("kafka-python", "confluent"), default="kafka-python")
     parser.add_argument("--streams", action="store_true", help="with [streams] in the mapping")
-    parser.add_argument("--rate", type=float, default=60.0, help="database transactions a second")
+    parser.add_argument("--rate", type=float, default=30.0, help="database transactions a second")
     options = parser.parse_args()
     if options.workers < 1 or options.changes < 1 or options.rate <= 0:
         parser.error("--workers, --changes and --rate: more than 0")

@@ -33,7 +33,8 @@ class Round(msgspec.Struct, frozen=True):
     """One round.
 
     ``changes``: rows of users that were written to the database. ``messages``: messages that were heard.
-    ``lost_to_faults``: messages that were not, of users whose key another program had replaced. ``users``: users that
+    ``lost_to_faults``: messages that were not, of users whose key another program had replaced. ``looks``: how often
+    all balances were looked at while changes went on. ``users``: users that
     ever were. ``keys``: by the first part of their names. ``consumer_mb``: the largest process. ``log_kb``: the logs of
     all members together.
     """
@@ -45,6 +46,7 @@ class Round(msgspec.Struct, frozen=True):
     lost_to_faults: int
     faults: dict[str, int]
     problems: list[str]
+    looks: int
     users: int
     keys: dict[str, int]
     redis_mb: int

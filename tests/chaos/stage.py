@@ -18,6 +18,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.gates import Gates
 from tests.chaos.scene import MEMBERS, Scene
 from tests.chaos.script import WEIGHTS, Script
+from tests.chaos.watch import Watch
 from tests.chaos.workload import Workload
 from tests.support.redis_view import eventually
 from tests.support.stack import MissingTool, Stack, mysql
@@ -51,19 +52,21 @@ _ENVIRONMENT = {
 }
 
 
-def start_stack(database: str = "mysql", redis: str = "standalone") -> Stack:
+def start_stack(
+    database: str = "mysql", redis: str = "standalone", flush_interval_ms: int = FLUSH_INTERVAL_MS
+) -> Stack:
     """The servers with what the faults need."""
     settings = REDIS_SETTINGS | (CLUSTER_SETTINGS if redis == "cluster" else {})
     return Stack.start(
-        (database,), (redis,), redis_settings=settings, flush_interval_ms=FLUSH_INTERVAL_MS, kind="native"
+        (database,), (redis,), redis_settings=settings, flush_interval_ms=flush_interval_ms, kind="native"
     )
 
 
-def start_or_exit(database: str, redis: str) -> Stack:
+def start_or_exit(database: str, redis: str, flush_interval_ms: int = FLUSH_INTERVAL_MS) -> Stack:
     """:func:`start_stack` for a command: a missing tool ends it with 2, and SIGTERM in good order with 143."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        return start_stack(database, redis)
+        return start_stack(database, redis, flush_interval_ms)
     except MissingTool as missing:
         print(missing, file=sys.stderr)
         sys.exit(2)
@@ -88,11 +91,12 @@ def staged(
     arguments: Sequence[str] = (),
     weights: Mapping[str, int] = WEIGHTS,
     check_every: int = 1,
+    size: int = 1,
 ) -> Iterator[Scene]:
     """A fresh connector, group and Redis; the consumers run, and the users of the beginning are in Redis.
 
     ``servers`` are the stack's MySQL with its replica; ``arguments`` are those of each consumer; ``weights`` are how
-    often the script takes each kind of step; ``check_every`` is as in :class:`Ear`.
+    often the script takes each kind of step; ``check_every`` is as in :class:`Ear`, ``size`` as in :class:`Script`.
     """
     (name,) = (each for each in stack.servers if each in DATABASES)
     database = servers.primary if servers else stack.database(name)
@@ -103,7 +107,7 @@ def staged(
         client.flushall()
         trading = Trading(database.connect(database.logins.app), database.quote)
         trading.clear()
-        script = Script(Random(seed), weights=weights)  # noqa: S311  # chance, not secrets
+        script = Script(Random(seed), weights=weights, size=size)  # noqa: S311  # chance, not secrets
         workload = Workload(trading, script, per_second)
         exits.callback(workload.close)
         for step in script.opening():
@@ -141,19 +145,24 @@ def staged(
             kept = {name: row[name] for name in ("wallet_balance", "group")}
             client.hset(f"user:{{{user}}}:portfolio", mapping=kept)
         connector = SourceConnector(stack.connect, registration.connector.name)
+        spoiled = set[str]()
+        watch = Watch(redis.connect, lambda: workload.changes, lambda: set(script.known), lambda: set(spoiled))
+        exits.callback(watch.close)
         yield Scene(
-            stack,
-            database,
-            registration,
-            script,
-            workload,
-            gates,
-            ear,
-            fleet,
-            f"group-{prefix}",
-            trading,
-            connector,
-            servers,
+            stack=stack,
+            database=database,
+            registration=registration,
+            script=script,
+            workload=workload,
+            gates=gates,
+            ear=ear,
+            fleet=fleet,
+            group_id=f"group-{prefix}",
+            trading=trading,
+            connector=connector,
+            watch=watch,
+            servers=servers,
+            spoiled=spoiled,
         )
 
 

@@ -9,7 +9,7 @@ import msgspec
 from tests.chaos.soak_report import Report, Round, Run, problems_of_growth
 
 RUN = Run("standalone", 1, "kafka-python", False, 60.0, 5, "1")
-ROUND = Round(0, 36.0, 1000, 3000, 2, {"zombie": 1}, [], 50, {"user": 150, "cdc": 4}, 9, 100, 10)
+ROUND = Round(0, 36.0, 1000, 3000, 2, {"zombie": 1}, [], 1, 50, {"user": 150, "cdc": 4}, 9, 100, 10)
 
 
 def rounds(count: int, **last: object) -> list[Round]:

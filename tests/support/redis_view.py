@@ -44,14 +44,9 @@ _OF_SENTINELS = "__sentinel__:"
 
 
 class Listener:
-    """A subscriber of every channel, in a thread of its own, which checks messages against their channel's schema.
+    """A subscriber of every channel, in a thread of its own, which checks messages against their channel's schema."""
 
-    ``check_every``: one of so many is checked.
-    """
-
-    def __init__(self, client: Client, check_every: int = 1) -> None:
-        self._check_every = check_every
-        self._count = 0
+    def __init__(self, client: Client) -> None:
         self._heard: list[tuple[str, dict[str, Any]]] = []
         self._invalid: list[str] = []
         self._client = client
@@ -77,9 +72,6 @@ class Listener:
             elif message and not message["channel"].startswith(_OF_SENTINELS):
                 body = json.loads(message["data"])
                 self._heard.append((message["channel"], body))
-                self._count += 1
-                if self._count % self._check_every:
-                    continue
                 try:
                     validate(message["channel"], body)
                 except Invalid as problem:

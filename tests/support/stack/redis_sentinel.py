@@ -42,6 +42,12 @@ class RedisSentinel(Server):
         master: client.Redis = asked.master_for(SERVICE)
         return master
 
+    def master_address(self) -> tuple[str, int]:
+        """Host and port of the master there is now."""
+        asked = Sentinel([(each.host, each.port) for each in self._sentinels])
+        host, port = asked.discover_master(SERVICE)
+        return host, port
+
     def ping(self) -> None:
         for server in (*self._nodes, *self._sentinels):
             server.ping()
