@@ -14,13 +14,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.chaos.kinds import FAULTS, FailOver
+from tests.chaos.kinds import FAULTS, FailOver, kinds_for
 from tests.chaos.play import play
 from tests.chaos.repeats import repeats
 from tests.chaos.scene import Scene
 from tests.chaos.schedule import draw
-from tests.chaos.stage import PER_SECOND, REDIS, add_replica, staged, start_or_exit
-from tests.support.stack.roster import DATABASES
+from tests.chaos.stage import PER_SECOND, add_replica, staged, start_or_exit
+from tests.support.stack.roster import DATABASES, REDIS
 
 _ROUND_S = 30.0
 _LONGEST_MIN = 55  # a balance string lives for an hour
@@ -29,7 +29,7 @@ _LONGEST_MIN = 55  # a balance string lives for an hour
 def main() -> int:
     """Answers the exit code: 1 if something was wrong, 2 for wrong usage or a missing tool."""
     options = _options()
-    names = options.only or [name for name in FAULTS if options.database == "mysql" or name != FailOver.name]
+    names = options.only or list(kinds_for(options.database, options.redis))
     repeat = f"python -m tests.chaos --seed {options.seed} --minutes {options.minutes:g} --database {options.database}"
     repeat += f" --redis {options.redis} --workers {options.workers}"
     repeat += f" --rate {options.rate:g}" if options.rate != PER_SECOND else ""
@@ -87,8 +87,9 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if unknown := set(options.only) - FAULTS.keys():
         parser.error(f"no such fault: {', '.join(sorted(unknown))}")
-    if options.database != "mysql" and FailOver.name in options.only:
-        parser.error(f"{FailOver.name}: only with --database mysql")
+    possible = kinds_for(options.database, options.redis)
+    if unfit := [name for name in options.only if name not in possible]:
+        parser.error(f"not with --database {options.database} --redis {options.redis}: {', '.join(unfit)}")
     if options.workers < 1:
         parser.error("--workers: at least 1")
     if not 0 < options.minutes <= _LONGEST_MIN:

@@ -114,7 +114,6 @@ class RestartRedis(Fault):
 
     def heal(self, scene: Scene) -> None:
         scene.stack.redis.start()
-        scene.gates.announce()
         scene.ear.listen()
         scene.gates.open()
 

@@ -27,6 +27,12 @@ def by_channel(heard: Sequence[Heard]) -> Lists:
     return lists
 
 
+def without_repeats(heard: Sequence[Heard], repeatable: Collection[str]) -> list[Heard]:
+    """``heard``, and of events that may be told again only the last time that a channel told each."""
+    last = {(each.told.channel, each.event_id): at for at, each in enumerate(heard) if each.event_id in repeatable}
+    return [each for at, each in enumerate(heard) if last.get((each.told.channel, each.event_id), at) == at]
+
+
 def of_messages(expected: Ledger, heard: Sequence[Heard], excused: Collection[Told] = ()) -> list[str]:
     """Messages lost, doubled, never meant, or out of order. Of ``excused`` ones each may be lost."""
     problems = list(_twice(heard))

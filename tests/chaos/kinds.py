@@ -13,6 +13,7 @@ from tests.chaos.fault import (
     WrongType,
     Zombie,
 )
+from tests.chaos.redis_service import FailOverRedis, MoveSlots
 from tests.chaos.scene import Scene
 from tests.support.stack.replicated import Replicated
 
@@ -104,6 +105,16 @@ _ALL: tuple[type[Fault], ...] = (
     *(KillConsumer, Zombie, JoinAndLeave),
     *(RestartRedis, HangRedis, FillRedis, CutReplies, WrongType),
     *(RestartBroker, FreezeBroker, KillConnect),
-    FailOver,
+    *(FailOver, FailOverRedis, MoveSlots),
 )
 FAULTS = {kind.name: kind for kind in _ALL}
+
+
+def kinds_for(database: str, redis: str) -> dict[str, type[Fault]]:
+    """The faults that these servers can have; MySQL alone has a replica here."""
+    missing = {
+        FailOver.name: database != "mysql",
+        FailOverRedis.name: redis == "standalone",
+        MoveSlots.name: redis != "cluster",
+    }
+    return {name: kind for name, kind in FAULTS.items() if not missing.get(name)}

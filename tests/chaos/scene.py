@@ -33,8 +33,9 @@ _SILENCE_S = 90.0
 class Scene:
     """``excused`` are messages that a fault may have cost; ``spoiled`` are users whose next change must heal them.
 
-    ``lost_to_faults`` counts the excused messages that were lost, over all rounds. ``servers`` are the database and its
-    replica, where it has one; ``database`` is the one that is written to.
+    ``repeatable`` are events of which a failing Redis may have lost that they were told. Over all rounds,
+    ``lost_to_faults`` counts the excused messages that were lost, ``repeated`` those of events that were told again.
+    ``servers`` are the database and its replica, where it has one; ``database`` is the one that is written to.
     """
 
     stack: Stack
@@ -52,8 +53,10 @@ class Scene:
     servers: Replicated | None = None
     messages: int = 0
     lost_to_faults: int = 0
+    repeated: int = 0
     excused: set[Told] = field(default_factory=set)
     spoiled: set[str] = field(default_factory=set)
+    repeatable: set[str] = field(default_factory=set)
 
     @property
     def topics(self) -> list[str]:
@@ -95,7 +98,8 @@ class Scene:
         """Everything that is wrong; then the count of messages begins anew."""
         is_drained = self.drained()
         self.fleet.check()
-        heard = self.ear.heard()
+        everything = self.ear.heard()
+        heard = judge.without_repeats(everything, self.repeatable)
         problems = [*self.fleet.problems, *self.watch.problems]
         problems += judge.of_messages(self.workload.expected, heard, self.excused)
         expected = expectation.of_database(self.trading.connection, self.script.known, self.database.quote)
@@ -104,12 +108,14 @@ class Scene:
         if not is_drained:
             text = f"not everything was heard and committed, and for {_SILENCE_S:g} s nothing more came"
             problems.append(f"{text}; {self._connector()}")
-        self.messages += len(heard)
+        self.messages += len(everything)
+        self.repeated += len(everything) - len(heard)
         self.lost_to_faults += judge.excused_losses(self.workload.expected, heard, self.excused)
         self.ear.forget()
         self.workload.forget()
         self.excused.clear()
         self.spoiled.clear()
+        self.repeatable.clear()
         self.fleet.problems.clear()
         self.watch.problems.clear()
         return problems

@@ -18,14 +18,15 @@ from pathlib import Path
 import psutil
 
 from consumer import __version__
-from tests.chaos.kinds import FAULTS
+from tests.chaos.kinds import kinds_for
 from tests.chaos.play import play
 from tests.chaos.repeats import repeats
 from tests.chaos.scene import Scene
 from tests.chaos.schedule import draw
 from tests.chaos.script import WEIGHTS
 from tests.chaos.soak_report import Report, Round, Run, problems_of_growth
-from tests.chaos.stage import REDIS, add_replica, staged, start_or_exit
+from tests.chaos.stage import add_replica, staged, start_or_exit
+from tests.support.stack.roster import REDIS
 
 _ROUND_S = 60.0
 _CHECK_EVERY = 100
@@ -82,8 +83,9 @@ def _rounds(scene: Scene, run: Run, number: int) -> Iterator[Round]:
     problems: list[str] = []
     while not problems:
         began, changes, messages = time.monotonic(), scene.workload.changes, scene.messages
+        repeated = scene.repeated
         lost, looks = scene.lost_to_faults, scene.watch.looks
-        schedule = draw(f"{run.seed}/{number}", FAULTS, run.rate, seconds=_ROUND_S)
+        schedule = draw(f"{run.seed}/{number}", kinds_for("mysql", run.redis), run.rate, seconds=_ROUND_S)
         problems = play(scene, schedule, lambda _: None)
         yield Round(
             number=number,
@@ -93,6 +95,7 @@ def _rounds(scene: Scene, run: Run, number: int) -> Iterator[Round]:
             lost_to_faults=scene.lost_to_faults - lost,
             faults=dict(sorted(Counter(each.name for each in schedule.faults).items())),
             problems=problems,
+            repeated=scene.repeated - repeated,
             looks=scene.watch.looks - looks,
             users=len(scene.script.known),
             keys=_keys(scene),

@@ -33,7 +33,8 @@ class Round(msgspec.Struct, frozen=True):
     """One round.
 
     ``changes``: rows of users that were written to the database. ``messages``: messages that were heard.
-    ``lost_to_faults``: messages that were not, of users whose key another program had replaced. ``looks``: how often
+    ``lost_to_faults``: messages that were not, of users whose key another program had replaced. ``repeated``: messages
+    that were heard a second time, of events whose traces a failover of Redis lost. ``looks``: how often
     all balances were looked at while changes went on. ``users``: users that
     ever were. ``keys``: by the first part of their names. ``consumer_mb``: the largest process. ``log_kb``: the logs of
     all members together.
@@ -46,6 +47,7 @@ class Round(msgspec.Struct, frozen=True):
     lost_to_faults: int
     faults: dict[str, int]
     problems: list[str]
+    repeated: int
     looks: int
     users: int
     keys: dict[str, int]
@@ -114,8 +116,10 @@ def _most(rounds: Sequence[Round]) -> int:
 def _of_run(run: Run, rounds: Sequence[Round]) -> str:
     changes, messages = sum(each.changes for each in rounds), sum(each.messages for each in rounds)
     wrong, hours = sum(len(each.problems) for each in rounds), sum(each.seconds for each in rounds) / 3600
+    again, looks = sum(each.repeated for each in rounds), sum(each.looks for each in rounds)
     faults, lost = sum(sum(each.faults.values()) for each in rounds), sum(each.lost_to_faults for each in rounds)
     return (
         f"{run}: {changes:,} changes, {messages:,} messages, {faults:,} faults, {len(rounds)} rounds, {hours:.1f} h; "
-        f"{lost:,} messages lost to a key of another type; {wrong} unexplained"
+        f"{lost:,} messages lost to a key of another type, {again:,} told again after a failover of Redis; "
+        f"{looks:,} looks at all balances; {wrong} unexplained"
     )

@@ -23,7 +23,6 @@ from tests.chaos.workload import Workload
 from tests.support.redis_view import eventually
 from tests.support.stack import MissingTool, Stack, mysql
 from tests.support.stack.login import connector_values
-from tests.support.stack.redis_sentinel import RedisSentinel
 from tests.support.stack.registration import Registration, is_snapshot_complete, registered
 from tests.support.stack.replicated import Replicated
 from tests.support.stack.replicated import settings as replication_settings
@@ -43,7 +42,6 @@ REDIS_SETTINGS = {
 CLUSTER_SETTINGS = {"cluster-node-timeout": "60000"}
 FLUSH_INTERVAL_MS = 600_000
 PER_SECOND = 100.0
-REDIS = ("standalone", "cluster")
 _ENVIRONMENT = {
     "CDC_KAFKA__SESSION_TIMEOUT_MS": "3000",
     "CDC_REDIS__TIMEOUT_MS": "1000",
@@ -58,7 +56,12 @@ def start_stack(
     """The servers with what the faults need."""
     settings = REDIS_SETTINGS | (CLUSTER_SETTINGS if redis == "cluster" else {})
     return Stack.start(
-        (database,), (redis,), redis_settings=settings, flush_interval_ms=flush_interval_ms, kind="native"
+        (database,),
+        (redis,),
+        redis_settings=settings,
+        flush_interval_ms=flush_interval_ms,
+        has_replicas=True,
+        kind="native",
     )
 
 
@@ -101,7 +104,6 @@ def staged(
     (name,) = (each for each in stack.servers if each in DATABASES)
     database = servers.primary if servers else stack.database(name)
     prefix, redis = f"f{secrets.token_hex(4)}", stack.redis
-    assert not isinstance(redis, RedisSentinel), "a single server, or a cluster"
     with ExitStack() as exits:
         client = exits.enter_context(redis.connect())
         client.flushall()

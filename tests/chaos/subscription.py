@@ -17,7 +17,6 @@ import redis
 
 from tests.schemas.validation import Invalid, validate
 from tests.support.redis_view import Client, eventually
-from tests.support.stack.redis_sentinel import RedisSentinel
 from tests.support.stack.stack import AnyRedis
 
 _MARK = b"subscription.mark"
@@ -37,8 +36,7 @@ class Subscription:
         self._marks: set[bytes] = set()
         self._failure: Exception | None = None
         self._client: Client = server.connect()
-        address = server.master_address() if isinstance(server, RedisSentinel) else (server.host, server.port)
-        self._socket = socket.create_connection(address, timeout=_CONNECT_S)
+        self._socket = socket.create_connection(server.listening_address(), timeout=_CONNECT_S)
         self._socket.settimeout(None)
         self._socket.sendall(b"PSUBSCRIBE *\r\n")
         self._is_closed = False

@@ -59,5 +59,9 @@ def test_connect_is_killed_between_two_failovers(scene: Scene) -> None:
     assert repeats(scene.stack, scene.topics) > 0
 
 
+def test_masters_of_the_cluster_fail_over_and_slots_move(scene: Scene) -> None:
+    check(scene, "masters", "failover-redis", "move-slots", "kill-consumer", count=5)
+
+
 def test_consumers_and_a_cluster_fail_too(scene: Scene) -> None:
     check(scene, "all", "failover-database", "kill-consumer", "restart-redis", "hang-redis", "cut-replies", count=6)

@@ -207,3 +207,10 @@ def _is_over(client: socket.socket) -> bool:
         return client.recv(100) == b""
     except ConnectionError:
         return True
+
+
+def test_an_event_that_may_be_told_again_counts_once() -> None:
+    first, again = (Heard(Told("live:1", "user_updates", change(group="G1001")), "e1") for _ in range(2))
+    other = Heard(Told("live:1", "user_updates", change(group="G1002")), "e2")
+    assert judge.without_repeats([first, other, again], {"e1"}) == [other, again]
+    assert judge.without_repeats([first, other, again], ()) == [first, other, again]

@@ -7,6 +7,9 @@ away, so when Redis goes down and comes back, whatever the consumers publish bef
 again could not be counted. The gate is shut before Redis ends and opened when the listener is back. The program still
 sees connections that break at any byte, refused connections, and answers that never come. Not tested is only what
 nobody could see: Redis dying between keeping a message's change and handing the message out.
+
+The servers of one service reach each other through the gates too, because they know the addresses that consumers are
+given. They come from another address (``bind-source-addr``), and a gate is shut to them by itself.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import time
 _CHUNK = 65536
 _FULL_PAUSE_S = 0.01
 _RESET = struct.pack("ii", 1, 0)
+SERVERS_HOST = "127.0.0.2"
 
 
 class Gate:
@@ -29,32 +33,32 @@ class Gate:
         """``host`` and ``port`` are the server's; the gate listens at a free port of the same host."""
         self.host = host
         self._behind = (host, port)
-        self._is_open = True
+        self._is_open = {False: True, True: True}
         self._replies_to_cut = 0
-        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._pairs: dict[tuple[socket.socket, socket.socket], bool] = {}
         self._lock = threading.Lock()
         self._server = socket.create_server((host, 0))
         self.port = self._server.getsockname()[1]
         self.address = f"{host}:{self.port}"
         threading.Thread(target=self._accept, name="gate", daemon=True).start()
 
-    def shut(self) -> set[str]:
+    def shut(self, *, to_servers: bool = False) -> set[str]:
         """Break all connections and refuse new ones; from then on not one byte more is sent to the server.
 
-        What had been sent may still wait there to be read: the answer are the addresses of the broken connections, as
-        the server knows them.
+        ``to_servers``: those from :data:`SERVERS_HOST`, else those from elsewhere. What had been sent may still wait
+        there to be read: the answer are the addresses of the broken connections, as the server knows them.
         """
         with self._lock:
-            self._is_open = False
-            pairs = list(self._pairs)
+            self._is_open[to_servers] = False
+            pairs = [pair for pair, is_server in self._pairs.items() if is_server == to_servers]
             addresses = {"{}:{}".format(*inner.getsockname()) for _, inner in pairs}
         for pair in pairs:
             self._break(*pair)
         return addresses
 
-    def open(self) -> None:
+    def open(self, *, to_servers: bool = False) -> None:
         with self._lock:
-            self._is_open = True
+            self._is_open[to_servers] = True
 
     def lead_to(self, host: str, port: int) -> None:
         """Break all connections; new ones go to another server, if the gate is open."""
@@ -70,7 +74,8 @@ class Gate:
             self._replies_to_cut = count
 
     def close(self) -> None:
-        self.shut()
+        for to_servers in (False, True):
+            self.shut(to_servers=to_servers)
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
@@ -78,45 +83,45 @@ class Gate:
     def _accept(self) -> None:
         while True:
             try:
-                client, _ = self._server.accept()
+                client, (host, _) = self._server.accept()
             except OSError:
                 return
             try:
-                self._connect(client)
+                self._connect(client, host == SERVERS_HOST)
             except OSError:
                 _reset(client)
 
-    def _connect(self, client: socket.socket) -> None:
+    def _connect(self, client: socket.socket, is_server: bool) -> None:
         with self._lock:  # the server is on this machine: it is connected to at once, or not at all
-            if not self._is_open:
+            if not self._is_open[is_server]:
                 raise ConnectionRefusedError
             pair = (client, socket.create_connection(self._behind))
-            self._pairs.add(pair)
+            self._pairs[pair] = is_server
         for copy in (self._ask, self._answer):
-            threading.Thread(target=copy, args=pair, daemon=True).start()
+            threading.Thread(target=copy, args=(*pair, is_server), daemon=True).start()
 
-    def _ask(self, client: socket.socket, inner: socket.socket) -> None:
+    def _ask(self, client: socket.socket, inner: socket.socket, is_server: bool) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(_CHUNK):
-                if not self._pass_on(inner, data):
+                if not self._pass_on(inner, data, is_server):
                     break
         self._break(client, inner)
 
-    def _answer(self, client: socket.socket, inner: socket.socket) -> None:
+    def _answer(self, client: socket.socket, inner: socket.socket, is_server: bool) -> None:
         with contextlib.suppress(OSError):
             while data := inner.recv(_CHUNK):
-                if self._is_cut():
+                if not is_server and self._is_cut():
                     client.sendall(data[: len(data) // 2])
                     break
                 client.sendall(data)
         self._break(client, inner)
 
-    def _pass_on(self, inner: socket.socket, data: bytes) -> bool:
+    def _pass_on(self, inner: socket.socket, data: bytes, is_server: bool) -> bool:
         """Under the lock, so that a shut gate has nothing under way. A server that hangs must not hold the lock."""
         view = memoryview(data)
         while view:
             with self._lock:
-                if not self._is_open:
+                if not self._is_open[is_server]:
                     return False
                 try:
                     view = view[inner.send(view, socket.MSG_DONTWAIT) :]
@@ -135,9 +140,8 @@ class Gate:
 
     def _break(self, client: socket.socket, inner: socket.socket) -> None:
         with self._lock:
-            if (client, inner) not in self._pairs:
+            if self._pairs.pop((client, inner), None) is None:
                 return
-            self._pairs.remove((client, inner))
         for each in (client, inner):
             _reset(each)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,6 +27,22 @@ class Redis(Server):
     @property
     def url(self) -> str:
         return f"redis://{self.address}/0"
+
+    @property
+    def nodes(self) -> tuple[Redis, ...]:
+        """The servers that hold data: itself."""
+        return (self,)
+
+    def url_through(self, addresses: Sequence[str]) -> str:
+        """The URL for who reaches the nodes at other addresses."""
+        return f"redis://{addresses[0]}/0"
+
+    def listening_address(self) -> tuple[str, int]:
+        """Host and port of a server that passes on what anybody publishes."""
+        return self.host, self.port
+
+    def announce(self, ports: Mapping[int, int]) -> None:
+        """Nobody asks a single server where it is."""
 
     def connect(self) -> redis.Redis:
         """A client that answers with text."""
@@ -58,6 +74,21 @@ def native(place: Place, settings: Mapping[str, str] | None = None) -> Redis:
 def command(place: Place, name: str, port: int, settings: Mapping[str, str]) -> list[str]:
     lines = {**DEFAULTS, "bind": place.host, "port": str(port), "dir": str(place.directory(name)), **settings}
     return [redis_server(place), *(word for key, value in lines.items() for word in (f"--{key}", value))]
+
+
+def with_file(place: Place, name: str, port: int, settings: Mapping[str, str]) -> Redis:
+    """A process that keeps in its file what it is told by CONFIG REWRITE, and so comes back as it was."""
+
+    def prepare() -> Launch:
+        lines = {**DEFAULTS, "bind": place.host, "port": str(port), "dir": str(place.directory(name)), **settings}
+        file = place.directory(name) / f"{name}.conf"
+        if not file.exists():
+            file.write_text("".join(f"{key} {value or chr(34) * 2}\n" for key, value in lines.items()))
+        return Launch([redis_server(place), str(file)])
+
+    server = Redis(Process(place, name, prepare), place.host, port)
+    server.name = name
+    return server
 
 
 def redis_server(place: Place) -> str:

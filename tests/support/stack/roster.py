@@ -42,6 +42,7 @@ class Wanted:
     registry: bool = False
     redis_settings: Mapping[str, str] = field(default_factory=dict)
     flush_interval_ms: int = 1_000
+    has_replicas: bool = False
 
 
 def servers(kind: str, place: Place, wanted: Wanted) -> dict[str, Server]:
@@ -60,9 +61,9 @@ def _native(place: Place, wanted: Wanted) -> list[Server]:
     if "standalone" in wanted.redis:
         found.append(redis.native(place, wanted.redis_settings))
     if "sentinel" in wanted.redis:
-        found.append(redis_sentinel.native(place))
+        found.append(redis_sentinel.native(place, wanted.redis_settings))
     if "cluster" in wanted.redis:
-        found.append(redis_cluster.native(place, wanted.redis_settings))
+        found.append(redis_cluster.native(place, wanted.redis_settings, has_replicas=wanted.has_replicas))
     if wanted.registry:
         found.append(registry.native(place))
     if wanted.databases:
