@@ -7,6 +7,7 @@ happened, what was counted, what was wrong, how much memory the consumers and Re
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 import tempfile
@@ -34,6 +35,8 @@ _CHECK_EVERY = 100
 _SIZE = 10
 # A killed Connect sends again what it has sent since then: changes of 20 s are tens of thousands.
 _FLUSH_INTERVAL_MS = 20_000
+# Servers of tests live for minutes, so they are compiled in haste. Those of a long run are compiled well.
+_JAVA_OPTIONS = "-XX:TieredStopAtLevel=4"
 # Most changes come from statements that change every user; those of money keep the balance strings, which live an hour.
 _WEIGHTS = {**WEIGHTS, "burst": 60, "burst of money": 20}
 
@@ -46,6 +49,7 @@ def main() -> int:
     before = report.rounds(run)
     number, done = len(before), sum(each.changes for each in before)
     print(f"seed {options.seed}; {done:,} of {options.changes:,} changes are in {options.report}", flush=True)
+    os.environ["_JAVA_OPTIONS"] = _JAVA_OPTIONS
     stack = start_or_exit("mysql", options.redis, _FLUSH_INTERVAL_MS)
     with (
         stack,

@@ -29,6 +29,7 @@ class Connect(Server):
         return ConnectApi(self.url, timeout=timeout_s)
 
     def ping(self) -> None:
+        self.listens()  # a client of HTTP costs more, and would be made for each attempt
         with self.api(timeout_s=2.0) as api:
             api.names()  # answers only once the worker is in its group
 
