@@ -34,6 +34,7 @@ _UNITS = {
     "timestamp-nanos": "NanoTimestamp",
     "local-timestamp-nanos": "NanoTimestamp",
 }
+_NO_BYTES = "a schema with a type whose values have no bytes"
 _STRUCTURE = ("type", "name", "namespace", "symbols", "size")
 _NAMED = ("record", "error", "enum", "fixed")
 
@@ -137,7 +138,8 @@ def read_schema(text: str | bytes) -> AvroSchema:
     """
     try:
         declared = msgspec.json.decode(text)
-        return AvroSchema(fastavro.parse_schema(_BareSchema().of(declared)), _columns(declared))
+        bare = "null" if _is_null(declared) else _BareSchema().of(declared)
+        return AvroSchema(fastavro.parse_schema(bare), _columns(declared))
     except Undecodable:
         raise
     except Exception as error:  # fastavro has no base class: KeyError, AttributeError, SchemaParseException
@@ -148,15 +150,18 @@ class _BareSchema:
     """Removes the parts of a schema that are not needed to read its own data: defaults, documentation, logical types.
 
     Refuses schemas with which a few random bytes could take unlimited time or memory: schemas that contain themselves
-    (depth), and arrays whose elements have no bytes (length).
+    (depth), and types whose values have no bytes (an array of them has any length, and records of records of them have
+    any number). Then a value has at most as many parts as bytes. Connect writes neither.
     """
 
     def __init__(self) -> None:
         self._open: list[str] = []
 
     def of(self, schema: Any, namespace: str = "") -> Any:
-        if isinstance(schema, list):
-            return [self.of(each, namespace) for each in schema]
+        if isinstance(schema, list):  # the index of the branch takes a byte, so null is allowed here
+            return ["null" if _is_null(each) else self.of(each, namespace) for each in schema]
+        if _is_null(schema):
+            raise Undecodable(_NO_BYTES)
         if isinstance(schema, str):
             if {schema, f"{namespace}.{schema}"} & set(self._open):
                 raise Undecodable("a recursive schema")
@@ -166,8 +171,6 @@ class _BareSchema:
             return self.of(kind, namespace)
         bare: dict[str, Any] = {name: schema[name] for name in _STRUCTURE if name in schema}
         if kind == "array":
-            if schema["items"] == "null" or (isinstance(schema["items"], dict) and schema["items"].get("fields") == []):
-                raise Undecodable("a schema with an array of empty elements")
             bare["items"] = self.of(schema["items"], namespace)
         elif kind == "map":
             bare["values"] = self.of(schema["values"], namespace)
@@ -177,12 +180,27 @@ class _BareSchema:
             self._open.append(name if "." in name or not space else f"{space}.{name}")
             inner = self._open[-1].rpartition(".")[0]
             bare["fields"] = [
-                {"name": field["name"], "type": self.of(field["type"], inner)} for field in schema["fields"]
+                {"name": _text(field["name"]), "type": self.of(field["type"], inner)} for field in schema["fields"]
             ]
             self._open.pop()
+            if not bare["fields"]:
+                raise Undecodable(_NO_BYTES)
         elif kind not in _NAMED:
             return self.of(kind, namespace)
+        elif kind == "fixed" and schema["size"] <= 0:
+            raise Undecodable(_NO_BYTES)
         return bare
+
+
+def _text(name: Any) -> str:
+    """The name of a field; fastavro accepts others, and a row would have a column without a name."""
+    if not isinstance(name, str):
+        raise Undecodable("a schema with a field whose name is no text")
+    return name
+
+
+def _is_null(schema: Any) -> bool:
+    return schema == "null" or (isinstance(schema, dict) and schema.get("type") == "null")
 
 
 def _columns(schema: Any) -> TableSchema:

@@ -163,8 +163,24 @@ def test_an_unknown_id_is_named_with_what_may_be_wrong() -> None:
         '{"type":"record","name":"R","namespace":"n","fields":[{"name":"x","type":{"type":"array","items":"n.R"}}]}',
         '{"type":"array","items":"null"}',
         '{"type":"enum","name":"E"}',
+        '{"type":"record","name":"R","fields":[{"name":null,"type":"long"}]}',
+        '{"type":"fixed","name":"F","size":0}',
+        '{"type":"record","name":"R","fields":[{"name":"nothing","type":"null"}]}',
+        '{"type":"record","name":"R","fields":[{"name":"nothing","type":{"type":"null"}}]}',
+        '{"type":"array","items":{"type":"null"}}',
+        '{"type":"array","items":{"type":"fixed","name":"F","size":0}}',
+        '{"type":"array","items":{"type":"record","name":"R","fields":[]}}',
+        '{"type":"array","items":{"type":"record","name":"R","fields":[{"name":"nothing","type":"null"}]}}',
+        '{"type":"record","name":"R","fields":[{"name":"e","type":{"type":"record","name":"E","fields":[]}},'
+        '{"name":"many","type":{"type":"array","items":"E"}}]}',
     ],
 )
 def test_what_is_no_schema_of_a_row(schema: str) -> None:
     with pytest.raises(Undecodable):
         read_schema(schema)
+
+
+def test_null_in_a_union_and_null_alone_have_a_schema() -> None:
+    schemas = KnownSchemas({1: '[{"type":"null"},"string"]', 2: '"null"'})
+    assert decode(b"\x00\x00\x00\x00\x01\x00", schemas) == (None, {})
+    assert decode(b"\x00\x00\x00\x00\x02", schemas) == (None, {})
