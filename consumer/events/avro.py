@@ -175,21 +175,23 @@ class _BareSchema:
         elif kind == "map":
             bare["values"] = self.of(schema["values"], namespace)
         elif kind in ("record", "error"):
-            space = str(schema.get("namespace", namespace))
-            name = str(schema["name"])
-            self._open.append(name if "." in name or not space else f"{space}.{name}")
-            inner = self._open[-1].rpartition(".")[0]
-            bare["fields"] = [
-                {"name": _text(field["name"]), "type": self.of(field["type"], inner)} for field in schema["fields"]
-            ]
-            self._open.pop()
-            if not bare["fields"]:
-                raise Undecodable(_NO_BYTES)
+            bare["fields"] = self._fields(schema, namespace)
         elif kind not in _NAMED:
             return self.of(kind, namespace)
         elif kind == "fixed" and schema["size"] <= 0:
             raise Undecodable(_NO_BYTES)
         return bare
+
+    def _fields(self, record: Any, namespace: str) -> list[dict[str, Any]]:
+        space = str(record.get("namespace", namespace))
+        name = str(record["name"])
+        self._open.append(name if "." in name or not space else f"{space}.{name}")
+        inner = self._open[-1].rpartition(".")[0]
+        fields = [{"name": _text(field["name"]), "type": self.of(field["type"], inner)} for field in record["fields"]]
+        self._open.pop()
+        if not fields:
+            raise Undecodable(_NO_BYTES)
+        return fields
 
 
 def _text(name: Any) -> str:

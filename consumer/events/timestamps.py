@@ -38,6 +38,10 @@ _NO_UNIT = (
 )
 
 
+_NO_TIME = "????-??-??T??:??:??.???Z"
+"""As long as a time, so that columns stay columns."""
+
+
 @lru_cache(maxsize=4096)
 def timestamp(ms: int) -> str:
     """UTC milliseconds as ``2024-01-15T10:30:00.000Z``.
@@ -48,6 +52,14 @@ def timestamp(ms: int) -> str:
     """
     seconds, rest = divmod(ms, 1000)
     return f"{_second(seconds)}.{rest:03d}Z"
+
+
+def shown_time(ms: int) -> str:
+    """As :func:`timestamp`, for a number that may be no time: a record, a header or a key in Redis may have any."""
+    try:
+        return timestamp(ms)
+    except InvalidValue:
+        return _NO_TIME
 
 
 @lru_cache(maxsize=4096)

@@ -12,7 +12,7 @@ import msgspec
 
 from consumer.commands.shared.finding import Level
 from consumer.commands.shared.screen import Entry, Row, Table
-from consumer.events.value import timestamp
+from consumer.events.timestamps import shown_time
 from consumer.pipeline.letter_state import Letter, LetterResult, Outcome, Unapplied
 
 COLUMNS = ("place", "written", "reason", "user", "times")
@@ -43,7 +43,7 @@ def table(found: Sequence[Unapplied]) -> Table:
 def _row(unapplied: Unapplied) -> Row:
     last = unapplied.last
     user, times = _joined(last.users) or "", str(len(unapplied.letters))
-    cells = (str(unapplied.place), timestamp(last.written_ms), last.reason, user, times)
+    cells = (str(unapplied.place), shown_time(last.written_ms), last.reason, user, times)
     return Row(cells, _problem(last, unapplied))
 
 
@@ -96,7 +96,7 @@ def _shown(unapplied: Unapplied, record: Mapping[str, Any]) -> dict[str, Any]:
         "place": str(unapplied.place),
         "table": _joined(last.tables),
         "user": _joined(last.users),
-        "timestamp": timestamp(unapplied.record.timestamp_ms),
+        "timestamp": shown_time(unapplied.record.timestamp_ms),
         "letters": [{"at": str(each.at), **_letter(each, unapplied)} for each in unapplied.letters],
         "record": record,
     }
@@ -104,7 +104,7 @@ def _shown(unapplied: Unapplied, record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _letter(letter: Letter, unapplied: Unapplied) -> dict[str, Any]:
     return {
-        "written": timestamp(letter.written_ms),
+        "written": shown_time(letter.written_ms),
         "reason": letter.reason,
         "stage": letter.stage,
         "field": letter.field,

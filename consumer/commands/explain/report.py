@@ -16,7 +16,7 @@ from consumer.commands.shared.explain.written_values import WrittenValue
 from consumer.commands.shared.finding import Finding, Level
 from consumer.commands.shared.screen import Entry, Summary
 from consumer.commands.shared.screen import summary as summary_of
-from consumer.events.value import timestamp
+from consumer.events.timestamps import shown_time
 from consumer.guard.state import GuardState
 from consumer.guard.version import Version
 from consumer.mapping.keys import render
@@ -103,7 +103,7 @@ def _origin(value: Value) -> str:
     written = value.written
     if written is None:
         return str(value.note)
-    text = f"{_place(written.version)}  {timestamp(written.version.ts_ms)}  {'; '.join(written.reasons)}"
+    text = f"{_place(written.version)}  {shown_time(written.version.ts_ms)}  {'; '.join(written.reasons)}"
     if value.note is Note.AS_WRITTEN:
         return text
     return f"{value.note}: {_shown(written.value)} was written by {text}"
@@ -111,7 +111,7 @@ def _origin(value: Value) -> str:
 
 def _guard(guard: GuardState) -> Iterator[Entry]:
     for table, version in guard.versions.items():
-        told = f"{_place(version)}  {timestamp(version.ts_ms)}{'  deleted' if table in guard.deleted else ''}"
+        told = f"{_place(version)}  {shown_time(version.ts_ms)}{'  deleted' if table in guard.deleted else ''}"
         yield Entry(None, table, told, [], f"  {table:<24} {told}")
     for table, place in guard.marks.items():
         told = f"incomplete since {place}"
@@ -124,7 +124,7 @@ def _letters(known: Explanation) -> Iterator[Entry | Text]:
     if known.letters:
         yield Text(f"dead letters  {len(known.letters)}")
     for each in known.letters:
-        told = f"{each.place}  {timestamp(each.last.written_ms)}  {each.last.reason}"
+        told = f"{each.place}  {shown_time(each.last.written_ms)}  {each.last.reason}"
         advice = [f"what to do: {each.last.advice}"] if each.last.advice else []
         yield Entry(Level.FAILURE, "", told, advice, "\n".join([f"  {told}", *(f"      {line}" for line in advice)]))
 
@@ -135,7 +135,7 @@ def _changes(title: str, changes: Sequence[Change], *, with_plan: bool = False) 
     yield Text(title)
     for each in changes:
         record, table = each.record, each.decision.table or "unknown table"
-        told = f"{record.place}  {timestamp(record.timestamp_ms)}  {table}  {each.outcome}: {each.decision.reason}"
+        told = f"{record.place}  {shown_time(record.timestamp_ms)}  {table}  {each.outcome}: {each.decision.reason}"
         lines = (_plan(each) or [])[1:] if with_plan else []
         plain = "\n".join([f"  {told}", *(f"    {line}" for line in lines)])
         yield Entry(each.outcome.level, "", told, [line.strip() for line in lines], plain)
@@ -186,7 +186,7 @@ def to_json(known: Explanation, changes: Sequence[Change]) -> str:
             "dead_letters": [
                 {
                     "place": str(each.place),
-                    "written": timestamp(each.last.written_ms),
+                    "written": shown_time(each.last.written_ms),
                     "reason": each.last.reason,
                     "advice": each.last.advice,
                 }
@@ -220,14 +220,14 @@ def _written_json(written: WrittenValue) -> dict[str, Any]:
 def _version_json(version: Version) -> dict[str, Any]:
     return {
         "record": _place(version),
-        "time": timestamp(version.ts_ms),
+        "time": shown_time(version.ts_ms),
     }
 
 
 def _change_json(change: Change) -> dict[str, Any]:
     return {
         "record": str(change.record.place),
-        "time": timestamp(change.record.timestamp_ms),
+        "time": shown_time(change.record.timestamp_ms),
         "table": change.decision.table or None,
         "fate": change.outcome,
         "reason": change.decision.reason,

@@ -14,7 +14,7 @@ from consumer.commands.shared.explain.outcome import ChangeOutcome
 from consumer.commands.shared.explain.timeline import Message, Step, Timeline, Window
 from consumer.commands.shared.finding import Level
 from consumer.commands.shared.screen import Entry, Part, Summary
-from consumer.events.value import timestamp
+from consumer.events.timestamps import shown_time
 from consumer.source.bounds import At, Bound
 
 _MARK = 2
@@ -26,7 +26,7 @@ def parts(timeline: Timeline, width: int | None) -> list[Part]:
     """Everything on the screen, from top to bottom. ``width``: its columns, None for a pipe."""
     title = Text.assemble((str(timeline.user), "bold"), f"  {timeline.table} {_range(timeline.window)}")
     shown: list[Part] = [*([title] if width is not None else []), *timeline.findings]
-    day = "" if timeline.window.begin_ms is None else timestamp(timeline.window.begin_ms)[:10]
+    day = "" if timeline.window.begin_ms is None else shown_time(timeline.window.begin_ms)[:10]
     lines = entries(timeline.steps, width, timeline.table, day, has_streams=timeline.has_streams)
     return [*shown, *lines, summary(timeline)]
 
@@ -77,8 +77,8 @@ def json_lines(timeline: Timeline) -> Iterator[str]:
 def step_json(step: Step) -> dict[str, Any]:
     """A step as an object. A column whose old value is not known has no "old"."""
     return {
-        "time": timestamp(step.written_ms),
-        "committed": None if step.committed_ms is None else timestamp(step.committed_ms),
+        "time": shown_time(step.written_ms),
+        "committed": None if step.committed_ms is None else shown_time(step.committed_ms),
         "record": str(step.place),
         "table": step.table or None,
         "operation": step.operation or None,
@@ -101,7 +101,7 @@ def _message_json(message: Message) -> dict[str, Any]:
     return {
         "channel": message.channel,
         "as": "sent",
-        "sent": timestamp(sent.at_ms),
+        "sent": shown_time(sent.at_ms),
         "receivers": sent.receivers,
     }
 

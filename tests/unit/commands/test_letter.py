@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from consumer.commands.dead_letters.report import COLUMNS, table
+from consumer.commands.dead_letters.report import COLUMNS, shown_json, table
 from consumer.errors import CdcError, InvalidValue, Place, Refused, Undecodable
 from consumer.events.record import SourceRecord
 from consumer.mapping.keys import UserId
@@ -231,3 +231,10 @@ def test_a_record_that_two_operators_handled_at_once_counts_as_applied() -> None
     assert box([written(0), applied, given_up]).discarded == set()
     assert box([written(0), given_up, applied]).discarded == set()
     assert box([written(0), applied, written(2), given_up]).discarded == {RECORD.place}, "it failed anew"
+
+
+def test_a_number_that_is_no_time_hides_no_letter() -> None:
+    strange = written(0, structs.replace(RECORD, timestamp_ms=2**62))
+    found = box([structs.replace(strange, timestamp_ms=-(2**62))]).open()
+    assert "????-??-??T??:??:??.???Z" in printed(table(found), width=120, is_terminal=False)
+    assert '"timestamp":"????-??-??T??:??:??.???Z"' in shown_json(found[0], {})

@@ -17,8 +17,7 @@ from consumer import __version__
 from consumer.commands.api.console.session import Session
 from consumer.commands.shared.finding import Level
 from consumer.commands.shared.status.words import counted, percent, span
-from consumer.errors import InvalidValue
-from consumer.events.value import timestamp
+from consumer.events.timestamps import shown_time
 
 BASE = "/console"
 _LOGIN = re.compile(r"(?<=://)[^/\s]*@")
@@ -85,11 +84,8 @@ def _clean(text: str) -> str:
 
 
 def _utc(ms: int) -> str:
-    """A time to the second, or "?" if the number is no time; a record may contain any number."""
-    try:
-        return f"{timestamp(ms)[:19].replace('T', ' ')} UTC"
-    except InvalidValue:
-        return "?"
+    """A time to the second."""
+    return f"{shown_time(ms)[:19].replace('T', ' ')} UTC"
 
 
 def _age(ms: int, now: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from consumer.commands.shared.explain.outcome import ChangeOutcome
 from consumer.commands.shared.explain.timeline import SentMessage, Step
 from consumer.commands.shared.fitted import names, whole_words
-from consumer.events.value import timestamp
+from consumer.events.timestamps import shown_time
 from consumer.planning.diff import Change
 
 NARROW = 100
@@ -23,9 +23,9 @@ def line(step: Step, width: int | None, day: str = "", own: str = "") -> str:
     too, and everything that changed.
     """
     if width is None:
-        before = f"{timestamp(step.written_ms)}  {step.outcome.word}  {step.place}  "
+        before = f"{shown_time(step.written_ms)}  {step.outcome.word}  {step.place}  "
         return before + next(_texts(step, _head(step)))
-    moment = timestamp(step.written_ms)
+    moment = shown_time(step.written_ms)
     time = moment[11:19] if moment.startswith(day or "-") else f"{moment[:10]} {moment[11:19]}"
     head = step.operation if width < NARROW and step.table == own else _head(step)
     return f"{time} {_fitted(_texts(step, head), width - len(time) - 1)}"
@@ -120,4 +120,4 @@ def _late(step: Step) -> str:
     is_copy = step.outcome is ChangeOutcome.OLD
     if is_copy or step.committed_ms is None or step.written_ms - step.committed_ms < _LATE_MS:
         return ""
-    return f"committed {timestamp(step.committed_ms)[:19]}Z"
+    return f"committed {shown_time(step.committed_ms)[:19]}Z"
