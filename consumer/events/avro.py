@@ -160,12 +160,8 @@ class _BareSchema:
     def of(self, schema: Any, namespace: str = "") -> Any:
         if isinstance(schema, list):  # the index of the branch takes a byte, so null is allowed here
             return ["null" if _is_null(each) else self.of(each, namespace) for each in schema]
-        if _is_null(schema):
-            raise Undecodable(_NO_BYTES)
         if isinstance(schema, str):
-            if {schema, f"{namespace}.{schema}"} & set(self._open):
-                raise Undecodable("a recursive schema")
-            return schema
+            return self._name(schema, namespace)
         kind = schema["type"]
         if not isinstance(kind, str):
             return self.of(kind, namespace)
@@ -181,6 +177,13 @@ class _BareSchema:
         elif kind == "fixed" and schema["size"] <= 0:
             raise Undecodable(_NO_BYTES)
         return bare
+
+    def _name(self, name: str, namespace: str) -> str:
+        if name == "null":
+            raise Undecodable(_NO_BYTES)
+        if {name, f"{namespace}.{name}"} & set(self._open):
+            raise Undecodable("a recursive schema")
+        return name
 
     def _fields(self, record: Any, namespace: str) -> list[dict[str, Any]]:
         space = str(record.get("namespace", namespace))
