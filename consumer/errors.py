@@ -20,7 +20,8 @@
     │   └── Unsupported          understood, but this program can't apply it (truncate)
     └── Halt                 the program must stop; nothing after the cause was committed
 
-No error contains a row value. ``place`` says where the record is, ``field`` which field is wrong, ``problem`` why.
+No error contains a row value. Names from outside may be in it (of a key in a file, of a table): an error is one line of
+limited length whatever they are. ``place`` says where the record is, ``field`` which field is wrong, ``problem`` why.
 """
 
 from __future__ import annotations
@@ -33,6 +34,19 @@ from typing import Self
 import msgspec
 
 _PLACE = re.compile(r"([a-zA-Z0-9._-]+)\[([0-9]{1,10})\]@([0-9]{1,19})")
+
+
+_MOST_CHARS = 1000
+"""Of each part of an error."""
+
+
+def one_line(text: str) -> str:
+    """A part of an error without line breaks, control characters and half surrogate pairs, and cut if it is long."""
+    if len(text) > _MOST_CHARS:
+        text = f"{text[:_MOST_CHARS]}… ({len(text)} characters)"
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 class CdcError(Exception):
@@ -52,6 +66,10 @@ class ConfigError(CdcError):
     problem: str
     allowed: str = dataclass_field(default="", kw_only=True)
     fix: str = dataclass_field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.field, self.problem = one_line(self.field), one_line(self.problem)
+        self.allowed, self.fix = one_line(self.allowed), one_line(self.fix)
 
     def __str__(self) -> str:
         notes = [f"{name}: {text}" for name, text in (("allowed", self.allowed), ("fix", self.fix)) if text]
@@ -148,6 +166,9 @@ class RecordError(CdcError):
     field: str = ""
     advice: str = ""
     place: Place | None = None
+
+    def __post_init__(self) -> None:
+        self.problem, self.field = one_line(self.problem), one_line(self.field)
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""

@@ -184,7 +184,8 @@ def _key(path: KeyPath, data: object) -> str:
     at = data
     for part in path:
         if isinstance(part, str):
-            text += f".{part}" if text else part
+            name = part if part and part.isprintable() else json.dumps(part)
+            text += f".{name}" if text else name
             at = at.get(part) if isinstance(at, dict) else None
         else:
             at = at[part] if isinstance(at, list) and part < len(at) else None

@@ -23,6 +23,8 @@ WRONG = {
         "tables[live_accounts].columns[max_leverage].feld",
         "no such key",
     ),
+    "a key without a name": ('group_field = "tier"', '"" = "tier"', '""', "no such key"),
+    "a key with a line break": ('group_field = "tier"', '"a\\n[b]" = "tier"', '"a\\n[b]"', "no such key"),
     "an unknown key at the top": ('group_field = "tier"', 'gruop_field = "tier"', "gruop_field", "no such key"),
     "an unknown kind": (
         '"frozen_until", kind = "time"',
