@@ -98,9 +98,9 @@ class Access:
         roles = self._roles(claims)
         name = f"jwt:{_NOT_IN_NAMES.sub('_', str(claims.get('sub', '')))[:_LONGEST_NAME]}".removesuffix(":")
         if self._settings.role in roles:
-            return Visitor(name, Role.OPERATOR, float(claims["exp"]))
+            return Visitor(name, Role.OPERATOR, claims["exp"])
         if self._settings.viewer_role is not None and self._settings.viewer_role in roles:
-            return Visitor(name, Role.VIEWER, float(claims["exp"]))
+            return Visitor(name, Role.VIEWER, claims["exp"])
         raise Forbidden
 
     def _claims(self, token: bytes) -> dict[str, Any]:
@@ -116,9 +116,9 @@ class Access:
                 audience=self._settings.audience,
                 options=required,  # type: ignore[arg-type]
             )
-        except (jwt.InvalidTokenError, KeyError, ValueError):
+            return claims | {"exp": float(claims["exp"])}
+        except (jwt.InvalidTokenError, KeyError, ValueError, OverflowError):  # a JSON number may be above every float
             raise Unauthorized from None
-        return claims
 
     def _check_role(self, claims: dict[str, Any]) -> None:
         if self._settings.role not in self._roles(claims):

@@ -59,6 +59,7 @@ def test_a_jwt_without_the_role(role: object) -> None:
 
 WRONG = {
     "expired": claims(exp=int(time.time()) - 1),
+    "an end that no clock can reach": claims(exp=10**400),
     "without an end": claims(exp=None),
     "for somebody else": claims(aud="shop"),
     "for nobody": claims(aud=None),
@@ -70,6 +71,8 @@ WRONG = {
 def test_a_jwt_that_is_not_valid(name: str) -> None:
     with pytest.raises(Unauthorized):
         access(secret=SECRET).check(jwt.encode(WRONG[name], SECRET))
+    with pytest.raises(Unauthorized):
+        access(secret=SECRET).visitor(jwt.encode(WRONG[name], SECRET))
 
 
 def test_a_jwt_of_another_key_or_algorithm(public_key: Path) -> None:
