@@ -16,6 +16,18 @@ _ALLOWED = "http:// or https://"
 _NONE = Files()
 
 
+def json_of(answer: httpx.Response) -> object:
+    """The value in a body.
+
+    Raises:
+        ValueError: it is not JSON, or nested more deeply than can be read.
+    """
+    try:
+        return answer.json()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 @dataclass(frozen=True, slots=True)
 class HttpServer:
     """A server's address and login. ``section``: the common beginning of its settings, such as CDC_REGISTRY."""

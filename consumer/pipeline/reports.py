@@ -113,7 +113,7 @@ def decoded(text: str, kind: type[_T]) -> _T | None:
     """A report; None if the text is none, because another version of the program, or another program, wrote it."""
     try:
         return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
 
 

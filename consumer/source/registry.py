@@ -8,7 +8,7 @@ import httpx
 
 from consumer.errors import ConfigError, ServerError, ServerUnavailable, Undecodable
 from consumer.events.avro import AvroSchema, no_such_schema, read_schema
-from consumer.net.http_client import HttpServer
+from consumer.net.http_client import HttpServer, json_of
 from consumer.net.tls import Files
 from consumer.pipeline.policy import failure
 from consumer.settings.sections import Registry as RegistrySettings
@@ -131,6 +131,6 @@ def _object(answer: httpx.Response) -> dict[str, object]:
 
 def _json(answer: httpx.Response) -> object:
     try:
-        return answer.json()
+        return json_of(answer)
     except ValueError:
         return None

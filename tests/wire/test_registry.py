@@ -30,6 +30,11 @@ def registry(answer: httpx.Response | Exception, asked: list[httpx.Request] | No
     return Registry(Settings(url=url, password=secret, **settings), httpx.MockTransport(handle))
 
 
+def test_an_answer_that_is_nested_too_deeply_is_no_schema() -> None:
+    with pytest.raises(ServerError, match="without a schema"):
+        registry(httpx.Response(200, content=b"[" * 100_000)).schema(7)
+
+
 def test_an_id_is_asked_for_once() -> None:
     asked: list[httpx.Request] = []
     known = registry(httpx.Response(200, json={"schema": SCHEMA}), asked)

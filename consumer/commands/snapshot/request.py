@@ -110,7 +110,7 @@ def notification(value: bytes | None) -> Notification | None:
         if message.aggregate_type != "Incremental Snapshot":
             return None
         kind = Kind(message.type)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None
     found = message.additional_data or _Details()
     return Notification(

@@ -17,7 +17,7 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 
 from consumer.errors import ConfigError, ServerError, ServerUnavailable
-from consumer.net.http_client import HttpServer
+from consumer.net.http_client import HttpServer, json_of
 from consumer.net.tls import Files
 from consumer.settings.faults import fault
 from consumer.settings.sections import Connect
@@ -268,7 +268,7 @@ class ConnectApi:
             raise ServerUnavailable(self._name, f"{type(error).__name__}: {error}", _ADVICE) from None
         if answer.is_success:
             try:
-                return answer.json() if answer.content else None
+                return json_of(answer) if answer.content else None
             except ValueError:
                 raise ServerError(self._name, "answers, but not with JSON", _ADVICE) from None
         if answer.status_code == 400 and (wrong := self._server.unreached(self._name)) is not None:
@@ -298,6 +298,7 @@ def _plugin(kind: str) -> str:
 
 def _reason(answer: httpx.Response) -> str:
     try:
-        return str(answer.json()["message"])
-    except (ValueError, KeyError, TypeError):
+        found = json_of(answer)
+    except ValueError:
         return answer.reason_phrase
+    return str(found["message"]) if isinstance(found, dict) and "message" in found else answer.reason_phrase

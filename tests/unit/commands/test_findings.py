@@ -401,7 +401,10 @@ def test_an_address_that_is_none_is_a_wrong_setting() -> None:
         Registry(RegistrySettings(url="http://registry.test:port"))
 
 
-@pytest.mark.parametrize("answer", [httpx.Response(200, text="<html>"), httpx.Response(200, json={"a": 1})])
+@pytest.mark.parametrize(
+    "answer",
+    [httpx.Response(200, text="<html>"), httpx.Response(200, json={"a": 1}), httpx.Response(200, text="[" * 9999)],
+)
 def test_another_server_is_no_kafka_connect(answer: httpx.Response) -> None:
     api = ConnectApi("http://connect.test", transport=httpx.MockTransport(lambda _: answer))
     with api, pytest.raises(ServerError, match="answers, but"):

@@ -71,6 +71,6 @@ def _values(server: HttpServer, client: httpx.Client, query: str, first: int, la
     try:
         found = msgspec.json.decode(answer.content, type=_Answer).data.result
         points = [(round(at / 60) - 1, float(text)) for each in found for at, text in each.values]
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
         raise ServerError(_NAME, "does not answer as Prometheus does", _ADVICE) from None
     return {number: value for number, value in points if isfinite(value)}

@@ -22,7 +22,7 @@ def of_writer(topic: str, schema: str, table: str, rules: Rules) -> Iterator[Fin
     subject = f"schema {topic}-value"
     try:
         writer: object = msgspec.json.decode(schema)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         yield failure(subject, "it is not JSON, so not Avro", "use an Avro or JSON converter")
         return
     problems = incompatibilities(writer, reader)

@@ -27,7 +27,7 @@ def sent_text(text: str, rules: Rules) -> str:
     """
     try:
         found = msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return ""
     columns = {name for table in rules.tables for name in ("id", "user_type", *table.constants)}
     columns |= {column.field for table in rules.tables for column in table.columns}
