@@ -80,7 +80,13 @@ class KnownSchemas:
     """Schemas stored with a recording: their JSON text by id."""
 
     def __init__(self, texts: Mapping[int, str]) -> None:
-        self._schemas = {number: read_schema(text) for number, text in texts.items()}
+        """Raises Undecodable: one of them is not Avro; the error names its id."""
+        self._schemas: dict[int, AvroSchema] = {}
+        for number, text in texts.items():
+            try:
+                self._schemas[number] = read_schema(text)
+            except Undecodable as error:
+                raise Undecodable(f"schema {number}: {error.problem}") from None
 
     def schema(self, number: int) -> AvroSchema:
         """The schema with this id. Raises Undecodable if there is none."""

@@ -152,9 +152,13 @@ def from_line(line: bytes | str) -> SavedDecision:
         Undecodable: the line has another form. The error contains no value of the line.
     """
     try:
-        return _decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = _decode(line)
+        for effect in found.effects:
+            if isinstance(effect, SavedPublish):
+                msgspec.json.decode(effect.message)  # what is kept raw was not looked at
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Undecodable("not a decision", advice="give a file that plan --save or plan --json wrote") from None
+    return found
 
 
 def operation_of(op: Operation) -> str:

@@ -57,7 +57,7 @@ def read_schemas(path: Path) -> dict[int, str]:
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[int, str])
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem = (error.strerror if isinstance(error, OSError) else "") or "not a file of this form"
         raise ConfigError("--schemas", f"{path}: {problem}", allowed="a JSON object of schema texts by id") from None
 

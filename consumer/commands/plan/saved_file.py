@@ -92,7 +92,11 @@ class SavedFile:
             try:
                 self.decided_by = msgspec.json.decode(self._first[1], type=_Head).decided_by
                 self._first = None
-            except msgspec.DecodeError:  # a decision, or no file of this kind: that is found out later
+            except (
+                msgspec.DecodeError,
+                UnicodeDecodeError,
+                RecursionError,
+            ):  # a decision, or no file of this kind: that is found out later
                 pass
 
     def of(self, places: Iterable[str]) -> Iterator[tuple[bytes, SavedDecision]]:

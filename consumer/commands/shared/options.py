@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
 
-from consumer.errors import ConfigError
+from consumer.errors import ConfigError, Undecodable
 from consumer.settings import extras, variables
 from consumer.settings import sources as config
 from consumer.settings import times as moment
@@ -213,12 +213,19 @@ def _now_ms() -> int:
 
 
 def schemas_of(settings: config.Settings, file: Path | None = None) -> Schemas:
-    """The source of Avro schemas: the file, else the configured registry, else none."""
+    """The source of Avro schemas: the file, else the configured registry, else none.
+
+    Raises:
+        ConfigError: the file can't be used.
+    """
     from consumer.events.avro import NO_SCHEMAS, KnownSchemas
     from consumer.source import recording
 
     if file is not None:
-        return KnownSchemas(recording.read_schemas(file))
+        try:
+            return KnownSchemas(recording.read_schemas(file))
+        except Undecodable as error:
+            raise ConfigError("--schemas", f"{file}: {error}", allowed="a JSON object of schema texts by id") from None
     if settings.registry.url is None:
         return NO_SCHEMAS
     from consumer.source.registry import Registry

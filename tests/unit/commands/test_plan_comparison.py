@@ -276,6 +276,20 @@ def test_decisions_about_other_records_are_refused(tmp_path: Path) -> None:
     assert "hunter2" not in problem("hunter2\n")
 
 
+@pytest.mark.parametrize("strange", ["9" * 5000, "[" * 5000 + "]" * 5000, '"\\ud800"'])
+def test_a_saved_message_that_is_none_is_refused_with_its_line(tmp_path: Path, strange: str) -> None:
+    lines = run(STORY, "--json").splitlines(keepends=True)
+    effects = [json.loads(line)["effects"] for line in lines]
+    at = next(at for at, each in enumerate(effects) if each and "message" in each[-1])
+    message = json.dumps(effects[at][-1]["message"], separators=(",", ":"), ensure_ascii=False)
+    assert message in lines[at]
+    lines[at] = lines[at].replace(message, strange)
+    file = tmp_path / "decisions.jsonl"
+    file.write_text("".join(lines))
+    ran = CliRunner().invoke(app, ["plan", str(STORY), "--against-recording", str(file)])
+    assert f"line {at + 1}: not a decision" in str(ran.exception)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

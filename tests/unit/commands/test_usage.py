@@ -247,6 +247,12 @@ def test_a_file_of_schemas_and_a_recording_are_refused_in_own_words(here: Here, 
     (tmp_path / "s.json").write_text("[1")
     (tmp_path / "cut.gz").write_bytes(b"\x1f\x8b\x08\x00cut")
     assert "--schemas" in refused(here({}, "plan", "--schemas", str(tmp_path / "s.json"), "/dev/null"))
+    for text in ('{"6":"\x97"}', '{"6":' + "[" * 5000):
+        (tmp_path / "s.json").write_text(text, encoding="latin-1")
+        assert "--schemas" in refused(here({}, "plan", "--schemas", str(tmp_path / "s.json"), "/dev/null"))
+    (tmp_path / "s.json").write_text('{"6": "\\"int\\"", "7": "{}"}')
+    said = refused(here({}, "plan", "--schemas", str(tmp_path / "s.json"), "/dev/null"))
+    assert "s.json: schema 7: a schema that is not Avro" in said
     assert "FILE" in refused(here({}, "plan", str(tmp_path / "cut.gz")))
     assert "FILE" in refused(here({}, "plan", str(tmp_path / "absent")))
 
