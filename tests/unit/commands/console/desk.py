@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import httpx
+from fastapi import FastAPI
 
 from consumer.commands.api.access import Access
 from consumer.commands.api.app import application
@@ -34,7 +35,7 @@ PASSWORD = "hunter2-very-secret"
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 
 
-class _Health:
+class FakeHealth:
     """As much of the health as a refresh uses; it says what it was asked."""
 
     user_types = ("live", "demo")
@@ -76,7 +77,7 @@ class Console:
     """The application, and what a test sets or asks behind it."""
 
     address: str
-    health: _Health
+    health: FakeHealth
     overview: _Overview
     clock: Clock
     stops: list[bool]
@@ -91,9 +92,20 @@ class Console:
             yield client
 
 
-@contextmanager
-def made(**api: object) -> Iterator[Console]:
-    """A console that is served, with a token for an operator and one for a viewer."""
+@dataclass
+class Built:
+    """The application with the console in it, and what is behind it."""
+
+    app: FastAPI
+    desk: Desk
+    health: FakeHealth
+    overview: _Overview
+    clock: Clock
+    stops: list[bool]
+
+
+def built(health: FakeHealth | None = None, **api: object) -> Built:
+    """An application with a token for an operator and one for a viewer."""
     given = {"token": TOKEN, "viewer_token": VIEWER, "refreshes_per_minute": 3} | api
     # Nothing listens at port 1, so a page that asks a server learns soon that it does not answer.
     settings = Settings.model_validate(
@@ -104,7 +116,7 @@ def made(**api: object) -> Iterator[Console]:
             "kafka": {"bootstrap_servers": "127.0.0.1:1"},
         }
     )
-    rules, health, overview, clock = reference(), _Health(), _Overview(), Clock()
+    rules, health, overview, clock = reference(), health or FakeHealth(), _Overview(), Clock()
     access, limit, stops = Access(Api.model_validate(given)), Limit(settings.api.refreshes_per_minute), [False]
     findings: list[Finding] = [ok("settings", "valid")]
     desk = Desk(
@@ -121,14 +133,21 @@ def made(**api: object) -> Iterator[Console]:
         stop=lambda: stops[0],
     )
     app = application(cast(Health, health), access, limit, console(desk) if settings.api.console else None)
+    return Built(app, desk, health, overview, clock, stops)
+
+
+@contextmanager
+def made(**api: object) -> Iterator[Console]:
+    """The same, served."""
+    parts = built(None, **api)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, args=(app, listener, lambda: stops[0]))
+        thread = threading.Thread(target=serve, args=(parts.app, listener, parts.desk.stop))
         thread.start()
         try:
             host, port = listener.getsockname()
-            yield Console(f"http://{host}:{port}", health, overview, clock, stops)
+            yield Console(f"http://{host}:{port}", parts.health, parts.overview, parts.clock, parts.stops)
         finally:
-            stops[0] = True
+            parts.stops[0] = True
             thread.join()
 
 
