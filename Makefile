@@ -70,8 +70,8 @@ release: $(READY) ## every step of a release but publishing: clean tree, tests, 
 image: $(READY) ## build the image of the Dockerfile and run it, with Docker, or as root with Buildah and Podman
 	$(BIN)/pytest --capture=no --databases mysql tests/deploy/test_container.py $(ARGS)
 
-fuzz: $(READY) ## damage real records for SECONDS=60: no exception but this program's own
-	$(BIN)/python -m tests.wire.fuzz --seconds $(SECONDS) $(ARGS)
+fuzz: $(READY) ## damaged records, keys, headers, schemas, files, requests and cookies for SECONDS=60: no exception but this program's own, no value in an error (SEED=…, ARGS="--only avro,cookies --each --report fuzz.jsonl")
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 model: $(READY) ## random histories of database, connector, topic and members for MODEL_MINUTES=10: the guard's rule holds (ARGS="--rule lineage": that of version 0.1 does not)
 	@$(BIN)/python -m tests.model --minutes $(MODEL_MINUTES) $(ARGS)

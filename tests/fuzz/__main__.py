@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from random import SystemRandom
 
@@ -17,7 +18,7 @@ from tests.fuzz.targets import TARGETS
 from tests.fuzz.trial import tried
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Answers the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--only", type=_names, default=list(TARGETS), help=f"targets, of {','.join(TARGETS)}")
@@ -27,14 +28,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**9))
     parser.add_argument("--number", type=int, help="try this input of one target again")
     parser.add_argument("--report", type=Path, help="append one JSON line for each target to this file")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.number is not None:
         return _again(options.only[0], options.seed, options.number)
     print(f"seed {options.seed}", flush=True)
     seconds = options.seconds if options.each else options.seconds / len(options.only)
     has_findings = False
     for name in options.only:
-        report = run_apart(name, options.seed, seconds=None if options.inputs else seconds, inputs=options.inputs)
+        report = run_apart(
+            TARGETS[name], options.seed, seconds=None if options.inputs else seconds, inputs=options.inputs
+        )
         _say(report)
         has_findings = has_findings or bool(report.findings)
         if options.report is not None:

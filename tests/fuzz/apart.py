@@ -10,7 +10,8 @@ import logging
 import multiprocessing
 import resource
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 from random import Random
 from typing import Any
@@ -19,12 +20,12 @@ import psutil
 
 from tests.fuzz.run import Finding, Report, input_of, run
 from tests.fuzz.target import Plain, Target
-from tests.fuzz.targets import TARGETS
 
 _HANGS_S = 60.0
 """Processor time without the end of an input; Python code is ended after a third of it."""
 _MOST_BYTES = 6 << 30
 _POLL_S = 0.5
+_MOST_LOST = 5
 
 
 class _Watched:
@@ -49,36 +50,40 @@ class _Watched:
         self._target.close()
 
 
-def run_apart(name: str, seed: int, *, seconds: float | None = None, inputs: int | None = None) -> Report:
-    """As :func:`tests.fuzz.run.run`, and an input that hangs or ends the process is a finding too."""
-    whole, began, first = Report(name, seed), time.monotonic(), 0
-    while True:
-        left = None if seconds is None else seconds - (time.monotonic() - began)
-        found, number, how = _one_process(name, seed, left, None if inputs is None else inputs - first, first)
-        if found is not None:
-            whole.add(found)
-            return whole
-        first = number + 1
-        whole.inputs = first
-        whole.outcomes["lost"] += 1
-        target = TARGETS[name]()
-        whole.findings.append(Finding(how, number, repr(input_of(target, seed, number)), how))
-        target.close()
-        is_over = (left is not None and left <= 0) or first == inputs
-        if is_over or len(whole.findings) >= 5:
-            whole.seconds = time.monotonic() - began
-            return whole
+def run_apart(
+    make: Callable[[], Target], seed: int, *, seconds: float | None = None, inputs: int | None = None
+) -> Report:
+    """As :func:`tests.fuzz.run.run`, and an input that hangs or ends the process is a finding too.
+
+    ``make``: a class or a function of a module, which the other process imports.
+    """
+    with closing(make()) as target:
+        whole, began, first = Report(target.name, seed), time.monotonic(), 0
+        while True:
+            left = None if seconds is None else seconds - (time.monotonic() - began)
+            found, number, how = _one_process(make, seed, left, None if inputs is None else inputs - first, first)
+            if found is not None:
+                whole.add(found)
+                return whole
+            first = number + 1
+            whole.inputs = first
+            whole.outcomes["lost"] += 1
+            whole.findings.append(Finding(how, number, repr(input_of(target, seed, number)), how))
+            is_over = (left is not None and left <= 0) or first == inputs
+            if is_over or len(whole.findings) >= _MOST_LOST:
+                whole.seconds = time.monotonic() - began
+                return whole
 
 
 def _one_process(
-    name: str, seed: int, seconds: float | None, inputs: int | None, first: int
+    make: Callable[[], Target], seed: int, seconds: float | None, inputs: int | None, first: int
 ) -> tuple[Report | None, int, str]:
     """The report; or without one the input's number, and what happened."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    number = context.Value(ctypes.c_longlong, first - 1, lock=False)
-    beats = context.Value(ctypes.c_longlong, 0, lock=False)
-    process = context.Process(target=_serve, args=(theirs, name, seed, seconds, inputs, first, number, beats))
+    number: Any = context.Value(ctypes.c_longlong, first - 1, lock=False)
+    beats: Any = context.Value(ctypes.c_longlong, 0, lock=False)
+    process = context.Process(target=_serve, args=(theirs, make, seed, seconds, inputs, first, number, beats))
     process.start()
     theirs.close()
     watched, beat, since_s = psutil.Process(process.pid), -1, 0.0
@@ -103,7 +108,7 @@ def _one_process(
 
 def _serve(
     conn: Connection,
-    name: str,
+    make: Callable[[], Target],
     seed: int,
     seconds: float | None,
     inputs: int | None,
@@ -114,4 +119,4 @@ def _serve(
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES if hard == resource.RLIM_INFINITY else hard, hard))
     logging.disable(logging.CRITICAL)  # as in the program: libraries log what they can't read
-    conn.send(run(lambda: _Watched(TARGETS[name](), number, beats), seed, seconds=seconds, inputs=inputs, first=first))
+    conn.send(run(lambda: _Watched(make(), number, beats), seed, seconds=seconds, inputs=inputs, first=first))

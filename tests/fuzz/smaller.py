@@ -34,21 +34,23 @@ def _simpler(given: Plain) -> Iterator[Plain]:
         for name in given:
             yield {key: value for key, value in given.items() if key != name}
         for name, value in given.items():
-            for each in _simpler(value):
-                yield {**given, name: each}
+            yield from ({**given, name: each} for each in _simpler(value))
     elif isinstance(given, list | tuple):
-        kind: Any = type(given)
-        for cut in _cuts(len(given)):
-            yield kind([*given[: cut[0]], *given[cut[1] :]])
-        for at, value in enumerate(given):
-            for each in _simpler(value):
-                yield kind([*given[:at], each, *given[at + 1 :]])
+        yield from _simpler_list(given)
     elif isinstance(given, str | bytes):
-        for cut in _cuts(len(given)):
-            yield given[: cut[0]] + given[cut[1] :]
+        text: Any = given
+        yield from (text[:begin] + text[end:] for begin, end in _cuts(len(text)))
     elif isinstance(given, int) and not isinstance(given, bool) and abs(given) > 1:
         yield 0
         yield given // 2
+
+
+def _simpler_list(given: list[Any] | tuple[Any, ...]) -> Iterator[Plain]:
+    kind: Any = type(given)
+    for begin, end in _cuts(len(given)):
+        yield kind([*given[:begin], *given[end:]])
+    for at, value in enumerate(given):
+        yield from (kind([*given[:at], each, *given[at + 1 :]]) for each in _simpler(value))
 
 
 def _cuts(size: int) -> Iterator[tuple[int, int]]:

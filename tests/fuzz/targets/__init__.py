@@ -1,11 +1,11 @@
-"""The targets of the fuzzer, by their names."""
+"""The targets of the fuzzer, by their names. A target is a class; several of one kind are in one module."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets import api, avro, cookies, headers, mapping, records, recordings
+from tests.fuzz.targets import api, avro, cookies, headers, mapping, recordings, records, settings
 
 TARGETS: Mapping[str, Callable[[], Target]] = {
     "json": records.json,
@@ -18,4 +18,6 @@ TARGETS: Mapping[str, Callable[[], Target]] = {
     "recordings": recordings.Recordings,
     "api": api.Api,
     "cookies": cookies.Cookies,
+    "settings": settings.SettingsTarget,
+    "connectors": settings.Connectors,
 }

@@ -101,7 +101,6 @@ _ROLES = {"operator": Role.OPERATOR, "viewer": Role.VIEWER}
 _SECRETS = (TOKEN, VIEWER, PASSWORD)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OPEN = (b"/console/login", b"/console/static", b"/openapi.json")
-_IS_PAGE = "text/html"
 
 
 class _Health(FakeHealth):
@@ -206,26 +205,18 @@ class Api:
 
     def _check(self, given: Plain, answer: Answer) -> None:
         who, path = given["who"], given["path"]
-        if answer.status >= 500 and answer.status != 503:
-            raise Broken(f"status {answer.status}: {answer.body[:300]!r}")
-        if found := next((each for each in _SECRETS if each in answer.everything), None):
-            raise Broken(f"an answer with a secret: {found!r} in {answer.everything[:800]!r}")
-        if "Traceback (most" in answer.body:
-            raise Broken(f"an answer with a traceback: {answer.body[:800]!r}")
-        if _IS_PAGE in answer.header("content-type") and EVIL in answer.body:
-            raise Broken(f"a page with markup of the request: {answer.body[:800]!r}")
+        _check_body(answer)
         if path.startswith(b"/api/") and given["method"] != "HEAD":
-            envelope = check_json(answer.body)
-            if not isinstance(envelope, dict) or envelope.keys() != {"success", "message", "data"}:
-                raise Broken(f"an answer without the envelope: {answer.body[:300]!r}")
+            _check_envelope(answer)
         for name in ("x-content-type-options", "content-security-policy", "x-frame-options", "cache-control"):
             if not answer.header(name):
                 raise Broken(f"an answer without {name}: {answer.headers!r}")
         if not _REQUEST_ID.fullmatch(answer.header("x-request-id")):
             raise Broken(f"a request id of another form: {answer.header('x-request-id')[:300]!r}")
-        if who == "nobody" and answer.status in range(200, 300) and not path.startswith(_OPEN):
+        is_good = answer.status in range(200, 300)
+        if is_good and who == "nobody" and not path.startswith(_OPEN):
             raise Broken(f"a page without a login: {path!r}")
-        if who == "viewer-bearer" and path.startswith(_API) and answer.status in range(200, 300):
+        if is_good and who == "viewer-bearer" and path.startswith(_API):
             raise Broken(f"the API with a viewer's token: {path!r}")
         if self._health.refreshed and who not in ("operator", "bearer"):
             raise Broken(f"a refresh by one who may not: {who}")
@@ -246,6 +237,23 @@ class Api:
         session = self._parts.desk.sessions.find(name)
         assert session is not None
         return name.encode(), session.csrf.encode()
+
+
+def _check_body(answer: Answer) -> None:
+    if answer.status >= 500 and answer.status != 503:
+        raise Broken(f"status {answer.status}: {answer.body[:300]!r}")
+    if found := next((each for each in _SECRETS if each in answer.everything), None):
+        raise Broken(f"an answer with a secret: {found!r} in {answer.everything[:800]!r}")
+    if "Traceback (most" in answer.body:
+        raise Broken(f"an answer with a traceback: {answer.body[:800]!r}")
+    if "text/html" in answer.header("content-type") and EVIL in answer.body:
+        raise Broken(f"a page with markup of the request: {answer.body[:800]!r}")
+
+
+def _check_envelope(answer: Answer) -> None:
+    envelope = check_json(answer.body)
+    if not isinstance(envelope, dict) or envelope.keys() != {"success", "message", "data"}:
+        raise Broken(f"an answer without the envelope: {answer.body[:300]!r}")
 
 
 def damaged_path(path: bytes, chance: Random) -> bytes:

@@ -206,7 +206,7 @@ def _step(chance: Random) -> dict[str, Any]:
         return {"do": "wait", "seconds": chance.choice([1, 900, 1799, 1800, 1801, 43_200])}
     if kind < 0.75:
         return {"do": "logout", "csrf_of": chance.choice([0, 0, 0, 1, 2]), **found}
-    token = chance.choice([TOKEN, VIEWER, f" {TOKEN} ", TOKEN[:-1], TOKEN + "x", "", "\x00", "é", VIEWER.upper()])
+    token: Any = chance.choice([TOKEN, VIEWER, f" {TOKEN} ", TOKEN[:-1], TOKEN + "x", "", "\x00", "é", VIEWER.upper()])
     if chance.random() < 0.7:
         token = _signed(chance)
     cookie = {} if chance.random() < 0.6 else found

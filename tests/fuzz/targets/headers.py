@@ -136,6 +136,17 @@ def letters() -> list[SourceRecord]:
 
 def _page(found: list[Unapplied]) -> dict[str, object]:
     return {
-        **{"shown": found, "count": len(found), "every": len(found), "reasons": {}, "tables": {}, "reason": ""},
-        **{"table": "", "begin": "", "number": 1, "pages": 1, "query": "", "topic": "dlq", "has_topic": True},
+        "shown": found,
+        "count": len(found),
+        "every": len(found),
+        "reasons": {},
+        "tables": {},
+        "reason": "",
+        "table": "",
+        "begin": "",
+        "number": 1,
+        "pages": 1,
+        "query": "",
+        "topic": "dlq",
+        "has_topic": True,
     }

@@ -63,7 +63,7 @@ class Mapping:
         document = damaged_document(tomllib.loads(text), chance, _WORDS)
         if chance.random() < 0.3:
             document = {"extends": "reference", **document}
-        return tomli_w.dumps(_tomlable(document))
+        return tomli_w.dumps(tomlable(document))
 
     def attempt(self, given: Plain) -> str:
         try:
@@ -106,10 +106,10 @@ def _is_toml(text: str) -> bool:
         return False
 
 
-def _tomlable(value: Any) -> Any:
+def tomlable(value: Any) -> Any:
     """TOML has no null, and numbers of any size."""
     if isinstance(value, dict):
-        return {name: _tomlable(each) for name, each in value.items() if each is not None}
+        return {name: tomlable(each) for name, each in value.items() if each is not None}
     if isinstance(value, list):
-        return [_tomlable(each) for each in value if each is not None]
+        return [tomlable(each) for each in value if each is not None]
     return value

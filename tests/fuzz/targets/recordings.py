@@ -15,7 +15,7 @@ from consumer.commands.plan.run import Run
 from consumer.commands.plan.saved_file import writer
 from consumer.commands.shared.options import schemas_of
 from consumer.commands.shared.plan.inputs import of_recording
-from consumer.errors import CdcError, ConfigError, RecordError
+from consumer.errors import CdcError, ConfigError
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import SourceRecord, to_line
 from consumer.mapping.reference import reference
@@ -30,7 +30,7 @@ _WORDS = ("live_users", "trading.trading.live_users", [["a", "AA=="]], [["a", No
 
 
 class Recordings:
-    """Files that ``plan`` reads. ``saved``: what ``--against-recording`` names. ``schemas``: what ``--schemas`` names."""
+    """Files that ``plan`` reads. ``saved`` is for ``--against-recording``, ``schemas`` for ``--schemas``."""
 
     name = "recordings"
 
@@ -52,7 +52,7 @@ class Recordings:
         lines = _lines(records, chance)
         if chance.random() < 0.3:
             lines = gzip.compress(lines, mtime=0)
-        if chance.random() < 0.5:
+        if chance.random() < 0.3:
             lines = damaged_bytes(lines, chance)
         return {"lines": lines, "as_json": chance.random() < 0.5}
 
@@ -78,10 +78,9 @@ class Recordings:
             else:
                 run.show()
         except CdcError as error:
-            if isinstance(error, RecordError):
+            if not isinstance(error, ConfigError):
                 raise Broken(f"an error without a file and a line: {error}") from None
-            assert isinstance(error, ConfigError)
-            if "records" in error.problem and "line" not in error.problem and "gzip" not in error.problem:
+            if str(folder / "records") in error.problem and "line" not in error.problem and "gzip" not in error.problem:
                 raise Broken(f"an error without a line: {error}") from None
             return f"refused: {check_error(error)}"
         for each in said:
@@ -101,7 +100,8 @@ def _lines(records: list[SourceRecord], chance: Random) -> bytes:
     as_kcat = chance.random() < 0.4
     rows = [_kcat(each, chance) if as_kcat else msgspec.json.decode(to_line(each)) for each in records]
     at = chance.randrange(len(rows))
-    rows[at] = damaged_document(rows[at], chance, _WORDS)
+    if chance.random() < 0.5:
+        rows[at] = damaged_document(rows[at], chance, _WORDS, 2)
     if isinstance(rows[at], dict) and chance.random() < 0.2:
         rows[at][chance.choice(["key", "value", "payload", "offset", "headers"])] = CANARY
     return b"\n".join(json.dumps(each).encode() for each in rows) + b"\n"
@@ -109,8 +109,13 @@ def _lines(records: list[SourceRecord], chance: Random) -> bytes:
 
 def _kcat(record: SourceRecord, chance: Random) -> dict[str, object]:
     return {
-        **{"topic": record.topic, "partition": record.partition, "offset": record.offset, "tstype": "create"},
-        **{"ts": record.timestamp_ms, "broker": 0, "headers": chance.choice([[], ["a", "b"], ["a", None], ["a"]])},
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "tstype": "create",
+        "ts": record.timestamp_ms,
+        "broker": 0,
+        "headers": chance.choice([[], ["a", "b"], ["a", None], ["a"]]),
         "key": None if record.key is None else record.key.decode(errors="replace"),
         "payload": None if record.value is None else record.value.decode(errors="replace"),
     }
