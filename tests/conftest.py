@@ -6,8 +6,13 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
+
+# On a busy machine an example may take any time; the default is 200 ms.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 # A shell's background job ignores Ctrl-C, and so would every program that a test starts to interrupt it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
