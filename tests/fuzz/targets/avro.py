@@ -161,7 +161,7 @@ def evolved(schema: Any, chance: Random) -> Any:
             chance.shuffle(fields)
         elif fields:
             one = chance.choice(fields)
-            one["type"] = ["null", one["type"]] if not isinstance(one["type"], list) else one["type"][-1]
+            one["type"] = (one["type"] or ["null"])[-1] if isinstance(one["type"], list) else ["null", one["type"]]
     return schema
 
 
