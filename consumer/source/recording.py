@@ -18,6 +18,8 @@ from consumer.events.record import Partition, SourceRecord, from_line, to_line
 from consumer.pipeline.protocols import BegunCommit, Start
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_MOST_LINE_BYTES = 512 << 20
+"""Kafka's own limit of a record is 1 MB unless it is raised; in a line it takes a third more."""
 _ALLOWED = "a recording, or - for standard input"
 
 
@@ -45,7 +47,11 @@ def lines(path: Path, option: str, allowed: str) -> Iterator[bytes]:
 
     """
     with _opened(path, option, allowed) as opened:
-        yield from opened
+        while line := opened.readline(_MOST_LINE_BYTES + 1):
+            if len(line) > _MOST_LINE_BYTES:  # a small file with gzip may have more than fits into memory
+                problem = f"{_shown(path)}: a line of more than {_MOST_LINE_BYTES >> 20} MB"
+                raise ConfigError(option, problem, allowed=allowed)
+            yield line
 
 
 def read_schemas(path: Path) -> dict[int, str]:

@@ -276,6 +276,16 @@ def test_decisions_about_other_records_are_refused(tmp_path: Path) -> None:
     assert "hunter2" not in problem("hunter2\n")
 
 
+def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "_MOST_LINE_BYTES", 3 << 20)
+    file = tmp_path / "records.jsonl.gz"
+    file.write_bytes(gzip.compress(b"x" * (64 << 20)))
+    ran = CliRunner().invoke(app, ["plan", str(file)])
+    assert "records.jsonl.gz: a line of more than 3 MB" in str(ran.exception)
+
+
 @pytest.mark.parametrize("strange", ["9" * 5000, "[" * 5000 + "]" * 5000, '"\\ud800"'])
 def test_a_saved_message_that_is_none_is_refused_with_its_line(tmp_path: Path, strange: str) -> None:
     lines = run(STORY, "--json").splitlines(keepends=True)
