@@ -43,6 +43,15 @@ def own(directory: Path, account: Account | None) -> Path:
     return directory
 
 
+def own_copy(prepared: Path, target: Path, account: Account | None) -> Path:
+    """A copy of a prepared directory, with all that is in it ``account``'s."""
+    shutil.copytree(prepared, target)
+    if account:
+        for each in (target, *target.rglob("*")):
+            os.chown(each, account.uid, account.gid)
+    return target
+
+
 def within_reach(installation: Path, directory: Path, account: Account | None) -> Path:
     """``installation``, or a copy of it in ``directory`` for an account that can't look into root's home.
 

