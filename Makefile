@@ -6,6 +6,8 @@ READY := $(VENV)/.installed
 EXTRAS := api,codecs,confluent,embedded-redis,mysql,otel,postgres
 ARGS ?=
 SECONDS ?= 60
+# The tests start Python two thousand times: each would compile the same files again.
+unexport PYTHONDONTWRITEBYTECODE
 # Tests wait for servers more than they work. Each worker has servers of its own.
 WORKERS ?= 4
 # In the order of the folders: the end-to-end tests begin early, and the short ones fill the end.

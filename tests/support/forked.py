@@ -1,8 +1,9 @@
 """Starts the program from a process that has loaded its modules: a fork, in place of a second of imports each time.
 
 The suite starts the program more than a thousand times. What runs is the whole program, in a process of its own with
-its own arguments, environment and output; only the imports are already done. Tests of the start itself
-(``tests/unit/commands``, ``tests/docs``, ``tests/demo``) start it as a user does.
+its own arguments, environment and output. Only the imports are already done, the command line is built from them, and
+no module is taken down one by one at the end: each of the last two took longer than most commands work. Tests of the
+start itself (``tests/unit/commands``, ``tests/docs``, ``tests/demo``) start it as a user does.
 
 Each program has a guard, also a fork, that kills it when the test's process is gone and reports its exit code.
 """
@@ -21,11 +22,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
+
+import typer
 
 CLI_MODULE = "consumer.__main__"
 _PR_SET_PDEATHSIG = 1
@@ -159,15 +163,40 @@ def _become(request: Mapping[str, Any], out: int, err: int) -> None:
 
 
 def _load() -> None:
-    """Load every module of the program."""
+    """Load every module of the program, and build its command line."""
     package = importlib.import_module("consumer")
     for each in pkgutil.walk_packages(package.__path__, "consumer."):
         importlib.import_module(each.name)
+    built = cache(typer.main.get_command)
+    built(importlib.import_module("consumer.commands.cli").app)
+    setattr(typer.main, "get_command", built)  # noqa: B010 - the program asks there
     gc.collect()
     gc.freeze()
+
+
+def _run() -> NoReturn:
+    """The program, and what Python does at its end: other threads end, exit functions run, the output is written."""
+    code: object = 1
+    try:
+        importlib.import_module(CLI_MODULE).main()
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = 120  # as Python ends then
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 if __name__ == "__main__":
     _load()
     _serve(socket.socket(fileno=int(sys.argv[1])))
-    importlib.import_module(CLI_MODULE).main()
+    _run()
