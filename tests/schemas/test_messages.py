@@ -20,7 +20,7 @@ from consumer.planning.decision import decide_all
 from consumer.planning.message_schema import MODELS, channels, event_type, schemas
 from consumer.source import recording
 from tests.docs.markdown import PROJECT
-from tests.schemas.validation import Invalid, validate
+from tests.schemas.validation import Invalid, validate, validators
 from tests.support.scenario import load, load_all
 
 BROKER = mapping.load(PROJECT / "tests" / "unit" / "mapping" / "broker.toml")
@@ -51,6 +51,13 @@ def test_every_message_of_the_recording_is_valid() -> None:
     assert sent
     for channel, body in sent:
         validate(channel, body)
+
+
+def test_both_validators_accept_what_is_sent() -> None:
+    by_channel = validators(reference())
+    for channel, body in MESSAGES:
+        assert by_channel[channel].quick.is_valid(body)
+        assert by_channel[channel].problem(body) is None
 
 
 def test_every_message_of_another_deployment_is_valid_by_its_own_schemas() -> None:
@@ -102,8 +109,9 @@ def test_a_wrong_message_is_refused_by_schema_and_model(name: str, changes: dict
         wrong.pop("old_group", None)
         wrong.pop("new_group", None)
     wrong |= changes
-    with pytest.raises(Invalid):
+    with pytest.raises(Invalid) as refused:
         validate(channel, wrong)
+    assert "only the quick validator" not in str(refused.value)
     (model,) = (each for each in MODELS if event_type(each) == name)
     with pytest.raises(ValidationError):
         model.model_validate_json(json.dumps(wrong))

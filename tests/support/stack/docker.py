@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from testcontainers.core.container import DockerContainer
-
 from tests.support.stack import connect, java, kafka, mysql, redis
 from tests.support.stack.connect import Connect
 from tests.support.stack.errors import StackError
@@ -61,6 +59,8 @@ class Container:
         mounts: Mapping[Path, str] | None = None,
     ) -> None:
         """``mounts``: files and folders of this machine, and where the container reads them."""
+        from testcontainers.core.container import DockerContainer  # loads long, and most runs are native
+
         self._container = DockerContainer(IMAGES[name]).with_command(list(command))
         self._container.with_kwargs(network_mode="host")
         for key, value in environment.items():
