@@ -98,6 +98,8 @@ def settings(host: str, port: int, bootstrap: str, plugins: Path, flush_interval
         "plugin.path": str(plugins),
         # Reads the plugins' manifests instead of scanning every class: seconds, and half the memory.
         "plugin.discovery": "service_load",
+        # Of its own topics: the broker answers at once when there is a record, and need not be asked twice a second.
+        "fetch.max.wait.ms": "10000",
         "scheduled.rebalance.max.delay.ms": "0",
         "topic.creation.enable": "true",
     }

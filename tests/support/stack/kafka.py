@@ -124,6 +124,8 @@ def settings(host: str, port: int, controller: int, data: Path) -> dict[str, str
         "delete.topic.enable": "true",
         # How often the cleaner looks for topics to compact; a test waits for it.
         "log.cleaner.backoff.ms": "500",
+        # An idle controller writes a record twice a second, which nobody here waits for.
+        "metadata.max.idle.interval.ms": "10000",
         # Debezium's signal channel subscribes to a topic that nobody may have made yet.
         "auto.create.topics.enable": "true",
         "num.partitions": "1",
