@@ -10,17 +10,23 @@ from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Va
 from functools import lru_cache
 from itertools import compress, count
 from operator import itemgetter, ne
-from typing import Any, ClassVar, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec.structs import astuple
 
 _T = TypeVar("_T")
 _MOST_CLASSES = 1024
+_Value: TypeAlias = (
+    Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str | bool | float | list[Any] | dict[str, Any] | None
+)
 
 
 class Row(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A row image with the columns ``names``. It is equal to any mapping with the same columns and values."""
+    """A row image with the columns ``names``. It is equal to any mapping with the same columns and values.
+
+    Its whole numbers have 64 bits at most. A row with a longer number is a dict.
+    """
 
     names: ClassVar[tuple[str, ...]] = ()
     sort: ClassVar[Callable[[tuple[object, ...]], tuple[object, ...]]] = tuple
@@ -119,7 +125,7 @@ def row_class(names: tuple[str, ...]) -> type[Row]:
         "type[Row]",
         msgspec.defstruct(
             "Row",
-            [(field, Any) for field in fields.values()],
+            [(field, _Value) for field in fields.values()],
             bases=(Row,),
             namespace={
                 "names": names,

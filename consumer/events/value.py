@@ -27,6 +27,7 @@ __all__ = [
     "canonicalizer_of",
     "money",
     "of_column",
+    "plain_money",
     "timestamp",
     "whole_number",
 ]
@@ -47,6 +48,8 @@ Canonicalizer: TypeAlias = Callable[[object, int, ColumnSchema], str]
 
 NO_SCHEMA = ColumnSchema()
 """For a column of a record without schema."""
+_USUAL_MONEY = re.compile(r"((?:-?[1-9][0-9]*|0)\.[0-9]{2}(?:[0-9]*[1-9])?)0*")
+"""The group is the canonical text."""
 _PLAIN_MONEY = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
 _PADDED_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)")
@@ -126,7 +129,7 @@ def _money(value: object, scale: int, schema: ColumnSchema) -> str:
     if isinstance(value, str):
         if schema.scale is not None:
             return _unscaled_money(value, schema.scale)
-        return _plain_money(value) or _money_text(value)
+        return plain_money(value) or _money_text(value)
     if isinstance(value, bytes):
         return money(unscaled(value, _scale_of(schema)))
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _HUGE:
@@ -146,9 +149,13 @@ def _unscaled_money(text: str, scale: int) -> str:
     return money(unscaled(base64_bytes(text), scale))
 
 
-def _plain_money(text: str) -> str | None:
-    """For digits with or without decimals, as databases send them; None if it is another text."""
-    if len(text) > LONGEST or not _PLAIN_MONEY.fullmatch(text):
+def plain_money(text: str) -> str | None:
+    """The canonical text of digits with or without decimals, as databases send them; None if it is another text."""
+    if len(text) > LONGEST:
+        return None
+    if (usual := _USUAL_MONEY.fullmatch(text)) is not None:
+        return usual[1]
+    if not _PLAIN_MONEY.fullmatch(text):
         return None
     whole, _, places = text.partition(".")
     if whole in ("0", "-0") and not places.strip("0"):

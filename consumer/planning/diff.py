@@ -12,11 +12,12 @@ import msgspec
 
 from consumer.errors import InvalidValue, MissingColumn
 from consumer.events.event import UNAVAILABLE, RowImage, TableSchema
-from consumer.events.value import NO_SCHEMA, Canonicalizer, Kind, canonicalizer_of
+from consumer.events.value import NO_SCHEMA, Canonicalizer, Kind, canonicalizer_of, plain_money
 from consumer.mapping.rules import Column, UserTable
 
 _ABSENT = object()
 _MOST_KNOWN = 2048
+_ACCEPTED: Mapping[Kind, tuple[type, ...]] = {Kind.MONEY: (int,), Kind.INTEGER: (int, bool), Kind.TEXT: (int, str)}
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -61,8 +62,8 @@ class Cell(NamedTuple):
     """A column in the form for the loops below.
 
     ``at``: its place in the table. ``default``: used for a column that is not in the row. ``null``: what Redis holds
-    for NULL. ``texts``: for records without schema, by class of the raw value. ``accepted``: classes of which every
-    value can be read.
+    for NULL. ``texts``: for records without schema, by class of the raw value. ``is_money``: its values seldom occur
+    again. ``accepted``: classes of which every value can be read, if whole numbers have 64 bits at most.
     """
 
     at: int
@@ -74,7 +75,18 @@ class Cell(NamedTuple):
     scale: int
     default: str | None
     is_required: bool
+    is_money: bool
     accepted: frozenset[type]
+
+    def text(self, raw: object) -> str:
+        """The text of a raw value of a record without schema, of a class that ``texts`` has.
+
+        Raises:
+            InvalidValue: the value does not have the column's kind.
+        """
+        if self.is_money and raw.__class__ is str and (text := plain_money(raw)) is not None:
+            return text
+        return self.texts[raw.__class__][raw]
 
 
 class Cells:
@@ -107,9 +119,9 @@ def _cell(at: int, column: Column) -> Cell:
     canonicalize, null = canonicalizer_of(column.kind), column.default or ""
     texts = {each: Texts(canonicalize, column.scale) for each in (str, int, bool, type(None))}
     texts[type(None)][None] = null
-    accepted: frozenset[type] = frozenset({type(None), str} if column.kind is Kind.TEXT else {type(None)})
     how = canonicalize, column.scale, column.default, column.required
-    return Cell(at, column.name, column.field, null, texts, *how, accepted)
+    accepted = frozenset({type(None), *_ACCEPTED.get(column.kind, ())})
+    return Cell(at, column.name, column.field, null, texts, *how, column.kind is Kind.MONEY, accepted)
 
 
 @lru_cache(maxsize=64)

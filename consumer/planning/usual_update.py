@@ -7,8 +7,10 @@ columns of a row is computed once, in a layout. What depends only on the columns
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 from consumer.errors import InvalidValue
@@ -21,7 +23,7 @@ from consumer.events.value import timestamp
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
-from consumer.planning.diff import Cell, Texts, cells_of
+from consumer.planning.diff import Cell, cells_of
 from consumer.planning.effect import Plan
 from consumer.planning.message import bodies
 from consumer.planning.shape import Extent, PlanShape
@@ -30,6 +32,7 @@ from consumer.planning.user_shapes import updated_shape
 _UPDATE = Operation.UPDATE  # looked up once (decision 29)
 _MOST_KNOWN = 2048
 _MOST_ID = 2**63 - 1
+_AMOUNT = r"-?(?:0|[1-9][0-9]{0,37})\.[0-9]{1,38}"
 _Values: TypeAlias = tuple[object, ...]
 _Places: TypeAlias = tuple[int, ...]
 _Doubtful: TypeAlias = tuple[tuple[int, Mapping[object, str]], ...]
@@ -58,9 +61,9 @@ def usual_update(event: ChangeEvent, record: SourceRecord, rules: Rules) -> tupl
     changed: dict[str, str] = {}
     for place, cell in follows.cells:
         raw, raw_before = new[place], old[place]
-        text = cell.texts[raw.__class__][raw]
-        if raw is not None and raw_before is not None and _text(cell, raw_before) in (text, None):
-            return None  # two ways to write one value, or an old value that can't be read
+        text = cell.text(raw)
+        if raw is not None and raw_before is not None and _text(cell, raw_before) == text:
+            return None  # two ways to write one value
         changed[cell.field] = text
     try:
         time = timestamp(event.position.ts_ms)
@@ -83,20 +86,33 @@ class _Follows(NamedTuple):
     event_types: tuple[str, ...]
 
 
+class _Check(NamedTuple):
+    """How to find out whether a row can be read, for rows with values of certain classes.
+
+    ``are_plain``: whether the amounts are text, and decimals as databases send them. ``doubtful``: other columns whose
+    value may not be readable. ``all``: these and the amounts.
+    """
+
+    are_plain: Callable[[_Values], bool]
+    doubtful: _Doubtful
+    all: _Doubtful
+
+
 class _Layout:
     """The columns of a user table's rows, in their order. ``image``: the fields of the whole config hash."""
 
-    def __init__(self, rules: Rules, table: UserTable, names: tuple[str, ...]) -> None:
-        columns = cells_of(table)
+    def __init__(self, rules: Rules, table: UserTable, columns: Columns) -> None:
+        cells, names = cells_of(table), names_of(columns)
         at = {name: place for place, name in enumerate(names)}
         self._constants = tuple(table.constants.values())
-        self.image = ("id", "user_type", *table.constants, *columns.fields)
+        self.image = ("id", "user_type", *table.constants, *cells.fields)
         self._rules = rules
         self._table = table
         self._names = names
-        self._columns = columns
-        self._cells = tuple((at[each.name], each) for each in columns.all)
-        self._by_classes: dict[tuple[type, ...], _Doubtful] = {}
+        self._mapped = cells
+        self._cells = tuple((at[each.name], each) for each in cells.all)
+        self._are_ints_short = not isinstance(columns, tuple)
+        self._by_classes: dict[tuple[type, ...], _Check] = {}
         self._key = at[table.key]
         self._amounts = tuple(at[name] for name, _ in table.money())
         self._known: dict[_Places, _Follows | None] = {}
@@ -118,9 +134,12 @@ class _Layout:
 
     def is_readable(self, row: _Values) -> bool:
         """Whether every mapped column of ``row`` can be read, and amounts are text."""
-        if self._amounts and not has_point(map(row.__getitem__, self._amounts)):
-            return False  # the amounts may be unscaled decimals
-        doubtful = self._doubtful(tuple(map(type, row)))
+        check = self._check(tuple(map(type, row)))
+        doubtful = check.doubtful
+        if not check.are_plain(row):
+            if self._amounts and not has_point(map(row.__getitem__, self._amounts)):
+                return False  # the amounts may be unscaled decimals
+            doubtful = check.all
         try:
             for place, texts in doubtful:
                 texts[row[place]]
@@ -133,31 +152,33 @@ class _Layout:
         columns = [cell.texts[row[place].__class__][row[place]] for place, cell in self._cells]
         return dict(zip(self.image, (str(user.id), user.user_type, *self._constants, *columns), strict=True))
 
-    def _doubtful(self, classes: tuple[type, ...]) -> _Doubtful:
-        """The columns of rows with values of these ``classes`` that may not be readable."""
+    def _check(self, classes: tuple[type, ...]) -> _Check:
+        """For rows with values of these ``classes``."""
         try:
             return self._by_classes[classes]
         except KeyError:
             none: Mapping[object, str] = {}
-            doubtful = tuple(
-                (place, cell.texts.get(classes[place], none))
+            texts = {
+                place: cell.texts.get(classes[place], none)
                 for place, cell in self._cells
-                if classes[place] not in cell.accepted
-            )
+                if classes[place] not in cell.accepted or (classes[place] is int and not self._are_ints_short)
+            }
+        amounts = [place for place in self._amounts if classes[place] is str]
+        others = tuple((place, some) for place, some in texts.items() if place not in amounts)
         if len(self._by_classes) >= _MOST_KNOWN:
             self._by_classes.clear()
-        self._by_classes[classes] = doubtful
-        return doubtful
+        check = self._by_classes[classes] = _Check(_plain_at(amounts), others, tuple(texts.items()))
+        return check
 
     def _found(self, places: _Places) -> _Follows | None:
         names = [self._names[place] for place in places]
-        of, table, rules = self._columns.of, self._table, self._rules
+        of, table, rules = self._mapped.of, self._table, self._rules
         cells = sorted((of[name], place) for name, place in zip(names, places, strict=True) if name in of)
         outside = tuple(name for name in names if name not in of and table.is_outside(name))
         fields = tuple(cell.field for cell, _ in cells)
         if not (fields or outside) or rules.group_field in fields:
             return None
-        what = fields, outside, self._columns.fields
+        what = fields, outside, self._mapped.fields
         shape, event_types = updated_shape(
             rules, table, *what, Extent.CHANGED, is_complete=True, is_group_changed=False
         )
@@ -170,11 +191,11 @@ def _layout(rules: Rules, table_name: str, columns: Columns) -> _Layout | None:
 
     Not usual: another table or a table's partition, a mapped column is missing, or only one is mapped.
     """
-    table, names = rules.table(table_name), names_of(columns)
+    table = rules.table(table_name)
     if table is None or table.table != table_name or len(table.columns) < 2:
         return None
     needed = {table.key, *(column.name for column in table.columns)}
-    return _Layout(rules, table, names) if needed <= set(names) else None
+    return _Layout(rules, table, columns) if needed <= set(names_of(columns)) else None
 
 
 class _RowTexts(Mapping[str, str]):
@@ -213,10 +234,21 @@ class _RowTexts(Mapping[str, str]):
         return self._image
 
 
+def _plain_at(places: Sequence[int]) -> Callable[[_Values], bool]:
+    """Answers whether the values at ``places``, which are text, are decimals as databases send them."""
+    if not places:
+        return lambda row: False
+    match = re.compile("\n".join([_AMOUNT] * len(places))).fullmatch
+    if len(places) == 1:
+        (only,) = places
+        return lambda row: match(row[only]) is not None  # type: ignore[call-overload]  # it is text
+    amounts = itemgetter(*places)
+    return lambda row: match("\n".join(amounts(row))) is not None
+
+
 def _text(cell: Cell, raw: object) -> str | None:
-    """The text of a raw value; None if it can't be read, or is of an unusual class."""
-    texts: Texts | None = cell.texts.get(raw.__class__)
+    """The text of a raw value; None if it can't be read."""
     try:
-        return None if texts is None else texts[raw]
-    except InvalidValue:
+        return cell.text(raw)
+    except (InvalidValue, KeyError):  # or it is of an unusual class
         return None
