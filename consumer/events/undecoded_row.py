@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from consumer.events.event import ChangeEvent, RowImage
 from consumer.events.record import SourceRecord
@@ -62,18 +63,4 @@ def undecoded(event: ChangeEvent, record: SourceRecord) -> ChangeEvent:
     after: Any = event.after
     if value is None or not (isinstance(before, Row) and isinstance(after, Row)):
         return event
-    before, after = UndecodedRow(value, "before"), UndecodedRow(value, "after")
-    return ChangeEvent(
-        event.table,
-        event.op,
-        event.key,
-        before,
-        after,
-        event.position,
-        event.transaction_id,
-        event.place,
-        event.schema,
-        event.between,
-        event.database,
-        event.written_ms,
-    )
+    return replace(event, before=UndecodedRow(value, "before"), after=UndecodedRow(value, "after"))

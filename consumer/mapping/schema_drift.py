@@ -44,15 +44,15 @@ def drifts_of(event: ChangeEvent, rules: Rules) -> tuple[Drift, ...]:
     """
     if event.after is None:
         return ()
-    found = _compared(rules, event.table, columns_of(event.after))
+    found = column_drifts(rules, event.table, columns_of(event.after))
     # All scales are assumed, or none.
     is_assumed = event.schema and next(iter(event.schema.values())).is_assumed
     return (*found, Drift(event.table, "", DriftKind.SCALE)) if is_assumed else found
 
 
 @lru_cache(maxsize=1024)
-def _compared(rules: Rules, table_name: str, columns: Columns) -> tuple[Drift, ...]:
-    """The drifts of a set of columns, compared once: a table's columns only change with an ALTER TABLE."""
+def column_drifts(rules: Rules, table_name: str, columns: Columns) -> tuple[Drift, ...]:
+    """The drifts of a row's columns, compared once: a table's columns only change with an ALTER TABLE."""
     table = rules.table(table_name)
     if table is None:
         return ()

@@ -178,8 +178,7 @@ def _decided(record: SourceRecord, rules: Rules, schemas: Schemas, tables: Topic
         if usual is None:
             decision = _decided_change(found, record, rules)
         else:
-            plan_of_row, event = usual
-            drifts = drifts_of(found, rules)  # while its rows are in memory
+            plan_of_row, event, drifts = usual
             reason, user = plan_of_row.shape.reason, plan_of_row.user
             return Decision(_PLANNED, reason, event, plan_of_row, None, user, table=found.table, drifts=drifts)
     except RecordError as error:

@@ -23,6 +23,7 @@ from consumer.events.value import timestamp
 from consumer.guard.version import Version
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules, UserTable
+from consumer.mapping.schema_drift import Drift, column_drifts
 from consumer.planning.diff import Cell, cells_of
 from consumer.planning.effect import Plan
 from consumer.planning.message import bodies
@@ -39,10 +40,13 @@ _Doubtful: TypeAlias = tuple[tuple[int, Mapping[object, str]], ...]
 """Columns, by place in the row, each with the texts of its values."""
 
 
-def usual_update(event: ChangeEvent, record: SourceRecord, rules: Rules) -> tuple[Plan, ChangeEvent] | None:
+def usual_update(
+    event: ChangeEvent, record: SourceRecord, rules: Rules
+) -> tuple[Plan, ChangeEvent, tuple[Drift, ...]] | None:
     """The plan for an update of a user's row; None if the change does not have the usual form.
 
-    ``event``: parsed from ``record``. It is also answered, without its rows in memory if possible.
+    ``event``: parsed from ``record``. It is also answered, without its rows in memory if possible; and what is
+    unexpected about its columns.
     """
     before, after = event.before, event.after
     if after is None or before is None or event.op is not _UPDATE or event.schema:
@@ -72,7 +76,8 @@ def usual_update(event: ChangeEvent, record: SourceRecord, rules: Rules) -> tupl
     messages = bodies(event, user, follows.event_types, changed)
     event = undecoded(event, record)
     values = _RowTexts(user, event, rules, changed)
-    return Plan(user, follows.shape, Version.of(event, rules.epoch), values, time, messages), event
+    plan = Plan(user, follows.shape, Version.of(event, rules.epoch), values, time, messages)
+    return plan, event, layout.drifts
 
 
 class _Follows(NamedTuple):
@@ -99,13 +104,17 @@ class _Check(NamedTuple):
 
 
 class _Layout:
-    """The columns of a user table's rows, in their order. ``image``: the fields of the whole config hash."""
+    """The columns of a user table's rows, in their order.
+
+    ``image``: the fields of the whole config hash. ``drifts``: what is unexpected about the columns.
+    """
 
     def __init__(self, rules: Rules, table: UserTable, columns: Columns) -> None:
         cells, names = cells_of(table), names_of(columns)
         at = {name: place for place, name in enumerate(names)}
         self._constants = tuple(table.constants.values())
         self.image = ("id", "user_type", *table.constants, *cells.fields)
+        self.drifts = column_drifts(rules, table.table, columns)
         self._rules = rules
         self._table = table
         self._names = names
