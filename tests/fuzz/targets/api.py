@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from random import Random
 from typing import Any
 from unittest.mock import patch
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from structlog.testing import capture_logs
 
@@ -23,78 +23,10 @@ from tests.fuzz.application import Answer, Application
 from tests.fuzz.damage import damaged_bytes
 from tests.fuzz.target import Broken, Plain, check_json
 from tests.fuzz.targets.headers import letters
+from tests.fuzz.targets.requests import API, FORM, GETS, POSTS, WORDS, chunks, damaged_path, only_ascii, some_headers
 from tests.unit.commands.console.desk import PASSWORD, TOKEN, VIEWER, FakeHealth, built
 from tests.unit.commands.console.seen import EVIL
 
-_API = b"/api/redis-health/"
-_GETS: tuple[tuple[bytes, dict[str, str]], ...] = (
-    (_API + b"status", {}),
-    (_API + b"user/7/consistency", {"userType": "live", "details": "true"}),
-    (_API + b"cluster-info", {}),
-    (b"/openapi.json", {}),
-    (b"/console", {}),
-    (b"/console/", {}),
-    (b"/console/login", {"next": "/console/user"}),
-    (b"/console/members", {"page": "2"}),
-    (b"/console/events", {}),
-    (b"/console/user", {"user": "live:7", "from": "1h", "to": "end"}),
-    (b"/console/user/timeline", {"user": "live:7", "from": "1h", "to": "end", "page": "1", "part": "true"}),
-    (b"/console/user/refresh", {"user": "live:7"}),
-    (b"/console/letters", {"reason": "undecodable", "table": "live_users", "from": "1h", "page": "1"}),
-    (b"/console/letters/one", {"place": "trading.trading.live_users[0]@1"}),
-    (b"/console/letters/confirm", {"place": "trading.trading.live_users[0]@1", "action": "discard"}),
-    (b"/console/check", {}),
-    (b"/console/mapping", {}),
-    (b"/console/static/console.css", {}),
-)
-_POSTS: tuple[tuple[bytes, dict[str, str]], ...] = (
-    (_API + b"user/7/force-refresh", {"userType": "live", "publish": "true"}),
-    (b"/console/login", {"token": "wrong", "next": "/console/letters?page=2"}),
-    (b"/console/logout", {}),
-    (b"/console/user/refresh", {"user": "live:7", "publish": "yes"}),
-    (b"/console/letters/act", {"place": "trading.trading.live_users[0]@1", "action": "discard", "silent": "yes"}),
-    (b"/console/mapping", {"mapping": 'extends = "reference"', "from": "1h", "to": "end"}),
-)
-_WORDS = (
-    *("", "0", "-1", "7", "9" * 18, "9" * 19, "9" * 5000, "१", "𝟙", "1e3", "live", "live:7", "live:0", "demo:9", "x:7"),
-    *(EVIL, "\x00", "\n", "../../etc/passwd", "%", "end", "beginning", "2024-01-01", "9999999h", "1h", "-1h", "t[0]@1"),
-    *("0001-01-01T00:00:00Z", "t[99999999999]@1", "//evil.invalid/", "/console/../x", "javascript:alert(1)", "\ud800"),
-    *(
-        "[",
-        "[" * 3000,
-        "a = " + "9" * 5000,
-        'extends = "reference"\nbalance_ttl_s = 0',
-        "é" * 41,
-        "true",
-        "2",
-        "live:१",
-    ),
-)
-_HEADERS: tuple[tuple[bytes, bytes], ...] = (
-    *(
-        (b"Accept", b"text/html"),
-        (b"Accept", b"*/*"),
-        (b"Accept", b"\xff"),
-        (b"X-Request-ID", b"id-7"),
-        (b"Host", b"["),
-    ),
-    *(
-        (b"X-Request-ID", b"<script>"),
-        (b"Origin", b"http://evil.invalid"),
-        (b"Origin", b"http://["),
-        (b"Origin", b"null"),
-    ),
-    *((b"Sec-Fetch-Site", b"cross-site"), (b"X-Forwarded-Proto", b"https"), (b"Content-Type", b"application/json")),
-    *((b"Content-Type", b"multipart/form-data; boundary=x"), (b"Content-Length", b"-1"), (b"Host", b"127.0.0.1:8080")),
-    *(
-        (b"Authorization", b"Basic abc"),
-        (b"Authorization", b"Bearer"),
-        (b"Authorization", b"Bearer \xff"),
-        (b"Range", b"x"),
-    ),
-    *((b"If-Modified-Since", b"\xfe"), (b"Range", b"bytes=5-1,7-9"), (b"Host", b"a" * 300), (b"If-None-Match", b'"')),
-)
-_FORM = (b"Content-Type", b"application/x-www-form-urlencoded")
 _WHO = ("nobody", "nobody", "bearer", "viewer-bearer", "operator", "operator", "viewer")
 _MODES = ("", "", "", "", "unavailable", "refused", "conflict", "unknown", "record")
 _ROLES = {"operator": Role.OPERATOR, "viewer": Role.VIEWER}
@@ -155,13 +87,13 @@ class Api:
     def make(self, chance: Random) -> Plain:
         """A request that one of the pages knows, with damage."""
         is_post = chance.random() < 0.4
-        path, fields = chance.choice(_POSTS if is_post else _GETS)
+        path, fields = chance.choice(POSTS if is_post else GETS)
         fields = dict(fields)
         for name in list(fields):
             if chance.random() < 0.4:
-                fields[name] = chance.choice(_WORDS)
+                fields[name] = chance.choice(WORDS)
         if chance.random() < 0.1:
-            fields[chance.choice(["page", "user", "x" * 500, "", EVIL, "part"])] = chance.choice(_WORDS)
+            fields[chance.choice(["page", "user", "x" * 500, "", EVIL, "part"])] = chance.choice(WORDS)
         who = chance.choice(_WHO)
         if is_post and chance.random() < 0.85:
             fields["csrf"] = chance.choice(["OF THE SESSION"] * 6 + ["", "x", "\u00e4"])
@@ -170,13 +102,13 @@ class Api:
             path = damaged_path(path, chance)
         if chance.random() < 0.15:
             encoded = damaged_bytes(encoded, chance)
-        in_query = not is_post or path.startswith(_API)
+        in_query = not is_post or path.startswith(API)
         return {
             "method": chance.choice(["POST" if is_post else "GET"] * 12 + ["HEAD", "PUT", "OPTIONS", "DELETE", "X"]),
             "path": path,
-            "query": _ascii(encoded) if in_query else b"",
-            "headers": [*([_FORM] if is_post and chance.random() < 0.95 else []), *_some_headers(chance)],
-            "chunks": [b""] if in_query else _chunks(encoded, chance),
+            "query": only_ascii(encoded) if in_query else b"",
+            "headers": [*([FORM] if is_post and chance.random() < 0.95 else []), *some_headers(chance)],
+            "chunks": [b""] if in_query else chunks(encoded, chance),
             "who": who,
             "mode": chance.choice(_MODES),
         }
@@ -216,7 +148,7 @@ class Api:
         is_good = answer.status in range(200, 300)
         if is_good and who == "nobody" and not path.startswith(_OPEN):
             raise Broken(f"a page without a login: {path!r}")
-        if is_good and who == "viewer-bearer" and path.startswith(_API):
+        if is_good and who == "viewer-bearer" and path.startswith(API):
             raise Broken(f"the API with a viewer's token: {path!r}")
         if self._health.refreshed and who not in ("operator", "bearer"):
             raise Broken(f"a refresh by one who may not: {who}")
@@ -254,32 +186,6 @@ def _check_envelope(answer: Answer) -> None:
     envelope = check_json(answer.body)
     if not isinstance(envelope, dict) or envelope.keys() != {"success", "message", "data"}:
         raise Broken(f"an answer without the envelope: {answer.body[:300]!r}")
-
-
-def damaged_path(path: bytes, chance: Random) -> bytes:
-    """Another path, of the characters that a server for HTTP lets through."""
-    if chance.random() < 0.4:
-        parts = path.split(b"/")
-        parts[chance.randrange(len(parts))] = quote(chance.choice(_WORDS), errors="replace").encode()[:2000]
-        path = b"/".join(parts)
-    else:
-        path = damaged_bytes(path, chance)
-    return b"/" + _ascii(path).replace(b"?", b"").replace(b"#", b"").removeprefix(b"/")
-
-
-def _ascii(data: bytes) -> bytes:
-    return bytes(each for each in data if 32 < each < 127)
-
-
-def _some_headers(chance: Random) -> list[tuple[bytes, bytes]]:
-    return [chance.choice(_HEADERS) for _ in range(chance.choice([0, 0, 1, 1, 2, 4]))]
-
-
-def _chunks(body: bytes, chance: Random) -> list[bytes]:
-    if chance.random() < 0.02:
-        return [b"mapping=" + b"x" * 300_000, b"x" * 300_000]
-    at = chance.randrange(len(body) + 1)
-    return chance.choice([[body], [body[:at], body[at:]], [body, b""], [b"", body]])
 
 
 def _away(*_: object, **__: object) -> object:

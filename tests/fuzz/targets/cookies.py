@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import hmac
-import json
 import tempfile
-import time
-from base64 import urlsafe_b64encode
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
 from urllib.parse import urlencode
 
-import jwt
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from structlog.testing import capture_logs
 
 from consumer.commands.api.access import Role
 from consumer.commands.api.console.session import Sessions
 from tests.fuzz.application import Answer, Application
-from tests.fuzz.damage import any_value, damaged_document
 from tests.fuzz.target import Broken, Plain
+from tests.fuzz.targets.tokens import SECRET, any_jwt, public_key, token_of
 from tests.unit.commands.console.desk import TOKEN, VIEWER, Built, built
 
-_SECRET = "a shared secret of at least 32 bytes"
 _IDLE_S, _LONGEST_S = 1800.0, 12 * 3600.0
 _FORM = (b"content-type", b"application/x-www-form-urlencoded")
-_CLAIMS = {"exp": 3600, "aud": "cdc", "role": "operator", "sub": "ann"}
 _PLAIN = "cdc-console={0}"
 # {0} is the id of a session.
 _COOKIES = (
@@ -86,9 +76,9 @@ class Cookies:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
         pem = Path(self._folder.name) / "public.pem"
-        pem.write_bytes(_public())
+        pem.write_bytes(public_key())
         claims = {"audience": "cdc", "role": "operator", "viewer_role": "viewer"}
-        self._parts: Built = built(None, jwt={"secret": _SECRET, "public_key": str(pem), **claims})
+        self._parts: Built = built(None, jwt={"secret": SECRET, "public_key": str(pem), **claims})
         self._app = Application(self._parts.app)
 
     def make(self, chance: Random) -> Plain:
@@ -108,7 +98,7 @@ class Cookies:
         if bug := next((each for each in lines if each.get("action") in ("api.failed", "console.failed")), None):
             raise Broken(f"a bug in the log {bug.get('error')} {bug.get('where')}: {bug}")
         ids = [each.id for each in known]
-        if found := next((each for each in [*ids, TOKEN, VIEWER, _SECRET] if each in repr(lines)), None):
+        if found := next((each for each in [*ids, TOKEN, VIEWER, SECRET] if each in repr(lines)), None):
             raise Broken(f"a log with a secret: {found}")
         return ", ".join(sorted(done))
 
@@ -148,7 +138,7 @@ class Cookies:
         return f"visit {answer.status}"
 
     def _log_in(self, token: Any, cookie: str, step: dict[str, Any], known: list[_Known]) -> str:
-        text, role = _token(token)
+        text, role = token_of(token)
         now = self._parts.clock.now
         answer = self._call("POST", b"/console/login", cookie, step, b"", urlencode({"token": text}).encode())
         given = [value for value in answer.cookies().values() if value]
@@ -208,114 +198,9 @@ def _step(chance: Random) -> dict[str, Any]:
         return {"do": "logout", "csrf_of": chance.choice([0, 0, 0, 1, 2]), **found}
     token: Any = chance.choice([TOKEN, VIEWER, f" {TOKEN} ", TOKEN[:-1], TOKEN + "x", "", "\x00", "é", VIEWER.upper()])
     if chance.random() < 0.7:
-        token = _signed(chance)
+        token = any_jwt(chance)
     cookie = {} if chance.random() < 0.6 else found
     return {"do": "login", "token": token, **cookie}
-
-
-def _signed(chance: Random) -> dict[str, Any]:
-    """What a JWT is made of; mostly one thing in it is wrong."""
-    alg, key = chance.choice([("HS256", "secret"), ("HS256", "secret"), ("RS256", "private")])
-    header: Any = {"alg": alg, "typ": "JWT"}
-    claims: Any = dict(_CLAIMS)
-    kind = chance.random()
-    if kind < 0.15:
-        header["alg"] = chance.choice(["none", "None", "", "HS512", "RS256", "HS256", "hs256", None, 7, ["HS256"], {}])
-    elif kind < 0.25:
-        key = chance.choice(["public", "wrong", "empty"])
-    elif kind < 0.5:
-        claims[chance.choice([*claims, "nbf", "iat", "iss", "jti"])] = _claim(chance)
-    elif kind < 0.6:
-        claims = damaged_document(claims, chance)
-    elif kind < 0.7:
-        header = damaged_document(header, chance)
-    elif kind < 0.75:
-        header["crit"] = chance.choice([["exp"], [], "x", None])
-    found = {"header": header, "claims": claims, "key": key}
-    if chance.random() < 0.15:
-        found["part"] = chance.randrange(3)
-        found["text"] = chance.choice(["", "=", "e30", "bnVsbA", "W10", "A" * 3000, "DEEP", "\xe9", "e30.e30"])
-    return found
-
-
-def _claim(chance: Random) -> Any:
-    words = [
-        "cdc",
-        ["cdc", "x"],
-        "operator",
-        "viewer",
-        ["viewer", "operator"],
-        ["viewer"],
-        {"operator": 1},
-        -10,
-        0,
-        3600,
-    ]
-    return chance.choice([*words, "3600", 1e308, float("inf"), float("nan"), 10**400, [[]], True, any_value(chance)])
-
-
-def _token(given: Any) -> tuple[str, Role | None]:
-    """The text of a token, and the role that a login with it may give; None: no login."""
-    if not isinstance(given, dict):
-        roles = {TOKEN: Role.OPERATOR, VIEWER: Role.VIEWER}
-        return str(given), roles.get(str(given).strip())
-    header, claims, key = given.get("header"), given.get("claims"), given.get("key")
-    if isinstance(claims, dict):
-        # Times are from now on, so that an input is the same tomorrow.
-        is_time = {
-            name: type(claims.get(name)) in (int, float) and abs(claims[name]) < 10**9 for name in ("exp", "nbf")
-        }
-        claims = claims | {name: time.time() + claims[name] for name, is_number in is_time.items() if is_number}
-    parts = [_part(header), _part(claims)]
-    parts.append(_signature(".".join(parts), header, str(key)))
-    if "part" in given:
-        parts[given["part"]] = _part("[" * 40_000) if given.get("text") == "DEEP" else given.get("text", "")
-    return ".".join(parts), _role(header, claims, key) if "part" not in given else None
-
-
-def _role(header: Any, claims: Any, key: Any) -> Role | None:
-    if not isinstance(header, dict) or (header.get("alg"), key) not in (("HS256", "secret"), ("RS256", "private")):
-        return None
-    if not isinstance(claims, dict) or "exp" not in claims:
-        return None
-    try:
-        is_over = float(claims["exp"]) <= time.time()
-    except (TypeError, ValueError, OverflowError):
-        return None
-    audience, roles = claims.get("aud"), claims.get("role")
-    if is_over or not (audience == "cdc" or (isinstance(audience, list) and "cdc" in audience)):
-        return None
-    roles = roles if isinstance(roles, list) else [roles]
-    return Role.OPERATOR if "operator" in roles else Role.VIEWER if "viewer" in roles else None
-
-
-def _part(value: Any) -> str:
-    text = value if isinstance(value, str) and value.startswith("[[") else json.dumps(value)
-    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _signature(text: str, header: Any, key: str) -> str:
-    alg = header.get("alg") if isinstance(header, dict) else None
-    found = jwt.get_algorithm_by_name("RS256" if key == "private" else "HS256")
-    keys = {"public": _public(), "wrong": b"another secret of 32 bytes and more"}
-    if key == "empty" or alg in ("none", "None", ""):
-        return ""
-    used = keys.get(key, _SECRET.encode())
-    if key == "public":  # the algorithm itself refuses a PEM as a secret
-        return urlsafe_b64encode(hmac.digest(used, text.encode(), "sha256")).decode().rstrip("=")
-    prepared: Any = _private_key() if key == "private" else used
-    return urlsafe_b64encode(found.sign(text.encode(), prepared)).decode().rstrip("=")
-
-
-@cache
-def _private_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-@cache
-def _public() -> bytes:
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    return _private_key().public_key().public_bytes(serialization.Encoding.PEM, form)
 
 
 def _written(template: str, of: int, known: list[_Known]) -> str:
