@@ -5,11 +5,12 @@ Buildah and Podman need no daemon. Their images lie in a temporary folder, which
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from tests.support.stack.login import PROJECT
 from tests.support.stack.native import Place
 
 TAG = "cdc-consumer:tested"
+EPOCH = "1577836800"
+"""The time that Buildah gives to all files, as the Dockerfile does to the rest: any will do, if it is the same."""
 PACKAGES = ("buildah", "podman", "runc", "debootstrap", "debian-archive-keyring")
 # As docker-compose.yml has them.
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true")
@@ -52,16 +55,22 @@ class Container:
 @dataclass(frozen=True)
 class Engine:
     """The built image. ``words`` begin each command, ``options`` are those of each container, ``base`` says what the
-    image was built on.
+    image was built on. ``build``: builds it once more, with all files of one time, under another name.
     """
 
     words: Sequence[str]
     options: Sequence[str]
     base: str
+    build: Callable[[str], None] | None = None
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """One command of the image, to its end."""
         return _run([*self.words, "run", "--rm", *self._options(environment or {}), TAG, *arguments])
+
+    def layers(self, tag: str = TAG) -> list[str]:
+        """The digests of an image's layers."""
+        (found,) = json.loads(_run([*self.words, "image", "inspect", tag]).stdout)
+        return list(found["RootFS"]["Layers"])
 
     @contextmanager
     def container(self, *arguments: str, environment: Mapping[str, str]) -> Iterator[Container]:
@@ -104,12 +113,16 @@ def built(place: Place) -> Iterator[Engine]:
         storage = _storage(folder)
         podman = ["podman", *storage, "--runtime", "runc"]
         on = _base(place, podman)
-        with place.announcer.step(f"building the image with Buildah, on {on}"):
-            # Without a user namespace and without a network of its own, so that it works inside a container too.
-            options = ["--isolation", "chroot", "--network", "host", "--pull-never", "--tag", TAG]
-            command = ["buildah", *storage, "bud", *options, *machine_pip.options(folder), str(PROJECT)]
-            place.children.run(command, place.log("image"))
-        yield Engine(podman, PODMAN, on)
+        # Without a user namespace and without a network of its own, so that it works inside a container too.
+        options = ["--isolation", "chroot", "--network", "host", "--pull-never", "--no-cache", "--timestamp", EPOCH]
+        command = ["buildah", *storage, "bud", *options, *machine_pip.options(folder)]
+
+        def build(tag: str) -> None:
+            with place.announcer.step(f"building the image with Buildah, on {on}"):
+                place.children.run([*command, "--tag", tag, str(PROJECT)], place.log("image"))
+
+        build(TAG)
+        yield Engine(podman, PODMAN, on, build)
 
 
 def base() -> str:
