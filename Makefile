@@ -24,7 +24,7 @@ CHANGES ?= 10000000
 REPORT ?= soak.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check end-to-end unit fuzz model faults soak bursts mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas image dist audit-dependencies release format clean
+.PHONY: help demo live test check end-to-end unit fuzz model faults soak bursts mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas image compose-test dist audit-dependencies release format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -69,8 +69,11 @@ audit-dependencies: $(READY) ## known vulnerabilities of the runtime dependencie
 release: $(READY) ## every step of a release but publishing: clean tree, tests, dist, vulnerabilities, notes
 	@$(BIN)/python -m release
 
-image: $(READY) ## build the image of the Dockerfile and run it, with Docker, or as root with Buildah and Podman
-	$(BIN)/pytest --capture=no --databases mysql tests/deploy/test_container.py $(ARGS)
+image: $(READY) ## build the image of the Dockerfile, run it, and build it again, with Docker, or as root with Buildah and Podman
+	$(BIN)/pytest --capture=no --databases mysql --twice tests/deploy/test_container.py tests/deploy/test_image_twice.py $(ARGS)
+
+compose-test: $(READY) ## bring docker-compose.yml up on a Docker engine, kill and restart each container, take it down (as root on Debian without an engine)
+	$(BIN)/pytest --capture=no --verbose --compose --durations=0 --durations-min=10 tests/deploy/test_compose.py $(ARGS)
 
 fuzz: $(READY) ## damaged records, keys, headers, schemas, files, requests and cookies for SECONDS=60: no exception but this program's own, no value in an error (SEED=…, ARGS="--only avro,cookies --each --report fuzz.jsonl")
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -22,6 +22,8 @@ pytest_plugins = ["tests.support.stack.fixtures", "tests.support.redis_server"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bursts", type=int, default=50, help="of SIGTERM, in tests/chaos/signals")
+    parser.addoption("--compose", action="store_true", help="also tests/deploy/test_compose.py, which needs an engine")
+    parser.addoption("--twice", action="store_true", help="also tests/deploy/test_image_twice.py, which builds again")
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,14 @@ from tests.e2e.conftest import feed as feed  # noqa: PLC0414  # the same name on
 from tests.support.image.engine import Engine, built
 from tests.support.stack import Stack
 from tests.support.stack.fixtures import started
+
+# Files that are run where somebody asks for them: `make compose-test`, `make image`.
+ASKED_FOR = {"test_compose.py": "--compose", "test_image_twice.py": "--twice"}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    option = ASKED_FOR.get(collection_path.name) if collection_path.parent == Path(__file__).parent else None
+    return True if option and not config.getoption(option) else None
 
 
 @pytest.fixture(scope="session")

@@ -135,6 +135,9 @@ def test_the_consumer_follows_what_the_connector_writes(
     assert settings.kafka.topic_prefix == _environment(services["connector"])["CDC_TOPIC_PREFIX"]
     assert settings.kafka.bootstrap_servers == "kafka:9092"
     assert settings.redis.url.get_secret_value() == "redis://redis:6379/0"
+    # The Redis there comes back empty from each restart, and a rebuild that outgrows its memory needs a folder.
+    assert settings.redis.when_emptied == "rebuild"
+    assert services["consumer"]["tmpfs"] == ["/tmp"]
     assert f"127.0.0.1:9108:{settings.metrics.port}" in services["consumer"]["ports"]
     assert settings.database.url is not None
     url = make_url(settings.database.url.get_secret_value())

@@ -45,8 +45,8 @@ FOR_REAL = {
     'redis-cli GET "user_balance:live:123"',
     "redis-cli SUBSCRIBE user_updates balance_updates admin_user_updates group_updates",
 }
-# Not run here, for want of an engine. test_compose.py checks the file; here, that the services and accounts exist, and
-# test_readme_for_real.py that a real MySQL takes the INSERT.
+# Run by tests/deploy/test_compose.py where there is an engine (`make compose-test`). test_compose.py beside this file
+# checks the file; here, that the services and accounts exist, and test_readme_for_real.py that MySQL takes the INSERT.
 INSERT = (
     "INSERT INTO live_users (id, name, email, password, wallet_balance) "
     "VALUES (123, 'Ada', 'ada@example.com', 'hash', 10000.50)"

@@ -12,17 +12,20 @@ CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def options(folder: Path) -> list[str]:
-    """Options of ``buildah bud`` that mount a pip.conf, written into ``folder``, and the certificates. The image keeps
-    neither of them.
-    """
+    """Options of ``buildah bud`` that mount what :func:`files` names. The image keeps none of it."""
+    return [word for inside, path in files(folder).items() for word in ("--volume", f"{path}:{inside}:ro")]
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """What pip reads in a container, and the file here: a pip.conf, written into ``folder``, and the certificates."""
     settings = _settings()
-    mounts = []
+    found = {}
     if "cert" in settings:
-        mounts += ["--volume", f"{settings['cert']}:{CERTIFICATES}:ro"]
+        found[CERTIFICATES] = Path(settings["cert"])
         settings["cert"] = CERTIFICATES
     file = folder / "pip.conf"
     file.write_text("".join(["[global]\n", *(f"{name} = {value}\n" for name, value in settings.items())]))
-    return [*mounts, "--volume", f"{file}:/etc/pip.conf:ro"]
+    return found | {"/etc/pip.conf": file}
 
 
 def _settings() -> dict[str, str]:

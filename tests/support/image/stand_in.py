@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
+from tests.support.image import debian
 from tests.support.stack.native import Place
 
 SUITE = "bookworm"
@@ -18,16 +18,8 @@ def archive(place: Place) -> Path:
     Raises:
         StartFailed: debootstrap failed; shows the end of its log.
     """
+    return debian.archive(place, f"python-stand-in-{SUITE}", SUITE, PACKAGES, _finish)
 
-    def fill(into: Path) -> None:
-        root, log = into / "root", place.log("debootstrap")
-        # In a mount namespace of its own, so that a broken run leaves no /proc behind.
-        command = ["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
-        place.children.run([*command, SUITE, str(root)], log)
-        for unneeded in ("var/cache/apt/archives", "var/lib/apt/lists"):
-            shutil.rmtree(root / unneeded)
-        (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
-        place.children.run(["tar", "--directory", str(root), "--create", "--file", str(into / "root.tar"), "."], log)
-        shutil.rmtree(root)
 
-    return place.installation(f"python-stand-in-{SUITE}", fill) / "root.tar"
+def _finish(root: Path) -> None:
+    (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")

@@ -1,8 +1,7 @@
 """The same servers as containers, where a Docker engine answers.
 
 It takes the simple way, host networking on Linux, so that every server listens on the loopback address and port
-that the native stack would use, with the same settings. It was run on Docker Engine 20.10 and 28.5, on images that
-were made by the images' public recipes (no registry was reached): docs/decisions/0007-stack-without-docker.md.
+that the native stack would use, with the same settings. docs/containers.md says where it was run, and on which images.
 """
 
 from __future__ import annotations

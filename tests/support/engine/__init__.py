@@ -1,0 +1,1 @@
+"""A Docker engine with Compose for ``make compose-test``: the one that answers, or one of the run's own."""
