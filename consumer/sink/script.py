@@ -156,8 +156,9 @@ class Script:
             replies = _read(connection._parser, count)  # noqa: SLF001
             if _are_numbers(replies):
                 return replies
-            if lost := [each for each in replies if isinstance(each, redis.ConnectionError)]:  # the server is loading
-                raise lost[0]
+            for reply in replies:
+                if isinstance(reply, redis.ConnectionError):  # LOADING, NOAUTH: the server carries out nothing here
+                    raise reply
             if any(map(_is_of_replica, replies)):
                 # With sentinels, a new connection goes to the new master.
                 raise redis.ConnectionError("the server is a replica now")
@@ -252,13 +253,22 @@ def _pack(command: Command) -> str:
 
 
 def _read(parser: Any, count: int) -> list[Any]:
-    """So many replies. The client's own method for one reply would take most of the time of a reply (decision 29)."""
-    parsed = parser._reader.gets  # noqa: SLF001
-    replies = [*islice(iter(parsed, NOT_ENOUGH_DATA), count)]
-    while len(replies) < count:
+    """``count`` replies, error replies among them.
+
+    The client's own method for one reply would take most of the time of a reply (decision 29).
+
+    Raises:
+        redis.RedisError: the connection ends or was closed before, or what arrives is not Redis' protocol.
+    """
+    reader = parser._reader  # noqa: SLF001
+    if reader is None:  # closed since the calls were sent, because a cluster's node became a replica
+        raise redis.ConnectionError("the connection was closed before its replies were read")
+    replies: list[Any] = []
+    while True:
+        replies += islice(iter(reader.gets, NOT_ENOUGH_DATA), count - len(replies))
+        if len(replies) == count:
+            return replies
         parser.read_from_socket()
-        replies += islice(iter(parsed, NOT_ENOUGH_DATA), count - len(replies))
-    return replies
 
 
 def _are_numbers(replies: Sequence[Any]) -> bool:
