@@ -49,7 +49,7 @@ Canonicalizer: TypeAlias = Callable[[object, int, ColumnSchema], str]
 NO_SCHEMA = ColumnSchema()
 """For a column of a record without schema."""
 _USUAL_MONEY = re.compile(r"((?:-?[1-9][0-9]*|0)\.[0-9]{2}(?:[0-9]*[1-9])?)0*")
-"""The group is the canonical text."""
+"""Two decimals at least, and no sign before a zero. The group is the canonical text."""
 _PLAIN_MONEY = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
 _PADDED_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)")

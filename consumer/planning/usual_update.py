@@ -34,6 +34,7 @@ _UPDATE = Operation.UPDATE  # looked up once (decision 29)
 _MOST_KNOWN = 2048
 _MOST_ID = 2**63 - 1
 _AMOUNT = r"-?(?:0|[1-9][0-9]{0,37})\.[0-9]{1,38}"
+"""A decimal as databases send it: at most 78 characters, so never longer than money may be (``LONGEST``)."""
 _Values: TypeAlias = tuple[object, ...]
 _Places: TypeAlias = tuple[int, ...]
 _Doubtful: TypeAlias = tuple[tuple[int, Mapping[object, str]], ...]
@@ -66,8 +67,8 @@ def usual_update(
     for place, cell in follows.cells:
         raw, raw_before = new[place], old[place]
         text = cell.text(raw)
-        if raw is not None and raw_before is not None and _text(cell, raw_before) == text:
-            return None  # two ways to write one value
+        if raw is not None and raw_before is not None and _text(cell, raw_before) in (text, None):
+            return None  # two ways to write one value, or an old value that may be readable all the same
         changed[cell.field] = text
     try:
         time = timestamp(event.position.ts_ms)

@@ -109,6 +109,10 @@ MONEY = [name for name, _ in (RULES.table("live_users") or RULES.tables[0]).mone
         [*(("both", name, "AA==") for name in MONEY), ("after", "margin", "Bf2CIA==")],
         [*(("both", name, "1234") for name in MONEY), ("before", "margin", "Bf2CIA=="), ("after", "margin", None)],
         [("both", "wallet_balance", "1.00"), ("after", "bank_branch_name", "x")],
+        [
+            *(("before", "margin", {"scale": 2, "value": "AMg="}), ("after", "margin", "2.00")),
+            ("after", "wallet_balance", "3.00"),
+        ],
     ],
 )
 def test_records_that_chance_makes_seldom(
