@@ -92,12 +92,8 @@ class SavedFile:
             try:
                 self.decided_by = msgspec.json.decode(self._first[1], type=_Head).decided_by
                 self._first = None
-            except (
-                msgspec.DecodeError,
-                UnicodeDecodeError,
-                RecursionError,
-            ):  # a decision, or no file of this kind: that is found out later
-                pass
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                pass  # a decision, or no file of this kind: that is found out later
 
     def of(self, places: Iterable[str]) -> Iterator[tuple[bytes, SavedDecision]]:
         """The next decisions, each with its line; ``places``: of the records that they are about.
