@@ -12,7 +12,7 @@ from tests.chaos.fault import Fault
 from tests.chaos.scene import Scene
 from tests.support.redis_view import eventually
 from tests.support.stack.redis import Redis
-from tests.support.stack.redis_cluster import RedisCluster, node_id
+from tests.support.stack.redis_cluster import RedisCluster, node_id, nodes_of
 from tests.support.stack.redis_replicas import is_caught_up, is_master
 from tests.support.stack.redis_sentinel import RedisSentinel
 
@@ -47,10 +47,11 @@ class FailOverRedis(Fault):
             scene.repeatable |= {each.event_id for each in lost}
             # Lost on one shard, and known as done on another: it stays so if the consumer is killed too.
             scene.spoiled |= {each.told.user for each in lost}
-            scene.watch.forget()
         else:
             eventually(lambda: is_caught_up(pair), _CAUGHT_UP_S, "the replica does not follow")
         self._master.kill()
+        if is_lossy:
+            scene.watch.forget()  # not before: it would look at the old master again
         service.promote(pair)
         scene.gates.join(self._master)
         scene.ear.listen()
@@ -107,10 +108,8 @@ def _service(scene: Scene) -> RedisSentinel | RedisCluster:
 
 
 def _has_slot(node: Redis, number: int) -> bool:
-    with node.connect() as client:
-        mine = client.execute_command("CLUSTER MYID")
-        told = client.execute_command("CLUSTER NODES")
-    (of_node,) = (each for each in told.values() if each["node_id"] == mine)
+    mine = node_id(node)
+    (of_node,) = (each for each in nodes_of(node).values() if each["node_id"] == mine)
     return any(int(each[0]) <= number <= int(each[-1]) for each in of_node["slots"])
 
 
