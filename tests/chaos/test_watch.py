@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import redis
 
-from tests.chaos.watch import Watermarks
+from tests.chaos.watch import Watch, Watermarks
+from tests.support.redis_view import eventually
 
 
 def said(*balances: str | None) -> list[str]:
@@ -41,3 +43,13 @@ def test_what_is_forgotten_says_nothing() -> None:
     assert marks.problem("live:1", "1001.25") is not None
     marks.forget(["live:1"])
     assert marks.problem("live:1", "1000.25") is None
+
+
+def test_a_watch_that_can_not_go_on_says_so() -> None:
+    def connect() -> redis.Redis:
+        raise ValueError("no balance")
+
+    watch = Watch(connect, lambda: 0, lambda: ["live:1"], list)
+    eventually(lambda: watch.problems)
+    watch.close()
+    assert watch.problems == ["the watch ended: ValueError('no balance')"]

@@ -87,6 +87,9 @@ class Watch:
                 self._look(client)
             except (redis.RedisError, OSError):
                 client = None  # of a cluster or of sentinels another server may answer for it
+            except Exception as error:  # else nobody would notice that the thread is gone
+                self.problems.append(f"the watch ended: {error!r}")
+                return
             due = self._count() + self._every
 
     def _look(self, client: redis.Redis) -> None:
