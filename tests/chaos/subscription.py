@@ -5,7 +5,6 @@ The client's own takes some 40 µs a message, on a machine where the servers and
 
 from __future__ import annotations
 
-import secrets
 import socket
 import threading
 from contextlib import suppress
@@ -13,14 +12,11 @@ from typing import Any
 
 import hiredis
 import msgspec
-import redis
 
 from tests.schemas.validation import Invalid, validate
-from tests.support.redis_view import Client, eventually
+from tests.support.redis_view import MARK, OF_SENTINELS, Client, eventually, publish_marks
 from tests.support.stack.stack import AnyRedis
 
-_MARK = b"subscription.mark"
-_OF_SENTINELS = b"__sentinel__:"
 _CHUNK = 2**18
 _CONNECT_S = 5.0
 
@@ -33,7 +29,7 @@ class Subscription:
         self._check_every = check_every
         self._heard: list[tuple[str, dict[str, Any]]] = []
         self._count = 0
-        self._marks: set[bytes] = set()
+        self._marks: set[str] = set()
         self._failure: Exception | None = None
         self._client: Client = server.connect()
         self._socket = socket.create_connection(server.listening_address(), timeout=_CONNECT_S)
@@ -47,14 +43,7 @@ class Subscription:
 
     def caught_up(self) -> None:
         """Return when everything that was published before this call has arrived."""
-        # Each master of a cluster passes messages on by a link of its own.
-        masters = self._client.get_primaries() if isinstance(self._client, redis.RedisCluster) else [None]
-        marks = set()
-        for master in masters:
-            mark = secrets.token_hex(8)
-            marks.add(mark.encode())
-            whither = {} if master is None else {"target_nodes": master}
-            self._client.execute_command("PUBLISH", _MARK, mark, **whither)  # type: ignore[no-untyped-call]
+        marks = publish_marks(self._client)
         eventually(lambda: self._failure or marks <= self._marks, 60, "the subscriber does not hear")
         self._raise()
 
@@ -81,24 +70,24 @@ class Subscription:
                 reader.feed(data)
                 while (reply := reader.gets()) is not False:
                     if reply[0] == b"pmessage":
-                        self._hear(reply[2], reply[3])
+                        self._hear(reply[2].decode(), reply[3])
             raise ConnectionError("Redis closed the subscriber's connection")
         except Exception as error:  # it is raised where the messages are taken
             if not self._is_closed:
                 self._failure = error
 
-    def _hear(self, channel: bytes, data: bytes) -> None:
-        if channel == _MARK:
-            self._marks.add(data)
-        elif not channel.startswith(_OF_SENTINELS):
+    def _hear(self, channel: str, data: bytes) -> None:
+        if channel == MARK:
+            self._marks.add(data.decode())
+        elif not channel.startswith(OF_SENTINELS):
             message = msgspec.json.decode(data)
             self._count += 1
             if self._count % self._check_every == 0:
                 try:
-                    validate(channel.decode(), message)
+                    validate(channel, message)
                 except Invalid as problem:
                     raise AssertionError(f"{problem} in {message}") from None
-            self._heard.append((channel.decode(), message))
+            self._heard.append((channel, message))
 
     def _raise(self) -> None:
         if self._failure is not None:

@@ -16,7 +16,7 @@ from consumer.sink.rights import AUDIT, MEMBERS
 from tests.schemas.validation import Invalid, validate
 
 Client: TypeAlias = redis.Redis | redis.RedisCluster
-FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGER = 0.005, 0.05, 1.1
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONGER = 0.005, 0.05, 1.1
 
 
 def dump(client: Client, pattern: str = "*") -> dict[str, bytes]:
@@ -35,15 +35,32 @@ def offset_keys(client: Client, group: str) -> list[str]:
 def eventually(holds: Callable[[], object], seconds: float = 15.0, what: str = "") -> None:
     """Wait until ``holds`` answers something true. It is asked less and less often: to ask works, also for Redis."""
     deadline = time.monotonic() + seconds
-    pause = FIRST_PAUSE_S
+    pause = _FIRST_PAUSE_S
     while not holds():
         assert time.monotonic() < deadline, what or "it did not happen in time"
         time.sleep(pause)
-        pause = min(LONGEST_PAUSE_S, pause * LONGER)
+        pause = min(_LONGEST_PAUSE_S, pause * _LONGER)
 
 
-_MARK = "listener.mark"
-_OF_SENTINELS = "__sentinel__:"
+MARK = "listener.mark"
+"""The channel of :func:`publish_marks`."""
+OF_SENTINELS = "__sentinel__:"
+"""How channels begin on which sentinels talk to each other."""
+
+
+def publish_marks(client: Client) -> set[str]:
+    """Publish a new text on :data:`MARK`, and answer it. Who heard it has heard everything that was published before.
+
+    In a cluster there is a text for each master, because each passes messages on by a link of its own.
+    """
+    masters = client.get_primaries() if isinstance(client, redis.RedisCluster) else [None]
+    marks = set()
+    for master in masters:
+        mark = secrets.token_hex(8)
+        marks.add(mark)
+        whither = {} if master is None else {"target_nodes": master}
+        client.execute_command("PUBLISH", MARK, mark, **whither)  # type: ignore[no-untyped-call]
+    return marks
 
 
 class Listener:
@@ -70,9 +87,9 @@ class Listener:
             except redis.ConnectionError:  # a server that a test stopped: subscribed again as soon as it is back
                 time.sleep(0.05)
                 continue
-            if message and message["channel"] == _MARK:
+            if message and message["channel"] == MARK:
                 self._marks.add(message["data"])
-            elif message and not message["channel"].startswith(_OF_SENTINELS):
+            elif message and not message["channel"].startswith(OF_SENTINELS):
                 body = json.loads(message["data"])
                 self._heard.append((message["channel"], body))
                 try:
@@ -93,14 +110,7 @@ class Listener:
 
     def caught_up(self) -> None:
         """Return when everything that was published before this call has arrived."""
-        # Each master of a cluster passes messages on by a link of its own.
-        masters = self._client.get_primaries() if isinstance(self._client, redis.RedisCluster) else [None]
-        marks = set()
-        for master in masters:
-            mark = secrets.token_hex(8)
-            marks.add(mark)
-            whither = {} if master is None else {"target_nodes": master}
-            self._client.execute_command("PUBLISH", _MARK, mark, **whither)  # type: ignore[no-untyped-call]
+        marks = publish_marks(self._client)
         eventually(lambda: marks <= self._marks, 60, "the listener does not hear")
 
     def take(self) -> list[tuple[str, dict[str, Any]]]:
