@@ -195,5 +195,6 @@ def _away(*_: object, **__: object) -> object:
 def _trial(settings: object, running: object, wish: Wish) -> Trial:
     """What a trial does before it asks Kafka."""
     file.parse(wish.text)
-    bound_of(wish.begin, "from"), bound_of(wish.end, "to")
+    bound_of(wish.begin, "from")
+    bound_of(wish.end, "to")
     raise ServerUnavailable("Kafka", "no broker answers", cause="refused")
