@@ -20,8 +20,9 @@
     │   └── Unsupported          understood, but this program can't apply it (truncate)
     └── Halt                 the program must stop; nothing after the cause was committed
 
-No error contains a row value. Names from outside may be in it (of a key in a file, of a table): an error is one line of
-limited length whatever they are. ``place`` says where the record is, ``field`` which field is wrong, ``problem`` why.
+No error contains a row value. The errors of settings and of records may contain names from outside (of a key in a file,
+of a table); they are one line of limited length, whatever the names are. ``place`` says where the record is, ``field``
+which field is wrong, ``problem`` why.
 """
 
 from __future__ import annotations
