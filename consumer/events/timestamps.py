@@ -39,7 +39,7 @@ _NO_UNIT = (
 
 
 _NO_TIME = "????-??-??T??:??:??.???Z"
-"""As long as a time, so that columns stay columns."""
+"""As long as a time, so that what stands below each other on the screen stays so."""
 
 
 @lru_cache(maxsize=4096)

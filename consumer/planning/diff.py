@@ -63,7 +63,8 @@ class Cell(NamedTuple):
 
     ``at``: its place in the table. ``default``: used for a column that is not in the row. ``null``: what Redis holds
     for NULL. ``texts``: for records without schema, by class of the raw value. ``is_money``: its values seldom occur
-    again. ``accepted``: classes of which every value can be read, if whole numbers have 64 bits at most.
+    again, so they are not kept in ``texts`` if that is not needed. ``accepted``: classes of which every value can be
+    read, if whole numbers have 64 bits at most.
     """
 
     at: int

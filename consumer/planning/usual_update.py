@@ -46,8 +46,8 @@ def usual_update(
 ) -> tuple[Plan, ChangeEvent, tuple[Drift, ...]] | None:
     """The plan for an update of a user's row; None if the change does not have the usual form.
 
-    ``event``: parsed from ``record``. It is also answered, without its rows in memory if possible; and what is
-    unexpected about its columns.
+    With the plan come ``event``, without its rows in memory if possible, and what is unexpected about its columns.
+    ``event``: parsed from ``record``.
     """
     before, after = event.before, event.after
     if after is None or before is None or event.op is not _UPDATE or event.schema:
@@ -121,7 +121,7 @@ class _Layout:
         self._names = names
         self._mapped = cells
         self._cells = tuple((at[each.name], each) for each in cells.all)
-        self._are_ints_short = not isinstance(columns, tuple)
+        self._are_ints_short = not isinstance(columns, tuple)  # whole numbers of a Row have 64 bits at most
         self._by_classes: dict[tuple[type, ...], _Check] = {}
         self._key = at[table.key]
         self._amounts = tuple(at[name] for name, _ in table.money())
