@@ -32,11 +32,11 @@ class Gates:
 
     def part(self, node: Redis) -> None:
         """Cut a node off from its replica, which goes on without what the node does from now on."""
-        self._gates[self.nodes.index(node)].shut(to_servers=True)
+        self._gates[self.nodes.index(node)].shut(for_servers=True)
 
     def join(self, node: Redis) -> None:
         """End :meth:`part`."""
-        self._gates[self.nodes.index(node)].open(to_servers=True)
+        self._gates[self.nodes.index(node)].open(for_servers=True)
 
     def cut_replies(self, count: int) -> None:
         """At each gate so many of the next replies end in the middle."""

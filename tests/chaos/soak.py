@@ -35,7 +35,8 @@ _CHECK_EVERY = 100
 _SIZE = 10
 # A killed Connect sends again what it has sent since then: changes of 20 s are tens of thousands.
 _FLUSH_INTERVAL_MS = 20_000
-# Servers of tests live for minutes, so they are compiled in haste. Those of a long run are compiled well.
+# The servers of tests live for minutes, and Java compiles little for them (TieredStopAtLevel=1). In a long run Java
+# compiles everything that is used often, which pays there.
 _JAVA_OPTIONS = "-XX:TieredStopAtLevel=4"
 # Most changes come from statements that change every user; those of money keep the balance strings, which live an hour.
 _WEIGHTS = {**WEIGHTS, "burst": 60, "burst of money": 20}

@@ -104,7 +104,7 @@ def docker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         try:
             with capture.global_and_fixture_disabled():
                 docker = held.enter_context(engine(where))
-                where.announcer.say(f"Docker: {docker.says}, {docker.versions()}")
+                where.announcer.say(f"Docker: {docker.description}, {docker.versions()}")
                 made = held.enter_context(images.provided(docker, where))
                 if made:
                     where.announcer.say(f"NOT the published images, but stand-ins: {', '.join(made)}")

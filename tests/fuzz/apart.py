@@ -1,6 +1,6 @@
 """A run in a process of its own: an input may hang in a library's C code, or end the process.
 
-Such an input is a finding, and the run goes on behind it in another process.
+Such an input is a finding, and the run goes on with the next input in another process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MOST_LOST = 5
 
 
 class _Watched:
-    """A target that says with each attempt that it goes on. ``number``: of the input; ``beats``: of attempts."""
+    """A target whose progress another process sees. ``number``: of the present input; ``beats``: grows at each step."""
 
     def __init__(self, target: Target, number: Any, beats: Any) -> None:
         self._target = target

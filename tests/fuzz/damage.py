@@ -61,7 +61,7 @@ def _damage_spot(inside: Any, name: Any, spots: list[Spot], chance: Random, valu
         del inside[name]
     elif kind < 0.35:
         other, at = chance.choice(spots)
-        # No plain value is moved: what is a row's value would be a table's name there, which an error may have.
+        # Only a dict or a list is moved. A row's value as a table's name would be in an error, as names are.
         inside[name] = deepcopy(other[at]) if _is_at(other, at) and isinstance(other[at], dict | list) else None
     elif kind < 0.45 and isinstance(inside, dict):
         inside[_other_name(str(name), chance)] = inside.pop(name)

@@ -23,7 +23,7 @@ class Docker:
     ``programs``: a folder that comes first in PATH, with the ``docker`` to use.
     """
 
-    says: str
+    description: str
     """Which engine it is, for a person."""
     environment: Mapping[str, str] = field(default_factory=dict)
     programs: Path | None = None

@@ -53,7 +53,7 @@ def wanted() -> dict[str, str]:
 
 @contextmanager
 def provided(docker: Docker, place: Place) -> Iterator[list[str]]:
-    """See to every image; the names of the stand-ins that were made.
+    """Have every image in the engine; answers the names of the stand-ins that were made.
 
     At the end these are removed: a real image of the name must be pulled the next time that somebody asks for it.
 

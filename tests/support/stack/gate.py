@@ -9,7 +9,7 @@ sees connections that break at any byte, refused connections, and answers that n
 nobody could see: Redis dying between keeping a message's change and handing the message out.
 
 The servers of one service reach each other through the gates too, because they know the addresses that consumers are
-given. They come from another address (``bind-source-addr``), and a gate is shut to them by itself.
+given. They come from another address (``bind-source-addr``), so a gate can be shut for them alone.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Gate:
         """``host`` and ``port`` are the server's; the gate listens at a free port of the same host."""
         self.host = host
         self._behind = (host, port)
+        # By whether the client is a server, from SERVERS_HOST.
         self._is_open = {False: True, True: True}
         self._replies_to_cut = 0
         self._pairs: dict[tuple[socket.socket, socket.socket], bool] = {}
@@ -42,23 +43,23 @@ class Gate:
         self.address = f"{host}:{self.port}"
         threading.Thread(target=self._accept, name="gate", daemon=True).start()
 
-    def shut(self, *, to_servers: bool = False) -> set[str]:
+    def shut(self, *, for_servers: bool = False) -> set[str]:
         """Break all connections and refuse new ones; from then on not one byte more is sent to the server.
 
-        ``to_servers``: those from :data:`SERVERS_HOST`, else those from elsewhere. What had been sent may still wait
+        ``for_servers``: those from :data:`SERVERS_HOST`, else those from elsewhere. What had been sent may still wait
         there to be read: the answer are the addresses of the broken connections, as the server knows them.
         """
         with self._lock:
-            self._is_open[to_servers] = False
-            pairs = [pair for pair, is_server in self._pairs.items() if is_server == to_servers]
+            self._is_open[for_servers] = False
+            pairs = [pair for pair, is_server in self._pairs.items() if is_server == for_servers]
             addresses = {"{}:{}".format(*inner.getsockname()) for _, inner in pairs}
         for pair in pairs:
             self._break(*pair)
         return addresses
 
-    def open(self, *, to_servers: bool = False) -> None:
+    def open(self, *, for_servers: bool = False) -> None:
         with self._lock:
-            self._is_open[to_servers] = True
+            self._is_open[for_servers] = True
 
     def lead_to(self, host: str, port: int) -> None:
         """Break all connections; new ones go to another server, if the gate is open."""
@@ -74,8 +75,8 @@ class Gate:
             self._replies_to_cut = count
 
     def close(self) -> None:
-        for to_servers in (False, True):
-            self.shut(to_servers=to_servers)
+        for for_servers in (False, True):
+            self.shut(for_servers=for_servers)
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()

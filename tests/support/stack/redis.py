@@ -42,7 +42,7 @@ class Redis(Server):
         return self.host, self.port
 
     def announce(self, ports: Mapping[int, int]) -> None:
-        """Nobody asks a single server where it is."""
+        """Does nothing: a single server tells nobody an address."""
 
     def connect(self) -> redis.Redis:
         """A client that answers with text."""

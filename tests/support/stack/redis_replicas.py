@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from tests.support.stack.gate import SERVERS_HOST
 from tests.support.stack.redis import Redis
 
-# They come to each other from an address of their own, and are known by the one that consumers use.
+# They connect to each other from SERVERS_HOST, so that a gate knows them from consumers. They announce the address that
+# consumers use.
 SETTINGS = {
     "protected-mode": "no",  # to Redis, only 127.0.0.1 is this machine
     "bind-source-addr": SERVERS_HOST,
