@@ -16,8 +16,8 @@ from consumer.errors import CdcError
 from consumer.settings.sources import Settings
 from consumer.sink.client import at_start
 from consumer.sink.keyspace import keyspace, runs
+from consumer.sink.replies import raise_first_error
 from consumer.sink.rights import database_key
-from consumer.sink.script import raise_first_error
 
 
 def load(settings: Settings) -> frozenset[str]:

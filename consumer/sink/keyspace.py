@@ -16,7 +16,8 @@ from consumer.sink.client import address_of, ask, ask_one, connect, is_refusal, 
 from consumer.sink.cluster.plan_slots import slot, tags
 from consumer.sink.cluster.routes import Routes
 from consumer.sink.cluster.topology import Node, Topology
-from consumer.sink.script import Command, raise_first_error
+from consumer.sink.replies import raise_first_error
+from consumer.sink.script import Command
 
 _SCAN_COUNT = 1000
 _PARTS = 64

@@ -15,8 +15,8 @@ from consumer.pipeline.minutes import Minute
 from consumer.settings.sections import Redis
 from consumer.sink.client import at_start
 from consumer.sink.keyspace import Keyspace, keyspace, within, write
+from consumer.sink.replies import fields_of, raise_first_error
 from consumer.sink.rights import MEMBERS
-from consumer.sink.script import fields_of, raise_first_error
 
 _LONGEST_ANSWER_MS = 2000
 _KEPT_S = 25 * 3600

@@ -18,7 +18,8 @@ from consumer.sink.client import Server, ask_one, connect, translate
 from consumer.sink.index.key_index import TrackedIndex
 from consumer.sink.index.scan_index import KeyIndex, ScanIndex, is_tracked
 from consumer.sink.keyspace import OneKeyspace
-from consumer.sink.script import Call, Script, fields_of, pairs_of, raise_first_error
+from consumer.sink.replies import fields_of, pairs_of, raise_first_error
+from consumer.sink.script import Call, Script
 from consumer.sink.servers import Answers
 from consumer.sink.streams import refuse_other_kinds
 

@@ -17,8 +17,8 @@ from consumer.errors import ServerError
 from consumer.pipeline.reports import AUDIT_TTL_S, MEMBER_TTL_S, AuditReport, MemberReport, decoded, encoded
 from consumer.settings.sections import Redis
 from consumer.sink.keyspace import Keyspace, within, write
+from consumer.sink.replies import fields_of, raise_first_error
 from consumer.sink.rights import AUDIT, MEMBERS
-from consumer.sink.script import fields_of, raise_first_error
 
 _log = structlog.get_logger(__name__)
 _LONGEST_ANSWER_MS = 2000

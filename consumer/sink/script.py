@@ -7,20 +7,19 @@ lost at any time; then the script is loaded again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha1
 from importlib.resources import files
-from itertools import islice
 from typing import Any, TypeAlias
 
 import redis
 import structlog
-from redis._parsers.hiredis import NOT_ENOUGH_DATA
 
 from consumer.errors import Reconnected
 from consumer.settings.sections import Redis
 from consumer.sink.call import ENCODE_ERRORS, ScriptCall, encoded
 from consumer.sink.client import connect, is_refusal
+from consumer.sink.replies import are_numbers, is_call_refused, is_of_replica, is_script_lost, read
 
 _log = structlog.get_logger(__name__)
 _LUA = files("consumer.sink").joinpath("apply.lua").read_text()
@@ -110,11 +109,11 @@ class Script:
 
         """
         replies = self._receive(len(self._sent))
-        if _are_numbers(replies) or not any(isinstance(reply, redis.ResponseError) for reply in replies):
+        if are_numbers(replies) or not any(isinstance(reply, redis.ResponseError) for reply in replies):
             return replies
-        if self._command == _AS_FUNCTION and any(map(_is_refused, replies)):
-            self._command = self._as_script(next(filter(_is_refused, replies)))
-        if lost := [at for at, reply in enumerate(replies) if _is_lost(reply) or _is_refused(reply)]:
+        if self._command == _AS_FUNCTION and any(map(is_call_refused, replies)):
+            self._command = self._as_script(next(filter(is_call_refused, replies)))
+        if lost := [at for at, reply in enumerate(replies) if is_script_lost(reply) or is_call_refused(reply)]:
             # Load the script and call it in one request, so that it is hardly ever lost in between.
             try:
                 load = _LOAD[self._command or self._first_load()]
@@ -125,7 +124,7 @@ class Script:
             if isinstance(loaded, redis.RedisError):
                 raise loaded
             for at, reply in zip(lost, again, strict=True):
-                replies[at] = redis.exceptions.NoScriptError("NOSCRIPT") if _is_lost(reply) else reply
+                replies[at] = redis.exceptions.NoScriptError("NOSCRIPT") if is_script_lost(reply) else reply
         return replies
 
     def _send(self, calls: Sequence[Call]) -> None:
@@ -153,13 +152,13 @@ class Script:
     def _receive(self, count: int) -> list[Any]:
         connection, self._connection = self._connection, None
         try:
-            replies = _read(connection._parser, count)  # noqa: SLF001
-            if _are_numbers(replies):
+            replies = read(connection._parser, count)  # noqa: SLF001
+            if are_numbers(replies):
                 return replies
             for reply in replies:
                 if isinstance(reply, redis.ConnectionError):  # LOADING, NOAUTH: the server carries out nothing here
                     raise reply
-            if any(map(_is_of_replica, replies)):
+            if any(map(is_of_replica, replies)):
                 # With sentinels, a new connection goes to the new master.
                 raise redis.ConnectionError("the server is a replica now")
             return replies
@@ -215,24 +214,6 @@ def refusal_of_functions(client: redis.Redis) -> str | None:
     return None
 
 
-def raise_first_error(replies: Sequence[Any]) -> Sequence[Any]:
-    """The replies. If one of them is an error, the error is raised."""
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-    return replies
-
-
-def fields_of(reply: Sequence[str]) -> dict[str, str]:
-    """A hash, from the flat list that the server sends."""
-    return dict(zip(reply[::2], reply[1::2], strict=True))
-
-
-def pairs_of(fields: Mapping[str, int]) -> list[str | int]:
-    """A hash, as the flat list that the server accepts."""
-    return [part for field in fields.items() for part in field]
-
-
 def _packed(calls: Sequence[Call], command: Sequence[str]) -> bytes:
     """The calls in Redis' protocol. ``command``: the words before a call of the script."""
     before = "".join(f"\r\n${len(word)}\r\n{word}" for word in command) + "\r\n"
@@ -250,47 +231,6 @@ def _packed(calls: Sequence[Call], command: Sequence[str]) -> bytes:
 def _pack(command: Command) -> str:
     words = [str(part) for part in command]
     return f"*{len(words)}\r\n{encoded(words)}"
-
-
-def _read(parser: Any, count: int) -> list[Any]:
-    """``count`` replies, error replies among them.
-
-    The client's own method for one reply would take most of the time of a reply (decision 29).
-
-    Raises:
-        redis.RedisError: the connection ends or was closed before, or what arrives is not Redis' protocol.
-    """
-    reader = parser._reader  # noqa: SLF001
-    if reader is None:  # closed since the calls were sent, because a cluster's node became a replica
-        raise redis.ConnectionError("the connection was closed before its replies were read")
-    replies: list[Any] = []
-    while True:
-        replies += islice(iter(reader.gets, NOT_ENOUGH_DATA), count - len(replies))
-        if len(replies) == count:
-            return replies
-        parser.read_from_socket()
-
-
-def _are_numbers(replies: Sequence[Any]) -> bool:
-    """Whether all are numbers, which is the usual reply."""
-    return {*map(type, replies)} == {int}
-
-
-def _is_of_replica(reply: object) -> bool:
-    # Redis before 7 says it within the script's error.
-    return isinstance(reply, redis.ReadOnlyError) or (
-        isinstance(reply, redis.ResponseError) and "READONLY" in str(reply)
-    )
-
-
-def _is_lost(reply: object) -> bool:
-    return isinstance(reply, redis.exceptions.NoScriptError) or (
-        isinstance(reply, redis.ResponseError) and "Function not found" in str(reply)
-    )
-
-
-def _is_refused(reply: object) -> bool:
-    return isinstance(reply, redis.ResponseError) and "fcall" in str(reply).lower() and is_refusal(reply)
 
 
 def _reconnected() -> Reconnected:

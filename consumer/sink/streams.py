@@ -19,7 +19,8 @@ from consumer.planning.effect import Plan
 from consumer.planning.message import event_id_of
 from consumer.sink.client import at_start
 from consumer.sink.keyspace import Keyspace
-from consumer.sink.script import Command, raise_first_error
+from consumer.sink.replies import raise_first_error
+from consumer.sink.script import Command
 
 _PAGE = 500
 

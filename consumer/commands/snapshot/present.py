@@ -11,7 +11,7 @@ from consumer.mapping.rules import Names
 from consumer.pipeline.batch import batched
 from consumer.sink.client import translate
 from consumer.sink.keyspace import Keyspace
-from consumer.sink.script import raise_first_error
+from consumer.sink.replies import raise_first_error
 
 _BATCH_SIZE = 1000
 

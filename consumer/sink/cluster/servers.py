@@ -38,7 +38,8 @@ from consumer.sink.cluster.topology import Topology
 from consumer.sink.index.cluster_index import ClusterIndex
 from consumer.sink.index.scan_index import KeyIndex, ScanIndex, is_tracked
 from consumer.sink.keyspace import ClusterKeyspace
-from consumer.sink.script import Call, fields_of, pairs_of, raise_first_error
+from consumer.sink.replies import fields_of, pairs_of, raise_first_error
+from consumer.sink.script import Call
 from consumer.sink.servers import Answers
 from consumer.sink.streams import refuse_other_kinds
 
