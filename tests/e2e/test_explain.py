@@ -35,6 +35,7 @@ from tests.e2e.feed import Feed, deposit
 from tests.e2e.process import CLI, command
 from tests.support.forked import base_environment
 from tests.support.redis_view import eventually
+from tests.support.stack import wire
 
 pytestmark = pytest.mark.stack
 
@@ -130,6 +131,7 @@ def test_a_history_of_three_tables_a_dead_letter_and_a_change_by_hand(system: Sy
 
 
 def test_a_user_whom_nobody_knows(system: System) -> None:
+    wire.read(system.stack.kafka, [system.registration.topic("live_users")], bool)  # the snapshot makes the topics
     ran = command({**system.environment, "CDC_DATABASE__URL": system.database.url}, "explain", "live:31337")
     assert ran.returncode == 0
     assert "the user is neither in the database nor in Redis" in ran.stdout
