@@ -16,6 +16,7 @@ from consumer.events.avro import NO_SCHEMAS
 from consumer.mapping.reference import reference
 from consumer.pipeline.letter_state import LetterResult, LetterStates, Outcome, Unapplied
 from consumer.settings.sources import Settings
+from tests.support.redis_view import eventually
 from tests.unit.commands.console.desk import Clock
 from tests.unit.commands.console.test_shown_values import letter
 
@@ -86,7 +87,7 @@ def test_two_operators_at_once_handle_a_letter_once(monkeypatch: pytest.MonkeyPa
     letters, begun, place = Letters(Settings(), reference(), NO_SCHEMAS), threading.Event(), letter().place
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(letters.act, place, Action.DISCARD, is_silent=False)
-        assert begun.wait(10)
+        eventually(lambda: begun.is_set() or first.done())
         second = pool.submit(letters.act, place, Action.DISCARD, is_silent=False)
         assert first.result().outcome is Outcome.DISCARDED
         with pytest.raises(ConfigError, match="it was handled"):
