@@ -85,7 +85,7 @@ class Watch:
             try:
                 client = client or self._connect()
                 self._look(client)
-            except (redis.RedisError, OSError):
+            except (redis.RedisError, redis.RedisClusterException, OSError):
                 client = None  # of a cluster or of sentinels another server may answer for it
             except Exception as error:  # else nobody would notice that the thread is gone
                 self.problems.append(f"the watch ended: {error!r}")
