@@ -112,7 +112,10 @@ def _balances(client: redis.Redis, users: Sequence[str]) -> list[str | None]:
     pipe = client.pipeline(transaction=False)
     for user in users:
         pipe.hget(f"user:{{{user}}}:config", "wallet_balance")
-    answers = pipe.execute(raise_on_error=False)
+    try:
+        answers = pipe.execute(raise_on_error=False)
+    except AttributeError as error:  # redis-py's pipeline does so if a node of a cluster has just left
+        raise redis.ConnectionError(str(error)) from None
     for answer in answers:
         if isinstance(answer, Exception) and not str(answer).startswith("WRONGTYPE"):
             raise answer
