@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import redis
-
 from consumer.sink.cluster.plan_slots import slot
 from tests.chaos.fault import Fault
 from tests.chaos.scene import Scene
+from tests.support.moving_slot import MovingSlot
 from tests.support.redis_view import eventually
 from tests.support.stack.redis import Redis
 from tests.support.stack.redis_cluster import RedisCluster, node_id, nodes_of
@@ -18,7 +14,6 @@ from tests.support.stack.redis_sentinel import RedisSentinel
 
 _CAUGHT_UP_S = 30.0
 _WHOLE_S = 120.0
-_MIGRATE_MS = 5000
 
 
 class FailOverRedis(Fault):
@@ -74,31 +69,18 @@ class MoveSlots(Fault):
         cluster = scene.stack.redis
         assert isinstance(cluster, RedisCluster), "only the slots of a cluster move"
         user = self.chance.choice(scene.script.living["live"])
-        self._slot = slot(f"user:{{live:{user}}}:config")
+        number = slot(f"user:{{live:{user}}}:config")
         masters = [node for node in cluster.nodes if is_master(node)]
-        self._source = next(node for node in masters if _has_slot(node, self._slot))
-        self._target = self.chance.choice([node for node in masters if node is not self._source])
-        with _both(self._source, self._target) as (giver, taker):
-            taker.execute_command("CLUSTER SETSLOT", self._slot, "IMPORTING", node_id(self._source))
-            giver.execute_command("CLUSTER SETSLOT", self._slot, "MIGRATING", node_id(self._target))
-            self._move(giver, 1)
-        return f"slot {self._slot} from {self._source.name} to {self._target.name}"
+        source = next(node for node in masters if _has_slot(node, number))
+        target = self.chance.choice([node for node in masters if node is not source])
+        self._moving = MovingSlot(number, source, target)
+        self._moving.move(1)
+        return f"slot {number} from {source.name} to {target.name}"
 
     def heal(self, scene: Scene) -> None:
-        owner = node_id(self._target)
-        with _both(self._source, self._target) as (giver, taker):
-            while self._move(giver, 10):
-                pass
-            for client in (taker, giver):
-                client.execute_command("CLUSTER SETSLOT", self._slot, "NODE", owner)
-
-    def _move(self, giver: redis.Redis, count: int) -> bool:
-        """Whether there was a key to move."""
-        keys = giver.execute_command("CLUSTER GETKEYSINSLOT", self._slot, count)
-        if keys:
-            address = self._target.host, self._target.port
-            giver.execute_command("MIGRATE", *address, "", 0, _MIGRATE_MS, "KEYS", *keys)
-        return bool(keys)
+        while self._moving.move(10):
+            pass
+        self._moving.end()
 
 
 def _service(scene: Scene) -> RedisSentinel | RedisCluster:
@@ -111,9 +93,3 @@ def _has_slot(node: Redis, number: int) -> bool:
     mine = node_id(node)
     (of_node,) = (each for each in nodes_of(node).values() if each["node_id"] == mine)
     return any(int(each[0]) <= number <= int(each[-1]) for each in of_node["slots"])
-
-
-@contextmanager
-def _both(giver: Redis, taker: Redis) -> Iterator[tuple[redis.Redis, redis.Redis]]:
-    with giver.connect() as first, taker.connect() as second:
-        yield first, second

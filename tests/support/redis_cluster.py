@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from consumer.sink.cluster.plan_slots import SLOTS, slot
+from tests.support.moving_slot import MovingSlot
 from tests.support.redis_server import RedisServer
 from tests.support.redis_view import eventually
 from tests.support.stack.redis_cluster import ClusterClient
@@ -83,15 +84,10 @@ class TestCluster:
     def move(self, number: int, to: RedisServer, pause_s: float = 0.0) -> None:
         """Move a slot key by key to another master, as a resharding does, with a pause after each key."""
         source = next(node for node in self._masters() if self._has(node, number))
-        with source.connect() as giver, to.connect() as taker:
-            taker.execute_command("CLUSTER SETSLOT", number, "IMPORTING", self.id_of(source))
-            giver.execute_command("CLUSTER SETSLOT", number, "MIGRATING", self.id_of(to))
-            while keys := giver.execute_command("CLUSTER GETKEYSINSLOT", number, 1):
-                giver.execute_command("MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "KEYS", *keys)
-                time.sleep(pause_s)
-            owner = self.id_of(to)
-            for client in (taker, giver):
-                client.execute_command("CLUSTER SETSLOT", number, "NODE", owner)
+        moving = MovingSlot(number, source, to)
+        while moving.move(1):
+            time.sleep(pause_s)
+        moving.end()
 
     def promote(self, replica: RedisServer) -> None:
         """Make it master in place of its master, without any loss."""
