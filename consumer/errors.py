@@ -34,9 +34,9 @@ from typing import Self
 
 import msgspec
 
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that it can't decode; the last two: not UTF-8, and nested too deeply."""
 _PLACE = re.compile(r"([a-zA-Z0-9._-]+)\[([0-9]{1,10})\]@([0-9]{1,19})")
-
-
 _MOST_CHARS = 1000
 """Of each part of an error."""
 

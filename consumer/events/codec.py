@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from consumer.errors import Undecodable
+from consumer.errors import DECODE_ERRORS, Undecodable
 from consumer.events import avro
 from consumer.events.avro import Schemas
 from consumer.events.event import ColumnSchema, TableSchema
@@ -86,7 +86,7 @@ def decode(data: bytes, schemas: Schemas) -> Decoded:
                 value["payload"], row_schema(_encode(value["schema"]))
             )  # other order or spaces than Connect writes
         return Decoded(value, _NO_SCHEMA)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         if data.startswith(_BYTE_ORDER_MARK) and not data.startswith(_BYTE_ORDER_MARK, len(_BYTE_ORDER_MARK)):
             return decode(data[len(_BYTE_ORDER_MARK) :], schemas)
         # The decoder's error text may quote the record, so it is not repeated here.
@@ -101,7 +101,7 @@ def _named(data: bytes) -> str:
 def _is_json(data: bytes) -> bool:
     try:
         _json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         return False
     return True
 

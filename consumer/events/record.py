@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from consumer.errors import Place, Undecodable
+from consumer.errors import DECODE_ERRORS, Place, Undecodable
 
 Header: TypeAlias = tuple[str, bytes | None]
 
@@ -73,7 +73,7 @@ def from_line(line: str | bytes) -> SourceRecord:
     """
     try:
         row = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         raise Undecodable("not a line of a recording: no JSON") from None
     if not isinstance(row, dict):
         raise Undecodable("not a line of a recording: no JSON object")

@@ -16,6 +16,7 @@ from typing import Annotated, Literal, TypeAlias, cast
 
 import msgspec
 
+from consumer.errors import DECODE_ERRORS
 from consumer.events.codec import SCHEMA_FIRST, row_schema
 from consumer.events.event import RowImage, TableSchema
 from consumer.events.row import row_class
@@ -97,7 +98,7 @@ def usual_envelope(value: bytes, topic: str) -> tuple[Envelope, TableSchema] | N
     if expected is not None and expected.decode is not None:
         try:
             return expected.decode(value), _NO_SCHEMA
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except DECODE_ERRORS:
             pass  # other columns, or another form
     try:
         if value.startswith(SCHEMA_FIRST):
@@ -106,7 +107,7 @@ def usual_envelope(value: bytes, topic: str) -> tuple[Envelope, TableSchema] | N
         if not value.startswith(b"{"):
             return None
         envelope = _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         return None
     if envelope.after is not None:
         _expect(topic, tuple(envelope.after))

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from consumer.errors import InvalidValue, Undecodable
+from consumer.errors import DECODE_ERRORS, InvalidValue, Undecodable
 from consumer.events.event import Operation
 from consumer.events.record import SourceRecord
 from consumer.events.value import timestamp
@@ -156,7 +156,7 @@ def from_line(line: bytes | str) -> SavedDecision:
         for effect in found.effects:
             if isinstance(effect, SavedPublish):
                 msgspec.json.decode(effect.message)  # what is kept raw was not looked at
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         raise Undecodable("not a decision", advice="give a file that plan --save or plan --json wrote") from None
     return found
 

@@ -13,7 +13,7 @@ from typing import IO, cast
 
 import msgspec
 
-from consumer.errors import ConfigError, Undecodable
+from consumer.errors import DECODE_ERRORS, ConfigError, Undecodable
 from consumer.events.record import Partition, SourceRecord, from_line, to_line
 from consumer.pipeline.protocols import BegunCommit, Start
 
@@ -63,7 +63,7 @@ def read_schemas(path: Path) -> dict[int, str]:
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[int, str])
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, *DECODE_ERRORS) as error:
         problem = (error.strerror if isinstance(error, OSError) else "") or "not a file of this form"
         raise ConfigError("--schemas", f"{path}: {problem}", allowed="a JSON object of schema texts by id") from None
 

@@ -15,7 +15,7 @@ from typing import IO
 import msgspec
 
 from consumer import __version__
-from consumer.errors import ConfigError, Undecodable
+from consumer.errors import DECODE_ERRORS, ConfigError, Undecodable
 from consumer.planning.saved_decision import SavedDecision, from_line, to_line
 from consumer.source import recording
 
@@ -92,7 +92,7 @@ class SavedFile:
             try:
                 self.decided_by = msgspec.json.decode(self._first[1], type=_Head).decided_by
                 self._first = None
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except DECODE_ERRORS:
                 pass  # a decision, or no file of this kind: that is found out later
 
     def of(self, places: Iterable[str]) -> Iterator[tuple[bytes, SavedDecision]]:
