@@ -74,8 +74,8 @@ def client() -> str:
 
 
 @pytest.fixture
-def topic(stack: Stack, topic_prefix: str, client: str) -> Iterator[Topic]:
-    """A topic that the test makes and writes itself."""
+def topic(stack: Stack, redis_client: redis.Redis, topic_prefix: str, client: str) -> Iterator[Topic]:
+    """A topic that the test makes and writes itself, and an empty Redis: no key of another test may refuse a change."""
     topic = Topic(stack, topic_prefix, client)
     try:
         yield topic
