@@ -12,11 +12,12 @@ from tests.support.stack.stack import AnyRedis
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One message that arrived; ``is_whole``: of a healing change, which tells every field."""
+    """One message that arrived, at ``at`` (UTC seconds); ``is_whole``: of a healing change, which tells every field."""
 
     told: Told
     event_id: str
     is_whole: bool = False
+    at: float = 0.0
 
 
 def token(message: dict[str, Any]) -> str:
@@ -27,10 +28,10 @@ def token(message: dict[str, Any]) -> str:
     return DELETED if message["event_type"] == "user_deleted" else change(**fields)
 
 
-def heard_of(channel: str, message: dict[str, Any]) -> Heard:
-    """A message in the words of the judgement."""
+def heard_of(channel: str, message: dict[str, Any], at: float = 0.0) -> Heard:
+    """A message in the words of the judgement; ``at`` are the UTC seconds of its arrival."""
     told = Told(f"{message['user_type']}:{message['user_id']}", channel, token(message))
-    return Heard(told, message["event_id"], message["group_changed"] and message["old_group"] is None)
+    return Heard(told, message["event_id"], message["group_changed"] and message["old_group"] is None, at)
 
 
 class Ear:
@@ -75,4 +76,4 @@ class Ear:
 
     def _collect(self) -> None:
         taken = self._subscription.take() if self._subscription is not None else ()
-        self._heard += [heard_of(channel, message) for channel, message in taken]
+        self._heard += [heard_of(*each) for each in taken]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from random import Random
 
@@ -91,6 +93,11 @@ class Fleet:
     def said(self) -> str:
         """Everything that any member ever wrote."""
         return "\n".join(file.read_text() for file in self.files())
+
+    def assigned(self) -> list[float]:
+        """When partitions were assigned to any member, in UTC seconds, the oldest first."""
+        lines = (line for file in self.files() for line in file.read_text().splitlines() if '"group.assigned"' in line)
+        return sorted(datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp() for line in lines)
 
     def files(self) -> list[Path]:
         """The logs of all members that ever were."""

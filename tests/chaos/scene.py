@@ -99,7 +99,7 @@ class Scene:
         is_drained = self.drained()
         self.fleet.check()
         everything = self.ear.heard()
-        heard = judge.without_repeats(everything, self.repeatable)
+        heard = judge.without_repeats(everything, self.repeatable, self.fleet.assigned())
         problems = [*self.fleet.problems, *self.watch.problems]
         problems += judge.of_messages(self.workload.expected, heard, self.excused)
         expected = expectation.of_database(self.trading.connection, self.script.known, self.database.quote)

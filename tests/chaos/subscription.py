@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -27,7 +28,7 @@ class Subscription:
     def __init__(self, server: AnyRedis, check_every: int) -> None:
         """``check_every``: one of so many messages is checked against its channel's schema."""
         self._check_every = check_every
-        self._heard: list[tuple[str, dict[str, Any]]] = []
+        self._heard: list[tuple[str, dict[str, Any], float]] = []
         self._count = 0
         self._marks: set[str] = set()
         self._failure: Exception | None = None
@@ -47,8 +48,8 @@ class Subscription:
         eventually(lambda: self._failure or marks <= self._marks, 60, "the subscriber does not hear")
         self._raise()
 
-    def take(self) -> list[tuple[str, dict[str, Any]]]:
-        """(channel, message) in the order of arrival: those since the last time."""
+    def take(self) -> list[tuple[str, dict[str, Any], float]]:
+        """(channel, message, UTC seconds of its arrival) in the order of arrival: those since the last time."""
         self._raise()
         count = len(self._heard)
         taken = self._heard[:count]
@@ -68,15 +69,16 @@ class Subscription:
         try:
             while data := self._socket.recv(_CHUNK):
                 reader.feed(data)
+                now = time.time()
                 while (reply := reader.gets()) is not False:
                     if reply[0] == b"pmessage":
-                        self._hear(reply[2].decode(), reply[3])
+                        self._hear(reply[2].decode(), reply[3], now)
             raise ConnectionError("Redis closed the subscriber's connection")
         except Exception as error:  # it is raised where the messages are taken
             if not self._is_closed:
                 self._failure = error
 
-    def _hear(self, channel: str, data: bytes) -> None:
+    def _hear(self, channel: str, data: bytes, at: float) -> None:
         if channel == MARK:
             self._marks.add(data.decode())
         elif not channel.startswith(OF_SENTINELS):
@@ -87,7 +89,7 @@ class Subscription:
                     validate(channel, message)
                 except Invalid as problem:
                     raise AssertionError(f"{problem} in {message}") from None
-            self._heard.append((channel, message))
+            self._heard.append((channel, message, at))
 
     def _raise(self) -> None:
         if self._failure is not None:
