@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Tests wait for servers more than they work. Each worker has servers of its own.
 WORKERS ?= 4
 # In the order of the folders: the end-to-end tests begin early, and the short ones fill the end.
-PYTEST := $(BIN)/pytest --rerun-show-tracebacks --max-suite-reruns 5 --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 MINUTES ?= 5
 MODEL_MINUTES ?= 10
 SEED ?=
@@ -24,7 +24,7 @@ CHANGES ?= 10000000
 REPORT ?= soak.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live test check end-to-end unit fuzz model faults soak bursts mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas image compose-test dist audit-dependencies release format clean
+.PHONY: help demo live test tests check end-to-end unit fuzz model faults soak bursts mutations bench memory replay-benchmark audit-benchmark stack record-demo record-wire record-scenarios schemas image compose-test dist audit-dependencies release format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -42,8 +42,12 @@ demo: $(READY) ## the main job on recorded topics: pip only, no Java, no Docker,
 live: $(READY) ## the real servers, the consumer and a script of admin changes (ARGS=--exit to end after it)
 	@$(BIN)/python -m demo.live $(ARGS)
 
-test: check ## lint, types, and every test on the real servers
-	$(PYTEST) $(ARGS)
+# The type checker takes one core for most of a minute, so the tests begin beside it.
+test: $(READY) ## lint, types, and every test on the real servers
+	@$(MAKE) --no-print-directory --jobs=2 check tests
+
+tests: $(READY)
+	MAKEFLAGS= $(PYTEST) $(ARGS)
 
 end-to-end: $(READY) ## the end-to-end tests on another kind of Redis (REDIS=cluster, sentinel or standalone)
 	$(PYTEST) --redis $(REDIS) tests/e2e tests/integration/api $(ARGS)
