@@ -25,7 +25,7 @@ from tests.chaos.repeats import repeats
 from tests.chaos.scene import Scene
 from tests.chaos.schedule import draw
 from tests.chaos.script import WEIGHTS
-from tests.chaos.soak_report import Report, Round, Run, problems_of_growth
+from tests.chaos.soak_report import Report, Round, Run, UnreadableReport, problems_of_growth
 from tests.chaos.stage import add_replica, staged, start_or_exit
 from tests.support.stack.roster import REDIS
 
@@ -47,7 +47,11 @@ def main() -> int:
     options = _options()
     run = Run(options.redis, options.workers, options.client, options.streams, options.rate, options.seed, __version__)
     report = Report(options.report)
-    before = report.rounds(run)
+    try:
+        before = report.rounds(run)
+    except UnreadableReport as error:
+        print(error, file=sys.stderr)
+        return 2
     number, done = len(before), sum(each.changes for each in before)
     print(f"seed {options.seed}; {done:,} of {options.changes:,} changes are in {options.report}", flush=True)
     os.environ["_JAVA_OPTIONS"] = _JAVA_OPTIONS

@@ -56,6 +56,10 @@ class Round(msgspec.Struct, frozen=True):
     log_kb: int
 
 
+class UnreadableReport(Exception):
+    """The file has a line that is no round of this version."""
+
+
 class _Line(msgspec.Struct, frozen=True):
     run: Run
     round: Round
@@ -73,7 +77,7 @@ class Report:
             file.write(msgspec.json.encode(_Line(run, done)) + b"\n")
 
     def rounds(self, run: Run) -> list[Round]:
-        """The rounds of one run."""
+        """The rounds of one run. Raises UnreadableReport."""
         return [line.round for line in self._lines() if line.run == run]
 
     def summary(self) -> str:
@@ -86,7 +90,14 @@ class Report:
     def _lines(self) -> list[_Line]:
         if not self._path.exists():
             return []
-        return [msgspec.json.decode(line, type=_Line) for line in self._path.read_bytes().splitlines()]
+        found = []
+        for number, line in enumerate(self._path.read_bytes().splitlines(), start=1):
+            try:
+                found.append(msgspec.json.decode(line, type=_Line))
+            except msgspec.MsgspecError as error:
+                why = f"{self._path}: line {number} is no round of this version: {error}"
+                raise UnreadableReport(f"{why}; name another file with --report") from None
+        return found
 
 
 def problems_of_growth(rounds: Sequence[Round]) -> list[str]:

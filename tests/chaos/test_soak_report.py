@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 
-from tests.chaos.soak_report import Report, Round, Run, problems_of_growth
+from tests.chaos.soak_report import Report, Round, Run, UnreadableReport, problems_of_growth
 
 RUN = Run("standalone", 1, "kafka-python", False, 60.0, 5, "1")
 ROUND = Round(0, 36.0, 1000, 3000, 2, {"zombie": 1}, [], 0, 1, 50, {"user": 150, "cdc": 4}, 9, 100, 10)
@@ -45,3 +46,12 @@ def test_what_grows_is_named() -> None:
     assert problems_of_growth(rounds(20, consumer_mb=200)) == ["a consumer grew from 100 MB to 200 MB"]
     grown = rounds(20, keys={"user": 150, "cdc": 40})
     assert problems_of_growth(grown) == ["keys that begin with cdc: from 4 to 40"]
+
+
+def test_a_line_of_another_version_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "soak.jsonl"
+    Report(path).add(RUN, ROUND)
+    with path.open("ab") as file:
+        file.write(b'{"run": {"redis": "standalone"}, "round": {}}\n')
+    with pytest.raises(UnreadableReport, match=r"soak\.jsonl: line 2 is no round of this version: .*missing"):
+        Report(path).rounds(RUN)
