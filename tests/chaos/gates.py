@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from functools import partial
+
+import redis
+
 from tests.support.redis_view import eventually
 from tests.support.stack.gate import Gate
 from tests.support.stack.redis import Redis
@@ -24,7 +29,7 @@ class Gates:
         for node in self.nodes:
             if node.runtime.running:
                 with node.connect() as client:
-                    eventually(lambda client=client: broken.isdisjoint(each["addr"] for each in client.client_list()))  # type: ignore[misc]
+                    eventually(partial(_are_gone, client, broken), what=f"{node.name} still has broken connections")
 
     def open(self) -> None:
         for gate in self._gates:
@@ -47,3 +52,12 @@ class Gates:
         self._server.announce({})
         for gate in self._gates:
             gate.close()
+
+
+def _are_gone(client: redis.Redis, broken: Collection[str]) -> bool:
+    """Whether the server has none of the connections ``broken`` any more.
+
+    Their ports may have been given to newer connections, such as this client's own. Those have higher ids.
+    """
+    own = client.client_id()
+    return all(each["addr"] not in broken or int(each["id"]) >= own for each in client.client_list())
