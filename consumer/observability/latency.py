@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from operator import neg
@@ -11,6 +11,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 _BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_BOUNDS_MS = tuple(bound * 1000 for bound in _BOUNDS_S)
 _NAMES = (*(str(bound) for bound in _BOUNDS_S), "+Inf")
 
 
@@ -30,9 +31,13 @@ class Latency(Collector):
         ordered = sorted(since_ms, reverse=True)
         past = [ms for ms in ordered if ms < now_ms]
         self._sum += len(past) * now - sum(past) / 1000
+        if len(ordered) < len(_BOUNDS_MS):
+            for ms in ordered:
+                self._counts[bisect_left(_BOUNDS_MS, now_ms - ms)] += 1
+            return
         begin = 0
-        for at, bound in enumerate(_BOUNDS_S):
-            end = bisect_right(ordered, (bound - now) * 1000, begin, key=neg)
+        for at, bound_ms in enumerate(_BOUNDS_MS):
+            end = bisect_right(ordered, bound_ms - now_ms, begin, key=neg)
             self._counts[at] += end - begin
             begin = end
         self._counts[-1] += len(ordered) - begin

@@ -144,7 +144,8 @@ class Metrics(Observer, Collector):
             for labels, count in counts.items():
                 counter.labels(*labels).inc(count)
         for kind, count in found.effects.items():
-            self._effects.labels(kind).inc(count)
+            if count:  # most are 0, and with small batches the counters are a good part of the time
+                self._effects.labels(kind).inc(count)
         for channel, count in found.entries.items():
             self._entries.labels(channel).inc(count)
         self._from_commit.observe(found.committed_ms, now)

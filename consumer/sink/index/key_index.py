@@ -37,6 +37,11 @@ _log = structlog.get_logger(__name__)
 _RECONNECT_PAUSE_S = 0.5
 _ANSWER_LIMIT_S = 5.0
 _CHECKED_AT_ONCE = 1000
+_GATHERED_S = 0.005
+"""What arrives within this time is read together. The pipeline can't run while this thread reads: a thread that wakes
+for each batch doubles the time of a small one. A key that is late is cleared so much later."""
+_READ_AT_ONCE = 100
+"""After so many, let go of the lock: a look-up may wait for it."""
 _FEWER = 0.9
 
 
@@ -149,7 +154,7 @@ class TrackedIndex:
             try:
                 self._connect()
                 while not self._stop.is_set():
-                    self._read_one()
+                    self._read()
                     self._stay_within()
                     self._check()
                     self._clear_late()
@@ -205,15 +210,19 @@ class TrackedIndex:
         tell = _log.info if is_news else _log.debug
         tell("wildcard keys are known, no more scans", action="index.ready", keys=len(self._names))
 
-    def _read_one(self) -> None:
-        """Read one push (handled by :meth:`_told`), or the answer to the oldest request."""
+    def _read(self) -> None:
+        """Read what arrived: pushes (handled by :meth:`_told`), and answers to the oldest requests."""
         with self._lock:
             has_news = self._tracking.has_news()
-        has_news = has_news or self._tracking.wait(self._woken.fileno())
+        if not has_news and (has_news := self._tracking.wait(self._woken.fileno())):
+            self._stop.wait(_GATHERED_S)
         with self._lock:
             if has_news:
-                if (answer := self._tracking.read()) is not None:
-                    self._answered(answer)
+                for _ in range(_READ_AT_ONCE):
+                    if (answer := self._tracking.read()) is not None:
+                        self._answered(answer)
+                    if not self._tracking.has_news():
+                        break
                 return
             if self._awaited and time.monotonic() - self._awaited[0].at > _ANSWER_LIMIT_S:
                 raise redis.TimeoutError("no answer")
@@ -223,7 +232,7 @@ class TrackedIndex:
     def _ping(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
         """Send a PING, whose answer ends the windows of ``prefixes``. The caller holds the lock."""
         self._awaited.append(_Asked(time.monotonic(), prefixes, accepted))
-        self._tracking.ask(("PING",))
+        self._tracking.ping()
 
     def _answered(self, answer: object) -> None:
         """Handle the answer to the oldest request. The caller holds the lock."""

@@ -11,6 +11,7 @@ import redis
 
 READ_TIMEOUT_S = 1.0
 _REST_S = 0.1  # for the rest of a message
+_PING = b"*1\r\n$4\r\nPING\r\n"
 
 Told = Callable[[Sequence[str] | None], None]
 """Called with the keys that were touched; None means all keys."""
@@ -69,6 +70,10 @@ class Tracking:
         """Send commands. The answers arrive in order, each after the pushes that the server sent before it."""
         packed = self._connection.pack_commands(questions)
         self._connection.send_packed_command(packed, check_health=False)
+
+    def ping(self) -> None:
+        """:meth:`ask` for a PING, which is sent for every batch."""
+        self._connection.send_packed_command([_PING], check_health=False)
 
     def _pushed(self, push: list[Any]) -> None:
         """Handle ``["invalidate", keys]``; ``keys`` is None after a FLUSHALL."""

@@ -27,6 +27,8 @@ class KafkaPythonMember:
     def __init__(self, settings: Kafka) -> None:
         """Raises ServerUnavailable and ConfigError as :func:`consumer.source.clients.kafka.open_consumer`."""
         self._listener: _Listener | None = None
+        self._assigned: tuple[set[TopicPartition], frozenset[Partition]] = set(), frozenset()
+        """The client's partitions, and the same in this program's type: a batch needs them eight times."""
         self._consumer = open_consumer(
             settings,
             group_id=settings.group_id,
@@ -68,7 +70,10 @@ class KafkaPythonMember:
         return bool(self._consumer._coordinator.connected())  # noqa: SLF001  # there is no public method
 
     def assignment(self) -> frozenset[Partition]:
-        return frozenset(Partition(*part) for part in self._consumer.assignment())
+        parts = self._consumer.assignment()
+        if parts != self._assigned[0]:
+            self._assigned = parts, frozenset(Partition(*part) for part in parts)
+        return self._assigned[1]
 
     def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, int | None]:
         return {
