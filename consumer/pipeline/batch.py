@@ -46,6 +46,8 @@ class Batch:
     answers: Mapping[int, Applied] = field(default_factory=dict)
     are_letters_safe: bool = False
     dropped: set[int] = field(default_factory=set)
+    _further_marks: dict[int, int] = field(default_factory=dict)
+    """The record of each mark with a number below 0."""
 
     def __post_init__(self) -> None:
         self.end = len(self.records)
@@ -63,7 +65,8 @@ class Batch:
 
     def needed(self) -> set[int]:
         """The indexes of the plans that are needed by records that were not dropped."""
-        return {self._carrier_of(at) for at in range(self.end) if at not in self.dropped}
+        needed = {self._carrier_of(at) for at in range(self.end) if at not in self.dropped}
+        return needed | {number for number, at in self._further_marks.items() if at not in self.dropped}
 
     def plans(self) -> dict[int, Plan]:
         """The plans to send, in order: those of the decisions, and the marks of users whose record can't be read.
@@ -78,7 +81,10 @@ class Batch:
             if decision.plan is not None:
                 found[at] = self.unpublished(at, decision.plan)
             for mark in decision.marks:
-                found[-1 - len(found) if at in found else at] = self.unpublished(at, mark)
+                number = -1 - len(found) if at in found else at
+                found[number] = self.unpublished(at, mark)
+                if number != at:
+                    self._further_marks[number] = at
         return found
 
     def unpublished(self, at: int, plan: Plan) -> Plan:

@@ -24,7 +24,7 @@ from operator import attrgetter
 
 import structlog
 
-from consumer.errors import Emptied, Place, ServerUnavailable
+from consumer.errors import Emptied, Place, Reconnected, ServerUnavailable
 from consumer.events.record import Partition, SourceRecord
 from consumer.guard.history import NO_HISTORY, History
 from consumer.pipeline.group_commit import GroupCommit
@@ -51,6 +51,8 @@ class Checkpoint:
         self._watermark = Watermark()
         self._may_be_behind = False
         """Redis is back and its offsets are not compared yet. Writing newer offsets now would hide what it lost."""
+        self._acknowledged: dict[Partition, int] = {}
+        """The offsets that Redis acknowledged. If it has lower ones, it lost writes, even if no connection broke."""
         self._held: dict[Place, SourceRecord] = {}
         self._fresh: dict[Partition, int] = {}
         """The first offset of partitions for which Redis has no offset yet, because nothing was applied before."""
@@ -58,8 +60,9 @@ class Checkpoint:
         self._published: dict[Partition, int] = {}
         """Records below these offsets were published before: apply them, do not publish again."""
         self._group = GroupCommit()
-        self._revoked: dict[Partition, tuple[int, int]] = {}
-        """Revoked partitions: the group's offset at that time, and the offset below which everything was published."""
+        self._revoked: dict[Partition, tuple[tuple[int, int], int]] = {}
+        """Revoked partitions: what the group's offset may be (:meth:`GroupCommit.forget`), and the offset below which
+        everything was published."""
 
     @property
     def has_held_offsets(self) -> bool:
@@ -86,12 +89,19 @@ class Checkpoint:
 
         Raises:
             Emptied: Redis has lost offsets.
-            ServerUnavailable, Reconnected: as :meth:`consumer.pipeline.protocols.Sink.stored_offsets`.
+            Reconnected: Redis has lower offsets than it acknowledged, or as ServerUnavailable.
+            ServerUnavailable: as :meth:`consumer.pipeline.protocols.Sink.stored_offsets`.
         """
         reached = retry(REDIS, self._sink.stored_offsets)
         self._forget_revoked(source)
         if self._watermark.positions().keys() - reached.keys():
             raise _emptied()
+        self._compare(reached)
+
+    def _compare(self, reached: Mapping[Partition, int]) -> None:
+        """Raises Reconnected if Redis has lower offsets than it acknowledged."""
+        if any(reached.get(part, at) < at for part, at in self._acknowledged.items()):
+            raise Reconnected(REDIS, "it has lower offsets than it acknowledged: it lost what it acknowledged last")
 
     def look_again(self, source: Source, retry: Retry) -> None:
         """While partitions are lost: find out which still are, and check partitions that were assigned since.
@@ -187,12 +197,14 @@ class Checkpoint:
         if not offsets and not self._outages.is_of(REDIS):
             return {}
         try:
+            self._compare(self._sink.stored_offsets())  # before they are overwritten
             if not self._sink.advance(offsets):
                 raise _emptied()
         except ServerUnavailable as error:
             self._outages.failed(error, 0.0)
             return {}
         self._outages.succeeded(REDIS)
+        self._acknowledged |= offsets
         for part in offsets:
             self._fresh.pop(part, None)
         return offsets
@@ -210,8 +222,8 @@ class Checkpoint:
                 done = max(positions[part], self._published.get(part, 0))
                 self._revoked[part] = self._group.forget(part), done
             self._watermark.forget(part)
-            self._published.pop(part, None)
-            self._fresh.pop(part, None)
+            for known in (self._published, self._fresh, self._acknowledged):
+                known.pop(part, None)
             self._lost.discard(part)
         self._held = {place: record for place, record in self._held.items() if Partition.of(record) not in partitions}
 
@@ -226,6 +238,7 @@ class Checkpoint:
         """
         self._may_be_behind = True
         self._sink.accept_new_connection()
+        self._acknowledged.clear()
         reached = dict(retry(REDIS, self._sink.stored_offsets))
         self._forget_revoked(source)
         positions, generations = self._watermark.positions(), self._watermark.generations()
@@ -264,7 +277,7 @@ class Checkpoint:
         fresh = [part for part in fresh if now.get(part) == generations[part]]
         behind = {}
         for part in fresh:
-            offset, oldest, is_first_time = starts[part]
+            offset, oldest, is_first_time, is_committed = starts[part]
             at = max(oldest, reached.get(part, offset))
             if part not in reached and offset > oldest and not is_first_time:
                 self._lost.add(part)
@@ -274,10 +287,11 @@ class Checkpoint:
                 behind[part] = at
                 self._published[part] = offset
             self._group.start(part, offset)
-            committed, published = self._revoked.pop(part, (0, 0))
-            if committed == offset < published:  # assigned again, and no other member committed in between
+            committed, published = self._revoked.pop(part, ((0, 0), 0))
+            if offset in committed and offset < published:  # assigned again, and no other member committed in between
                 self._published[part] = published
-            self._watermark.start(part, min(at, offset), generation=generations[part], is_committed=at >= offset)
+            is_committed &= at >= offset
+            self._watermark.start(part, min(at, offset), generation=generations[part], is_committed=is_committed)
             if part in reached and reached[part] < oldest:
                 _log_unreachable(part, oldest - reached[part])
         known = [part for part in fresh if part not in self._lost]

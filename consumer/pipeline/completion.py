@@ -84,20 +84,7 @@ class Completion:
         """
         batch, delivery, excess = in_flight.batch, in_flight.delivery, in_flight.excess
 
-        def attempt() -> None:
-            in_flight.drop_revoked(assignment())
-            if not delivery.is_over:
-                delivery.attempt(self._sink)
-
-        try:
-            while not delivery.is_over:
-                retried(REDIS, attempt)
-        except Reconnected:
-            # Plans with an answer are done, and their messages are not published again.
-            batch.answers = delivery.answers
-            in_flight.drop_revoked(assignment())
-            self._record(batch)
-            raise
+        self._deliver(in_flight, assignment, retried)
         batch.answers = delivery.answers
         batch.refuse(delivery.refused)
         in_flight.drop_revoked(assignment())
@@ -116,6 +103,33 @@ class Completion:
             raise Halt(halt)
         if excess is not None:
             raise Halt(batch.cause(excess.begin), excess.problem)
+
+    def _deliver(self, in_flight: InFlight, assignment: Callable[[], Mapping[Partition, int]], retried: Retry) -> None:
+        """Try until each plan has its answer.
+
+        Raises:
+            Reconnected, ServerUnavailable: as :meth:`complete`.
+        """
+        batch, delivery = in_flight.batch, in_flight.delivery
+
+        def attempt() -> None:
+            in_flight.drop_revoked(assignment())
+            if not delivery.is_over:
+                try:
+                    delivery.attempt(self._sink)
+                except ServerUnavailable:
+                    self._finish_answered(in_flight)
+                    raise
+
+        try:
+            while not delivery.is_over:
+                retried(REDIS, attempt)
+        except Reconnected:
+            # Plans with an answer are done, and their messages are not published again.
+            batch.answers = delivery.answers
+            in_flight.drop_revoked(assignment())
+            self._record(batch)
+            raise
 
     def excess(self, batch: Batch) -> TooManyLetters | None:
         """The first record of the batch that exceeds the limit of dead letters; None if the limit is kept."""
@@ -138,6 +152,7 @@ class Completion:
                 topic.send(letters)
 
         if batch.letters():
+            self._finish_answered(in_flight)
             try:
                 retried(KAFKA, send)
             except ServerUnavailable:
@@ -156,6 +171,12 @@ class Completion:
             )
         batch.are_letters_safe = True
         return None
+
+    def _finish_answered(self, in_flight: InFlight) -> None:
+        """Before a pause: what is applied is done. If the partition is revoked in the pause, this is not forgotten."""
+        batch = in_flight.batch
+        batch.answers = in_flight.delivery.answers
+        self._checkpoint.finish([each.record for each in batch.results() if not each.is_dead], batch.generations)
 
     def _record(self, batch: Batch) -> None:
         results = batch.results()

@@ -41,12 +41,14 @@ class GroupCommit:
         """A partition is assigned, and this is the group's offset."""
         self._committed[partition] = self._sent[partition] = offset
 
-    def forget(self, partition: Partition) -> int:
-        """A partition is revoked; answers the group's offset. An open commit of it is not waited for any more."""
+    def forget(self, partition: Partition) -> tuple[int, int]:
+        """A partition is revoked. An open commit of it is not waited for any more.
+
+        Answers the group's offset, and the one that it is if a commit without an answer arrived.
+        """
         if self._open is not None and partition in self._open.offsets:
             self._open = None  # the answer would be about an assignment that has ended
-        del self._sent[partition]
-        return self._committed.pop(partition)
+        return self._committed.pop(partition), self._sent.pop(partition)
 
     def commit(self, source: Source, offsets: Mapping[Partition, int]) -> bool:
         """Commit, and wait for the answer: whether Kafka has the offsets."""

@@ -149,7 +149,10 @@ class Pipeline:
             self._asked_at = self._clock()
             self._checkpoint.look(source, retried)
         if admitted := self._checkpoint.admit(source, polled, retried):
-            decisions = ahead if len(admitted) == len(polled.records) else None
+            decisions = ahead
+            if ahead is not None and len(admitted) < len(polled.records):
+                decisions = None
+                self._forget_history(polled.records)
             self._send_batch(source, Polled(admitted, polled.generations), decisions, retried)
         self._completion.release_offsets_if_quiet()
         if self._in_flight is None:
@@ -176,7 +179,15 @@ class Pipeline:
         Raises:
             ServerUnavailable: a server that the decision needs is away; try again.
         """
-        return decide_all(records, self._rules, self._schemas, self._tables, self._history)
+        try:
+            return decide_all(records, self._rules, self._schemas, self._tables, self._history)
+        except ServerUnavailable:
+            self._forget_history(records)
+            raise
+
+    def _forget_history(self, records: Sequence[SourceRecord]) -> None:
+        """The records are decided about again: they must not be found in the history."""
+        self._history.forget({Partition.of(record) for record in records})
 
     def _decided_ahead(self, records: Sequence[SourceRecord]) -> list[Decision] | None:
         if self._in_flight is None:

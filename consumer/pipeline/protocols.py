@@ -17,11 +17,16 @@ from consumer.planning.effect import Plan
 
 
 class Start(NamedTuple):
-    """Where reading of a partition starts. ``oldest``: the offset of the oldest record that Kafka still has."""
+    """Where reading of a partition starts.
+
+    ``oldest``: the offset of the oldest record that Kafka still has. ``is_first_time``: the group has no offset.
+    ``is_committed``: false if the group has another offset, at which there is no record.
+    """
 
     offset: int
     oldest: int
     is_first_time: bool
+    is_committed: bool = True
 
 
 class Polled(NamedTuple):

@@ -271,6 +271,11 @@ def translate(error: Exception, *, is_of_plan: bool = True) -> ServerError:
     return found
 
 
+def is_of_proxy(reply: object) -> bool:
+    """Whether a proxy answered, because no server behind it did."""
+    return isinstance(reply, redis.ResponseError) and _reply(reply) == "UPSTREAM"
+
+
 def _rule(error: Exception) -> Rule:
     return rule_for(error, _reply(error))
 

@@ -18,7 +18,7 @@ import structlog
 from consumer.errors import Reconnected
 from consumer.settings.sections import Redis
 from consumer.sink.call import ENCODE_ERRORS, ScriptCall, encoded
-from consumer.sink.client import connect, is_refusal
+from consumer.sink.client import connect, is_of_proxy, is_refusal
 from consumer.sink.replies import are_numbers, is_call_refused, is_of_replica, is_script_lost, read
 
 _log = structlog.get_logger(__name__)
@@ -158,6 +158,9 @@ class Script:
             for reply in replies:
                 if isinstance(reply, redis.ConnectionError):  # LOADING, NOAUTH: the server carries out nothing here
                     raise reply
+            for reply in filter(is_of_proxy, replies):
+                # The connection to the proxy lives on, and soon another server may be behind it.
+                raise redis.ConnectionError(str(reply))
             if any(map(is_of_replica, replies)):
                 # With sentinels, a new connection goes to the new master.
                 raise redis.ConnectionError("the server is a replica now")

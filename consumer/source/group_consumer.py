@@ -16,6 +16,7 @@ from kafka.errors import (
     NoBrokersAvailable,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
+    UnknownTopicOrPartitionError,
 )
 
 from consumer.errors import CdcError, ConfigError, ServerUnavailable
@@ -118,6 +119,7 @@ class KafkaSource:
         """The next record does not exist: it was deleted, or the topic was created again and ends before it."""
         wanted = {Partition(*part): offset for part, offset in error.args[0].items()}
         if self._settings.out_of_range == "halt":
+            self._begin_generation([*wanted])  # so that nothing is committed: the topic may be another one
             where = ", ".join(f"{part.topic}[{part.number}]@{offset}" for part, offset in wanted.items())
             raise failure("Kafka", error, f"the committed offset is out of range: {where}") from None
         earliest = {part: extent.oldest for part, extent in self._member.extents(wanted).items()}
@@ -131,9 +133,9 @@ class KafkaSource:
                 wanted=offset,
                 goes_on_at=earliest[part],
             )
-            self._on_revoked([part])  # commits what is done, and forgets the partition
-            if earliest[part] < offset:  # the topic was created again: records in flight are of the old topic
+            if earliest[part] < offset:  # the topic was created again: what was read and is in flight is of the old one
                 self._begin_generation([part])
+            self._on_revoked([part])  # commits what is done of the same topic, and forgets the partition
             self._observer.jumped(part, offset, earliest[part])
 
     def _handle_failure(self, error: Exception) -> None:
@@ -202,7 +204,7 @@ class KafkaSource:
             self._member.commit(wanted)
             return True
 
-        return self._answer(is_done) is True
+        return self._answer(is_done, wanted) is True
 
     def begin_commit(self, offsets: Mapping[Partition, int]) -> BegunCommit:
         wanted = self._ours(offsets)
@@ -217,13 +219,13 @@ class KafkaSource:
                 raise KafkaTimeoutError(f"no answer to a commit for {_COMMIT_S:.0f} s")
             return False
 
-        return lambda: self._answer(is_done_in_time)
+        return lambda: self._answer(is_done_in_time, wanted)
 
     def _ours(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, int]:
         ours = self._member.assignment()
         return {partition: offset for partition, offset in offsets.items() if partition in ours}
 
-    def _answer(self, is_done: Callable[[], bool]) -> bool | None:
+    def _answer(self, is_done: Callable[[], bool], parts: Collection[Partition]) -> bool | None:
         """The answer to a commit, as :data:`BegunCommit`."""
         try:
             return is_done() or None
@@ -232,6 +234,9 @@ class KafkaSource:
             self._observer.uncommitted(failed(error))
             return False
         except Exception as error:
+            if isinstance(error, UnknownTopicOrPartitionError):
+                # The topic was deleted. If it is created again, these offsets mean nothing there.
+                self._begin_generation([*parts])
             found = failed(error)
             if not isinstance(found, ServerUnavailable):
                 raise found from None
@@ -257,7 +262,7 @@ class KafkaSource:
             offset = committed[part]
             # If the offset is out of range, reading continues at the oldest record, or was halted.
             begins = offset if offset is not None and oldest <= offset <= end else oldest
-            found[part] = Start(begins, oldest, offset is None)
+            found[part] = Start(begins, oldest, offset is None, offset in (None, begins))
         return found
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
@@ -270,7 +275,8 @@ class KafkaSource:
             self._member.pause(self._member.assignment())
             step = min(seconds, _KEEP_ALIVE_S)
             # Records of a partition that was assigned just now may arrive before the pause; the next poll returns them.
-            self._early_records += self._poll(step)
+            early = self._poll(step)  # it may drop those of the steps before
+            self._early_records += early
             seconds -= step
 
     def lag(self) -> Mapping[Partition, int]:
@@ -293,13 +299,14 @@ class KafkaSource:
     def _assigned(self, partitions: Sequence[Partition]) -> None:
         _log.info("partitions assigned", action="group.assigned", partitions=len(partitions))
         self._has_joined = True
-        self._drop_early(partitions)
         self._begin_generation(partitions)
         self._observer.assigned(partitions)
         if self._is_paused:
             self._member.pause(partitions)
 
     def _begin_generation(self, partitions: Sequence[Partition]) -> None:
+        """What was read of the partitions until now is of no use any more."""
+        self._drop_early(partitions)
         self._assignments += 1
         self._generations.update(dict.fromkeys(partitions, self._assignments))
 

@@ -60,6 +60,7 @@ class Routes:
         A failure is an exception in the list: an error reply; redis.ConnectionError or a similar error if the call may
         have been carried out; Reconnected if it was not.
         """
+        self._close_replicas()  # others may have looked since, with the same topology
         replies: list[Any] = [None] * len(calls)
         left = [_NodeCommand(at, slot, call) for at, (slot, call) in enumerate(calls)]
         for _ in range(_ROUNDS):
@@ -136,6 +137,9 @@ class Routes:
             self._topology.look(doubted, first)
         except redis.RedisError:
             return  # the next command to a node reports it
+        self._close_replicas()
+
+    def _close_replicas(self) -> None:
         for node in self._links.keys() & self._topology.replicas:
             # A former master may have dropped writes that it acknowledged. If it becomes a master again, the new
             # connection must report that.

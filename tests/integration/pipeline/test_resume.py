@@ -52,7 +52,7 @@ class Interrupted(RecordedSource):
 
 
 class Memory:
-    """What a server holds at one time, put back as a server does that lost what came after, and cut all connections."""
+    """What a server holds at one time, put back as a server does that lost what came after."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
@@ -61,13 +61,15 @@ class Memory:
     def keep(self) -> None:
         self._kept = dump(self._client)
 
-    def lose(self) -> None:
+    def lose(self, *, are_cut: bool = True) -> None:
+        """``are_cut``: it ends all connections too."""
         self._client.flushall()
         kwargs = self._client.get_connection_kwargs() | {"decode_responses": False}
         with redis.Redis(connection_pool=redis.ConnectionPool(**kwargs)) as raw:
             for key, value in self._kept.items():
                 raw.restore(key, 0, value)
-        self._client.client_kill_filter(_type="normal", skipme=True)
+        if are_cut:
+            cut_off(self._client)
 
 
 def cut_off(client: redis.Redis) -> None:

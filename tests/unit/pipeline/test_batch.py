@@ -86,6 +86,23 @@ def test_records_of_an_older_assignment_are_neither_tried_nor_done() -> None:
     assert list(batch.judged()) == [0, 2]
 
 
+def test_every_mark_of_a_record_that_stays_is_set() -> None:
+    """A record that can't be read may be of several tables. Only the first mark has the record's number."""
+    unread, other = deposits((0, 5), (1, 7))
+    unread = replace(unread, value=b"no JSON", topic="unknown.topic")
+    records = [unread, other]
+    decisions = decide_all(records, RULES)
+    parts = {Partition.of(each): 1 for each in records}
+    batch = Batch(records, decisions, "g", frozenset(), parts)
+    flight = InFlight(batch, delivery_of(batch), None)
+    flight.drop_revoked(parts | {Partition.of(other): 2})
+    assert batch.dropped == {1}
+    sink = Answering()
+    flight.delivery.attempt(sink)
+    assert sink.asked == ["mark"] * len(decisions[0].marks)
+    assert len(sink.asked) > 1
+
+
 def test_answers_to_what_was_dropped_since_are_taken_and_count_for_nothing() -> None:
     batch = batch_of(deposits((0, 1)), {0: 1})
     in_flight, sink = InFlight(batch, delivery_of(batch), None), Answering()

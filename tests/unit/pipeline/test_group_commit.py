@@ -42,7 +42,7 @@ def test_the_answer_is_seen_once() -> None:
     kafka.answer = True
     seen += [(group.answered(), group.is_open), (group.answered(), group.is_open)]
     assert seen == [({}, True), ({A: 12}, False), ({}, False)]
-    assert group.forget(A) == 12
+    assert group.forget(A) == (12, 12)
 
 
 def test_a_refused_commit_changes_nothing() -> None:
@@ -51,7 +51,7 @@ def test_a_refused_commit_changes_nothing() -> None:
     kafka.answer = False
     assert group.answered() == {}
     assert not group.is_open
-    assert group.forget(A) == 10
+    assert group.forget(A) == (10, 12)
 
 
 def test_records_that_are_read_again_do_not_lower_the_groups_offset() -> None:
@@ -82,8 +82,8 @@ def test_a_commit_without_an_answer_may_be_the_groups_offset() -> None:
 def test_the_answer_about_a_revoked_partition_is_not_waited_for() -> None:
     group, kafka, source = _started()
     group.begin(source, {A: 12, B: 25})
-    assert group.forget(A) == 10
+    assert group.forget(A) == (10, 12)
     kafka.answer = True
     assert not group.is_open
     assert group.answered() == {}
-    assert group.forget(B) == 20
+    assert group.forget(B) == (20, 25)

@@ -1,0 +1,95 @@
+"""A master that became a replica, and is master again with less: its connection must be reported as new."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from consumer.errors import Reconnected
+from consumer.settings.sections import Redis
+from consumer.sink.cluster import routes
+from consumer.sink.cluster.routes import Routes
+from consumer.sink.cluster.topology import Node, Topology
+
+M, R = Node("m", 1), Node("r", 2)
+
+
+class Cluster:
+    """One shard of two nodes. ``master``: which one. A node that is down breaks its connections."""
+
+    def __init__(self) -> None:
+        self.master = M
+        self.down: set[Node] = set()
+        self.acknowledged: list[tuple[Node, Any]] = []
+
+    def slots(self) -> list[Any]:
+        others = [n for n in (M, R) if n != self.master and n not in self.down]
+        return [[0, 16383, *([*n, "id"] for n in (self.master, *others))]]
+
+
+class FakeScript:
+    """Script's contract: the first send over a new connection raises Reconnected, unless it is the first."""
+
+    def __init__(self, cluster: Cluster, server: Redis, node: Node, *, is_first: bool, is_guarded: bool) -> None:
+        self.cluster, self.node, self.is_connected, self.may = cluster, node, False, is_first
+
+    def close(self) -> None:
+        self.is_connected = False
+
+    def accept_new_connection(self) -> None:
+        self.may = True
+
+    def send(self, calls: Sequence[Any]) -> None:
+        if self.node in self.cluster.down:
+            self.is_connected = False
+            raise redis.ConnectionError("down")
+        if not self.is_connected:
+            if not self.may:
+                raise Reconnected("Redis", "new")
+            self.is_connected, self.may = True, False
+        self.calls = calls
+
+    def receive(self) -> list[Any]:
+        if self.node != self.cluster.master:
+            return [redis.exceptions.MovedError(f"1 {self.cluster.master}") for _ in self.calls]
+        self.cluster.acknowledged += [(self.node, call) for call in self.calls]
+        return [1] * len(self.calls)
+
+
+@pytest.mark.parametrize("who_looks", ["the routes", "the index"])
+def test_a_master_that_is_master_again_with_less_is_noticed(monkeypatch: pytest.MonkeyPatch, who_looks: str) -> None:
+    cluster = Cluster()
+    monkeypatch.setattr(routes, "Script", partial(FakeScript, cluster))
+
+    class Client:
+        def __init__(self, node: Node) -> None:
+            self.node = node
+
+        def execute_command(self, *_: Any) -> Any:
+            if self.node in cluster.down:
+                raise redis.ConnectionError("down")
+            return cluster.slots()
+
+    server = Redis(url=SecretStr("redis+cluster://m:1,r:2/"))
+    topology = Topology(server)
+    monkeypatch.setattr(topology, "client", Client)
+    plans = Routes(server, topology, is_guarded=True)
+    topology.look()
+    assert plans.send_to_masters([(1, ("A",))]) == [1]
+    cluster.master = R  # CLUSTER FAILOVER: nobody is down, and no connection breaks
+    if who_looks == "the index":
+        topology.look()  # ClusterIndex.matching does so for each batch, ClusterKeyspace.clients for each probe
+    (reply,) = plans.send_to_masters([(1, ("B",))])
+    assert isinstance(reply, Reconnected)
+    plans.accept_new_connection()  # the pipeline compares the offsets: nothing is lost
+    assert plans.send_to_masters([(1, ("B",))]) == [1]
+    cluster.down, cluster.master = {R}, M  # R is killed before M has B; M is promoted
+    if who_looks == "the index":
+        topology.look()
+    replies = [plans.send_to_masters([(1, ("C",))])[0] for _ in range(2)]
+    assert any(isinstance(reply, Reconnected) for reply in replies), f"B is lost, and C was acknowledged: {replies}"
