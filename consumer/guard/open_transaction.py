@@ -5,12 +5,18 @@ from __future__ import annotations
 from consumer.events.event import RowImage
 from consumer.guard.streamed_change import Key, StreamedChange, continues
 
+MOST_ROWS = 20_000
+"""About 20 MB a partition. One statement may change millions of rows."""
+
 
 class OpenTransaction:
     """Tells a second equal change from a copy: a row gets a value, then another value, then the first value again.
 
     Two such changes of one transaction differ only in Debezium's count (``total_order``), if Debezium counts. The count
     begins at 1 again if Kafka Connect was restarted in the middle of the transaction.
+
+    Only :data:`MOST_ROWS` rows of a transaction are kept. Of the other rows the count and the place alone tell. So if
+    Kafka Connect is restarted in the middle of so large a transaction, some of its changes may be told again.
     """
 
     def __init__(self) -> None:
@@ -18,6 +24,7 @@ class OpenTransaction:
         self._place = ""
         self._count = 0
         self._began = 0
+        self._is_full = False
         self._rows: dict[tuple[str, Key], RowImage | None] = {}
         self._firsts: dict[int, int] = {}
         """The first offset of each change, by identity."""
@@ -29,13 +36,18 @@ class OpenTransaction:
         row = change.table, change.key
         if change.transaction != self._transaction:
             self._transaction, self._place, self._count = change.transaction, change.place, change.count
-            self._began = change.offset
+            self._began, self._is_full = change.offset, False
             self._rows, self._firsts, self._doubtful = {row: change.after}, {change.identity: change.offset}, {}
             return
-        first = self._firsts.setdefault(change.identity, change.offset)
+        first = self._firsts.get(change.identity, change.offset)
+        if first == change.offset and len(self._firsts) < MOST_ROWS:
+            self._firsts[change.identity] = first
         if first < change.offset and change.count <= self._count and change.place <= self._place:
             self._doubtful[row] = change.offset
-        self._rows[row] = change.after
+        if row in self._rows or len(self._rows) < MOST_ROWS:
+            self._rows[row] = change.after
+        else:
+            self._is_full = True
         self._place = change.place
         self._count = max(self._count, change.count)
 
@@ -57,7 +69,7 @@ class OpenTransaction:
             return
         if not self._transaction:
             self._transaction, self._place = earlier._transaction, earlier._place
-        self._began = earlier._began
+        self._began, self._is_full = earlier._began, earlier._is_full or self._is_full
         self._count = max(self._count, earlier._count)
         self._rows = earlier._rows | self._rows
         self._firsts |= earlier._firsts
@@ -83,9 +95,12 @@ class OpenTransaction:
         in another server's log, and tells nothing.
         """
         row = change.table, change.key
-        if change.transaction != self._transaction or first < self._began or row not in self._rows:
+        if change.transaction != self._transaction or first < self._began:
             return False
         is_counted_later = change.count > self._count
+        if row not in self._rows:
+            is_behind = self._is_in_same_file(change) and change.place > self._place
+            return self._is_full and (is_counted_later or is_behind)
         if change.lacks_before:
             return is_counted_later
         is_behind_latest = self._is_in_same_file(change) and not self.is_before_latest(change)
