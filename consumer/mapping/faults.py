@@ -5,40 +5,27 @@ Pure: :mod:`consumer.mapping.file` finds the line of a fault.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import combinations_with_replacement, pairwise
-from typing import TypeAlias
 
 from consumer.errors import InvalidValue
 from consumer.events.value import Kind, canonical
+from consumer.mapping.fault import Fault, Path, empty, repeated, rules_with_paths
+from consumer.mapping.field_faults import field_faults
 from consumer.mapping.keys import check_template, check_user_type, collision, covers
-from consumer.mapping.rules import RESERVED_FIELDS, WRITTEN_FIELDS, Column, Consequence, LinkedTable, Rules, UserTable
+from consumer.mapping.rules import RESERVED_FIELDS, WRITTEN_FIELDS, Column, LinkedTable, Rules, UserTable
 from consumer.mapping.streams import stream_faults
-
-Path: TypeAlias = tuple[str | int, ...]
 
 _STATE = ("config", "portfolio", "balance", "guard")
 _CHANNEL_NAMES = ("lifecycle_channel", "group_channel")
 _ONE_TYPE = 'partitions = ["…"] in one [[tables]], if all are partitions of one table and share one topic'
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A fault at ``path``, such as ``("tables", 1, "columns", 0, "kind")``."""
-
-    path: Path
-    problem: str
-    allowed: str = ""
-    fix: str = ""
-
-
 def faults(rules: Rules) -> Iterator[Fault]:
     """All faults of ``rules``."""
     yield from _tables(rules)
-    yield from _fields(rules)
+    yield from field_faults(rules)
     yield from _consequences(rules)
     yield from _linked(rules)
     yield from _channels(rules)
@@ -56,13 +43,13 @@ def _tables(rules: Rules) -> Iterator[Fault]:
         yield Fault(("tables",), "no user table", "one [[tables]] or more")
     names = [(("tables", index, "table"), table.table) for index, table in enumerate(rules.tables)]
     names += [(("linked", index, "table"), table.table) for index, table in enumerate(rules.linked)]
-    yield from _repeated(names, "two tables of this name: {}")
-    yield from _empty(names, "the name of a table")
+    yield from repeated(names, "two tables of this name: {}")
+    yield from empty(names, "the name of a table")
     types = [(("tables", index, "user_type"), table.user_type) for index, table in enumerate(rules.tables)]
-    yield from _repeated(types, "two tables with users of this type: {}", _ONE_TYPE)
+    yield from repeated(types, "two tables with users of this type: {}", _ONE_TYPE)
     yield from _partitions(rules)
     for index, table in enumerate(rules.tables):
-        yield from _columns(("tables", index), table, rules)
+        yield from _columns(("tables", index), table)
 
 
 def _partitions(rules: Rules) -> Iterator[Fault]:
@@ -76,37 +63,24 @@ def _partitions(rules: Rules) -> Iterator[Fault]:
         for kind, index, table in tables
         for number, pattern in enumerate(table.partitions)
     ]
-    yield from _empty(named, "the name of a partition, or a pattern such as live_users_p*")
-    yield from _repeated(named, "a partition of two tables: {}")
+    yield from empty(named, "the name of a partition, or a pattern such as live_users_p*")
+    yield from repeated(named, "a partition of two tables: {}")
     for path, pattern in named:
         for kind, index, table in tables:
             if path[:2] != (kind, index) and fnmatchcase(table.table, pattern):
                 yield Fault(path, f"{table.table} is a table itself", "a pattern that matches only partitions")
 
 
-def _columns(path: Path, table: UserTable, rules: Rules) -> Iterator[Fault]:
+def _columns(path: Path, table: UserTable) -> Iterator[Fault]:
     columns = [((*path, "columns", index), column) for index, column in enumerate(table.columns)]
     if not columns:
         yield Fault(path, "a table without columns", "columns = [ { name = … }, … ]")
-    yield from _empty([((*place, "name"), column.name) for place, column in columns], "the name of a column")
-    yield from _repeated([((*place, "name"), column.name) for place, column in columns], "mapped twice: {}")
-    fields = [((*place, "field"), column.field) for place, column in columns]
-    fields += [((*path, "constants", name), name) for name in table.constants]
-    yield from _repeated(fields, "two columns or constants for one field: {}")
-    written = WRITTEN_FIELDS | {stamp for each in rules.consequences for stamp in each.stamps}
-    for place, name in fields:
-        if name in written:
-            yield Fault(place, f"the program writes the field {name} itself", "a field of another name")
+    yield from empty([((*place, "name"), column.name) for place, column in columns], "the name of a column")
+    yield from repeated([((*place, "name"), column.name) for place, column in columns], "mapped twice: {}")
     for place, column in columns:
         if column.scale < 0:
             yield Fault((*place, "scale"), "not a number of decimals", "0 or more")
         yield from _default(place, column)
-    balance = [(place, column) for place, column in columns if column.field == rules.balance_field]
-    if not balance:
-        yield Fault((*path, "columns"), f"no column for the balance field {rules.balance_field}")
-    for place, column in balance:
-        if column.kind is not Kind.MONEY or not column.required:
-            yield Fault(place, "this column is the balance", 'kind = "money", required = true')
     if not table.key:
         yield Fault((*path, "key"), "empty", "the column with the user's id")
 
@@ -125,23 +99,10 @@ def _default(place: Path, column: Column) -> Iterator[Fault]:
     )
 
 
-def _fields(rules: Rules) -> Iterator[Fault]:
-    """Every name of a config hash field in the rules must be the field of a column."""
-    known = {column.field for table in rules.tables for column in table.columns}
-    named: list[tuple[Path, str]] = [(("balance_field",), rules.balance_field)]
-    named += [(("group_field",), rules.group_field)] if rules.group_field else []
-    named += [(("financial",), name) for name in sorted(rules.financial)]
-    for index, each in enumerate(rules.consequences):
-        named += [(("consequences", index, "fields"), name) for name in sorted(each.fields)]
-    for path, name in named:
-        if name not in known:
-            yield Fault(path, f"no table has a column for the field {name}", ", ".join(sorted(known)))
-
-
 def _consequences(rules: Rules) -> Iterator[Fault]:
     names = [(("consequences", index, "name"), each.name) for index, each in enumerate(rules.consequences)]
-    yield from _empty(names, "the name of the rule, which plans show")
-    yield from _repeated(names, "two rules of one name: {}")
+    yield from empty(names, "the name of the rule, which plans show")
+    yield from repeated(names, "two rules of one name: {}")
     if rules.group_field in rules.financial:
         yield Fault(("group_field",), f"{rules.group_field} is in financial too", "a field that is not in financial")
     for index, each in enumerate(rules.consequences):
@@ -185,7 +146,7 @@ def _linked(rules: Rules) -> Iterator[Fault]:
 def _known_values(path: Path, table: LinkedTable, types: Iterable[str]) -> Iterator[Fault]:
     for name in ("done", "not_done", "other_types"):
         values = sorted(getattr(table, name))
-        yield from _empty((((*path, name), value) for value in values), "a value without spaces at its ends")
+        yield from empty((((*path, name), value) for value in values), "a value without spaces at its ends")
     if both := sorted(table.done & table.not_done):
         yield Fault((*path, "not_done"), f"{both[0]} is in done too")
     if both := sorted(table.other_types.intersection(types)):
@@ -194,9 +155,9 @@ def _known_values(path: Path, table: LinkedTable, types: Iterable[str]) -> Itera
 
 def _channels(rules: Rules) -> Iterator[Fault]:
     named: list[tuple[Path, str]] = [(("names", name), getattr(rules.names, name)) for name in _CHANNEL_NAMES]
-    for path, each in _rules_with_paths(rules):
+    for path, each in rules_with_paths(rules):
         named += [((*path, "channels", index), channel) for index, channel in enumerate(each.channels)]
-    yield from _empty(named, "the name of a channel")
+    yield from empty(named, "the name of a channel")
 
 
 def _streams(rules: Rules) -> Iterator[Fault]:
@@ -208,13 +169,6 @@ def _streams(rules: Rules) -> Iterator[Fault]:
         yield Fault(("streams", *each.path), each.problem, each.allowed)
 
 
-def _rules_with_paths(rules: Rules) -> Iterator[tuple[Path, Consequence]]:
-    for index, each in enumerate(rules.consequences):
-        yield ("consequences", index), each
-    yield ("profile",), rules.profile
-    yield ("outside",), rules.outside
-
-
 def _user_types(rules: Rules) -> Iterator[Fault]:
     for index, table in enumerate(rules.tables):
         try:
@@ -224,7 +178,7 @@ def _user_types(rules: Rules) -> Iterator[Fault]:
 
 
 def _cleared(rules: Rules) -> Iterator[tuple[Path, str]]:
-    clears = [(path, each.clears) for path, each in _rules_with_paths(rules)]
+    clears = [(path, each.clears) for path, each in rules_with_paths(rules)]
     clears += [(("linked", index), each.clears) for index, each in enumerate(rules.linked)]
     for path, templates in clears:
         yield from (((*path, "clears", index), template) for index, template in enumerate(templates))
@@ -262,7 +216,7 @@ def _shared_keys(rules: Rules) -> Iterator[Fault]:
     for (_, one), (path, other) in combinations_with_replacement(every, 2):
         if users := collision(one, other, types) or collision(other, one, types):
             yield Fault(path, f"{other} names the same key as {one}, for {users[0]} and {users[1]}")
-    yield from _repeated(state, "two keys of one template: {}")
+    yield from repeated(state, "two keys of one template: {}")
     wildcards = [template for template in derived if template.endswith("*")]
     for wildcard in wildcards:
         for path, template in state:
@@ -276,20 +230,6 @@ def _shared_keys(rules: Rules) -> Iterator[Fault]:
     for (shorter, one), (longer, other) in pairwise(beginnings):
         if longer.startswith(shorter):
             yield Fault(first[other], f"{other} begins like {one}", "names with * whose beginnings differ")
-
-
-def _repeated(named: Iterable[tuple[Path, str]], problem: str, allowed: str = "") -> Iterator[Fault]:
-    counts: Counter[str] = Counter()
-    for path, name in named:
-        counts[name] += 1
-        if counts[name] == 2:
-            yield Fault(path, problem.format(name), allowed)
-
-
-def _empty(named: Iterable[tuple[Path, str]], what: str) -> Iterator[Fault]:
-    for path, name in named:
-        if not name or name != name.strip():
-            yield Fault(path, "empty, or with spaces at its ends", what)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from consumer.errors import ConfigError
 from consumer.mapping import faults as mapping_faults
-from consumer.mapping.faults import Fault
+from consumer.mapping.fault import Fault
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
 from consumer.settings import faults as setting_faults
