@@ -16,6 +16,7 @@ from consumer.mapping.field_faults import field_faults
 from consumer.mapping.keys import check_template, check_user_type, collision, covers
 from consumer.mapping.rules import RESERVED_FIELDS, WRITTEN_FIELDS, Column, LinkedTable, Rules, UserTable
 from consumer.mapping.streams import stream_faults
+from consumer.settings.times import LONGEST_EXPIRY_S
 
 _STATE = ("config", "portfolio", "balance", "guard")
 _CHANNEL_NAMES = ("lifecycle_channel", "group_channel")
@@ -29,8 +30,8 @@ def faults(rules: Rules) -> Iterator[Fault]:
     yield from _consequences(rules)
     yield from _linked(rules)
     yield from _channels(rules)
-    if rules.balance_ttl_s <= 0:
-        yield Fault(("balance_ttl_s",), "not a time to live", "seconds, 1 or more")
+    if not 1 <= rules.balance_ttl_s <= LONGEST_EXPIRY_S:
+        yield Fault(("balance_ttl_s",), "not a time to live", f"seconds, 1 to {LONGEST_EXPIRY_S} (ten years)")
     invalid = [*_user_types(rules), *_templates(rules)]
     yield from invalid
     if not invalid:

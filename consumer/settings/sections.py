@@ -12,6 +12,7 @@ from pydantic_settings import NoDecode
 
 from consumer.settings.extras import advice
 from consumer.settings.faults import HTTP, HTTP_WITHOUT_LOGIN, NAME, TOPIC, Wrong
+from consumer.settings.times import LONGEST_EXPIRY_S
 
 
 def _parts(value: object) -> object:
@@ -273,7 +274,9 @@ class Guard(Section):
         description="largest difference between the clocks of databases, Kafka Connect and brokers, ms; old name:"
         " lineage_gap_ms",
     )
-    tombstone_ttl_s: int = Field(30 * 86400, ge=1, description="how long a deleted user's version is kept, s")
+    tombstone_ttl_s: int = Field(
+        30 * 86400, ge=1, le=LONGEST_EXPIRY_S, description="how long a deleted user's version is kept, s"
+    )
 
 
 class Audit(Section):

@@ -1,4 +1,4 @@
-"""Times on a command line, in the same form for every option of every command."""
+"""Times on a command line, in the same form for every option of every command; and the longest time to live."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import re
 from datetime import UTC, datetime, time
 
 from consumer.errors import ConfigError
+
+LONGEST_EXPIRY_S = 10 * 365 * 86_400
+"""Ten years: the longest time to live of a key in Redis. Redis counts in ms, and refuses what its clock can't hold."""
 
 FORMS = (
     "a time such as 2024-01-15T10:30:00Z, a time of day (UTC) such as 10:30, or 10m for ten minutes ago (s, m, h, d)"

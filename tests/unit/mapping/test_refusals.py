@@ -288,7 +288,19 @@ WRONG = {
         "consequences[tier].channels[1]",
         "name of a channel",
     ),
-    "a time to live of nothing": ("balance_ttl_s = 60", "balance_ttl_s = 0", "balance_ttl_s", "1 or more"),
+    "a time to live of nothing": ("balance_ttl_s = 60", "balance_ttl_s = 0", "balance_ttl_s", "seconds, 1 to"),
+    "a time to live that Redis refuses": (
+        "balance_ttl_s = 60",
+        "balance_ttl_s = 10000000000000000",
+        "balance_ttl_s",
+        "not a time to live (allowed: seconds, 1 to 315360000 (ten years))",
+    ),
+    "a time to live beyond ten years": (
+        "balance_ttl_s = 60",
+        "balance_ttl_s = 315360001",
+        "balance_ttl_s",
+        "not a time to live",
+    ),
     "an epoch": ("balance_ttl_s = 60", "epoch = 3", "epoch", "CDC_GUARD__EPOCH"),
     "another setting": ("balance_ttl_s = 60", "accept_missing_before = true", "accept_missing_before", "CDC_SOURCE__"),
     "no TOML": ("balance_ttl_s = 60", "balance_ttl_s = ", ":5", "TOML"),
@@ -308,6 +320,10 @@ def test_it_is_refused_with_its_key(old: str, new: str, key: str, said: str | No
         mapping.parse(text, "mine.toml")
     assert refusal.value.field.removeprefix("mine.toml").removeprefix(": ") == key
     assert said in str(refusal.value)
+
+
+def test_ten_years_are_a_time_to_live() -> None:
+    assert mapping.parse(GOOD.replace("balance_ttl_s = 60", "balance_ttl_s = 315360000")).balance_ttl_s == 315_360_000
 
 
 WRONG_LINKED = {

@@ -64,6 +64,11 @@ def test_topics_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CDC_KAFKA__TOPIC_PREFIX", "", "empty (allowed: letters, digits, . _ and -)"),
         ("CDC_METRICS__PORT", "70000", "65535"),
         ("CDC_METRICS__PORT", "http", "whole number"),
+        (
+            "CDC_GUARD__TOMBSTONE_TTL_S",
+            "99999999999999999",
+            "out of range (allowed: whole numbers from 1 to 315360000)",
+        ),
         ("CDC_LOG__LEVEL", "loud", "(allowed: debug, info, warning, error)"),
         ("CDC_KAFKA__SECURITY__PROTOCOL", "TLS", "(allowed: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL)"),
         ("CDC_KAFKA__TOPCIS", "a", "(fix: CDC_KAFKA__TOPICS)"),
