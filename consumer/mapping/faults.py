@@ -11,6 +11,7 @@ from itertools import combinations_with_replacement, pairwise
 
 from consumer.errors import InvalidValue
 from consumer.events.value import Kind, canonical
+from consumer.mapping.channel_faults import channel_faults
 from consumer.mapping.fault import Fault, Path, empty, repeated, rules_with_paths
 from consumer.mapping.field_faults import field_faults
 from consumer.mapping.keys import check_template, check_user_type, collision, covers
@@ -19,7 +20,6 @@ from consumer.mapping.streams import stream_faults
 from consumer.settings.times import LONGEST_EXPIRY_S
 
 _STATE = ("config", "portfolio", "balance", "guard")
-_CHANNEL_NAMES = ("lifecycle_channel", "group_channel")
 _ONE_TYPE = 'partitions = ["…"] in one [[tables]], if all are partitions of one table and share one topic'
 
 
@@ -29,7 +29,7 @@ def faults(rules: Rules) -> Iterator[Fault]:
     yield from field_faults(rules)
     yield from _consequences(rules)
     yield from _linked(rules)
-    yield from _channels(rules)
+    yield from channel_faults(rules)
     if not 1 <= rules.balance_ttl_s <= LONGEST_EXPIRY_S:
         yield Fault(("balance_ttl_s",), "not a time to live", f"seconds, 1 to {LONGEST_EXPIRY_S} (ten years)")
     invalid = [*_user_types(rules), *_templates(rules)]
@@ -152,13 +152,6 @@ def _known_values(path: Path, table: LinkedTable, types: Iterable[str]) -> Itera
         yield Fault((*path, "not_done"), f"{both[0]} is in done too")
     if both := sorted(table.other_types.intersection(types)):
         yield Fault((*path, "other_types"), f"a user table has the type {both[0]}")
-
-
-def _channels(rules: Rules) -> Iterator[Fault]:
-    named: list[tuple[Path, str]] = [(("names", name), getattr(rules.names, name)) for name in _CHANNEL_NAMES]
-    for path, each in rules_with_paths(rules):
-        named += [((*path, "channels", index), channel) for index, channel in enumerate(each.channels)]
-    yield from empty(named, "the name of a channel")
 
 
 def _streams(rules: Rules) -> Iterator[Fault]:

@@ -288,6 +288,48 @@ WRONG = {
         "consequences[tier].channels[1]",
         "name of a channel",
     ),
+    "a misspelt group channel": (
+        'group_channel = "tiers"',
+        'group_channel = "tier"',
+        "names.group_channel",
+        "no rule with the field tier publishes on tier (allowed: tiers)",
+    ),
+    "a misspelt channel of the rule of groups": (
+        'channels = ["tiers"]',
+        'channels = ["tires"]',
+        "names.group_channel",
+        "no rule with the field tier publishes on tiers (allowed: tires)",
+    ),
+    "a rule of groups without a channel": (
+        'channels = ["tiers"]',
+        "channels = []",
+        "names.group_channel",
+        'or group_field = "" for no groups',
+    ),
+    "a group channel that has all messages": (
+        'group_channel = "tiers"',
+        'group_channel = "accounts"',
+        "names.group_channel",
+        "accounts is both lifecycle_channel and group_channel",
+    ),
+    "a group channel that has other messages": (
+        'group_channel = "tiers"',
+        'group_channel = "cash"',
+        "names.group_channel",
+        "no rule with the field tier publishes on cash (allowed: tiers)",
+    ),
+    "a change of money on the group channel": (
+        'channels = ["accounts", "cash"]',
+        'channels = ["accounts", "tiers"]',
+        "consequences[money].channels[2]",
+        "on tiers, the group channel, only changes of tier are published",
+    ),
+    "any change on the group channel": (
+        '[outside]\nchannels = ["accounts"]',
+        '[outside]\nchannels = ["tiers"]',
+        "outside.channels[1]",
+        "on tiers, the group channel, only changes of tier are published",
+    ),
     "a time to live of nothing": ("balance_ttl_s = 60", "balance_ttl_s = 0", "balance_ttl_s", "seconds, 1 to"),
     "a time to live that Redis refuses": (
         "balance_ttl_s = 60",
@@ -400,6 +442,16 @@ def test_a_wrong_linked_table_is_refused_with_its_key(old: str, new: str, key: s
         ),
         # The key of what the file itself gives; the reference's other tables are not in the way.
         ('# one\n# two\nextends = "reference"\n[[tables]]\ntable = "a"\n', "mine.toml: tables[a].", "missing"),
+        (
+            'extends = "reference"\n[names]\ngroup_channel = "tiers"\n',
+            "mine.toml: names.group_channel",
+            "no rule with the field group publishes on tiers (allowed: group_updates)",
+        ),
+        (
+            'extends = "reference"\n[names]\nlifecycle_channel = "group_updates"\n',
+            "mine.toml: names.",
+            "group_updates is both lifecycle_channel and group_channel",
+        ),
         # The fault is in what the reference says and this file took away.
         (
             """
