@@ -9,12 +9,16 @@ from consumer.mapping.fault import Fault, Path, repeated, rules_with_paths
 from consumer.mapping.rules import WRITTEN_FIELDS, Rules, UserTable
 
 _OTHER_NAME = "a field of another name"
+_OF_BALANCE = 'kind = "money", required = true'
 _TIMES_OF_ALL = frozenset({"last_admin_update", "last_updated"})
 """Times that the program sets itself: a rule that names them too changes nothing."""
 
 
 def field_faults(rules: Rules) -> Iterator[Fault]:
-    """All faults of fields, except those of linked tables."""
+    """All faults of fields, except those of linked tables.
+
+    Where two keys contradict each other there is a fault for each: a file that extends the reference may have only one.
+    """
     for index, table in enumerate(rules.tables):
         yield from _owned(("tables", index), table, rules)
     yield from _times(rules)
@@ -50,9 +54,12 @@ def _owned(path: Path, table: UserTable, rules: Rules) -> Iterator[Fault]:
     balance = [(place, column) for place, column in columns if column.field == rules.balance_field]
     if not balance:
         yield Fault((*path, "columns"), f"no column for the balance field {rules.balance_field}")
+        yield Fault(("balance_field",), f"{table.table} has no column for the field {rules.balance_field}")
     for place, column in balance:
         if column.kind is not Kind.MONEY or not column.required:
-            yield Fault(place, "this column is the balance", 'kind = "money", required = true')
+            yield Fault(place, "this column is the balance", _OF_BALANCE)
+            problem = f"the column {column.name} of {table.table} can't be the balance"
+            yield Fault(("balance_field",), problem, f"the field of a column with {_OF_BALANCE}")
 
 
 def _fields_of(path: Path, table: UserTable) -> list[tuple[Path, str]]:
@@ -81,7 +88,7 @@ def _times(rules: Rules) -> Iterator[Fault]:
 
 
 def _fields_that_are_times(rules: Rules, times: set[str]) -> Iterator[Fault]:
-    """The same faults as those of the times, at the other key: a file that extends the reference has only one."""
+    """The same faults as those of the times, at the other key."""
     for index, table in enumerate(rules.tables):
         for path, name in _fields_of(("tables", index), table):
             if name in times:

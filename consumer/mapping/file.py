@@ -41,6 +41,9 @@ _SETTINGS = {
     "placeholder": "CDC_SOURCE__UNAVAILABLE_PLACEHOLDER",
 }
 _LARGEST = 2**63 - 1
+_WHOLE = 'begin with extends = "reference", or write a whole mapping'
+_PLAINER = {"Cannot overwrite a value": "a key is given twice", "Cannot declare twice": "a table is given twice"}
+_BYTE_ORDER_MARK = "\ufeff"  # Windows' editors write it at the beginning of a file
 # The keys that may give the name of an element of an array, in this order.
 _NAMES = ("name", "table", "column")
 
@@ -79,11 +82,11 @@ def parse(text: str, name: str = "mapping") -> Rules:
 
     """
     try:
-        data = tomllib.loads(text)
+        data = tomllib.loads(text.removeprefix(_BYTE_ORDER_MARK))
     except ValueError as error:  # also an integer of thousands of digits
         found = re.search(r" \(at line (\d+), column \d+\)| \(at end of document\)", str(error))
         line = found[1] if found and found[1] else text.count("\n") + 1
-        raise ConfigError(f"{name}:{line}", "not TOML", fix="correct this line") from None
+        raise ConfigError(f"{name}:{line}", f"not TOML{_reason(str(error))}", fix="correct this line") from None
     except RecursionError:
         raise _too_deep(name) from None
     try:
@@ -94,7 +97,16 @@ def parse(text: str, name: str = "mapping") -> Rules:
     if isinstance(read, Rules) and not faults:
         return read
     # Report the first fault, because causes come first. But prefer a fault of a key in the file itself.
-    raise _error(min(faults, key=lambda fault: not _is_given(fault, data)), data, name)
+    raise _error(min(faults, key=lambda fault: not _is_in(fault.path, data)), data, name)
+
+
+def _reason(said: str) -> str:
+    """What the parser says, without the keys and characters of the text that it may repeat."""
+    found = re.sub(r" \(at .*", "", said, flags=re.DOTALL)
+    found = re.sub(r""" (\(['"].*\)|'.*'$|".*"$)""", "", found, flags=re.DOTALL)
+    found = _PLAINER.get(found, found)
+    is_words = re.fullmatch(r"[A-Za-z][A-Za-z '=\[\]/\\-]{1,70}", found) is not None
+    return f": {found[0].lower()}{found[1:]}" if is_words else ""
 
 
 def _too_deep(name: str) -> ConfigError:
@@ -123,9 +135,9 @@ def _read(data: dict[str, Any]) -> Rules | list[Fault]:
         return [_fault(each) for each in sorted(found, key=lambda each: each["type"] == "missing")]
 
 
-def _merged(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+def _merged(base: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """Merge tables key by key; replace arrays as a whole, also arrays of tables."""
-    merged = base | data
+    merged = {**base, **data}
     for name, value in data.items():
         if isinstance(value, dict) and isinstance(base.get(name), dict):
             merged[name] = base[name] | value
@@ -148,9 +160,11 @@ def _wrong_types(value: object, path: KeyPath) -> Iterator[Fault]:
 def _fault(error: Any) -> Fault:
     path = tuple(error["loc"][1:])
     if error["type"] == "unexpected_keyword_argument":
-        return Fault(path, "no such key", ", ".join(sorted(_keys(path[:-1]) - _SETTINGS.keys())))
+        implied = _IMPLIED.get(str(path[0]), {}) if len(path) == 2 else {}
+        return Fault(path, "no such key", ", ".join(sorted(_keys(path[:-1]) - _SETTINGS.keys() - implied.keys())))
     if error["type"] in ("missing", "missing_argument"):
-        return Fault(path, "missing")
+        # Only a whole mapping lacks a key at the top: the reference has all of them.
+        return Fault(path, "missing", fix=_WHOLE if len(path) == 1 else "")
     problem, allowed, _ = setting_faults.fault(error)
     return Fault(path, problem, allowed)
 
@@ -164,15 +178,21 @@ def _keys(path: KeyPath) -> set[str]:
     return {field.name for field in dataclasses.fields(kind)} | ({"extends"} if kind is Rules else set())
 
 
-def _is_given(fault: Fault, data: Mapping[str, Any]) -> bool:
-    return bool(fault.path) and fault.path[0] in data
+def _is_in(path: KeyPath, data: Mapping[str, Any]) -> bool:
+    """Whether ``data`` has the key at ``path``, as far as tables are merged: in an array all is of one file."""
+    if not path or path[0] not in data:
+        return False
+    table = data[str(path[0])]
+    return len(path) < 2 or not isinstance(table, dict) or path[1] in table
 
 
 def _error(fault: Fault, data: Mapping[str, Any], name: str) -> ConfigError:
-    problem = fault.problem
-    if not _is_given(fault, data) and "extends" in data:
+    problem, base = fault.problem, plain(reference()) if data.get("extends") == "reference" else {}
+    if not _is_in(fault.path, data) and _is_in(fault.path, base):
         problem += " (this key comes from the reference)"
-    return ConfigError(f"{name}: {_key(fault.path, data)}", problem, allowed=fault.allowed, fix=fault.fix)
+    return ConfigError(
+        f"{name}: {_key(fault.path, _merged(base, data))}", problem, allowed=fault.allowed, fix=fault.fix
+    )
 
 
 def _key(path: KeyPath, data: object) -> str:

@@ -346,7 +346,18 @@ WRONG = {
     "an epoch": ("balance_ttl_s = 60", "epoch = 3", "epoch", "CDC_GUARD__EPOCH"),
     "another setting": ("balance_ttl_s = 60", "accept_missing_before = true", "accept_missing_before", "CDC_SOURCE__"),
     "no TOML": ("balance_ttl_s = 60", "balance_ttl_s = ", ":5", "TOML"),
-    "a key twice": ("balance_ttl_s = 60", 'group_field = "tier"', ":5", "TOML"),
+    "a key twice": ("balance_ttl_s = 60", 'group_field = "tier"', ":5", "not TOML: a key is given twice (fix: correct"),
+    "a table twice": ("[outside]\n", "[profile]\n", ":61", "not TOML: a table is given twice"),
+    "a key twice in a line": ('venue = "main"', 'a = "x", a = "y"', ":26", "not TOML: duplicate inline table key (fix"),
+    "a list without an end": ('["accounts", "cash"]', '["accounts"', ":45", "not TOML: unclosed array"),
+    "a key without a value": ("balance_ttl_s = 60", "balance_ttl_s", ":5", "not TOML: expected '=' after a key"),
+    "a control character": ('venue = "main"', 'venue = "\x01"', ":26", "not TOML: illegal character (fix"),
+    "a key that only a rule of fields has": (
+        "[profile]\nclears",
+        "[profile]\nclear",
+        "profile.clear",
+        "no such key (allowed: channels, clears, portfolio, portfolio_stamps, stamps)",
+    ),
     "fields of profile": ("[profile]\n", '[profile]\nfields = ["tier"]\n', "profile.fields", "no fields of its own"),
     "another mapping to extend": ("balance_ttl_s = 60", 'extends = "mine"', "extends", '"reference"'),
 }
@@ -429,10 +440,31 @@ def test_a_wrong_linked_table_is_refused_with_its_key(old: str, new: str, key: s
     assert said in str(refusal.value)
 
 
+_COLUMN_IS_A_TIME = """
+extends = "reference"
+[[tables]]
+table = "live_users"
+user_type = "live"
+columns = [
+  { name = "wallet_balance", kind = "money", required = true },
+  { name = "group_time", field = "last_group_update" },
+"""
+_COLUMN_IS_A_TIME += "".join(
+    f'  {{ name = "{name}" }},\n' for name in ("group", "leverage", "status", "is_active", "margin", "net_profit")
+)
+_COLUMN_IS_A_TIME += "]\n"
+
+
 @pytest.mark.parametrize(
     ("text", "place", "said"),
     [
-        ("", "mine.toml: tables", "missing"),
+        ("", "mine.toml: tables", 'missing (fix: begin with extends = "reference", or write a whole mapping)'),
+        ("balance_ttl_s = 600\n", "mine.toml: tables", "or write a whole mapping"),
+        (
+            'extends = "reference"\nbalance_field = "copy_trading_wallet"\n',
+            "mine.toml: balance_field: the column copy_trading_wallet of live_users can't be the balance",
+            'kind = "money", required = true',
+        ),
         ("tables = []\nconsequences = []\n[profile]\n[outside]\n", "mine.toml: tables", "no user table"),
         ('# hello\nextends = "reference"\ntables = []\n', "mine.toml: tables", "no user table"),
         (
@@ -449,8 +481,13 @@ def test_a_wrong_linked_table_is_refused_with_its_key(old: str, new: str, key: s
         ),
         (
             'extends = "reference"\n[names]\nlifecycle_channel = "group_updates"\n',
-            "mine.toml: names.",
+            "mine.toml: names.lifecycle_channel",
             "group_updates is both lifecycle_channel and group_channel",
+        ),
+        (
+            _COLUMN_IS_A_TIME,
+            "mine.toml: tables[live_users].columns[group_time].field",
+            "a rule writes a time to the field",
         ),
         # The fault is in what the reference says and this file took away.
         (
@@ -475,6 +512,20 @@ def test_where_the_key_itself_is_not_in_the_file(text: str, place: str, said: st
         mapping.parse(text, "mine.toml")
     assert str(refusal.value).startswith(place), str(refusal.value)
     assert said in str(refusal.value)
+
+
+def test_a_key_of_the_reference_is_shown_with_its_name() -> None:
+    text = 'extends = "reference"\nfinancial = ["margin"]\nlinked = []\n[names]\nguard = "user_summary:<type>:<id>"\n'
+    with pytest.raises(ConfigError) as refusal:
+        mapping.parse(text, "mine.toml")
+    assert refusal.value.field == "mine.toml: consequences[financial].clears[3]"
+    assert "(this key comes from the reference)" in refusal.value.problem
+
+
+def test_a_byte_order_mark_is_no_part_of_the_mapping(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(b'\xef\xbb\xbfextends = "reference"\nbalance_ttl_s = 60\n')
+    assert mapping.load(file).balance_ttl_s == 60
 
 
 def test_a_missing_balance_is_found_in_the_right_table() -> None:
