@@ -15,7 +15,7 @@ from consumer.mapping.channel_faults import channel_faults
 from consumer.mapping.fault import Fault, Path, empty, repeated, rules_with_paths
 from consumer.mapping.field_faults import field_faults
 from consumer.mapping.keys import check_template, check_user_type, collision, covers
-from consumer.mapping.rules import RESERVED_FIELDS, WRITTEN_FIELDS, Column, LinkedTable, Rules, UserTable
+from consumer.mapping.rules import RESERVED_FIELDS, Column, LinkedTable, Rules, UserTable
 from consumer.mapping.streams import stream_faults
 from consumer.settings.times import LONGEST_EXPIRY_S
 
@@ -76,8 +76,16 @@ def _columns(path: Path, table: UserTable) -> Iterator[Fault]:
     columns = [((*path, "columns", index), column) for index, column in enumerate(table.columns)]
     if not columns:
         yield Fault(path, "a table without columns", "columns = [ { name = … }, … ]")
-    yield from empty([((*place, "name"), column.name) for place, column in columns], "the name of a column")
-    yield from repeated([((*place, "name"), column.name) for place, column in columns], "mapped twice: {}")
+    named: list[tuple[Path, str]] = [((*place, "name"), column.name) for place, column in columns]
+    yield from empty(named, "the name of a column")
+    yield from repeated(named, "mapped twice: {}")
+    unmapped: list[tuple[Path, str]] = [
+        ((*path, key, number), name)
+        for key, names in (("outside", table.outside), ("ignored", table.ignored))
+        for number, name in enumerate(names)
+        if name not in names[:number]
+    ]
+    yield from repeated([*named, *unmapped], "in two of columns, outside and ignored: {}")
     for place, column in columns:
         if column.scale < 0:
             yield Fault((*place, "scale"), "not a number of decimals", "0 or more")
@@ -115,7 +123,6 @@ def _consequences(rules: Rules) -> Iterator[Fault]:
 
 
 def _linked(rules: Rules) -> Iterator[Fault]:
-    owned = {column.field for table in rules.tables for column in table.columns} | WRITTEN_FIELDS
     types = {table.user_type for table in rules.tables}
     for index, table in enumerate(rules.linked):
         path: Path = ("linked", index)
@@ -130,18 +137,16 @@ def _linked(rules: Rules) -> Iterator[Fault]:
         if not table.done:
             yield Fault((*path, "done"), "empty: no row would count", 'a list such as ["completed"]')
         yield from _known_values(path, table, types)
-        for column, name in table.writes.items():
-            if name in owned or not name:
-                yield Fault(
-                    (*path, "writes", column),
-                    f"the field {name!r} is written from the user's row",
-                    fix="write another field",
-                )
-        if table.time_field in owned:
-            yield Fault((*path, "time_field"), f"the field {table.time_field} is written from the user's row")
-        for number, each in enumerate(table.enriches):
-            if not each.field or each.field in RESERVED_FIELDS:
-                yield Fault((*path, "enriches", number), f"every message already has a field {each.field!r}")
+        yield from _enriches(path, table)
+
+
+def _enriches(path: Path, table: LinkedTable) -> Iterator[Fault]:
+    fields: list[tuple[Path, str]] = [((*path, "enriches", at), each.field) for at, each in enumerate(table.enriches)]
+    yield from empty(fields, "the name of a field of the message")
+    yield from repeated(fields, "two columns for one field of the message: {}")
+    for place, name in fields:
+        if name in RESERVED_FIELDS:
+            yield Fault(place, f"every message already has a field {name!r}")
 
 
 def _known_values(path: Path, table: LinkedTable, types: Iterable[str]) -> Iterator[Fault]:

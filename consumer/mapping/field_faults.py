@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from consumer.events.value import Kind
-from consumer.mapping.fault import Fault, Path, repeated, rules_with_paths
+from consumer.mapping.fault import Fault, Path, empty, repeated, rules_with_paths
 from consumer.mapping.rules import WRITTEN_FIELDS, Rules, UserTable
 
+_NAME = "the name of a field of a hash"
 _OTHER_NAME = "a field of another name"
 _OF_BALANCE = 'kind = "money", required = true'
 _TIMES_OF_ALL = frozenset({"last_admin_update", "last_updated"})
@@ -15,7 +16,7 @@ _TIMES_OF_ALL = frozenset({"last_admin_update", "last_updated"})
 
 
 def field_faults(rules: Rules) -> Iterator[Fault]:
-    """All faults of fields, except those of linked tables.
+    """All faults of fields of hashes.
 
     Where two keys contradict each other there is a fault for each: a file that extends the reference may have only one.
     """
@@ -23,9 +24,10 @@ def field_faults(rules: Rules) -> Iterator[Fault]:
         yield from _owned(("tables", index), table, rules)
     yield from _times(rules)
     yield from _known(rules)
+    yield from _linked(rules)
 
 
-def owned_fields(rules: Rules) -> dict[str, str]:
+def _owned_fields(rules: Rules) -> dict[str, str]:
     """The fields whose values come from a user's row or from the mapping, each with what gives it its value."""
     found = dict.fromkeys(WRITTEN_FIELDS - _TIMES_OF_ALL, "the program")
     for table in reversed(rules.tables):  # the first table that has the field is named
@@ -34,7 +36,7 @@ def owned_fields(rules: Rules) -> dict[str, str]:
     return found
 
 
-def time_names(rules: Rules) -> list[tuple[Path, str]]:
+def _time_names(rules: Rules) -> list[tuple[Path, str]]:
     """The names of all times that rules set, in both hashes, with their paths."""
     return [
         ((*path, key, number), name)
@@ -47,6 +49,7 @@ def time_names(rules: Rules) -> list[tuple[Path, str]]:
 def _owned(path: Path, table: UserTable, rules: Rules) -> Iterator[Fault]:
     columns = [((*path, "columns", index), column) for index, column in enumerate(table.columns)]
     fields = _fields_of(path, table)
+    yield from empty(fields, _NAME)
     yield from repeated(fields, "two columns or constants for one field: {}")
     for place, name in fields:
         if name in WRITTEN_FIELDS:
@@ -71,8 +74,9 @@ def _fields_of(path: Path, table: UserTable) -> list[tuple[Path, str]]:
 
 def _times(rules: Rules) -> Iterator[Fault]:
     """No time may overwrite a value that comes from a row: the balance would be a time."""
-    owned = owned_fields(rules)
-    named = time_names(rules)
+    owned = _owned_fields(rules)
+    named = _time_names(rules)
+    yield from empty(named, _NAME)
     for path, name in named:
         if name in owned:
             yield Fault(path, f"the field {name} gets its value from {owned[name]}", _OTHER_NAME)
@@ -106,3 +110,20 @@ def _known(rules: Rules) -> Iterator[Fault]:
     for path, name in named:
         if name not in known:
             yield Fault(path, f"no table has a column for the field {name}", ", ".join(sorted(known)))
+
+
+def _linked(rules: Rules) -> Iterator[Fault]:
+    """A linked table writes only fields that nothing else writes, and each of them once."""
+    owned = dict.fromkeys(WRITTEN_FIELDS, "the program")
+    owned |= {name: f"stamps of the rule {each.name}" for _, each in rules_with_paths(rules) for name in each.stamps}
+    owned |= _owned_fields(rules)
+    for index, table in enumerate(rules.linked):
+        fields: list[tuple[Path, str]] = [
+            (("linked", index, "writes", column), name) for column, name in table.writes.items()
+        ]
+        fields += [(("linked", index, "time_field"), table.time_field)] if table.time_field else []
+        yield from empty(fields, _NAME)
+        yield from repeated(fields, "two values for one field: {}")
+        for path, name in fields:
+            if name in owned:
+                yield Fault(path, f"the field {name} gets its value from {owned[name]}", _OTHER_NAME)
