@@ -19,6 +19,8 @@ from tests.chaos.workload import Ledger
 _MOST = 20
 _BEHIND_S = 3.0
 """So much later than it was told a message may arrive on a busy machine."""
+_UNANSWERED_S = 2.0
+"""So long at most the consumers of this suite wait for an answer, on a busy machine (``CDC_REDIS__TIMEOUT_MS`` is 1000)."""
 Lists = Mapping[tuple[str, str], Sequence[str]]
 
 
@@ -30,17 +32,22 @@ def by_channel(heard: Sequence[Heard]) -> Lists:
     return lists
 
 
-def without_repeats(heard: Sequence[Heard], repeatable: Collection[str], assigned: Sequence[float]) -> list[Heard]:
+def without_repeats(
+    heard: Sequence[Heard], repeatable: Collection[str], assigned: Sequence[float], cut: Sequence[float] = ()
+) -> list[Heard]:
     """``heard`` without the earlier messages of events that may be told again: of each channel the last one stays.
 
-    Redis has lost that it told these. A member of the group that told a message still knows it, so nobody tells it
-    again unless partitions were assigned in between, at one of ``assigned`` (UTC seconds, the oldest first).
+    Redis has lost that it told these. The member of the group that told a message still knows it. So nobody tells it
+    again unless partitions were assigned in between, or the member had no answer to its call when the connections were
+    cut. ``assigned`` and ``cut``: when that was, in UTC seconds, the oldest first.
     """
     last = {(each.told.channel, each.event_id): each.at for each in heard if each.event_id in repeatable}
 
     def is_explained(each: Heard) -> bool:
         again_at = last.get((each.told.channel, each.event_id), each.at)
-        return again_at > each.at and bisect(assigned, again_at) > bisect_left(assigned, each.at - _BEHIND_S)
+        was_assigned = bisect(assigned, again_at) > bisect_left(assigned, each.at - _BEHIND_S)
+        was_unanswered = any(at - _UNANSWERED_S <= each.at <= at + _BEHIND_S for at in cut)
+        return again_at > each.at and (was_assigned or was_unanswered)
 
     return [each for each in heard if not is_explained(each)]
 
@@ -89,9 +96,13 @@ def spoken(expected: Ledger, heard: Sequence[Heard]) -> list[Heard]:
 
 
 def _twice(heard: Sequence[Heard]) -> Iterator[str]:
-    for (channel, event_id), count in Counter((each.told.channel, each.event_id) for each in heard).items():
-        if count > 1:
-            yield f"doubled: {event_id} was heard {count} times on {channel}"
+    times: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for each in heard:
+        times[each.told.channel, each.event_id].append(each.at)
+    for (channel, event_id), at in times.items():
+        if len(at) > 1:
+            when = " and ".join(f"{seconds:.1f}" for seconds in at)
+            yield f"doubled: {event_id} was heard {len(at)} times on {channel}, at {when}"
 
 
 def _of_list(wanted: list[str], got: list[str], forgiven: Collection[str]) -> Iterator[str]:

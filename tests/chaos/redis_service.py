@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from consumer.sink.cluster.plan_slots import slot
 from tests.chaos.fault import Fault
 from tests.chaos.scene import Scene
@@ -35,6 +37,7 @@ class FailOverRedis(Fault):
             before = scene.ear.count()
             scene.gates.part(self._master)
             scene.workload.go_on(self.chance.randint(1, 60))
+        scene.cut.append(time.time())
         scene.gates.shut()
         scene.ear.rest()
         if is_lossy:

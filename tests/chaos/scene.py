@@ -33,7 +33,8 @@ _SILENCE_S = 90.0
 class Scene:
     """``excused`` are messages that a fault may have cost; ``spoiled`` are users whose next change must heal them.
 
-    ``repeatable`` are events of which a failing Redis may have lost that they were told. Over all rounds,
+    ``repeatable`` are events of which a failing Redis may have lost that they were told; ``cut`` is when it failed, in
+    UTC seconds. Over all rounds,
     ``lost_to_faults`` counts the excused messages that were lost, ``repeated`` those of events that were told again.
     ``servers`` are the database and its replica, where it has one; ``database`` is the one that is written to.
     """
@@ -57,6 +58,7 @@ class Scene:
     excused: set[Told] = field(default_factory=set)
     spoiled: set[str] = field(default_factory=set)
     repeatable: set[str] = field(default_factory=set)
+    cut: list[float] = field(default_factory=list)
 
     @property
     def topics(self) -> list[str]:
@@ -99,7 +101,7 @@ class Scene:
         is_drained = self.drained()
         self.fleet.check()
         everything = self.ear.heard()
-        heard = judge.without_repeats(everything, self.repeatable, self.fleet.assigned())
+        heard = judge.without_repeats(everything, self.repeatable, self.fleet.assigned(), self.cut)
         problems = [*self.fleet.problems, *self.watch.problems]
         problems += judge.of_messages(self.workload.expected, heard, self.excused)
         expected = expectation.of_database(self.trading.connection, self.script.known, self.database.quote)
@@ -116,6 +118,7 @@ class Scene:
         self.excused.clear()
         self.spoiled.clear()
         self.repeatable.clear()
+        self.cut.clear()
         self.fleet.problems.clear()
         self.watch.problems.clear()
         return problems

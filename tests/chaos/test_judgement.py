@@ -73,7 +73,7 @@ def test_a_healing_change_tells_the_last_change_that_is_in_it() -> None:
 def test_the_judge_sees_one_event_twice_whatever_it_tells() -> None:
     heard = [Heard(Told("live:1", MONEY, token), "the same id") for token in (FIRST, SECOND)]
     assert judge.of_messages({("live:1", MONEY): [FIRST, SECOND]}, heard) == [
-        f"doubled: the same id was heard 2 times on {MONEY}"
+        f"doubled: the same id was heard 2 times on {MONEY}, at 0.0 and 0.0"
     ]
 
 
@@ -218,3 +218,11 @@ def test_an_event_that_may_be_told_again_counts_once_if_the_partitions_were_assi
     assert judge.without_repeats(heard, {"e1"}, [10.0, 98.0]) == [other, again]  # it was heard late
     assert judge.without_repeats(heard, {"e1"}, [10.0, 111.0]) == heard
     assert judge.without_repeats(heard, (), [105.0]) == heard
+
+
+def test_an_event_that_may_be_told_again_counts_once_if_its_answer_was_cut() -> None:
+    told = Told("live:1", "user_updates", change(group="G1001"))
+    heard = [first, again] = [Heard(told, "e1", at=at) for at in (100.0, 110.0)]
+    assert judge.without_repeats(heard, {"e1"}, [], [50.0, 101.5]) == [again]
+    assert judge.without_repeats(heard, {"e1"}, [], [103.0]) == [first, again]
+    assert judge.without_repeats(heard, (), [], [101.5]) == [first, again]
