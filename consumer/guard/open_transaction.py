@@ -15,8 +15,9 @@ class OpenTransaction:
     Two such changes of one transaction differ only in Debezium's count (``total_order``), if Debezium counts. The count
     begins at 1 again if Kafka Connect was restarted in the middle of the transaction.
 
-    Only :data:`MOST_ROWS` rows of a transaction are kept. Of the other rows the count and the place alone tell. So if
-    Kafka Connect is restarted in the middle of so large a transaction, some of its changes may be told again.
+    Only :data:`MOST_ROWS` rows and as many changes of a transaction are kept. Of the others the count and the place
+    alone tell. So if Kafka Connect is restarted in the middle of so large a transaction, some of its changes may be
+    told again.
     """
 
     def __init__(self) -> None:

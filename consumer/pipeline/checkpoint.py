@@ -60,9 +60,9 @@ class Checkpoint:
         self._published: dict[Partition, int] = {}
         """Records below these offsets were published before: apply them, do not publish again."""
         self._group = GroupCommit()
-        self._revoked: dict[Partition, tuple[tuple[int, int], int]] = {}
-        """Revoked partitions: what the group's offset may be (:meth:`GroupCommit.forget`), and the offset below which
-        everything was published."""
+        self._revoked: dict[Partition, tuple[int, int, int]] = {}
+        """Revoked partitions: the group's lowest and highest possible offset (:meth:`GroupCommit.forget`), and the
+        offset below which everything was published."""
 
     @property
     def has_held_offsets(self) -> bool:
@@ -96,9 +96,9 @@ class Checkpoint:
         self._forget_revoked(source)
         if self._watermark.positions().keys() - reached.keys():
             raise _emptied()
-        self._compare(reached)
+        self._check_acknowledged(reached)
 
-    def _compare(self, reached: Mapping[Partition, int]) -> None:
+    def _check_acknowledged(self, reached: Mapping[Partition, int]) -> None:
         """Raises Reconnected if Redis has lower offsets than it acknowledged."""
         if any(reached.get(part, at) < at for part, at in self._acknowledged.items()):
             raise Reconnected(REDIS, "it has lower offsets than it acknowledged: it lost what it acknowledged last")
@@ -197,7 +197,7 @@ class Checkpoint:
         if not offsets and not self._outages.is_of(REDIS):
             return {}
         try:
-            self._compare(self._sink.stored_offsets())  # before they are overwritten
+            self._check_acknowledged(self._sink.stored_offsets())  # before they are overwritten
             if not self._sink.advance(offsets):
                 raise _emptied()
         except ServerUnavailable as error:
@@ -220,7 +220,7 @@ class Checkpoint:
         for part in partitions:
             if part in positions:
                 done = max(positions[part], self._published.get(part, 0))
-                self._revoked[part] = self._group.forget(part), done
+                self._revoked[part] = (*self._group.forget(part), done)
             self._watermark.forget(part)
             for known in (self._published, self._fresh, self._acknowledged):
                 known.pop(part, None)
@@ -271,10 +271,10 @@ class Checkpoint:
         if not fresh:
             return ()
         self._history.forget(fresh)  # it may hold records that were dropped before the partition was revoked
-        starts = retry(KAFKA, lambda: source.starts(fresh))
+        starts = retry(KAFKA, lambda: source.starts([part for part in fresh if part in source.assignment()]))
         reached = retry(REDIS, self._sink.stored_offsets)
         now = source.assignment()  # the group may have rebalanced while servers were away
-        fresh = [part for part in fresh if now.get(part) == generations[part]]
+        fresh = [part for part in fresh if part in starts and now.get(part) == generations[part]]
         behind = {}
         for part in fresh:
             offset, oldest, is_first_time, is_committed = starts[part]
@@ -287,8 +287,8 @@ class Checkpoint:
                 behind[part] = at
                 self._published[part] = offset
             self._group.start(part, offset)
-            committed, published = self._revoked.pop(part, ((0, 0), 0))
-            if offset in committed and offset < published:  # assigned again, and no other member committed in between
+            committed, sent, published = self._revoked.pop(part, (0, 0, 0))
+            if committed <= offset <= sent and offset < published:  # nobody but this member committed in between
                 self._published[part] = published
             is_committed &= at >= offset
             self._watermark.start(part, min(at, offset), generation=generations[part], is_committed=is_committed)
@@ -322,6 +322,8 @@ class Checkpoint:
     def _forget_revoked(self, source: Source) -> None:
         if revoked := self._watermark.generations().keys() - self._current(source).keys():
             self.forget(revoked)
+            for part in revoked & source.assignment().keys():  # started again in place, maybe in another topic
+                self._revoked.pop(part, None)
 
     def _seek(self, source: Source, offsets: Mapping[Partition, int]) -> None:
         """The only call of the source's seek."""

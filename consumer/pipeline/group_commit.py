@@ -44,7 +44,7 @@ class GroupCommit:
     def forget(self, partition: Partition) -> tuple[int, int]:
         """A partition is revoked. An open commit of it is not waited for any more.
 
-        Answers the group's offset, and the one that it is if a commit without an answer arrived.
+        The group's offset lies between the two answers: commits without an answer may have arrived.
         """
         if self._open is not None and partition in self._open.offsets:
             self._open = None  # the answer would be about an assignment that has ended

@@ -19,7 +19,7 @@ from consumer.pipeline.completion import Completion
 from consumer.pipeline.dead_letter_limit import NONE, Limit
 from consumer.pipeline.protocols import DeadLetters, Observer, Polled, Rebuild, Sink, Source
 from consumer.pipeline.recovery import Recovery
-from consumer.pipeline.retry import REGISTRY, REPEAT_S, Outages, Reminder, Retry, retry
+from consumer.pipeline.retry import REGISTRY, REPEAT_S, Outages, Reminder, Retry, backoff_s, retry
 from consumer.planning.decision import Decision, decide_all, healing_plan
 from consumer.planning.mark import mark_refused
 
@@ -95,7 +95,7 @@ class Pipeline:
 
         """
         self._source = source
-        must_resume = False
+        must_resume, failures = False, 0
 
         def retried(server: str, attempt: Callable[[], _T]) -> _T:
             failed = {server}
@@ -122,9 +122,12 @@ class Pipeline:
                         self._finish_in_flight(retried)
                     else:
                         self._run_once(source, retried, should_stop)
+                    failures = 0
                 except (Reconnected, Emptied, ServerUnavailable):
                     # Drop the current records: they are read again, here, or after a stop by the next owner.
-                    self._in_flight, must_resume = None, True
+                    self._in_flight, must_resume, failures = None, True, failures + 1
+                    if failures > 1 and not should_stop():  # a new connection that fails again, and again
+                        source.idle(backoff_s(failures - 1))
             self._checkpoint.release_offsets()
         finally:
             self._finish_at_once()

@@ -20,7 +20,7 @@ class Start(NamedTuple):
     """Where reading of a partition starts.
 
     ``oldest``: the offset of the oldest record that Kafka still has. ``is_first_time``: the group has no offset.
-    ``is_committed``: false if the group has another offset, at which there is no record.
+    ``is_committed``: false if the group's offset is out of range and has to be replaced.
     """
 
     offset: int

@@ -562,14 +562,19 @@ end
 ---- How far a group is ----
 
 -- Keys are its hash, [a key that is gone if Redis was emptied meanwhile]; args are 'advance' or 'remember', then fields and
--- offsets. 'advance' is refused where what stood there before is gone: to write would hide that Redis was emptied.
+-- offsets. 'advance' is refused where what stood there before is gone: to write would hide that Redis was emptied. It never
+-- lowers an offset: a member that Kafka has dropped, and that does not know it, still writes its own.
 local function keep_offsets()
-  local command = keys[2] and 'HSETNX' or 'HSET'
+  local command, is_advance = keys[2] and 'HSETNX' or 'HSET', args[1] == 'advance'
   if keys[2] and call('EXISTS', keys[2]) == 0 then return 'emptied' end
-  for i = 2, args[1] == 'advance' and #args or 0, 2 do
-    if call('HEXISTS', keys[1], args[i]) == 0 then return 'emptied' end
+  local stored = is_advance and {} or nil
+  for i = 2, is_advance and #args or 0, 2 do
+    stored[i] = call('HGET', keys[1], args[i])
+    if not stored[i] then return 'emptied' end
   end
-  for i = 2, #args, 2 do call(command, keys[1], args[i], args[i + 1]) end
+  for i = 2, #args, 2 do
+    if not is_advance or tonumber(stored[i]) < tonumber(args[i + 1]) then call(command, keys[1], args[i], args[i + 1]) end
+  end
   return 'kept'
 end
 

@@ -31,6 +31,7 @@ from consumer.source.clients.kafka import failed, topics
 from consumer.source.clients.kafka import refused as refused_by
 from consumer.source.clients.kafka_python_member import KafkaPythonMember
 from consumer.source.clients.member import Member, OnPartitions
+from consumer.source.deleted_topics import DeletedTopics
 from consumer.source.topic_selection import Selection, refused
 
 _log = structlog.get_logger(__name__)
@@ -72,7 +73,9 @@ class KafkaSource:
         self._topics_at = time.monotonic()
         self._generations: dict[Partition, int] = {}
         self._assignments = 0
+        self._is_revoking = False
         self._member = _open(settings)
+        self._deleted = DeletedTopics(self._member.extents)
 
     def subscribe(self, selection: Selection) -> None:
         """Join the group, for the selected topics and for later topics that match their pattern."""
@@ -118,8 +121,9 @@ class KafkaSource:
     def _jump(self, error: OffsetOutOfRangeError) -> None:
         """The next record does not exist: it was deleted, or the topic was created again and ends before it."""
         wanted = {Partition(*part): offset for part, offset in error.args[0].items()}
+        topics = {part.topic for part in wanted}  # the client names one partition at a time
+        self._deleted.doubt([part for part in self._member.assignment() if part.topic in topics])
         if self._settings.out_of_range == "halt":
-            self._begin_generation([*wanted])  # so that nothing is committed: the topic may be another one
             where = ", ".join(f"{part.topic}[{part.number}]@{offset}" for part, offset in wanted.items())
             raise failure("Kafka", error, f"the committed offset is out of range: {where}") from None
         earliest = {part: extent.oldest for part, extent in self._member.extents(wanted).items()}
@@ -135,7 +139,7 @@ class KafkaSource:
             )
             if earliest[part] < offset:  # the topic was created again: what was read and is in flight is of the old one
                 self._begin_generation([part])
-            self._on_revoked([part])  # commits what is done of the same topic, and forgets the partition
+            self._revoke([part])
             self._observer.jumped(part, offset, earliest[part])
 
     def _handle_failure(self, error: Exception) -> None:
@@ -196,7 +200,7 @@ class KafkaSource:
         return ""
 
     def commit(self, offsets: Mapping[Partition, int]) -> bool:
-        wanted = self._ours(offsets)
+        wanted, is_complete = self._committable(offsets)
         if not wanted:
             return not offsets
 
@@ -204,10 +208,10 @@ class KafkaSource:
             self._member.commit(wanted)
             return True
 
-        return self._answer(is_done, wanted) is True
+        return self._answer(is_done, wanted) is True and is_complete
 
     def begin_commit(self, offsets: Mapping[Partition, int]) -> BegunCommit:
-        wanted = self._ours(offsets)
+        wanted, is_complete = self._committable(offsets)
         if not wanted:
             return lambda: not offsets
         is_done, until = self._member.begin_commit(wanted), time.monotonic() + _COMMIT_S
@@ -219,7 +223,18 @@ class KafkaSource:
                 raise KafkaTimeoutError(f"no answer to a commit for {_COMMIT_S:.0f} s")
             return False
 
-        return lambda: self._answer(is_done_in_time, wanted)
+        def answer() -> bool | None:
+            found = self._answer(is_done_in_time, wanted)
+            return found and is_complete
+
+        return answer
+
+    def _committable(self, offsets: Mapping[Partition, int]) -> tuple[Mapping[Partition, int], bool]:
+        """The offsets of this member's partitions that may be committed now, and whether these are all."""
+        ours = self._ours(offsets)
+        # No look-up in the callback of a rebalance: the group waits for it.
+        wanted = self._deleted.committable(ours, may_ask=not self._is_revoking)
+        return wanted, len(wanted) == len(ours)
 
     def _ours(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, int]:
         ours = self._member.assignment()
@@ -235,8 +250,7 @@ class KafkaSource:
             return False
         except Exception as error:
             if isinstance(error, UnknownTopicOrPartitionError):
-                # The topic was deleted. If it is created again, these offsets mean nothing there.
-                self._begin_generation([*parts])
+                self._deleted.doubt(parts)
             found = failed(error)
             if not isinstance(found, ServerUnavailable):
                 raise found from None
@@ -262,7 +276,9 @@ class KafkaSource:
             offset = committed[part]
             # If the offset is out of range, reading continues at the oldest record, or was halted.
             begins = offset if offset is not None and oldest <= offset <= end else oldest
-            found[part] = Start(begins, oldest, offset is None, offset in (None, begins))
+            # To halt at the next start too, the group must keep the offset that is out of range.
+            is_kept = offset in (None, begins) or self._settings.out_of_range == "halt"
+            found[part] = Start(begins, oldest, offset is None, is_kept)
         return found
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
@@ -290,11 +306,19 @@ class KafkaSource:
             return
         _log.info("partitions revoked", action="group.revoked", partitions=len(partitions))
         try:
-            self._on_revoked(partitions)
+            self._revoke(partitions)
         finally:
             self._drop_early(partitions)
             for part in partitions:
                 self._generations.pop(part, None)
+
+    def _revoke(self, partitions: Sequence[Partition]) -> None:
+        """Let the pipeline commit what is done, and forget the partitions."""
+        self._is_revoking = True
+        try:
+            self._on_revoked(partitions)
+        finally:
+            self._is_revoking = False
 
     def _assigned(self, partitions: Sequence[Partition]) -> None:
         _log.info("partitions assigned", action="group.assigned", partitions=len(partitions))
@@ -305,8 +329,9 @@ class KafkaSource:
             self._member.pause(partitions)
 
     def _begin_generation(self, partitions: Sequence[Partition]) -> None:
-        """What was read of the partitions until now is of no use any more."""
+        """The partitions are started again: what was read of them and is not applied yet is dropped."""
         self._drop_early(partitions)
+        self._deleted.trust(partitions)
         self._assignments += 1
         self._generations.update(dict.fromkeys(partitions, self._assignments))
 

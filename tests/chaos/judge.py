@@ -20,7 +20,7 @@ _MOST = 20
 _BEHIND_S = 3.0
 """So much later than it was told a message may arrive on a busy machine."""
 _UNANSWERED_S = 2.0
-"""So long at most the consumers of this suite wait for an answer, on a busy machine (``CDC_REDIS__TIMEOUT_MS`` is 1000)."""
+"""So long at most a consumer of this suite waits for an answer on a busy machine; its timeout is one second."""
 Lists = Mapping[tuple[str, str], Sequence[str]]
 
 

@@ -89,6 +89,7 @@ class Topology:
     def moved(self, slot: int, to: Node) -> None:
         """A node answered that ``slot`` is now on another node."""
         self._owners[slot] = to
+        self.replicas -= {to}
 
     def look(self, doubted: frozenset[Node] = frozenset(), first: Node | None = None) -> None:
         """Ask a node for the slot map: ``first`` before all others, the nodes in ``doubted`` last.

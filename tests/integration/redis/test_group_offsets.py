@@ -41,6 +41,13 @@ def test_offsets_go_on_where_they_are_known(sink: RedisSink, view: RedisView, cl
     assert sink.stored_offsets() == view.offsets("g") == {ONE: 42, TWO: 7}
 
 
+def test_an_offset_is_never_lowered(sink: RedisSink) -> None:
+    """A member that Kafka has dropped may not know it yet, and still stores its own, lower offset."""
+    assert sink.store_offsets({ONE: 100, TWO: 7})
+    assert sink.advance({ONE: 9, TWO: 8})
+    assert sink.stored_offsets() == {ONE: 100, TWO: 8}
+
+
 def test_offsets_do_not_come_back_to_an_emptied_server(sink: RedisSink, client: redis.Redis) -> None:
     """The next commit hid that Redis was emptied."""
     sink.store_offsets({ONE: 41, TWO: 7})

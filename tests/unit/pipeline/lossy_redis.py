@@ -59,7 +59,7 @@ class LossyRedis:
         return True
 
     def advance(self, offsets: Mapping[Partition, int]) -> bool:
-        return self.store_offsets(offsets)
+        return self.store_offsets({part: max(at, self.offsets.get(part, 0)) for part, at in offsets.items()})
 
     def stored_offsets(self) -> Mapping[Partition, int]:
         self._check()

@@ -79,6 +79,15 @@ def test_a_commit_without_an_answer_may_be_the_groups_offset() -> None:
     assert kafka.asked[-1] == {A: 11}, "assigned again: Kafka told the group's offset"
 
 
+def test_of_several_commits_without_an_answer_each_may_be_the_groups_offset() -> None:
+    group, kafka, source = _started()
+    for offset in (15, 17):
+        group.begin(source, {A: offset})
+        kafka.answer = False
+        assert group.answered() == {}
+    assert group.forget(A) == (10, 17)
+
+
 def test_the_answer_about_a_revoked_partition_is_not_waited_for() -> None:
     group, kafka, source = _started()
     group.begin(source, {A: 12, B: 25})

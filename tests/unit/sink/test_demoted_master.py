@@ -93,3 +93,31 @@ def test_a_master_that_is_master_again_with_less_is_noticed(monkeypatch: pytest.
         topology.look()
     replies = [plans.send_to_masters([(1, ("C",))])[0] for _ in range(2)]
     assert any(isinstance(reply, Reconnected) for reply in replies), f"B is lost, and C was acknowledged: {replies}"
+
+
+def test_an_older_slot_map_does_not_lead_to_new_connections_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """M answers that the slot is on R now. R does not tell its slot map in time, and M's is older."""
+    cluster, is_slow = Cluster(), True
+    monkeypatch.setattr(routes, "Script", partial(FakeScript, cluster))
+
+    class Client:
+        def __init__(self, node: Node) -> None:
+            self.node = node
+
+        def execute_command(self, *_: Any) -> Any:
+            if self.node == R and is_slow:
+                raise redis.TimeoutError("slow")
+            return [[0, 16383, [*M, "id"], [*R, "id"]]]
+
+    server = Redis(url=SecretStr("redis+cluster://m:1,r:2/"))
+    topology = Topology(server)
+    monkeypatch.setattr(topology, "client", Client)
+    plans = Routes(server, topology, is_guarded=True)
+    topology.look()
+    assert plans.send_to_masters([(1, ("A",))]) == [1]
+    cluster.master = R
+    replies = []
+    for _ in range(3):
+        replies += plans.send_to_masters([(1, ("B",))])
+        plans.accept_new_connection()
+    assert replies[-1] == 1, f"the first connection to R is new, and no later one: {replies}"
