@@ -23,7 +23,6 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    TomlConfigSettingsSource,
 )
 
 from consumer.errors import ConfigError
@@ -46,6 +45,7 @@ from consumer.settings.sections import (
     Source,
     Tracing,
 )
+from consumer.settings.values import File
 from consumer.settings.variables import PREFIX, implied_settings, no_such, refuse_unknown, setting_names
 
 
@@ -60,7 +60,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    mapping: Path | None = Field(None, description="TOML file of the mapping; empty: the reference mapping")
+    mapping: File = Field(None, description="TOML file of the mapping; empty: the reference mapping")
     kafka: Kafka = Kafka()
     redis: Redis = Redis()
     registry: Registry = Registry()
@@ -93,11 +93,6 @@ class _Environment(EnvSettingsSource):
         return with_secrets(super().__call__(), Settings, PREFIX)
 
 
-class _File(TomlConfigSettingsSource):
-    def __call__(self) -> dict[str, Any]:
-        return with_secrets(super().__call__(), Settings, PREFIX)
-
-
 def load(flags: Mapping[str, Any] | None = None, file: Path | None = None, named: Collection[str] = ()) -> Settings:
     """The settings from all origins.
 
@@ -109,8 +104,7 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None, named
 
     """
     refuse_unknown(os.environ, Settings, named)
-    if file is not None and not file.is_file():
-        raise ConfigError("CDC_CONFIG", f"no such file: {file}", allowed="a TOML file")
+    of_file = {} if file is None else with_secrets(_read(file), Settings, PREFIX)
 
     class _FromFile(Settings):
         @classmethod
@@ -123,7 +117,8 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None, named
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             implied = InitSettingsSource(settings_cls, implied_settings(os.environ))
-            return init_settings, _Environment(settings_cls), _File(settings_cls, toml_file=file), implied
+            in_file = InitSettingsSource(settings_cls, of_file)
+            return init_settings, _Environment(settings_cls), in_file, implied
 
     try:
         return _FromFile(**_given(flags or {}))
@@ -133,12 +128,21 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None, named
         field = re.search(r'"(\w+)"', str(error))
         name = f"{PREFIX}{(field[1] if field else '').upper()}"
         raise ConfigError(name, "not a JSON object", fix=f"set {name}__… one by one") from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The settings in ``file``. It may be a pipe: a shell's ``<(…)``."""
+    option = "CDC_CONFIG" if os.environ.get("CDC_CONFIG") == str(file) else "--config"
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(str(file), f"not TOML, at line {line_of(error)}", fix="correct it there") from None
     except UnicodeDecodeError:
         raise ConfigError(str(file), "not UTF-8", allowed="a TOML file") from None
     except OSError as error:
-        raise ConfigError("CDC_CONFIG", f"{file}: {error.strerror}", allowed="a TOML file") from None
+        raise ConfigError(option, f"{file}: {error.strerror}", allowed="a TOML file") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits; too many brackets
+        raise ConfigError(str(file), "not TOML that can be read", allowed="a TOML file") from None
 
 
 def line_of(error: tomllib.TOMLDecodeError) -> str:
