@@ -170,7 +170,8 @@ def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = Non
     """Print the mapping as complete TOML, as a start for a mapping file."""
     from consumer.mapping import file as mapping
 
-    typer.echo(mapping.to_toml(mapping.load(settings_of(config_file, mapping_file).mapping)), nl=False)
+    settings = settings_of(config_file, mapping_file)
+    typer.echo(mapping.to_toml(mapping.load(settings.mapping, settings.mapping_option)), nl=False)
 
 
 app.command()(status)

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -77,6 +77,13 @@ class Settings(BaseSettings):
     tracing: Tracing = Tracing()
     log: Log = Log()
 
+    _flags: frozenset[str] = PrivateAttr(frozenset())
+
+    @property
+    def mapping_option(self) -> str:
+        """Where the mapping is named, for an error about its file."""
+        return "--mapping" if "mapping" in self._flags else "CDC_MAPPING"
+
     @property
     def dead_letter_topic(self) -> str:
         """The Kafka topic for dead letters."""
@@ -121,7 +128,10 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None, named
             return init_settings, _Environment(settings_cls), in_file, implied
 
     try:
-        return _FromFile(**_given(flags or {}))
+        given = _given(flags or {})
+        settings = _FromFile(**given)
+        settings._flags = frozenset(given)  # noqa: SLF001  # of this module, and only set here
+        return settings
     except ValidationError as error:
         raise _config_error(error) from None
     except SettingsError as error:

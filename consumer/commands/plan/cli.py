@@ -126,7 +126,12 @@ def _other(settings: Settings, against: str) -> Rules | None:
         return None
     from consumer.mapping import file as mapping
 
-    return rules_of(settings, mapping.load(None if against == _REFERENCE else Path(against), "--against"))
+    try:
+        return rules_of(settings, mapping.load(None if against == _REFERENCE else Path(against), "--against"))
+    except ConfigError as error:
+        if error.field != "--against":  # a key in the file
+            raise
+        raise ConfigError(error.field, error.problem, allowed=f"a TOML file, or the word {_REFERENCE}") from None
 
 
 def _inputs(

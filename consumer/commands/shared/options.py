@@ -152,7 +152,7 @@ def rules_of(settings: config.Settings, mapping: Rules | None = None) -> Rules:
     from consumer.mapping import file
 
     return replace(
-        file.load(settings.mapping) if mapping is None else mapping,
+        file.load(settings.mapping, settings.mapping_option) if mapping is None else mapping,
         epoch=settings.guard.epoch,
         accept_missing_before=settings.source.accept_missing_before,
         databases=frozenset(settings.source.database),
