@@ -171,6 +171,13 @@ def test_a_mapping_that_can_not_be_read_is_named_as_it_was_given(here: Here, com
     assert said.startswith("cdc-consumer: CDC_MAPPING: absent.toml: No such")
 
 
+def test_an_empty_name_of_a_file_counts_as_not_given(here: Here) -> None:
+    """As a script's ``--mapping "$MAPPING"``; and ``.`` is the folder that it says."""
+    ran = here({"CDC_MAPPING": "", "CDC_CONFIG": ""}, "mapping", "--config", "", "--mapping", "")
+    assert (ran.returncode, ran.stdout) == (0, here({}, "mapping").stdout)
+    assert "--mapping: .: Is a directory" in refused(here({}, "mapping", "--mapping", "."))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
