@@ -1,12 +1,11 @@
 """The command line.
 
-Exit codes: 0 done; 1 the command found something wrong; 2 wrong usage or wrong setting; 130 interrupted.
+Exit codes: 0 done; 1 the command found something wrong; 2 wrong usage or wrong setting; 130 interrupted; 141 the reader
+of the output has gone.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import signal
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Annotated
 import typer
 
 from consumer import __version__
+from consumer.commands import output
 from consumer.commands.api.cli import api
 from consumer.commands.audit.cli import audit
 from consumer.commands.connectors.cli import connectors, grants
@@ -54,9 +54,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(connectors)
-
-# Errors of writing the output that are no bugs: a full disk, a quota or a limit. Not errors of the network.
-_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @app.callback(invoke_without_command=True)
@@ -173,7 +170,8 @@ def show_mapping(config_file: ConfigFile = None, mapping_file: MappingFile = Non
     """Print the mapping as complete TOML, as a start for a mapping file."""
     from consumer.mapping import file as mapping
 
-    typer.echo(mapping.to_toml(mapping.load(settings_of(config_file, mapping_file).mapping)), nl=False)
+    settings = settings_of(config_file, mapping_file)
+    typer.echo(mapping.to_toml(mapping.load(settings.mapping, settings.mapping_option)), nl=False)
 
 
 app.command()(status)
@@ -197,33 +195,48 @@ def _print_error(problem: str, advice: str) -> None:
 
 def main() -> None:
     """Start the program. An error ends as one sentence and an exit code, never as a traceback."""
-    arguments, notes = renamed(sys.argv[1:])
+    output.prepare()
+    try:
+        code = _run(sys.argv[1:])
+    except BrokenPipeError:  # of the output: every other pipe's end is noticed by its reader
+        output.drop()
+        code = output.GONE
+    except OSError as error:
+        if not output.is_write_error(error):
+            raise
+        output.drop()
+        _print_error(f"the output could not be written: {error.strerror}", "")
+        code = 1
+    sys.exit(code)
+
+
+def _run(given: list[str]) -> int:
+    """Run the command; its exit code."""
+    arguments, notes = renamed(given)
     for note in notes:
         _print_error(note, "")
     program = typer.main.get_command(app)
     try:
-        sys.exit(program.main(arguments, prog_name="cdc-consumer", standalone_mode=False) or 0)
+        return int(program.main(arguments, prog_name="cdc-consumer", standalone_mode=False) or 0)
+    except SystemExit as end:
+        # The command line library ends so if a pipe breaks: with 1, which means here that something wrong was found.
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
+        raise
     except UsageError as error:
         if not arguments or type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(str(error), err=True)
         else:
             _print_error(str(refusal(error, program, arguments)), "")
-        sys.exit(2)
+        return 2
     except ModuleNotFoundError as error:
         if (missing := extra_refusal(error)) is None:
             raise
         _print_error(str(missing), "")
-        sys.exit(2)
+        return 2
     except CdcError as error:
         _print_error(str(error), error.advice)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
-    except OSError as error:
-        if error.errno not in _WRITE_ERRORS:
-            raise
-        # Python would write the rest of the buffer at exit, and fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _print_error(f"the output could not be written: {error.strerror}", "")
-        sys.exit(1)
+        return 2 if isinstance(error, ConfigError) else 1
 
 
 if __name__ == "__main__":

@@ -81,11 +81,11 @@ def from_line(line: str | bytes) -> SourceRecord:
         return _from_kcat(row)
     return SourceRecord(
         topic=_field(row, "topic", str),
-        partition=_field(row, "partition", int),
-        offset=_field(row, "offset", int),
+        partition=_number(row, "partition"),
+        offset=_number(row, "offset"),
         timestamp_ms=_field(row, "timestamp_ms", int),
         key=_bytes(row.get("key"), "key"),
-        value=_bytes(row.get("value"), "value"),
+        value=_bytes(_given(row, "value"), "value"),
         headers=tuple(_header(pair) for pair in _headers(row)),
     )
 
@@ -95,11 +95,11 @@ def _from_kcat(row: dict[str, Any]) -> SourceRecord:
     pairs = zip(headers[::2], headers[1::2], strict=False)
     return SourceRecord(
         topic=_field(row, "topic", str),
-        partition=_field(row, "partition", int),
-        offset=_field(row, "offset", int),
+        partition=_number(row, "partition"),
+        offset=_number(row, "offset"),
         timestamp_ms=_field(row, "ts", int),
         key=_utf8(row.get("key"), "key"),
-        value=_utf8(row.get("payload"), "payload"),
+        value=_utf8(_given(row, "payload"), "payload"),
         headers=tuple((str(name), _utf8(value, "headers")) for name, value in pairs),
     )
 
@@ -116,6 +116,20 @@ def _field(row: dict[str, Any], name: str, kind: type[_T]) -> _T:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise Undecodable(f"should be {kind.__name__}", field=name)
     return value
+
+
+def _given(row: dict[str, Any], name: str) -> object:
+    """A member that may be null: a tombstone, which deletes. A misspelt name must not become one."""
+    if name not in row:
+        raise Undecodable("missing (null for a tombstone)", field=name)
+    return row[name]
+
+
+def _number(row: dict[str, Any], name: str) -> int:
+    """A partition or an offset."""
+    if (number := _field(row, name, int)) < 0:
+        raise Undecodable("should be 0 or more", field=name)
+    return number
 
 
 def _header(pair: object) -> Header:

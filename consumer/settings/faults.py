@@ -38,6 +38,7 @@ _PROBLEMS = {
     "less_than": "out of range",
     "string_too_long": "too long",
     "string_too_short": "empty",
+    "too_short": "too short",
     "string_": "not text",
     "bytes_": "not text",
     "path_": "not a path",

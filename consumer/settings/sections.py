@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -13,6 +12,7 @@ from pydantic_settings import NoDecode
 from consumer.settings.extras import advice
 from consumer.settings.faults import HTTP, HTTP_WITHOUT_LOGIN, NAME, TOPIC, Wrong
 from consumer.settings.times import LONGEST_EXPIRY_S
+from consumer.settings.values import PORTS, File, Token, check_ports
 
 
 def _parts(value: object) -> object:
@@ -27,9 +27,9 @@ class Section(BaseModel):
 class Certified(Section):
     """The files for TLS with a server, all in PEM form."""
 
-    ca: Path | None = Field(None, description="file of the certificate authority; else the system's")
-    certificate: Path | None = Field(None, description="file of this client's certificate")
-    key: Path | None = Field(None, description="file of this client's key")
+    ca: File = Field(None, description="file of the certificate authority; else the system's")
+    certificate: File = Field(None, description="file of this client's certificate")
+    key: File = Field(None, description="file of this client's key")
 
     @model_validator(mode="after")
     def _check_key_has_certificate(self) -> Self:
@@ -52,6 +52,9 @@ class Security(Certified):
             raise Wrong(f"{self.protocol} needs a user and a password", fix="set both, or another protocol")
         if not self.protocol.endswith("SSL") and (self.ca or self.certificate):
             raise Wrong(f"{self.protocol} does not use a CA or a certificate", fix="set the protocol SSL or SASL_SSL")
+        if not self.protocol.startswith("SASL") and (self.user or self.password):
+            problem = f"{self.protocol} does not use a user or a password: the account would be ignored"
+            raise Wrong(problem, fix="set the protocol SASL_SSL or SASL_PLAINTEXT, or remove both")
         return self
 
 
@@ -116,6 +119,7 @@ class Kafka(Section):
     def _check_addresses(cls, value: str) -> str:
         if not all(re.fullmatch(r"\S+:\d{1,5}", part.strip()) for part in value.split(",")):
             raise Wrong("not an address", allowed="host:port, comma separated")
+        check_ports(value)
         return value
 
     @field_validator("topics")
@@ -134,7 +138,7 @@ class Kafka(Section):
 class Redis(Certified):
     """The Redis servers."""
 
-    url: SecretStr = Field(
+    url: Annotated[SecretStr, PORTS] = Field(
         SecretStr("redis://localhost:6379/0"), description="redis://, redis+cluster://, redis+sentinel://, or rediss…"
     )
     sentinel_user: str | None = Field(None, description="account on the sentinels, if they require one")
@@ -155,7 +159,7 @@ class Redis(Certified):
 class Registry(Certified):
     """The schema registry; needed for Avro only."""
 
-    url: str | None = Field(
+    url: Annotated[str | None, PORTS] = Field(
         None,
         pattern=HTTP_WITHOUT_LOGIN,
         description="base URL of Confluent's API, http:// or https://, without a password",
@@ -168,7 +172,7 @@ class Registry(Certified):
 class Prometheus(Certified):
     """Prometheus, for the charts of the console; without it they are drawn from what the members leave in Redis."""
 
-    url: str | None = Field(
+    url: Annotated[str | None, PORTS] = Field(
         None, pattern=HTTP_WITHOUT_LOGIN, description="base URL of Prometheus, http:// or https://, without a password"
     )
     user: str | None = None
@@ -181,7 +185,7 @@ class Prometheus(Certified):
 class Database(Section):
     """The database. It is read and never written: for the health API, the audit and ``explain``."""
 
-    url: SecretStr | None = Field(
+    url: Annotated[SecretStr | None, PORTS] = Field(
         None, description="mysql://, mariadb:// or postgresql://user:password@host:port/database of a read-only account"
     )
     replica: bool = Field(False, description="whether it is a replica of the server whose log Debezium reads")
@@ -197,7 +201,9 @@ class Database(Section):
 class Connect(Certified):
     """Kafka Connect: for the commands that manage connectors, for ``check``, and for ``run``, which watches them."""
 
-    url: str = Field("http://localhost:8083", pattern=HTTP, description="URL of its REST API, http:// or https://")
+    url: Annotated[str, PORTS] = Field(
+        "http://localhost:8083", pattern=HTTP, description="URL of its REST API, http:// or https://"
+    )
     user: str | None = None
     password: SecretStr | None = None
 
@@ -321,7 +327,7 @@ class Jwt(Section):
     """JWTs that the health API accepts besides its token, or instead of it."""
 
     secret: SecretStr | None = Field(None, description="the shared secret of HS256, 32 bytes or more")
-    public_key: Path | None = Field(None, description="file with the RSA public key of RS256, PEM")
+    public_key: File = Field(None, description="file with the RSA public key of RS256, PEM")
     audience: str | None = Field(None, min_length=1, description="the aud claim that a token must have")
     role: str | None = Field(None, min_length=1, description="the role that a token must contain")
     viewer_role: str | None = Field(
@@ -344,7 +350,9 @@ class Api(Section):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=1, le=65535, description="port to listen on")
-    token: SecretStr | None = Field(None, description="the bearer token; the API does not start without it or a JWT")
+    token: Token = Field(
+        None, min_length=16, description="the bearer token; the API does not start without it or a JWT"
+    )
     jwt: Jwt = Jwt()
     refreshes_per_minute: int = Field(60, ge=1, le=100_000, description="most force-refresh requests per minute")
     refresh_wait_s: float = Field(
@@ -352,7 +360,7 @@ class Api(Section):
     )
     cluster_info_s: float = Field(10.0, ge=0, description="largest age of the counts of cluster-info, s")
     console: bool = Field(True, description="whether the console is served too, under /console")
-    viewer_token: SecretStr | None = Field(
+    viewer_token: Token = Field(
         None, min_length=16, description="a token that may only look at the console, and not call the API"
     )
     console_idle_s: float = Field(

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -23,7 +23,6 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    TomlConfigSettingsSource,
 )
 
 from consumer.errors import ConfigError
@@ -46,6 +45,7 @@ from consumer.settings.sections import (
     Source,
     Tracing,
 )
+from consumer.settings.values import File
 from consumer.settings.variables import PREFIX, implied_settings, no_such, refuse_unknown, setting_names
 
 
@@ -60,7 +60,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    mapping: Path | None = Field(None, description="TOML file of the mapping; empty: the reference mapping")
+    mapping: File = Field(None, description="TOML file of the mapping; empty: the reference mapping")
     kafka: Kafka = Kafka()
     redis: Redis = Redis()
     registry: Registry = Registry()
@@ -76,6 +76,13 @@ class Settings(BaseSettings):
     api: Api = Api()
     tracing: Tracing = Tracing()
     log: Log = Log()
+
+    _flags: frozenset[str] = PrivateAttr(frozenset())
+
+    @property
+    def mapping_option(self) -> str:
+        """Where the mapping is named, for an error about its file."""
+        return "--mapping" if "mapping" in self._flags else "CDC_MAPPING"
 
     @property
     def dead_letter_topic(self) -> str:
@@ -93,11 +100,6 @@ class _Environment(EnvSettingsSource):
         return with_secrets(super().__call__(), Settings, PREFIX)
 
 
-class _File(TomlConfigSettingsSource):
-    def __call__(self) -> dict[str, Any]:
-        return with_secrets(super().__call__(), Settings, PREFIX)
-
-
 def load(flags: Mapping[str, Any] | None = None, file: Path | None = None, named: Collection[str] = ()) -> Settings:
     """The settings from all origins.
 
@@ -109,8 +111,7 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None, named
 
     """
     refuse_unknown(os.environ, Settings, named)
-    if file is not None and not file.is_file():
-        raise ConfigError("CDC_CONFIG", f"no such file: {file}", allowed="a TOML file")
+    of_file = {} if file is None else with_secrets(_read(file), Settings, PREFIX)
 
     class _FromFile(Settings):
         @classmethod
@@ -123,22 +124,35 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None, named
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             implied = InitSettingsSource(settings_cls, implied_settings(os.environ))
-            return init_settings, _Environment(settings_cls), _File(settings_cls, toml_file=file), implied
+            in_file = InitSettingsSource(settings_cls, of_file)
+            return init_settings, _Environment(settings_cls), in_file, implied
 
     try:
-        return _FromFile(**_given(flags or {}))
+        given = _given(flags or {})
+        settings = _FromFile(**given)
+        settings._flags = frozenset(given)  # noqa: SLF001  # of this module, and only set here
+        return settings
     except ValidationError as error:
         raise _config_error(error) from None
     except SettingsError as error:
         field = re.search(r'"(\w+)"', str(error))
         name = f"{PREFIX}{(field[1] if field else '').upper()}"
         raise ConfigError(name, "not a JSON object", fix=f"set {name}__… one by one") from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The settings in ``file``. It may be a pipe: a shell's ``<(…)``."""
+    option = "CDC_CONFIG" if os.environ.get("CDC_CONFIG") == str(file) else "--config"
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(str(file), f"not TOML, at line {line_of(error)}", fix="correct it there") from None
     except UnicodeDecodeError:
         raise ConfigError(str(file), "not UTF-8", allowed="a TOML file") from None
     except OSError as error:
-        raise ConfigError("CDC_CONFIG", f"{file}: {error.strerror}", allowed="a TOML file") from None
+        raise ConfigError(option, f"{file}: {error.strerror}", allowed="a TOML file") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits; too many brackets
+        raise ConfigError(str(file), "not TOML that can be read", allowed="a TOML file") from None
 
 
 def line_of(error: tomllib.TOMLDecodeError) -> str:

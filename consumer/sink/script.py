@@ -22,7 +22,7 @@ from consumer.sink.client import connect, is_of_proxy, is_refusal
 from consumer.sink.replies import are_numbers, is_call_refused, is_of_replica, is_script_lost, read
 
 _log = structlog.get_logger(__name__)
-_LUA = files("consumer.sink").joinpath("apply.lua").read_text()
+_LUA = files("consumer.sink").joinpath("apply.lua").read_text(encoding="utf-8")
 _SCRIPT = f"{_LUA}\nreturn apply(KEYS, ARGV)\n"
 _SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 # Named by its content, so that two versions of this program can use one server.

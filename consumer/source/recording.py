@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import sys
 import zlib
@@ -36,7 +37,7 @@ def read(path: Path) -> Iterator[SourceRecord]:
         try:
             yield from_line(line)
         except Undecodable as error:
-            raise ConfigError("FILE", f"{_shown(path)}, line {number}: {error}", allowed=_ALLOWED) from None
+            raise ConfigError("FILE", f"{shown(path)}, line {number}: {error}", allowed=_ALLOWED) from None
 
 
 def lines(path: Path, option: str, allowed: str) -> Iterator[bytes]:
@@ -49,7 +50,7 @@ def lines(path: Path, option: str, allowed: str) -> Iterator[bytes]:
     with _opened(path, option, allowed) as opened:
         while line := opened.readline(_MOST_LINE_BYTES + 1):
             if len(line) > _MOST_LINE_BYTES:  # a small file with gzip may have more than fits into memory
-                problem = f"{_shown(path)}: a line of more than {_MOST_LINE_BYTES >> 20} MB"
+                problem = f"{shown(path)}: a line of more than {_MOST_LINE_BYTES >> 20} MB"
                 raise ConfigError(option, problem, allowed=allowed)
             yield line
 
@@ -72,26 +73,32 @@ def read_schemas(path: Path) -> dict[int, str]:
 def _opened(path: Path, option: str, allowed: str) -> Iterator[IO[bytes]]:
     try:
         with _raw(path) as raw:
-            if raw.peek(2)[:2] == _GZIP_MAGIC:
+            begin = raw.peek(2)[:2]
+            if not begin and path.suffix == ".gz":  # a whole file has a head, also if it has no line
+                raise EOFError
+            if begin == _GZIP_MAGIC:
                 with gzip.open(raw) as unpacked:
                     yield unpacked  # type: ignore[misc]  # a GzipFile is a binary stream
             else:
                 yield raw
     except (OSError, EOFError, zlib.error) as error:
         problem = (error.strerror if isinstance(error, OSError) else "") or "a damaged or incomplete gzip file"
-        raise ConfigError(option, f"{_shown(path)}: {problem}", allowed=allowed) from None
+        raise ConfigError(option, f"{shown(path)}: {problem}", allowed=allowed) from None
 
 
 @contextmanager
 def _raw(path: Path) -> Iterator[BufferedReader]:
     if str(path) == "-":
+        if sys.stdin is None:
+            raise OSError(errno.EBADF, "it is closed")
         yield cast("BufferedReader", sys.stdin.buffer)
         return
     with path.open("rb") as opened:
         yield opened
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
+    """The name of a file in a text."""
     return "standard input" if str(path) == "-" else str(path)
 
 

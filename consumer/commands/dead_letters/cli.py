@@ -87,7 +87,8 @@ def show(
 
     settings = settings_of(config_file, mapping_file, brokers=bootstrap_servers, prefix=topic_prefix, group=group_id)
     rules = rules_of(settings)
-    (found,) = _placed([place], _read(settings))
+    wanted = _place(place)  # before a server is asked
+    (found,) = _placed([wanted], _read(settings))
     record = visible(found.record, found.last.tables, rules, schemas_of(settings))
     typer.echo((letter_report.shown_json if as_json else letter_report.shown_text)(found, record))
 
@@ -135,7 +136,7 @@ def replay(
         raise ConfigError("replay", "the choice of records is not clear", fix=fix)
     is_dry = not yes
     states = _read(settings)
-    _placed(places or (), states, may_be_done=True)
+    _placed([_place(each) for each in places or ()], states, may_be_done=True)
     found_open = states.open()
     results: list[LetterResult] = []
     screen = Screen()
@@ -191,7 +192,7 @@ def _choice(
     from consumer.pipeline.letter_state import Choice
 
     return Choice(
-        places=frozenset(parsed("PLACE", each, Place.from_text, "a place as list prints it") for each in places),
+        places=frozenset(map(_place, places)),
         topics=frozenset(topics or ()),
         reasons=frozenset(reasons or ()),
         tables=frozenset(tables or ()),
@@ -203,10 +204,13 @@ def _choice(
     )
 
 
-def _placed(places: Sequence[str], states: LetterStates, *, may_be_done: bool = False) -> list[Unapplied]:
-    """The open records at ``places``. ``may_be_done``: a handled one is no error, but is reported."""
+def _place(text: str) -> Place:
+    return parsed("PLACE", text, Place.from_text, "a place as list prints it")
+
+
+def _placed(wanted: Sequence[Place], states: LetterStates, *, may_be_done: bool = False) -> list[Unapplied]:
+    """The open records at ``wanted``. ``may_be_done``: a handled one is no error, but is reported."""
     by_place = {each.place: each for each in states.open()}
-    wanted = [parsed("PLACE", each, Place.from_text, "a place as list prints it") for each in places]
     for missing in [each for each in wanted if each not in by_place]:
         if not (may_be_done and missing in states.known):
             raise ConfigError("PLACE", f"{missing} is not an open record", allowed="a place that list prints")

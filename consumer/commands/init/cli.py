@@ -148,7 +148,7 @@ def _with_password(url: str | None) -> str | None:
     """Ask for the password of a URL with a user, if somebody is there to answer."""
     from urllib.parse import quote, urlsplit
 
-    if url is None or not sys.stdin.isatty():
+    if url is None or sys.stdin is None or not sys.stdin.isatty():
         return url
     try:
         parts = urlsplit(url)

@@ -14,6 +14,13 @@ def check_free(folder: Path, names: Iterable[str], *, force: bool) -> None:
     Raises:
         ConfigError: one of the files exists, or the folder is no folder.
     """
+    try:
+        _check_free(folder, names, force=force)
+    except OSError as error:  # a name that is too long
+        raise ConfigError("--to", f"{folder}: {error.strerror}", allowed="a folder that this user may write") from None
+
+
+def _check_free(folder: Path, names: Iterable[str], *, force: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise ConfigError("--to", f"{folder} is not a folder", allowed="a folder; it is created if it does not exist")
     for name in names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,6 +107,8 @@ def _check(file: Path | None, begin: str, end: str, against: str, against_record
     if against and against_recording is not None:
         raise ConfigError("--against", "--against-recording is given too", fix="give one of them")
     if not (begin or end):
+        if file is None and sys.stdin is not None and sys.stdin.isatty():  # nobody types a recording
+            raise ConfigError("FILE", "missing", fix="give a recording, or --from for the live topics")
         return
     option = "--from" if begin else "--to"
     if file is not None:
@@ -123,7 +126,12 @@ def _other(settings: Settings, against: str) -> Rules | None:
         return None
     from consumer.mapping import file as mapping
 
-    return rules_of(settings, mapping.load(None if against == _REFERENCE else Path(against), "--against"))
+    try:
+        return rules_of(settings, mapping.load(None if against == _REFERENCE else Path(against), "--against"))
+    except ConfigError as error:
+        if error.field != "--against":  # a key in the file
+            raise
+        raise ConfigError(error.field, error.problem, allowed=f"a TOML file, or the word {_REFERENCE}") from None
 
 
 def _inputs(

@@ -97,8 +97,10 @@ class Run:
                 if write is not None:
                     for record, decision in zip(records, decisions, strict=True):
                         write(saved(record, decision))
-                    count += len(records)
+                count += len(records)
                 yield records, decisions
+        if not count:  # else an empty file would look as one in which nothing is wrong
+            typer.echo(f"no record in {self._inputs.name}", err=True)
         if self._save is not None:
             typer.echo(f"{count} decisions in {self._save}", err=True)
 

@@ -6,7 +6,9 @@ The first line says which version of the program decided. Files without it are r
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,13 +55,14 @@ def writer(path: Path) -> Iterator[Callable[[SavedDecision], None]]:
 @contextmanager
 def _replaced(path: Path) -> Iterator[IO[bytes]]:
     """A new file beside ``path`` that takes its place after the block; a device or a pipe is written as it is."""
-    is_file = path.is_file() or not path.exists()
-    target = path.resolve() if is_file else path
-    part = target.with_name(f"{target.name}.part") if is_file else target
     try:
+        is_file = path.is_file() or not path.exists()
+        target = path.resolve() if is_file else path
+        part = target.with_name(f"{target.name}.part") if is_file else target
         opened = part.open("wb")
-    except OSError as error:
-        raise ConfigError("--save", f"{path}: {error.strerror}", allowed="a file that can be written") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other, before Python 3.13
+        problem = error.strerror if isinstance(error, OSError) else os.strerror(errno.ELOOP)
+        raise ConfigError("--save", f"{path}: {problem}", allowed="a file that can be written") from None
     try:
         with opened:
             yield opened

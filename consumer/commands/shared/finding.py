@@ -53,8 +53,9 @@ def failure(subject: str, found: str, advice: str = "", *, is_setting: bool = Fa
 
 
 def of_error(subject: str, error: CdcError, advice: str = "") -> Finding:
-    """A failure from an exception."""
-    return Finding(Level.FAILURE, subject, str(error), error.advice or advice, isinstance(error, ConfigError))
+    """A failure from an exception. ``advice``: what to do about a server; an error of a setting says it itself."""
+    is_setting = isinstance(error, ConfigError)
+    return Finding(Level.FAILURE, subject, str(error), error.advice or ("" if is_setting else advice), is_setting)
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

@@ -42,11 +42,20 @@ def without_password(param: typer.CallbackParam, url: str | None) -> str | None:
     return url
 
 
+def _file(text: str) -> Path | None:
+    """An empty name counts as not given, as in the environment; a path would make it the present folder."""
+    return Path(text) if text else None
+
+
 ConfigFile: TypeAlias = Annotated[
-    Path | None, typer.Option("--config", envvar="CDC_CONFIG", help="TOML file of settings.")
+    Path | None,
+    typer.Option("--config", envvar="CDC_CONFIG", help="TOML file of settings.", parser=_file, metavar="<path>"),
 ]
 MappingFile: TypeAlias = Annotated[
-    Path | None, typer.Option("--mapping", help="TOML file of the mapping; default: the reference mapping.")
+    Path | None,
+    typer.Option(
+        "--mapping", help="TOML file of the mapping; default: the reference mapping.", parser=_file, metavar="<path>"
+    ),
 ]
 Brokers: TypeAlias = Annotated[str | None, typer.Option("--bootstrap-servers", help="host:port, comma separated.")]
 Prefix: TypeAlias = Annotated[str | None, typer.Option("--topic-prefix", help="Debezium's topic.prefix.")]
@@ -152,7 +161,7 @@ def rules_of(settings: config.Settings, mapping: Rules | None = None) -> Rules:
     from consumer.mapping import file
 
     return replace(
-        file.load(settings.mapping) if mapping is None else mapping,
+        file.load(settings.mapping, settings.mapping_option) if mapping is None else mapping,
         epoch=settings.guard.epoch,
         accept_missing_before=settings.source.accept_missing_before,
         databases=frozenset(settings.source.database),

@@ -81,6 +81,7 @@ def snapshot(
     )
     rules = rules_of(settings)
     _refuse_contradictions(tables or [], where, users or [], authoritative=authoritative, stop=stop)
+    incremental.check_named(tables or [], rules)
     audits = authoritative and _may_audit(settings)
     chosen = [_user(each) for each in users or []]
     selection = selected(settings, rules, schemas_of(settings), group_databases.load) if tables or chosen else None

@@ -36,6 +36,18 @@ Report = Callable[[Notification], None]
 Say = Callable[[str], None]
 
 
+def check_named(tables: Sequence[str], rules: Rules) -> None:
+    """Refuse a table that the mapping does not name, with or without its database before it; asks no server.
+
+    Raises:
+        ConfigError: no rule names a table.
+    """
+    known = rules.captured()
+    for table in tables:
+        if table not in known and table.rpartition(".")[2] not in known:
+            raise ConfigError("TABLE", f"no rule names the table {table!r}", allowed=", ".join(known))
+
+
 def collections(selection: Selection, rules: Rules, tables: Sequence[str]) -> list[str]:
     """The tables with Debezium's names, ``<db or schema>.<table>``, by the topics that are consumed.
 
@@ -52,8 +64,7 @@ def _collection(table: str, selection: Selection, rules: Rules) -> str:
             consumed = ", ".join(sorted(selection.databases))
             raise ConfigError("TABLE", f"{table}: rows of {database} are not applied", allowed=f"tables of {consumed}")
         return table
-    if table not in rules.captured():
-        raise ConfigError("TABLE", f"no rule names the table {table!r}", allowed=", ".join(rules.captured()))
+    check_named([table], rules)
     carrying = [topic for topic in selection.topics if table in selection.tables.of(topic)]
     found = {selection.tables.database(topic, table) for topic in carrying} - {""}
     if len(found) != 1:

@@ -23,7 +23,7 @@ from tests.support.stack.port import Ports
 from tests.support.stack.registration import Registration, registered
 from tests.support.stack.trading import Trading
 
-TOKEN = "tok-1f0c"
+TOKEN = "tok-1f0c-4b2a-9d7e"
 BASE = "/api/redis-health"
 WITNESS = 900
 

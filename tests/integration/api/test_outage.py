@@ -73,8 +73,11 @@ def test_a_redis_that_hangs_is_no_reason_to_hang(served: Served, stack: Stack, t
     [
         ({}, "CDC_API__TOKEN: not set"),
         ({"CDC_API__TOKEN": ""}, "CDC_API__TOKEN: not set"),
-        ({"CDC_API__TOKEN": "t"}, "CDC_DATABASE__URL: not set"),
-        ({"CDC_API__TOKEN": "t", "CDC_DATABASE__URL": "oracle://u:hid-den@h/d"}, "CDC_DATABASE__URL: not a database"),
+        ({"CDC_API__TOKEN": "t" * 16}, "CDC_DATABASE__URL: not set"),
+        (
+            {"CDC_API__TOKEN": "t" * 16, "CDC_DATABASE__URL": "oracle://u:hid-den@h/d"},
+            "CDC_DATABASE__URL: not a database",
+        ),
         ({"CDC_API__JWT__SECRET": "hid-den", "CDC_API__JWT__ROLE": "admin"}, "CDC_API__JWT: a JWT needs an audience"),
         (
             {"CDC_API__JWT__SECRET": "hid-den", "CDC_API__JWT__ROLE": "admin", "CDC_API__JWT__AUDIENCE": "health"},

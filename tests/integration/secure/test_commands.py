@@ -88,13 +88,13 @@ def environment(
         "CDC_CONNECT__USER": http.USER,
         "CDC_CONNECT__PASSWORD": gateway.password,
         "CDC_DATABASE__URL": "mysql+pymysql://reader:datab4se-s3cret@127.0.0.1/trading",
-        "CDC_API__TOKEN": "t0ken-s3cret",
+        "CDC_API__TOKEN": "t0ken-s3cret-of-16",
     }
 
 
 @pytest.fixture
 def secrets(broker: Broker, gateway: Gateway) -> list[str]:
-    own = [broker.password, gateway.password, redis_tls.PASSWORD, WRONG, "datab4se-s3cret", "t0ken-s3cret"]
+    own = [broker.password, gateway.password, redis_tls.PASSWORD, WRONG, "datab4se-s3cret", "t0ken-s3cret-of-16"]
     return [*own, *(quote(each, safe="") for each in own)]
 
 

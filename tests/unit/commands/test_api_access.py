@@ -15,6 +15,7 @@ from consumer.commands.api.limit import Limit
 from consumer.errors import ConfigError
 from consumer.settings.sections import Api
 
+RIGHT = "the-right-token-1"
 SECRET = "a shared secret of at least 32 bytes"
 PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PEM = PRIVATE.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -38,9 +39,17 @@ def public_key(tmp_path: Path) -> Path:
 
 
 def test_the_token_and_nothing_else() -> None:
-    guard = Access(Api.model_validate({"token": "right"}))
-    guard.check("right")
-    for wrong in (None, "", "righ", "right ", "RIGHT", "r\u00efght", jwt.encode(claims(), SECRET)):
+    guard = Access(Api.model_validate({"token": RIGHT}))
+    guard.check(RIGHT)
+    for wrong in (
+        None,
+        "",
+        RIGHT[:-1],
+        f"{RIGHT} ",
+        RIGHT.upper(),
+        RIGHT.replace("i", "\u00ef"),
+        jwt.encode(claims(), SECRET),
+    ):
         with pytest.raises(Unauthorized):
             guard.check(wrong)
 

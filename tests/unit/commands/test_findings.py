@@ -105,6 +105,7 @@ def test_the_exit_code_is_of_the_worst(found: list[Finding], code: int) -> None:
 
 
 def test_a_finding_as_text_and_as_json() -> None:
+    assert of_error("redis", ConfigError("CDC_REDIS__URL", "no URL"), "start it").advice == "", "no server is at fault"
     found = of_error("redis", ServerError("Redis", "refused"), "start it")
     assert finding_lines(found) == ["failure  redis: Redis: refused", "           what to do: start it"]
     assert json.loads(to_json(found)) == {

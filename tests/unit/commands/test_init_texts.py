@@ -258,5 +258,7 @@ def test_files_are_written_all_or_none(tmp_path: Path) -> None:
     check_free(folder, ["a", "b"], force=True)
     with pytest.raises(ConfigError, match="is not a folder"):
         check_free(folder / "b", ["a"], force=False)
+    with pytest.raises(ConfigError, match="File name too long"):
+        check_free(folder / ("x" * 300), ["a"], force=False)
     with pytest.raises(ConfigError, match="can't be written"):
         write(folder / "b" / "c", {"a": "1"})

@@ -8,11 +8,13 @@ import sys
 from io import BufferedReader, BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from typer.testing import CliRunner
 
 from consumer.commands.cli import app
+from consumer.commands.plan import cli as plan_command
 from consumer.errors import CdcError, ConfigError
 from consumer.events.record import SourceRecord
 from consumer.source import recording
@@ -87,9 +89,44 @@ def test_nothing_compared_is_no_proof(tmp_path: Path) -> None:
     assert (code, text.splitlines()[1]) == (1, "no record was compared, so this says nothing about them")
 
 
+def test_an_empty_recording_is_told(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_bytes(b"\n")
+    found = CliRunner().invoke(app, ["plan", str(empty)])
+    assert (found.exit_code, found.stdout, found.stderr) == (0, "", f"no record in {empty}\n")
+    packed = tmp_path / "empty.jsonl.gz"
+    packed.write_bytes(b"")
+    code, text = ran(str(packed))
+    assert (code, text.partition(" (")[0]) == (2, f"FILE: {packed}: a damaged or incomplete gzip file")
+    packed.write_bytes(gzip.compress(b""))
+    assert ran(str(packed))[0] == 0
+
+
+def test_a_closed_standard_input_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(ConfigError, match=r"^FILE: standard input: it is closed \("):
+        list(recording.read(Path("-")))
+
+
+def test_a_person_who_gives_no_recording_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command would wait for what nobody types."""
+    monkeypatch.setattr(sys, "stdin", Mock(isatty=lambda: True))
+    with pytest.raises(ConfigError) as refusal:
+        plan_command._check(None, "", "", "", None)
+    assert str(refusal.value) == "FILE: missing (fix: give a recording, or --from for the live topics)"
+
+
+@pytest.mark.parametrize(("name", "said"), [("x" * 300, "File name too long"), ("loop", "Too many levels of symbolic")])
+def test_a_file_that_can_not_be_saved_is_one_sentence(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    code, text = ran(str(FIELD / "u-two-databases.jsonl"), "--save", str(tmp_path / name))
+    assert (code, text.startswith(f"--save: {tmp_path / name}: {said}")) == (2, True)
+
+
 def test_the_option_with_a_mapping_that_is_not_there_is_named() -> None:
     code, text = ran(str(FIELD / "u-two-databases.jsonl"), "--against", "nowhere.toml")
-    assert (code, text.partition(" (")[0]) == (2, "--against: nowhere.toml: No such file or directory")
+    allowed = "allowed: a TOML file, or the word reference"
+    assert (code, text) == (2, f"--against: nowhere.toml: No such file or directory ({allowed})")
 
 
 def test_one_that_can_not_be_read_among_others() -> None:

@@ -176,6 +176,13 @@ def test_nobody_runs() -> None:
     )
 
 
+def test_nobody_runs_and_kafka_does_not_answer() -> None:
+    """Without Kafka nobody knows what is left: 0 records would say that all was applied."""
+    facts = replace(WELL, redis=reports(), kafka=AWAY)
+    assert ("group", Level.FAILURE, "no member runs; lag not known") in bad(facts)
+    assert line(facts, "group").facts["lag_records"] is None
+
+
 def test_members_that_do_not_report_are_no_failure() -> None:
     """An older version, or an account without the right: what they do is not known."""
     assert bad(replace(WELL, redis=reports())) == [

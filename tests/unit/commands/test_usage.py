@@ -162,6 +162,37 @@ def test_variables_of_connector_files_and_of_kubernetes_are_somebodys(here: Here
     assert here(known, "mapping").returncode == 0
 
 
+@pytest.mark.parametrize("command", ["mapping", "check"])
+def test_a_mapping_that_can_not_be_read_is_named_as_it_was_given(here: Here, command: str) -> None:
+    assert refused(here({}, command, "--mapping", "absent.toml")).startswith(
+        "cdc-consumer: --mapping: absent.toml: No such"
+    )
+    said = refused(here({"CDC_MAPPING": "absent.toml"}, command))
+    assert said.startswith("cdc-consumer: CDC_MAPPING: absent.toml: No such")
+
+
+def test_an_empty_name_of_a_file_counts_as_not_given(here: Here) -> None:
+    """As a script's ``--mapping "$MAPPING"``; and ``.`` is the folder that it says."""
+    ran = here({"CDC_MAPPING": "", "CDC_CONFIG": ""}, "mapping", "--config", "", "--mapping", "")
+    assert (ran.returncode, ran.stdout) == (0, here({}, "mapping").stdout)
+    assert "--mapping: .: Is a directory" in refused(here({}, "mapping", "--mapping", "."))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("dead-letters", "show", "x"), "PLACE: 'x' should look like"),
+        (("dead-letters", "show", "a[0]@x"), "PLACE: 'a[0]@x' should look like"),
+        (("dead-letters", "replay", "x"), "PLACE: 'x' should look like"),
+        (("snapshot", "foo"), "TABLE: no rule names the table 'foo' (allowed: "),
+        (("snapshot", "--stop", "foo"), "TABLE: no rule names the table 'foo' (allowed: "),
+    ],
+)
+def test_an_argument_is_refused_before_a_server_is_asked(here: Here, arguments: tuple[str, ...], said: str) -> None:
+    """No server answers: the command would wait, and then say that."""
+    assert said in refused(here({"CDC_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", **NO_REDIS}, *arguments))
+
+
 def test_a_variable_that_a_connector_file_names_is_somebodys(here: Here, tmp_path: Path) -> None:
     file = tmp_path / "own.json"
     file.write_text('{"name": "own", "config": {"a": "${CDC_ORACLE_HOST}"}}')

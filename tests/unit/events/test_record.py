@@ -49,7 +49,12 @@ def test_what_kcat_prints_is_read_too() -> None:
         ('{"topic":"t","partition":0,"offset":"7","timestamp_ms":1}', "offset"),
         ('{"topic":"t","partition":0,"offset":true,"timestamp_ms":1}', "offset"),
         ('{"topic":"t","partition":0,"offset":7,"timestamp_ms":1,"value":"%"}', "value"),
-        ('{"topic":"t","partition":0,"offset":7,"timestamp_ms":1,"headers":["a"]}', "headers"),
+        ('{"topic":"t","partition":0,"offset":7,"timestamp_ms":1,"value":null,"headers":["a"]}', "headers"),
+        ('{"topic":"t","partition":0,"offset":7,"timestamp_ms":1}', "value"),
+        ('{"topic":"t","partition":0,"offset":7,"timestamp_ms":1,"valeu":"YQ=="}', "value"),
+        ('{"topic":"t","partition":-1,"offset":7,"timestamp_ms":1,"value":null}', "partition"),
+        ('{"topic":"t","partition":0,"offset":-7,"timestamp_ms":1,"value":null}', "offset"),
+        ('{"topic":"t","partition":0,"offset":7,"ts":1,"paylaod":"a"}', "payload"),
     ],
 )
 def test_a_bad_line_names_its_field(line: str, field: str) -> None:

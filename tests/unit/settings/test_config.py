@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -18,8 +20,6 @@ from consumer.settings.sources import load
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     for name in [name for name in os.environ if name.startswith("CDC_")]:
         monkeypatch.delenv(name)
 
@@ -110,3 +110,108 @@ def test_the_mapping_reaches_the_rules(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(service, "run", lambda settings, rules, stop: given.append(rules))
     cli.run(config_file=settings)
     assert given == [replace(reference(), balance_ttl_s=60)]
+
+
+def test_an_empty_name_of_a_file_counts_as_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Compose's ``${NAME:-}`` gives such; the file of settings is asked then, as for every variable that is not set."""
+    file = tmp_path / "cdc.toml"
+    file.write_text('[redis]\nca = "of-the-file.pem"\n')
+    for name in (
+        "CDC_MAPPING",
+        "CDC_KAFKA__SECURITY__CA",
+        "CDC_REDIS__CA",
+        "CDC_API__JWT__PUBLIC_KEY",
+        "CDC_API__TOKEN",
+    ):
+        monkeypatch.setenv(name, "")
+    settings = load(file=file)
+    assert (settings.mapping, settings.kafka.security.ca, settings.api.jwt.public_key) == (None, None, None)
+    assert settings.api.token is None
+    assert settings.redis.ca == Path("of-the-file.pem")
+
+
+def test_a_file_of_settings_may_be_a_pipe(tmp_path: Path) -> None:
+    """As a shell's ``<(…)``, and /dev/null."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = Thread(target=pipe.write_text, args=('\ufeff[kafka]\ngroup_id = "of-the-pipe"\n', "utf-8"))
+    writer.start()
+    assert load(file=pipe).kafka.group_id == "of-the-pipe"
+    writer.join()
+    assert load(file=Path(os.devnull)).kafka.group_id == "cdc-consumer"
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (".", "Is a directory"),
+        ("x" * 300, "File name too long"),
+        ("loop", "Too many levels of symbolic links"),
+        ("absent", "No such file or directory"),
+    ],
+)
+def test_a_file_of_settings_that_can_not_be_read_is_refused_as_it_was_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    with pytest.raises(ConfigError) as refusal:
+        load(file=Path(file))
+    assert (refusal.value.field, refusal.value.problem) == ("--config", f"{file}: {said}")
+    monkeypatch.setenv("CDC_CONFIG", file)
+    with pytest.raises(ConfigError) as refusal:
+        load(file=Path(file))
+    assert refusal.value.field == "CDC_CONFIG"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CDC_KAFKA__BOOTSTRAP_SERVERS", "a:9092,h:99999"),
+        ("CDC_KAFKA__BOOTSTRAP_SERVERS", "h:0"),
+        ("CDC_REDIS__URL", "redis://localhost:99999/0"),
+        ("CDC_REDIS__URL", "rediss+cluster://u:p@a:6379,[::1]:0/"),
+        ("CDC_REGISTRY__URL", "http://h:123456789"),
+        ("CDC_CONNECT__URL", "http://u:p@h:65536/"),
+        ("CDC_PROMETHEUS__URL", "https://h:0?a=b"),
+        ("CDC_DATABASE__URL", "mysql://u:p@h:70000/trading"),
+    ],
+)
+def test_a_port_that_no_server_can_have_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """A client would wait for it for ever, or call it no URL."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as refusal:
+        load()
+    assert str(refusal.value) == f"{name}: not a port (allowed: ports from 1 to 65535)"
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "redis://[::1]/0", "redis://u:99999@h:1/0", "redis://h:65535", "rediss://"]
+)
+def test_what_is_no_port_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("CDC_REDIS__URL", url)
+    assert load().redis.url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("protocol", [None, "SSL"])
+@pytest.mark.parametrize("name", ["USER", "PASSWORD"])
+def test_an_account_that_the_protocol_ignores_is_refused(
+    monkeypatch: pytest.MonkeyPatch, protocol: str | None, name: str
+) -> None:
+    """The operator believes that the connection has an account."""
+    monkeypatch.setenv(f"CDC_KAFKA__SECURITY__{name}", "hunter2")
+    if protocol:
+        monkeypatch.setenv("CDC_KAFKA__SECURITY__PROTOCOL", protocol)
+    with pytest.raises(ConfigError) as refusal:
+        load()
+    assert refusal.value.field == "CDC_KAFKA__SECURITY"
+    assert refusal.value.problem.startswith(f"{protocol or 'PLAINTEXT'} does not use a user or a password")
+    assert refusal.value.fix == "set the protocol SASL_SSL or SASL_PLAINTEXT, or remove both"
+
+
+@pytest.mark.parametrize("name", ["CDC_API__TOKEN", "CDC_API__VIEWER_TOKEN"])
+def test_a_token_that_could_be_guessed_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "0123456789abcde")
+    with pytest.raises(ConfigError) as refusal:
+        load()
+    assert str(refusal.value) == f"{name}: too short (allowed: text of 16 characters or more)"

@@ -25,6 +25,8 @@ def secret(tmp_path: Path) -> Path:
 
 
 def test_from_the_environment(monkeypatch: pytest.MonkeyPatch, secret: Path) -> None:
+    monkeypatch.setenv("CDC_KAFKA__SECURITY__PROTOCOL", "SASL_SSL")
+    monkeypatch.setenv("CDC_KAFKA__SECURITY__USER", "u")
     monkeypatch.setenv("CDC_KAFKA__SECURITY__PASSWORD_FILE", str(secret))
     monkeypatch.setenv("CDC_REGISTRY__PASSWORD_FILE", str(secret))
     settings = load()
@@ -80,3 +82,23 @@ def test_what_is_no_secret_is_in_no_file(monkeypatch: pytest.MonkeyPatch, secret
     monkeypatch.setenv("CDC_KAFKA__GROUP_ID_FILE", str(secret))
     with pytest.raises(ConfigError, match="CDC_KAFKA__GROUP_ID_FILE: no such setting"):
         load()
+
+
+@pytest.mark.parametrize("environment", [{"CDC_API__TOKEN": ""}, {}])
+def test_an_empty_name_counts_as_not_set(
+    monkeypatch: pytest.MonkeyPatch, secret: Path, environment: dict[str, str]
+) -> None:
+    """Compose's ``${NAME:-}`` gives such."""
+    monkeypatch.setenv("CDC_REDIS__URL_FILE", "")
+    monkeypatch.setenv("CDC_REGISTRY__PASSWORD_FILE", "")
+    monkeypatch.setenv("CDC_REGISTRY__PASSWORD", "given")
+    secret.write_text("0123456789abcdef")
+    monkeypatch.setenv("CDC_API__TOKEN_FILE", str(secret))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load()
+    assert settings.redis.url.get_secret_value() == "redis://localhost:6379/0"
+    assert settings.registry.password is not None
+    assert settings.registry.password.get_secret_value() == "given"
+    assert settings.api.token is not None
+    assert settings.api.token.get_secret_value() == "0123456789abcdef"

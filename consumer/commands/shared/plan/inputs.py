@@ -25,15 +25,18 @@ from consumer.source.range_reader import resolve
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Batches of records. ``databases``: those that are consumed; None: the first one in the records."""
+    """Batches of records. ``name``: where they are, in a text. ``databases``: those that are consumed; None: the first
+    one in the records.
+    """
 
     batches: Iterator[list[SourceRecord]]
+    name: str
     databases: frozenset[str] | None = None
 
 
 def of_recording(file: Path) -> Inputs:
     """The records of a recording."""
-    return Inputs(batched(recording.read(file)))
+    return Inputs(batched(recording.read(file)), recording.shown(file))
 
 
 def of_topics(
@@ -56,7 +59,7 @@ def of_topics(
             progress.begin("plan", sum(span.size for span in spans))
             yield from read_in_order(settings.kafka, spans, progress.advance)
 
-    return Inputs(batched(records()), found.databases)
+    return Inputs(batched(records()), "the topics between --from and --to", found.databases)
 
 
 def _together(rules: Rules, other: Rules | None) -> Rules:

@@ -77,11 +77,14 @@ def _group(reports: Reports, kafka: Kafka | None, facts: Facts, limits: Limits) 
     return ok("group", text), told
 
 
-def _lag_records(members: Sequence[MemberReport], kafka: Kafka | None, free: Sequence[Partition]) -> int:
-    """What the members have left, and what nobody reads; without members, what the group has left."""
-    left = {} if kafka is None else kafka.left
+def _lag_records(members: Sequence[MemberReport], kafka: Kafka | None, free: Sequence[Partition]) -> int | None:
+    """What the members have left, and what nobody reads; without members, what the group has left.
+
+    None: it is not known, because no member says it and Kafka can't be asked.
+    """
     if not members:
-        return sum(left.values())
+        return None if kafka is None else sum(kafka.left.values())
+    left = {} if kafka is None else kafka.left
     return sum(each.lag_records for each in members) + sum(left.get(each, 0) for each in free)
 
 
@@ -97,6 +100,8 @@ def _existing(kafka: Kafka, topics: set[str]) -> set[Partition]:
 
 def _lag(told: Mapping[str, object]) -> str:
     records, seconds = told["lag_records"], told.get("lag_s")
+    if records is None:
+        return "lag not known"
     behind = f", {span(seconds)}" if isinstance(seconds, float) else ""
     return f"lag {records:,} record{'' if records == 1 else 's'}{behind}"
 

@@ -30,7 +30,7 @@ from consumer.settings.sections import Api
 from consumer.settings.sources import Settings
 from tests.unit.commands.console.seen import SEEN
 
-TOKEN, VIEWER = "tok-operator", "tok-viewer-of-the-desk"
+TOKEN, VIEWER = "tok-operator-of-the-desk", "tok-viewer-of-the-desk"
 PASSWORD = "hunter2-very-secret"
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 

@@ -540,7 +540,7 @@ def test_the_name_in_a_jwt_is_made_harmless() -> None:
 
 def test_a_viewers_token_can_not_be_guessed() -> None:
     with pytest.raises(ValidationError):
-        Api.model_validate({"token": "right", "viewer_token": "x" * 15})
+        Api.model_validate({"token": TOKEN, "viewer_token": "x" * 15})
 
 
 def test_a_session_ends_with_its_jwt() -> None:
@@ -556,4 +556,4 @@ def test_the_viewers_token_must_be_another_one() -> None:
         Access(Api.model_validate({"token": "the-same-for-both", "viewer_token": "the-same-for-both"}))
     assert error.value.field == "CDC_API__VIEWER_TOKEN"
     with pytest.raises(Unauthorized):
-        Access(Api.model_validate({"token": "right", "viewer_token": VIEWER})).check(VIEWER)
+        Access(Api.model_validate({"token": TOKEN, "viewer_token": VIEWER})).check(VIEWER)
