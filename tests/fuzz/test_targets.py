@@ -56,15 +56,12 @@ def test_no_rule_is_broken(name: str) -> None:
 
 @pytest.mark.parametrize("name", SHORT)
 def test_an_input_depends_on_seed_and_number_alone(name: str) -> None:
-    one, other = TARGETS[name](), TARGETS[name]()
-    try:
+    # Each undoes its patches when it is closed. The one that patched last must do so first, or its patches stay.
+    with closing(TARGETS[name]()) as one, closing(TARGETS[name]()) as other:
         inputs = [input_of(one, SEED, number) for number in range(40)]
         assert [repr(input_of(other, SEED, number)) for number in reversed(range(40))] == [*map(repr, inputs[::-1])]
         assert len({*map(repr, inputs)}) > 20
         assert repr(eval(repr(inputs[0]))) == repr(inputs[0])  # noqa: S307  # what one puts into a test
-    finally:
-        one.close()
-        other.close()
 
 
 class Bad(Target):
