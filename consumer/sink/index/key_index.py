@@ -38,10 +38,10 @@ _RECONNECT_PAUSE_S = 0.5
 _ANSWER_LIMIT_S = 5.0
 _CHECKED_AT_ONCE = 1000
 _GATHERED_S = 0.005
-"""What arrives within this time is read together. The pipeline can't run while this thread reads: a thread that wakes
-for each batch doubles the time of a small one. A key that is late is cleared so much later."""
-_READ_AT_ONCE = 100
-"""After so many, let go of the lock: a look-up may wait for it."""
+"""The thread reads what arrives within this time together, unless a look-up reads it before. The pipeline can't run
+while the thread reads: a thread that wakes for each batch doubles the time of a small one."""
+_READ_AT_ONCE = 1000
+"""After so many the thread lets go of the lock, as a look-up may wait for it."""
 _FEWER = 0.9
 
 
@@ -89,6 +89,8 @@ class TrackedIndex:
         self._check_at = 0.0
         self._prefixes_to_clear: set[str] = set()
         self._warm = False
+        self._failure: redis.RedisError | None = None
+        """What a look-up found wrong with the connection: the thread has to connect again."""
         self._is_lost = False
         self._is_full = False
         self._tracking = Tracking(client, heads, self._told)
@@ -135,7 +137,12 @@ class TrackedIndex:
     def matching(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
         with self._lock:
             if self._warm:
-                return self._names.look_up(prefixes)
+                try:
+                    self._read_arrived()  # the thread may not have read the last writes yet
+                    return self._names.look_up(prefixes)
+                except redis.RedisError as error:
+                    self._forget()
+                    self._failure = error
         return self._scan.matching(prefixes)
 
     def close_windows(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
@@ -194,6 +201,7 @@ class TrackedIndex:
 
     def _connect(self) -> None:
         self._tracking = Tracking(self._client, self._heads, self._told)
+        self._failure = None
         self._tracking.open()
         for prefix, key in split(self._scan.keys(), self._heads):
             with self._lock:
@@ -213,21 +221,28 @@ class TrackedIndex:
     def _read(self) -> None:
         """Read what arrived: pushes (handled by :meth:`_told`), and answers to the oldest requests."""
         with self._lock:
-            has_news = self._tracking.has_news()
-        if not has_news and (has_news := self._tracking.wait(self._woken.fileno())):
+            if self._failure is not None:
+                raise self._failure
+            has_news = self._read_arrived()
+        if has_news:
+            return
+        if self._tracking.wait(self._woken.fileno()):
             self._stop.wait(_GATHERED_S)
+            return
         with self._lock:
-            if has_news:
-                for _ in range(_READ_AT_ONCE):
-                    if (answer := self._tracking.read()) is not None:
-                        self._answered(answer)
-                    if not self._tracking.has_news():
-                        break
-                return
             if self._awaited and time.monotonic() - self._awaited[0].at > _ANSWER_LIMIT_S:
                 raise redis.TimeoutError("no answer")
             # Also when idle: else a dead connection is not noticed, and the index is out of date.
             self._ping((), ())
+
+    def _read_arrived(self) -> bool:
+        """Read what arrived, but not too much of it at once; whether there was something. The caller holds the lock."""
+        for number in range(_READ_AT_ONCE):
+            if not self._tracking.has_news():
+                return number > 0
+            if (answer := self._tracking.read()) is not None:
+                self._answered(answer)
+        return True
 
     def _ping(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
         """Send a PING, whose answer ends the windows of ``prefixes``. The caller holds the lock."""
