@@ -191,10 +191,10 @@ def test_a_group_without_offsets_begins_at_the_oldest_record(world: World, membe
     member.reads([0, 1, 2], [])
     parts = [Partition(world.name, 0), Partition(world.name, 1)]
     assert {part: tuple(start) for part, start in member.source.starts(parts).items()} == dict.fromkeys(
-        parts, (0, 0, True)
+        parts, (0, 0, True, True)
     )
     assert member.source.commit({parts[0]: 2})
-    assert tuple(member.source.starts(parts)[parts[0]]) == (2, 0, False)
+    assert tuple(member.source.starts(parts)[parts[0]]) == (2, 0, False, True)
 
 
 def test_an_assignment_begins_at_the_groups_offset(world: World, members: Callable[[], Member]) -> None:
