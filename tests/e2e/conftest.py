@@ -19,6 +19,7 @@ from tests.support.redis_cluster import TestCluster
 from tests.support.redis_server import program
 from tests.support.redis_view import Listener, eventually
 from tests.support.stack import Stack
+from tests.support.stack.kafka import PATIENT
 from tests.support.stack.registration import Database, Registration, registered
 from tests.support.stack.trading import Trading
 
@@ -134,7 +135,7 @@ def live(system: System) -> Iterator[System]:
 
 @pytest.fixture
 def feed(stack: Stack, redis_client: redis.Redis, topic_prefix: str, group_id: str, tmp_path: Path) -> Iterator[Feed]:
-    producer = KafkaProducer(bootstrap_servers=stack.kafka.bootstrap_servers, acks="all", linger_ms=5)
+    producer = KafkaProducer(**PATIENT, bootstrap_servers=stack.kafka.bootstrap_servers, acks="all", linger_ms=5)
     environment = {
         "CDC_KAFKA__BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
         "CDC_KAFKA__TOPIC_PREFIX": topic_prefix,

@@ -18,6 +18,7 @@ from consumer.events.record import SourceRecord
 from tests.e2e.process import Process, running
 from tests.support.scenario import Change, load_all
 from tests.support.stack import Stack
+from tests.support.stack.kafka import PATIENT
 
 POISON = b"\x07hunter2 is no envelope"
 DEPOSIT = next(each for each in load_all() if each.title.startswith("A deposit")).changes[0]
@@ -56,7 +57,9 @@ class Feed:
     def letters(self, topic: str = "") -> list[Any]:
         """Everything in the topic of dead letters."""
         part = TopicPartition(topic or self.dead_letters, 0)
-        consumer = KafkaConsumer(bootstrap_servers=self.stack.kafka.bootstrap_servers, enable_auto_commit=False)
+        consumer = KafkaConsumer(
+            **PATIENT, bootstrap_servers=self.stack.kafka.bootstrap_servers, enable_auto_commit=False
+        )
         try:
             consumer.assign([part])
             consumer.seek_to_beginning(part)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
 
-from tests.support.stack.kafka import Kafka
+from tests.support.stack.kafka import PATIENT, Kafka
 
 GROUPS = "__consumer_offsets"
 GROUP_METADATA = 2
@@ -24,7 +24,7 @@ class Written:
 
 def written(kafka: Kafka, group: str) -> Written:
     """Read from the broker's own topic; there is no request that answers with a generation."""
-    consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
+    consumer = KafkaConsumer(**PATIENT, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
     try:
         parts = [TopicPartition(GROUPS, number) for number in consumer.partitions_for_topic(GROUPS) or ()]
         consumer.assign(parts)

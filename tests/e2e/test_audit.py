@@ -24,6 +24,7 @@ from tests.e2e.conftest import WITNESS, System
 from tests.e2e.process import CLI, command
 from tests.support.forked import base_environment
 from tests.support.redis_view import eventually
+from tests.support.stack.kafka import PATIENT
 from tests.support.stack.port import Ports
 from tests.support.stack.roster import DATABASES
 from tests.support.stack.trading import Trading
@@ -120,7 +121,7 @@ def updates(system: System, ids: Sequence[int]) -> Iterator[None]:
 
 def poison(system: System, user_id: int) -> None:
     """A record about the user that nobody can read, where theirs lie."""
-    with_servers = KafkaProducer(bootstrap_servers=system.stack.kafka.bootstrap_servers, acks="all")
+    with_servers = KafkaProducer(**PATIENT, bootstrap_servers=system.stack.kafka.bootstrap_servers, acks="all")
     try:
         key = json.dumps({"id": user_id}, separators=(",", ":")).encode()
         with_servers.send(system.registration.topic("live_users"), key=key, value=b"{broken").get(10)

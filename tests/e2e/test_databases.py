@@ -15,6 +15,7 @@ from kafka import KafkaProducer
 
 from tests.e2e.conftest import WITNESS, System
 from tests.support.redis_view import eventually
+from tests.support.stack.kafka import PATIENT
 from tests.support.stack.roster import DATABASES
 from tests.support.stack.trading import Trading
 from tests.support.stack.wire import Record, read
@@ -267,7 +268,7 @@ def incremental_snapshot(system: System, table: str) -> None:
     prefix = system.registration.prefix
     collections = [system.registration.topic(table).removeprefix(f"{prefix}.")]
     request = {"type": "execute-snapshot", "data": {"type": "INCREMENTAL", "data-collections": collections}}
-    producer = KafkaProducer(bootstrap_servers=system.stack.kafka.bootstrap_servers, acks="all")
+    producer = KafkaProducer(**PATIENT, bootstrap_servers=system.stack.kafka.bootstrap_servers, acks="all")
     asked_at = 0.0
 
     def is_read(records: list[Record]) -> bool:

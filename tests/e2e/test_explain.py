@@ -36,6 +36,7 @@ from tests.e2e.process import CLI, command
 from tests.support.forked import base_environment
 from tests.support.redis_view import eventually
 from tests.support.stack import wire
+from tests.support.stack.kafka import PATIENT
 
 pytestmark = pytest.mark.stack
 
@@ -69,7 +70,7 @@ def approve(system: System) -> None:
 
 
 def poison(system: System) -> None:
-    producer = KafkaProducer(bootstrap_servers=system.stack.kafka.bootstrap_servers, acks="all")
+    producer = KafkaProducer(**PATIENT, bootstrap_servers=system.stack.kafka.bootstrap_servers, acks="all")
     key = json.dumps({"id": WITNESS}, separators=(",", ":")).encode()
     producer.send(system.registration.topic("live_users"), key=key, value=b"{broken").get(10)
     producer.close()
@@ -262,7 +263,7 @@ def send_again(system: System) -> int:
     """The last record of the users' topic once more, as Debezium does after a restart; its new offset."""
     kafka = Kafka(bootstrap_servers=system.stack.kafka.bootstrap_servers)
     record = list(read_to_end(kafka, [system.registration.topic("live_users")]))[-1]
-    producer = KafkaProducer(bootstrap_servers=system.stack.kafka.bootstrap_servers, acks="all")
+    producer = KafkaProducer(**PATIENT, bootstrap_servers=system.stack.kafka.bootstrap_servers, acks="all")
     sent = producer.send(
         record.topic, key=record.key, value=record.value, headers=list(record.headers), partition=record.partition
     )

@@ -18,6 +18,7 @@ from tests.docs.markdown import PROJECT, rows
 from tests.e2e.conftest import WITNESS, System
 from tests.e2e.process import Process
 from tests.support.redis_view import eventually
+from tests.support.stack.kafka import PATIENT
 from tests.support.stack.port import Ports
 
 pytestmark = pytest.mark.stack
@@ -122,7 +123,9 @@ def _play(system: System) -> Counter[tuple[str, ...]]:
 
 
 def _records(system: System, topic: str) -> list[tuple[bytes, bytes]]:
-    consumer = KafkaConsumer(bootstrap_servers=system.stack.kafka.bootstrap_servers, enable_auto_commit=False)
+    consumer = KafkaConsumer(
+        **PATIENT, bootstrap_servers=system.stack.kafka.bootstrap_servers, enable_auto_commit=False
+    )
     try:
         parts = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
         consumer.assign(parts)
@@ -136,7 +139,7 @@ def _records(system: System, topic: str) -> list[tuple[bytes, bytes]]:
 
 
 def _produce(system: System, topic: str, *records: tuple[bytes, bytes]) -> None:
-    producer = KafkaProducer(bootstrap_servers=system.stack.kafka.bootstrap_servers, acks="all")
+    producer = KafkaProducer(**PATIENT, bootstrap_servers=system.stack.kafka.bootstrap_servers, acks="all")
     for key, value in records:
         producer.send(topic, key=key, value=value)
     producer.flush()

@@ -15,6 +15,7 @@ from consumer.source.group_consumer import KafkaSource
 from consumer.source.topic_selection import Known, select
 from tests.e2e.topic import EITHER_CLIENT
 from tests.support.stack import Stack
+from tests.support.stack.kafka import PATIENT
 
 pytestmark = pytest.mark.stack
 TABLES = ("live_users", "demo_users", "user_transactions", "money_requests")
@@ -25,7 +26,7 @@ def test_topics_that_come_later_are_read_however_short_the_polls(stack: Stack, t
     """kafka-python's own mistake: with polls that end in the middle of a join, the new assignment was never applied."""
     topics = [f"{topic_prefix}.trading.{table}" for table in TABLES]
     admin = stack.kafka.admin()
-    producer = KafkaProducer(bootstrap_servers=stack.kafka.bootstrap_servers, acks="all")
+    producer = KafkaProducer(**PATIENT, bootstrap_servers=stack.kafka.bootstrap_servers, acks="all")
     busy = threading.Event()
     burner = threading.Thread(target=lambda: [None for _ in iter(busy.is_set, True)])
     servers = stack.kafka.bootstrap_servers

@@ -19,6 +19,7 @@ from tests.e2e.process import Process, command
 from tests.e2e.topic import Topic
 from tests.support.redis_view import Listener, eventually
 from tests.support.stack import Stack
+from tests.support.stack.kafka import PATIENT
 from tests.support.stack.port import Ports
 
 pytestmark = pytest.mark.stack
@@ -105,7 +106,7 @@ def test_a_worker_killed_under_load(
     count: int,
 ) -> None:
     """Redis has the last change of each user, and each change was told once. Alone, it is started again by the test."""
-    producer = KafkaProducer(bootstrap_servers=stack.kafka.bootstrap_servers, acks="all", linger_ms=5)
+    producer = KafkaProducer(**PATIENT, bootstrap_servers=stack.kafka.bootstrap_servers, acks="all", linger_ms=5)
 
     def write(numbers: range) -> None:
         for number in numbers:

@@ -18,6 +18,7 @@ from consumer.source.group_consumer import KafkaSource
 from consumer.source.topic_selection import Known, select
 from tests.support.redis_view import eventually
 from tests.support.stack import Stack
+from tests.support.stack.kafka import PATIENT
 
 EITHER_CLIENT = pytest.mark.parametrize("client", ["kafka-python", "confluent"])
 """A test of what both clients promise; other tests of a topic have the default one."""
@@ -75,7 +76,7 @@ class Topic:
 
     @contextmanager
     def producer(self, compression: str | None = None) -> Iterator[KafkaProducer]:
-        producer = KafkaProducer(bootstrap_servers=self._servers, acks="all", compression_type=compression)
+        producer = KafkaProducer(**PATIENT, bootstrap_servers=self._servers, acks="all", compression_type=compression)
         try:
             yield producer
         finally:
@@ -104,7 +105,9 @@ class Topic:
 
     def commit(self, offset: int, partition: int = 0) -> None:
         """Set the group's offset by hand."""
-        consumer = KafkaConsumer(bootstrap_servers=self._servers, group_id=self.prefix, enable_auto_commit=False)
+        consumer = KafkaConsumer(
+            **PATIENT, bootstrap_servers=self._servers, group_id=self.prefix, enable_auto_commit=False
+        )
         part = TopicPartition(self.name, partition)
         consumer.assign([part])
         consumer.commit({part: OffsetAndMetadata(offset, "", -1)})

@@ -22,6 +22,7 @@ from consumer.source.topic_reader import read_to_end
 from tests.support.scenario import Scenario
 from tests.support.scenario_sql import by_sql, is_read, play, seed
 from tests.support.stack import MissingTool, Stack
+from tests.support.stack.kafka import PATIENT
 from tests.support.stack.registration import Database, registered
 from tests.support.stack.roster import DATABASES
 from tests.support.stack.trading import TABLES, Trading
@@ -104,7 +105,7 @@ def _taken(stack: Stack, prefix: str, scenarios: Sequence[Scenario], incremental
     """All records, once the incremental snapshot, which is asked for again and again, has read its row."""
     settings = Kafka(bootstrap_servers=stack.kafka.bootstrap_servers)
     deadline = time.monotonic() + _TIMEOUT_S
-    producer = KafkaProducer(bootstrap_servers=stack.kafka.bootstrap_servers, acks="all")
+    producer = KafkaProducer(**PATIENT, bootstrap_servers=stack.kafka.bootstrap_servers, acks="all")
     collection = f"trading.{incremental.changes[0].table}"
     request = {"type": "execute-snapshot", "data": {"type": "INCREMENTAL", "data-collections": [collection]}}
     try:

@@ -20,6 +20,7 @@ from tests.e2e.console.conftest import NARROW, VIEWER, WIDE, Served, Window, win
 from tests.e2e.process import command
 from tests.integration.api.conftest import TOKEN, WITNESS
 from tests.support.redis_view import eventually
+from tests.support.stack.kafka import PATIENT
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.one_redis]
 
@@ -72,7 +73,7 @@ def spoilt(served: Served, user_id: int) -> str:
 
 def produced(served: Served, user_id: int, value: bytes) -> str:
     """A dead letter of a record that Debezium has not written; its place."""
-    producer = KafkaProducer(bootstrap_servers=served.stack.kafka.bootstrap_servers, acks="all")
+    producer = KafkaProducer(**PATIENT, bootstrap_servers=served.stack.kafka.bootstrap_servers, acks="all")
     key = json.dumps({"id": user_id}, separators=(",", ":")).encode()
     topic = served.followed.registration.topic("live_users")
     sent = producer.send(topic, key=key, value=value).get(10)

@@ -21,6 +21,7 @@ from tests.docs.markdown import PROJECT
 from tests.e2e.console.conftest import Served, Window, window_of
 from tests.e2e.process import command
 from tests.support.redis_view import eventually
+from tests.support.stack.kafka import PATIENT
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.one_redis]
 
@@ -55,7 +56,7 @@ def demo(served: Served) -> Served:
     for ago in range(2, 60):  # an hour as a platform has it
         store.add(Minute(now - ago, 900 + round(300 * math.sin(ago / 6)) + 37 * ago % 90, 53 * ago % 40))
     assert command(environment, "audit").returncode == 1  # it has found live:123
-    producer = KafkaProducer(bootstrap_servers=served.stack.kafka.bootstrap_servers, acks="all")
+    producer = KafkaProducer(**PATIENT, bootstrap_servers=served.stack.kafka.bootstrap_servers, acks="all")
     for number, value in ((124, b"{broken"), (201, b'{"balance": 7}'), (202, b"")):
         key = json.dumps({"id": number}, separators=(",", ":")).encode()
         producer.send(served.followed.registration.topic("live_users"), key=key, value=value).get(10)

@@ -11,7 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from tests.e2e.failover.ledger import GONE, State, state_of
-from tests.support.stack.kafka import Kafka
+from tests.support.stack.kafka import PATIENT, Kafka
 
 POLL_MS = 200
 
@@ -68,7 +68,7 @@ class TopicLog:
         self._group_id = group_id
         self._part = TopicPartition(topic, 0)
         self._sent: list[Sent] = []
-        self._consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap_servers, enable_auto_commit=False)
+        self._consumer = KafkaConsumer(**PATIENT, bootstrap_servers=kafka.bootstrap_servers, enable_auto_commit=False)
         self._consumer.assign([self._part])
         self._consumer.seek(self._part, 0)
 

@@ -19,6 +19,7 @@ from tests.e2e.process import Process, running
 from tests.support.redis_view import Client, eventually
 from tests.support.stack import Stack
 from tests.support.stack.gate import Gate
+from tests.support.stack.kafka import PATIENT
 from tests.support.stack.port import Ports
 from tests.support.stack.registration import Registration, registered
 from tests.support.stack.trading import Trading
@@ -47,7 +48,7 @@ class Followed:
     def end(self) -> int:
         """The next offset of the live users' topic."""
         part = TopicPartition(self.registration.topic("live_users"), 0)
-        reader = KafkaConsumer(bootstrap_servers=self.kafka["CDC_KAFKA__BOOTSTRAP_SERVERS"])
+        reader = KafkaConsumer(**PATIENT, bootstrap_servers=self.kafka["CDC_KAFKA__BOOTSTRAP_SERVERS"])
         try:
             return int(reader.end_offsets([part])[part])
         finally:

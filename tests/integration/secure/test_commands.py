@@ -22,6 +22,7 @@ from tests.integration.secure.broker import USER, Broker
 from tests.integration.secure.gateway import Gateway
 from tests.integration.secure.redis_tls import RedisServers
 from tests.support.redis_view import eventually
+from tests.support.stack.kafka import PATIENT
 from tests.support.stack.port import Ports
 
 pytestmark = pytest.mark.stack
@@ -178,7 +179,7 @@ class Followed:
     def send(self) -> None:
         self._number += 1
         record = deposit(7, self._number, wallet_balance=f"{self._number}.50")
-        producer = KafkaProducer(bootstrap_servers=self._broker.listeners["OPEN"], acks="all")
+        producer = KafkaProducer(**PATIENT, bootstrap_servers=self._broker.listeners["OPEN"], acks="all")
         producer.send(self._topic.name, key=record.key, value=record.value, headers=list(record.headers)).get(20)
         producer.close()
 

@@ -11,7 +11,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from consumer.events.record import SourceRecord
-from tests.support.stack.kafka import Kafka
+from tests.support.stack.kafka import PATIENT, Kafka
 
 POLL_MS = 50
 
@@ -47,7 +47,7 @@ def read(
     wanted, found = set(topics), list[Record]()
     assigned: set[TopicPartition] = set()
     deadline = time.monotonic() + timeout_s
-    consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap_servers, enable_auto_commit=False)
+    consumer = KafkaConsumer(**PATIENT, bootstrap_servers=kafka.bootstrap_servers, enable_auto_commit=False)
     try:
         while not enough(found):
             if time.monotonic() > deadline:
