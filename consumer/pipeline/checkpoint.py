@@ -256,8 +256,10 @@ class Checkpoint:
             if at < self._published.get(part, 0):
                 behind[part] = at
             self._watermark.start(part, at, generation=generations[part], is_committed=False)
-        if begun:
-            retry(REDIS, lambda: self._sink.store_offsets(begun))
+        # Redis may have higher offsets, if storing the start failed: what it loses below them would not be noticed.
+        low = {part: at for part, at in self._watermark.positions().items() if at < reached[part]}
+        if begun or low:
+            retry(REDIS, lambda: self._sink.store_offsets(begun | low))
         self._may_be_behind = False
         self._log_reread(behind)
         self._start(source, retry)

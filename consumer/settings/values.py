@@ -33,7 +33,8 @@ def check_ports(addresses: str) -> None:
 
 def _check_ports_of_url(url: _Url) -> _Url:
     text = url.get_secret_value() if isinstance(url, SecretStr) else url or ""
-    if (found := _AUTHORITY.match(text)) is not None:
+    found = _AUTHORITY.match(text)
+    if found is not None and ("@" in found[1] or "@" not in text):  # else the password has a / or #
         check_ports(found[1].rpartition("@")[2])
     return url
 

@@ -25,7 +25,7 @@ AUDIT = "cdc:audit:"
 """The prefix of the keys with the result of a group's last audit."""
 
 _GUARD = "HMGET HSET HDEL HKEYS HGETALL EXISTS EXPIRE PERSIST HGET"
-_OFFSETS = "HSET HSETNX HEXISTS HGETALL"
+_OFFSETS = "HSET HSETNX HGET HGETALL"
 _HASH = "TYPE EXISTS HSET HSETNX HMGET HDEL HEXISTS UNLINK"
 # Arguments after the key, so that the server accepts the call as complete.
 _REST = {

@@ -28,6 +28,7 @@ class DeletedTopics:
         self._clock = clock
         self._doubtful: set[Partition] = set()
         self._next_at = 0.0
+        self._turn = 0
 
     def doubt(self, partitions: Collection[Partition]) -> None:
         """Kafka does not know these partitions, or not the offsets that they are read from."""
@@ -47,11 +48,14 @@ class DeletedTopics:
         return {part: offset for part, offset in offsets.items() if part not in self._doubtful}
 
     def _ask(self, offsets: Mapping[Partition, int], doubtful: Collection[Partition]) -> None:
-        for topic in {part.topic for part in doubtful}:
+        topics = sorted({part.topic for part in doubtful})
+        for at in range(len(topics)):
+            topic = topics[(self._turn + at) % len(topics)]
             parts = [part for part in doubtful if part.topic == topic]
             try:
                 found = self._look_up(parts)
-            except Exception:  # the topic is gone, or no broker answers: another time
+            except Exception:  # the topic is gone, or no broker answers: another time, and another topic first
                 self._next_at = self._clock() + _AGAIN_S
-                continue
+                self._turn += at + 1
+                return
             self._doubtful -= {part for part in parts if offsets[part] <= found[part].end}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import redis
 
 READ_TIMEOUT_S = 1.0
-_REST_S = 0.1  # for the rest of a message
+_REST_S = 1.0
+"""So long at most the next part of a message may take. A look-up waits for it."""
 _PING = b"*1\r\n$4\r\nPING\r\n"
 
 Told = Callable[[Sequence[str] | None], None]
@@ -58,13 +58,14 @@ class Tracking:
         return any(ready != stop for ready, _ in waiting.poll(READ_TIMEOUT_S * 1000))
 
     def read(self) -> object:
-        """The answer to the oldest request, also an error reply; None for a push or an incomplete answer."""
-        with suppress(redis.TimeoutError):
-            try:
-                return self._connection.read_response(push_request=True, timeout=_REST_S, disconnect_on_error=False)
-            except redis.ResponseError as error:
-                return error
-        return None
+        """The answer to the oldest request, also an error reply; None for a push.
+
+        Raises redis.TimeoutError if a message is incomplete, and the rest does not come.
+        """
+        try:
+            return self._connection.read_response(push_request=True, timeout=_REST_S, disconnect_on_error=False)
+        except redis.ResponseError as error:
+            return error
 
     def ask(self, *questions: tuple[str, ...]) -> None:
         """Send commands. The answers arrive in order, each after the pushes that the server sent before it."""

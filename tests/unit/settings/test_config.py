@@ -193,6 +193,15 @@ def test_what_is_no_port_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch, u
     assert load().redis.url.get_secret_value() == url
 
 
+def test_a_password_with_a_mark_of_urls_is_not_taken_for_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database's client takes everything up to the last @ for the account."""
+    url = "mysql+pymysql://reader:20260101#x@db:3306/trading"
+    monkeypatch.setenv("CDC_DATABASE__URL", url)
+    found = load().database.url
+    assert found is not None
+    assert found.get_secret_value() == url
+
+
 @pytest.mark.parametrize("protocol", [None, "SSL"])
 @pytest.mark.parametrize("name", ["USER", "PASSWORD"])
 def test_an_account_that_the_protocol_ignores_is_refused(
