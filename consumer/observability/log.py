@@ -22,7 +22,9 @@ class _Stderr:
         pass
 
     def msg(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints log lines
+        # In one write: workers share the stream, and print() writes the line's end by itself if it is unbuffered.
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
     debug = info = warning = error = critical = exception = msg
 

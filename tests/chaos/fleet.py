@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,8 @@ from tests.e2e.process import Process
 from tests.support.redis_view import eventually
 
 _STOP_S = 60.0
+_ASSIGNED = re.compile(r'"action": "group\.assigned"[^\n{}]*"timestamp": "([^"]+)"')
+"""A log line; a process that was killed may have left half of one before it."""
 
 
 class Fleet:
@@ -96,8 +98,8 @@ class Fleet:
 
     def assigned(self) -> list[float]:
         """When partitions were assigned to any member, in UTC seconds, the oldest first."""
-        lines = (line for file in self.files() for line in file.read_text().splitlines() if '"group.assigned"' in line)
-        return sorted(datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp() for line in lines)
+        found = _ASSIGNED.findall(self.said())
+        return sorted(datetime.fromisoformat(each).timestamp() for each in found)
 
     def files(self) -> list[Path]:
         """The logs of all members that ever were."""
