@@ -25,11 +25,12 @@ class Gates:
 
     def shut(self) -> None:
         """Break all connections of consumers, and return when the servers have done all that had arrived by them."""
-        broken = set().union(*(gate.shut() for gate in self._gates))
-        for node in self.nodes:
+        # Of each server by itself: connections to two servers may have the same port.
+        broken = [gate.shut() for gate in self._gates]
+        for node, of_node in zip(self.nodes, broken, strict=True):
             if node.runtime.running:
                 with node.connect() as client:
-                    eventually(partial(_are_gone, client, broken), what=f"{node.name} still has broken connections")
+                    eventually(partial(_are_gone, client, of_node), what=f"{node.name} still has broken connections")
 
     def open(self) -> None:
         for gate in self._gates:
