@@ -83,7 +83,6 @@ class Completion:
             ServerUnavailable: told to stop while a server was away.
         """
         batch, delivery, excess = in_flight.batch, in_flight.delivery, in_flight.excess
-
         self._deliver(in_flight, assignment, retried)
         batch.answers = delivery.answers
         batch.refuse(delivery.refused)

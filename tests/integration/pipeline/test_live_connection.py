@@ -16,6 +16,7 @@ from consumer.pipeline.loop import Pipeline
 from consumer.settings.sections import Guard, Redis
 from consumer.sink.redis_sink import RedisSink
 from tests.integration.pipeline.test_resume import CONFIG, RECORDS, Interrupted, Memory, actions
+from tests.support.accepting import accepting, port_of
 
 
 class Proxy:
@@ -24,9 +25,8 @@ class Proxy:
     def __init__(self, server: tuple[str, int]) -> None:
         self._server = server
         self._refusals = 0
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._socket.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._socket = accepting(self._serve)
+        self.port = port_of(self._socket)
 
     def refuse(self, count: int) -> None:
         """The next ``count`` requests do not reach Redis."""
@@ -34,14 +34,6 @@ class Proxy:
 
     def close(self) -> None:
         self._socket.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         with client, socket.create_connection(self._server) as server:

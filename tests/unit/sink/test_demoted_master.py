@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -61,9 +61,10 @@ class FakeScript:
         return [1] * len(self.calls)
 
 
-@pytest.mark.parametrize("who_looks", ["the routes", "the index"])
-def test_a_master_that_is_master_again_with_less_is_noticed(monkeypatch: pytest.MonkeyPatch, who_looks: str) -> None:
-    cluster = Cluster()
+def routed(
+    monkeypatch: pytest.MonkeyPatch, cluster: Cluster, slots_told_by: Callable[[Node], list[Any]]
+) -> tuple[Topology, Routes]:
+    """The connections to the cluster, after the first call was answered. ``slots_told_by``: a node's slot map."""
     monkeypatch.setattr(routes, "Script", partial(FakeScript, cluster))
 
     class Client:
@@ -71,9 +72,7 @@ def test_a_master_that_is_master_again_with_less_is_noticed(monkeypatch: pytest.
             self.node = node
 
         def execute_command(self, *_: Any) -> Any:
-            if self.node in cluster.down:
-                raise redis.ConnectionError("down")
-            return cluster.slots()
+            return slots_told_by(self.node)
 
     server = Redis(url=SecretStr("redis+cluster://m:1,r:2/"))
     topology = Topology(server)
@@ -81,6 +80,19 @@ def test_a_master_that_is_master_again_with_less_is_noticed(monkeypatch: pytest.
     plans = Routes(server, topology, is_guarded=True)
     topology.look()
     assert plans.send_to_masters([(1, ("A",))]) == [1]
+    return topology, plans
+
+
+@pytest.mark.parametrize("who_looks", ["the routes", "the index"])
+def test_a_master_that_is_master_again_with_less_is_noticed(monkeypatch: pytest.MonkeyPatch, who_looks: str) -> None:
+    cluster = Cluster()
+
+    def slots_told_by(node: Node) -> list[Any]:
+        if node in cluster.down:
+            raise redis.ConnectionError("down")
+        return cluster.slots()
+
+    topology, plans = routed(monkeypatch, cluster, slots_told_by)
     cluster.master = R  # CLUSTER FAILOVER: nobody is down, and no connection breaks
     if who_looks == "the index":
         topology.look()  # ClusterIndex.matching does so for each batch, ClusterKeyspace.clients for each probe
@@ -97,24 +109,14 @@ def test_a_master_that_is_master_again_with_less_is_noticed(monkeypatch: pytest.
 
 def test_an_older_slot_map_does_not_lead_to_new_connections_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """M answers that the slot is on R now. R does not tell its slot map in time, and M's is older."""
-    cluster, is_slow = Cluster(), True
-    monkeypatch.setattr(routes, "Script", partial(FakeScript, cluster))
+    cluster = Cluster()
 
-    class Client:
-        def __init__(self, node: Node) -> None:
-            self.node = node
+    def slots_told_by(node: Node) -> list[Any]:
+        if node == R:
+            raise redis.TimeoutError("slow")
+        return [[0, 16383, [*M, "id"], [*R, "id"]]]
 
-        def execute_command(self, *_: Any) -> Any:
-            if self.node == R and is_slow:
-                raise redis.TimeoutError("slow")
-            return [[0, 16383, [*M, "id"], [*R, "id"]]]
-
-    server = Redis(url=SecretStr("redis+cluster://m:1,r:2/"))
-    topology = Topology(server)
-    monkeypatch.setattr(topology, "client", Client)
-    plans = Routes(server, topology, is_guarded=True)
-    topology.look()
-    assert plans.send_to_masters([(1, ("A",))]) == [1]
+    _, plans = routed(monkeypatch, cluster, slots_told_by)
     cluster.master = R
     replies = []
     for _ in range(3):

@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from consumer.sink.index.key_index import TrackedIndex
+from tests.support.accepting import accepting, port_of
 from tests.support.redis_view import eventually
 
 _PUSH = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$34\r\nfinancial_"
@@ -22,24 +23,15 @@ class Stalling:
     """Answers what an index asks. When told to, it sends the first half of a push to the first tracking connection."""
 
     def __init__(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._socket.getsockname()[1]
         self.trackers: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._socket = accepting(self._serve)
+        self.port = port_of(self._socket)
 
     def stall(self) -> None:
         self.trackers[0].sendall(_PUSH)
 
     def close(self) -> None:
         self._socket.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         reader = hiredis.Reader()
