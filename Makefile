@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Tests wait for servers more than they work. Each worker has servers of its own.
 WORKERS ?= 4
 # In the order of the folders: the end-to-end tests begin early, and the short ones fill the end.
-PYTEST := $(BIN)/pytest --rerun-show-tracebacks --max-suite-reruns 5 --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 MINUTES ?= 5
 MODEL_MINUTES ?= 10
 SEED ?=

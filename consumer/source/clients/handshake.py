@@ -42,12 +42,11 @@ def files(security: Security) -> Files | None:
     return Files.of(security) if security.protocol.endswith("SSL") else None
 
 
-def probe_broker(settings: Kafka) -> None:
-    """Log in at the first broker that answers, to check the connection's settings.
+def probe_broker(settings: Kafka) -> bool:
+    """Log in at the first broker that answers, to check the connection's settings. False if none answers.
 
     Raises:
         ConfigError: the broker refuses the protocol, a certificate, the mechanism, or the user and the password.
-
     """
     for address in settings.bootstrap_servers.split(","):
         host, _, port = address.strip().rpartition(":")
@@ -55,7 +54,8 @@ def probe_broker(settings: Kafka) -> None:
             _connect(host.strip("[]"), int(port), settings.security)
         except OSError:
             continue
-        return
+        return True
+    return False
 
 
 def _connect(host: str, port: int, security: Security) -> None:

@@ -29,6 +29,9 @@ from consumer.source.clients.fetched_records import FetchedRecords
 from consumer.source.clients.handshake import SETTING_NAMES, files, probe_broker
 
 _REQUEST_TIMEOUT_MS = 10_000
+# How long the client may connect to a broker that has answered the first request. Its default of 2 s is too short for a
+# busy broker, because the client waits for the first answer half of that time, and then half of the rest.
+_CONNECT_TIMEOUT_MS = 10_000
 _METADATA_REQUESTS = 3
 # How fast new topics are noticed. The client's default of five minutes is too long for a new table.
 METADATA_AGE_MS = 3000
@@ -55,8 +58,8 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
         options["request_timeout_ms"] = ALONE_TIMEOUT_MS
     consumer = _opened(
         settings,
-        lambda: KafkaConsumer(
-            **_connection(settings),
+        lambda connection: KafkaConsumer(
+            **connection,
             enable_auto_commit=False,
             metadata_max_age_ms=METADATA_AGE_MS,
             fetch_max_wait_ms=FETCH_WAIT_MS,
@@ -144,7 +147,7 @@ def open_admin(settings: Kafka) -> Iterator[KafkaAdminClient]:
     Raises:
         ServerUnavailable, ConfigError: as :func:`open_consumer`.
     """
-    admin = _opened(settings, lambda: KafkaAdminClient(**_connection(settings), request_timeout_ms=_REQUEST_TIMEOUT_MS))
+    admin = _opened(settings, lambda connection: KafkaAdminClient(**connection, request_timeout_ms=_REQUEST_TIMEOUT_MS))
     try:
         yield admin
     finally:
@@ -159,8 +162,8 @@ def open_producer(settings: Kafka, **options: Any) -> KafkaProducer:
     """
     return _opened(
         settings,
-        lambda: KafkaProducer(
-            **_connection(settings),
+        lambda connection: KafkaProducer(
+            **connection,
             acks="all",
             max_in_flight_requests_per_connection=1,
             max_block_ms=_REQUEST_TIMEOUT_MS,
@@ -169,9 +172,12 @@ def open_producer(settings: Kafka, **options: Any) -> KafkaProducer:
     )
 
 
-def _opened(settings: Kafka, attempt: Callable[[], _T]) -> _T:
-    probe_broker(settings)
-    return translated(settings, attempt)
+def _opened(settings: Kafka, attempt: Callable[[Mapping[str, Any]], _T]) -> _T:
+    """The client that ``attempt`` makes with the options of the connection."""
+    connection = _connection(settings)
+    if probe_broker(settings):
+        connection["api_version_auto_timeout_ms"] = _CONNECT_TIMEOUT_MS
+    return translated(settings, lambda: attempt(connection))
 
 
 def translated(settings: Kafka, attempt: Callable[[], _T]) -> _T:

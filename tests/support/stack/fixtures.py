@@ -18,8 +18,6 @@ from tests.support.stack.stack import Stack
 from tests.support.stack.trading import Trading
 
 _T = TypeVar("_T")
-# Beside those with the mark "stack": folders whose tests start servers of their own.
-WITH_SERVERS = ("redis", "kafka", "secure")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,16 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test on real servers that fails is run once more, and the summary names it (CONTRIBUTING.md says why)."""
     if config.getoption("--stack") == "docker":
         for item in items:
             if item.get_closest_marker("registry"):
                 item.add_marker(pytest.mark.skip(reason="the Docker stack has no schema registry (--stack=native)"))
-    if not config.pluginmanager.hasplugin("rerunfailures"):
-        return
-    for item in items:
-        if item.get_closest_marker("stack") or item.path.parent.name in WITH_SERVERS:
-            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -28,7 +28,7 @@ def test_a_broker_that_is_starting_is_waited_for() -> None:
 def test_a_broker_that_refuses_the_settings_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client raises the same exception for it; the first request tells the two apart."""
 
-    def refused(_: Kafka) -> None:
+    def refused(_: Kafka) -> bool:
         raise ConfigError("CDC_KAFKA__SECURITY__PASSWORD", "not accepted")
 
     monkeypatch.setattr(kafka, "probe_broker", refused)
