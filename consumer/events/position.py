@@ -110,7 +110,8 @@ def in_binlog(
     number = _file_number(file) if isinstance(file, str) else ""
     if not number:
         raise NotAnEnvelope("a binlog file name with a number is missing", field="source.file")
-    place = f"{number}/{offset:020d}/{_padded(row)}"
+    # A format such as 020d takes twice as long.
+    place = f"{number}/{str(offset).zfill(20)}/{_padded(row)}"
     order = f"{place}/{_padded(count)}"
     return SourcePosition(connector, str(server_id), order, place, ts_ms, _origin(snapshot), gtid, count)
 
@@ -157,7 +158,7 @@ def in_wal(sequence: object, tx_id: int | None, ts_ms: int, snapshot: object, co
 
 
 def _origin(snapshot: object) -> Origin:
-    if snapshot in (None, False, "false"):
+    if snapshot == "false" or snapshot is None or snapshot is False:
         return _STREAMED
     return Origin.INCREMENTAL if snapshot == "incremental" else Origin.SNAPSHOT
 

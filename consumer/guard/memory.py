@@ -11,17 +11,18 @@ _RUN = 4096
 
 
 class Run:
-    """Neighbouring changes of a partition: identities in ascending order, each with its first offset.
+    """Neighbouring changes of a partition: the identity of each, with its first offset.
 
-    A change takes 16 bytes here, and about a hundred in a dict.
+    A change takes 16 bytes here, and about a hundred in a dict. They are sorted at the first look-up: most runs are
+    forgotten before it.
     """
 
-    __slots__ = ("_identities", "_offsets", "begin_offset", "since_ms")
+    __slots__ = ("_identities", "_is_sorted", "_offsets", "begin_offset", "since_ms")
 
     def __init__(self, found: Mapping[int, int], begin_offset: int, since_ms: int) -> None:
-        ordered = sorted(found.items())
-        self._identities = array("q", [identity for identity, _ in ordered])
-        self._offsets = array("q", [offset for _, offset in ordered])
+        self._identities = array("q", found)
+        self._offsets = array("q", found.values())
+        self._is_sorted = False
         self.begin_offset = begin_offset
         self.since_ms = since_ms
 
@@ -30,10 +31,18 @@ class Run:
 
     def get(self, identity: int) -> int | None:
         """The first offset of a change, or None."""
+        if not self._is_sorted:
+            self._sort()
         at = bisect_left(self._identities, identity)
         if at < len(self._identities) and self._identities[at] == identity:
             return self._offsets[at]
         return None
+
+    def _sort(self) -> None:
+        ordered = sorted(zip(self._identities, self._offsets, strict=True))
+        self._identities = array("q", [identity for identity, _ in ordered])
+        self._offsets = array("q", [offset for _, offset in ordered])
+        self._is_sorted = True
 
 
 class Memory:

@@ -48,7 +48,7 @@ class Version(msgspec.Struct, frozen=True, gc=False):
         and the fourth part was the order.
         """
         return (
-            f"{self.epoch}|{self.origin}|{_WRITTEN}{self.written_ms}||{self.ts_ms}"
+            f"{self.epoch}|{self.origin._value_}|{_WRITTEN}{self.written_ms}||{self.ts_ms}"
             f"|{self.topic}|{self.partition}|{self.offset}"
         )
 
