@@ -30,12 +30,12 @@ ROUNDS = 40
 _ANSWER = Applied(Verdict.NEWER, config_created=False, updated=None, cleared=2, receivers=1, stored="")
 
 
-def results() -> tuple[Sequence[SourceRecord], Sequence[RecordResult]]:
+def results(topic: str = TOPIC) -> tuple[Sequence[SourceRecord], Sequence[RecordResult]]:
     """A batch of balance changes of many users, and the same once it is applied."""
     now_ms = int(time.time() * 1000)
     updates = islice(changes(2 * BATCH, BATCH, PARTITIONS), BATCH, None)
     records = [
-        SourceRecord(TOPIC, partition, offset, now_ms, key, value)
+        SourceRecord(topic, partition, offset, now_ms, key, value)
         for offset, (partition, key, value) in enumerate(updates)
     ]
     decisions = decide_all(records, reference())
