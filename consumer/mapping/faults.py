@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
-from itertools import combinations_with_replacement, pairwise
+from itertools import combinations, combinations_with_replacement, pairwise
 
 from consumer.errors import InvalidValue
 from consumer.events.value import Kind, canonical
 from consumer.mapping.channel_faults import channel_faults
-from consumer.mapping.fault import Fault, Path, empty, repeated, rules_with_paths
+from consumer.mapping.fault import Fault, Path, empty, overlap, repeated, rules_with_paths
 from consumer.mapping.field_faults import field_faults
 from consumer.mapping.keys import check_template, check_user_type, collision, covers
 from consumer.mapping.rules import RESERVED_FIELDS, Column, LinkedTable, Rules, UserTable
@@ -70,6 +70,9 @@ def _partitions(rules: Rules) -> Iterator[Fault]:
         for kind, index, table in tables:
             if path[:2] != (kind, index) and fnmatchcase(table.table, pattern):
                 yield Fault(path, f"{table.table} is a table itself", "a pattern that matches only partitions")
+    for (first, one), (path, other) in combinations(named, 2):
+        if first[:2] != path[:2] and one != other and overlap(one, other):
+            yield Fault(path, f"{other} and {one} may name one partition", "patterns without a common name")
 
 
 def _columns(path: Path, table: UserTable) -> Iterator[Fault]:
@@ -86,6 +89,9 @@ def _columns(path: Path, table: UserTable) -> Iterator[Fault]:
         if name not in names[:number]
     ]
     yield from repeated([*named, *unmapped], "in two of columns, outside and ignored: {}")
+    for number, name in enumerate(table.ignored):
+        if pattern := next((each for each in table.outside if each != name and fnmatchcase(name, each)), ""):
+            yield Fault((*path, "ignored", number), f"{name} matches {pattern} of outside, whose changes are published")
     for place, column in columns:
         if column.scale < 0:
             yield Fault((*place, "scale"), "not a number of decimals", "0 or more")
@@ -136,8 +142,18 @@ def _linked(rules: Rules) -> Iterator[Fault]:
             yield Fault((*path, "user_type"), f"no user table has the type {table.user_type}", _listed(types))
         if not table.done:
             yield Fault((*path, "done"), "empty: no row would count", 'a list such as ["completed"]')
+        if table.user_type and table.other_types:
+            yield Fault((*path, "other_types"), "without effect: every row has the type of user_type", fix="remove it")
+        yield from _linked_columns(path, table)
         yield from _known_values(path, table, types)
         yield from _enriches(path, table)
+
+
+def _linked_columns(path: Path, table: LinkedTable) -> Iterator[Fault]:
+    names: list[tuple[Path, str]] = [((*path, key), getattr(table, key)) for key in ("key", "user_id", "status")]
+    names += [((*path, "writes"), name) for name in table.writes]
+    names += [((*path, "enriches", at), each.column) for at, each in enumerate(table.enriches)]
+    yield from empty(names, "the name of a column")
 
 
 def _enriches(path: Path, table: LinkedTable) -> Iterator[Fault]:

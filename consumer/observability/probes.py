@@ -38,6 +38,9 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Does nothing: a port scan, or a client that went away, is no event of this program."""
+
 
 class _Quiet(WSGIRequestHandler):
     timeout = 5

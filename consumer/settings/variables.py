@@ -61,7 +61,9 @@ def refuse_unknown(environment: Mapping[str, str], model: type[BaseModel], more:
 
 
 def no_such(name: str, known: Collection[str]) -> ConfigError:
-    """The error for a setting ``name`` that does not exist, with the nearest known name."""
+    """The error for a setting ``name`` that does not exist, with the nearest known name; or that is set twice."""
+    if name.upper() in known:
+        return ConfigError(name, "the setting is set under its other name too", fix="remove one of the two")
     near = [each for each in sorted(known) if _bare(each) == _bare(name)]
     near = near or get_close_matches(name.upper(), sorted(known), 1, 0.75)
     fix = near[0] if near else f"rename it if it is for another program: names with {PREFIX} belong to this one"

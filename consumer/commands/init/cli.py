@@ -164,10 +164,13 @@ def _with_password(url: str | None) -> str | None:
 
 def _address(settings: Settings) -> str:
     """Host and port of the database's URL, without the login."""
-    from urllib.parse import urlsplit
+    from sqlalchemy import make_url
 
-    url = settings.database.url
-    return urlsplit(url.get_secret_value()).netloc.rpartition("@")[2] if url is not None else ""
+    if settings.database.url is None:
+        return ""
+    url = make_url(settings.database.url.get_secret_value())  # a password may contain a slash
+    host = f"[{url.host}]" if url.host and ":" in url.host else url.host or ""
+    return host if url.port is None else f"{host}:{url.port}"
 
 
 def _width() -> int:

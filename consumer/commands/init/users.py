@@ -84,7 +84,7 @@ def _of_reference(column: CatalogueColumn, known: UserTable) -> ColumnUse | None
     mapped = next((each for each in known.columns if each.name == column.name), None)
     if mapped is not None and fits(mapped.kind, column):
         return ColumnUse(column, Use.FIELD, _with_scale(mapped, column))
-    if known.is_outside(column.name):
+    if known.is_outside(column.name) and not is_secret(column):
         return _masked(column, "personal, as in the reference mapping")
     if any(fnmatchcase(column.name, pattern) for pattern in known.ignored):
         use = Use.SECRET if is_secret(column) else Use.IGNORED

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import structlog
 
+from consumer.observability import log
+
 _log = structlog.get_logger(__name__)
 _JOIN_S = 2.0
 
@@ -26,11 +28,8 @@ def every(seconds: float, look: Callable[[], None], name: str, close: Callable[[
                 look()
             except Exception as error:
                 if not is_logged:
-                    _log.exception(
-                        "a check beside the loop failed",
-                        action="background.failed",
-                        look=name,
-                        error=type(error).__name__,
+                    _log.error(
+                        "a check beside the loop failed", action="background.failed", look=name, **log.bug_of(error)
                     )
                 is_logged = True
             stopped.wait(seconds)

@@ -76,9 +76,12 @@ def supervise(settings: Settings, rules: Rules, count: int, stop: Stop) -> Ended
         ConfigError: as :func:`of_worker`.
 
     """
-    workers = [_Worker(number, of_worker(settings, number), rules) for number in range(count)]
+    each = [of_worker(settings, number) for number in range(count)]
+    workers: list[_Worker] = []
     ended = None
     try:
+        for number, own in enumerate(each):
+            workers.append(_Worker(number, own, rules))  # those that were started must be stopped
         while ended is None and not stop():
             ended = next((found for worker in workers if (found := worker.check()) is not None), None)
             stop.wait(_POLL_S)
@@ -93,7 +96,7 @@ def _stop(workers: Sequence[_Worker]) -> Ended:
         worker.terminate()
     while (left := [worker for worker in workers if worker.is_running]) and (now := time.monotonic()) < until:
         wait([worker.sentinel for worker in left], until - now)
-    return max((worker.finish() for worker in workers), key=lambda ended: ended.code)
+    return max((worker.finish() for worker in workers), key=lambda ended: ended.code, default=Ended())
 
 
 class _Worker:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from consumer.source.bounds import Bound
 
 _T = TypeVar("_T")
-_PASSWORD = re.compile(r"://[^/@]*:[^/@]+@|[?&]password=")
+# A password may contain a slash, and drivers know several names for the parameter.
+_PASSWORD = re.compile(r"://[^/@]*:[^@]+@|[?&](?:password|passwd|pass|sslpassword)=", re.IGNORECASE)
 _USER = "a type and a number, such as live:123"
 
 

@@ -26,6 +26,9 @@ def test_a_look_that_fails_is_told_once_and_the_next_one_is_made() -> None:
     assert closed.is_set()
     assert set(looks) == {"heartbeats"}
     assert [line["action"] for line in lines] == ["background.failed"]
+    assert lines[0]["error"] == "ValueError"
+    assert lines[0]["where"].startswith(f"{__name__}:")
+    assert "exc_info" not in lines[0]  # a console would show the local variables, which may be a row's values
     count = len(looks)
     assert not any(thread.name == "heartbeats" for thread in threading.enumerate())
     assert len(looks) == count

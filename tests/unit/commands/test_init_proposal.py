@@ -11,6 +11,7 @@ from consumer.commands.init.column_names import is_bookkeeping, is_personal, is_
 from consumer.commands.init.column_types import fits, kind_of
 from consumer.commands.init.proposal import Use
 from consumer.commands.init.propose import propose
+from consumer.commands.init.users import column_use
 from consumer.errors import ConfigError
 from consumer.events.value import Kind
 from consumer.mapping.catalogue import Catalogue
@@ -307,6 +308,13 @@ def test_a_key_that_may_have_two_rows_is_said(primary: str, unique: str, is_said
 )
 def test_a_name_of_a_secret(name: str) -> None:
     assert is_secret(column(name, "varchar(99)"))
+
+
+@pytest.mark.parametrize("name", ["bank_pin", "bank_otp", "bank_password", "bank_api_token"])
+def test_a_secret_is_not_captured_although_the_reference_masks_such_names(name: str) -> None:
+    (live, *_) = reference().tables
+    assert live.is_outside(name)
+    assert column_use(column(name, "varchar(99)"), live).use is Use.SECRET
 
 
 @pytest.mark.parametrize("name", ["compass", "bypass_reason", "discard_reason", "encoding", "access_level"])

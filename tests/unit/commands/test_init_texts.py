@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from consumer.commands.init.cli import _address
 from consumer.commands.init.connector_text import to_json
 from consumer.commands.init.differences import Difference, What, differences
 from consumer.commands.init.files import check_free, write
@@ -22,6 +24,8 @@ from consumer.errors import ConfigError
 from consumer.mapping.catalogue import Catalogue, CatalogueTable
 from consumer.mapping.file import parse
 from consumer.mapping.reference import reference
+from consumer.settings.sections import Database
+from consumer.settings.sources import Settings
 from consumer.source.connect.placeholder import expand
 from tests.unit.commands.init_catalogues import CUSTOMERS, column, of_reference, proposed, shop, table, undecided
 
@@ -262,3 +266,16 @@ def test_files_are_written_all_or_none(tmp_path: Path) -> None:
         check_free(folder / ("x" * 300), ["a"], force=False)
     with pytest.raises(ConfigError, match="can't be written"):
         write(folder / "b" / "c", {"a": "1"})
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("mysql://root:pa/ss@h:3306/db", "h:3306"),
+        ("postgresql://me@[::1]:5432/db", "[::1]:5432"),
+        ("postgresql://me@h/db", "h"),
+    ],
+)
+def test_the_next_steps_name_the_server_and_no_part_of_a_password(url: str, address: str) -> None:
+    database = Database.model_construct(url=SecretStr(url))
+    assert _address(Settings.model_construct(database=database)) == address

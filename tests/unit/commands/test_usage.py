@@ -274,6 +274,20 @@ def test_a_time_that_is_none_is_refused_with_an_example(here: Here, arguments: t
     assert "10m" in said
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://root:pa/ss@h/db",
+        "mysql://h/db?user=x&passwd=secret",
+        "postgresql://h/db?sslpassword=secret",
+        "postgresql://h/db?user=x&PASSWORD=secret",
+    ],
+)
+def test_no_form_of_a_password_is_taken_from_a_command_line(here: Here, url: str) -> None:
+    said = refused(here({}, "init", "--database-url", url, "--to", os.devnull))
+    assert "--database-url: contains a password" in said
+
+
 def test_a_file_of_schemas_and_a_recording_are_refused_in_own_words(here: Here, tmp_path: Path) -> None:
     (tmp_path / "s.json").write_text("[1")
     (tmp_path / "cut.gz").write_bytes(b"\x1f\x8b\x08\x00cut")

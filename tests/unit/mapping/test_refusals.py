@@ -46,6 +46,24 @@ WRONG = {
     ),
     "a fraction": ("balance_ttl_s = 60", "balance_ttl_s = 60.5", "balance_ttl_s", "whole number"),
     "a date": ('venue = "main"', "venue = 2024-01-01", "tables[live_accounts].constants.venue", "no times"),
+    "an ignored column that is outside": (
+        'outside = ["contact_*"]',
+        'outside = ["contact_*"]\nignored = ["contact_pin"]',
+        "tables[live_accounts].ignored[1]",
+        "contact_pin matches contact_* of outside",
+    ),
+    "patterns of partitions that overlap": (
+        '[[tables]]\ntable = "practice_accounts"',
+        'partitions = ["live_*"]\n[[tables]]\npartitions = ["*_p1"]\ntable = "practice_accounts"',
+        "tables[practice_accounts].partitions[1]",
+        "*_p1 and live_* may name one partition",
+    ),
+    "a pattern that is a table of another type": (
+        'outside = ["contact_*"]',
+        'partitions = ["p*"]',
+        "tables[live_accounts].partitions[1]",
+        "practice_accounts is a table itself",
+    ),
     "a field that no table has": (
         'fields = ["tier"]',
         'fields = ["teir"]',
@@ -416,6 +434,26 @@ def test_ten_years_are_a_time_to_live() -> None:
 
 
 WRONG_LINKED = {
+    "no column of the status": ('status = "state"', 'status = ""', "linked[ledger].status", "empty"),
+    "no column of the user": ('user_id = "account_id"', 'user_id = ""', "linked[ledger].user_id", "empty"),
+    "a column without a name that is written": (
+        '{ entry = "last_entry" }',
+        '{ "" = "last_entry" }',
+        "linked[ledger].writes",
+        "empty",
+    ),
+    "a column without a name in a message": (
+        '{ column = "entry", field',
+        '{ column = "", field',
+        "linked[ledger].enriches[]",
+        "empty",
+    ),
+    "other types beside the only type": (
+        'user_type_column = "account_type"',
+        'user_type = "real"\nother_types = ["house"]',
+        "linked[ledger].other_types",
+        "without effect",
+    ),
     "a name that a table of users has": (
         '"ledger"',
         '"live_accounts"',

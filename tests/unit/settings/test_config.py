@@ -46,6 +46,13 @@ def test_flags_then_environment_then_file_then_defaults(monkeypatch: pytest.Monk
     assert settings.metrics.port == 9108
 
 
+def test_a_setting_under_both_of_its_names_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDC_GUARD__CLOCK_MS", "6")
+    monkeypatch.setenv("CDC_GUARD__LINEAGE_GAP_MS", "5")
+    with pytest.raises(ConfigError, match="CDC_GUARD__LINEAGE_GAP_MS: the setting is set under its other name too"):
+        load()
+
+
 @pytest.mark.parametrize("name", ["CDC_GUARD__CLOCK_MS", "CDC_GUARD__LINEAGE_GAP_MS"])
 def test_how_much_clocks_may_differ_has_its_old_name_too(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "250")
