@@ -9,7 +9,7 @@ import structlog
 
 from consumer.errors import ServerError
 from consumer.pipeline.protocols import Observer
-from consumer.pipeline.retry import REPEAT_S, Reminder, backoff_s, since
+from consumer.pipeline.retry import REPEAT_S, Reminder, backoff_s
 
 _log = structlog.get_logger(__name__)
 # The client reconnects by itself, so a lost connection is logged only if it lasts.
@@ -84,7 +84,7 @@ class KafkaOutage:
             _log.warning(
                 "Kafka can't be read, waiting; nothing is lost",
                 action="kafka.waiting",
-                since=since(self._reminder),
+                since=self._reminder.since,
                 error=self._last_cause or error.problem,
                 advice=error.advice,
             )

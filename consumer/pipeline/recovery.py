@@ -15,7 +15,7 @@ import structlog
 from consumer.events.record import Partition
 from consumer.pipeline.checkpoint import Checkpoint
 from consumer.pipeline.protocols import Observer, Rebuild, Sink, Source
-from consumer.pipeline.retry import REDIS, Reminder, Retry, since
+from consumer.pipeline.retry import REDIS, Reminder, Retry
 
 EMPTIED = "Redis was emptied"
 REBUILD = "cdc-consumer replay --rebuild --yes"
@@ -81,7 +81,7 @@ class Recovery:
                 "Redis has less than it acknowledged: it was emptied, is another server, or its offsets were deleted."
                 " Nothing is applied until it is rebuilt",
                 action="redis.emptied",
-                since=since(self._reminder),
+                since=self._reminder.since,
                 partitions=len(lost),
                 advice=action if self._rebuild else REBUILD,
             )

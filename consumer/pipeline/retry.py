@@ -96,12 +96,18 @@ class Reminder:
         self._last_reason = ""
         self._logged_at = 0.0
         self._began_at = 0.0
+        self._since = ""
         self._is_on = False
 
     @property
     def is_on(self) -> bool:
         """Whether the problem lasts."""
         return self._is_on
+
+    @property
+    def since(self) -> str:
+        """When it began, as UTC time for log lines; "" before the first problem."""
+        return self._since
 
     @property
     def lasted_s(self) -> float:
@@ -113,6 +119,7 @@ class Reminder:
         now = self._clock()
         if not self._is_on:
             self._is_on, self._began_at = True, now
+            self._since = timestamp(round(time.time() * 1000))
         elif reason == self._last_reason and now - self._logged_at < self._every_s:
             return False
         self._last_reason, self._logged_at = reason, now
@@ -149,7 +156,7 @@ class Outages:
             _log.warning(
                 f"{error.server} is not available, waiting; no record is lost",
                 **_BEGINS[server],
-                since=since(self._reminders[server]),
+                since=self._reminders[server].since,
                 error=error.problem,
                 advice=error.advice,
             )
@@ -161,13 +168,8 @@ class Outages:
         reminder = self._reminders[server]
         if not reminder.is_on:
             return
-        began, waited_s = since(reminder), round(reminder.lasted_s, 1)
+        began, waited_s = reminder.since, round(reminder.lasted_s, 1)
         reminder.is_over()
         _log.info(f"{server} is available again", **_ENDS[server], since=began, waited_s=waited_s)
         if not any(each.is_on for each in self._reminders.values()):
             self._observer.servers_available()
-
-
-def since(reminder: Reminder) -> str:
-    """When the problem began, as UTC time for log lines."""
-    return timestamp(round((time.time() - reminder.lasted_s) * 1000))

@@ -156,7 +156,7 @@ def test_what_it_waits_for_is_said_again(feed: Feed) -> None:
 
     feed.stack.redis.freeze()
     try:
-        with feed.running(**often, CDC_REDIS__TIMEOUT_MS="1000") as process:
+        with feed.running(**often, CDC_REDIS__TIMEOUT_MS="200") as process:
             eventually(lambda: len(said(process, "start.waiting")) >= 3, 30)
             assert len(set(said(process, "start.waiting"))) == 1
             feed.stack.redis.thaw()

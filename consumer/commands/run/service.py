@@ -26,7 +26,7 @@ from consumer.observability.probes import serve
 from consumer.pipeline.dead_letter_limit import Limit
 from consumer.pipeline.loop import Pipeline
 from consumer.pipeline.protocols import Rebuild, RecordResult
-from consumer.pipeline.retry import Reminder, retry, since
+from consumer.pipeline.retry import Reminder, retry
 from consumer.settings import extras
 from consumer.settings.sources import Settings
 from consumer.sink import group_databases
@@ -82,7 +82,7 @@ def run(settings: Settings, rules: Rules, stop: Stop, worker: int | None = None)
         def log_wait(error: ServerUnavailable, seconds: float) -> None:
             observer.waiting(error, seconds)
             if reminder.is_due(str(error)):
-                _log.warning("waiting for a server", action="start.waiting", since=since(reminder), error=str(error))
+                _log.warning("waiting for a server", action="start.waiting", since=reminder.since, error=str(error))
 
         reporter = MemberReporter(ReportStore(settings.redis, settings.kafka.group_id), observer.figures, worker)
         try:
@@ -190,7 +190,7 @@ def _selection(
         if not found.lacking:
             return found
         if reminder.is_due(found.lacking):
-            _log.warning("waiting for topics", action="start.waiting", since=since(reminder), missing=found.lacking)
+            _log.warning("waiting for topics", action="start.waiting", since=reminder.since, missing=found.lacking)
         stop.wait(1.0)
         if stop():
             raise ServerUnavailable("Kafka", found.lacking)

@@ -130,7 +130,7 @@ def test_an_outage_is_said_once_a_minute_with_its_beginning() -> None:
     assert [line["action"] for line in lines] == ["redis.waiting"] * 3 + ["redis.resumed"]
     assert lines[0]["advice"] == "bring it back"
     assert lines[-1]["waited_s"] == 145
-    assert all("since" in line for line in lines)
+    assert len({line["since"] for line in lines}) == 1
 
 
 def test_two_outages_are_said_each_by_itself() -> None:
