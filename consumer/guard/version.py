@@ -120,3 +120,14 @@ def compare(candidate: Version, stored: Version | None) -> Verdict:
     if candidate.offset > stored.offset or (is_written_later and is_changed_later):
         return Verdict.NEWER
     return Verdict.DUPLICATE if candidate.offset == stored.offset else Verdict.STALE
+
+
+def compare_letter(candidate: Version, stored: Version | None) -> Verdict:
+    """As :func:`compare`, for the record of a dead letter, which may be from before its topic was created again.
+
+    Then its offset says nothing. So it is stale also if both its times are earlier.
+    """
+    if stored is None or candidate.epoch != stored.epoch:
+        return compare(candidate, stored)
+    is_earlier = candidate.written_ms < stored.written_ms and candidate.ts_ms < stored.ts_ms
+    return Verdict.STALE if is_earlier else compare(candidate, stored)
