@@ -65,6 +65,17 @@ class Version(msgspec.Struct, frozen=True, gc=False):
         found = _OLD_ORIGINS.get(origin) or Origin(origin)
         return cls(int(epoch), found, written_ms, int(ts_ms), topic, int(partition), int(offset))
 
+    @classmethod
+    def known(cls, text: str) -> Version | None:
+        """As :meth:`from_text`; None if there is no version, or if it can't be read.
+
+        If it can't be read, the script refuses every change, and reports the reason.
+        """
+        try:
+            return cls.from_text(text) if text else None
+        except ValueError:
+            return None
+
 
 NOWHERE = Version(0, Origin.STREAMED, 0, 0, "", 0, 0)
 """Older than every change: the version of a user for whom no record is known."""
