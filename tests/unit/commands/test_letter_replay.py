@@ -109,3 +109,13 @@ def test_a_higher_offset_is_not_newer_in_a_topic_that_was_created_again(
     record, stored = DEPOSIT.record(48_213), version(5, later_ms).to_text() + suffix
     found = result(record, stored, TopicStub(), {record.topic: 1})
     assert (found.outcome, found.why) == (outcome, why)
+
+
+def test_a_tombstone_deletes_the_user_if_the_topic_no_longer_has_the_delete() -> None:
+    update = DEPOSIT.record(50)
+    tombstone = structs.replace(update, value=None)
+    delete = next(each for each in load_all() if each.title.startswith("A deleted user")).changes[0].record(49)
+    known, partitions = version(12).to_text(), {update.topic: 1}
+    assert result(tombstone, known, TopicStub(DEPOSIT.record(12)), partitions).outcome is Outcome.APPLIED
+    found = result(tombstone, known, TopicStub(DEPOSIT.record(12), delete), partitions)
+    assert (found.outcome, found.why) == (Outcome.NOTHING, "a tombstone: the delete came before it")
