@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -12,13 +12,15 @@ from msgspec import structs
 from pydantic import SecretStr
 
 from consumer.commands.shared.dead_letters.reapply import LOST, OF_OLD_TOPIC, LetterHistory, predicted, reapply
-from consumer.errors import ServerUnavailable
+from consumer.errors import ServerError, ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS
 from consumer.events.record import SourceRecord
 from consumer.guard.history import NO_HISTORY, History
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
 from consumer.pipeline.letter_state import LetterStates, Outcome, Unapplied
+from consumer.pipeline.protocols import Applied
+from consumer.planning.effect import Plan
 from consumer.settings.sections import Redis
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
@@ -29,7 +31,27 @@ from tests.integration.pipeline.test_pipeline import FailingSink
 from tests.support.redis_view import Listener, dump
 
 GUARD = "cdc:{live:123}"
+AFTER = "2035-01-01T00:00:00Z"
 RULES = reference()
+
+
+class InterruptedSink(RedisSink):
+    """A sink that calls ``then`` once, after its first answers."""
+
+    def __init__(self, inner: RedisSink, then: Callable[[], object]) -> None:
+        self.__dict__.update(inner.__dict__)
+        self._then = [then]
+
+    def apply(self, plans: Sequence[Plan]) -> Iterator[tuple[int, Applied | ServerError]]:
+        yield from super().apply(plans)
+        while self._then:
+            self._then.pop()()
+
+
+def of_new_topic(beginning: str) -> SourceRecord:
+    """A record at offset 5 with later times than every other one."""
+    (change,) = SCENARIOS[next(title for title in SCENARIOS if title.startswith(beginning))].changes
+    return replace(change, time=AFTER).record(5)
 
 
 def followed(sink: RedisSink, *records: SourceRecord) -> list[Unapplied]:
@@ -155,8 +177,7 @@ def test_a_letter_from_before_its_topic_was_created_again_overwrites_nothing(
 ) -> None:
     """The new topic's offsets are lower. So its changes did not heal the mark, and the letter's offset says nothing."""
     found = refused(sink, client, record(kind, 48_213))
-    (change,) = SCENARIOS[next(title for title in SCENARIOS if title.startswith("The group"))].changes
-    followed(sink, replace(change, time="2035-01-01T00:00:00Z").record(5))
+    followed(sink, of_new_topic("The group"))
     listener, before = Listener(client), dump(client)
     assert outcomes(found, sink, client) == [Outcome.STAYS]
     assert (listener.heard(), dump(client)) == ([], before)
@@ -166,12 +187,21 @@ def test_a_letter_from_before_its_topic_was_created_again_overwrites_nothing(
     listener.close()
 
 
+def test_a_change_of_the_new_topic_may_come_while_a_letter_is_applied(sink: RedisSink, client: redis.Redis) -> None:
+    """Between the plan that met the mark, and the one that writes the whole row."""
+    found = refused(sink, client, record("A deposit", 48_213))
+    (result,) = reapply(
+        found, InterruptedSink(sink, lambda: followed(sink, of_new_topic("The group"))), RULES, NO_SCHEMAS, NO_HISTORY
+    )
+    assert (result.outcome, result.why) == (Outcome.STAYS, OF_OLD_TOPIC)
+    assert client.hget(CONFIG, "group") == "VIP"
+
+
 def test_a_letter_from_before_its_topic_was_created_again_does_not_restore_a_deleted_user(
     sink: RedisSink, client: redis.Redis
 ) -> None:
     found = refused(sink, client, record("A deposit", 48_213))
-    (change,) = SCENARIOS[next(title for title in SCENARIOS if title.startswith("A deleted user"))].changes
-    followed(sink, replace(change, time="2035-01-01T00:00:00Z").record(5))
+    followed(sink, of_new_topic("A deleted user"))
     before = dump(client)
     assert outcomes(found, sink, client) == [Outcome.SUPERSEDED]
     assert dump(client) == before
