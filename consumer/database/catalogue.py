@@ -13,7 +13,7 @@ from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
 from consumer.database.engine import URL_SETTING, engine_of
 from consumer.database.faults import refuses_account, translate
 from consumer.errors import AccessDenied, ConfigError
-from consumer.mapping.catalogue import Catalogue, CatalogueColumn, CatalogueTable
+from consumer.mapping.catalogue import Catalogue, CatalogueColumn, CatalogueTable, Reference
 from consumer.settings.sections import Database as Settings
 
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
@@ -54,8 +54,8 @@ _MYSQL_COLUMNS = """SELECT c.table_name AS table_name, column_name AS name, data
 _MYSQL_INDEXES = """SELECT table_name AS table_name, index_name AS name, column_name AS column_name
     FROM information_schema.statistics WHERE table_schema = :database AND non_unique = 0
     ORDER BY table_name, index_name, seq_in_index"""
-_MYSQL_REFERENCES = """SELECT table_name AS table_name, column_name AS column_name, referenced_table_name AS target
-    FROM information_schema.key_column_usage
+_MYSQL_REFERENCES = """SELECT table_name AS table_name, column_name AS column_name, referenced_table_name AS target,
+    referenced_column_name AS target_column FROM information_schema.key_column_usage
     WHERE table_schema = :database AND referenced_table_schema = :database"""
 _MYSQL_SETTINGS = """SHOW GLOBAL VARIABLES WHERE Variable_name IN
     ('log_bin', 'binlog_format', 'binlog_row_image', 'gtid_mode')"""
@@ -75,9 +75,9 @@ def _mysql(connection: Connection, schema: str) -> Catalogue:
     for row in ask(_MYSQL_INDEXES):
         name = row["column_name"] or ""  # an expression has no name
         indexes.setdefault(row["table_name"], {}).setdefault(row["name"], []).append(name)
-    references: dict[str, dict[str, str]] = {}
+    references: dict[str, dict[str, Reference]] = {}
     for row in ask(_MYSQL_REFERENCES):
-        references.setdefault(row["table_name"], {})[row["column_name"]] = row["target"]
+        references.setdefault(row["table_name"], {})[row["column_name"]] = _reference(row)
     tables = tuple(
         CatalogueTable(
             name,
@@ -131,6 +131,8 @@ _POSTGRES_COLUMNS = """SELECT c.relname::text AS table_name, a.attname::text AS 
 _POSTGRES_ENUMS = "SELECT enumtypid::bigint AS type_id, enumlabel::text AS label FROM pg_enum ORDER BY 1, enumsortorder"
 _POSTGRES_CONSTRAINTS = """SELECT c.relname::text AS table_name, con.contype::text AS kind,
     f.relname::text AS target, pg_get_constraintdef(con.oid) AS definition,
+    (SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = con.confrelid AND a.attnum = con.confkey[1])
+    AS target_column,
     (SELECT array_agg(a.attname::text ORDER BY k.place) FROM unnest(con.conkey) WITH ORDINALITY AS k(number, place)
     JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = k.number) AS columns
     FROM pg_constraint con JOIN pg_class c ON c.oid = con.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -177,9 +179,13 @@ def _postgres_table(
         by_kind.setdefault(each["kind"], []).append(each)
     primary = next((tuple(each["columns"]) for each in by_kind.get("p", ())), ())
     references = {
-        each["columns"][0]: str(each["target"]) for each in by_kind.get("f", ()) if len(each["columns"] or ()) == 1
+        each["columns"][0]: _reference(each) for each in by_kind.get("f", ()) if len(each["columns"] or ()) == 1
     }
     return CatalogueTable(name, columns, primary, _single(each["columns"] for each in by_kind.get("u", ())), references)
+
+
+def _reference(row: RowMapping) -> Reference:
+    return Reference(str(row["target"]), str(row["target_column"]))
 
 
 def _checked(column: str, constraints: Iterable[RowMapping]) -> tuple[str, ...]:

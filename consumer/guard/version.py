@@ -65,6 +65,17 @@ class Version(msgspec.Struct, frozen=True, gc=False):
         found = _OLD_ORIGINS.get(origin) or Origin(origin)
         return cls(int(epoch), found, written_ms, int(ts_ms), topic, int(partition), int(offset))
 
+    @classmethod
+    def known(cls, text: str) -> Version | None:
+        """As :meth:`from_text`; None if there is no version, or if it can't be read.
+
+        If it can't be read, the script refuses every change, and reports the reason.
+        """
+        try:
+            return cls.from_text(text) if text else None
+        except ValueError:
+            return None
+
 
 NOWHERE = Version(0, Origin.STREAMED, 0, 0, "", 0, 0)
 """Older than every change: the version of a user for whom no record is known."""
@@ -120,3 +131,14 @@ def compare(candidate: Version, stored: Version | None) -> Verdict:
     if candidate.offset > stored.offset or (is_written_later and is_changed_later):
         return Verdict.NEWER
     return Verdict.DUPLICATE if candidate.offset == stored.offset else Verdict.STALE
+
+
+def compare_letter(candidate: Version, stored: Version | None) -> Verdict:
+    """As :func:`compare`, for the record of a dead letter, which may be from before its topic was created again.
+
+    Then its offset says nothing. So it is stale also if both its times are earlier.
+    """
+    if stored is None or candidate.epoch != stored.epoch:
+        return compare(candidate, stored)
+    is_earlier = candidate.written_ms < stored.written_ms and candidate.ts_ms < stored.ts_ms
+    return Verdict.STALE if is_earlier else compare(candidate, stored)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,19 @@ class CatalogueColumn:
     is_sent: bool = True
 
 
+class Reference(NamedTuple):
+    """What a foreign key names: a table, and a column of it."""
+
+    table: str
+    column: str
+
+    def __str__(self) -> str:
+        return f"{self.table}.{self.column}"
+
+
 @dataclass(frozen=True, slots=True)
 class CatalogueTable:
-    """A table. ``references``: the table that each column with a foreign key names; ``unique``: without the key.
+    """A table. ``references``: what each column with a foreign key names; ``unique``: without the key.
 
     ``is_whole``: whether the account may see every column.
     """
@@ -37,7 +48,7 @@ class CatalogueTable:
     columns: tuple[CatalogueColumn, ...]
     primary_key: tuple[str, ...] = ()
     unique: frozenset[str] = frozenset()
-    references: Mapping[str, str] = field(default_factory=dict)
+    references: Mapping[str, Reference] = field(default_factory=dict)
     is_whole: bool = True
 
     def column(self, name: str) -> CatalogueColumn | None:

@@ -100,7 +100,8 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     the result may be lost. ``expected``: set if the data was read from the database. The plan is applied only if the
     guard still holds this version, as text ("": no version); the version stays there. ``unreadable``: optional columns
     whose value can't be read; their fields do not change. ``known_below``: a rebuild has read its partition up to this
-    offset, so it has seen every version below.
+    offset, so it has seen every version below. ``is_of_letter``: the record was a dead letter, so it may be from before
+    its topic was created again (:func:`consumer.guard.version.compare_letter`).
 
     The properties show the same as effects, for people and for comparisons.
     """
@@ -115,6 +116,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     expected: str | None = None
     known_below: int | None = None
     unreadable: tuple[str, ...] = ()
+    is_of_letter: bool = False
 
     @property
     def table(self) -> str:

@@ -93,11 +93,8 @@ def rebuild_read(row: DatabaseRow, table: UserTable, rules: Rules, seen: str = "
 
 def as_read(plan: Plan, seen: str) -> Plan:
     """``plan`` for data read from the database. It is applied only if the guard still holds the version ``seen``."""
-    try:
-        version = Version.from_text(seen) if seen else NOWHERE
-    except ValueError:
-        version = NOWHERE  # not written by this program: no change was ever compared with it
-    return replace(plan, version=version, expected=seen)
+    # With a version that can't be read no change was ever compared.
+    return replace(plan, version=Version.known(seen) or NOWHERE, expected=seen)
 
 
 def rebuild_linked(event: ChangeEvent, rules: Rules) -> Plan | None:

@@ -3,7 +3,7 @@
 -- KEYS  guard, [config], [balance], [a hash to update only if it exists], streams..., removed..., cleared...
 -- ARGV  1 the plan's shape: JSON text, parsed once and kept   2 version
 --       3 '' or '=' and the version that must stand in the guard, '=' alone for none; or '<' and an offset: a rebuild
---         has read its partition up to there, and has seen every version below
+--         has read its partition up to there, and has seen every version below; or '-': the record of a dead letter
 --       4... values; the shape names them by number, from 1
 -- The shape
 --       table, mode, extent (whole, changed or part)
@@ -163,6 +163,10 @@ local function verdict()
     return condition ~= '=' .. (stored or '') and 'stale' or stored and 'duplicate' or 'newer'
   end
   if not stored then return 'newer' end
+  if condition == '-' and candidate.epoch == before.epoch
+    and candidate.written < before.written and candidate.ts < before.ts then
+    return 'stale' -- maybe from before its topic was created again, and then its offset says nothing
+  end
   local found = compare(candidate, before)
   local known_below = found == 'stale' and tonumber(match(condition, '^<(%d+)'))
   if known_below and shape.removed == 0 and before.epoch == candidate.epoch and before.partition == candidate.partition

@@ -120,7 +120,8 @@ class Calls:
         )
         call = self._known.get(kind) or self._prepared_for(kind)
         version, values = plan.version.to_text(), plan.values
-        condition = "" if plan.expected is None and plan.known_below is None else _condition(plan, part)
+        is_usual = plan.expected is None and plan.known_below is None and not plan.is_of_letter
+        condition = "" if is_usual else _condition(plan, part)
         words = [version, condition, *[values[each] for each in call.values]]
         if call.has_time:
             words.append(plan.time)
@@ -155,6 +156,8 @@ def _condition(plan: Plan, part: PlanPart) -> str:
     """What must be true of the guard, as ``apply.lua`` describes it."""
     if plan.expected is not None:
         return "" if part is PlanPart.OTHER_SLOT else f"={plan.expected}"
+    if plan.is_of_letter:
+        return "-"
     return "" if plan.known_below is None else f"<{plan.known_below}"
 
 

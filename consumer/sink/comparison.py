@@ -133,14 +133,8 @@ def is_same_value(name: str, there: str | None, wanted: str | None, table: UserT
 
 
 def version_of(stored: StoredKeys) -> Version | None:
-    """The version in the guard; None if there is none, or if it can't be read.
-
-    If it can't be read, the script refuses a write and reports the reason.
-    """
-    try:
-        return Version.from_text(stored.version) if stored.version else None
-    except ValueError:
-        return None
+    """The version in the guard; None if there is none, or if it can't be read."""
+    return Version.known(stored.version)
 
 
 def _fields(

@@ -65,6 +65,14 @@ def test_records_are_found_by_time_and_read_up_to_an_offset(topic: Topic, earlie
     assert offsets(earlier, topic, 7, 7) == ([], 7)
 
 
+def test_a_topic_that_ends_before_the_offset_is_read_to_its_end(topic: Topic, earlier: KafkaEarlierRecords) -> None:
+    """The offset is from before the topic was created again."""
+    topic.make()
+    write(topic, range(10))
+    assert offsets(earlier, topic, 8, 48_213) == ([8, 9], 10)
+    assert offsets(earlier, topic, 48_113, 48_213) == ([], 48_113)
+
+
 def test_what_is_no_change_or_can_not_be_read_is_passed_over(topic: Topic, earlier: KafkaEarlierRecords) -> None:
     topic.make()
     write(topic, range(2))

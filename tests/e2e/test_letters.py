@@ -16,7 +16,10 @@ import pytest
 from kafka.errors import NoError
 from msgspec import structs
 
+from consumer.errors import Undecodable
 from consumer.events.record import SourceRecord
+from consumer.mapping.keys import UserId
+from consumer.pipeline.dead_letter import DeadLetter
 from tests.e2e.feed import Feed, deposit, poison
 from tests.e2e.process import CLI, command
 from tests.support.redis_view import Listener, dump, eventually, offset_keys
@@ -284,6 +287,53 @@ def test_what_was_given_up_is_settled_for_replay_and_check(letters: Letters, tmp
     assert replays() == [(0, 0), (0, 0)]
     assert unreadable() == []
     assert failures == [(1, 1), (0, 0)]
+
+
+def leave(feed: Feed, user: int, record: SourceRecord) -> None:
+    """Write a dead letter of a record that could not be read then, and can be now."""
+    record = structs.replace(record, topic=feed.topic)
+    group = feed.environment["CDC_KAFKA__GROUP_ID"]
+    letter = DeadLetter(record, Undecodable("7 bytes"), (UserId("live", user),), group, ("live_users",))
+    headers = list(letter.headers())
+    feed.producer.send(feed.dead_letters, key=record.key, value=record.value, headers=headers, partition=0).get(10)
+
+
+def replayed(feed: Feed, *arguments: str) -> dict[str, str]:
+    """What is said of the only letter."""
+    (line,) = command(feed.environment, "dead-letters", "replay", "--all", "--json", *arguments).stdout.splitlines()
+    return dict(json.loads(line))
+
+
+def test_a_letter_that_debezium_had_sent_before_changes_nothing(feed: Feed) -> None:
+    first, later = deposit(1, 0, wallet_balance="100"), deposit(1, 1, wallet_balance="200")
+    with feed.running():
+        feed.send(first, later, first)
+        eventually(lambda: feed.committed() == 3, 60)
+    leave(feed, 1, structs.replace(first, offset=2))
+    before = dump(feed.redis, "*live:1*")
+    for arguments in ((), ("--yes",)):
+        found = replayed(feed, *arguments)
+        assert (found["outcome"], found["why"]) == ("nothing", "sent before, at offset 0: Debezium sends it again")
+    assert dump(feed.redis, "*live:1*") == before
+    assert feed.field(1, "wallet_balance") == "200.00"
+
+
+def test_a_letter_from_before_the_topic_was_created_again_overwrites_nothing(feed: Feed) -> None:
+    """The topic has one record now, and the letter is of the offset 48213."""
+    later = changed(
+        deposit(1, 0, wallet_balance="200"), lambda envelope: envelope["source"].update(ts_ms=1_790_000_000_000)
+    )
+    with feed.running():
+        feed.send(later)
+        eventually(lambda: feed.committed() == 1, 60)
+    leave(feed, 1, deposit(1, 48_213, wallet_balance="100"))
+    before = dump(feed.redis, "*live:1*")
+    for arguments in ((), ("--yes",)):
+        found = replayed(feed, *arguments)
+        assert found["outcome"] == "stays"
+        assert found["why"].startswith("the record is from before its topic was created again")
+        assert "snapshot --user live:1 --authoritative" in found["advice"]
+    assert dump(feed.redis, "*live:1*") == before
 
 
 def test_without_a_topic_there_are_no_letters(feed: Feed) -> None:

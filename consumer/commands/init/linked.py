@@ -9,7 +9,7 @@ from consumer.commands.init.choices import Choices, DoneChoice, LinkedChoice
 from consumer.commands.init.column_names import is_personal, is_secret, words_of
 from consumer.commands.init.column_types import Family, family_of, is_text, is_whole
 from consumer.commands.init.proposal import LinkedProposal, Open, UsersProposal
-from consumer.commands.init.roles import owner_column
+from consumer.commands.init.roles import misleading, owner_column
 from consumer.events.value import Kind
 from consumer.mapping.catalogue import CatalogueColumn, CatalogueTable
 from consumer.mapping.rules import RESERVED_FIELDS, Enrichment, LinkedTable
@@ -81,9 +81,10 @@ def _owner(
         name, because = known.user_id, ""
     else:
         name, because = owner_column(table, keys)
-    column = table.column(name)
-    if column is None or not is_whole(column):
-        problem = "which column has the user's id?" if not name else f"{name} is no column with whole numbers"
+    column, others = table.column(name), misleading(table, keys)
+    if column is None or not is_whole(column) or name in others:
+        problem = f"{name} is no column with whole numbers" if name else "which column has the user's id?"
+        problem = others.get(name, problem)
         return Open(table.name, problem, f"--linked {table.name}=COLUMN, or leave it out")
     return _Found(name, because)
 
@@ -113,9 +114,9 @@ def _whose(
         return Open(table.name, f"no table has users of the type {choice.user_type}", fix)
     if (by_column := _type_column(table, known, types)) is not None:
         return by_column, f"the user's type is in {by_column.user_type_column}"
-    target = table.references.get(owner.name, "") if isinstance(owner, _Found) else ""
-    if target in types:
-        return replace(empty, user_type=types[target]), f"all its users are {types[target]}"
+    target = table.references.get(owner.name) if isinstance(owner, _Found) else None
+    if target is not None and target.table in types:
+        return replace(empty, user_type=types[target.table]), f"all its users are {types[target.table]}"
     if known is not None and known.user_type in types.values():
         return replace(empty, user_type=known.user_type), f"all its users are {known.user_type}"
     if len(types) == 1:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from consumer.commands.init.choices import Choices
+from consumer.commands.init.choices import Choices, UsersChoice
 from consumer.commands.init.column_names import singular, words_of
 from consumer.commands.init.column_types import Family, family_of, is_whole
 from consumer.commands.init.proposal import Open
 from consumer.errors import ConfigError
 from consumer.mapping.catalogue import Catalogue, CatalogueTable
-from consumer.mapping.rules import Rules
+from consumer.mapping.rules import Rules, UserTable
 
 BY_REFERENCE = "the reference mapping has this table"
 NO_EVIDENCE = "does it hold users, or rows that belong to users?"
@@ -52,23 +52,46 @@ def roles_of(catalogue: Catalogue, choices: Choices, reference: Rules) -> Roles:
             found.linked[table.name] = BY_REFERENCE
         else:
             rest.append(table)
-    owners = {*found.users, *(table.name for table in rest if _looks_like_users(table))}
+    keys = {
+        table.name: user_key(table, choices.users.get(table.name), reference.table(table.name))
+        for table in tables
+        if table.name in found.users or (table in rest and _looks_like_users(table))
+    }
     for table in rest:
-        _sort(table, owners - {table.name}, found, is_named=table.name in choices.named())
+        others = {name: key for name, key in keys.items() if name != table.name}
+        _sort(table, others, found, is_named=table.name in choices.named())
     return found
 
 
+def user_key(table: CatalogueTable, choice: UsersChoice | None, known: UserTable | None) -> str:
+    """The column with the user's id in a table of users; "" if there is none. ``known``: the reference mapping's."""
+    return (choice.key if choice else "") or (known.key if known else "") or whole_key(table)
+
+
+def misleading(table: CatalogueTable, users: Mapping[str, str]) -> Mapping[str, str]:
+    """The columns whose foreign key names another column than the users' key, each with this as a sentence.
+
+    Such a column holds no user's id. ``users``: the key column by users table, "" if it is not known.
+    """
+    return {
+        column: f"its foreign key {column} names {target}, but the users' key is {key}"
+        for column, target in table.references.items()
+        if (key := users.get(target.table)) and key != target.column
+    }
+
+
 def owner_column(table: CatalogueTable, users: Mapping[str, str]) -> tuple[str, str]:
-    """The column with the user's id, and why; "" if there is none. ``users``: the key column by users table."""
+    """The column with the user's id, and why; "" if there is none. ``users``: as in :func:`misleading`."""
+    others = misleading(table, users)
     for column, target in table.references.items():
-        if target in users:
-            return column, f"its foreign key {column} names {target}"
+        if target.table in users and column not in others:
+            return column, f"its foreign key {column} names {target.table}"
     singulars = {f"{singular(each)}_id" for each in users}
     singulars |= {f"{words_of(singular(each))[-1]}_id" for each in users}
     likely = ["user_id", *sorted(singulars), *(f"{owner}_id" for owner in OWNERS)]
     by_name = {"_".join(words_of(each.name)): each for each in table.columns if is_whole(each)}
     for name in likely:
-        if name in by_name and by_name[name].name not in table.primary_key:
+        if name in by_name and by_name[name].name not in (*table.primary_key, *others):
             return by_name[name].name, f"its column {by_name[name].name}"
     return "", ""
 
@@ -79,9 +102,11 @@ def whole_key(table: CatalogueTable) -> str:
     return column.name if column is not None and is_whole(column) else ""
 
 
-def _sort(table: CatalogueTable, owners: set[str], found: Roles, *, is_named: bool) -> None:
-    column, evidence = owner_column(table, dict.fromkeys(owners, ""))
-    if _looks_like_users(table) and not column:
+def _sort(table: CatalogueTable, users: Mapping[str, str], found: Roles, *, is_named: bool) -> None:
+    """``users``: the key column by other table that holds users or looks so."""
+    column, evidence = owner_column(table, users)
+    others = [*misleading(table, users).values()]
+    if _looks_like_users(table) and not column and not others:
         found.users[table.name] = f"its name, its key {whole_key(table)}, and a decimal column"
     elif column and not _looks_like_users(table):
         found.linked[table.name] = evidence
@@ -89,6 +114,8 @@ def _sort(table: CatalogueTable, owners: set[str], found: Roles, *, is_named: bo
         question = NO_EVIDENCE
         if column:
             question = f"its name and its money say users, {evidence} says rows that belong to users"
+        elif others:
+            question = others[0]
         elif _has_owners_name(table):
             question = "its name says users, but it lacks " + (
                 "a decimal column for the balance" if whole_key(table) else "a key of one column with whole numbers"

@@ -10,7 +10,7 @@ from consumer.commands.init.choices import UsersChoice
 from consumer.commands.init.column_names import is_bookkeeping, is_personal, is_secret, singular, words_of
 from consumer.commands.init.column_types import fits, is_maskable, is_whole, kind_of, why_unreadable
 from consumer.commands.init.proposal import ColumnUse, Open, Use, UsersProposal
-from consumer.commands.init.roles import OWNERS, whole_key
+from consumer.commands.init.roles import OWNERS, user_key
 from consumer.events.value import Kind
 from consumer.mapping.catalogue import CatalogueColumn, CatalogueTable
 from consumer.mapping.reference import reference
@@ -24,7 +24,7 @@ def propose_users(
     table: CatalogueTable, choice: UsersChoice | None, known: UserTable | None, because: str
 ) -> UsersProposal | Open:
     """The proposal, without the balance. ``known``: the table in the reference mapping, whose columns are taken."""
-    key = (choice.key if choice else "") or (known.key if known else "") or whole_key(table)
+    key = user_key(table, choice, known)
     found = table.column(key)
     if found is None or not is_whole(found):
         problem = "its primary key is not one column with whole numbers" if not key else f"{key} is not a whole number"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from consumer.errors import Place
 from consumer.events.event import ChangeEvent
 from consumer.events.position import SourcePosition
 from consumer.events.record import Partition
@@ -72,15 +73,16 @@ def wait_for_catch_up(
         ServerUnavailable, ServerError: from the database, or from Kafka.
     """
     began = time.monotonic()
-    position = database.position()
     topics.look()
+    before = {each.place for each in topics.newest()}
+    position = database.position()
     is_over = False
-    has_passed = _has_passed(topics, position)
+    has_passed = _has_passed(topics, position, before)
     while not (has_passed or is_over or should_stop()):
         waited = time.monotonic() - began
         is_over = waited > limits.limit_s or (waited > limits.settle_s and database.position().order == position.order)
         time.sleep(limits.look_s)
-        has_passed = _has_passed(topics, position)
+        has_passed = _has_passed(topics, position, before)
     ends = topics.ends()
     behind = topics.behind(ends)
     while behind and time.monotonic() - began < limits.limit_s and not should_stop():
@@ -89,9 +91,12 @@ def wait_for_catch_up(
     return CatchUp(has_passed, behind)
 
 
-def _has_passed(topics: Topics, position: SourcePosition) -> bool:
-    """Whether the topics have a change at or after ``position``. Only changes of the same server are compared, because
-    only they are certainly of the same log.
+def _has_passed(topics: Topics, position: SourcePosition, before: Collection[Place]) -> bool:
+    """Whether the topics have got a change at or after ``position``. Only changes of the same server are compared,
+    because only they can be of the same log.
+
+    ``before``: the records that were in the topics before the position was read. They are before it in the log. If the
+    place of one is after it, it is of an older log of this server, such as before a failover and back.
     """
-    newest = (each.position for each in topics.newest())
+    newest = (each.position for each in topics.newest() if each.place not in before)
     return any(each.server == position.server and each.place >= position.place for each in newest)

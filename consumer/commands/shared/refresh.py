@@ -66,9 +66,8 @@ class Refresher:
         return wait_for_catch_up(self._database, self._topics, self._limits, should_stop)
 
     def _refuse_older(self, row: DatabaseRow, seen: str) -> None:
-        try:
-            version = Version.from_text(seen)
-        except ValueError:
+        version = Version.known(seen)
+        if version is None:
             return  # the script refuses to write beside an unreadable version
         place = Place(version.topic, version.partition, version.offset)
         change = self._topics.changes([place]).get(place)

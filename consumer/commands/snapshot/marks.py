@@ -62,13 +62,14 @@ def _marks(
 
     No mark for deleted users, because a read row does not restore them, and none for users without values in Redis,
     because their next row is written whole. If a user has no version from this topic, any later row may heal the user.
+    The same holds if the version can't be read: the user's next row is then a dead letter, and the mark stays.
     """
     marks = []
     for user, text in zip(users, kept, strict=True):
         if text is None or is_of_deleted(text):
             continue
         partition = end = 0
-        if text and (version := Version.from_text(text)).topic == topic:
+        if (version := Version.known(text)) is not None and version.topic == topic:
             partition, end = version.partition, ends.get(version.partition, 0)
         marks.append(mark(user, table.table, Place(topic, partition, end), rules))
     return marks

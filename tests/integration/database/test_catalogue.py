@@ -14,7 +14,7 @@ from consumer.commands.init.proposal import Proposal
 from consumer.commands.init.propose import propose
 from consumer.database.catalogue import read_catalogue
 from consumer.errors import ConfigError, ServerUnavailable
-from consumer.mapping.catalogue import Catalogue, CatalogueTable
+from consumer.mapping.catalogue import Catalogue, CatalogueTable, Reference
 from consumer.mapping.reference import reference
 from consumer.settings.sections import Database as Settings
 from tests.e2e.process import command
@@ -134,12 +134,20 @@ def test_every_type_has_its_kind(database: Server, owner: Trading) -> None:
 def test_keys_and_references(database: Server, owner: Trading) -> None:
     owner.execute("CREATE TABLE kinds (id INT, part INT, code VARCHAR(9), PRIMARY KEY (id, part), UNIQUE (id))")
     owner.execute(
-        "CREATE TABLE kept (id INT PRIMARY KEY, of_id INT, no INT UNIQUE, FOREIGN KEY (of_id) REFERENCES kinds (id))"
+        "CREATE TABLE kept (part INT, id INT PRIMARY KEY, of_id INT, no INT UNIQUE,"
+        " FOREIGN KEY (of_id) REFERENCES kinds (id))"
     )
     found = catalogue(database)
     kinds, kept = table(found, "kinds"), table(found, "kept")
     assert (kinds.primary_key, kinds.unique) == (("id", "part"), frozenset({"id"}))
-    assert (kept.primary_key, kept.unique, dict(kept.references)) == (("id",), frozenset({"no"}), {"of_id": "kinds"})
+    assert (kept.primary_key, kept.unique) == (("id",), frozenset({"no"}))
+    assert dict(kept.references) == {"of_id": Reference("kinds", "id")}
+
+
+def test_a_reference_to_another_column_than_the_key(database: Server, owner: Trading) -> None:
+    owner.execute("CREATE TABLE kinds (part INT, no INT, id INT PRIMARY KEY, UNIQUE (no))")
+    owner.execute("CREATE TABLE kept (id INT PRIMARY KEY, of_no INT, FOREIGN KEY (of_no) REFERENCES kinds (NO))")
+    assert dict(table(catalogue(database), "kept").references) == {"of_no": Reference("kinds", "no")}
 
 
 def test_a_unique_expression_is_no_column(database: Server, owner: Trading) -> None:

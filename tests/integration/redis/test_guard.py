@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from consumer.events.position import Origin
-from consumer.guard.version import Verdict, Version, compare
+from consumer.guard.version import Verdict, Version, compare, compare_letter
 from consumer.mapping.keys import UserId
 from consumer.mapping.reference import reference
 from consumer.pipeline.protocols import Applied
@@ -43,19 +43,26 @@ def _texts(version: Version) -> list[str]:
     candidate=versions,
     is_deleted=st.booleans(),
     mode=st.sampled_from((Mode.CHANGE, Mode.FILL, Mode.REBUILD)),
+    is_of_letter=st.booleans(),
 )
 def test_the_script_says_what_the_rule_says(
-    redis_url: str, client: redis.Redis, stored: str, candidate: Version, is_deleted: bool, mode: Mode
+    redis_url: str,
+    client: redis.Redis,
+    stored: str,
+    candidate: Version,
+    is_deleted: bool,
+    mode: Mode,
+    is_of_letter: bool,
 ) -> None:
     sink = _sink(redis_url)
     text = stored + ("|d" if is_deleted else "")
     client.delete("cdc:{live:1}")
     client.hset("cdc:{live:1}", "live_users", text)
     client.hset("cdc:{live:1}", "user_transactions", "another table's")
-    ((_, answer),) = sink.apply([_plan(candidate).in_mode(mode)])
+    ((_, answer),) = sink.apply([structs.replace(_plan(candidate).in_mode(mode), is_of_letter=is_of_letter)])
     assert isinstance(answer, Applied)
     before = Version.from_text(stored)
-    expected = compare(candidate, before)
+    expected = (compare_letter if is_of_letter else compare)(candidate, before)
     # A read that may only fill has nothing to fill here; an operator's new epoch makes it a change. Nor is there
     # anything to heal for a rebuild of what stands there.
     is_same = expected is Verdict.DUPLICATE

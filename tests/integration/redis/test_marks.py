@@ -141,3 +141,9 @@ def test_the_mark_of_another_table_is_not_ours(sink: RedisSink, client: redis.Re
     client.hset(GUARD, "!demo_users", "t|0|9")
     assert apply(sink, plan_of("A deposit", 2))[0].verdict is Verdict.NEWER
     assert client.hget(GUARD, "!demo_users") == "t|0|9"
+
+
+def test_a_user_whose_version_can_not_be_read_is_marked(sink: RedisSink, client: redis.Redis) -> None:
+    client.hset(GUARD, "live_users", "junk")
+    assert apply(sink, mark_at(0))[0].verdict is Verdict.NEWER
+    assert client.hgetall(GUARD) == {"live_users": "junk", MARK: "trading.trading.live_users|0|0"}

@@ -9,7 +9,7 @@ from pathlib import Path
 from consumer.commands.init.choices import Choices, choices_of
 from consumer.commands.init.proposal import Proposal, Undecided
 from consumer.commands.init.propose import propose
-from consumer.mapping.catalogue import Catalogue, CatalogueColumn, CatalogueTable
+from consumer.mapping.catalogue import Catalogue, CatalogueColumn, CatalogueTable, Reference
 from consumer.mapping.reference import reference
 from tests.support.stack.login import SCHEMA
 
@@ -33,13 +33,13 @@ def table(
     unique: str = "",
     references: Mapping[str, str] | None = None,
 ) -> CatalogueTable:
-    """A table with a primary key of the columns ``key``, comma separated."""
+    """A table with a primary key of the columns ``key``, comma separated; ``references``: to ``TABLE.COLUMN``."""
     return CatalogueTable(
         name,
         tuple(column(each, written) for each, written in columns.items()),
         tuple(each for each in key.split(",") if each),
         frozenset(each for each in unique.split(",") if each),
-        references or {},
+        {name: Reference(*each.split(".")) for name, each in (references or {}).items()},
     )
 
 
@@ -85,7 +85,7 @@ def shop(*tables: CatalogueTable, kind: str = "mysql", schema: str = "") -> Cata
     """A deployment with tables of its own; without ``tables``: customers and their ledger."""
     found = tables or (
         table("customers", CUSTOMERS, "customer_id"),
-        table("ledger", LEDGER, "entry_id", "entry_no", {"customer_id": "customers"}),
+        table("ledger", LEDGER, "entry_id", "entry_no", {"customer_id": "customers.customer_id"}),
     )
     return Catalogue(kind, "1", "shop", found, schema)
 

@@ -87,3 +87,15 @@ def test_after_a_failover_a_place_in_the_old_log_is_not_behind_one_in_the_new() 
     topics = TopicsStub([[old]])
     new = replace(place(5), server="2")
     assert not wait_for_catch_up(DatabaseStub(new), topics, SOON, lambda: False).connector_passed
+
+
+def test_after_a_failover_and_back_a_place_in_the_servers_old_log_says_nothing() -> None:
+    """A server that was built anew has its old id, and begins at file 1. Idle partitions end in changes of file 900."""
+    old = replace(change(3), position=place(3, file=900))
+    new = replace(change(7), position=place(7, file=1))
+    position = place(5, file=1)
+    idle = wait_for_catch_up(DatabaseStub(position), TopicsStub([[old]]), SOON, lambda: False)
+    assert not idle.connector_passed
+    topics = TopicsStub([[old], [old], [old, new]])
+    passage = wait_for_catch_up(DatabaseStub(position), topics, CatchUpLimits(10, 10, 0.01), lambda: False)
+    assert (passage.connector_passed, topics.looks) == (True, 3)

@@ -167,9 +167,43 @@ def test_a_row_of_one_of_two_types_of_users() -> None:
     by_column = shop(*two, table("ledger", LEDGER | {"user_type": "enum('live','demo','staff')"}, "entry_id"))
     (linked,) = proposed(by_column).rules.linked
     assert (linked.user_type_column, linked.other_types) == ("user_type", frozenset({"staff"}))
-    by_key = shop(*two, table("ledger", LEDGER, "entry_id", references={"customer_id": "demo_customers"}))
+    by_key = shop(*two, table("ledger", LEDGER, "entry_id", references={"customer_id": "demo_customers.customer_id"}))
     (linked,) = proposed(by_key).rules.linked
     assert linked.user_type == "demo"
+
+
+OF_ACCOUNTS = table("customers", {"id": "bigint", "account_id": "bigint", "cash": "decimal(9,2)"}, "id", "account_id")
+
+
+@pytest.mark.parametrize("options", [{}, {"linked": "ledger=customer_id"}])
+def test_a_foreign_key_to_another_column_than_the_users_key_names_no_user(options: dict[str, str]) -> None:
+    """Its values are those of the other column: a row would be applied to the user who happens to have that number."""
+    catalogue = shop(OF_ACCOUNTS, table("ledger", LEDGER, "entry_id", references={"customer_id": "customers.id"}))
+    question = "its foreign key customer_id names customers.id, but the users' key is account_id"
+    (asked,) = undecided(catalogue, chosen(LINKED, users="customers=customer:account_id", **options)).open
+    assert (asked.subject, asked.question) == ("ledger", question)
+    assert "--linked ledger=COLUMN" in asked.fix
+    by_id = proposed(catalogue, chosen(LINKED, users="customers=customer:id", **options))
+    assert by_id.rules.linked[0].user_id == "customer_id"
+    if not options:
+        alone = proposed(catalogue, chosen(users="customers=customer:account_id"))
+        assert (alone.rules.linked, [each.question for each in alone.left_out]) == ((), [question])
+
+
+def test_another_column_with_the_users_key_is_taken_instead() -> None:
+    references = {"customer_id": "customers.id", "owner": "customers.account_id"}
+    ledger = table("ledger", LEDGER | {"owner": "bigint"}, "entry_id", references=references)
+    found = proposed(shop(OF_ACCOUNTS, ledger), chosen(LINKED, users="customers=customer:account_id")).linked[0]
+    assert found.table.user_id == "owner"
+    assert found.because[0] == "its foreign key owner names customers"
+
+
+def test_a_table_with_the_name_of_users_that_names_another_users_row_is_a_question() -> None:
+    columns = {"id": "bigint", "customer_id": "bigint", "cash": "decimal(9,2)"}
+    accounts = table("accounts", columns, references={"customer_id": "customers.id"})
+    catalogue = shop(OF_ACCOUNTS, accounts)
+    (asked,) = undecided(catalogue, chosen("customers,accounts", users="customers=customer:account_id")).open
+    assert asked.question == "its foreign key customer_id names customers.id, but the users' key is account_id"
 
 
 def test_keys_of_two_names_are_told_because_they_give_two_partitions() -> None:
@@ -180,7 +214,9 @@ def test_keys_of_two_names_are_told_because_they_give_two_partitions() -> None:
     (told,) = [each for each in found.decisions if each.subject == "partitions"]
     assert told.decided == "a row of ledger may be in another partition than its user in demo_customers"
     assert told.because == "the records' keys are customer_id and demo_id; only equal keys are in equal partitions"
-    one = shop(live, demo, table("ledger", LEDGER, "entry_id", references={"customer_id": "live_customers"}))
+    one = shop(
+        live, demo, table("ledger", LEDGER, "entry_id", references={"customer_id": "live_customers.customer_id"})
+    )
     alone = proposed(one, chosen(balance="cash"))
     assert "partitions" not in {each.subject for each in alone.decisions}
 
@@ -220,7 +256,7 @@ def test_columns_of_two_names_are_one_balance() -> None:
 def test_evidence_for_both_is_a_question() -> None:
     users = table("users", {"id": "int", "name": "varchar(9)"})
     accounts = table(
-        "accounts", {"id": "int", "user_id": "int", "balance": "decimal(9,2)"}, references={"user_id": "users"}
+        "accounts", {"id": "int", "user_id": "int", "balance": "decimal(9,2)"}, references={"user_id": "users.id"}
     )
     questions = {each.subject: each.question for each in undecided(shop(users, accounts)).open}
     assert questions == {

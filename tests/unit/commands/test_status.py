@@ -183,13 +183,45 @@ def test_nobody_runs_and_kafka_does_not_answer() -> None:
     assert line(facts, "group").facts["lag_records"] is None
 
 
-def test_members_that_do_not_report_are_no_failure() -> None:
-    """An older version, or an account without the right: what they do is not known."""
-    assert bad(replace(WELL, redis=reports())) == [
-        ("group", Level.WARNING, "2 members in Kafka, none of them with a report; lag 40 records")
+def test_a_member_that_does_not_report_is_no_failure_while_reports_have_every_partition() -> None:
+    """An older version, or an account without the right: what it does is not known, and it has nothing to do."""
+    facts = replace(WELL, kafka=replace(KAFKA, members=3))
+    assert bad(facts) == [
+        ("group", Level.WARNING, "3 members in Kafka, only 2 of them with a report; lag 6 records, 0 s")
     ]
+    assert exit_code(each.finding for each in judged(facts, LIMITS)) == 0
+
+
+def test_a_group_in_which_nobody_reports_is_a_failure() -> None:
+    """A member that can't reach Redis stays in the group, and applies nothing."""
+    behind = replace(KAFKA, members=1, left={Partition(USERS, 5): 20_000_000})
+    facts = replace(WELL, redis=reports(gone={"consumer-a:4711:5": NOW - 1_800_000}), kafka=behind)
+    assert bad(facts)[0] == (
+        "group",
+        Level.FAILURE,
+        "1 member in Kafka, none of them with a report; lag 20,000,000 records",
+    )
+    assert exit_code(each.finding for each in judged(facts, LIMITS)) == 1
+
+
+def test_partitions_that_no_report_has_are_a_failure_whether_or_not_kafka_knows_more_members() -> None:
     assert bad(replace(WELL, redis=reports(MEMBER))) == [
-        ("group", Level.WARNING, "2 members in Kafka, only 1 of them with a report; lag 43 records, 0 s")
+        (
+            "group",
+            Level.FAILURE,
+            (
+                "2 members in Kafka, only 1 of them with a report;"
+                f" no report has {DEMO}[4], {DEMO}[5], {DEMO}[6] and 5 more; lag 43 records, 0 s"
+            ),
+        )
+    ]
+    idle = msgspec.structs.replace(MEMBER, partitions={}, unready="no partitions are assigned", lag_records=0)
+    assert bad(replace(WELL, redis=reports(idle))) == [
+        (
+            "group",
+            Level.FAILURE,
+            "2 members in Kafka, only 1 of them with a report; no report has a partition; lag 0 records, 0 s",
+        )
     ]
 
 

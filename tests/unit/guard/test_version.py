@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from consumer.events.position import Origin
-from consumer.guard.version import NOWHERE, Verdict, Version, compare, is_of_deleted
+from consumer.guard.version import NOWHERE, Verdict, Version, compare, compare_letter, is_of_deleted
 
 BASE = Version(0, Origin.STREAMED, 1_000_500, 1_000_000, "t", 0, 50)
 
@@ -84,6 +84,23 @@ CASES = {
 def test_the_guard(name: str) -> None:
     candidate, expected = CASES[name]
     assert compare(candidate, BASE) is expected
+
+
+EARLIER = structs.replace(BASE, offset=900, ts_ms=1, written_ms=1)
+
+
+def test_a_letter_from_before_its_topic_was_created_again_is_stale() -> None:
+    assert compare(EARLIER, BASE) is Verdict.NEWER
+    assert compare_letter(EARLIER, BASE) is Verdict.STALE
+    for one_time in ({"ts_ms": BASE.ts_ms}, {"written_ms": BASE.written_ms}):
+        assert compare_letter(structs.replace(EARLIER, **one_time), BASE) is Verdict.NEWER
+    assert compare_letter(structs.replace(EARLIER, epoch=1), BASE) is Verdict.NEWER, "an operator's epoch"
+    assert compare_letter(EARLIER, None) is Verdict.NEWER
+
+
+@given(versions, versions)
+def test_a_letter_is_never_newer_where_a_change_is_not(candidate: Version, stored: Version) -> None:
+    assert compare_letter(candidate, stored) in (compare(candidate, stored), Verdict.STALE)
 
 
 def test_below_an_operators_epoch_nothing_is_newer() -> None:

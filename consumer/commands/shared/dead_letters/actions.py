@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from consumer.commands.shared.dead_letters.reapply import predicted, reapply
+from consumer.commands.shared.dead_letters.reapply import LetterHistory, predicted, reapply
 from consumer.events.avro import Schemas
 from consumer.mapping.rules import Rules
 from consumer.pipeline.batch import batched
@@ -14,6 +14,8 @@ from consumer.pipeline.letter_state import LetterResult, Outcome, Unapplied
 from consumer.settings.sources import Settings
 from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
+from consumer.source.clients.kafka import topics
+from consumer.source.earlier import KafkaEarlierRecords
 from consumer.source.letter_reader import write_notes
 
 Say = Callable[[Sequence[LetterResult]], None]
@@ -42,17 +44,18 @@ class LetterActions:
         """
         if not chosen:
             return
-        if self.is_dry:
-            with closing(RedisView(self.settings.redis)) as view:
-                view.run()  # raises if the server is away or refuses
+        kafka, rules = self.settings.kafka, self.rules
+        with closing(KafkaEarlierRecords(kafka, self.schemas, placeholder=rules.placeholder)) as earlier:
+            history = LetterHistory(earlier, self.settings.guard.clock_ms, topics(kafka))
+            if self.is_dry:
+                self._predict(chosen, history, say)
+                return
+            sink = RedisSink(self.settings.redis, self.settings.guard, rules, kafka.group_id)
+            with closing(sink):
+                sink.reach()
                 for part in batched(chosen):
-                    say(predicted(part, view, self.rules, self.schemas))
-            return
-        sink = RedisSink(self.settings.redis, self.settings.guard, self.rules, self.settings.kafka.group_id)
-        with closing(sink):
-            sink.reach()
-            for part in batched(chosen):
-                self._write_notes(reapply(part, sink, self.rules, self.schemas, is_silent=self.is_silent), say)
+                    found = reapply(part, sink, rules, self.schemas, history, is_silent=self.is_silent)
+                    self._write_notes(found, say)
 
     def discard(self, chosen: Sequence[Unapplied], say: Say) -> None:
         """Discard records: note that they are handled.
@@ -66,6 +69,12 @@ class LetterActions:
                 say(results)
             else:
                 self._write_notes(results, say)
+
+    def _predict(self, chosen: Sequence[Unapplied], history: LetterHistory, say: Say) -> None:
+        with closing(RedisView(self.settings.redis)) as view:
+            view.run()  # raises if the server is away or refuses
+            for part in batched(chosen):
+                say(predicted(part, view, self.rules, self.schemas, history))
 
     def _write_notes(self, results: Sequence[LetterResult], say: Say) -> None:
         done = [(each.unapplied, each.outcome) for each in results if each.is_done]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
+
+from msgspec import structs
 
 from consumer.errors import CdcError
 from consumer.events.avro import Schemas
+from consumer.events.event import ChangeEvent
+from consumer.events.record import Partition, SourceRecord
+from consumer.guard.history import History, PartitionHistory
+from consumer.guard.search import EarlierRecords
 from consumer.guard.state import GuardState
-from consumer.guard.version import Verdict, Version, compare
+from consumer.guard.version import Verdict, Version, compare, compare_letter, is_of_deleted
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
 from consumer.pipeline.batch import Batch, Delivery
@@ -20,6 +26,10 @@ from consumer.planning.shape import Mode
 from consumer.sink.comparison import StoredKeys, differences, version_of
 
 LOST = "Redis has a newer change, but the record's user was not known when it failed, so nobody was marked"
+OF_OLD_TOPIC = (
+    "the record is from before its topic was created again, and Redis has a newer change:"
+    " what the record changed may be missing"
+)
 _OTHER_TYPE = "{} is a key of another type"
 
 
@@ -35,13 +45,43 @@ class View(Protocol):
         ...
 
 
-def predicted(chosen: Sequence[Unapplied], view: View, rules: Rules, schemas: Schemas) -> list[LetterResult]:
+class LetterHistory:
+    """A :class:`consumer.guard.history.History` for dead letters: each is looked up in its topic by itself.
+
+    The records between two letters do not come here, so a letter says nothing about the next one. ``partitions``: the
+    number of partitions of each topic that exists. Of others nothing can be looked up. Clocks may differ by
+    ``clock_ms``.
+    """
+
+    def __init__(self, earlier: EarlierRecords, clock_ms: int, partitions: Mapping[str, int]) -> None:
+        self._earlier = earlier
+        self._clock_ms = clock_ms
+        self._partitions = partitions
+
+    def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
+        return self._history(event.place.topic, event.place.partition).first_sent(event, value)
+
+    def is_delete_missing(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
+        history = self._history(tombstone.topic, tombstone.partition)
+        return history.is_delete_missing(tombstone.offset, tuple(key.values()))
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        """Nothing is remembered."""
+
+    def _history(self, topic: str, number: int) -> PartitionHistory:
+        exists = number < self._partitions.get(topic, 0)
+        return PartitionHistory(Partition(topic, number), self._earlier if exists else None, self._clock_ms)
+
+
+def predicted(
+    chosen: Sequence[Unapplied], view: View, rules: Rules, schemas: Schemas, history: History
+) -> list[LetterResult]:
     """The outcomes that :func:`reapply` would have now.
 
     Raises:
-        ServerUnavailable, ServerError: from Redis, or from ``schemas``.
+        ServerUnavailable, ServerError: from Redis, from ``schemas``, or from ``history``.
     """
-    batch = _batch(chosen, rules, schemas, is_silent=True)
+    batch = _batch(chosen, rules, schemas, history, is_silent=True)
     marks = {at for at, plan in batch.plans().items() if plan.mode is Mode.MARK}
     plans = {at: plan for at, plan in batch.plans().items() if at not in marks}
     stored_keys = dict(zip(plans, view.stored_keys(list(plans.values())), strict=True))
@@ -57,9 +97,10 @@ def predicted(chosen: Sequence[Unapplied], view: View, rules: Rules, schemas: Sc
         if not isinstance(verdict, Verdict):
             results.append(LetterResult(each, Outcome.STAYS, verdict))
             continue
+        before = applied[row].to_text() if row in applied else stored_keys[at].version
+        results.append(_outcome(each, plan, verdict, before, rules))
         if verdict.is_accepted:
             applied[row] = plan.version
-        results.append(_outcome(each, plan, verdict, rules))
     return results
 
 
@@ -70,7 +111,7 @@ def _expected_verdict(plan: Plan, stored: StoredKeys, applied: Version | None, g
     version = applied or version_of(stored)
     if stored.version and version is None:
         return f"the version of {plan.table} in {plan.guard} can't be read"
-    verdict = compare(plan.version, version)
+    verdict = compare_letter(plan.version, version)
     if plan.mode is Mode.FILL and version is not None and plan.table in guard.deleted:
         verdict = Verdict.STALE
     elif plan.mode is Mode.FILL and verdict is not Verdict.STALE and plan.table not in guard.marks and version:
@@ -88,21 +129,28 @@ def _is_kept(part: Upsert | Update) -> bool:
 
 
 def reapply(
-    chosen: Sequence[Unapplied], sink: Sink, rules: Rules, schemas: Schemas, *, is_silent: bool = False
+    chosen: Sequence[Unapplied],
+    sink: Sink,
+    rules: Rules,
+    schemas: Schemas,
+    history: History,
+    *,
+    is_silent: bool = False,
 ) -> list[LetterResult]:
-    """Apply records in the given order; ``is_silent``: publish no messages.
+    """Apply records in the given order; ``history``: finds changes that were sent before; ``is_silent``: publish no
+    messages.
 
     A record that fails again marks no user: the mark was set at its first failure, and may have moved since to a later
     record that was lost too.
 
     Raises:
         ServerUnavailable, Reconnected: some may have been applied; when applied again, Redis answers REPEATED for
-        those. ServerError: from ``schemas``, before anything was applied.
+        those. ServerError: from ``schemas`` or ``history``, before anything was applied.
     """
-    batch = _batch(chosen, rules, schemas, is_silent)
+    batch = _batch(chosen, rules, schemas, history, is_silent)
     delivery = Delivery(
-        {at: plan for at, plan in batch.plans().items() if plan.mode is not Mode.MARK},
-        healing=lambda at: batch.unpublished(at, healing_plan(batch.decisions[at], rules)),
+        {at: _of_letter(plan) for at, plan in batch.plans().items() if plan.mode is not Mode.MARK},
+        healing=lambda at: _of_letter(batch.unpublished(at, healing_plan(batch.decisions[at], rules))),
         mark=lambda _: None,
     )
     while not delivery.is_over:
@@ -112,9 +160,14 @@ def reapply(
     return [_result(batch, each, at, rules, delivery.halt) for at, each in enumerate(chosen)]
 
 
-def _batch(chosen: Sequence[Unapplied], rules: Rules, schemas: Schemas, is_silent: bool) -> Batch:
+def _batch(chosen: Sequence[Unapplied], rules: Rules, schemas: Schemas, history: History, is_silent: bool) -> Batch:
     records = [each.record for each in chosen]
-    return Batch(records, decide_all(records, rules, schemas), "", range(len(records)) if is_silent else ())
+    decisions = decide_all(records, rules, schemas, history=history)
+    return Batch(records, decisions, "", range(len(records)) if is_silent else ())
+
+
+def _of_letter(plan: Plan) -> Plan:
+    return structs.replace(plan, is_of_letter=True)
 
 
 def _result(batch: Batch, each: Unapplied, at: int, rules: Rules, halt: CdcError | None) -> LetterResult:
@@ -128,18 +181,28 @@ def _result(batch: Batch, each: Unapplied, at: int, rules: Rules, halt: CdcError
         return (
             LetterResult(each, Outcome.STAYS, str(halt), halt.advice) if halt else LetterResult(each, Outcome.APPLIED)
         )
-    return _outcome(each, plan, answer.verdict, rules)
+    return _outcome(each, plan, answer.verdict, answer.stored, rules)
 
 
-def _outcome(each: Unapplied, plan: Plan, verdict: Verdict, rules: Rules) -> LetterResult:
+def _outcome(each: Unapplied, plan: Plan, verdict: Verdict, stored: str, rules: Rules) -> LetterResult:
+    """``stored``: the version in the guard before, as text; "" if there was none."""
     if verdict.is_accepted:
         return LetterResult(each, Outcome.APPLIED)
     if verdict is Verdict.DUPLICATE:
         return LetterResult(each, Outcome.REPEATED)
-    if not each.last.users and rules.table(plan.table) is not None:
+    if (missing := _why_missing(each, plan, stored)) and rules.table(plan.table) is not None:
         advice = f"cdc-consumer snapshot --user {plan.user} --authoritative, then discard it here"
-        return LetterResult(each, Outcome.STAYS, LOST, advice)
+        return LetterResult(each, Outcome.STAYS, missing, advice)
     return LetterResult(each, Outcome.SUPERSEDED)
+
+
+def _why_missing(each: Unapplied, plan: Plan, stored: str) -> str:
+    """Why Redis may lack what the record changed although it has a newer change; "" if it has the whole row."""
+    if not each.last.users:
+        return LOST
+    # Changes of the new topic have lower offsets than the user's mark, so they did not write the whole row.
+    is_older_by_times_alone = stored and compare(plan.version, Version.from_text(stored)).is_accepted
+    return OF_OLD_TOPIC if is_older_by_times_alone and not is_of_deleted(stored) else ""
 
 
 def _without_place(error: CdcError) -> str:

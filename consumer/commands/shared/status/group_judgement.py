@@ -14,7 +14,10 @@ from consumer.sink.report_store import Reports
 
 Judged: TypeAlias = tuple[Finding, Mapping[str, object]]
 _SHOWN = 3
-_RIGHTS = "is it an older version, or may its account not write its report? cdc-consumer check prints the rights"
+_SILENT = (
+    "does it wait for Redis, as its log says, is it an older version, or may its account not write its report?"
+    " cdc-consumer check prints the rights"
+)
 MEMBER = "member"
 
 
@@ -61,20 +64,27 @@ def _group(reports: Reports, kafka: Kafka | None, facts: Facts, limits: Limits) 
         return _nobody(told, reports, facts), told
     if is_any_silent:
         reporting = f"only {len(members)} of them" if members else "none of them"
-        text = f"{counted(in_kafka, 'member')} in Kafka, {reporting} with a report; {_lag(told)}"
-        return warning("group", text, _RIGHTS), told
+        text = f"{counted(in_kafka, 'member')} in Kafka, {reporting} with a report"
+        if held and not free:
+            return warning("group", f"{text}; {_lag(told)}", _SILENT), told
+        # Nobody knows whether these partitions are read: a member that can't reach Redis stays in the group.
+        missing = f"; no report has {_listed(free) if free else 'a partition'}" if members else ""
+        return failure("group", f"{text}{missing}; {_lag(told)}", _SILENT), told
     if not held:
         text = f"{counted(len(members), 'member')} without any partition; {_lag(told)}"
         return failure(
             "group", text, "wait a moment after a start; cdc-consumer check says which topics are missing"
         ), told
     if free:
-        names = ", ".join(f"{each.topic}[{each.number}]" for each in free[:_SHOWN])
-        more = f" and {len(free) - _SHOWN} more" if len(free) > _SHOWN else ""
-        text = f"{counted(len(free), 'partition')} without a member: {names}{more}; {_lag(told)}"
+        text = f"{counted(len(free), 'partition')} without a member: {_listed(free)}; {_lag(told)}"
         return failure("group", text, "wait until the group has divided them again, or start more members"), told
     text = f"{counted(len(members), 'member')} with {counted(len(held), 'partition')}; {_lag(told)}"
     return ok("group", text), told
+
+
+def _listed(partitions: Sequence[Partition]) -> str:
+    names = ", ".join(f"{each.topic}[{each.number}]" for each in partitions[:_SHOWN])
+    return f"{names} and {len(partitions) - _SHOWN} more" if len(partitions) > _SHOWN else names
 
 
 def _lag_records(members: Sequence[MemberReport], kafka: Kafka | None, free: Sequence[Partition]) -> int | None:
