@@ -10,6 +10,7 @@
     │   ├── NotInDatabase        the database has no such table or column
     │   ├── Reconnected          the connection was lost and is back: resume at the position that the server has
     │   ├── Emptied              the server has less than it acknowledged: apply nothing until it is rebuilt
+    │   ├── RecordsGone          records of a range that is read do not exist any more
     │   └── Refused              the server will always refuse this plan or record: dead letter
     ├── RecordError          one Kafka record can't be understood
     │   ├── Undecodable          the bytes are neither JSON nor a known wire format
@@ -126,6 +127,11 @@ class Reconnected(ServerError):
 @dataclass(eq=False)
 class Emptied(ServerError):
     """A server has less than it acknowledged, for any reason."""
+
+
+@dataclass(eq=False)
+class RecordsGone(ServerError):
+    """Records of a range that is read do not exist any more: deleted, or the topic was created again or cut."""
 
 
 @dataclass(eq=False)

@@ -43,6 +43,10 @@ class History(Protocol):
         """
         ...
 
+    def see_other(self, record: SourceRecord) -> None:
+        """Note a record of a database that is not consumed. The next tombstone with its key may be of its delete."""
+        ...
+
     def is_delete_missing(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
         """Whether the delete of a tombstone is no longer in the topic, as after compaction.
 
@@ -61,6 +65,9 @@ class _NoHistory:
 
     def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         return None
+
+    def see_other(self, record: SourceRecord) -> None:
+        pass
 
     def is_delete_missing(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
         return False
@@ -94,6 +101,8 @@ class PartitionHistory:
         """A change of this time or later that is not found was not sent before."""
         self._open = OpenTransaction()
         self._last: ChangeEvent | None = None
+        self._has_looked = False
+        """The record before the first tombstone was looked up; the later ones are passed here."""
         self._maybe_older = MaybeOlderChanges()
 
     def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
@@ -113,10 +122,11 @@ class PartitionHistory:
 
     def is_delete_missing(self, offset: int, key: Key) -> bool:
         """As :meth:`History.is_delete_missing`, for the tombstone at ``offset`` whose key has the values ``key``."""
-        if self._last is None and self._earlier is not None:
+        if self._last is None and self._earlier is not None and not self._has_looked:
             for changes, _ in self._earlier.changes(self._partition, max(0, offset - _BEFORE), offset):
                 for event in changes:
                     self._last = event
+            self._has_looked = True
         last = self._last
         if last is not None and last.after is None and tuple(last.key.values()) == key and last.place.offset < offset:
             return False
@@ -208,6 +218,8 @@ class Histories:
         self._earlier = earlier
         self._clock_ms = clock_ms
         self._of: dict[tuple[str, int], PartitionHistory] = {}
+        self._others: dict[tuple[str, int], SourceRecord] = {}
+        """The last record of another database, by partition."""
 
     def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         """As :meth:`History.first_sent`."""
@@ -215,14 +227,22 @@ class Histories:
         history = self._of.get((place.topic, place.partition)) or self._history((place.topic, place.partition))
         return history.first_sent(event, value)
 
+    def see_other(self, record: SourceRecord) -> None:
+        """As :meth:`History.see_other`."""
+        self._others[record.topic, record.partition] = record
+
     def is_delete_missing(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
         """As :meth:`History.is_delete_missing`."""
+        other = self._others.get((tombstone.topic, tombstone.partition))
+        if other is not None and other.key == tombstone.key and other.offset < tombstone.offset:
+            return False  # to delete a user because of another database would be worse than to keep one too long
         history = self._history(Partition(tombstone.topic, tombstone.partition))
         return history.is_delete_missing(tombstone.offset, tuple(key.values()))
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
             self._of.pop(partition, None)
+            self._others.pop(partition, None)
 
     def _history(self, partition: tuple[str, int]) -> PartitionHistory:
         found = self._of.get(partition)

@@ -261,7 +261,7 @@ _OWN = (
     _halt(
         "see the error's advice",
         """consumer.CdcError consumer.ServerError consumer.AccessDenied consumer.NotInDatabase consumer.Halt
-        consumer.UnreadableStream""",
+        consumer.UnreadableStream consumer.RecordsGone""",
     ),
     _halt("correct the setting that the error names", "consumer.ConfigError", is_setting=True),
 )

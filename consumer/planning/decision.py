@@ -171,6 +171,8 @@ def _decided(record: SourceRecord, rules: Rules, schemas: Schemas, tables: Topic
             event = found
             if (first := history.first_sent(found, record.value)) is not None:
                 return _sent_before(found, first, rules)
+        elif isinstance(found, OtherDatabase):
+            history.see_other(record)
         if not isinstance(found, ChangeEvent):
             return _without_change(found, rules)
         event = found

@@ -30,9 +30,20 @@ def delete_of_lone_tombstone(
     Raises:
         ServerError: from ``schemas`` or ``history``.
     """
-    table = rules.table(table_name)
     key = key_of(record.key, schemas)
-    if table is None or not key or not history.is_delete_missing(record, key):
+    if rules.table(table_name) is None or not key or not history.is_delete_missing(record, key):
+        return None
+    return delete_of_tombstone(record, table_name, rules, schemas)
+
+
+def delete_of_tombstone(record: SourceRecord, table_name: str, rules: Rules, schemas: Schemas) -> ChangeEvent | None:
+    """The delete that a lone tombstone means; None if it is of no user.
+
+    Raises:
+        ServerError: from ``schemas``.
+    """
+    table, key = rules.table(table_name), key_of(record.key, schemas)
+    if table is None or not key:
         return None
     with suppress(RecordError):
         user_in(key, table)

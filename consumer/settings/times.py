@@ -54,6 +54,11 @@ def read(text: str, now_ms: int) -> int | None:
     return min(_LAST_MS, max(0, round(moment.timestamp() * 1000)))
 
 
+def is_relative(text: str) -> bool:
+    """Whether the time that ``text`` means depends on the present time."""
+    return _AGO.fullmatch(text) is not None or _TIME_OF_DAY.fullmatch(text) is not None
+
+
 def _last_time_of_day(text: str, now_ms: int) -> int | None:
     """The last moment up to ``now_ms`` with this time of day, UTC: today's, or yesterday's if today's is to come."""
     try:

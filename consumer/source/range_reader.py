@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, OffsetOutOfRangeError
 
-from consumer.errors import ConfigError
+from consumer.errors import CdcError, ConfigError, RecordsGone
 from consumer.events.record import Partition, SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source.bounds import At, Beginning, Bound, End, Offsets, Span
@@ -96,12 +97,58 @@ def read(
 
     Also yields portions without records, so that the caller can do other work. ``on_silence`` is called every few
     seconds with the number of seconds without progress. Before the ends there are always more records, so no progress
-    means that a broker is away.
+    means that a broker is away, or that the records are gone.
 
     Raises:
+        RecordsGone: records of ``spans`` that were not read yet do not exist any more.
         ServerUnavailable, ServerError: from the broker.
     """
-    return watched(_portions(settings, spans), on_silence, time.monotonic)
+    reached = {span: span.begin for span in spans}
+
+    def silent(seconds: float) -> None:
+        on_silence(seconds)
+        try:
+            check_present(settings, [replace(span, begin=at) for span, at in reached.items()])
+        except RecordsGone:
+            raise
+        except CdcError:
+            return  # a broker is away or starts; the client tries again by itself
+
+    try:
+        for span, records, position in watched(_portions(settings, spans), silent, time.monotonic):
+            reached[span] = position
+            yield span, records, position
+    except OffsetOutOfRangeError as error:
+        raise _gone(error.args[0]) from None
+    except (KafkaError, OSError) as error:
+        raise failed(error) from None
+
+
+def check_present(settings: Kafka, spans: Sequence[Span]) -> None:
+    """Check that Kafka still has the first and the last records of ``spans``.
+
+    Raises:
+        RecordsGone: it has not.
+        ServerUnavailable, ServerError: from the broker.
+    """
+    parts = {TopicPartition(span.topic, span.partition): span for span in spans if span.size}
+    consumer = open_consumer(settings)
+    try:
+        first, last = beginning_offsets(consumer, parts), end_offsets(consumer, parts)
+    except Exception as error:
+        raise failed(error) from None
+    finally:
+        consumer.close(autocommit=False)
+    gone = {part: span.begin for part, span in parts.items() if first[part] > span.begin or last[part] < span.end}
+    if gone:
+        raise _gone(gone)
+
+
+def _gone(offsets: Mapping[TopicPartition, int]) -> RecordsGone:
+    """The error for partitions without the records from these offsets on, or without later ones that were there."""
+    where = ", ".join(f"{topic}[{number}]@{offset}" for (topic, number), offset in sorted(offsets.items()))
+    problem = f"records from {where} on were deleted before they were read, or the topic was created again"
+    return RecordsGone("Kafka", problem, "start the command again; a replay with --resume needs a new file")
 
 
 def watched(
@@ -134,7 +181,8 @@ def _portions(settings: Kafka, spans: Sequence[Span]) -> Iterator[Portion]:
         yield from read_with_confluent(settings, spans)
         return
     left = {TopicPartition(span.topic, span.partition): span for span in spans if span.size}
-    consumer = open_consumer(settings, auto_offset_reset="earliest", max_poll_records=_POLL_RECORDS)
+    # A position that does not exist is an error. By itself the client would go on at the first record that exists.
+    consumer = open_consumer(settings, auto_offset_reset="none", max_poll_records=_POLL_RECORDS)
     try:
         consumer.assign(list(left))
         for part, span in left.items():
@@ -151,8 +199,6 @@ def _portions(settings: Kafka, spans: Sequence[Span]) -> Iterator[Portion]:
                 if position >= span.end:
                     del left[part]
                     consumer.pause(part)
-    except (KafkaError, OSError) as error:
-        raise failed(error) from None
     finally:
         consumer.close(autocommit=False)
 

@@ -14,6 +14,7 @@ from kafka import KafkaProducer
 
 from tests.e2e.feed import Feed
 from tests.e2e.process import Process, running
+from tests.e2e.replaying import Ground
 from tests.e2e.topic import Topic
 from tests.support.redis_cluster import TestCluster
 from tests.support.redis_server import program
@@ -72,6 +73,23 @@ class System:
 def client() -> str:
     """What reads a test's topic."""
     return "kafka-python"
+
+
+@pytest.fixture
+def ground(
+    stack: Stack, redis_client: redis.Redis, topic_prefix: str, group_id: str, tmp_path: Path, client: str
+) -> Ground:
+    """Topics that the test writes itself, to be replayed into an empty Redis."""
+    environment = {
+        "CDC_KAFKA__CLIENT": client,
+        "CDC_KAFKA__BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
+        "CDC_KAFKA__TOPIC_PREFIX": topic_prefix,
+        "CDC_KAFKA__GROUP_ID": group_id,
+        "CDC_REDIS__URL": stack.redis.url,
+    }
+    made = Ground(stack, redis_client, environment, tmp_path)
+    made.make("live_users", "user_transactions", retention_ms="-1")
+    return made
 
 
 @pytest.fixture

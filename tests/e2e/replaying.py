@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from kafka import KafkaProducer
+from kafka import KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from msgspec import structs
 
@@ -89,6 +89,12 @@ class Ground:
             producer.commit_transaction()
         producer.close()
 
+    def delete_before(self, offset: int, partition: int) -> None:
+        """What retention does to the topic of live users."""
+        admin = self.stack.kafka.admin()
+        admin.delete_records({TopicPartition(self.topic(), partition): offset})
+        admin.close()
+
     def replayed(self, *arguments: str, code: int | tuple[int, ...] = 0) -> dict[str, Any]:
         """The summary of a replay that ended with ``code``, or one of them; what it said if it gave none."""
         done = command(self.environment, "replay", *arguments, "--json", seconds=240)
@@ -98,7 +104,7 @@ class Ground:
 
     def interrupted(self, seconds: float, number: signal.Signals, *arguments: str) -> int:
         """The exit code of a replay that got a signal after so long, or ended before."""
-        child = self._started(*arguments)
+        child = self.started(*arguments)
         deadline = time.monotonic() + seconds
         while child.running and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -108,7 +114,7 @@ class Ground:
 
     def interrupted_at(self, key: str, *arguments: str, act: Callable[[], object] | None = None) -> int:
         """The exit code of a replay to which something happens once such a key is there: SIGINT, or ``act``."""
-        child = self._started(*arguments)
+        child = self.started(*arguments)
         eventually(lambda: not child.running or next(self.redis.scan_iter(match=key, count=1000), None), 60)
         if act is None:
             child.send(signal.SIGINT)
@@ -116,7 +122,8 @@ class Ground:
             act()
         return child.wait(120)
 
-    def _started(self, *arguments: str) -> Process:
+    def started(self, *arguments: str) -> Process:
+        """A replay that goes on beside the test."""
         return Process(self.environment, self.folder / "replay.err", *arguments, command="replay")
 
     def config(self, user_id: int) -> dict[str, str]:

@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,26 +17,9 @@ from consumer.events.record import SourceRecord
 from tests.e2e.replaying import DELETED, DEPOSIT, GROUP, NEW_DEMO, Ground, of_transaction, of_user
 from tests.e2e.topic import EITHER_CLIENT
 from tests.support.redis_view import Listener, dump, eventually
-from tests.support.stack import Stack
 
 pytestmark = pytest.mark.stack
 ALL = ("--from", "beginning", "--to", "end")
-
-
-@pytest.fixture
-def ground(
-    stack: Stack, redis_client: redis.Redis, topic_prefix: str, group_id: str, tmp_path: Path, client: str
-) -> Ground:
-    environment = {
-        "CDC_KAFKA__CLIENT": client,
-        "CDC_KAFKA__BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
-        "CDC_KAFKA__TOPIC_PREFIX": topic_prefix,
-        "CDC_KAFKA__GROUP_ID": group_id,
-        "CDC_REDIS__URL": stack.redis.url,
-    }
-    made = Ground(stack, redis_client, environment, tmp_path)
-    made.make("live_users", "user_transactions", retention_ms="-1")
-    return made
 
 
 @pytest.fixture

@@ -32,6 +32,9 @@ class Compacted:
     def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         return None
 
+    def see_other(self, record: SourceRecord) -> None:
+        pass
+
     def is_delete_missing(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
         return True
 

@@ -18,6 +18,7 @@ from consumer.commands.replay.summary import Summary
 from consumer.commands.replay.waiting import retried
 from consumer.commands.replay.work import Finished, Interrupted, RedisReplaced, Wanted
 from consumer.commands.replay.worker import Worker
+from consumer.errors import RecordsGone
 from consumer.events.record import Partition
 from consumer.events.topic_tables import TopicTables
 from consumer.mapping.rules import Rules
@@ -98,6 +99,8 @@ class _Run:
                     return
                 except RedisReplaced:
                     _log.warning("Redis was restarted or emptied: the rebuild starts again", action="replay.again")
+                except RecordsGone as error:
+                    _log.warning("the rebuild starts again", action="replay.again", error=str(error))
         except Interrupted:
             return
         except BaseException as error:  # :meth:`finished` raises it in the loop's thread
@@ -108,6 +111,7 @@ class _Run:
         """Rebuild one partition number after the other. The results are valid while the replay key exists."""
         replay_key = secrets.token_hex(8)
         with closing(RedisView(self.settings.redis)) as view:
+            run = self._retried(view.run)
             self._retried(lambda: view.create_replay_key(replay_key))
         with self._lock:
             self._replay_key, self._done = replay_key, frozenset()
@@ -119,6 +123,7 @@ class _Run:
             is_dry=False,
             memory=_MEMORY,
             replay_key=replay_key,
+            run=run,
             tables=tuple(self.tables),
         )
         worker = Worker(self.settings, self.rules, wanted, self._report, self.should_stop.is_set)

@@ -58,7 +58,7 @@ def replay(
     A rebuild reads from the beginning to the end, unless --from or --to are given.
     """
     from consumer.commands.replay import summary as replay_summary
-    from consumer.commands.replay.options import ReplayOptions
+    from consumer.commands.replay.options import ReplayOptions, check_resumable
     from consumer.commands.replay.run import replay as carried_out
     from consumer.commands.replay.work import Interrupted
     from consumer.commands.shared.stop import Stop
@@ -66,6 +66,10 @@ def replay(
 
     if dry_run and yes:
         raise ConfigError("--yes", "nothing is changed in a dry run", fix="give one of --yes and --dry-run")
+    first, last = bound_of(begin or "beginning", "--from"), bound_of(end or "end", "--to")
+    if resume:
+        check_resumable(begin, first, "--from")
+        check_resumable(end, last, "--to")
     if not rebuild and not (begin and end):
         missing = "--to" if begin else "--from"
         raise ConfigError(missing, "missing", fix="give --from and --to; only --rebuild works without them")
@@ -80,8 +84,8 @@ def replay(
     )
     rules = rules_of(settings)
     options = ReplayOptions(
-        bound_of(begin or "beginning", "--from"),
-        bound_of(end or "end", "--to"),
+        first,
+        last,
         tuple(tables or ()),
         tuple(users or ()),
         is_rebuild=rebuild,

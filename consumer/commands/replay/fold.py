@@ -17,7 +17,7 @@ from consumer.errors import RecordError
 from consumer.events.avro import Schemas
 from consumer.events.decimals import with_decimal_schema
 from consumer.events.envelope import parse
-from consumer.events.event import ChangeEvent, Operation, RowImage
+from consumer.events.event import ChangeEvent, Operation, RowImage, Tombstone
 from consumer.events.record import SourceRecord
 from consumer.events.timestamps import timestamp
 from consumer.guard.version import Version, compare
@@ -25,6 +25,7 @@ from consumer.mapping.rules import Rules
 from consumer.planning.change_times import ChangeTimes
 from consumer.planning.diff import is_whole, whole_image
 from consumer.planning.effect import Plan
+from consumer.planning.lone_tombstone import delete_of_tombstone
 from consumer.planning.mark import mark_unread
 from consumer.planning.plan import user_of
 from consumer.planning.rebuild import rebuild_user
@@ -61,7 +62,7 @@ class UserFold:
         """By user, the mark for the last record that can't be used."""
 
     def add(self, event: ChangeEvent, record: SourceRecord) -> None:
-        """Add the next change of the partition."""
+        """Add the next change of the partition. ``record``: the change, or the lone tombstone that means it."""
         try:
             user = str(user_of(event, self._table))
             if self._only is not None and user not in self._only:
@@ -101,7 +102,9 @@ class UserFold:
         Raises:
             RecordError: the row can't be used: fold the user's records again, with ``checks_rows``.
         """
-        events = [event_of(each, topic, partition, self._rules, self._schemas) for each in last.records]
+        events = [
+            event_of(each, topic, partition, self._table.table, self._rules, self._schemas) for each in last.records
+        ]
         events = [with_decimal_schema(event, self._money) for event in events]
         return rebuild_user(events, self._times.by_name(last.times), self._table, self._rules)
 
@@ -142,13 +145,15 @@ class UserFold:
         return last is None or (not last.is_delete and last.version.offset < mark.version.offset)
 
 
-def event_of(part: Part, topic: str, partition: int, rules: Rules, schemas: Schemas) -> ChangeEvent:
-    """The change in a record that was folded.
+def event_of(part: Part, topic: str, partition: int, table: str, rules: Rules, schemas: Schemas) -> ChangeEvent:
+    """The change in a record of ``table`` that was folded.
 
     Raises:
         ServerError: from ``schemas``.
     """
-    record = SourceRecord(topic, partition, *part)
-    event = parse(record, schemas, placeholder=rules.placeholder)
+    offset, timestamp_ms, key, value = part
+    record = SourceRecord(topic, partition, offset, timestamp_ms, key, value or None)
+    found = parse(record, schemas, placeholder=rules.placeholder)
+    event = delete_of_tombstone(record, table, rules, schemas) if isinstance(found, Tombstone) else found
     assert isinstance(event, ChangeEvent)  # it was a change when it was folded
     return event

@@ -11,13 +11,12 @@ from consumer.events.record import SourceRecord
 from consumer.guard.version import Version
 
 Part: TypeAlias = tuple[int, int, bytes | None, bytes]
-"""Offset, timestamp, key and value of a record."""
+"""Offset, timestamp, key and value of a record. The value of a tombstone may be empty."""
 
 
 def part_of(record: SourceRecord) -> Part:
-    """The parts of a record with a change that are kept."""
-    assert record.value is not None  # a change has a value
-    return record.offset, record.timestamp_ms, record.key, record.value
+    """The parts of a record that are kept."""
+    return record.offset, record.timestamp_ms, record.key, record.value or b""
 
 
 class Last(msgspec.Struct, frozen=True, array_like=True, gc=False):

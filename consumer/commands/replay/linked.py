@@ -66,7 +66,7 @@ class LinkedFold:
     def plan(self, last: Last, topic: str, partition: int) -> Plan:
         """The plan that brings Redis to the user's last row that is done."""
         (part,) = last.records
-        event = event_of(part, topic, partition, self._rules, self._schemas)
+        event = event_of(part, topic, partition, self._table.table, self._rules, self._schemas)
         planned = rebuild_linked(with_decimal_schema(event, self._money), self._rules)
         assert planned is not None  # it is of a known user, is done, and its table writes fields
         return planned

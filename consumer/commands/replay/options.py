@@ -12,6 +12,7 @@ from consumer.errors import ConfigError
 from consumer.mapping.file import to_toml
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
+from consumer.settings import times
 from consumer.settings.sources import Settings
 from consumer.source.bounds import Beginning, Bound, End, check_order
 
@@ -65,6 +66,18 @@ def check(options: ReplayOptions, rules: Rules) -> None:
     if options.publishes and (options.is_rebuild or options.is_dry):
         fix = "remove --rebuild, and give --yes"
         raise ConfigError("--publish", "a rebuild and a dry run publish nothing", fix=fix)
+
+
+def check_resumable(text: str, bound: Bound, option: str) -> None:
+    """Refuse a time that another start of the same command takes for another time. ``text``: ``bound`` as given.
+
+    Raises:
+        ConfigError: names the option, and the time to give instead.
+    """
+    if times.is_relative(text):
+        raise ConfigError(
+            option, f"{text!r} is another time at each start, but --resume needs the same", fix=f"give {bound}"
+        )
 
 
 def _check_type(user: UserId, tables: Sequence[str], rules: Rules) -> None:

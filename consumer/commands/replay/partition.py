@@ -14,7 +14,7 @@ from consumer.commands.replay.rejections import Rejections
 from consumer.errors import Place, RecordError, UnknownTable
 from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.events.envelope import parse
-from consumer.events.event import ChangeEvent, OtherDatabase
+from consumer.events.event import ChangeEvent, OtherDatabase, Tombstone
 from consumer.events.record import SourceRecord
 from consumer.events.topic_tables import is_consumed, parse_topic_name
 from consumer.guard.history import Histories
@@ -22,6 +22,7 @@ from consumer.guard.search import EarlierRecords
 from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
 from consumer.planning.effect import Plan
+from consumer.planning.lone_tombstone import delete_of_lone_tombstone
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,8 @@ class PartitionFold:
                 fold = folds.by_name.get(event.table) or self._fold_of(folds, event, record)
                 if fold is not None and first_sent(event, record.value) is None:
                     fold.add(event, record)
+            elif isinstance(event, Tombstone):
+                self._add_tombstone(folds, record)
             elif isinstance(event, OtherDatabase):
                 self._add_other(folds, record, event)
 
@@ -207,8 +210,21 @@ class PartitionFold:
         if any(is_wanted) or not is_wanted:
             self.rejections.add(error, record.place)
 
+    def _add_tombstone(self, folds: _Topic, record: SourceRecord) -> None:
+        """Add the delete that a tombstone means, if the delete itself is gone. The topic must have only one table."""
+        rules, schemas = self._folding.rules, self._folding.schemas
+        tables = {rules.captured_name(name) for name in folds.by_name} - {""}
+        table = tables.pop() if len(tables) == 1 else ""
+        fold = folds.users.get(table)
+        if fold is None:
+            return
+        event = delete_of_lone_tombstone(record, table, rules, schemas, self._history)
+        if event is not None:
+            fold.add(event, record)
+
     def _add_other(self, folds: _Topic, record: SourceRecord, row: OtherDatabase) -> None:
         """Count a row of another database. A topic whose name has a consumed database should not contain it."""
+        self._history.see_other(record)
         if folds.is_named:
             problem = f"a row of the database {row.database!r}, which is not consumed"
             self.rejections.add(UnknownTable(problem), record.place)

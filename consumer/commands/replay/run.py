@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from array import array
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -14,33 +12,30 @@ from typing import TypeVar
 import structlog
 
 from consumer.commands.replay.options import ReplayOptions, check, identity
+from consumer.commands.replay.orphans import orphans
 from consumer.commands.replay.processes import Task, in_processes
+from consumer.commands.replay.ranges import is_rebuilt_from, ranges, up_to, warn_if_ahead
 from consumer.commands.replay.state import ReplayState
 from consumer.commands.replay.summary import Summary
 from consumer.commands.replay.waiting import retried, short_sleep
 from consumer.commands.replay.work import Finished, Reached, Read, RedisReplaced, Wanted
 from consumer.commands.replay.worker import Worker
+from consumer.commands.replay.writer import Writer
 from consumer.errors import ConfigError, Place, ServerError, ServerUnavailable
 from consumer.events.avro import NO_SCHEMAS, Schemas
 from consumer.events.record import Partition
-from consumer.guard.version import Verdict
-from consumer.mapping.keys import UserId
 from consumer.mapping.rules import Rules
 from consumer.observability.progress import Progress
-from consumer.pipeline.batch import batched
-from consumer.planning.effect import Plan
-from consumer.planning.rebuild import as_read, removal
 from consumer.settings.sources import Settings
 from consumer.sink import group_databases
-from consumer.sink.comparison import Difference, version_of
+from consumer.sink.comparison import Difference
 from consumer.sink.group_offsets import lost
-from consumer.sink.redis_sink import RedisSink
 from consumer.sink.view import RedisView
 from consumer.source.bounds import Span
 from consumer.source.clients import kafka as kafka_client
 from consumer.source.consumed_topics import say_if_uneven, selected
 from consumer.source.letter_reader import read_letters
-from consumer.source.range_reader import committed, resolve
+from consumer.source.range_reader import check_present, committed
 from consumer.source.registry import Registry
 from consumer.source.topic_selection import Selection
 
@@ -121,56 +116,74 @@ class _Run:
     progress: Progress = field(init=False)
 
     def replay_all(self) -> Summary:
-        replay_key = self._begin_or_resume()
+        run, replay_key = self._begin_or_resume()
         try:
-            found = self._replay_partitions(replay_key)
+            wanted = self._wanted(run, replay_key)
+            found = self._replay_partitions(wanted)
+            with closing(Writer(self.settings, self.rules, wanted, self.should_stop)) as writer:
+                writer.reach()
+                self._end(wanted, writer, found)
         except BaseException:
             if self.options.resume is None:
                 self._remove_replay_key(replay_key)
             raise
-        if replay_key and not self._retried(lambda: self.view.replay_key_exists(replay_key)):
-            raise RedisReplaced
-        if replay_key and self.options.is_whole:
-            self._store_offsets(replay_key)
         # Before end(): if the program is killed in between, the replay starts again, and no key remains.
         self._remove_replay_key(replay_key)
         self.state.end()
         return found
 
-    def _begin_or_resume(self) -> str:
-        """The token of the replay's keys; "" for a dry run, which creates none.
+    def _begin_or_resume(self) -> tuple[str, str]:
+        """The run ids of Redis, and the token of the replay's keys; both "" for a dry run, which creates no keys.
 
         The ends are read after the keys exist, so that everything that Redis loses later is before the ends.
+
+        Raises:
+            RecordsGone: the replay is resumed, and records that are left to read do not exist any more.
         """
         before, run = self.state.target(self.identity), self._retried(self.view.run)
         if self.options.is_dry:
-            if not before:
-                self.state.begin(self.identity, _DRY, self._spans())
-            return ""
-        was, _, replay_key = before.rpartition(" ")
-        if replay_key and was == run and self._retried(lambda: self.view.replay_key_exists(replay_key)):
-            return replay_key
-        replay_key = secrets.token_hex(8)
-        self._retried(lambda: self.view.create_replay_key(replay_key))
-        self.state.begin(self.identity, f"{run} {replay_key}", self._spans())
-        return replay_key
+            run, replay_key, is_same = "", "", before == _DRY
+        else:
+            was, _, replay_key = before.rpartition(" ")
+            is_same = bool(replay_key) and was == run and self._retried(lambda: self.view.replay_key_exists(replay_key))
+        if is_same:
+            self._retried(lambda: check_present(self.settings.kafka, self._left()))
+            return run, replay_key
+        target = _DRY
+        if not self.options.is_dry:
+            replay_key = secrets.token_hex(8)
+            self._retried(lambda: self.view.create_replay_key(replay_key))
+            target = f"{run} {replay_key}"
+        self.state.begin(self.identity, target, self._spans())
+        return run, replay_key
 
     def _spans(self) -> list[Span]:
-        spans = _spans(self.settings, self.rules, self.options, self.selection)
+        options = self.options
+        spans = self._retried(lambda: ranges(self.settings, self.rules, options, self.selection))
         stopped: Mapping[Partition, int] = {}
-        if self.options.is_whole:
+        if options.is_whole:
             # Records from there on are applied and published by the member that waits until Redis is rebuilt.
             stopped = self._stops()
-            spans = [_up_to(span, stopped) for span in spans]
-        _warn_if_ahead(self.settings, spans, self.options, stopped)
+            spans = [up_to(span, stopped) for span in spans]
+        if not (options.is_dry or options.publishes):
+            warn_if_ahead(spans, {**self._committed(), **stopped})
         return spans
+
+    def _left(self) -> list[Span]:
+        """The ranges that are left to read."""
+        left = []
+        for span in self.state.spans():
+            is_needed = not self.options.is_rebuild or is_rebuilt_from(span.topic, self.selection.tables, self.rules)
+            if is_needed and self.state.summary(span.partition) is None:
+                offsets, _ = self.state.reached(span.partition)
+                left.append(replace(span, begin=offsets.get(span.topic, span.begin)))
+        return left
 
     def _stops(self) -> Mapping[Partition, int]:
         """The offsets at which members wait because Redis was emptied; waits a moment for members to store them."""
         group, until = self.settings.kafka.group_id, time.monotonic() + _STOPS_WITHIN_S
         while True:
-            has_read = self._retried(lambda: committed(self.settings.kafka))
-            missing = lost(has_read, self._retried(lambda: self.view.offsets(group)))
+            missing = lost(self._committed(), self._retried(lambda: self.view.offsets(group)))
             if not missing:
                 return {}  # stored offsets may be of a member that has ended since
             stopped = self._retried(lambda: self.view.stopped(group))
@@ -178,19 +191,26 @@ class _Run:
                 return stopped
             short_sleep(_POLL_S)
 
-    def _store_offsets(self, replay_key: str) -> None:
+    def _committed(self) -> Mapping[Partition, int]:
+        return self._retried(lambda: committed(self.settings.kafka))
+
+    def _end(self, wanted: Wanted, writer: Writer, total: Summary) -> None:
+        """What follows when every partition is done.
+
+        Raises:
+            RedisReplaced: writes of the replay may be lost.
+        """
+        if self.options.is_whole:
+            self._find_orphans(wanted, writer, total)
+        writer.check_end()
+        if self.options.is_whole and not self.options.is_dry:
+            self._store_offsets(wanted, writer)
+
+    def _store_offsets(self, wanted: Wanted, writer: Writer) -> None:
         """Store in Redis the offsets of rebuilt partitions that the group has read and that Redis had lost."""
-        group = self.settings.kafka.group_id
-        stopped = self._retried(lambda: self.view.stopped(group))
-        has_read = self._retried(lambda: committed(self.settings.kafka)).keys() | stopped.keys()
-        ends = {Partition(span.topic, span.partition): span.end for span in self.state.spans()}
-        rebuilt = {part: end for part, end in ends.items() if part in has_read}
-        with closing(RedisSink(self.settings.redis, self.settings.guard, self.rules, group)) as sink:
-            self._retried(sink.reach)
-            if rebuilt and not self._retried(lambda: sink.store_offsets(rebuilt, replay_key)):
-                raise RedisReplaced
-            if stopped:
-                self._retried(lambda: sink.delete_stop_offsets(stopped))
+        stopped = self._retried(lambda: self.view.stopped(self.settings.kafka.group_id))
+        has_read = self._committed().keys() | stopped.keys()
+        writer.store_offsets({part: end for part, end in wanted.ends().items() if part in has_read}, stopped)
 
     def _remove_replay_key(self, replay_key: str) -> None:
         if replay_key:
@@ -200,10 +220,10 @@ class _Run:
     def _retried(self, attempt: Callable[[], _T]) -> _T:
         return retried(attempt, self.should_stop, is_dry=self.options.is_dry)
 
-    def _replay_partitions(self, replay_key: str) -> Summary:
-        options, spans = self.options, self.state.spans()
-        wanted = Wanted(
-            tuple(spans),
+    def _wanted(self, run: str, replay_key: str) -> Wanted:
+        options = self.options
+        return Wanted(
+            tuple(self.state.spans()),
             options.is_rebuild,
             options.is_dry,
             options.publishes,
@@ -211,11 +231,16 @@ class _Run:
             max(_LEAST, options.memory // options.workers - _BASE),
             options.shown,
             replay_key,
+            run,
             self.selection.tables.pairs(self.selection.topics),
             frozenset(options.tables) or None,
             self._discarded(),
+            self.state.published(),
         )
-        numbers = sorted({span.partition for span in spans})
+
+    def _replay_partitions(self, wanted: Wanted) -> Summary:
+        options = self.options
+        numbers = sorted({span.partition for span in wanted.spans})
         tasks: list[Task] = [(each, *self.state.reached(each)) for each in numbers if self.state.summary(each) is None]
         left = sum(
             span.end - offsets.get(span.topic, span.begin) for each, offsets, _ in tasks for span in wanted.of(each)
@@ -231,8 +256,6 @@ class _Run:
         for number in numbers:
             total.include(self.state.summary(number) or Summary(), options.shown)
         total.not_found = sorted(set(options.users) - total.found)
-        if options.is_whole:
-            self._find_orphans(spans, total)
         return total
 
     def _discarded(self) -> frozenset[Place]:
@@ -264,92 +287,17 @@ class _Run:
             case Finished(number, summary, users):
                 self.state.finish(number, summary, users)
 
-    def _find_orphans(self, spans: Sequence[Span], total: Summary) -> None:
-        ends = {Partition(span.topic, span.partition): span.end for span in spans}
+    def _find_orphans(self, wanted: Wanted, writer: Writer, total: Summary) -> None:
         # Without its table's topic, nothing is known of a user type.
-        read = [table for span in spans for table in self.selection.tables.of(span.topic)]
+        read = [table for span in wanted.spans for table in self.selection.tables.of(span.topic)]
         tables = {each.user_type: each.table for each in self.rules.tables if each.table in read}
-        orphans = []
-        for plan, key in self._orphans(tables, ends):
-            orphans.append(plan)
+        found = []
+        for plan, key in orphans(self.view, self.rules, tables, self.state.users(), wanted.ends(), self._retried):
+            found.append(plan)
             total.differ(Difference("orphan", key), self.options.shown)
-        if not self.options.prunes or self.options.is_dry or not orphans:
+        if not self.options.prunes or self.options.is_dry or not found:
             return
         if total.unusable or total.given_up:
             _log.warning("orphans stay: one may be the user of an unusable record", action="replay.not_pruned")
             return
-        sink = RedisSink(self.settings.redis, self.settings.guard, self.rules)
-        try:
-            sink.reach()
-            for some in batched(orphans):
-                for _, answer in sink.apply(some):
-                    if isinstance(answer, Exception):
-                        raise answer
-                    total.count("orphan, newer by now" if answer.verdict is Verdict.STALE else "orphan removed")
-        finally:
-            sink.close()
-
-    def _orphans(self, tables: dict[str, str], ends: dict[Partition, int]) -> Iterator[tuple[Plan, str]]:
-        """For each orphan: the plan that removes it, and one of its keys."""
-        known = self.state.users()
-        candidates = (
-            user for user in self.view.users(self.rules) if user.user_type in tables and not _is_in(known, user)
-        )
-        seen: set[UserId] = set()
-        for some in batched(candidates):
-            fresh = [user for user in dict.fromkeys(some) if user not in seen]
-            seen.update(fresh)
-            removals = [removal(user, tables[user.user_type], "", self.rules) for user in fresh]
-            for plan, stored in zip(removals, self.view.stored_keys(removals), strict=True):
-                version = version_of(stored)
-                # A version of a record after the ends: the user is newer than this replay.
-                is_older = version is None or version.offset < ends.get(
-                    Partition(version.topic, version.partition), version.offset
-                )
-                if is_older and stored.present:
-                    yield as_read(plan, stored.version), stored.present[0]
-
-
-def _spans(settings: Settings, rules: Rules, options: ReplayOptions, selection: Selection) -> list[Span]:
-    names = selection.carrying(options.tables or rules.captured())
-    spans = resolve(settings.kafka, names, options.begin, options.end)
-    users = {each.table for each in rules.tables}
-    cut = [span for span in spans if span.begin and selection.tables.may_carry(span.topic, users)]
-    if options.prunes and cut:
-        problem = f"the first records of {cut[0].topic}[{cut[0].partition}] were deleted: users there may be missing"
-        fix = "remove --prune: only a topic that is complete, or compacted from its first record on, has all users"
-        raise ConfigError("--prune", problem, fix=fix)
-    return spans
-
-
-def _up_to(span: Span, stopped: Mapping[Partition, int]) -> Span:
-    end = stopped.get(Partition(span.topic, span.partition), span.end)
-    return Span(span.topic, span.partition, span.begin, max(span.begin, min(end, span.end)))
-
-
-def _warn_if_ahead(
-    settings: Settings, spans: Sequence[Span], options: ReplayOptions, stopped: Mapping[Partition, int]
-) -> None:
-    """Warn of changes that the replay applies before the live consumer: that then does not publish them."""
-    if options.is_dry or options.publishes:
-        return
-    at = {**committed(settings.kafka), **stopped}
-    ahead = sum(
-        max(0, span.end - max(at[part], span.begin))
-        for span in spans
-        if (part := Partition(span.topic, span.partition)) in at
-    )
-    if ahead:
-        _log.warning(
-            "the live consumer is behind: changes that the replay applies first are not published",
-            action="replay.ahead",
-            records=ahead,
-        )
-
-
-def _is_in(known: dict[str, array[int]], user: UserId) -> bool:
-    ids = known.get(user.user_type)
-    if ids is None or user.id >= 2**64:
-        return user.id >= 2**64
-    at = bisect_left(ids, user.id)
-    return at < len(ids) and ids[at] == user.id
+        writer.remove(found, total)

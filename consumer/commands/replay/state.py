@@ -13,6 +13,7 @@ import msgspec
 
 from consumer.commands.replay.summary import Summary
 from consumer.errors import ConfigError, ServerError
+from consumer.events.record import Partition
 from consumer.mapping.keys import UserId
 from consumer.source.bounds import Span
 
@@ -20,6 +21,11 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS replay (wanted BLOB NOT NULL, target TEXT NOT NULL, spans BLOB NOT NULL, is_over INT)",
     "CREATE TABLE IF NOT EXISTS steps (number INTEGER PRIMARY KEY, reached BLOB, summary BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS users (number INTEGER, type TEXT, ids BLOB, PRIMARY KEY (number, type))",
+    "CREATE TABLE IF NOT EXISTS published (topic TEXT, number INTEGER, below INTEGER, PRIMARY KEY (topic, number))",
+)
+_PUBLISH = (
+    "INSERT INTO published VALUES (?, ?, ?)"
+    " ON CONFLICT (topic, number) DO UPDATE SET below = max(below, excluded.below)"
 )
 _APPLICATION = 0x43444352  # "CDCR", as SQLite's application_id
 _NEW = "a file of a replay, or a new file"
@@ -97,7 +103,7 @@ class ReplayState:
         return str(row[1])
 
     def begin(self, wanted: Mapping[str, str], target: str, spans: list[Span]) -> None:
-        """Begin a replay of ``spans``. ``target``: what it writes to."""
+        """Begin a replay of ``spans``, or begin it again. ``target``: what it writes to."""
         with self._transaction():
             for table in ("replay", "steps", "users"):
                 self._execute(f"DELETE FROM {table}")  # noqa: S608  # a fixed name
@@ -129,8 +135,16 @@ class ReplayState:
     def reach(self, number: int, offsets: dict[str, int], summary: Summary) -> None:
         """Store that everything before these offsets is done."""
         parts = (number, msgspec.json.encode(offsets), msgspec.json.encode(summary))
-        with self._translated():
+        with self._transaction():
             self._execute("INSERT OR REPLACE INTO steps VALUES (?, ?, ?)", parts)
+            for topic, offset in offsets.items():
+                self._execute(_PUBLISH, (topic, number, offset))
+
+    def published(self) -> dict[Partition, int]:
+        """The offset of each partition below which everything was done once, also before the replay began again."""
+        with self._translated():
+            rows = self._execute("SELECT topic, number, below FROM published")
+            return {Partition(topic, number): below for topic, number, below in rows}
 
     def finish(self, number: int, summary: Summary, users: dict[str, bytes] | None = None) -> None:
         """Store that a partition number is finished. ``users``: its users in the log, as :func:`packed`."""

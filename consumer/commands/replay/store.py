@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import msgspec
 
 from consumer.commands.replay.last import Last
+from consumer.errors import ServerError
 
 # Bytes that a user takes in memory besides the records: version, times, text and containers.
 _OVERHEAD = 700
@@ -45,7 +46,10 @@ class MemoryLimit:
 
 
 class SpillingStore:
-    """The last changes of one table; a :class:`consumer.commands.replay.last.Store`."""
+    """The last changes of one table; a :class:`consumer.commands.replay.last.Store`.
+
+    Each method raises ServerError if the file can't be written or read, for example because the disk is full.
+    """
 
     def __init__(self, budget: MemoryLimit) -> None:
         self._budget = budget
@@ -58,7 +62,8 @@ class SpillingStore:
     def get(self, user: str) -> Last | None:
         last = self._in_memory.get(user)
         if last is None and self._file is not None:
-            row = self._file.execute("SELECT last FROM users WHERE user = ?", (user,)).fetchone()
+            with _translated():
+                row = self._file.execute("SELECT last FROM users WHERE user = ?", (user,)).fetchone()
             last = None if row is None else self._read(row[0])
         return last
 
@@ -74,7 +79,7 @@ class SpillingStore:
             yield from self._in_memory.items()
             return
         self.spill()
-        with closing(self._file.cursor()) as cursor:
+        with _translated(), closing(self._file.cursor()) as cursor:
             for user, data in cursor.execute("SELECT user, last FROM users"):
                 yield user, self._read(data)
 
@@ -82,11 +87,16 @@ class SpillingStore:
         """All users."""
         yield from self._in_memory
         if self._file is not None:
-            rows = self._file.execute("SELECT user FROM users")
-            yield from (user for (user,) in rows if user not in self._in_memory)
+            with _translated():
+                rows = self._file.execute("SELECT user FROM users")
+                yield from (user for (user,) in rows if user not in self._in_memory)
 
     def spill(self) -> None:
         """Move everything from memory to the file."""
+        with _translated():
+            self._spill()
+
+    def _spill(self) -> None:
         if self._file is None:
             # A temporary file without a name: the system deletes it when this process ends.
             self._file = sqlite3.connect("", isolation_level=None)
@@ -115,6 +125,17 @@ class SpillingStore:
 
     def _read(self, data: bytes) -> Last:
         return _decode(zlib.decompressobj(self._window, zdict=self._example).decompress(data))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Translates SQLite's exceptions in the block to this program's error."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        problem = f"the temporary file for users can't be used: {error}"
+        advice = "free space in the folder that SQLITE_TMPDIR or TMPDIR names, name another one, or raise --memory"
+        raise ServerError("replay", problem, advice) from None
 
 
 def _size(last: Last) -> int:

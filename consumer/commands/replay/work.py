@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from consumer.commands.replay.summary import Summary
 from consumer.errors import Place
+from consumer.events.record import Partition
 from consumer.source.bounds import Span
 
 
@@ -16,9 +17,11 @@ class Wanted:
     """What to replay, and how. ``users``: texts such as ``live:123``; None: all.
 
     ``memory``: bytes that one worker's folds may use. ``shown``: the number of keys whose differences are reported.
-    ``replay_key``: the key whose loss shows that Redis was emptied; "" in a dry run. ``tables``: pairs of a topic and a
-    table that it is known to contain. ``of_tables``: only rows of these tables are replayed; None: all. ``settled``:
-    the places of records whose dead letters were discarded.
+    ``replay_key``: the key whose loss shows that Redis was emptied; "" in a dry run. ``run``: the run ids of Redis when
+    the replay began; others show that Redis was restarted. ``tables``: pairs of a topic and a table that it is known to
+    contain. ``of_tables``: only rows of these tables are replayed; None: all. ``settled``: the places of records whose
+    dead letters were discarded. ``published``: records below these offsets were published before the replay began
+    again, and are not published a second time.
     """
 
     spans: tuple[Span, ...]
@@ -29,13 +32,19 @@ class Wanted:
     memory: int = 2**28
     shown: int = 20
     replay_key: str = ""
+    run: str = ""
     tables: tuple[tuple[str, str], ...] = ()
     of_tables: frozenset[str] | None = None
     settled: frozenset[Place] = frozenset()
+    published: Mapping[Partition, int] = field(default_factory=dict)
 
     def of(self, number: int) -> list[Span]:
         """The ranges of one partition number."""
         return [span for span in self.spans if span.partition == number]
+
+    def ends(self) -> dict[Partition, int]:
+        """The end of the range of each partition."""
+        return {Partition(span.topic, span.partition): span.end for span in self.spans}
 
 
 @dataclass(frozen=True, slots=True)

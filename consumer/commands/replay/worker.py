@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from msgspec import structs
 
-from consumer.commands.replay.partition import Folding, PartitionFold, counts
+from consumer.commands.replay.partition import Folding, PartitionFold
+from consumer.commands.replay.ranges import is_rebuilt_from
 from consumer.commands.replay.state import packed
 from consumer.commands.replay.store import MemoryLimit
 from consumer.commands.replay.summary import Summary
@@ -16,7 +17,7 @@ from consumer.commands.replay.waiting import log_silence
 from consumer.commands.replay.work import Finished, Interrupted, Reached, Read, Report, Wanted
 from consumer.commands.replay.writer import OLD, Writer
 from consumer.events.avro import NO_SCHEMAS, Schemas
-from consumer.events.record import SourceRecord
+from consumer.events.record import Partition, SourceRecord
 from consumer.events.topic_tables import TopicTables
 from consumer.guard.history import Histories
 from consumer.mapping.rules import Rules
@@ -124,35 +125,35 @@ class Worker:
                 self._decide(some, summary)
                 summary.records += len(some)
                 at[span.topic] = some[-1].offset + 1
-                self._writer.check_replay_key()
+                # Before the check: if Redis was emptied, the next attempt must know what was published.
                 self._report(Reached(number, dict(at), summary))
+                self._writer.check_replay_key()
         self._report(Finished(number, summary))
 
     def _decide(self, records: Sequence[SourceRecord], summary: Summary) -> None:
         decisions = self._writer.retried(
             lambda: decide_all(records, self._rules, self._schemas, self._tables, self._history)
         )
-        # Records count as published before: so nothing is published, and no dead letters are written.
-        published = () if self._wanted.publishes else range(len(records))
-        batch = Batch(records, decisions, "", published)
+        batch = Batch(records, decisions, "", self._published(records))
         wanted, of_tables = self._wanted.users, self._wanted.of_tables
         plans = {
             at: plan
             for at, plan in batch.plans().items()
             if (wanted is None or str(plan.user) in wanted) and (of_tables is None or plan.table in of_tables)
         }
+        counted = set(plans)
         for at, error in batch.errors.items():
             users = {str(mark.user) for mark in decisions[at].marks}
-            if at >= 0 and records[at].place in self._wanted.settled:
+            if records[at].place in self._wanted.settled:
                 summary.give_up(1)
             elif at in plans or wanted is None or not users or users & wanted:
                 summary.reject([str(error)])
-        tombstones = sum(record.value is None for record in records)
-        others = sum(bool(decision.database) for decision in decisions)
-        done = sum(at >= 0 for at in plans.keys() | batch.errors.keys())
-        summary.count(TOMBSTONE, tombstones)
-        summary.count(OTHERS, others)
-        summary.count(NOTHING, len(records) - tombstones - others - done)
+            else:
+                continue
+            counted.add(at)
+        for at, (record, decision) in enumerate(zip(records, decisions, strict=True)):
+            if at not in counted:
+                summary.count(TOMBSTONE if record.value is None else OTHERS if decision.database else NOTHING)
         if wanted is not None:
             summary.find(str(plan.user) for plan in plans.values())
         if self._wanted.is_dry:
@@ -165,9 +166,20 @@ class Worker:
         for each in outcomes:
             summary.count(each)
 
+    def _published(self, records: Sequence[SourceRecord]) -> Collection[int]:
+        """The indexes of the records whose messages are not published: they were published before, or none are wanted.
+
+        A record that counts as published gets no dead letter either.
+        """
+        if not self._wanted.publishes:
+            return range(len(records))
+        below = self._wanted.published
+        return frozenset(at for at, each in enumerate(records) if each.offset < below.get(Partition.of(each), 0))
+
     def _records(self, spans: Sequence[Span], *, is_new: bool = True) -> Iterator[tuple[Span, Sequence[SourceRecord]]]:
         """The records of ``spans``; tables that a rebuild does not write are not read, only counted as read."""
-        needed = [span for span in spans if not self._wanted.is_rebuild or self._counts(span.topic)]
+        is_rebuild, rules = self._wanted.is_rebuild, self._rules
+        needed = [span for span in spans if not is_rebuild or is_rebuilt_from(span.topic, self._tables, rules)]
         if is_new:
             self._report(Read(sum(span.size for span in spans if span not in needed)))
         at = {span.topic: span.begin for span in needed}
@@ -179,11 +191,6 @@ class Worker:
                 at[span.topic] = position
             if records:
                 yield span, records
-
-    def _counts(self, topic: str) -> bool:
-        """Whether a rebuild may write something from a topic."""
-        tables = self._tables.of(topic)
-        return not tables or any(counts(table, self._rules) for table in tables)
 
 
 def _with_ends(plans: Iterable[Plan], spans: Sequence[Span]) -> Iterator[Plan]:

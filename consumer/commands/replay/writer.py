@@ -9,6 +9,7 @@ from consumer.commands.replay.summary import Summary, UserCounts
 from consumer.commands.replay.waiting import retried
 from consumer.commands.replay.work import Interrupted, RedisReplaced, Wanted
 from consumer.errors import Place, Reconnected
+from consumer.events.record import Partition
 from consumer.guard.version import Verdict
 from consumer.mapping.rules import Rules
 from consumer.pipeline.batch import Delivery, batched
@@ -36,8 +37,8 @@ class Writer:
         self._should_stop = should_stop
         self._attempts = settings.dead_letters.attempts
         self._view = RedisView(settings.redis)
-        self._sink = RedisSink(settings.redis, settings.guard, rules)
-        self._run = ""
+        self._sink = RedisSink(settings.redis, settings.guard, rules, settings.kafka.group_id)
+        self._is_connected = False
 
     def close(self) -> None:
         """Close the connections."""
@@ -46,16 +47,41 @@ class Writer:
 
     def reach(self) -> None:
         """Connect, at the first call."""
-        if not self._run:
-            self._run = self.retried(self._view.run)
-            if not self._wanted.is_dry:
-                self.retried(self._sink.reach)
+        if self._is_connected:
+            return
+        self.retried(self._view.run)
+        if not self._wanted.is_dry:
+            self.retried(self._sink.reach)
+        self._is_connected = True
 
     def check_replay_key(self) -> None:
         """Raise RedisReplaced if Redis was emptied since the replay began."""
         replay_key = self._wanted.replay_key
         if replay_key and not self.retried(lambda: self._view.replay_key_exists(replay_key)):
             raise RedisReplaced
+
+    def check_end(self) -> None:
+        """Raise RedisReplaced if Redis may have lost a write of any worker since the replay began.
+
+        A worker notices a restart only when it uses its connection again, and the replay's key may survive the restart.
+        """
+        if self._wanted.is_dry:
+            return
+        self.retried(self._sink.stored_offsets)  # connects, so that the sink notices each later restart
+        self._check_run()
+        self.check_replay_key()
+
+    def store_offsets(self, offsets: Mapping[Partition, int], stopped: Collection[Partition]) -> None:
+        """Store up to where partitions are rebuilt, so that the members that wait at ``stopped`` go on.
+
+        Raises:
+            RedisReplaced: Redis was restarted or emptied since :meth:`check_end`; nothing was stored.
+        """
+        replay_key = self._wanted.replay_key
+        if offsets and not self.retried(lambda: self._sink.store_offsets(offsets, replay_key)):
+            raise RedisReplaced
+        if stopped:
+            self.retried(lambda: self._sink.delete_stop_offsets(stopped))
 
     def write_users(self, plans: Iterable[Plan], summary: Summary, later: Collection[str] = ()) -> None:
         """Write the plans of a rebuild, and count its users. Users in ``later`` are written again by a second fold, and
@@ -71,6 +97,13 @@ class Writer:
     def apply(self, plans: dict[int, Plan], summary: Summary, healing: Callable[[int], Plan]) -> Mapping[int, Applied]:
         """Redis' answer to each plan that it accepted."""
         return self._finished(self._delivery(plans, healing), summary)
+
+    def remove(self, plans: Iterable[Plan], summary: Summary) -> None:
+        """Carry out the plans that remove users, and count them."""
+        for some in batched(plans):
+            numbered = dict(enumerate(some))
+            for answer in self.apply(numbered, summary, numbered.__getitem__).values():
+                summary.count("orphan, newer by now" if answer.verdict is Verdict.STALE else "orphan removed")
 
     def compare(self, plans: Sequence[Plan], summary: Summary) -> list[str]:
         """The expected outcome of each plan."""
@@ -98,9 +131,12 @@ class Writer:
             try:
                 return retried(attempt, self._should_stop, is_dry=self._wanted.is_dry)
             except Reconnected:
-                if self.retried(self._view.run) != self._run:
-                    raise RedisReplaced from None
+                self._check_run()
                 self._sink.accept_new_connection()
+
+    def _check_run(self) -> None:
+        if self.retried(self._view.run) != self._wanted.run:
+            raise RedisReplaced
 
     def _compared(self, plans: Iterable[Plan], summary: Summary) -> Iterable[list[tuple[Plan, str]]]:
         for some in self._batches(plans, summary):

@@ -6,28 +6,29 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from confluent_kafka import Message, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import OffsetOutOfRangeError
 
 from consumer.events.record import SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source.bounds import Span
 from consumer.source.clients.confluent_client import by_name, named, open_consumer, to_record
-from consumer.source.clients.kafka import failed
 
 _POLL_S = 0.2
 _POLL_RECORDS = 2000
-_END = "_PARTITION_EOF"
+_END, _NO_SUCH_OFFSET = "_PARTITION_EOF", "_AUTO_OFFSET_RESET"
 
 
 def read(settings: Kafka, spans: Sequence[Span]) -> Iterator[tuple[Span, Sequence[SourceRecord], int]]:
-    """Implements :func:`consumer.source.range_reader.read`."""
+    """Reads for :func:`consumer.source.range_reader.read`.
+
+    Raises:
+        OffsetOutOfRangeError: the record at a position does not exist; for the partitions in ``args[0]``.
+        KafkaError, OSError: from the broker, as kafka-python's.
+    """
     left = {(span.topic, span.partition): span for span in spans if span.size}
     at = {part: span.begin for part, span in left.items()}
-    try:
-        # The EOF event's offset also passes transaction markers and compacted gaps; the last record's offset may not.
-        consumer = open_consumer(settings, {"auto.offset.reset": "earliest", "enable.partition.eof": True})
-    except KafkaError as error:
-        raise failed(error) from None
+    # The EOF event's offset also passes transaction markers and compacted gaps; the last record's offset may not.
+    consumer = open_consumer(settings, {"auto.offset.reset": "error", "enable.partition.eof": True})
     try:
         with named():
             consumer.assign([TopicPartition(*part, offset) for part, offset in at.items()])
@@ -45,8 +46,6 @@ def read(settings: Kafka, spans: Sequence[Span]) -> Iterator[tuple[Span, Sequenc
                     del left[part]
                     with named():
                         consumer.pause([TopicPartition(*part)])
-    except (KafkaError, OSError) as error:
-        raise failed(error) from None
     finally:
         consumer.close()
 
@@ -63,6 +62,9 @@ def _records(messages: Sequence[Message], at: dict[tuple[str, int], int]) -> dic
             at[part] = record.offset + 1
         elif error.name() == _END:
             at[str(message.topic()), int(message.partition() or 0)] = int(message.offset() or 0)
+        elif error.name() == _NO_SUCH_OFFSET:
+            part = str(message.topic()), int(message.partition() or 0)
+            raise OffsetOutOfRangeError({part: at[part]})
         else:
             raise by_name(error)
     return found

@@ -40,7 +40,8 @@ steps = st.lists(
     st.tuples(
         st.sampled_from((1, 2)),
         st.sampled_from(
-            ["update"] * 6 + ["delete", "read", "incremental", "transaction", "unreadable", "unusable", "in part"]
+            ["update"] * 6
+            + ["delete", "tombstone", "read", "incremental", "transaction", "unreadable", "unusable", "in part"]
         ),
         st.sampled_from(sorted(VALUES)),
         st.integers(0, 3),
@@ -77,7 +78,7 @@ def history(plan: list[tuple[int, str, str, int]]) -> list[SourceRecord]:
         if kind == "transaction":
             row = {**TRANSACTION.after, "id": number, "user_id": user, "transaction_id": f"TXN{number}"}
             change = Change("insert", "user_transactions", number, time, None, row)
-        elif kind == "delete":
+        elif kind in ("delete", "tombstone"):
             change = Change("delete", "live_users", user, time, before or after, None)
             rows.pop(user, None)
             gone.add(user)
@@ -88,7 +89,9 @@ def history(plan: list[tuple[int, str, str, int]]) -> list[SourceRecord]:
             change = Change("update" if before else "insert", "live_users", user, time, before, after)
             rows[user] = after
         record = change.record(len(records), number)
-        if kind == "unreadable":
+        if kind == "tombstone":  # its delete was compacted away
+            record = structs.replace(record, value=None)
+        elif kind == "unreadable":
             record = structs.replace(record, value=b"{")
         elif kind == "unusable":
             record = structs.replace(record, value=(record.value or b"").replace(b'"margin":"', b'"margin":"much'))

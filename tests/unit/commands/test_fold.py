@@ -133,6 +133,62 @@ def test_a_delete_that_is_newest_removes_and_takes_the_linked_rows_along() -> No
     assert row.update.fields["last_transaction_id"] == "TXN0001"
 
 
+def tombstone(offset: int) -> SourceRecord:
+    """What Debezium writes after a delete."""
+    return structs.replace(at(DELETED, offset), value=None)
+
+
+@pytest.mark.parametrize("value", [None, b"null"])
+@pytest.mark.parametrize("removed", ["compacted", "not readable"])
+def test_a_tombstone_whose_delete_is_gone_is_the_delete(removed: str, value: bytes | None) -> None:
+    """An older image may be in the topic still: in another partition, or because the delete can't be read."""
+    delete = [] if removed == "compacted" else [structs.replace(at(DELETED, 4), value=b"{")]
+    fold = folded(at(DEPOSIT, 3), *delete, structs.replace(tombstone(5), value=value))
+    plan, *marks = fold.plans()
+    assert plan.removed is not None
+    assert (plan.mode, plan.version.offset, plan.messages) == (Mode.REBUILD, 5, ())
+    assert [mark.mode for mark in marks] == [Mode.MARK] * len(delete)
+    assert {str(user) for user in fold.users()} == {"live:123"}
+    (alone,) = folded(tombstone(5)).plans()
+    assert alone.removed is not None
+
+
+def test_a_tombstone_after_its_delete_changes_nothing_and_a_later_row_counts() -> None:
+    plan = only(folded(at(DEPOSIT, 3), at(DELETED, 4), tombstone(5)).plans())
+    assert plan.version.offset == 4
+    back = replace(DEPOSIT, operation="insert", before=None)
+    plan = only(folded(tombstone(5), at(back, 6)).plans())
+    assert (plan.removed, plan.version.offset) == (None, 6)
+    assert list(folded(tombstone(5), folding=Folding(RULES, only=frozenset({"live:5"}))).plans()) == []
+
+
+def test_a_tombstone_of_a_linked_table_deletes_nobody() -> None:
+    row = at(TRANSACTION, 4)
+    plan = only(folded(row, structs.replace(row, offset=5, value=None)).plans())
+    assert (plan.removed, plan.version.offset) == (None, 4)
+
+
+def test_many_tombstones_at_the_beginning_are_looked_up_once() -> None:
+    """A compacted topic may begin with millions of them."""
+    topic = TopicStub(at(DELETED, 4))
+    looks: list[int] = []
+    search = topic.changes
+
+    def changes(partition: Partition, begin: int, end: int) -> Iterator[tuple[list[ChangeEvent], int]]:
+        looks.append(end)
+        return search(partition, begin, end)
+
+    topic.changes = changes  # type: ignore[method-assign]
+    others = [structs.replace(tombstone(number), key=b'{"id":%d}' % number) for number in range(6, 9)]
+    fold = folded(tombstone(5), *others, folding=Folding(RULES, earlier=topic))
+    assert [str(plan.user) for plan in fold.plans()] == ["live:6", "live:7", "live:8"]
+    assert looks == [5]
+    looks.clear()
+    topic._records = ()
+    assert len(list(folded(tombstone(5), *others, folding=Folding(RULES, earlier=topic)).plans())) == 4
+    assert looks == [5]
+
+
 def test_times_are_those_of_the_changes_that_set_them() -> None:
     plan = only(folded(at(replace(DEPOSIT, time="2024-01-15T10:00:00.000Z"), 3), at(GROUP, 4)).plans())
     assert plan.config is not None

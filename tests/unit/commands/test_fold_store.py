@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from tempfile import gettempdir
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.commands.replay.last import Last
 from consumer.commands.replay.store import MemoryLimit
+from consumer.errors import ServerError
 from consumer.guard.version import Version
 from tests.unit.guard.test_version import versions
 
@@ -57,4 +60,23 @@ def test_what_does_not_fit_is_on_disk_and_leaves_no_file_behind() -> None:
         assert budget.used <= 3000
     assert set(Path(gettempdir()).glob("*etilqs*")) == files
     assert len(set(store.users())) == 300
+    budget.close()
+
+
+def test_a_full_disk_is_said_with_what_to_do() -> None:
+    budget = MemoryLimit(3000)
+    store = budget.store()
+    version = Version.from_text("0|s|mysql:1|0000000009/00000000000000000004/0000000000|1000000|t|0|50")
+    chance = random.Random(7)  # noqa: S311  # bytes that can't be compressed
+
+    def fill(numbers: range) -> None:
+        for number in numbers:
+            store.put(f"live:{number}", Last(version, ((number, 0, None, chance.randbytes(500)),)))
+
+    fill(range(10))
+    assert store._file is not None
+    store._file.execute("PRAGMA max_page_count = 8")
+    with pytest.raises(ServerError, match="database or disk is full") as failed:
+        fill(range(10, 5000))
+    assert "TMPDIR" in failed.value.advice
     budget.close()

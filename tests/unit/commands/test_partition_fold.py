@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,11 @@ from msgspec import structs
 from consumer.commands.replay.partition import Folding, PartitionFold
 from consumer.commands.replay.summary import Summary, UserCounts, to_text
 from consumer.events.record import SourceRecord
+from consumer.events.topic_tables import TopicTables
+from consumer.guard.history import Histories
 from consumer.mapping.reference import reference
 from consumer.mapping.rules import Rules
+from consumer.planning.decision import Outcome, decide_all
 from consumer.planning.effect import Plan
 from consumer.planning.shape import Mode
 from consumer.source import recording
@@ -138,3 +142,39 @@ def test_records_that_were_given_up_do_not_count(known: tuple[str, ...]) -> None
     list(fold.plans())
     assert (fold.rejections.count, fold.rejections.given_up) == (0, {BAD.place})
     assert Mode.MARK in {plan.mode for plan in fold.plans()}, "what the record changed is lost all the same"
+
+
+def test_a_tombstone_counts_only_where_the_topic_has_one_table() -> None:
+    """As ``run`` decides: elsewhere the table of a tombstone is not known."""
+    lone = structs.replace(GOOD, value=None, offset=5)
+    _, plans = folded([lone], ("live_users",))
+    assert told(plans) == {("live:7", "live_users", Mode.REBUILD)}
+    assert plans[0].removed is not None
+    assert folded([lone], ("demo_users", "live_users"))[1] == []
+    assert folded([lone])[1] == []
+
+
+def of_other_database() -> list[SourceRecord]:
+    """A user of the consumed database, and behind it the delete of one with the same id in another one."""
+    production, restored = recording.read(FIELD / "u-two-databases.jsonl")
+    row = json.loads(restored.value or b"")
+    deleted = json.dumps(row | {"op": "d", "before": row["after"], "after": None}).encode()
+    values = (production.value, deleted, None)
+    return [
+        structs.replace(production, topic=TOPIC, key=restored.key, offset=at, value=value)
+        for at, value in enumerate(values)
+    ]
+
+
+def test_the_tombstone_of_another_database_deletes_nobody() -> None:
+    rules = replace(reference(), databases=frozenset({"trading"}))
+    fold, plans = folded(of_other_database(), ("live_users",), rules)
+    assert [plan.removed for plan in plans] == [None]
+    assert fold.others == 1
+
+
+def test_nor_does_it_in_the_stream() -> None:
+    rules = replace(reference(), databases=frozenset({"trading"}))
+    tables, sent = TopicTables(rules.captured(), [(TOPIC, "live_users")]), Histories(None, 5000)
+    decided = [decide_all([each], rules, tables=tables, history=sent)[0] for each in of_other_database()]
+    assert [each.outcome for each in decided] == [Outcome.PLANNED, Outcome.IGNORED, Outcome.IGNORED]

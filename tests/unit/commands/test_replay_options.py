@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from consumer.commands.replay.options import ReplayOptions, check, identity
+from consumer.commands.replay.options import ReplayOptions, check, check_resumable, identity
 from consumer.errors import ConfigError
 from consumer.mapping.reference import reference
 from consumer.settings import sources as config
 from consumer.settings.sections import Redis
-from consumer.source.bounds import Beginning, End
+from consumer.source.bounds import Beginning, End, parse_bound
 
 RULES = reference()
 
@@ -57,3 +57,17 @@ def test_of_redis_the_database_counts_and_no_address(url: str, database: str) ->
         "beginning",
         "cluster 1",
     )
+
+
+@pytest.mark.parametrize("text", ["10m", "03:00", "2d", "10:30:15Z"])
+def test_a_time_that_the_next_start_takes_for_another_one_can_not_be_resumed(text: str) -> None:
+    bound = parse_bound(text, "--from", 1_705_314_600_000)
+    with pytest.raises(ConfigError, match=f"fix: give {bound}") as refusal:
+        check_resumable(text, bound, "--from")
+    assert refusal.value.field == "--from"
+    check_resumable(str(bound), bound, "--from")
+
+
+@pytest.mark.parametrize("text", ["", "beginning", "end", "2024-01-15", "2024-01-15T10:30:00Z", "a.b:0:1"])
+def test_any_other_bound_can(text: str) -> None:
+    check_resumable(text, parse_bound(text or "end", "--to", 0), "--to")

@@ -10,6 +10,7 @@ import pytest
 from consumer.commands.replay.state import ReplayState, packed
 from consumer.commands.replay.summary import Summary
 from consumer.errors import ConfigError
+from consumer.events.record import Partition
 from consumer.mapping.keys import UserId
 from consumer.sink.comparison import Difference
 from consumer.source.bounds import Span
@@ -54,6 +55,20 @@ def test_begun_again_nothing_is_done_and_the_ends_are_new(tmp_path: Path) -> Non
     assert state.summary(0) is None
     assert state.users() == {}
     state.close()
+
+
+def test_begun_again_it_knows_how_far_messages_went_out(tmp_path: Path) -> None:
+    state = begun(tmp_path / "state")
+    state.reach(0, {"t": 4, "u": 7}, Summary(4))
+    state.reach(1, {"t": 5}, Summary(5))
+    state.finish(1, Summary(9))
+    state.begin(ALL, "run 2", SPANS)
+    state.reach(0, {"t": 2, "u": 8}, Summary(2))
+    state.close()
+    again = ReplayState(tmp_path / "state")
+    assert again.published() == {Partition("t", 0): 4, Partition("u", 0): 8, Partition("t", 1): 5}
+    assert again.reached(0) == ({"t": 2, "u": 8}, Summary(2))
+    again.close()
 
 
 def test_of_another_replay_it_is_refused_and_what_differs_is_named(tmp_path: Path) -> None:

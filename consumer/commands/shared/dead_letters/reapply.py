@@ -61,6 +61,9 @@ class LetterHistory:
     def first_sent(self, event: ChangeEvent, value: bytes | None = None) -> int | None:
         return self._history(event.place.topic, event.place.partition).first_sent(event, value)
 
+    def see_other(self, record: SourceRecord) -> None:
+        """Nothing is remembered: the search in the topic finds records of every database."""
+
     def is_delete_missing(self, tombstone: SourceRecord, key: Mapping[str, object]) -> bool:
         history = self._history(tombstone.topic, tombstone.partition)
         return history.is_delete_missing(tombstone.offset, tuple(key.values()))
