@@ -43,12 +43,15 @@ def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
                 given.setenv(name, value)
             given.setattr(sys, "argv", ["cdc-consumer", *arguments])
             handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
             try:
                 with pytest.raises(SystemExit) as end:
                     cli.main()
             finally:
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
+                # A child inherits what is blocked, and then SIGINT does not end it.
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         said = capsys.readouterr()
         return subprocess.CompletedProcess(arguments, int(str(end.value.code or 0)), said.out, said.err)
 
