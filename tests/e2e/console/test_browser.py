@@ -172,7 +172,7 @@ def test_a_user_that_differs_is_marked_and_a_refresh_corrects_it(window: Window,
 def test_a_dead_letter_is_applied_again(window: Window, served: Served) -> None:
     place = spoilt(served, SPOILT)
     page = window.page
-    window.open("/letters")
+    open_letters(window, place)
     page.get_by_role("link", name=place).click()
     expect(page.locator(".tree").first).to_contain_text("12.00")
     expect(page.locator(".tree").first).to_contain_text(re.compile(r"created_at\s*hidden"))
@@ -299,7 +299,7 @@ def test_a_dead_letter_and_a_mapping_by_keyboard_alone(browser: Browser, served:
     with window_of(browser, served) as window:
         page = window.page
         window.log_in()
-        window.open("/letters")
+        open_letters(window, place)
         for name in (place, "Discard it…", "Discard it"):
             tab_to(window, name)
             with page.expect_navigation():
@@ -314,6 +314,16 @@ def test_a_dead_letter_and_a_mapping_by_keyboard_alone(browser: Browser, served:
         page.keyboard.press("Enter")
         page.get_by_role("heading", name="Result").wait_for(timeout=60_000)
     assert place not in letters(served)
+
+
+def open_letters(window: Window, place: str) -> None:
+    """Open the page of dead letters, once it shows ``place``: it keeps its list for some seconds."""
+
+    def is_shown() -> bool:
+        window.open("/letters")
+        return window.page.get_by_role("link", name=place).count() > 0
+
+    eventually(is_shown, 30)
 
 
 def focused(window: Window) -> str:
