@@ -17,7 +17,7 @@ from benchmarks import debezium_server, latency, script_rate, stages, wildcards
 from benchmarks.aims import BARE_READ, BARE_SCRIPT, WITH_STREAMS, WITHOUT_STREAMS
 from benchmarks.debezium_server import Unavailable
 from benchmarks.envelopes import TABLE, changes
-from benchmarks.meter import BROKER, CONSUMER, NotDone, emptied
+from benchmarks.meter import BROKER, CONSUMER, NotDone
 from benchmarks.system import (
     CONFLUENT,
     KAFKA_PYTHON,
@@ -191,9 +191,7 @@ def _median(turns: Sequence[Line]) -> Line:
 
 
 def _drain(system: System, program: Program, prefix: str, workers: int, begin: int, end: int) -> Mapping[str, Any]:
-    emptied(system.redis)
-    with system.running(program, prefix, workers) as running:
-        return asdict(system.meter(running).rate(begin, end))
+    return asdict(system.drained(program, prefix, begin, end, workers))
 
 
 def _at_rates(system: System, program: Program, size: Size) -> Mapping[str, Any]:

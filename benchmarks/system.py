@@ -19,7 +19,7 @@ from kafka import KafkaProducer
 from kafka.admin import NewTopic
 
 from benchmarks.envelopes import TABLE, Change
-from benchmarks.meter import BROKER, CONSUMER, REDIS, Meter, NotDone, calls
+from benchmarks.meter import BROKER, CONSUMER, REDIS, Meter, NotDone, Rate, calls, emptied
 from consumer.settings.sections import Kafka
 from tests.support.stack import Stack
 from tests.support.stack.port import Ports
@@ -127,6 +127,18 @@ class System:
         producer.flush()
         producer.close()
         return prefix
+
+    def drained(self, program: Program, prefix: str, begin: int, end: int, workers: int = 1) -> Rate:
+        """How fast ``workers`` processes of one group apply a backlog to an empty Redis.
+
+        Measured from the moment at which ``begin`` changes are done to that at which ``end`` are.
+
+        Raises:
+            NotDone: the processes ended, or came to no end.
+        """
+        emptied(self.redis)
+        with self.running(program, prefix, workers) as running:
+            return self.meter(running).rate(begin, end)
 
     @contextmanager
     def running(self, program: Program, prefix: str, count: int = 1, **environment: str) -> Iterator[Running]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.envelopes import changes
-from benchmarks.meter import CONSUMER, Rate, emptied
+from benchmarks.meter import CONSUMER, Rate
 from benchmarks.system import CONFLUENT, KAFKA_PYTHON, PARTITIONS, Program, started, straightforward
 
 _USERS = 20_000
@@ -40,9 +40,7 @@ def main() -> int:
         prefix = system.backlog(changes(options.changes, _USERS, PARTITIONS))
         for turn in range(options.rounds):
             for each in programs if turn % 2 == 0 else programs[::-1]:
-                emptied(system.redis)
-                with system.running(each, prefix) as running:
-                    rate = system.meter(running).rate(_USERS * 3 // 2, options.changes)
+                rate = system.drained(each, prefix, _USERS * 3 // 2, options.changes)
                 found[each.name].append(rate)
                 print(line(each.name, [rate]), flush=True)
     print("\nmedians")

@@ -48,7 +48,7 @@ def orphans(
         removals = [removal(user, tables[user.user_type], "", rules) for user in some]
         found = retried(lambda removals=removals: view.stored_keys(removals))  # type: ignore[misc]
         for plan, stored in zip(removals, found, strict=True):
-            if stored.present and _is_in_log(version_of(stored), ends):
+            if stored.present and _is_before_ends(version_of(stored), ends):
                 yield as_read(plan, stored.version), stored.present[0]
 
 
@@ -61,8 +61,8 @@ def _may_be(user: UserId, tables: Mapping[str, str], known: Mapping[str, array[i
     return at == len(ids) or ids[at] != user.id
 
 
-def _is_in_log(version: Version | None, ends: Mapping[Partition, int]) -> bool:
-    """Whether the log goes beyond the version; a user without a version was not written from the log at all."""
+def _is_before_ends(version: Version | None, ends: Mapping[Partition, int]) -> bool:
+    """Whether the version is of a record before the ends of the log; true if there is no version."""
     if version is None:
         return True
     return version.offset < ends.get(Partition(version.topic, version.partition), version.offset)
