@@ -199,5 +199,8 @@ class WrongType(Fault):
 
 
 def _limit_memory(scene: Scene, size: str) -> None:
-    with scene.redis() as client:
-        client.config_set("maxmemory", size)
+    # Each node by itself: a cluster tells its clients nothing of a replica that has not found its master yet, and that
+    # replica may be a master later.
+    for node in scene.gates.nodes:
+        with node.connect() as client:
+            client.config_set("maxmemory", size)
