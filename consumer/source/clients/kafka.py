@@ -25,6 +25,7 @@ from consumer.errors import ConfigError, ServerError
 from consumer.net.tls import ReloadingContext
 from consumer.pipeline.policy import Action, failure, rule_for
 from consumer.settings.sections import Kafka
+from consumer.source.clients.connections import Connections
 from consumer.source.clients.fetched_records import FetchedRecords
 from consumer.source.clients.handshake import SETTING_NAMES, files, probe_broker
 
@@ -40,9 +41,9 @@ FETCH_WAIT_MS = 100
 # The longest pause between two attempts to connect. The client's default of 30 s would prolong every outage.
 LONGEST_BACKOFF_MS = 3000
 
-# Request timeout of a consumer outside of a group. In a group a join may take the whole poll interval, so there the
-# client's default of five minutes is right. Here it would only delay the detection of a hanging broker.
-ALONE_TIMEOUT_MS = 30_000
+# After this time without an answer, or in which no connection is made, a consumer opens a new connection. As in Kafka's
+# own client; the default of kafka-python is five minutes. A join may take longer (:class:`Connections`).
+_ANSWER_TIMEOUT_MS = 30_000
 
 _T = TypeVar("_T")
 
@@ -54,8 +55,8 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
         ServerUnavailable: no broker answered.
         ConfigError: a broker answered, but refuses these settings.
     """
-    if "group_id" not in options:
-        options["request_timeout_ms"] = ALONE_TIMEOUT_MS
+    # The client refuses a timeout that is not longer than the session's.
+    answer_timeout_ms = max(_ANSWER_TIMEOUT_MS, options.get("session_timeout_ms", 0) + 1)
     consumer = _opened(
         settings,
         lambda connection: KafkaConsumer(
@@ -66,6 +67,7 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
             # With fetch sessions, responses omit idle partitions, so after a rebalance their ends are not known.
             enable_incremental_fetch_sessions=False,
             reconnect_backoff_max_ms=LONGEST_BACKOFF_MS,
+            request_timeout_ms=answer_timeout_ms,
             # The client's default of 1 MB is less than a fetch response may have; then the client disconnects.
             receive_message_max_bytes=2**31 - 1,
             fetch_max_bytes=settings.fetch_max_bytes,
@@ -231,6 +233,7 @@ def refused(settings: Kafka, error: Exception) -> ConfigError:
 def _connection(settings: Kafka) -> dict[str, Any]:
     security = settings.security
     return {
+        "kafka_client": Connections,
         "bootstrap_servers": [host.strip() for host in settings.bootstrap_servers.split(",")],
         "security_protocol": security.protocol,
         "sasl_mechanism": security.mechanism if security.protocol.startswith("SASL") else None,
