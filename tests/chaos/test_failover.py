@@ -72,7 +72,7 @@ def test_consumers_and_a_cluster_fail_too(scene: Scene) -> None:
 
 def test_a_replica_that_clients_do_not_know_gets_its_memory_back(scene: Scene) -> None:
     """It was restarted and has not found its master yet. Later it may be the master."""
-    fault = FillRedis(Random("memory"))
+    fault = FillRedis(Random("memory"))  # noqa: S311  # chance, not secrets
     fault.inject(scene)
     ((master, replica), *_) = scene.stack.redis_cluster.pairs()
     scene.gates.part(master)
