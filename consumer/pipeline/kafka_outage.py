@@ -59,8 +59,9 @@ class KafkaOutage:
         if self._unconnected_since is None:
             self._unconnected_since = now
         elif now - self._unconnected_since >= _GRACE_S:
-            self._unconnected_since = now
             self._begin(error, 0.0, cause())
+            # Not before: it may take longer than the grace, and the client connects only in between.
+            self._unconnected_since = self._clock()
 
     def worked(self) -> None:
         """An attempt succeeded."""

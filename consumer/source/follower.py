@@ -15,6 +15,7 @@ from consumer.pipeline.kafka_outage import KafkaOutage
 from consumer.pipeline.protocols import Observer
 from consumer.settings.sections import Kafka
 from consumer.source.bounds import Bound, End
+from consumer.source.clients.connections import DeferringConnections, poll
 from consumer.source.clients.kafka import failed, open_consumer, topics
 from consumer.source.range_reader import resolve
 from consumer.source.topic_selection import Selection
@@ -41,7 +42,12 @@ class TopicFollower:
         spans = resolve(settings, selection.topics, begin, End())
         self._known = {TopicPartition(span.topic, span.partition) for span in spans}
         self._looked_at = self._read_at = time.monotonic()
-        self._consumer = open_consumer(settings, auto_offset_reset="earliest", max_poll_records=_POLL_RECORDS)
+        self._consumer = open_consumer(
+            settings,
+            kafka_client=DeferringConnections,
+            auto_offset_reset="earliest",
+            max_poll_records=_POLL_RECORDS,
+        )
         self._begin({TopicPartition(span.topic, span.partition): span.begin for span in spans})
 
     def poll(self, timeout_s: float) -> Sequence[SourceRecord]:
@@ -54,14 +60,17 @@ class TopicFollower:
             time.sleep(min(self._outage.rest_s, timeout_s))
             return []
         try:
-            polled = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
-            self._look(has_records=bool(polled))
+            self._look()  # first: an error after the poll would lose its records
+            polled = poll(self._consumer, timeout_s)
         except (KafkaError, OSError) as error:
             self._failed(failed(error))
             return []
         except ServerUnavailable as error:
             self._failed(error)
             return []
+        if polled:
+            self._read_at = time.monotonic()
+            self._outage.worked()
         # Each partition keeps its order, whatever the times are.
         return list(merge(*polled.values(), key=lambda record: record.timestamp_ms))
 
@@ -74,12 +83,9 @@ class TopicFollower:
             raise error
         self._outage.failed(error)
 
-    def _look(self, *, has_records: bool) -> None:
+    def _look(self) -> None:
         """Ask for the topics now and then. The client polls without an error while brokers are away; this has one."""
         now = time.monotonic()
-        if has_records:
-            self._read_at = now
-            self._outage.worked()
         if now - self._looked_at < (_LOOK_S if now - self._read_at < _QUIET_S else _QUIET_S):
             return
         self._looked_at = now

@@ -25,7 +25,7 @@ from consumer.errors import ConfigError, ServerError
 from consumer.net.tls import ReloadingContext
 from consumer.pipeline.policy import Action, failure, rule_for
 from consumer.settings.sections import Kafka
-from consumer.source.clients.connections import Connections
+from consumer.source.clients.connections import SOCKET_OPTIONS, Connections
 from consumer.source.clients.fetched_records import FetchedRecords
 from consumer.source.clients.handshake import SETTING_NAMES, files, probe_broker
 
@@ -41,8 +41,8 @@ FETCH_WAIT_MS = 100
 # The longest pause between two attempts to connect. The client's default of 30 s would prolong every outage.
 LONGEST_BACKOFF_MS = 3000
 
-# After this time without an answer, or in which no connection is made, a consumer opens a new connection. As in Kafka's
-# own client; the default of kafka-python is five minutes. A join may take longer (:class:`Connections`).
+# After this time without an answer, a consumer opens a new connection. As in Kafka's own client; the default of
+# kafka-python is five minutes. A join may take longer (:class:`Connections`).
 _ANSWER_TIMEOUT_MS = 30_000
 
 _T = TypeVar("_T")
@@ -60,7 +60,7 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
     consumer = _opened(
         settings,
         lambda connection: KafkaConsumer(
-            **connection,
+            **(connection | options),
             enable_auto_commit=False,
             metadata_max_age_ms=METADATA_AGE_MS,
             fetch_max_wait_ms=FETCH_WAIT_MS,
@@ -72,7 +72,6 @@ def open_consumer(settings: Kafka, **options: Any) -> KafkaConsumer:
             receive_message_max_bytes=2**31 - 1,
             fetch_max_bytes=settings.fetch_max_bytes,
             max_partition_fetch_bytes=settings.max_partition_fetch_bytes,
-            **options,
         ),
     )
     consumer._fetcher.PartitionRecords = FetchedRecords  # noqa: SLF001  # there is no public place for it
@@ -174,7 +173,7 @@ def open_producer(settings: Kafka, **options: Any) -> KafkaProducer:
     )
 
 
-def _opened(settings: Kafka, attempt: Callable[[Mapping[str, Any]], _T]) -> _T:
+def _opened(settings: Kafka, attempt: Callable[[dict[str, Any]], _T]) -> _T:
     """The client that ``attempt`` makes with the options of the connection."""
     connection = _connection(settings)
     if probe_broker(settings):
@@ -234,6 +233,7 @@ def _connection(settings: Kafka) -> dict[str, Any]:
     security = settings.security
     return {
         "kafka_client": Connections,
+        "socket_options": SOCKET_OPTIONS,
         "bootstrap_servers": [host.strip() for host in settings.bootstrap_servers.split(",")],
         "security_protocol": security.protocol,
         "sasl_mechanism": security.mechanism if security.protocol.startswith("SASL") else None,

@@ -8,11 +8,14 @@ from itertools import chain
 import structlog
 from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.base import HeartbeatThread, MemberState
+from kafka.coordinator.consumer import ConsumerCoordinator
 from kafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
 from consumer.events.record import Partition, SourceRecord
 from consumer.settings.sections import Kafka
+from consumer.source.clients.connections import DeferringConnections, poll
 from consumer.source.clients.kafka import open_consumer
 from consumer.source.clients.member import LOOK_UP_TIMEOUT_MS, Extent, OnPartitions
 
@@ -31,6 +34,7 @@ class KafkaPythonMember:
         """The client's partitions, and the same in this program's type: a batch needs them eight times."""
         self._consumer = open_consumer(
             settings,
+            kafka_client=DeferringConnections,
             group_id=settings.group_id,
             group_instance_id=settings.instance_id,
             auto_offset_reset="none",
@@ -44,17 +48,16 @@ class KafkaPythonMember:
         )
 
     def subscribe(self, topics: Sequence[str], pattern: str, assigned: OnPartitions, revoked: OnPartitions) -> None:
-        # kafka-python 2.3.3: if a poll ends between a join request and its answer after topics were added, the client
-        # believes it has joined and never applies the new assignment. request_rejoin (not public) makes it finish.
-        listener = self._listener = _Listener(assigned, revoked, self._consumer._coordinator.request_rejoin)  # noqa: SLF001
+        listener = self._listener = _Listener(assigned, revoked, self._consumer._coordinator)  # noqa: SLF001
         if topics:
             self._consumer.subscribe(topics=list(topics), listener=listener)
         else:
             self._consumer.subscribe(pattern=pattern, listener=listener)
 
     def read(self, timeout_s: float) -> list[SourceRecord]:
+        self._stay_in_the_group()
         try:
-            polled = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
+            polled = poll(self._consumer, timeout_s)
         except (NoOffsetForPartitionError, OffsetOutOfRangeError):
             raise
         except Exception:
@@ -65,6 +68,20 @@ class KafkaPythonMember:
         if self._listener is not None and self._listener.failure is not None:
             raise self._listener.failure
         return [*chain.from_iterable(polled.values())]
+
+    def _stay_in_the_group(self) -> None:
+        """Two more workarounds for kafka-python 2.3.3.
+
+        It may take a membership that was lost in between for a join that just succeeded, and then never joins again.
+        And it starts the thread that sends heartbeats only before a join, also if that thread ended with an error.
+        """
+        coordinator = self._consumer._coordinator  # noqa: SLF001
+        if coordinator.state is MemberState.UNJOINED:
+            coordinator.request_rejoin()
+        elif coordinator.state is MemberState.STABLE and coordinator._heartbeat_thread is None:  # noqa: SLF001
+            coordinator._start_heartbeat_thread()  # noqa: SLF001
+            thread: HeartbeatThread = coordinator._heartbeat_thread  # noqa: SLF001
+            thread.enable()
 
     def is_connected(self) -> bool:
         return bool(self._consumer._coordinator.connected())  # noqa: SLF001  # there is no public method
@@ -137,19 +154,29 @@ def _wanted(offsets: Mapping[Partition, int]) -> Mapping[TopicPartition, OffsetA
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client has no types
-    def __init__(self, assigned: OnPartitions, revoked: OnPartitions, rejoin: Callable[[], None]) -> None:
+    """Calls back. ``failure`` is what a callback raised: the client would ignore it silently."""
+
+    def __init__(self, assigned: OnPartitions, revoked: OnPartitions, coordinator: ConsumerCoordinator) -> None:
         self._assigned = assigned
         self._revoked = revoked
-        self._rejoin = rejoin
+        self._coordinator = coordinator
         self.failure: Exception | None = None
 
     def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        self._assigned([Partition(*part) for part in assigned])
+        # kafka-python 2.3.3 keeps the request for committed offsets that a timeout interrupted, and takes its answer
+        # when the same partitions are assigned again, however old it is.
+        self._coordinator._offset_fetch_futures.clear()  # noqa: SLF001
+        self._call(self._assigned, assigned)
 
     def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        self._rejoin()
+        # kafka-python 2.3.3: if a poll ends between a join request and its answer after topics were added, the client
+        # believes it has joined and never applies the new assignment. request_rejoin (not public) makes it finish.
+        self._coordinator.request_rejoin()
+        self._call(self._revoked, revoked)
+
+    def _call(self, callback: OnPartitions, partitions: Sequence[TopicPartition]) -> None:
         try:
-            self._revoked([Partition(*part) for part in revoked])
-        except Exception as error:  # the client would ignore it silently
+            callback([Partition(*part) for part in partitions])
+        except Exception as error:
             self.failure = error
-            _log.error("the listener for revoked partitions failed", action="group.failed", error=str(error))
+            _log.error("the listener for partitions failed", action="group.failed", error=str(error))

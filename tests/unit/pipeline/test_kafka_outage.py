@@ -97,6 +97,25 @@ def test_a_connection_that_comes_back_at_once_is_no_news(outage: KafkaOutage, cl
     assert outage.rest_s == 0, "the client is at it already"
 
 
+def test_the_client_gets_its_grace_also_if_the_search_for_the_cause_takes_long(
+    outage: KafkaOutage, clock: _Clock
+) -> None:
+    searches = 0
+
+    def search() -> str:
+        nonlocal searches
+        searches += 1
+        clock.now += 8.0
+        return ""
+
+    outage.unconnected(ERROR, search)
+    clock.now += 3.0
+    for _ in range(10):
+        outage.unconnected(ERROR, search)
+        clock.now += 0.2
+    assert searches == 1
+
+
 def test_a_cause_that_is_found_later_is_said_too(
     outage: KafkaOutage, clock: _Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
