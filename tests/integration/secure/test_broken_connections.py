@@ -103,13 +103,14 @@ def test_another_thread_reads_while_the_client_logs_in(
         monkeypatch.setattr(BrokerConnection, "_recv_bytes_blocking", read_beside_another)
         monkeypatch.setattr(BrokerConnection, "_try_authenticate", begin_at_a_slow_broker)
         for connection in list(consumer._client._conns.values()):
-            connection.config["request_timeout_ms"] = 3000
+            connection.config["request_timeout_ms"] = 15_000
             connection.close()
         began = time.monotonic()
-        eventually(lambda: _answers(consumer), 20, "it never connects again")
-        assert time.monotonic() - began < 3
+        eventually(lambda: _answers(consumer), 30, "it never connects again")
+        assert time.monotonic() - began < 10
         assert len(others) == 1
-        others[0].join()
+        others[0].join(10)
+        assert not others[0].is_alive()
     finally:
         consumer.close()
 
