@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +107,35 @@ def test_refused_at_run_time_is_waited_out(
     assert ["kafka.waiting" in line for line in said] == [True, False]
     assert "AuthorizationFailedError" in said[0]
     assert "grant this account READ" in said[0]
+
+
+@EITHER_CLIENT
+def test_a_refusal_is_noticed_for_as_long_as_it_lasts(
+    topic: Topic, guarded: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also if nothing is to be committed: a refused commit is not what tells it."""
+    topic.make()
+    topic.send(1)
+    metrics = Metrics()
+    with topic.member(metrics) as member:
+
+        def is_ready() -> bool:
+            member.poll()
+            metrics.tick(member.source)
+            return metrics.is_ready()
+
+        member.read([0])
+        assert member.source.commit({topic.part: 1})
+        eventually(is_ready)
+        with _denied(guarded, ResourceType.TOPIC, topic.name):
+            eventually(lambda: not is_ready())
+            until = time.monotonic() + 10  # more than twice as long as an outage must be over to count as over
+            while time.monotonic() < until:
+                assert not is_ready()
+            topic.send(1)
+        member.read([0, 1])
+        eventually(is_ready, 30)
+    assert "action=kafka.resumed" in capsys.readouterr().out
 
 
 @EITHER_CLIENT

@@ -64,7 +64,9 @@ class ConfluentMember:
         self._poll_records = settings.max_poll_records
         self._statistics = msgspec.json.Decoder(_Statistics)
         self._latest = _Statistics({}, {})
-        self._failures: list[Exception] = []
+        self._failures: dict[type[Exception], Exception] = {}
+        """What was not raised yet. One of each class: the client may queue hundreds of the same error."""
+        self._must_begin_again = False
         self._without_position: dict[Partition, int | None] = {}
         """Partitions without a valid position: the offset whose record does not exist; None if there is no offset."""
         self._sought: dict[Partition, int] = {}
@@ -95,6 +97,8 @@ class ConfluentMember:
         def on_assign(_: Consumer, parts: list[TopicPartition]) -> None:
             self._is_lost = False
             self._consumer.assign(parts)
+            # librdkafka keeps a partition paused that was paused when it was revoked.
+            self._consumer.resume(parts)
             self._assigned = frozenset(_partitions(parts))
             assigned(_partitions(parts))
 
@@ -121,6 +125,9 @@ class ConfluentMember:
 
     def read(self, timeout_s: float) -> list[SourceRecord]:
         self._raise_failure()
+        if self._must_begin_again:
+            self._must_begin_again = False
+            self.seek({})
         with named():
             # consume() for more than one record always waits for the whole timeout, so only one record is waited for.
             first = self._consumer.poll(timeout_s)
@@ -137,14 +144,18 @@ class ConfluentMember:
 
     def _raise_failure(self) -> None:
         if self._failures:
-            raise self._failures.pop(0)
+            raise self._failures.pop(next(iter(self._failures)))
         if gone := {part: offset for part, offset in self._without_position.items() if offset is not None}:
             raise OffsetOutOfRangeError(gone)
         if self._without_position:
             raise NoOffsetForPartitionError(list(self._without_position))
 
     def _store_errors(self, messages: Sequence[Message]) -> None:
-        """Keep errors until the records of the same poll are returned; the client reports each error only once."""
+        """Keep errors until the records of the same poll are returned.
+
+        The client reports an error of a partition once, however long it lasts, and may leave the partition alone. So
+        the partitions begin again, each at its place, before the next poll.
+        """
         for message in messages:
             error = message.error()
             if error is None:
@@ -153,7 +164,9 @@ class ConfluentMember:
                 part = Partition(str(message.topic()), int(message.partition() or 0))
                 self._without_position[part] = message.offset()
             else:
-                self._failures.append(by_name(error))
+                failure = by_name(error)
+                self._failures.setdefault(type(failure), failure)
+                self._must_begin_again |= message.topic() is not None
 
     def _store_statistics(self, text: str) -> None:
         self._latest = self._statistics.decode(text)

@@ -346,3 +346,24 @@ def test_partitions_that_are_given_back_while_it_is_idle_begin_at_the_groups_off
     assert min(each or 0 for each in member.generations) > max(before)
     assert set(member.revoked) == {Partition(world.name, 0), Partition(world.name, 1)}
     member.reads([1, 2], [2])
+
+
+def test_a_partition_that_is_taken_away_while_it_is_idle_is_read_when_it_comes_back(
+    world: World, members: Callable[[], Member]
+) -> None:
+    member = members()
+    eventually(shared(member), 30)
+    other = members()
+
+    def has_given() -> bool:
+        member.source.idle(0.05)
+        other.poll()
+        return other.generations.count(None) == member.generations.count(None) == 1
+
+    eventually(has_given, 30, "the group is not shared")
+    (given,) = (part for part, generation in enumerate(member.generations) if generation is None)
+    member.poll()  # it goes on with the partition that it has
+    other.leave()
+    eventually(shared(member), 30)
+    world.send(1, given)
+    member.reads(*([0] if part == given else [] for part in (0, 1)))
