@@ -39,6 +39,8 @@ class RedisSink:
         kind = ClusterServers if address_of(server).kind is Kind.CLUSTER else OneServer
         self._servers: Servers = kind(server, guard, rules, group)
         self._index = self._servers.index
+        self._unanswered: Sequence[str] = ()
+        """The prefixes of the last look-up, until the answers to its plans are read."""
 
     def reach(self) -> str:
         """Connect; answers the server's version.
@@ -138,6 +140,9 @@ class RedisSink:
         by_plan = [plan.prefixes for plan in plans]
         prefixes = list(chain.from_iterable(by_plan))
         with _translated():
+            if self._unanswered:  # the pipeline gave up the last plans: they may be applied
+                given_up, self._unanswered = self._unanswered, ()
+                self._index.close_windows(given_up, set(given_up))
             found = self._index.matching(prefixes)
             derived: list[Sequence[str]] = [()] * len(plans)
             if any(found.values()):
@@ -147,6 +152,7 @@ class RedisSink:
             except BaseException:
                 self._index.close_windows(prefixes, set(prefixes))
                 raise
+            self._unanswered = prefixes
         return partial(self._received_with_derived, plans, by_plan, prefixes, answers)
 
     def _received_with_derived(
@@ -160,6 +166,7 @@ class RedisSink:
                 if not all(have_cleared):
                     cleared = {*chain.from_iterable(compress(by_plan, have_cleared))}
             finally:
+                self._unanswered = ()
                 self._index.close_windows(prefixes, cleared)
         return found
 

@@ -88,7 +88,10 @@ class Routes:
         onward: list[_NodeCommand] = []
         for node, link, load in under_way:
             try:
-                onward += self._told(node, load, iter(link.receive()), replies)
+                told = link.receive()
+                onward += self._told(node, load, iter(told), replies)
+                if any(isinstance(reply, redis.exceptions.ClusterDownError) for reply in told):
+                    lost.add(node)  # it may be cut off from the others, which serve its slots by another node
             except (redis.RedisError, Reconnected) as error:
                 _fail(load, error, replies)
                 lost.add(node)

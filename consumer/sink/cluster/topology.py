@@ -94,36 +94,59 @@ class Topology:
     def look(self, doubted: frozenset[Node] = frozenset(), first: Node | None = None) -> None:
         """Ask a node for the slot map: ``first`` before all others, the nodes in ``doubted`` last.
 
+        A node that was reset does not know all slots, so the next one is asked. If none knows all, the map with the
+        most slots is taken.
+
         Raises:
-            redis.RedisError: no node answers.
+            redis.RedisError: no node answers, or none knows a master.
 
         """
         failure: redis.RedisError = redis.ConnectionError("no node of the cluster answers")
+        best = _SlotMap([], frozenset())
         for node in self._known(doubted, first):
             try:
-                self._take(self.client(node).execute_command("CLUSTER SLOTS"), node)
-                return
+                found = _slot_map(self.client(node).execute_command("CLUSTER SLOTS"), node)
+                if found.served > best.served:
+                    best = found
+                if best.served == SLOTS:
+                    break
+                failure = redis.exceptions.ClusterDownError("no node of the cluster knows a master")
             except redis.ResponseError as error:
                 failure = NoClusterNode(str(error)) if lacks_command(error) else error
             except redis.RedisError as error:
                 failure = error
-        raise failure
+        if not best.served:
+            raise failure
+        self._owners = best.owners
+        self.masters = tuple(sorted({each for each in best.owners if each is not None}))
+        self.replicas = best.replicas
 
     def _known(self, doubted: frozenset[Node], first: Node | None) -> Iterator[Node]:
         every = dict.fromkeys((*([first] if first else []), *self.masters, *sorted(self.replicas), *self._seeds))
         yield from (node for node in every if node not in doubted)
         yield from (node for node in every if node in doubted)
 
-    def _take(self, told: Any, asked: Node) -> None:
-        owners: list[Node | None] = [None] * SLOTS
-        replicas = set()
-        for first, last, *nodes in told:
-            master, *others = (named(host, port, asked, _address(*more[1:2])) for host, port, *more in nodes)
-            owners[first : last + 1] = [master] * (last + 1 - first)
-            replicas.update(others)
-        self._owners = owners
-        self.masters = tuple(sorted({each for each in owners if each is not None}))
-        self.replicas = frozenset(replicas)
+
+class _SlotMap(NamedTuple):
+    """What a node reports: the master of each slot, and the replicas."""
+
+    owners: list[Node | None]
+    replicas: frozenset[Node]
+
+    @property
+    def served(self) -> int:
+        """How many slots have a master."""
+        return len(self.owners) - self.owners.count(None)
+
+
+def _slot_map(told: Any, asked: Node) -> _SlotMap:
+    owners: list[Node | None] = [None] * SLOTS
+    replicas = set()
+    for first, last, *nodes in told:
+        master, *others = (named(host, port, asked, _address(*more[1:2])) for host, port, *more in nodes)
+        owners[first : last + 1] = [master] * (last + 1 - first)
+        replicas.update(others)
+    return _SlotMap(owners, frozenset(replicas))
 
 
 def _address(metadata: Any = ()) -> str:

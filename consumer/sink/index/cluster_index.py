@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+
+import redis
 
 from consumer.sink.cluster.topology import Node, Topology
 from consumer.sink.index.key_index import TrackedIndex
@@ -49,14 +52,28 @@ class ClusterIndex:
         self._follow()
         self._asked, self._last = tuple(self._indexes.values()), prefixes
         found: dict[str, tuple[str, ...]] = dict.fromkeys(prefixes, ())
-        for index in self._asked:
-            for prefix, keys in index.matching(prefixes).items():
+        for number, index in enumerate(self._asked):
+            try:
+                keys_by_prefix = index.matching(prefixes)
+            except BaseException:
+                # Nobody will close the windows of this look-up, and in an open window no key becomes known.
+                for asked in self._asked[:number]:
+                    with suppress(redis.RedisError):
+                        asked.close_windows(prefixes, ())
+                raise
+            for prefix, keys in keys_by_prefix.items():
                 found[prefix] += tuple(keys)
         return found
 
     def close_windows(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
+        failures = []
         for index in self._asked:
-            index.close_windows(prefixes, accepted)
+            try:
+                index.close_windows(prefixes, accepted)
+            except redis.RedisError as error:  # the others have to be closed too
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def _follow(self) -> None:
         masters = self._topology.masters

@@ -123,7 +123,7 @@ class TrackedIndex:
     def prefixes_to_clear(self) -> set[str]:
         """The prefixes that may still have keys that must be cleared."""
         with self._lock:
-            return self._prefixes_to_clear | set(self._names.open)
+            return self._prefixes_to_clear | set(self._names.open) | self._scan.prefixes_to_clear
 
     @property
     def is_warm(self) -> bool:
@@ -150,9 +150,11 @@ class TrackedIndex:
             if self._warm and self._names.is_open(prefixes):
                 try:
                     self._ping(prefixes, accepted)
-                    return
-                except redis.RedisError:
+                    prefixes, accepted = (), ()
+                except redis.RedisError as error:
                     self._forget()
+                    self._failure = error
+        # Also when the names are known: an earlier scan may have failed to clear something.
         self._scan.close_windows(prefixes, accepted)
 
     def _follow(self) -> None:

@@ -57,7 +57,7 @@ class ScanIndex:
     def __init__(self, keys: Keyspace, heads: Sequence[str]) -> None:
         self._keys = keys
         self._heads = heads
-        self._prefixes_to_clear: set[str] = set()
+        self.prefixes_to_clear: set[str] = set()
         """Prefixes that still have to be cleared, because a pass failed."""
 
     @property
@@ -72,13 +72,13 @@ class ScanIndex:
         return found
 
     def close_windows(self, prefixes: Sequence[str], accepted: Collection[str]) -> None:
-        self._prefixes_to_clear.update(accepted)
-        if not self._prefixes_to_clear:
+        self.prefixes_to_clear.update(accepted)
+        if not self.prefixes_to_clear:
             return
-        late = [key for keys in self.matching(sorted(self._prefixes_to_clear)).values() for key in keys]
+        late = [key for keys in self.matching(sorted(self.prefixes_to_clear)).values() for key in keys]
         if late:
             self._keys.unlink(late)
-        self._prefixes_to_clear.clear()
+        self.prefixes_to_clear.clear()
 
     def start(self) -> None:
         """Does nothing: each look-up scans."""

@@ -45,6 +45,8 @@ class Tracking:
 
     def has_news(self) -> bool:
         """Whether there is something to read now."""
+        if self._connection._sock is None:  # noqa: SLF001  # can_read would connect, and the new connection tracks nothing
+            raise redis.ConnectionError("the tracking connection is closed")
         return bool(self._connection.can_read(timeout=0))
 
     def wait(self, stop: int) -> bool:

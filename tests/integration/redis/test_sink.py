@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import closing
+import time
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ import redis
 from msgspec import structs
 from pydantic import SecretStr
 
-from consumer.errors import ConfigError, ServerError, ServerUnavailable
+from consumer.errors import ConfigError, Reconnected, ServerError, ServerUnavailable
 from consumer.guard.version import Verdict
 from consumer.mapping.reference import reference
 from consumer.pipeline.protocols import Applied
@@ -124,6 +125,21 @@ def test_a_refused_plan_leaves_wildcard_keys_for_the_next_that_is_accepted(
     apply(sink, plan_of("A deposit", 1))
     assert client.exists("financial_summary:live:123:day")
     apply(sink, plan_of("A deposit", 2))
+    eventually(lambda: not client.exists("financial_summary:live:123:day"))
+
+
+def test_plans_that_were_given_up_hide_no_wildcard_key(sink: RedisSink, client: redis.Redis) -> None:
+    """A later error of Kafka makes the pipeline give up plans that were sent already."""
+    eventually(lambda: sink.index_state() in ("warm", "off"))
+    plan = plan_of("A deposit", 1)
+    sink.apply([plan, structs.replace(plan, user=structs.replace(plan.user, id=124))])
+    with suppress(Reconnected):  # a connection with answers that nobody read is not used again
+        apply(sink, plan_of("A deposit", 2))
+    sink.accept_new_connection()
+    apply(sink, plan_of("A deposit", 3))
+    time.sleep(0.2)  # the answers over the tracking connection
+    client.set("financial_summary:live:123:day", "x")
+    apply(sink, plan_of("A deposit", 4))
     eventually(lambda: not client.exists("financial_summary:live:123:day"))
 
 

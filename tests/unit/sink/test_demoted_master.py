@@ -20,11 +20,15 @@ M, R = Node("m", 1), Node("r", 2)
 
 
 class Cluster:
-    """One shard of two nodes. ``master``: which one. A node that is down breaks its connections."""
+    """One shard of two nodes. ``master``: which one. A node that is down breaks its connections.
+
+    A node that is cut off from the others answers CLUSTERDOWN.
+    """
 
     def __init__(self) -> None:
         self.master = M
         self.down: set[Node] = set()
+        self.cut_off: set[Node] = set()
         self.acknowledged: list[tuple[Node, Any]] = []
 
     def slots(self) -> list[Any]:
@@ -55,6 +59,8 @@ class FakeScript:
         self.calls = calls
 
     def receive(self) -> list[Any]:
+        if self.node in self.cluster.cut_off:
+            return [redis.exceptions.ClusterDownError("The cluster is down") for _ in self.calls]
         if self.node != self.cluster.master:
             return [redis.exceptions.MovedError(f"1 {self.cluster.master}") for _ in self.calls]
         self.cluster.acknowledged += [(self.node, call) for call in self.calls]
@@ -123,3 +129,52 @@ def test_an_older_slot_map_does_not_lead_to_new_connections_without_an_end(monke
         replies += plans.send_to_masters([(1, ("B",))])
         plans.accept_new_connection()
     assert replies[-1] == 1, f"the first connection to R is new, and no later one: {replies}"
+
+
+def test_a_master_that_is_cut_off_from_the_others_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It still answers us, also that it is the master."""
+    cluster = Cluster()
+    topology, plans = routed(
+        monkeypatch, cluster, lambda node: [[0, 16383, [*(M if node == M else cluster.master), "id"]]]
+    )
+    cluster.cut_off, cluster.master = {M}, R
+    topology.replicas = frozenset({R})
+    replies = []
+    for _ in range(3):
+        replies += plans.send_to_masters([(1, ("B",))])
+        plans.accept_new_connection()
+    assert replies[-1] == 1, f"it asks M for ever: {replies}"
+
+
+ALL, HALF = [[0, 16383, [*R, "id"]]], [[0, 8191, [*M, "id"]]]
+
+
+@pytest.mark.parametrize(
+    ("told", "owners"),
+    [
+        ({M: [], R: ALL}, (R, R)),
+        ({M: HALF, R: ALL}, (R, R)),
+        ({M: HALF, R: []}, (M, None)),
+        ({M: [], R: HALF}, (M, None)),
+    ],
+)
+def test_the_fullest_slot_map_is_taken(
+    monkeypatch: pytest.MonkeyPatch, told: dict[Node, list[Any]], owners: tuple[Node | None, Node | None]
+) -> None:
+    """A node that was reset knows no slots."""
+    topology = Topology(Redis(url=SecretStr("redis+cluster://m:1,r:2/")))
+
+    class Client:
+        def __init__(self, node: Node) -> None:
+            self.node = node
+
+        def execute_command(self, *_: Any) -> Any:
+            return told[self.node]
+
+    monkeypatch.setattr(topology, "client", Client)
+    topology.look()
+    assert (topology.owner(1), topology.owner(16_000)) == owners
+    told.update({M: [], R: []})
+    with pytest.raises(redis.exceptions.ClusterDownError, match="no node of the cluster knows a master"):
+        topology.look()
+    assert (topology.owner(1), topology.owner(16_000)) == owners, "the last one is kept"

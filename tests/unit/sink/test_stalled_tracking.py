@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from consumer.sink.index.key_index import TrackedIndex
+from consumer.sink.index.tracking import Tracking
 from tests.support.accepting import accepting, port_of
 from tests.support.redis_view import eventually
 
@@ -79,3 +80,14 @@ def test_a_message_that_ends_in_the_middle_stops_nothing_and_is_a_lost_connectio
     finally:
         index.close()
         client.close()
+
+
+def test_a_closed_connection_is_not_opened_by_a_look_for_news(server: Stalling) -> None:
+    """A connection that redis-py opens by itself tracks nothing."""
+    with redis.Redis(port=server.port, decode_responses=True) as client:
+        tracking = Tracking(client, ["financial_summary:"], lambda _: None)
+        tracking.open()
+        assert not tracking.has_news()
+        tracking.close()
+        with pytest.raises(redis.ConnectionError, match="closed"):
+            tracking.has_news()
