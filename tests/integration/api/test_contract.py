@@ -193,7 +193,8 @@ def test_while_the_consumer_is_behind_nothing_is_written(
         change(served, trading, leverage=200)
         before = dump(applied)
         said = failed(client.post(f"{BASE}/user/123/force-refresh"), 503)
-        assert said.startswith("the consumer: it is behind in 1 partitions")
+        # In others too, if it was frozen before it had committed what came before.
+        assert said.startswith("the consumer: it is behind in ")
         assert dump(applied) == before
         served.followed.consumer.send(signal.SIGCONT)
         eventually(lambda: applied.hget(CONFIG, "leverage") == "200")
