@@ -99,6 +99,16 @@ def connect(server: Redis, node: tuple[str, int] | None = None, **options: Any) 
         raise ConfigError("CDC_REDIS__URL", "not a Redis URL", allowed=_URL) from None
 
 
+def connect_anew(client: redis.Redis) -> None:
+    """Let every later command of ``client`` use a new connection: its address may lead to another server now.
+
+    A command that another thread has sent goes on, over its connection, which is closed after it.
+    """
+    pool = client.connection_pool
+    pool.disconnect(inuse_connections=False)
+    pool.reset()  # a connection that is in use does not come back to the pool
+
+
 def _of_node(server: Redis, address: Address, node: tuple[str, int], options: dict[str, Any]) -> redis.Redis:
     # Other nodes report this host. It is never put into a URL: a text that is no host would be parsed as another part.
     host, port = node

@@ -69,10 +69,11 @@ class Script:
         """Close the connection."""
         self._client.close()
 
-    def accept_new_connection(self) -> None:
-        """After Reconnected: accept a new connection."""
-        self._may_connect |= self._is_refused
-        self._is_refused = False
+    def accept_new_connection(self) -> bool:
+        """After Reconnected: accept a new connection. False: none was refused."""
+        was_refused, self._is_refused = self._is_refused, False
+        self._may_connect |= was_refused
+        return was_refused
 
     def call(self, calls: Sequence[Call]) -> list[Any]:
         """Send the calls and answer the replies in the same order. An error reply is an exception in the list.
