@@ -141,3 +141,19 @@ def test_a_pass_that_began_at_the_old_server_makes_no_index(address: Address) ->
             index.start()
             eventually(lambda: len(passes) == 2 and index.is_warm)
     assert [line["action"] for line in lines] == ["index.lost", "index.ready"]
+
+
+def test_a_script_that_a_replica_does_not_load_is_loaded_at_the_new_master(address: Address) -> None:
+    """The first plan comes after the failover, and its connection is older."""
+    sink = RedisSink(settings_of(address.url), Guard(), reference(), "g")
+    with closing(sink), address.second.connect() as client:
+        sink.reach()
+        assert sink.stored_offsets() == {}
+        address.fail_over()
+        with pytest.raises(ServerUnavailable):
+            apply(sink, plan_of("A deposit", 1))
+        with pytest.raises(Reconnected):
+            apply(sink, plan_of("A deposit", 1))
+        sink.accept_new_connection()
+        apply(sink, plan_of("A deposit", 1))
+        assert client.get(BALANCE) == "10000.50"
