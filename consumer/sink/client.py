@@ -28,8 +28,9 @@ _URL = (
 
 # Before Redis 7 the error of a command in a script is wrapped: "@user_script: 12: -OOM command not allowed".
 _WRAPPED = re.compile(r"-([A-Z]+) ")
-# Error replies of proxies while no server behind them answers.
-_OF_A_PROXY = re.compile(r"ERR (no upstream|upstream |connection (refused|reset|timed out))", re.IGNORECASE)
+# Error replies of proxies while no server behind them answers. Envoy says "no upstream host", "upstream failure" and
+# "upstream protocol error", without a code.
+_OF_A_PROXY = re.compile(r"(ERR )?(no upstream|upstream |connection (refused|reset|timed out))", re.IGNORECASE)
 # Quoted text in an unknown reply may be a row value, so it is removed. Names of the script's variables are kept.
 _QUOTED = re.compile(r"((?:local|field|global|upvalue|method) '[^']*')|([\'\"`]).*?(\2|$)", re.DOTALL)
 _LONGEST_REPLY = 200
