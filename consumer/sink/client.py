@@ -28,8 +28,9 @@ _URL = (
 
 # Before Redis 7 the error of a command in a script is wrapped: "@user_script: 12: -OOM command not allowed".
 _WRAPPED = re.compile(r"-([A-Z]+) ")
-# Error replies of proxies while no server behind them answers.
-_OF_A_PROXY = re.compile(r"ERR (no upstream|upstream |connection (refused|reset|timed out))", re.IGNORECASE)
+# Error replies of proxies while no server behind them answers. Envoy says "no upstream host", "upstream failure" and
+# "upstream protocol error", without a code.
+_OF_A_PROXY = re.compile(r"(ERR )?(no upstream|upstream |connection (refused|reset|timed out))", re.IGNORECASE)
 # Quoted text in an unknown reply may be a row value, so it is removed. Names of the script's variables are kept.
 _QUOTED = re.compile(r"((?:local|field|global|upvalue|method) '[^']*')|([\'\"`]).*?(\2|$)", re.DOTALL)
 _LONGEST_REPLY = 200
@@ -97,6 +98,16 @@ def connect(server: Redis, node: tuple[str, int] | None = None, **options: Any) 
     except (ValueError, TypeError):
         # The parser's text may contain part of the password.
         raise ConfigError("CDC_REDIS__URL", "not a Redis URL", allowed=_URL) from None
+
+
+def connect_anew(client: redis.Redis) -> None:
+    """Let every later command of ``client`` use a new connection: its address may lead to another server now.
+
+    A command that another thread has sent goes on, over its connection, which is closed after it.
+    """
+    pool = client.connection_pool
+    pool.disconnect(inuse_connections=False)
+    pool.reset()  # a connection that is in use does not come back to the pool
 
 
 def _of_node(server: Redis, address: Address, node: tuple[str, int], options: dict[str, Any]) -> redis.Redis:

@@ -12,7 +12,7 @@ import redis
 from consumer.errors import ServerError
 from consumer.settings.sections import Redis
 from consumer.sink.address import Kind
-from consumer.sink.client import address_of, ask, ask_one, connect, is_refusal, translate
+from consumer.sink.client import address_of, ask, ask_one, connect, connect_anew, is_refusal, translate
 from consumer.sink.cluster.plan_slots import slot, tags
 from consumer.sink.cluster.routes import Routes
 from consumer.sink.cluster.topology import Node, Topology
@@ -73,7 +73,11 @@ class OneKeyspace:
         yield from self._client.scan_iter(match=pattern, count=_SCAN_COUNT)
 
     def unlink(self, keys: Sequence[str]) -> None:
-        self._client.unlink(*keys)
+        try:
+            self._client.unlink(*keys)
+        except redis.ReadOnlyError:
+            connect_anew(self._client)  # else each attempt asks the replica again
+            raise
 
     def clients(self) -> Sequence[redis.Redis]:
         return [self._client]

@@ -14,7 +14,7 @@ from consumer.planning.effect import Plan
 from consumer.settings.sections import Guard, Redis
 from consumer.sink import group_offsets
 from consumer.sink.call import Calls, applied, is_asked_for_more, may_be_brief, usual_answer
-from consumer.sink.client import Server, ask_one, connect, translate
+from consumer.sink.client import Server, ask_one, connect, connect_anew, translate
 from consumer.sink.index.key_index import TrackedIndex
 from consumer.sink.index.scan_index import KeyIndex, ScanIndex, is_tracked
 from consumer.sink.keyspace import OneKeyspace
@@ -98,4 +98,9 @@ class OneServer:
         return all(group_offsets.is_kept(reply) for reply in raise_first_error(self._script.call([call])))
 
     def accept_new_connection(self) -> None:
-        self._script.accept_new_connection()
+        if not self._script.accept_new_connection():
+            return
+        # The address may lead to another server now. The other connections need not break for that.
+        connect_anew(self._client)
+        if isinstance(self.index, TrackedIndex):
+            self.index.connect_anew()

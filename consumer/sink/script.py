@@ -69,10 +69,11 @@ class Script:
         """Close the connection."""
         self._client.close()
 
-    def accept_new_connection(self) -> None:
-        """After Reconnected: accept a new connection."""
-        self._may_connect |= self._is_refused
-        self._is_refused = False
+    def accept_new_connection(self) -> bool:
+        """After Reconnected: accept a new connection. False: none was refused."""
+        was_refused, self._is_refused = self._is_refused, False
+        self._may_connect |= was_refused
+        return was_refused
 
     def call(self, calls: Sequence[Call]) -> list[Any]:
         """Send the calls and answer the replies in the same order. An error reply is an exception in the list.
@@ -162,8 +163,7 @@ class Script:
                 # The connection to the proxy lives on, and soon another server may be behind it.
                 raise redis.ConnectionError(str(reply))
             if any(map(is_of_replica, replies)):
-                # With sentinels, a new connection goes to the new master.
-                raise redis.ConnectionError("the server is a replica now")
+                raise _demoted()
             return replies
         except OSError as error:
             connection.disconnect()
@@ -186,6 +186,9 @@ class Script:
             self._client.execute_command(*_LOAD[_AS_FUNCTION])
             return _AS_FUNCTION
         except redis.ResponseError as error:
+            if is_of_replica(error):
+                self._client.connection_pool.disconnect()
+                raise _demoted() from None
             if not is_refusal(error):
                 raise
             command = self._as_script(error)
@@ -234,6 +237,11 @@ def _packed(calls: Sequence[Call], command: Sequence[str]) -> bytes:
 def _pack(command: Command) -> str:
     words = [str(part) for part in command]
     return f"*{len(words)}\r\n{encoded(words)}"
+
+
+def _demoted() -> redis.ConnectionError:
+    """The connection is closed with it: a new one may lead to the new master."""
+    return redis.ConnectionError("the server is a replica now")
 
 
 def _reconnected() -> Reconnected:

@@ -90,7 +90,7 @@ class TrackedIndex:
         self._prefixes_to_clear: set[str] = set()
         self._warm = False
         self._failure: redis.RedisError | None = None
-        """What a look-up found wrong with the connection: the thread has to connect again."""
+        """What another thread found wrong with the connection: the index's thread has to connect again."""
         self._is_lost = False
         self._is_full = False
         self._tracking = Tracking(client, heads, self._told)
@@ -133,6 +133,15 @@ class TrackedIndex:
     @property
     def state(self) -> str:
         return "warm" if self._warm else "full" if self._is_full else "cold"
+
+    def connect_anew(self) -> None:
+        """Give up the connection: the address may lead to another server now, and this one would not report its writes.
+
+        Until the next SCAN pass is finished, look-ups scan.
+        """
+        with self._lock:
+            self._forget()
+            self._failure = redis.ConnectionError("given up, because the script's connection was lost")
 
     def matching(self, prefixes: Sequence[str]) -> Mapping[str, Sequence[str]]:
         with self._lock:
@@ -214,6 +223,8 @@ class TrackedIndex:
             self._stay_within()
         self._clear_late()
         with self._lock:
+            if self._failure is not None:  # the pass may be of another server
+                raise self._failure
             self._prefixes_to_clear.clear()
             self._warm = True
             is_news, self._is_lost, self._is_full = self._is_lost or self._is_full, False, False

@@ -8,6 +8,8 @@ from typing import Any
 
 import redis
 
+from consumer.sink.client import is_refusal
+
 READ_TIMEOUT_S = 1.0
 _REST_S = 1.0
 """So long at most the next part of a message may take. A look-up waits for it."""
@@ -31,13 +33,28 @@ class Tracking:
         self._told = told
 
     def open(self) -> None:
-        """Connect, and turn tracking on."""
+        """Connect, and turn tracking on.
+
+        Raises redis.ReadOnlyError if the server is a replica: the new master may have writes that it never reports.
+        """
         self._connection.connect()
+        self._refuse_replica()
         # redis-py's client-side cache uses the same hook; there is no public one.
         self._connection._parser.set_invalidation_push_handler(self._pushed)  # noqa: SLF001
         prefixes = [part for head in self._heads for part in ("PREFIX", head)]
         self._connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", *prefixes)
         self._connection.read_response()
+
+    def _refuse_replica(self) -> None:
+        self._connection.send_command("INFO", "replication")
+        try:
+            told = str(self._connection.read_response())
+        except redis.ResponseError as error:
+            if not is_refusal(error):
+                raise
+            return  # not every account or proxy allows INFO
+        if "role:slave" in told and "slave_read_only:0" not in told:  # a replica may be made writable
+            raise redis.ReadOnlyError("the server is a replica")
 
     def close(self) -> None:
         """Close the connection."""

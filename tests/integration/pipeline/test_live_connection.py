@@ -25,12 +25,13 @@ class Proxy:
     def __init__(self, server: tuple[str, int]) -> None:
         self._server = server
         self._refusals = 0
+        self._said = ""
         self._socket = accepting(self._serve)
         self.port = port_of(self._socket)
 
-    def refuse(self, count: int) -> None:
-        """The next ``count`` requests do not reach Redis."""
-        self._refusals = count
+    def refuse(self, count: int, said: str) -> None:
+        """The next ``count`` requests do not reach Redis; ``said`` is the error reply to them."""
+        self._refusals, self._said = count, said
 
     def close(self) -> None:
         self._socket.close()
@@ -43,7 +44,7 @@ class Proxy:
     def _pass_on(self, data: bytes, client: socket.socket, server: socket.socket) -> None:
         if self._refusals:
             self._refusals -= 1
-            client.sendall(b"-ERR upstream failure\r\n")
+            client.sendall(f"-{self._said}\r\n".encode())
         else:
             server.sendall(data)
 
@@ -89,14 +90,24 @@ def test_what_was_lost_is_found_by_the_next_look(sink: RedisSink, client: redis.
     assert client.hget(CONFIG, "group") == "VIP"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ERR upstream failure",
+        "ERR Connection refused",
+        "upstream failure",
+        "no upstream host",
+        "upstream protocol error",
+    ],
+)
 def test_a_proxy_that_reaches_no_redis_is_as_a_lost_connection(
-    behind: RedisSink, proxy: Proxy, client: redis.Redis
+    behind: RedisSink, proxy: Proxy, client: redis.Redis, said: str
 ) -> None:
     memory = Memory(client)
 
     def lose() -> None:
         memory.lose(are_cut=False)
-        proxy.refuse(1)
+        proxy.refuse(1, said)
 
     source = Interrupted(RECORDS, {2: memory.keep, 4: lose})
     with capture_logs() as lines:

@@ -61,11 +61,14 @@ class Gate:
         with self._lock:
             self._is_open[for_servers] = True
 
-    def lead_to(self, host: str, port: int) -> None:
-        """Break all connections; new ones go to another server, if the gate is open."""
+    def lead_to(self, host: str, port: int, *, are_cut: bool = True) -> None:
+        """Break all connections; new ones go to another server, if the gate is open.
+
+        ``are_cut``: if false, no connection breaks, and the old ones stay at the old server, as behind a virtual IP.
+        """
         with self._lock:
             self._behind = (host, port)
-            pairs = list(self._pairs)
+            pairs = list(self._pairs) if are_cut else []
         for pair in pairs:
             self._break(*pair)
 
