@@ -18,7 +18,7 @@ import structlog
 from consumer.errors import Reconnected
 from consumer.settings.sections import Redis
 from consumer.sink.call import ENCODE_ERRORS, ScriptCall, encoded
-from consumer.sink.client import connect, is_of_proxy, is_refusal
+from consumer.sink.client import connect, connect_anew, is_of_proxy, is_refusal
 from consumer.sink.replies import are_numbers, is_call_refused, is_of_replica, is_script_lost, read
 
 _log = structlog.get_logger(__name__)
@@ -187,7 +187,7 @@ class Script:
             return _AS_FUNCTION
         except redis.ResponseError as error:
             if is_of_replica(error):
-                self._client.connection_pool.disconnect()
+                connect_anew(self._client)
                 raise _demoted() from None
             if not is_refusal(error):
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -158,12 +159,7 @@ def test_a_broker_that_is_away_is_waited_for(
     broker = stack.kafka
     stop, start = (broker.kill, broker.start) if how == "kill" else (broker.freeze, broker.thaw)
     with topic.member(metrics, session_timeout_ms=3000) as member:
-
-        def is_ready() -> bool:
-            member.poll()
-            metrics.tick(member.source)
-            return metrics.is_ready()
-
+        is_ready = partial(member.is_ready, metrics)
         member.read([0])
         assert member.source.commit({topic.part: 1})
         eventually(is_ready)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -83,12 +84,7 @@ def test_refused_at_run_time_is_waited_out(
     topic.send(1)
     metrics = Metrics()
     with topic.member(metrics, session_timeout_ms=3000) as member:
-
-        def is_ready() -> bool:
-            member.poll()
-            metrics.tick(member.source)
-            return metrics.is_ready()
-
+        is_ready = partial(member.is_ready, metrics)
         member.read([0])
         assert member.source.commit({topic.part: 1})
         eventually(is_ready)
@@ -118,12 +114,7 @@ def test_a_refusal_is_noticed_for_as_long_as_it_lasts(
     topic.send(1)
     metrics = Metrics()
     with topic.member(metrics) as member:
-
-        def is_ready() -> bool:
-            member.poll()
-            metrics.tick(member.source)
-            return metrics.is_ready()
-
+        is_ready = partial(member.is_ready, metrics)
         member.read([0])
         assert member.source.commit({topic.part: 1})
         eventually(is_ready)

@@ -11,6 +11,7 @@ from kafka.admin import NewTopic
 from kafka.structs import OffsetAndMetadata
 
 from consumer.events.record import Partition
+from consumer.observability.metrics import Metrics
 from consumer.pipeline.protocols import Observer
 from consumer.settings.sections import Kafka
 from consumer.source.clients.kafka import topics
@@ -134,6 +135,12 @@ class Member:
 
     def poll(self) -> None:
         self.offsets += [record.offset for record in self.source.poll(0.05)]
+
+    def is_ready(self, metrics: Metrics) -> bool:
+        """Poll once; whether the readiness probe succeeds then."""
+        self.poll()
+        metrics.tick(self.source)
+        return metrics.is_ready()
 
     def read(self, offsets: list[int]) -> None:
         """Poll until these and no others were read."""

@@ -88,10 +88,7 @@ class Routes:
         onward: list[_NodeCommand] = []
         for node, link, load in under_way:
             try:
-                told = link.receive()
-                onward += self._told(node, load, iter(told), replies)
-                if any(isinstance(reply, redis.exceptions.ClusterDownError) for reply in told):
-                    lost.add(node)  # it may be cut off from the others, which serve its slots by another node
+                onward += self._told(node, load, iter(link.receive()), replies, lost)
             except (redis.RedisError, Reconnected) as error:
                 _fail(load, error, replies)
                 lost.add(node)
@@ -112,7 +109,7 @@ class Routes:
         return loads
 
     def _told(
-        self, by: Node, load: Sequence[_NodeCommand], told: Iterator[Any], replies: list[Any]
+        self, by: Node, load: Sequence[_NodeCommand], told: Iterator[Any], replies: list[Any], lost: set[Node]
     ) -> Iterator[_NodeCommand]:
         for errand in load:
             if errand.to:
@@ -120,6 +117,8 @@ class Routes:
             reply = next(told)
             if not isinstance(reply, redis.exceptions.AskError):
                 replies[errand.at] = reply
+                if isinstance(reply, redis.exceptions.ClusterDownError):
+                    lost.add(by)  # it may be cut off from the others, which serve its slots by another node
                 continue
             to = named(reply.host, int(reply.port), by)
             errand.to = to

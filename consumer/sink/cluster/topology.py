@@ -102,7 +102,7 @@ class Topology:
 
         """
         failure: redis.RedisError = redis.ConnectionError("no node of the cluster answers")
-        best = _SlotMap([], frozenset())
+        best = _SlotMap([], frozenset(), 0)
         for node in self._known(doubted, first):
             try:
                 found = _slot_map(self.client(node).execute_command("CLUSTER SLOTS"), node)
@@ -128,15 +128,11 @@ class Topology:
 
 
 class _SlotMap(NamedTuple):
-    """What a node reports: the master of each slot, and the replicas."""
+    """What a node reports: the master of each slot, the replicas, and how many slots have a master."""
 
     owners: list[Node | None]
     replicas: frozenset[Node]
-
-    @property
-    def served(self) -> int:
-        """How many slots have a master."""
-        return len(self.owners) - self.owners.count(None)
+    served: int
 
 
 def _slot_map(told: Any, asked: Node) -> _SlotMap:
@@ -146,7 +142,7 @@ def _slot_map(told: Any, asked: Node) -> _SlotMap:
         master, *others = (named(host, port, asked, _address(*more[1:2])) for host, port, *more in nodes)
         owners[first : last + 1] = [master] * (last + 1 - first)
         replicas.update(others)
-    return _SlotMap(owners, frozenset(replicas))
+    return _SlotMap(owners, frozenset(replicas), SLOTS - owners.count(None))
 
 
 def _address(metadata: Any = ()) -> str:

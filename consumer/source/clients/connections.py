@@ -1,7 +1,7 @@
 """kafka-python's connections to the brokers, with workarounds for faults of kafka-python 2.3.3 (decision 2).
 
 Each of them lets a long-lived process stand still after an outage, or lose records. The tests fail without the
-workaround (``tests/integration/secure/test_broken_connections.py``).
+workarounds (``tests/integration/kafka/test_kafka_python.py``, ``tests/integration/secure/test_broken_connections.py``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ _JOIN_MARGIN_MS = 5000
 """As in Kafka's own client: how much longer than the group a member waits for the answer to its join."""
 _JOINS = tuple(JoinGroupRequest)
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
-
 
 _STEADY_TIME = SimpleNamespace(time=time.monotonic, sleep=time.sleep)
 """In place of the module ``time`` in kafka-python's modules.

@@ -12,6 +12,7 @@ import structlog
 
 from consumer.errors import Reconnected, ServerUnavailable
 from consumer.mapping.reference import reference
+from consumer.planning.effect import Plan
 from consumer.settings.sections import Guard
 from consumer.sink.index.key_index import TrackedIndex
 from consumer.sink.index.tracking import Tracking
@@ -61,6 +62,16 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Address]
             server.end()
 
 
+def _applies_after_a_reconnect(sink: RedisSink, plan: Plan) -> None:
+    """The old server refuses the plan, and a new connection must be accepted first."""
+    with pytest.raises(ServerUnavailable):
+        apply(sink, plan)
+    with pytest.raises(Reconnected):
+        apply(sink, plan)
+    sink.accept_new_connection()
+    apply(sink, plan)
+
+
 @pytest.mark.parametrize("tracking", [True, False])
 def test_derived_keys_are_found_at_the_new_master(address: Address, tracking: bool) -> None:
     sink = RedisSink(settings_of(address.url, tracking=tracking), Guard(), reference())
@@ -70,12 +81,7 @@ def test_derived_keys_are_found_at_the_new_master(address: Address, tracking: bo
         apply(sink, plan_of("A deposit", 1))
         address.fail_over()
         client.set(f"{MINE}day", "stale")
-        with pytest.raises(ServerUnavailable):
-            apply(sink, plan_of("A deposit", 2))
-        with pytest.raises(Reconnected):
-            apply(sink, plan_of("A deposit", 2))
-        sink.accept_new_connection()
-        apply(sink, plan_of("A deposit", 2))
+        _applies_after_a_reconnect(sink, plan_of("A deposit", 2))
         assert client.get(BALANCE) == "10000.50"
         eventually(lambda: not client.exists(f"{MINE}day"), what="a key from before the reconnect stays")
         eventually(lambda: sink.index_state() == ("warm" if tracking else "off"))
@@ -150,10 +156,5 @@ def test_a_script_that_a_replica_does_not_load_is_loaded_at_the_new_master(addre
         sink.reach()
         assert sink.stored_offsets() == {}
         address.fail_over()
-        with pytest.raises(ServerUnavailable):
-            apply(sink, plan_of("A deposit", 1))
-        with pytest.raises(Reconnected):
-            apply(sink, plan_of("A deposit", 1))
-        sink.accept_new_connection()
-        apply(sink, plan_of("A deposit", 1))
+        _applies_after_a_reconnect(sink, plan_of("A deposit", 1))
         assert client.get(BALANCE) == "10000.50"
