@@ -22,12 +22,14 @@ class Lag:
         """All records up to these times are done. The times are the source's, UTC milliseconds."""
         self._reached |= {partition: ms / 1000 for partition, ms in reached_ms.items()}
 
-    def looked(self, records: Mapping[Partition, int], now: float) -> None:
-        """Store the number of records that are left in each assigned partition."""
+    def looked(self, records: Mapping[Partition, int | None], now: float) -> None:
+        """Store the number of records that are left in each assigned partition; None: not known at this look."""
         self._reached = {
             partition: now if left == 0 else self._reached.get(partition, now) for partition, left in records.items()
         }
-        self.records = dict(records)
+        self.records = {
+            partition: self.records.get(partition, 0) if left is None else left for partition, left in records.items()
+        }
 
     def seconds(self, now: float, *, is_blocked: bool) -> Mapping[Partition, float]:
         """The age of the last finished record of each partition, in seconds; 0 if no record is left.

@@ -36,6 +36,11 @@ class KafkaOutage:
         self._last_cause = ""
 
     @property
+    def is_on(self) -> bool:
+        """Whether Kafka can't be read."""
+        return self._reminder.is_on
+
+    @property
     def rest_s(self) -> float:
         """Seconds until the next attempt; 0 if it may be made now."""
         return max(0.0, self._again_at - self._clock())

@@ -99,8 +99,11 @@ class Source(Protocol):
         """Wait without returning records and without losing the membership of the group."""
         ...
 
-    def lag(self) -> Mapping[Partition, int]:
-        """The number of records between the position and the end of each assigned partition, if known."""
+    def lag(self) -> Mapping[Partition, int | None]:
+        """The number of records between the position and the end of each assigned partition.
+
+        None: it is not known now, because a broker does not answer. Partitions without a known position are missing.
+        """
         ...
 
     def close(self) -> None:

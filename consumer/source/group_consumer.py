@@ -7,16 +7,13 @@ The client library is hidden behind :class:`Member`, except for the names of its
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 from kafka.errors import (
-    CommitFailedError,
-    KafkaTimeoutError,
     NoBrokersAvailable,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
-    UnknownTopicOrPartitionError,
 )
 
 from consumer.errors import CdcError, ConfigError, ServerUnavailable
@@ -31,13 +28,15 @@ from consumer.source.clients.kafka import failed, topics
 from consumer.source.clients.kafka import refused as refused_by
 from consumer.source.clients.kafka_python_member import KafkaPythonMember
 from consumer.source.clients.member import Member, OnPartitions
-from consumer.source.deleted_topics import DeletedTopics
+from consumer.source.group_commits import GroupCommits
+from consumer.source.partition_watch import PartitionWatch
 from consumer.source.topic_selection import Selection, refused
 
 _log = structlog.get_logger(__name__)
 _KEEP_ALIVE_S = 0.5
 _TOPICS_AGE_S = 5.0
-_COMMIT_S = 5.0
+_PARTITIONS_AGE_S = 1.0
+_MOST_NAMES = 10
 
 
 class KafkaSource:
@@ -70,12 +69,12 @@ class KafkaSource:
         self._early_records: list[SourceRecord] = []
         self._databases: frozenset[str] = frozenset()
         self._refused: Sequence[str] = ()
-        self._topics_at = time.monotonic()
+        self._topics_at = self._partitions_at = time.monotonic()
         self._generations: dict[Partition, int] = {}
         self._assignments = 0
-        self._is_revoking = False
         self._member = _open(settings)
-        self._deleted = DeletedTopics(self._member.extents)
+        self._commits = GroupCommits(self._member, self._kafka_outage, self._observer, self._cause)
+        self._watch = PartitionWatch(settings)
 
     def subscribe(self, selection: Selection) -> None:
         """Join the group, for the selected topics and for later topics that match their pattern."""
@@ -87,6 +86,7 @@ class KafkaSource:
         if self._is_paused:
             self._is_paused = False
             self._member.resume()
+            self._watch.forget()
         if self._early_records:
             early, self._early_records = self._early_records, []
             return early
@@ -103,6 +103,9 @@ class KafkaSource:
         except Exception as error:
             self._handle_failure(error)
             return []
+        if not records:
+            self._watch.drained()
+        self._check_partitions()
         self._check_connection()
         self._check_topics()
         return records
@@ -122,7 +125,7 @@ class KafkaSource:
         """The next record does not exist: it was deleted, or the topic was created again and ends before it."""
         wanted = {Partition(*part): offset for part, offset in error.args[0].items()}
         topics = {part.topic for part in wanted}  # the client names one partition at a time
-        self._deleted.doubt([part for part in self._member.assignment() if part.topic in topics])
+        self._commits.deleted.doubt([part for part in self._member.assignment() if part.topic in topics])
         if self._settings.out_of_range == "halt":
             where = ", ".join(f"{part.topic}[{part.number}]@{offset}" for part, offset in wanted.items())
             raise failure("Kafka", error, f"the committed offset is out of range: {where}") from None
@@ -162,11 +165,27 @@ class KafkaSource:
         """While brokers are away the client polls without an error, so the connection is checked here."""
         # Joining takes some time; but if it takes long, there is no connection to the coordinator.
         is_joining = not self._has_joined and time.monotonic() - self._began_at < self._repeat_s
-        if is_joining or self._member.is_connected():
-            self._kafka_outage.worked()
-        else:
+        if not is_joining and not self._member.is_connected():
             away = failure("Kafka", NoBrokersAvailable(), "no connection to the group's coordinator")
             self._kafka_outage.unconnected(away, self._cause)
+        elif silent := self._watch.silent:
+            away = failure("Kafka", NoBrokersAvailable(), f"no answer from the leader of {_names(silent)}")
+            self._kafka_outage.unconnected(away, lambda: "")
+        else:
+            self._kafka_outage.worked()
+
+    def _check_partitions(self) -> None:
+        """Once a second: go on with the looks for partitions that are not read."""
+        if self._is_paused or time.monotonic() - self._partitions_at < _PARTITIONS_AGE_S:
+            return
+        self._partitions_at = time.monotonic()
+        if still := self._watch.look(self._member.readings()):
+            _log.warning(
+                "partitions are not read although they have records; reading begins again at the same place",
+                action="partitions.still",
+                partitions=_names(still),
+            )
+            self._member.begin_again(still)
 
     def _check_topics(self) -> None:
         """Every few seconds: report new topics of another database with the same prefix."""
@@ -200,67 +219,10 @@ class KafkaSource:
         return ""
 
     def commit(self, offsets: Mapping[Partition, int]) -> bool:
-        wanted, is_complete = self._committable(offsets)
-        if not wanted:
-            return not offsets
-
-        def is_done() -> bool:
-            self._member.commit(wanted)
-            return True
-
-        return self._answer(is_done, wanted) is True and is_complete
+        return self._commits.commit(offsets)
 
     def begin_commit(self, offsets: Mapping[Partition, int]) -> BegunCommit:
-        wanted, is_complete = self._committable(offsets)
-        if not wanted:
-            return lambda: not offsets
-        is_done, until = self._member.begin_commit(wanted), time.monotonic() + _COMMIT_S
-
-        def is_done_in_time() -> bool:
-            if is_done():
-                return True
-            if time.monotonic() > until:
-                raise KafkaTimeoutError(f"no answer to a commit for {_COMMIT_S:.0f} s")
-            return False
-
-        def answer() -> bool | None:
-            found = self._answer(is_done_in_time, wanted)
-            return found and is_complete
-
-        return answer
-
-    def _committable(self, offsets: Mapping[Partition, int]) -> tuple[Mapping[Partition, int], bool]:
-        """The offsets of this member's partitions that may be committed now, and whether these are all."""
-        ours = self._ours(offsets)
-        # No look-up in the callback of a rebalance: the group waits for it.
-        wanted = self._deleted.committable(ours, may_ask=not self._is_revoking)
-        return wanted, len(wanted) == len(ours)
-
-    def _ours(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, int]:
-        ours = self._member.assignment()
-        return {partition: offset for partition, offset in offsets.items() if partition in ours}
-
-    def _answer(self, is_done: Callable[[], bool], parts: Collection[Partition]) -> bool | None:
-        """The answer to a commit, as :data:`BegunCommit`."""
-        try:
-            return is_done() or None
-        except CommitFailedError as error:
-            _log.warning("commit refused: the partitions are assigned to another member", action="commit.lost")
-            self._observer.uncommitted(failed(error))
-            return False
-        except Exception as error:
-            if isinstance(error, UnknownTopicOrPartitionError):
-                self._deleted.doubt(parts)
-            found = failed(error)
-            if not isinstance(found, ServerUnavailable):
-                raise found from None
-            if rule_for(error).is_setting:  # heartbeats are refused too, and the client does not report that
-                self._kafka_outage.failed(found, self._cause())
-            else:
-                self._observer.uncommitted(found)
-            # A commit that timed out may still succeed later; that is harmless, because its offsets are correct.
-            _log.info("commit failed; it is tried again later", action="commit.later", error=type(error).__name__)
-            return False
+        return self._commits.begin(offsets)
 
     def assignment(self) -> Mapping[Partition, int]:
         ours = self._member.assignment()
@@ -283,7 +245,8 @@ class KafkaSource:
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         self._drop_early(offsets)
-        self._member.seek(self._ours(offsets))
+        ours = self._member.assignment()
+        self._member.seek({part: offset for part, offset in offsets.items() if part in ours})
 
     def idle(self, seconds: float) -> None:
         self._is_paused = True
@@ -295,10 +258,13 @@ class KafkaSource:
             self._early_records += early
             seconds -= step
 
-    def lag(self) -> Mapping[Partition, int]:
-        return self._member.lag()
+    def lag(self) -> Mapping[Partition, int | None]:
+        left = self._watch.left(self._member.readings())
+        is_away = self._kafka_outage.is_on and not self._watch.silent
+        return dict.fromkeys(left) if is_away else left
 
     def close(self) -> None:
+        self._watch.close()
         self._member.close()
 
     def _revoked(self, partitions: Sequence[Partition]) -> None:
@@ -314,11 +280,8 @@ class KafkaSource:
 
     def _revoke(self, partitions: Sequence[Partition]) -> None:
         """Let the pipeline commit what is done, and forget the partitions."""
-        self._is_revoking = True
-        try:
+        with self._commits.of_a_rebalance():
             self._on_revoked(partitions)
-        finally:
-            self._is_revoking = False
 
     def _assigned(self, partitions: Sequence[Partition]) -> None:
         _log.info("partitions assigned", action="group.assigned", partitions=len(partitions))
@@ -331,12 +294,18 @@ class KafkaSource:
     def _begin_generation(self, partitions: Sequence[Partition]) -> None:
         """The partitions are started again: what was read of them and is not applied yet is dropped."""
         self._drop_early(partitions)
-        self._deleted.trust(partitions)
+        self._commits.deleted.trust(partitions)
         self._assignments += 1
         self._generations.update(dict.fromkeys(partitions, self._assignments))
 
     def _drop_early(self, partitions: Collection[Partition]) -> None:
         self._early_records = [each for each in self._early_records if (each.topic, each.partition) not in partitions]
+
+
+def _names(partitions: Collection[Partition]) -> str:
+    names = [f"{part.topic}[{part.number}]" for part in sorted(partitions)]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def _open(settings: Kafka) -> Member:

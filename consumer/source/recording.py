@@ -185,7 +185,7 @@ class RecordedSource:
     def idle(self, seconds: float) -> None:
         """Does nothing: a recording has no group membership."""
 
-    def lag(self) -> Mapping[Partition, int]:
+    def lag(self) -> Mapping[Partition, int | None]:
         return {}
 
     def close(self) -> None:

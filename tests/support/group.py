@@ -126,7 +126,7 @@ class GroupSource:
     def idle(self, seconds: float) -> None:
         self._take_part()
 
-    def lag(self) -> Mapping[Partition, int]:
+    def lag(self) -> Mapping[Partition, int | None]:
         return {part: len(self._group.log[part]) - position for part, position in self._positions.items()}
 
     def _take_part(self) -> None:

@@ -18,7 +18,7 @@ from kafka.errors import (
 from consumer.events.record import Partition, SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source.clients.confluent_client import by_name, named, open_consumer, to_record
-from consumer.source.clients.member import LOOK_UP_TIMEOUT_MS, Extent, OnPartitions
+from consumer.source.clients.member import LOOK_UP_TIMEOUT_MS, Extent, OnPartitions, Reading
 
 _REQUEST_TIMEOUT_S = LOOK_UP_TIMEOUT_MS / 1000
 _LIST_S = 1.0
@@ -32,7 +32,7 @@ class _Broker(msgspec.Struct):
     state: str
 
 
-class _Reading(msgspec.Struct):
+class _Partition(msgspec.Struct):
     """``app_offset`` is known after the first record was returned, ``next_offset`` after the first fetch."""
 
     app_offset: int
@@ -40,13 +40,13 @@ class _Reading(msgspec.Struct):
     hi_offset: int
 
     @property
-    def lag(self) -> int | None:
-        at = self.app_offset if self.app_offset >= 0 else self.next_offset
-        return max(0, self.hi_offset - at) if min(at, self.hi_offset) >= 0 else None
+    def reading(self) -> Reading:
+        position = self.app_offset if self.app_offset >= 0 else self.next_offset
+        return Reading(position if position >= 0 else None, self.hi_offset if self.hi_offset >= 0 else None)
 
 
 class _Topic(msgspec.Struct):
-    partitions: dict[str, _Reading]
+    partitions: dict[str, _Partition]
 
 
 class _Statistics(msgspec.Struct):
@@ -246,14 +246,18 @@ class ConfluentMember:
         with named():
             return frozenset(self._consumer.list_topics(timeout=_LIST_S).topics)
 
-    def lag(self) -> Mapping[Partition, int]:
+    def readings(self) -> Mapping[Partition, Reading]:
         ours = self.assignment()
         return {
-            part: reading.lag
+            part: found.reading
             for topic, known in self._latest.topics.items()
-            for number, reading in known.partitions.items()
-            if (part := Partition(topic, int(number))) in ours and reading.lag is not None
+            for number, found in known.partitions.items()
+            if (part := Partition(topic, int(number))) in ours
         }
+
+    def begin_again(self, partitions: Collection[Partition]) -> None:
+        self.resume()
+        self.seek({})
 
     def close(self) -> None:
         self._is_leaving = True

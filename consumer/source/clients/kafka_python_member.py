@@ -17,7 +17,7 @@ from consumer.events.record import Partition, SourceRecord
 from consumer.settings.sections import Kafka
 from consumer.source.clients.connections import DeferringConnections, poll
 from consumer.source.clients.kafka import open_consumer
-from consumer.source.clients.member import LOOK_UP_TIMEOUT_MS, Extent, OnPartitions
+from consumer.source.clients.member import LOOK_UP_TIMEOUT_MS, Extent, OnPartitions, Reading
 
 _log = structlog.get_logger(__name__)
 _COMMIT_TIMEOUT_MS = 5000
@@ -136,14 +136,22 @@ class KafkaPythonMember:
         # The public method sends a request to the broker and waits for the answer.
         return frozenset(self._consumer._client.cluster.topics())  # noqa: SLF001
 
-    def lag(self) -> Mapping[Partition, int]:
-        lags = {}
-        for part in self._consumer.assignment():
-            end = self._consumer.highwater(part)
-            position = self._consumer.position(part, timeout_ms=0)  # without a timeout it may wait for a broker
-            if end is not None and position is not None:
-                lags[Partition(*part)] = max(0, end - position)
-        return lags
+    def readings(self) -> Mapping[Partition, Reading]:
+        return {
+            # Without a timeout the look-up of a position may wait for a broker.
+            Partition(*part): Reading(self._consumer.position(part, timeout_ms=0), self._consumer.highwater(part))
+            for part in self._consumer.assignment()
+        }
+
+    def begin_again(self, partitions: Collection[Partition]) -> None:
+        client, fetcher = self._consumer._client, self._consumer._fetcher  # noqa: SLF001  # nothing of this is public
+        leaders = {client.cluster.leader_for_partition(TopicPartition(*part)) for part in partitions}
+        for leader in leaders - {None, -1}:
+            client.close(leader)
+        # The client sends no fetch to a broker while it believes that one is under way.
+        fetcher._nodes_with_pending_fetch_requests -= leaders  # noqa: SLF001
+        client.cluster.request_update()
+        self._consumer.resume(*(TopicPartition(*part) for part in partitions))
 
     def close(self) -> None:
         self._consumer.close(autocommit=False, timeout_ms=_CLOSE_TIMEOUT_MS)

@@ -23,6 +23,13 @@ class Extent(NamedTuple):
     end: int
 
 
+class Reading(NamedTuple):
+    """The offset of the next record of a partition to read, and the partition's end at the last answer, if known."""
+
+    position: int | None
+    end: int | None
+
+
 class Member(Protocol):
     """A connected client, in the group after :meth:`subscribe`. Offsets are those of the next record to read."""
 
@@ -83,8 +90,12 @@ class Member(Protocol):
         """The topics of the cluster in the client's metadata; all topics if it subscribed to a pattern."""
         ...
 
-    def lag(self) -> Mapping[Partition, int]:
-        """The number of records between the position and the end of each partition, if known."""
+    def readings(self) -> Mapping[Partition, Reading]:
+        """How far each assigned partition is read. It asks no broker."""
+        ...
+
+    def begin_again(self, partitions: Collection[Partition]) -> None:
+        """Read on at the same positions, with new requests: the partitions are not read, and nobody knows why."""
         ...
 
     def close(self) -> None: ...

@@ -101,3 +101,18 @@ def test_two_who_wait_for_one_server_wait_once(pauses: ServerWaits) -> None:
 def test_going_on_without_having_waited_is_nothing(pauses: ServerWaits) -> None:
     pauses.ended("pipeline", 10.0)
     assert pauses.seconds(20.0) == {}
+
+
+def test_of_a_partition_whose_leader_does_not_answer_the_age_grows_from_the_last_look_before() -> None:
+    lag = Lag()
+    lag.looked({USERS: 0, DEMO: 0}, 1000.0)
+    lag.looked({USERS: None, DEMO: 0}, 1030.0)
+    assert lag.records == {USERS: 0, DEMO: 0}
+    assert lag.seconds(1030.0, is_blocked=True) == {USERS: 30.0, DEMO: 0.0}
+
+
+def test_a_number_that_is_not_known_now_is_the_one_before() -> None:
+    lag = Lag()
+    lag.looked({USERS: 7}, 1000.0)
+    lag.looked({USERS: None, DEMO: None}, 1030.0)
+    assert lag.records == {USERS: 7, DEMO: 0}

@@ -14,7 +14,7 @@ from consumer.mapping.reference import reference
 from consumer.pipeline.loop import Pipeline
 from consumer.settings.sections import Kafka
 from consumer.source import group_consumer
-from consumer.source.clients.member import Extent, OnPartitions
+from consumer.source.clients.member import Extent, OnPartitions, Reading
 from consumer.source.group_consumer import KafkaSource
 from tests.unit.pipeline.lossy_redis import TOPIC, LossyRedis
 
@@ -127,8 +127,10 @@ class FakeMember:
     def topics(self) -> Collection[str]:
         return {part.topic for part in self.broker.logs}
 
-    def lag(self) -> Mapping[Partition, int]:
+    def readings(self) -> Mapping[Partition, Reading]:
         return {}
+
+    def begin_again(self, partitions: Collection[Partition]) -> None: ...
 
     def close(self) -> None: ...
 
