@@ -20,6 +20,7 @@ from kafka.coordinator import base, consumer, heartbeat
 from kafka.errors import KafkaConnectionError, KafkaError
 from kafka.future import Future
 from kafka.protocol.group import JoinGroupRequest
+from kafka.protocol.metadata import MetadataRequest
 
 from consumer.events.record import SourceRecord
 
@@ -29,7 +30,9 @@ _UNREACHABLE_S = 30.0
 """After this time without a connection to a known broker, the bootstrap servers are asked again."""
 _JOIN_MARGIN_MS = 5000
 """As in Kafka's own client: how much longer than the group a member waits for the answer to its join."""
+_METADATA_MS = 10_000
 _JOINS = tuple(JoinGroupRequest)
+_METADATA_REQUESTS = tuple(MetadataRequest)
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
 
 _STEADY_TIME = SimpleNamespace(time=time.monotonic, sleep=time.sleep)
@@ -81,11 +84,21 @@ class Connections(KafkaClient):  # type: ignore[misc]  # the client has no types
         """Begin a request; its answer comes with a later :meth:`poll`.
 
         kafka-python has one timeout for all requests. A group answers a join when all members have joined, so joins
-        alone may take as long as the group waits.
+        alone may take as long as the group waits. Metadata may be asked of any broker, so another one is asked soon.
         """
         if isinstance(request, _JOINS):
             request_timeout_ms = max(self._join_timeout_ms, self.config["request_timeout_ms"])
+        elif isinstance(request, _METADATA_REQUESTS):
+            request_timeout_ms = _METADATA_MS
         return super().send(node_id, request, wakeup=wakeup, request_timeout_ms=request_timeout_ms)
+
+    def is_ready(self, node_id: Any, metadata_priority: bool = True) -> bool:
+        """Whether a request can be sent to this broker now.
+
+        kafka-python sends nothing to any broker while it waits for metadata. If the broker that it asked does not
+        answer, no partition would be read until the timeout.
+        """
+        return bool(super().is_ready(node_id, metadata_priority=False))
 
     def _fire_pending_completed_requests(self) -> list[object]:
         # It calls the callbacks of answers. The callback of a SASL handshake does the rest of the login with blocking

@@ -127,6 +127,14 @@ def test_an_error_without_records_is_raised(reader: Reader, monkeypatch: pytest.
     reader.reads_more()
 
 
+def test_records_are_read_while_a_broker_owes_metadata(reader: Reader) -> None:
+    """It may be a broker that does not answer, and the others have records."""
+    reader.reads_more()
+    reader.client._metadata_refresh_in_progress = True
+    reader.reads_more()
+    assert reader.client._metadata_refresh_in_progress
+
+
 def test_the_thread_of_heartbeats_lives_on(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     reader.reads_more()
     failed = fail_in("-heartbeat", monkeypatch)

@@ -75,7 +75,7 @@ def test_the_leader_of_one_partition_does_not_answer(brokers: tuple[Stack, Kafka
         assert metrics.unready() == "waiting for kafka"
         assert f"{topic.name}[1]" in next(line["error"] for line in lines if line.get("action") == "kafka.waiting")
         topic.send(1, partition=0)
-        eventually(lambda: member.is_ready(metrics) or len(member.offsets) == 6, 5, "partition 0 is still read")
+        eventually(lambda: member.is_ready(metrics) or len(member.offsets) == 6, 3, "partition 0 is still read")
         before = seconds_of(away)
         eventually(lambda: not member.is_ready(metrics) and seconds_of(away) > before + 2, 10)
         leader.thaw()
