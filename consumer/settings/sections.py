@@ -12,7 +12,7 @@ from pydantic_settings import NoDecode
 from consumer.settings.extras import advice
 from consumer.settings.faults import HTTP, HTTP_WITHOUT_LOGIN, NAME, TOPIC, Wrong
 from consumer.settings.times import LONGEST_EXPIRY_S
-from consumer.settings.values import PORTS, File, Token, check_ports
+from consumer.settings.values import PORTS, REDIS_OPTIONS, File, Token, check_ports
 
 
 def _parts(value: object) -> object:
@@ -138,7 +138,7 @@ class Kafka(Section):
 class Redis(Certified):
     """The Redis servers."""
 
-    url: Annotated[SecretStr, PORTS] = Field(
+    url: Annotated[SecretStr, PORTS, REDIS_OPTIONS] = Field(
         SecretStr("redis://localhost:6379/0"), description="redis://, redis+cluster://, redis+sentinel://, or rediss…"
     )
     sentinel_user: str | None = Field(None, description="account on the sentinels, if they require one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias, TypeVar
+from urllib.parse import parse_qsl
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
@@ -15,6 +16,28 @@ UNSET_IF_EMPTY: Final = "an empty text counts as not set"
 
 _Url = TypeVar("_Url", str, SecretStr, None)
 _PORTS = range(1, 65_536)
+# Options of redis-py. With another value, replies have another form, or the client fails with an error of its own.
+_SET_BY_THE_PROGRAM = frozenset(
+    [
+        "protocol",
+        "legacy_responses",
+        "decode_responses",
+        "encoding",
+        "encoding_errors",
+        "parser_class",
+        "command_packer",
+        "connection_class",
+        "single_connection_client",
+        "redis_connect_func",
+        "retry",
+        "retry_on_timeout",
+        "retry_on_error",
+        "credential_provider",
+        "event_dispatcher",
+        "cache_factory",
+        "maint_notifications_config",
+    ]
+)
 _PORT = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]*):([0-9]+)")
 _AUTHORITY = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#]*)")
 
@@ -39,12 +62,22 @@ def _check_ports_of_url(url: _Url) -> _Url:
     return url
 
 
+def _check_options_of_redis(url: SecretStr) -> SecretStr:
+    query = url.get_secret_value().partition("#")[0].partition("?")[2]
+    for name, _ in parse_qsl(query, keep_blank_values=True):
+        if name in _SET_BY_THE_PROGRAM:
+            raise Wrong(f"the option {name} is set by the program itself", fix="remove it from the URL")
+    return url
+
+
 def _check_name(value: object) -> object:
     if isinstance(value, str) and "\0" in value:
         raise Wrong("not a path", allowed="the name of a file")
     return value
 
 
+REDIS_OPTIONS: Final = AfterValidator(_check_options_of_redis)
+"""Of a URL of Redis: no option changes how replies are read, or how often a command is sent."""
 PORTS: Final = AfterValidator(_check_ports_of_url)
 """Of a URL: its ports are possible."""
 File: TypeAlias = Annotated[Path | None, BeforeValidator(_check_name), UNSET_IF_EMPTY]

@@ -34,6 +34,7 @@ _OF_A_PROXY = re.compile(r"(ERR )?(no upstream|upstream |connection (refused|res
 # Quoted text in an unknown reply may be a row value, so it is removed. Names of the script's variables are kept.
 _QUOTED = re.compile(r"((?:local|field|global|upvalue|method) '[^']*')|([\'\"`]).*?(\2|$)", re.DOTALL)
 _LONGEST_REPLY = 200
+_RUN_ID = re.compile(r"^run_id:(\w+)", re.MULTILINE)
 # Redis 7's text for a command in a script that the account may not use; it has no error code.
 _NOT_ALLOWED = "The user executing the script can't"
 
@@ -233,7 +234,29 @@ def is_refusal(error: redis.ResponseError) -> bool:
 
 def lacks_command(error: redis.ResponseError) -> bool:
     """Whether a refusal does not concern the account's rights, and its code is not in the table of failures."""
-    return "redis:ERR" in _rule(error).names
+    return is_of_row("ERR", error)
+
+
+def is_of_row(code: str, reply: object) -> bool:
+    """Whether a reply is an error whose row in the table of failures has ``code``."""
+    return isinstance(reply, redis.ResponseError) and f"redis:{code}" in _rule(reply).names
+
+
+def identity(connection: Any) -> str:
+    """Which server is at the other end of ``connection``: its run id, or its address if this account may not use INFO.
+
+    Raises:
+        redis.RedisError, OSError: the server does not answer.
+
+    """
+    connection.send_command("INFO", "server")
+    try:
+        found = _RUN_ID.search(str(connection.read_response()))
+    except redis.ResponseError as error:
+        if not is_refusal(error):
+            raise
+        found = None
+    return found[1] if found else str(connection._sock.getpeername())  # noqa: SLF001
 
 
 def _wrong_database(client: redis.Redis, error: redis.ResponseError) -> ConfigError | None:

@@ -16,7 +16,7 @@ from consumer.sink.client import address_of, ask, ask_one, connect, connect_anew
 from consumer.sink.cluster.plan_slots import slot, tags
 from consumer.sink.cluster.routes import Routes
 from consumer.sink.cluster.topology import Node, Topology
-from consumer.sink.replies import raise_first_error
+from consumer.sink.replies import is_of_replica, lacks_replicas, raise_first_error
 from consumer.sink.script import Command
 
 _SCAN_COUNT = 1000
@@ -67,17 +67,27 @@ class OneKeyspace:
         for question in questions:
             pipeline.execute_command(*question)
         replies: list[Any] = pipeline.execute(raise_on_error=False)
+        self._look_elsewhere(*replies)
         return replies
 
     def scan(self, pattern: str) -> Iterator[str]:
-        yield from self._client.scan_iter(match=pattern, count=_SCAN_COUNT)
+        try:
+            yield from self._client.scan_iter(match=pattern, count=_SCAN_COUNT)
+        except redis.ResponseError as error:
+            self._look_elsewhere(error)
+            raise
 
     def unlink(self, keys: Sequence[str]) -> None:
         try:
             self._client.unlink(*keys)
-        except redis.ReadOnlyError:
-            connect_anew(self._client)  # else each attempt asks the replica again
+        except redis.ResponseError as error:
+            self._look_elsewhere(error)
             raise
+
+    def _look_elsewhere(self, *replies: object) -> None:
+        """Connect anew after a refusal that another server may not give: else the same server is asked for ever."""
+        if any(is_of_replica(reply) or lacks_replicas(reply) for reply in replies):
+            connect_anew(self._client)
 
     def clients(self) -> Sequence[redis.Redis]:
         return [self._client]

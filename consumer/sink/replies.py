@@ -9,7 +9,7 @@ from typing import Any
 import redis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 
-from consumer.sink.client import is_refusal
+from consumer.sink.client import is_of_row, is_refusal
 
 
 def read(parser: Any, count: int) -> list[Any]:
@@ -37,10 +37,13 @@ def are_numbers(replies: Sequence[Any]) -> bool:
 
 
 def is_of_replica(reply: object) -> bool:
-    """Whether a server refused to write because it is a replica. Redis before 7 says it within the script's error."""
-    return isinstance(reply, redis.ReadOnlyError) or (
-        isinstance(reply, redis.ResponseError) and "READONLY" in str(reply)
-    )
+    """Whether a server refused a command because it is a replica: READONLY, or MASTERDOWN without its master."""
+    return is_of_row("READONLY", reply)
+
+
+def lacks_replicas(reply: object) -> bool:
+    """Whether a master refused to write because it has too few replicas. It may be cut off and replaced by another."""
+    return is_of_row("NOREPLICAS", reply)
 
 
 def is_script_lost(reply: object) -> bool:

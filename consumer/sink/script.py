@@ -18,8 +18,8 @@ import structlog
 from consumer.errors import Reconnected
 from consumer.settings.sections import Redis
 from consumer.sink.call import ENCODE_ERRORS, ScriptCall, encoded
-from consumer.sink.client import connect, connect_anew, is_of_proxy, is_refusal
-from consumer.sink.replies import are_numbers, is_call_refused, is_of_replica, is_script_lost, read
+from consumer.sink.client import connect, identity, is_of_proxy, is_refusal
+from consumer.sink.replies import are_numbers, is_call_refused, is_of_replica, is_script_lost, lacks_replicas, read
 
 _log = structlog.get_logger(__name__)
 _LUA = files("consumer.sink").joinpath("apply.lua").read_text(encoding="utf-8")
@@ -53,6 +53,7 @@ class Script:
         self, server: Redis, node: tuple[str, int] | None = None, *, is_first: bool = True, is_guarded: bool = True
     ) -> None:
         self._client = connect(server, node, redis_connect_func=self._connected)
+        self._is_node = node is not None
         self._may_connect = is_first
         self._is_guarded = is_guarded
         self._is_refused = False
@@ -162,8 +163,11 @@ class Script:
             for reply in filter(is_of_proxy, replies):
                 # The connection to the proxy lives on, and soon another server may be behind it.
                 raise redis.ConnectionError(str(reply))
-            if any(map(is_of_replica, replies)):
-                raise _demoted()
+            for reply in filter(is_of_replica, replies):
+                raise reply  # the connection is closed with it: a new one may lead to the new master
+            refusal = next(filter(lacks_replicas, replies), None)
+            if refusal is not None and self._leads_elsewhere(connection):
+                raise refusal
             return replies
         except OSError as error:
             connection.disconnect()
@@ -181,19 +185,36 @@ class Script:
             raise _NewConnection("connected anew")
         self._may_connect = False
 
-    def _first_load(self) -> tuple[str, str]:
+    def _leads_elsewhere(self, connection: Any) -> bool:
+        """Whether a new connection to the address leads to another server than ``connection``.
+
+        The nodes of a cluster say themselves which one is the master, so there nothing is asked.
+        """
+        if self._is_node:
+            return False
+        pool = self._client.connection_pool
+        other: Any = pool.connection_class(**{**pool.connection_kwargs, "redis_connect_func": None})
         try:
-            self._client.execute_command(*_LOAD[_AS_FUNCTION])
+            other.connect()
+            return identity(other) != identity(connection)
+        except (redis.RedisError, OSError):
+            return False  # asked again with the next refusal
+        finally:
+            other.disconnect()
+
+    def _first_load(self) -> tuple[str, str]:
+        if (refused := self._load(_AS_FUNCTION)) is None:
             return _AS_FUNCTION
-        except redis.ResponseError as error:
-            if is_of_replica(error):
-                connect_anew(self._client)
-                raise _demoted() from None
-            if not is_refusal(error):
-                raise
-            command = self._as_script(error)
-        self._client.execute_command(*_LOAD[_AS_SCRIPT])
-        return command
+        if not is_refusal(refused):
+            raise refused
+        if (error := self._load(_AS_SCRIPT)) is not None:
+            raise error
+        return self._as_script(refused)
+
+    def _load(self, command: tuple[str, str]) -> redis.ResponseError | None:
+        self._send([_LOAD[command]])
+        (reply,) = self._receive(1)
+        return reply if isinstance(reply, redis.ResponseError) else None
 
     def _as_script(self, refused: object) -> tuple[str, str]:
         _log.info("functions are refused, the script is called by EVALSHA", action="script.evalsha", said=str(refused))
@@ -237,11 +258,6 @@ def _packed(calls: Sequence[Call], command: Sequence[str]) -> bytes:
 def _pack(command: Command) -> str:
     words = [str(part) for part in command]
     return f"*{len(words)}\r\n{encoded(words)}"
-
-
-def _demoted() -> redis.ConnectionError:
-    """The connection is closed with it: a new one may lead to the new master."""
-    return redis.ConnectionError("the server is a replica now")
 
 
 def _reconnected() -> Reconnected:

@@ -95,6 +95,25 @@ class TestCluster:
             client.execute_command("CLUSTER FAILOVER")
             eventually(lambda: client.info("replication")["role"] == "master", 30)
 
+    def replace_unseen(self, master: RedisServer) -> None:
+        """Its replica takes its place while it knows no other node; :meth:`reunite` ends that."""
+        replica = self.replica_of(master)
+        with master.connect() as client, replica.connect() as other:
+            client.config_set("cluster-require-full-coverage", "no")
+            for node in self.nodes:
+                if node is not master:
+                    client.execute_command("CLUSTER FORGET", self.id_of(node))
+            other.execute_command("CLUSTER FAILOVER", "TAKEOVER")
+            eventually(lambda: other.info("replication")["role"] == "master", 30)
+
+    def reunite(self, master: RedisServer) -> None:
+        """After :meth:`replace_unseen`: it becomes the replica of the node that has its place."""
+        with master.connect() as client:
+            client.config_set("cluster-require-full-coverage", "yes")
+            for node in self.nodes:
+                if node is not master:
+                    client.execute_command("CLUSTER MEET", "127.0.0.1", node.port, node.bus)
+
     def replica_of(self, master: RedisServer) -> RedisServer:
         """A replica that follows it."""
         for node in self.nodes:

@@ -10,6 +10,8 @@ from tests.support.redis_server import RedisServer
 from tests.support.redis_view import eventually
 
 SERVICE = "trading"
+_WATCHER = "watcher"
+_ACCOUNTS = f"user default on nopass ~* &* +@all\nuser {_WATCHER} on >{_WATCHER} ~* &* +@all\n"
 
 
 class TestSentinel:
@@ -20,11 +22,13 @@ class TestSentinel:
     def __init__(self, binary: str, folder: Path, down_after_ms: int = 5000) -> None:
         folder.mkdir(exist_ok=True)
         fast = {"repl_diskless_sync_delay": "0", "repl_ping_replica_period": "1"}
-        self.nodes = [RedisServer(binary, folder / f"node-{number}", settings=fast) for number in range(2)]
+        names = [f"node-{number}" for number in range(2)]
+        self.nodes = [RedisServer(binary, folder / name, _ACCOUNTS, settings=fast) for name in names]
         (folder / "sentinel").mkdir()
         self._file = folder / "sentinel" / "sentinel.conf"
         self._file.write_text(
             f"sentinel monitor {SERVICE} 127.0.0.1 {self.nodes[0].port} 1\n"
+            f"sentinel auth-user {SERVICE} {_WATCHER}\nsentinel auth-pass {SERVICE} {_WATCHER}\n"
             f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}\nsentinel failover-timeout {SERVICE} 3000\n"
         )
         self.sentinel = RedisServer(binary, folder / "sentinel", sentinel=self._file)
@@ -54,6 +58,11 @@ class TestSentinel:
         with self.sentinel.connect() as client:
             (told,) = (each for each in client.sentinel_masters().values() if each["name"] == SERVICE)
         return next(node for node in self.nodes if node.port == told["port"])
+
+    def cut_off(self, node: RedisServer) -> None:
+        """The sentinel gets no answers from ``node`` any more, as in a partition; everybody else does."""
+        with node.connect() as client:
+            client.execute_command("ACL", "SETUSER", _WATCHER, "-@all")
 
     def is_whole(self) -> bool:
         """Whether the master has its replica and the sentinel knows both."""

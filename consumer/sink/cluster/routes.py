@@ -11,6 +11,7 @@ import redis
 from consumer.errors import Reconnected
 from consumer.settings.sections import Redis
 from consumer.sink.cluster.topology import Node, Topology, is_known, named
+from consumer.sink.replies import lacks_replicas
 from consumer.sink.script import Call, Script
 
 _ROUNDS = 8
@@ -117,7 +118,7 @@ class Routes:
             reply = next(told)
             if not isinstance(reply, redis.exceptions.AskError):
                 replies[errand.at] = reply
-                if isinstance(reply, redis.exceptions.ClusterDownError):
+                if isinstance(reply, redis.exceptions.ClusterDownError) or lacks_replicas(reply):
                     lost.add(by)  # it may be cut off from the others, which serve its slots by another node
                 continue
             to = named(reply.host, int(reply.port), by)

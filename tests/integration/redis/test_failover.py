@@ -17,6 +17,7 @@ from consumer.mapping.reference import reference
 from consumer.pipeline.protocols import Applied
 from consumer.settings.sections import Guard
 from consumer.sink.cluster.plan_slots import slot
+from consumer.sink.keyspace import ClusterKeyspace
 from consumer.sink.redis_sink import RedisSink
 from tests.integration.redis.conftest import settings_of
 from tests.integration.redis.load import USERS, Ears, Load, expected, plans_of
@@ -125,6 +126,26 @@ def test_a_master_hangs_until_another_has_its_place(cluster: TestCluster, sink: 
         judged(load, sink, cluster, ears, is_cut=True)
 
 
+def test_a_master_without_replicas_that_was_replaced(cluster: TestCluster) -> None:
+    """It is cut off from the other nodes, and takes itself for the master."""
+    key = CONFIG.format(1)
+    eventually(cluster.is_whole, 30)
+    master = cluster.master_of(key)
+    with closing(ClusterKeyspace(settings_of(cluster.url))) as keys, master.connect() as client:
+        assert keys.ask([("HSET", key, "a", 1)]) == [1]
+        try:
+            client.config_set("min-replicas-to-write", 1)
+            cluster.replace_unseen(master)
+            eventually(lambda: client.info("replication")["min_slaves_good_slaves"] == 0)
+            (refusal,) = keys.ask([("HSET", key, "b", 2)])
+            assert str(refusal).startswith("NOREPLICAS")
+            assert keys.ask([("HSET", key, "b", 2)]) == [1]
+        finally:
+            client.config_set("min-replicas-to-write", 0)
+            cluster.reunite(master)
+    eventually(cluster.is_whole, 30, "the cluster does not heal")
+
+
 @pytest.mark.parametrize("tracking", [True, False])
 def test_what_is_derived_goes_also_while_a_master_changes(cluster: TestCluster, sink: RedisSink) -> None:
     """Somebody writes the wildcard keys of all users all the time, until the last round has begun."""
@@ -159,6 +180,37 @@ def test_sentinels_name_another_master(tmp_path: Path, how: str) -> None:
         with service.connect() as client:
             stored = dump(client)
             assert stored == expected(sink, client, load.rounds)
+
+
+@pytest.mark.parametrize("may_ask", [True, False])
+def test_a_master_that_the_sentinels_have_replaced_is_left(tmp_path: Path, may_ask: bool) -> None:
+    """It is cut off from them and from its replica, but not from the program. ``may_ask``: the account may use INFO."""
+    service = TestSentinel(program("machine"), tmp_path, down_after_ms=1000)
+    service.start()
+    first = service.master()
+    url = service.url.replace("//", "//consumer:secret@")
+    for node in service.nodes:
+        with node.connect() as client:
+            client.execute_command("ACL", "SETUSER", "consumer", "on", ">secret", "~*", "&*", "+@all")
+            if not may_ask:
+                client.execute_command("ACL", "SETUSER", "consumer", "-info")
+    sink = RedisSink(settings_of(url, timeout_ms=500), Guard(), reference(), "g")
+    sink.reach()
+    with ExitStack() as exits:
+        exits.callback(service.end)
+        exits.callback(sink.close)
+        load = Load(sink)
+        with load.going_on():
+            with first.connect() as client:
+                client.config_set("min-replicas-to-write", 1)
+            service.cut_off(first)
+            eventually(lambda: service.master() is not first, 30)
+            load.wait(2)
+        with service.connect() as client:
+            stored = dump(client)
+            assert stored == expected(sink, client, load.rounds)
+        with first.connect() as client:
+            assert client.info("replication")["role"] == "master"
 
 
 def _leave(server: RedisServer, how: str) -> None:

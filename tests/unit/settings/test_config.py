@@ -200,6 +200,33 @@ def test_what_is_no_port_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch, u
     assert load().redis.url.get_secret_value() == url
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://u:hunter2@h:1/0?health_check_interval=5&{}=3",
+        "rediss+cluster://u:hunter2@h:1,g/?{}=3#x",
+        "redis+sentinel://u:hunter2@h:1/s/0?{}=3",
+        "unix://u:hunter2@/run/redis.sock?{}=3",
+    ],
+)
+@pytest.mark.parametrize("option", ["protocol", "decode_responses", "encoding", "legacy_responses", "retry"])
+def test_an_option_of_redis_that_the_program_sets_itself_is_refused(
+    monkeypatch: pytest.MonkeyPatch, url: str, option: str
+) -> None:
+    """Replies would be read in another form, and the first batch would end the program."""
+    monkeypatch.setenv("CDC_REDIS__URL", url.format(option))
+    with pytest.raises(ConfigError) as refusal:
+        load()
+    assert str(refusal.value).startswith(f"CDC_REDIS__URL: the option {option} is set by the program itself")
+    assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("option", ["health_check_interval=5", "client_name=protocol", "ssl_cert_reqs=none", "x"])
+def test_other_options_of_redis_are_left_to_its_client(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    monkeypatch.setenv("CDC_REDIS__URL", f"redis://u:protocol=3@h:1/0?{option}")
+    assert load().redis.url.get_secret_value().endswith(option)
+
+
 def test_a_password_with_a_mark_of_urls_is_not_taken_for_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
     """The database's client takes everything up to the last @ for the account."""
     url = "mysql+pymysql://reader:20260101#x@db:3306/trading"

@@ -22,8 +22,10 @@ M, R = Node("m", 1), Node("r", 2)
 class Cluster:
     """One shard of two nodes. ``master``: which one. A node that is down breaks its connections.
 
-    A node that is cut off from the others answers CLUSTERDOWN.
+    A node that is cut off from the others answers ``refusal``.
     """
+
+    refusal: redis.ResponseError = redis.exceptions.ClusterDownError("The cluster is down")
 
     def __init__(self) -> None:
         self.master = M
@@ -60,7 +62,7 @@ class FakeScript:
 
     def receive(self) -> list[Any]:
         if self.node in self.cluster.cut_off:
-            return [redis.exceptions.ClusterDownError("The cluster is down") for _ in self.calls]
+            return [self.cluster.refusal for _ in self.calls]
         if self.node != self.cluster.master:
             return [redis.exceptions.MovedError(f"1 {self.cluster.master}") for _ in self.calls]
         self.cluster.acknowledged += [(self.node, call) for call in self.calls]
@@ -131,9 +133,21 @@ def test_an_older_slot_map_does_not_lead_to_new_connections_without_an_end(monke
     assert replies[-1] == 1, f"the first connection to R is new, and no later one: {replies}"
 
 
-def test_a_master_that_is_cut_off_from_the_others_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Cluster.refusal,
+        redis.ResponseError("NOREPLICAS Not enough good replicas to write."),
+        redis.ResponseError("NOREPLICAS Not enough good slaves to write."),
+        redis.ResponseError("Error running script (call to f_1): @user_script:7: -NOREPLICAS Not enough good replicas"),
+    ],
+)
+def test_a_master_that_is_cut_off_from_the_others_is_left(
+    monkeypatch: pytest.MonkeyPatch, refusal: redis.ResponseError
+) -> None:
     """It still answers us, also that it is the master."""
     cluster = Cluster()
+    cluster.refusal = refusal
     topology, plans = routed(
         monkeypatch, cluster, lambda node: [[0, 16383, [*(M if node == M else cluster.master), "id"]]]
     )

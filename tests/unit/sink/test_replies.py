@@ -11,6 +11,7 @@ import redis
 from pydantic import SecretStr
 
 from consumer.settings.sections import Redis
+from consumer.sink.client import translate
 from consumer.sink.script import Script
 
 Serving = Callable[..., Script]
@@ -58,13 +59,30 @@ def test_an_error_is_a_reply_among_the_others(script_on: Serving) -> None:
         b"",
         b":1\r\n-LOADING Redis is loading the dataset in memory\r\n",
         b"-NOAUTH Authentication required.\r\n:2\r\n",
-        b":1\r\n-READONLY You can't write against a read only replica.\r\n",
         b"-ERR max number of clients reached\r\n",
     ],
 )
 def test_a_connection_that_can_not_be_used_any_longer(script_on: Serving, sent: bytes) -> None:
     with pytest.raises(redis.ConnectionError):
         script_on(sent).call([("PING",)] * 2)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "READONLY You can't write against a read only replica.",
+        "READONLY You can't write against a read only replica. script: 9cf7, on @user_script:1.",
+        "ERR Error running script (call to f_9cf7): @user_script:7: @user_script: 7: -READONLY You can't write",
+        "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+        "MASTERDOWN Link with MASTER is down and slave-serve-stale-data is set to 'no'.",
+    ],
+)
+def test_a_server_that_is_a_replica_now(script_on: Serving, refusal: str) -> None:
+    """The refusal is raised for all replies, in the server's words."""
+    script = script_on(f":1\r\n-{refusal}\r\n".encode())
+    with pytest.raises(redis.ResponseError) as raised:
+        script.call([("PING",)] * 2)
+    assert translate(raised.value).problem == refusal
 
 
 def test_what_is_no_reply(script_on: Serving) -> None:
