@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -74,6 +75,31 @@ def test_the_script_says_what_the_rule_says(
     assert answer.stored == text
     kept = candidate.to_text() if answer.is_accepted else text
     assert client.hgetall("cdc:{live:1}") == {"live_users": kept, "user_transactions": "another table's"}
+
+
+@pytest.mark.parametrize(
+    ("epoch", "place", "verdict"),
+    [
+        (0, "trading.users|0|9", Verdict.NEWER),
+        (0, "trading.users|1|9", Verdict.STALE),
+        (0, "trading.accts|0|9", Verdict.STALE),
+        (0, "trading.users|0|4", Verdict.STALE),
+        (1, "trading.users|0|4", Verdict.NEWER),
+        (1, "trading.accts|1|4", Verdict.NEWER),
+    ],
+)
+def test_a_higher_offset_counts_only_in_the_same_partition(
+    redis_url: str, client: redis.Redis, epoch: int, place: str, verdict: Verdict
+) -> None:
+    """The texts are of one length: the script compares parts of the texts before it reads them.
+
+    The change is older by both times, so only its offset speaks for it.
+    """
+    client.hset("cdc:{live:1}", "live_users", "0|s|t:2000||2000|trading.users|0|5")
+    candidate = Version.from_text(f"{epoch}|s|t:1000||1000|{place}")
+    ((_, answer),) = _sink(redis_url).apply([_plan(candidate)])
+    assert isinstance(answer, Applied)
+    assert answer.verdict is compare(candidate, Version.from_text("0|s|t:2000||2000|trading.users|0|5")) is verdict
 
 
 def test_without_a_version_everything_is_newer(redis_url: str, client: redis.Redis) -> None:
