@@ -231,8 +231,7 @@ def test_a_connection_breaks_while_the_client_does_not_read() -> None:
             with inner:
                 inner.settimeout(0.5)
                 with pytest.raises(TimeoutError):
-                    while True:
-                        inner.sendall(bytes(1_000_000))
+                    inner.sendall(bytes(100_000_000))
                 gate.break_after(lambda: 1)
                 client.sendall(b"1")
                 assert _received_until_the_reset(inner) == b"1"
@@ -243,10 +242,12 @@ def test_a_connection_breaks_while_the_client_does_not_read() -> None:
 def _received_until_the_reset(end: socket.socket) -> bytes:
     end.settimeout(5)
     received = b""
-    with pytest.raises(ConnectionResetError):
+    try:
         while data := end.recv(65536):
             received += data
-    return received
+    except ConnectionResetError:
+        return received
+    pytest.fail("the connection ended without a reset")
 
 
 def test_a_gate_leads_to_another_server(echo: int) -> None:

@@ -31,7 +31,7 @@ class Gate:
     """Listens at ``address`` and passes connections on to a server, while it is open."""
 
     def __init__(self, host: str, port: int, *, at: int = 0) -> None:
-        """``host`` and ``port`` are the server's; the gate listens at the port ``at`` of the same host, 0: a free one."""
+        """``host`` and ``port`` are the server's; the gate listens at port ``at`` of the same host, or a free one."""
         self.host = host
         self._behind = (host, port)
         # By whether the client is a server, from SERVERS_HOST.
