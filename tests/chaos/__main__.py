@@ -19,7 +19,7 @@ from tests.chaos.play import play
 from tests.chaos.repeats import repeats
 from tests.chaos.scene import Scene
 from tests.chaos.schedule import draw
-from tests.chaos.stage import PER_SECOND, add_replica, staged, start_or_exit
+from tests.chaos.stage import CLIENTS, PER_SECOND, add_replica, staged, start_or_exit
 from tests.support.stack.roster import DATABASES, REDIS
 
 _ROUND_S = 30.0
@@ -32,6 +32,7 @@ def main() -> int:
     names = options.only or list(kinds_for(options.database, options.redis))
     repeat = f"python -m tests.chaos --seed {options.seed} --minutes {options.minutes:g} --database {options.database}"
     repeat += f" --redis {options.redis} --workers {options.workers}"
+    repeat += f" --client {options.client}" if options.client != CLIENTS[0] else ""
     repeat += f" --rate {options.rate:g}" if options.rate != PER_SECOND else ""
     repeat += f" --only {','.join(options.only)}" if options.only else ""
     print(f"seed {options.seed}; again with: {repeat}", flush=True)
@@ -45,6 +46,7 @@ def main() -> int:
             Path(folder),
             per_second=options.rate,
             servers=add_replica(stack) if FailOver.name in names else None,
+            settings={"CDC_KAFKA__CLIENT": options.client},
             arguments=("--workers", str(options.workers)),
         ) as scene,
     ):
@@ -82,6 +84,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--database", choices=DATABASES, default="mysql")
     parser.add_argument("--redis", choices=REDIS, default=REDIS[0])
     parser.add_argument("--workers", type=int, default=1, help="of each consumer, as cdc-consumer run has them")
+    parser.add_argument("--client", choices=CLIENTS, default=CLIENTS[0])
     parser.add_argument("--rate", type=float, default=PER_SECOND, help="database transactions a second")
     parser.add_argument("--only", type=lambda text: text.split(","), default=[], help=f"of {', '.join(FAULTS)}")
     options = parser.parse_args()

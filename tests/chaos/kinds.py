@@ -51,6 +51,24 @@ class FreezeBroker(Fault):
         scene.stack.kafka.thaw()
 
 
+class BreakKafka(Fault):
+    """Connections of consumers are reset in the middle of an answer or a request, again and again.
+
+    Some last for a few bytes of the first answer, some for a second of records.
+    """
+
+    name = "break-kafka"
+    subject = "kafka"
+    hold_s = (3.0, 8.0)
+
+    def inject(self, scene: Scene) -> str:
+        scene.kafka_gate.break_after(lambda: int(10 ** self.chance.uniform(1, 6)))
+        return ""
+
+    def heal(self, scene: Scene) -> None:
+        scene.kafka_gate.break_after(None)
+
+
 class KillConnect(Fault):
     """kill -9: whatever was sent since the offsets were last kept is sent again."""
 
@@ -104,7 +122,7 @@ def _replicated(scene: Scene) -> Replicated:
 _ALL: tuple[type[Fault], ...] = (
     *(KillConsumer, Zombie, JoinAndLeave),
     *(RestartRedis, HangRedis, FillRedis, CutReplies, WrongType),
-    *(RestartBroker, FreezeBroker, KillConnect),
+    *(RestartBroker, FreezeBroker, BreakKafka, KillConnect),
     *(FailOver, FailOverRedis, MoveSlots),
 )
 FAULTS = {kind.name: kind for kind in _ALL}

@@ -19,6 +19,7 @@ from tests.chaos.script import Script, Told
 from tests.chaos.watch import Watch
 from tests.chaos.workload import Workload
 from tests.support.stack import Stack
+from tests.support.stack.gate import Gate
 from tests.support.stack.registration import Database, Registration
 from tests.support.stack.replicated import Replicated
 from tests.support.stack.source_connector import SourceConnector
@@ -37,6 +38,7 @@ class Scene:
     UTC seconds. Over all rounds,
     ``lost_to_faults`` counts the excused messages that were lost, ``repeated`` those of events that were told again.
     ``servers`` are the database and its replica, where it has one; ``database`` is the one that is written to.
+    ``gates`` and ``kafka_gate`` are the consumers' only ways to Redis and to Kafka.
     """
 
     stack: Stack
@@ -45,6 +47,7 @@ class Scene:
     script: Script
     workload: Workload
     gates: Gates
+    kafka_gate: Gate
     ear: Ear
     fleet: Fleet
     group_id: str

@@ -26,7 +26,7 @@ from tests.chaos.scene import Scene
 from tests.chaos.schedule import draw
 from tests.chaos.script import WEIGHTS
 from tests.chaos.soak_report import Report, Round, Run, UnreadableReport, problems_of_growth
-from tests.chaos.stage import add_replica, staged, start_or_exit
+from tests.chaos.stage import CLIENTS, add_replica, staged, start_or_exit
 from tests.support.stack.roster import REDIS
 
 _ROUND_S = 60.0
@@ -164,7 +164,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9))
     parser.add_argument("--redis", choices=REDIS, default=REDIS[0])
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--client", choices=("kafka-python", "confluent"), default="kafka-python")
+    parser.add_argument("--client", choices=CLIENTS, default=CLIENTS[0])
     parser.add_argument("--streams", action="store_true", help="with [streams] in the mapping")
     parser.add_argument("--rate", type=float, default=30.0, help="database transactions a second")
     options = parser.parse_args()

@@ -42,6 +42,7 @@ REDIS_SETTINGS = {
 CLUSTER_SETTINGS = {"cluster-node-timeout": "60000"}
 FLUSH_INTERVAL_MS = 600_000
 PER_SECOND = 100.0
+CLIENTS = ("kafka-python", "confluent")
 _ENVIRONMENT = {
     "CDC_KAFKA__SESSION_TIMEOUT_MS": "3000",
     "CDC_REDIS__TIMEOUT_MS": "1000",
@@ -61,6 +62,7 @@ def start_stack(
         redis_settings=settings,
         flush_interval_ms=flush_interval_ms,
         has_replicas=True,
+        has_detour=True,
         kind="native",
     )
 
@@ -124,11 +126,13 @@ def staged(
         keep_offsets(stack, registration)
         gates = Gates(redis)
         exits.callback(gates.close)
+        kafka_gate = stack.kafka.gate()
+        exits.callback(kafka_gate.close)
         ear = Ear(redis, check_every)
         exits.callback(ear.rest)
         environment = {
             **_ENVIRONMENT,
-            "CDC_KAFKA__BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
+            "CDC_KAFKA__BOOTSTRAP_SERVERS": kafka_gate.address,
             "CDC_KAFKA__TOPIC_PREFIX": prefix,
             "CDC_KAFKA__GROUP_ID": f"group-{prefix}",
             "CDC_REDIS__URL": gates.url,
@@ -157,6 +161,7 @@ def staged(
             script=script,
             workload=workload,
             gates=gates,
+            kafka_gate=kafka_gate,
             ear=ear,
             fleet=fleet,
             group_id=f"group-{prefix}",

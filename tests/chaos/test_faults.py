@@ -16,7 +16,7 @@ from tests.chaos.play import play
 from tests.chaos.repeats import repeats
 from tests.chaos.scene import Scene
 from tests.chaos.schedule import draw
-from tests.chaos.stage import PER_SECOND, snapshot_again, staged, start_stack
+from tests.chaos.stage import CLIENTS, PER_SECOND, snapshot_again, staged, start_stack
 from tests.support.redis_view import eventually
 from tests.support.stack import Stack
 from tests.support.stack.fixtures import started
@@ -67,6 +67,15 @@ def test_redis_fails_and_all_is_well_after_it(scene: Scene, name: str) -> None:
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_fault_and_all_is_well_after_it(scene: Scene, name: str) -> None:
     check(scene, name, name, count=1)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_connections_to_kafka_break_and_all_is_well_after_it(
+    stack_for_faults: Stack, tmp_path: Path, client: str
+) -> None:
+    with staged(stack_for_faults, client, tmp_path, settings={"CDC_KAFKA__CLIENT": client}) as scene:
+        check(scene, client, "break-kafka", count=2)
+        assert scene.kafka_gate.broken > 0
 
 
 def test_kill_9_at_random_moments_twenty_times(scene: Scene) -> None:

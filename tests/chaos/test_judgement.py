@@ -187,6 +187,69 @@ def test_a_reply_is_cut_in_the_middle(echo: int) -> None:
     gate.close()
 
 
+def test_connections_are_reset_in_the_middle_of_an_answer_or_a_request(echo: int) -> None:
+    gate = Gate("127.0.0.1", echo)
+    address = ("127.0.0.1", gate.port)
+    with socket.create_connection(address) as old:
+        old.sendall(b"1234")
+        assert old.recv(4) == b"1234"
+        counts = iter([3, 10, 5])
+        gate.break_after(lambda: next(counts))
+        old.sendall(b"12345678")
+        assert _received_until_the_reset(old) == b""  # three bytes of the request arrived
+    for received in (b"12", b""):
+        with socket.create_connection(address) as new:
+            new.sendall(b"12345678")
+            assert _received_until_the_reset(new) == received
+    assert gate.broken == 3
+    gate.break_after(None)
+    with socket.create_connection(address) as last:
+        last.sendall(b"12345678")
+        assert last.recv(8, socket.MSG_WAITALL) == b"12345678"
+    assert gate.broken == 3
+    gate.close()
+
+
+def test_a_connection_that_breaks_ends_at_the_server_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        gate = Gate("127.0.0.1", server.getsockname()[1])
+        gate.break_after(lambda: 3)
+        with socket.create_connection(("127.0.0.1", gate.port)) as client:
+            inner, _ = server.accept()
+            with inner:
+                client.sendall(b"12345678")
+                assert _received_until_the_reset(inner) == b"123"
+        gate.close()
+
+
+def test_a_connection_breaks_while_the_client_does_not_read() -> None:
+    """As a consumer that is frozen: its buffers are full, and the gate waits to pass on more."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        gate = Gate("127.0.0.1", server.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", gate.port)) as client:
+            inner, _ = server.accept()
+            with inner:
+                inner.settimeout(0.5)
+                with pytest.raises(TimeoutError):
+                    inner.sendall(bytes(100_000_000))
+                gate.break_after(lambda: 1)
+                client.sendall(b"1")
+                assert _received_until_the_reset(inner) == b"1"
+                _received_until_the_reset(client)
+        gate.close()
+
+
+def _received_until_the_reset(end: socket.socket) -> bytes:
+    end.settimeout(5)
+    received = b""
+    try:
+        while data := end.recv(65536):
+            received += data
+    except ConnectionResetError:
+        return received
+    pytest.fail("the connection ended without a reset")
+
+
 def test_a_gate_leads_to_another_server(echo: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as first:
         gate = Gate("127.0.0.1", first.getsockname()[1])

@@ -31,6 +31,9 @@ _LOCAL: dict[str, type[Exception]] = {
     # In the classic group protocol the only fatal error is a fenced instance id, and it has no number of its own.
     "_FATAL": names.FencedInstanceIdError,
     "_TRANSPORT": names.KafkaConnectionError,
+    # The client asked an address of the bootstrap servers, and removed it when it knew the brokers; the same for a
+    # broker that has left the cluster.
+    "_DESTROY_BROKER": names.KafkaConnectionError,
     "_RESOLVE": names.KafkaConnectionError,
     "_ALL_BROKERS_DOWN": names.NoBrokersAvailable,
     "_TIMED_OUT": names.KafkaTimeoutError,

@@ -7,14 +7,16 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from tests.support.stack import java
+from tests.support.stack.gate import Gate
 from tests.support.stack.native import Launch, Place, Process
-from tests.support.stack.server import PING_EVERY_S, Server
+from tests.support.stack.server import PING_EVERY_S, Runtime, Server
 
 VERSION = "4.3.0"
 ADMITS_WITHIN_S = 60.0
@@ -31,14 +33,31 @@ ARTIFACTS = (
 )
 
 
+@dataclass(frozen=True)
+class Detour:
+    """A second listener at ``port``. It tells clients that the broker is at the port ``told``, which is for a gate."""
+
+    port: int
+    told: int
+
+
 class Kafka(Server):
     """The broker."""
 
     name = "kafka"
 
+    def __init__(self, runtime: Runtime, host: str, port: int, detour: Detour | None = None) -> None:
+        super().__init__(runtime, host, port)
+        self._detour = detour
+
     @property
     def bootstrap_servers(self) -> str:
         return self.address
+
+    def gate(self) -> Gate:
+        """A gate whose clients stay behind it. There can be one at a time."""
+        assert self._detour is not None, "the broker was started without a detour"
+        return Gate(self.host, self._detour.port, at=self._detour.told)
 
     def admin(self) -> KafkaAdminClient:
         """A client that is connected. A broker that was frozen or restarted refuses connections for some seconds."""
@@ -72,19 +91,32 @@ def libraries(place: Place) -> Path:
     return place.installation(f"kafka-{VERSION}", lambda into: place.maven.libraries(ARTIFACTS, into))
 
 
-def native(place: Place, option: Callable[[], Sequence[str]] = java.no_options) -> Kafka:
-    """A broker with an empty data directory. ``option``: called before the first start, for more options of Java."""
+def native(place: Place, option: Callable[[], Sequence[str]] = java.no_options, *, has_detour: bool = False) -> Kafka:
+    """A broker with an empty data directory. ``option``: called before the first start, for more options of Java.
+
+    ``has_detour``: :meth:`Kafka.gate` can be called.
+    """
     port, controller = place.ports.take("kafka"), place.ports.take("kafka-controller")
+    detour = Detour(place.ports.take("kafka-detour"), place.ports.take("kafka-gate")) if has_detour else None
 
     def prepare() -> Launch:
         home = place.directory("kafka")
-        file = java.properties(home / "server.properties", settings(place.host, port, controller, home / "data"))
+        wanted = settings(place.host, port, controller, home / "data")
+        if detour:
+            _add(wanted, place.host, detour)
+        file = java.properties(home / "server.properties", wanted)
         shutil.copytree(_formatted(place), home / "data")
         about = home / "data" / "meta.properties"
         about.write_text(about.read_text().replace(_FORMATTED_ID, _new_id()))
         return Launch(java.command(home, libraries(place), "kafka.Kafka", str(file), options=option()))
 
-    return Kafka(Process(place, "kafka", prepare), place.host, port)
+    return Kafka(Process(place, "kafka", prepare), place.host, port, detour)
+
+
+def _add(wanted: dict[str, str], host: str, detour: Detour) -> None:
+    wanted["listeners"] += f",DETOUR://{host}:{detour.port}"
+    wanted["advertised.listeners"] += f",DETOUR://{host}:{detour.told}"
+    wanted["listener.security.protocol.map"] += ",DETOUR:PLAINTEXT"
 
 
 def _formatted(place: Place) -> Path:

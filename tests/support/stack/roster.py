@@ -43,6 +43,7 @@ class Wanted:
     redis_settings: Mapping[str, str] = field(default_factory=dict)
     flush_interval_ms: int = 1_000
     has_replicas: bool = False
+    has_detour: bool = False
 
 
 def servers(kind: str, place: Place, wanted: Wanted) -> dict[str, Server]:
@@ -56,7 +57,7 @@ def servers(kind: str, place: Place, wanted: Wanted) -> dict[str, Server]:
 
 
 def _native(place: Place, wanted: Wanted) -> list[Server]:
-    broker = kafka.native(place, class_archive.option_of(place, "kafka"))
+    broker = kafka.native(place, class_archive.option_of(place, "kafka"), has_detour=wanted.has_detour)
     found: list[Server] = [broker, *(NATIVE_DATABASES[name](place) for name in wanted.databases)]
     if "standalone" in wanted.redis:
         found.append(redis.native(place, wanted.redis_settings))

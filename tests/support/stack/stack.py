@@ -56,16 +56,20 @@ class Stack:
         redis_settings: Mapping[str, str] | None = None,
         flush_interval_ms: int = 1_000,
         has_replicas: bool = False,
+        has_detour: bool = False,
         logs: Path | None = None,
     ) -> Self:
         """Start the servers and return when each answers; on any failure end what had started.
 
         ``kind`` is ``native``, ``docker``, or ``auto``: Docker where an engine answers, but native servers after all
-        where the containers do not start. ``has_replicas``: the masters of a cluster have one each. ``logs`` is where
-        logs go; they are kept after a failed start, because its error names them.
+        where the containers do not start. ``has_replicas``: the masters of a cluster have one each. ``has_detour``:
+        native servers have a listener of Kafka for a gate (:meth:`Kafka.gate`). ``logs`` is where logs go; they are
+        kept after a failed start, because its error names them.
         """
         settings = redis_settings or {}
-        wanted = roster.Wanted(tuple(databases), tuple(redis), registry, settings, flush_interval_ms, has_replicas)
+        wanted = roster.Wanted(
+            tuple(databases), tuple(redis), registry, settings, flush_interval_ms, has_replicas, has_detour
+        )
         if kind != "auto":
             return cls._start_all(kind, wanted, ports or {}, logs)
         if docker.answers():

@@ -60,6 +60,7 @@ def test_security(security: dict[str, object], options: dict[str, str]) -> None:
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, kafka.errors.TopicAuthorizationFailedError, Action.RETRY),
         (KafkaError.UNKNOWN, kafka.errors.UnknownError, Action.RETRY),
         (KafkaError._TRANSPORT, kafka.errors.KafkaConnectionError, Action.RETRY),
+        (KafkaError._DESTROY_BROKER, kafka.errors.KafkaConnectionError, Action.RETRY),
         (KafkaError._FATAL, kafka.errors.FencedInstanceIdError, Action.HALT),
         (KafkaError._AUTHENTICATION, kafka.errors.SaslAuthenticationFailedError, Action.RETRY),
         (KafkaError._EXISTING_SUBSCRIPTION, kafka.errors.KafkaError, Action.HALT),
