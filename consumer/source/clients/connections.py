@@ -111,6 +111,10 @@ class Connections(KafkaClient):  # type: ignore[misc]  # the client has no types
         if connection.state is ConnectionStates.CONNECTING:
             # After the first close, a connection has the limit of 100 MB instead of the client's.
             connection._protocol._max_frame_size = self.config["receive_message_max_bytes"]  # noqa: SLF001
+            # If two connections broke before the broker had said what it can, kafka-python tries requests of old
+            # versions. A broker that answers one counts as version 0.9, and the client refuses this program's settings.
+            # So the broker is asked again.
+            connection._check_version_idx = None  # noqa: SLF001
         super()._conn_state_change(node_id, sock, connection)
 
     def _check_connections(self) -> None:

@@ -9,6 +9,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
@@ -19,10 +21,12 @@ from kafka.structs import BrokerMetadata
 
 from consumer.events.record import Partition
 from consumer.source.clients import connections
+from consumer.source.clients.kafka import open_consumer
 from consumer.source.clients.kafka_python_member import KafkaPythonMember
 from tests.e2e.topic import Topic
 from tests.support.redis_view import eventually
 from tests.support.stack import Stack
+from tests.support.stack.gate import Gate
 
 pytestmark = pytest.mark.stack
 COUNT = 60
@@ -217,3 +221,15 @@ def test_a_connection_keeps_its_settings_when_it_is_opened_again(reader: Reader)
     assert connected._protocol._max_frame_size == 2**31 - 1
     assert connected._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert connected._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_the_version_of_a_broker_is_not_guessed_from_connections_that_break(topic: Topic, stack: Stack) -> None:
+    """The first connection is that of the first request; the next two break while the broker says what it can."""
+    gate = Gate(stack.kafka.host, stack.kafka.port)
+    lasting, broken = 10**9, 100
+    counts = chain([lasting, broken, broken], repeat(lasting))
+    gate.break_after(lambda: next(counts))
+    settings = topic.settings().model_copy(update={"bootstrap_servers": gate.address})
+    with closing(gate), closing(open_consumer(settings)) as consumer:
+        assert gate.broken == 2
+        assert consumer.config["api_version"] >= (2, 1)
