@@ -115,6 +115,11 @@ class Connections(KafkaClient):  # type: ignore[misc]  # the client has no types
             # versions. A broker that answers one counts as version 0.9, and the client refuses this program's settings.
             # So the broker is asked again.
             connection._check_version_idx = None  # noqa: SLF001
+        elif sock is None and connection.state is not ConnectionStates.DISCONNECTED:
+            # The connection broke while the first request was sent. kafka-python has closed it, and goes on with it: it
+            # would raise a ValueError, which looks like a wrong setting.
+            connection.close(KafkaConnectionError("the connection broke before the first request was sent"))
+            return
         super()._conn_state_change(node_id, sock, connection)
 
     def _check_connections(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from kafka.client_async import KafkaClient
+from kafka.conn import BrokerConnection
 from kafka.consumer.fetcher import Fetcher
 from kafka.coordinator.base import MemberState
 from kafka.structs import BrokerMetadata
@@ -221,6 +222,23 @@ def test_a_connection_keeps_its_settings_when_it_is_opened_again(reader: Reader)
     assert connected._protocol._max_frame_size == 2**31 - 1
     assert connected._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert connected._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_connection_that_breaks_at_the_first_request_is_opened_again(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, broken = BrokerConnection._send_bytes_blocking, list[str]()
+
+    def fail_once(connection: BrokerConnection, data: bytes) -> Any:
+        if not broken:
+            broken.append(connection.host)
+            raise ConnectionResetError
+        return send(connection, data)
+
+    monkeypatch.setattr(BrokerConnection, "_send_bytes_blocking", fail_once)
+    with closing(open_consumer(topic.settings())) as consumer:
+        assert consumer.bootstrap_connected()
+    assert broken
 
 
 def test_the_version_of_a_broker_is_not_guessed_from_connections_that_break(topic: Topic, stack: Stack) -> None:
