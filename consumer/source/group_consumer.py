@@ -264,8 +264,8 @@ class KafkaSource:
         return dict.fromkeys(left) if is_away else left
 
     def close(self) -> None:
-        self._watch.close()
         self._member.close()
+        self._watch.close()  # it may wait for a leader, and the group must not wait for that
 
     def _revoked(self, partitions: Sequence[Partition]) -> None:
         if not partitions:

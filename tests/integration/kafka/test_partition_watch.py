@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from kafka import KafkaProducer
 from structlog.testing import capture_logs
 
-from consumer.source import partition_watch
+from consumer.source import group_consumer, partition_watch
+from consumer.source.standstill import Ends, Standstill
 from tests.e2e.topic import EITHER_CLIENT, Member, Topic
 from tests.support.redis_view import eventually
 from tests.support.stack import Stack
@@ -61,6 +63,27 @@ def test_a_partition_that_the_client_leaves_alone_is_read_again(topic: Topic) ->
             f"{topic.name}[0]"
         ]
         assert sorted(member.offsets) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 5], "each was read once"
+
+
+def test_a_member_with_nothing_to_read_does_not_stand_still(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One partition was read before, the other one is empty."""
+    monkeypatch.setattr(partition_watch, "_EVERY_S", 0.2)
+    monkeypatch.setattr(group_consumer, "_PARTITIONS_AGE_S", 0.1)
+    topic.send(2, partition=0)
+    topic.commit(2, partition=0)
+    looked = list[Ends]()
+
+    def look(standstill: Standstill, ends: Ends, *given: Any, **more: Any) -> None:
+        looked.append(ends)
+        see(standstill, ends, *given, **more)
+
+    see = Standstill.looked
+    monkeypatch.setattr(Standstill, "looked", look)
+    with topic.member() as member, capture_logs() as lines:
+        eventually(lambda: left(member) == [0, 0] and len(looked) >= 10, 30)
+        assert looked[-1] == {topic.part: 2, topic.part._replace(number=1): 0}
+        assert member.offsets == []
+    assert not [line for line in lines if line.get("action") in ("partitions.still", "kafka.waiting")]
 
 
 def test_the_marker_at_the_end_of_a_transaction_is_not_a_record_that_is_left(topic: Topic, stack: Stack) -> None:
