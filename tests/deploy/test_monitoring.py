@@ -17,6 +17,7 @@ from prometheus_client import generate_latest
 
 from tests.deploy.promql import Asked, asked, audited, eventful, exported
 from tests.docs.markdown import PROJECT
+from tests.support.stack.machine import Apt
 
 ALERTS = PROJECT / "deploy" / "prometheus" / "alerts.yaml"
 CASES = Path(__file__).with_name("alerts.test.yaml")
@@ -101,10 +102,7 @@ def _promtool(folder: Path) -> str | None:
     """In CI nothing is skipped for want of a tool: Debian's package is unpacked, and not installed."""
     if (found := shutil.which("promtool")) or os.environ.get("CI") != "true":
         return found
-    for command in (["apt-get", "update", "-q"], ["apt-get", "download", "-q", "prometheus"]):
-        subprocess.run(command, cwd=folder, capture_output=True, timeout=140, check=True)
-    (package,) = folder.glob("prometheus_*.deb")
-    subprocess.run(["dpkg-deb", "--extract", package, folder], capture_output=True, timeout=60, check=True)
+    Apt.of_a_test(folder).unpack("prometheus", folder)
     return str(folder / "usr" / "bin" / "promtool")
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.deploy.settings import accepted, longest_stop_s
 from tests.docs.markdown import PROJECT
+from tests.support.stack.machine import Apt
 
 FOLDER = PROJECT / "deploy" / "systemd"
 UNIT = FOLDER / "cdc-consumer.service"
@@ -34,11 +35,10 @@ def _variables() -> dict[str, str]:
     return {**dict(_lines(FOLDER / "cdc-consumer.env")), **{name: value.replace("%H", "host-1") for name, value in own}}
 
 
-def _analyze() -> str:
+def _analyze(folder: Path) -> str:
     """In CI nothing is skipped for want of a tool: it is installed."""
     if shutil.which("systemd-analyze") is None and os.environ.get("CI") == "true":
-        for command in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", "systemd"]):
-            subprocess.run(["apt-get", *command], capture_output=True, timeout=140, check=True)
+        assert Apt.of_a_test(folder).install("systemd")
     if (found := shutil.which("systemd-analyze")) is None:
         pytest.skip("systemd-analyze is missing: apt-get install systemd")
     return found
@@ -60,12 +60,12 @@ def _run(*words: str) -> str:
     return ran.stdout + ran.stderr
 
 
-def test_systemd_accepts_it_without_a_word(unit: Path) -> None:
-    assert _run(_analyze(), "verify", str(unit)) == ""
+def test_systemd_accepts_it_without_a_word(unit: Path, tmp_path: Path) -> None:
+    assert _run(_analyze(tmp_path), "verify", str(unit)) == ""
 
 
-def test_systemd_finds_it_hardly_exposed(unit: Path) -> None:
-    _run(_analyze(), "security", "--offline=true", "--no-pager", f"--threshold={EXPOSED}", str(unit))
+def test_systemd_finds_it_hardly_exposed(unit: Path, tmp_path: Path) -> None:
+    _run(_analyze(tmp_path), "security", "--offline=true", "--no-pager", f"--threshold={EXPOSED}", str(unit))
 
 
 def test_variables_are_settings_that_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from tests.docs.markdown import PROJECT
 from tests.support.stack import connect, kafka, mysql, redis
 from tests.support.stack.images import IMAGES
 from tests.support.stack.login import Logins
+from tests.support.stack.machine import Apt
 
 COMPOSE = PROJECT / "docker-compose.yml"
 SET_UP = PROJECT / "deploy" / "mysql" / "set-up.sh"
@@ -283,17 +284,16 @@ def _compose() -> list[str] | None:
     return None
 
 
-def _installed_in_ci() -> list[str] | None:
+def _installed_in_ci(folder: Path) -> list[str] | None:
     """In CI nothing is skipped for want of a tool: it is installed."""
     if os.environ.get("CI") != "true":
         return None
-    for command in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", "docker-compose"]):
-        subprocess.run(["apt-get", *command], capture_output=True, timeout=280, check=True)
+    assert Apt.of_a_test(folder).install("docker-compose")
     return _compose()
 
 
-def test_docker_compose_accepts_the_file(services: dict[str, Any]) -> None:
-    command = _compose() or _installed_in_ci()
+def test_docker_compose_accepts_the_file(services: dict[str, Any], tmp_path: Path) -> None:
+    command = _compose() or _installed_in_ci(tmp_path)
     if command is None:
         pytest.skip("docker compose is missing, and needs no engine for this: apt-get install docker-compose")
     ran = subprocess.run(

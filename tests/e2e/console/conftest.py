@@ -17,8 +17,6 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 from tests.e2e.process import Process
 from tests.integration.api.conftest import TOKEN, Followed, clear, following, serving
 from tests.support.stack import Stack
-from tests.support.stack.cache import Cache
-from tests.support.stack.child import Children
 from tests.support.stack.errors import MissingTool
 from tests.support.stack.fixtures import started
 from tests.support.stack.machine import Apt
@@ -94,7 +92,7 @@ def _chromium(logs: Path) -> str:
     Raises:
         MissingTool: there is none.
     """
-    if shutil.which("chromium") is None and not Apt(Cache(), Children(), logs).install("chromium", "fonts-dejavu-core"):
+    if shutil.which("chromium") is None and not Apt.of_a_test(logs).install("chromium", "fonts-dejavu-core"):
         raise MissingTool("chromium", "apt-get install chromium fonts-dejavu-core")
     found = shutil.which("chromium")
     if found is None:

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 from tests.support.stack.cache import Cache
 from tests.support.stack.child import Children
@@ -35,8 +36,20 @@ def has_library(soname: str) -> bool:
     return True
 
 
+# Another program of the machine may install something at this time. Runs of this project wait for each other by a lock.
+_PATIENT = ("-q", "-o", "DPkg::Lock::Timeout=300")
+
+
 class Apt:
-    """Installs Debian packages where that is allowed: as root, with apt-get at hand."""
+    """Installs Debian packages where that is allowed: as root, with apt-get at hand.
+
+    Every test that needs a package gets it here: two apt-get at a time fail, for one has the other's files locked.
+    """
+
+    @classmethod
+    def of_a_test(cls, logs: Path) -> Self:
+        """For a test without servers; the log goes to the folder ``logs``."""
+        return cls(Cache(), Children(), logs)
 
     def __init__(self, cache: Cache, children: Children, logs: Path) -> None:
         self._cache = cache
@@ -56,9 +69,9 @@ class Apt:
             return False
         # No package may start its service: invoke-rc.d starts nothing in run level 1.
         environment = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-        install = [apt_get, "install", "-y", "-q", "--no-install-recommends", *packages]
+        install = [apt_get, *_PATIENT, "install", "-y", "--no-install-recommends", *packages]
         with self._cache.lock("apt"):
-            for command in (install, [apt_get, "update", "-q"], install):
+            for command in (install, [apt_get, *_PATIENT, "update"], install):
                 try:
                     self._children.run(command, self._log, environment=environment)
                 except StartFailed:
@@ -66,6 +79,18 @@ class Apt:
                 if command is install:
                     return True
         return False
+
+    def unpack(self, package: str, into: Path) -> None:
+        """Unpack a package into a folder, without installing it.
+
+        Raises:
+            StartFailed: it can't be had.
+        """
+        with self._cache.lock("apt"):
+            for command in ("update",), ("download", package):
+                self._children.run(["apt-get", *_PATIENT, *command], self._log, cwd=into)
+        (file,) = into.glob(f"{package}_*.deb")
+        self._children.run(["dpkg-deb", "--extract", str(file), str(into)], self._log)
 
 
 def _command(packages: Iterable[str]) -> str:
