@@ -37,7 +37,7 @@ class GroupCommits:
         self.deleted = DeletedTopics(member.extents)
 
     @contextmanager
-    def of_a_rebalance(self) -> Iterator[None]:
+    def in_rebalance(self) -> Iterator[None]:
         """Commits in this block are made in the callback of a rebalance."""
         self._is_revoking = True
         try:
@@ -51,11 +51,11 @@ class GroupCommits:
         if not wanted:
             return not offsets
 
-        def is_done() -> bool:
+        def commit_now() -> bool:
             self._member.commit(wanted)
             return True
 
-        return self._answer(is_done, wanted) is True and is_complete
+        return self._answer(commit_now, wanted) is True and is_complete
 
     def begin(self, offsets: Mapping[Partition, int]) -> BegunCommit:
         """As :meth:`commit`, without waiting."""

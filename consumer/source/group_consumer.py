@@ -29,14 +29,13 @@ from consumer.source.clients.kafka import refused as refused_by
 from consumer.source.clients.kafka_python_member import KafkaPythonMember
 from consumer.source.clients.member import Member, OnPartitions
 from consumer.source.group_commits import GroupCommits
-from consumer.source.partition_watch import PartitionWatch
+from consumer.source.partition_watch import PartitionWatch, names
 from consumer.source.topic_selection import Selection, refused
 
 _log = structlog.get_logger(__name__)
 _KEEP_ALIVE_S = 0.5
 _TOPICS_AGE_S = 5.0
 _PARTITIONS_AGE_S = 1.0
-_MOST_NAMES = 10
 
 
 class KafkaSource:
@@ -86,7 +85,7 @@ class KafkaSource:
         if self._is_paused:
             self._is_paused = False
             self._member.resume()
-            self._watch.forget()
+            self._watch.forget_stuck()
         if self._early_records:
             early, self._early_records = self._early_records, []
             return early
@@ -97,15 +96,16 @@ class KafkaSource:
             time.sleep(min(rest_s, timeout_s))
             return []
         try:
+            self._check_partitions()  # first: an error of it must not come when records were taken
             records = self._read(timeout_s)
         except CdcError:
             raise
         except Exception as error:
+            self._watch.forget_stuck()
             self._handle_failure(error)
             return []
-        if not records:
-            self._watch.drained()
-        self._check_partitions()
+        if not records and not self._is_paused:
+            self._watch.polled_nothing()
         self._check_connection()
         self._check_topics()
         return records
@@ -168,24 +168,29 @@ class KafkaSource:
         if not is_joining and not self._member.is_connected():
             away = failure("Kafka", NoBrokersAvailable(), "no connection to the group's coordinator")
             self._kafka_outage.unconnected(away, self._cause)
-        elif silent := self._watch.silent:
-            away = failure("Kafka", NoBrokersAvailable(), f"no answer from the leader of {_names(silent)}")
-            self._kafka_outage.unconnected(away, lambda: "")
+        elif unanswered := self._watch.unanswered:
+            away = failure("Kafka", NoBrokersAvailable(), f"no answer from the leader of {names(unanswered)}")
+            self._kafka_outage.unconnected(away, lambda: away.problem)
         else:
             self._kafka_outage.worked()
 
     def _check_partitions(self) -> None:
-        """Once a second: go on with the looks for partitions that are not read."""
-        if self._is_paused or time.monotonic() - self._partitions_at < _PARTITIONS_AGE_S:
+        """Once a second: go on with the checks for partitions that are not read."""
+        if time.monotonic() - self._partitions_at < _PARTITIONS_AGE_S:
             return
         self._partitions_at = time.monotonic()
-        if still := self._watch.look(self._member.readings()):
+        if not self._member.is_connected():
+            self._watch.forget()
+            return
+        # While a member joins again, the client still has its partitions, and reads none of them.
+        ours = {part: found for part, found in self._member.readings().items() if part in self._generations}
+        if stuck := self._watch.step(ours):
             _log.warning(
                 "partitions are not read although they have records; reading begins again at the same place",
-                action="partitions.still",
-                partitions=_names(still),
+                action="partitions.stuck",
+                partitions=names(stuck),
             )
-            self._member.begin_again(still)
+            self._member.begin_again(stuck)
 
     def _check_topics(self) -> None:
         """Every few seconds: report new topics of another database with the same prefix."""
@@ -260,7 +265,8 @@ class KafkaSource:
 
     def lag(self) -> Mapping[Partition, int | None]:
         left = self._watch.left(self._member.readings())
-        is_away = self._kafka_outage.is_on and not self._watch.silent
+        # If only some leaders do not answer, the numbers of the other partitions are known.
+        is_away = self._kafka_outage.is_on and not self._watch.unanswered
         return dict.fromkeys(left) if is_away else left
 
     def close(self) -> None:
@@ -280,7 +286,7 @@ class KafkaSource:
 
     def _revoke(self, partitions: Sequence[Partition]) -> None:
         """Let the pipeline commit what is done, and forget the partitions."""
-        with self._commits.of_a_rebalance():
+        with self._commits.in_rebalance():
             self._on_revoked(partitions)
 
     def _assigned(self, partitions: Sequence[Partition]) -> None:
@@ -300,12 +306,6 @@ class KafkaSource:
 
     def _drop_early(self, partitions: Collection[Partition]) -> None:
         self._early_records = [each for each in self._early_records if (each.topic, each.partition) not in partitions]
-
-
-def _names(partitions: Collection[Partition]) -> str:
-    names = [f"{part.topic}[{part.number}]" for part in sorted(partitions)]
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def _open(settings: Kafka) -> Member:

@@ -20,7 +20,6 @@ from kafka.coordinator import base, consumer, heartbeat
 from kafka.errors import KafkaConnectionError, KafkaError
 from kafka.future import Future
 from kafka.protocol.group import JoinGroupRequest
-from kafka.protocol.metadata import MetadataRequest
 
 from consumer.events.record import SourceRecord
 
@@ -30,9 +29,7 @@ _UNREACHABLE_S = 30.0
 """After this time without a connection to a known broker, the bootstrap servers are asked again."""
 _JOIN_MARGIN_MS = 5000
 """As in Kafka's own client: how much longer than the group a member waits for the answer to its join."""
-_METADATA_MS = 10_000
 _JOINS = tuple(JoinGroupRequest)
-_METADATA_REQUESTS = tuple(MetadataRequest)
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
 
 _STEADY_TIME = SimpleNamespace(time=time.monotonic, sleep=time.sleep)
@@ -84,12 +81,10 @@ class Connections(KafkaClient):  # type: ignore[misc]  # the client has no types
         """Begin a request; its answer comes with a later :meth:`poll`.
 
         kafka-python has one timeout for all requests. A group answers a join when all members have joined, so joins
-        alone may take as long as the group waits. Metadata may be asked of any broker, so another one is asked soon.
+        alone may take as long as the group waits.
         """
         if isinstance(request, _JOINS):
             request_timeout_ms = max(self._join_timeout_ms, self.config["request_timeout_ms"])
-        elif isinstance(request, _METADATA_REQUESTS):
-            request_timeout_ms = _METADATA_MS
         return super().send(node_id, request, wakeup=wakeup, request_timeout_ms=request_timeout_ms)
 
     def is_ready(self, node_id: Any, metadata_priority: bool = True) -> bool:

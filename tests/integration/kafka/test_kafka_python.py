@@ -132,7 +132,7 @@ def test_an_error_without_records_is_raised(reader: Reader, monkeypatch: pytest.
     reader.reads_more()
 
 
-def test_records_are_read_while_a_broker_owes_metadata(reader: Reader) -> None:
+def test_records_are_read_while_a_request_for_metadata_is_not_answered(reader: Reader) -> None:
     """It may be a broker that does not answer, and the others have records."""
     reader.reads_more()
     reader.client._metadata_refresh_in_progress = True

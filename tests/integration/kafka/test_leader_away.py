@@ -50,7 +50,7 @@ class Led(Topic):
 
 
 @pytest.fixture(autouse=True)
-def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def checks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partition_watch, "_EVERY_S", 1.0)
 
 

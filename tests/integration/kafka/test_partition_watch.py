@@ -1,4 +1,4 @@
-"""A client that leaves a partition alone, and the number of records left, on a real broker."""
+"""A client that stops reading a partition, and the number of records left, on a real broker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from kafka import KafkaProducer
 from structlog.testing import capture_logs
 
 from consumer.source import group_consumer, partition_watch
-from consumer.source.standstill import Ends, Standstill
+from consumer.source.leaders import Leaders
+from consumer.source.standstill import Answers, Standstill
 from tests.e2e.topic import EITHER_CLIENT, Member, Topic
 from tests.support.redis_view import eventually
 from tests.support.stack import Stack
@@ -27,7 +28,7 @@ def topic(stack: Stack, topic_prefix: str, client: str) -> Iterator[Topic]:
 
 
 @pytest.fixture(autouse=True)
-def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def checks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partition_watch, "_EVERY_S", 1.0)
 
 
@@ -45,7 +46,19 @@ def left(member: Member) -> list[int | None]:
     return [each for _, each in sorted(member.source.lag().items())]
 
 
-def test_a_partition_that_the_client_leaves_alone_is_read_again(topic: Topic) -> None:
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[Answers]:
+    """What the leaders answer from now on."""
+    seen, take = list[Answers](), Standstill.answered
+
+    def keep(standstill: Standstill, found: Answers, *given: Any, **more: Any) -> None:
+        seen.append(found)
+        take(standstill, found, *given, **more)
+
+    monkeypatch.setattr(Standstill, "answered", keep)
+    return seen
+
+
+def test_a_partition_that_the_client_stops_reading_is_read_again(topic: Topic) -> None:
     """The fault is one that librdkafka had: the partition stays paused, and nobody knows."""
     with topic.member() as member:
         topic.send(2, partition=0)
@@ -59,7 +72,7 @@ def test_a_partition_that_the_client_leaves_alone_is_read_again(topic: Topic) ->
         eventually(lambda: left(member) == [4, 0] or len(member.offsets) == 10, 30, "the records are counted")
         with capture_logs() as lines:
             eventually(has_read(member, 10), 30)
-        assert [line["partitions"] for line in lines if line.get("action") == "partitions.still"] == [
+        assert [line["partitions"] for line in lines if line.get("action") == "partitions.stuck"] == [
             f"{topic.name}[0]"
         ]
         assert sorted(member.offsets) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 5], "each was read once"
@@ -71,19 +84,44 @@ def test_a_member_with_nothing_to_read_does_not_stand_still(topic: Topic, monkey
     monkeypatch.setattr(group_consumer, "_PARTITIONS_AGE_S", 0.1)
     topic.send(2, partition=0)
     topic.commit(2, partition=0)
-    looked = list[Ends]()
-
-    def look(standstill: Standstill, ends: Ends, *given: Any, **more: Any) -> None:
-        looked.append(ends)
-        see(standstill, ends, *given, **more)
-
-    see = Standstill.looked
-    monkeypatch.setattr(Standstill, "looked", look)
+    seen = answers(monkeypatch)
     with topic.member() as member, capture_logs() as lines:
-        eventually(lambda: left(member) == [0, 0] and len(looked) >= 10, 30)
-        assert looked[-1] == {topic.part: 2, topic.part._replace(number=1): 0}
+        eventually(lambda: left(member) == [0, 0] and len(seen) >= 10, 30)
+        assert seen[-1] == Answers({topic.part: 2, topic.part._replace(number=1): 0}, frozenset())
         assert member.offsets == []
-    assert not [line for line in lines if line.get("action") in ("partitions.still", "kafka.waiting")]
+    assert not [line for line in lines if line.get("action") in ("partitions.stuck", "kafka.waiting")]
+
+
+def test_a_topic_that_is_deleted_stays_deleted(topic: Topic, stack: Stack, topic_prefix: str, client: str) -> None:
+    """A question about it would create it again, if brokers create topics by themselves."""
+    other = Topic(stack, topic_prefix, client)
+    other.name = f"{topic_prefix}.trading.other"
+    other.make()
+    leaders = Leaders(topic.settings())
+
+    def ask() -> Answers:
+        leaders.ask([topic.part, other.part])
+        return answer_of(leaders)
+
+    assert ask() == Answers({topic.part: 0, other.part: 0}, frozenset())
+    topic.delete()
+    for _ in range(3):
+        assert ask() == Answers({other.part: 0}, frozenset())
+    assert not topic._exists()
+    leaders.close()
+    other.delete()
+
+
+def answer_of(leaders: Leaders) -> Answers:
+    found: list[Answers | None] = []
+
+    def has_answered() -> bool:
+        found.append(leaders.answer())
+        return found[-1] is not None
+
+    eventually(has_answered, 30)
+    assert found[-1] is not None
+    return found[-1]
 
 
 def test_the_marker_at_the_end_of_a_transaction_is_not_a_record_that_is_left(topic: Topic, stack: Stack) -> None:
