@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 import msgspec
@@ -30,6 +31,12 @@ class Partition(NamedTuple):
     def of(cls, record: SourceRecord) -> Self:
         """The partition of ``record``."""
         return cls(record.topic, record.partition)
+
+
+def first_partitions(partitions: Sequence[Partition], most: int) -> str:
+    """The first ``most`` partitions for a text, and how many more there are."""
+    names = ", ".join(f"{part.topic}[{part.number}]" for part in partitions[:most])
+    return f"{names} and {len(partitions) - most} more" if len(partitions) > most else names
 
 
 class SourceRecord(msgspec.Struct, frozen=True, gc=False):

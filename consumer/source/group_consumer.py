@@ -17,7 +17,7 @@ from kafka.errors import (
 )
 
 from consumer.errors import CdcError, ConfigError, ServerUnavailable
-from consumer.events.record import Partition, SourceRecord
+from consumer.events.record import Partition, SourceRecord, first_partitions
 from consumer.pipeline.kafka_outage import KafkaOutage
 from consumer.pipeline.policy import OTHER_DATABASE, failure, rule_for
 from consumer.pipeline.protocols import BegunCommit, Observer, Start
@@ -29,13 +29,14 @@ from consumer.source.clients.kafka import refused as refused_by
 from consumer.source.clients.kafka_python_member import KafkaPythonMember
 from consumer.source.clients.member import Member, OnPartitions
 from consumer.source.group_commits import GroupCommits
-from consumer.source.partition_watch import PartitionWatch, names
+from consumer.source.partition_watch import PartitionWatch
 from consumer.source.topic_selection import Selection, refused
 
 _log = structlog.get_logger(__name__)
 _KEEP_ALIVE_S = 0.5
 _TOPICS_AGE_S = 5.0
 _PARTITIONS_AGE_S = 1.0
+_MOST_NAMES = 10
 
 
 class KafkaSource:
@@ -169,7 +170,11 @@ class KafkaSource:
             away = failure("Kafka", NoBrokersAvailable(), "no connection to the group's coordinator")
             self._kafka_outage.unconnected(away, self._cause)
         elif unanswered := self._watch.unanswered:
-            away = failure("Kafka", NoBrokersAvailable(), f"no answer from the leader of {names(unanswered)}")
+            away = failure(
+                "Kafka",
+                NoBrokersAvailable(),
+                f"no answer from the leader of {first_partitions(sorted(unanswered), _MOST_NAMES)}",
+            )
             self._kafka_outage.unconnected(away, lambda: away.problem)
         else:
             self._kafka_outage.worked()
@@ -188,7 +193,7 @@ class KafkaSource:
             _log.warning(
                 "partitions are not read although they have records; reading begins again at the same place",
                 action="partitions.stuck",
-                partitions=names(stuck),
+                partitions=first_partitions(sorted(stuck), _MOST_NAMES),
             )
             self._member.begin_again(stuck)
 

@@ -16,7 +16,6 @@ from consumer.source.leaders import Leaders
 from consumer.source.standstill import Standstill
 
 _EVERY_S = 10.0
-_MOST_NAMES = 10
 
 
 class PartitionWatch:
@@ -81,10 +80,3 @@ class PartitionWatch:
     def close(self) -> None:
         """End the thread that asks."""
         self._leaders.close()
-
-
-def names(partitions: Collection[Partition]) -> str:
-    """The partitions for a log line, in order; not more than a few of them."""
-    named = [f"{part.topic}[{part.number}]" for part in sorted(partitions)]
-    more = f" and {len(named) - _MOST_NAMES} more" if len(named) > _MOST_NAMES else ""
-    return ", ".join(named[:_MOST_NAMES]) + more

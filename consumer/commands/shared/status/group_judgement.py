@@ -8,7 +8,7 @@ from typing import TypeAlias
 from consumer.commands.shared.finding import Finding, failure, ok, warning
 from consumer.commands.shared.status.facts import Facts, Kafka, Limits, Unknown
 from consumer.commands.shared.status.words import counted, span
-from consumer.events.record import Partition
+from consumer.events.record import Partition, first_partitions
 from consumer.pipeline.reports import MemberReport
 from consumer.sink.report_store import Reports
 
@@ -68,7 +68,7 @@ def _group(reports: Reports, kafka: Kafka | None, facts: Facts, limits: Limits) 
         if held and not free:
             return warning("group", f"{text}; {_lag(told)}", _SILENT), told
         # Nobody knows whether these partitions are read: a member that can't reach Redis stays in the group.
-        missing = f"; no report has {_listed(free) if free else 'a partition'}" if members else ""
+        missing = f"; no report has {first_partitions(free, _SHOWN) if free else 'a partition'}" if members else ""
         return failure("group", f"{text}{missing}; {_lag(told)}", _SILENT), told
     if not held:
         text = f"{counted(len(members), 'member')} without any partition; {_lag(told)}"
@@ -76,15 +76,10 @@ def _group(reports: Reports, kafka: Kafka | None, facts: Facts, limits: Limits) 
             "group", text, "wait a moment after a start; cdc-consumer check says which topics are missing"
         ), told
     if free:
-        text = f"{counted(len(free), 'partition')} without a member: {_listed(free)}; {_lag(told)}"
+        text = f"{counted(len(free), 'partition')} without a member: {first_partitions(free, _SHOWN)}; {_lag(told)}"
         return failure("group", text, "wait until the group has divided them again, or start more members"), told
     text = f"{counted(len(members), 'member')} with {counted(len(held), 'partition')}; {_lag(told)}"
     return ok("group", text), told
-
-
-def _listed(partitions: Sequence[Partition]) -> str:
-    names = ", ".join(f"{each.topic}[{each.number}]" for each in partitions[:_SHOWN])
-    return f"{names} and {len(partitions) - _SHOWN} more" if len(partitions) > _SHOWN else names
 
 
 def _lag_records(members: Sequence[MemberReport], kafka: Kafka | None, free: Sequence[Partition]) -> int | None:
