@@ -11,9 +11,9 @@ from consumer.errors import ServerError
 from consumer.events.envelope import parse
 from consumer.events.event import ChangeEvent
 from tests.support.stack import Stack
-from tests.support.stack.registration import Registration, load, registered
+from tests.support.stack.registration import Registration, is_snapshot_complete, load, registered
 from tests.support.stack.roster import DATABASES
-from tests.support.stack.trading import Trading
+from tests.support.stack.trading import TABLES, Trading
 from tests.support.stack.wire import Record, read
 
 pytestmark = pytest.mark.stack
@@ -49,6 +49,15 @@ def test_a_row_travels_with_its_key_and_without_its_secrets(
     assert deleted["after"] is None
     assert not CREDENTIALS & set(created["after"])
     assert not any(secret in (each.value or b"") for each in records for secret in (b"Ann", b"hunter2", b"560001"))
+
+
+@each_database
+def test_the_end_of_one_table_is_not_the_end_of_the_snapshot(stack: Stack, connector: Registration) -> None:
+    """Tests that run after `registered` find the rows of every table in the topics."""
+    told = read(stack.kafka, [f"{connector.prefix}.notifications"], is_snapshot_complete)
+    kinds = [each.envelope["type"] for each in told]
+    assert kinds.count("TABLE_SCAN_COMPLETED") == len(TABLES)
+    assert [is_snapshot_complete([each]) for each in told] == [kind == "COMPLETED" for kind in kinds]
 
 
 @each_database
