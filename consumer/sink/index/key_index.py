@@ -28,6 +28,7 @@ from typing import NamedTuple
 import redis
 import structlog
 
+from consumer.sink.client import is_refusal
 from consumer.sink.index.scan_index import ScanIndex, split
 from consumer.sink.index.tracked_names import TrackedNames
 from consumer.sink.index.tracking import READ_TIMEOUT_S, Tracking
@@ -61,7 +62,8 @@ class _Asked(NamedTuple):
 class TrackedIndex:
     """The names of all keys under ``heads``, as the server of ``client`` reports them.
 
-    With more than ``limit`` keys the index scans, and checks every ``again_s`` seconds whether there are fewer keys.
+    With more than ``limit`` keys the index scans, and checks every ``again_s`` seconds whether there are fewer keys. So
+    often it also asks a server again that refuses CLIENT TRACKING.
     ``keys``: for all commands except tracking. Every ``check_s`` seconds it asks whether touched keys still exist.
     """
 
@@ -180,6 +182,8 @@ class TrackedIndex:
                 self._give_up_for_now()
                 pause_s = self._again_s
             except Exception as error:  # after any error, look-ups must not use the index
+                if isinstance(error, redis.ResponseError) and is_refusal(error):
+                    pause_s = self._again_s  # until somebody changes the account or the server
                 with self._lock:
                     is_news = self._warm or not self._is_lost
                     self._is_lost = True

@@ -137,6 +137,27 @@ def test_a_lost_connection_is_made_again_and_nothing_is_missed(client: redis.Red
     assert not client.exists(f"{MINE}meanwhile")
 
 
+def test_a_server_that_refuses_is_asked_again_after_a_pause(client: redis.Redis) -> None:
+    """Each time costs a connection. The index is warm when the account has the right."""
+    client.execute_command("ACL", "SETUSER", "narrow", "on", ">x", "~*", "&*", "+@all", "-client")
+    connection = client.get_connection_kwargs()
+    narrow = redis.Redis(host=connection["host"], port=connection["port"], username="narrow", password="x")
+    index = TrackedIndex(narrow, HEADS, keys=OneKeyspace(client), again_s=3.0)
+    try:
+        with structlog.testing.capture_logs() as lines:
+            before = client.info("stats")["total_connections_received"]
+            index.start()
+            time.sleep(2.0)
+            assert client.info("stats")["total_connections_received"] - before == 1
+            client.execute_command("ACL", "SETUSER", "narrow", "+client")
+            eventually(lambda: index.is_warm)
+        assert [line["action"] for line in lines] == ["index.lost", "index.ready"]
+    finally:
+        index.close()
+        narrow.close()
+        client.execute_command("ACL", "DELUSER", "narrow")
+
+
 def test_flushing_the_server_empties_the_index(client: redis.Redis, tracked: TrackedIndex) -> None:
     client.flushall()
     eventually(lambda: not tracked.matching([MINE])[MINE])

@@ -258,14 +258,14 @@ def test_a_server_that_hides_its_accounts(redis_binary: str, tmp_path: Path) -> 
 
 
 def test_a_command_that_the_server_does_not_have(redis_binary: str, tmp_path: Path) -> None:
+    """A server before Redis 7 can't be asked about a call: there only the account's rules are compared."""
     server = RedisServer(redis_binary, tmp_path)
     configured(server, 'rename-command PERSIST ""')
     try:
         with connect(Redis(url=SecretStr(server.url))) as client:
             found = rights(client, RULES, "g", has_tracking=True)
-            if not has_functions(ask(client).version):
-                pytest.skip("this server can't be asked about a call")
+            can_be_asked = has_functions(ask(client).version)
     finally:
         server.end()
     assert found is not None
-    assert {need.name for need in found.refused} == {"persist"}
+    assert {need.name for need in found.refused} == ({"persist"} if can_be_asked else set())
