@@ -9,7 +9,7 @@ SECONDS ?= 60
 # The tests start Python two thousand times: each would compile the same files again.
 unexport PYTHONDONTWRITEBYTECODE
 # Tests wait for servers more than they work. Each worker has servers of its own.
-WORKERS ?= 4
+WORKERS ?= 5
 # In the order of the folders: the end-to-end tests begin early, and the short ones fill the end.
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 MINUTES ?= 5

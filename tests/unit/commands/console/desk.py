@@ -84,8 +84,8 @@ class Console:
 
     @contextmanager
     def browser(self, token: str | None = None) -> Iterator[httpx.Client]:
-        """A browser; with ``token`` it has logged in."""
-        with httpx.Client(base_url=self.address, headers=HTML, timeout=30) as client:
+        """A browser; with ``token`` it has logged in. It waits longer than a trial of a mapping may take."""
+        with httpx.Client(base_url=self.address, headers=HTML, timeout=60) as client:
             if token is not None:
                 answer = log_in(client, token)
                 assert answer.status_code == 303, answer.text
