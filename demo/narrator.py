@@ -132,7 +132,8 @@ class Narrator(Observer):
             if key not in moved.keys:
                 continue
             if isinstance(after.values.get(key), str):
-                yield f"{key} = {after.values[key]} for {round(after.expiries.get(key, 0) / 1000)} s"
+                minutes = round(after.expiries.get(key, 0) / 60_000)  # a slow machine looks seconds later
+                yield f"{key} = {after.values[key]} for {minutes} min"
             old, new = self._before.hash(key), after.hash(key)
             fields = {name: value for name, value in new.items() if old.get(name) != value and name not in STAMPS}
             if fields:

@@ -43,7 +43,7 @@ def test_shows_a_change_from_record_to_message(shown: subprocess.CompletedProces
     assert "wallet_balance  1500.00 → 11500.50" in deposit
     assert "financial (wallet_balance)" in deposit
     assert "accepted · config hash updated · portfolio updated" in deposit
-    assert "user_balance:live:7 = 11500.50 for 3600 s" in deposit
+    assert "user_balance:live:7 = 11500.50 for 60 min" in deposit
     assert re.search(r"balance_updates +balance_change +wallet_balance=11500.50", deposit)
 
 

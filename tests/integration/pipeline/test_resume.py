@@ -62,12 +62,16 @@ class Memory:
         self._kept = dump(self._client)
 
     def lose(self, *, are_cut: bool = True) -> None:
-        """``are_cut``: it ends all connections too."""
-        self._client.flushall()
+        """``are_cut``: it ends all connections too.
+
+        In one transaction, as a batch that is in flight must not be applied in the middle.
+        """
         kwargs = self._client.get_connection_kwargs() | {"decode_responses": False}
-        with redis.Redis(connection_pool=redis.ConnectionPool(**kwargs)) as raw:
+        with redis.Redis(connection_pool=redis.ConnectionPool(**kwargs)) as raw, raw.pipeline() as transaction:
+            transaction.flushall()
             for key, value in self._kept.items():
-                raw.restore(key, 0, value)
+                transaction.restore(key, 0, value)
+            transaction.execute()
         if are_cut:
             cut_off(self._client)
 
