@@ -41,8 +41,13 @@ def fill(system: System) -> None:
     for table in ("live_users", "demo_users"):
         trading.update(table, WITNESS, wallet_balance="3141.59")
     tables = ("live_users", "demo_users", "user_transactions", "money_requests")
-    eventually(lambda: all(f"topic {system.registration.topic(table)}" in check(system).stdout for table in tables), 20)
-    eventually(lambda: "none yet" not in check(system).stdout, 20)
+    topics = [f"topic {system.registration.topic(table)}" for table in tables]
+
+    def are_there() -> bool:
+        found = check(system).stdout
+        return "none yet" not in found and all(topic in found for topic in topics)
+
+    eventually(are_there, 40)
 
 
 def heard(system: System) -> None:
