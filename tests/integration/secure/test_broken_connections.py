@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer
 from kafka.conn import BrokerConnection
-from kafka.protocol.group import JoinGroupRequest
+from kafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 from kafka.protocol.metadata import MetadataRequest
 from pydantic import SecretStr
 
@@ -130,6 +130,7 @@ def test_only_a_join_may_take_as_long_as_the_group(broker: Broker, authority: Au
             *_, (_, sent_at, until) = connection.in_flight_requests.values()
             return float(until - sent_at)
 
+        assert 29 < seconds_for(HeartbeatRequest[0]("g", -1, "")) <= 30
         assert 29 < seconds_for(MetadataRequest[1]([])) <= 30
         assert 300 < seconds_for(JoinGroupRequest[0]("g", 10_000, "", "consumer", [])) <= 310
     finally:
